@@ -1,0 +1,254 @@
+"""The only door to other programs: an argument list, a clean environment, a time limit, secrets on stdin.
+
+Never a shell, never a secret in an argument list. Tests hand rooms a `RecordedRunner` instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Protocol
+
+from unbrick.errors import FailedError, Reason
+from unbrick.secret import Secret
+
+_CLEAN_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+    "HOME": "/",
+}
+_PR_SET_PDEATHSIG = 1
+_OUTPUT_LIMIT = 16 * 1024 * 1024
+_LIBC = ctypes.CDLL(None)
+
+
+class CommandError(FailedError):
+    """A program ended with an unexpected exit code; the message can be pasted into a shell."""
+
+    def __init__(self, argv: Sequence[str], returncode: int, stderr: bytes) -> None:
+        said = stderr.decode(errors="replace").strip().splitlines()
+        super().__init__(
+            f"{shlex.join(argv)}: exit code {returncode}" + (f": {said[-1][:300]}" if said else "")
+        )
+        self.returncode = returncode
+        self.stderr = stderr
+
+
+class MissingToolError(FailedError):
+    """A program we stand on is not installed."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__(
+            f"the program {program} is not installed",
+            hint="run scripts/setup again, or install it with apt",
+            reason=Reason.MISSING_TOOL,
+        )
+
+
+class CommandTimeoutError(FailedError):
+    """A program did not end within its time limit and was killed."""
+
+    def __init__(self, argv: Sequence[str], seconds: float) -> None:
+        super().__init__(f"{shlex.join(argv)}: no answer within {seconds:g} s", reason=Reason.TIMED_OUT)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished program said."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Server(Protocol):
+    """A program that keeps running beside us (a FUSE server), as `Runner.start` gives it."""
+
+    def poll(self) -> int | None:
+        """Its exit code, or None while it runs."""
+
+    def read_error(self) -> bytes:
+        """What it has written to stderr, once it has ended."""
+
+    def wait(self, timeout: float) -> int:
+        """Wait for its own end, in seconds; raises CommandTimeoutError."""
+
+    def stop(self, timeout: float) -> None:
+        """Ask it to end, then make it: SIGTERM, and SIGKILL after `timeout` seconds."""
+
+
+class Runner(Protocol):
+    """What rooms ask programs of; the real one is `SystemRunner`."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: bytes | Secret | None = None,
+        ok: Collection[int] | None = (0,),
+        pass_fds: Sequence[int] = (),
+    ) -> Result:
+        """Run to the end. Raises CommandError unless the exit code is in `ok` (None: any), and its kin."""
+
+    def start(self, argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> Server:
+        """Start a server in the foreground of its own process; it dies with us."""
+
+    def has(self, program: str) -> bool:
+        """Whether a program is installed."""
+
+
+def _die_with_parent() -> None:
+    """A helper must not outlive us, however we end."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class _SystemServer:
+    def __init__(self, argv: Sequence[str], process: subprocess.Popen[bytes], stderr: IO[bytes]) -> None:
+        self._argv = tuple(argv)
+        self._process = process
+        self._stderr = stderr
+
+    def poll(self) -> int | None:
+        return self._process.poll()
+
+    def read_error(self) -> bytes:
+        self._stderr.seek(0)
+        return self._stderr.read(_OUTPUT_LIMIT)
+
+    def wait(self, timeout: float) -> int:
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise CommandTimeoutError(self._argv, timeout) from error
+
+    def stop(self, timeout: float) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class SystemRunner:
+    """Runs real programs."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: bytes | Secret | None = None,
+        ok: Collection[int] | None = (0,),
+        pass_fds: Sequence[int] = (),
+    ) -> Result:
+        """See `Runner.run`."""
+        given = stdin.reveal() if isinstance(stdin, Secret) else (stdin or b"")
+        try:
+            done = subprocess.run(
+                list(argv),
+                input=given,
+                capture_output=True,
+                timeout=timeout,
+                env=_CLEAN_ENVIRONMENT,
+                pass_fds=tuple(pass_fds),
+                cwd="/",
+                check=False,
+                preexec_fn=_die_with_parent,
+            )
+        except FileNotFoundError as error:
+            raise MissingToolError(argv[0]) from error
+        except subprocess.TimeoutExpired as error:
+            raise CommandTimeoutError(argv, timeout) from error
+        if ok is not None and done.returncode not in ok:
+            raise CommandError(argv, done.returncode, done.stderr)
+        return Result(tuple(argv), done.returncode, done.stdout, done.stderr)
+
+    def start(self, argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> Server:
+        """See `Runner.start`."""
+        import tempfile
+
+        stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
+        try:
+            process = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                env=_CLEAN_ENVIRONMENT,
+                pass_fds=tuple(pass_fds),
+                cwd="/",
+                preexec_fn=_die_with_parent,
+            )
+        except FileNotFoundError as error:
+            raise MissingToolError(argv[0]) from error
+        return _SystemServer(argv, process, stderr)
+
+    def has(self, program: str) -> bool:
+        """See `Runner.has`."""
+        return shutil.which(program, path=_CLEAN_ENVIRONMENT["PATH"]) is not None
+
+
+@dataclass
+class RecordedRunner:
+    """For tests: answers from a table of `argv -> Result`, and keeps what was asked."""
+
+    answers: dict[tuple[str, ...], Result] = field(default_factory=dict)
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+    programs: frozenset[str] = frozenset()
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: bytes | Secret | None = None,
+        ok: Collection[int] | None = (0,),
+        pass_fds: Sequence[int] = (),
+    ) -> Result:
+        """Give the recorded answer; an unrecorded call fails the test that made it."""
+        self.asked.append(tuple(argv))
+        try:
+            result = self.answers[tuple(argv)]
+        except KeyError as error:
+            raise AssertionError(f"no answer recorded for {shlex.join(argv)}") from error
+        if ok is not None and result.returncode not in ok:
+            raise CommandError(argv, result.returncode, result.stderr)
+        return result
+
+    def start(self, argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> Server:
+        """Servers cannot be recorded."""
+        raise AssertionError(f"a recorded runner starts no server: {shlex.join(argv)}")
+
+    def has(self, program: str) -> bool:
+        """Whether the recording says so."""
+        return program in self.programs
+
+
+def wait_until(ready: Server, condition: Callable[[], bool], *, timeout: float, what: str) -> None:
+    """Poll `condition()` until true while `ready` runs; raises FailedError when the server ends first.
+
+    `timeout` is in seconds; `what` names the thing waited for in the message.
+    """
+    deadline = time.monotonic() + timeout
+    pause = 0.002
+    while not condition():
+        if ready.poll() is not None:
+            said = ready.read_error().decode(errors="replace").strip().splitlines()
+            raise FailedError(f"{what} ended early" + (f": {said[-1][:300]}" if said else ""))
+        if time.monotonic() > deadline:
+            raise FailedError(f"{what} was not ready within {timeout:g} s", reason=Reason.TIMED_OUT)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)

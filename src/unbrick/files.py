@@ -1,0 +1,111 @@
+"""Writing so that a power cut cannot tear it, and finding a Windows path inside a mounted volume.
+
+`find_inside` compares without case, as Windows does, and never passes through a symlink or junction.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from unbrick.errors import FailedError
+
+_FORBIDDEN = set('<>:"|?*\0/')
+
+
+class PathError(FailedError):
+    """A Windows path that leaves its root, or that no Windows could hold."""
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def atomic_write(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Write a file whole or not at all: temporary beside it, synced, renamed, folder synced."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def split_windows_path(path: str) -> tuple[str, ...]:
+    """The components of a path from the volume's root (`\\Windows\\System32`); slashes lean either way.
+
+    Raises PathError for drive letters, `..`, streams, wildcards and other things no plain path holds.
+    """
+    parts = tuple(part for part in path.replace("/", "\\").split("\\") if part)
+    for part in parts:
+        if (
+            part in {".", ".."}
+            or any(c in _FORBIDDEN or ord(c) < 32 for c in part)
+            or part != part.rstrip(". ")
+        ):
+            raise PathError(f"not a path inside the volume: {path!r}")
+    return parts
+
+
+def is_link(path: Path) -> bool:
+    """Whether a path is a symlink; ntfs-3g shows junctions and unknown reparse points as such too."""
+    return stat.S_ISLNK(path.lstat().st_mode)
+
+
+def find_entry(folder: Path, name: str) -> Path | None:
+    """The entry of a folder with that name, exact case first, then any case; None where there is none.
+
+    Raises PathError where two entries differ by case only and neither is exact: which one Windows would
+    open cannot be known.
+    """
+    exact = folder / name
+    try:
+        exact.lstat()
+        return exact
+    except OSError:
+        pass
+    wanted = name.casefold()
+    try:
+        same = [entry for entry in folder.iterdir() if entry.name.casefold() == wanted]
+    except OSError:
+        return None
+    if len(same) > 1:
+        raise PathError(f"{name}: several names in {folder.name or 'the root'} differ by case only")
+    return same[0] if same else None
+
+
+def find_inside(root: Path, windows_path: str) -> Path | None:
+    """The real path of a Windows path below `root`, or None when any part of it is missing.
+
+    Raises PathError where a part is a symlink or junction, or where a middle part is no folder's name.
+    """
+    current = root
+    parts = split_windows_path(windows_path)
+    for index, part in enumerate(parts):
+        found = find_entry(current, part)
+        if found is None:
+            return None
+        mode = found.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            raise PathError(f"{windows_path}: {part} is a link, and links are not followed")
+        if index < len(parts) - 1 and not stat.S_ISDIR(mode):
+            return None
+        current = found
+    return current
+
+
+def windows_path_of(root: Path, path: Path) -> str:
+    """The Windows path, from the volume's root, of something found below `root`."""
+    return "\\" + "\\".join(path.relative_to(root).parts)

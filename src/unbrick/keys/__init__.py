@@ -1,0 +1,5 @@
+"""The BitLocker recovery password and where to get one: one file per source, asked in turn.
+
+Never writes, logs or prints a password.
+Read `password.py` first.
+"""

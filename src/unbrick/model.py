@@ -1,0 +1,292 @@
+"""The words of the trade as frozen data: Machine, Volume, Installation, Finding, Action, DiskReport.
+
+Looks at nothing and writes nothing. `DiskReport.to_document()` is the contract's `--json`, word for word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    """What became of a disk or an installation, in the contract's order: the worst first."""
+
+    FAILED = "failed"
+    NEEDS_HANDS = "needs-hands"
+    NEEDS_KEY = "needs-key"
+    FOUND = "found"
+    REPAIRED = "repaired"
+    UNDONE = "undone"
+    HEALTHY = "healthy"
+    SCANNED = "scanned"
+
+
+_SEVERITY: dict[Status, int] = {status: rank for rank, status in enumerate(Status)}
+_SEVERITY[Status.UNDONE] = _SEVERITY[Status.REPAIRED]
+
+_EXIT_CODE = {Status.FAILED: 1, Status.NEEDS_HANDS: 5, Status.NEEDS_KEY: 4, Status.FOUND: 3}
+
+
+def worst_status(statuses: Iterable[Status]) -> Status:
+    """The worst of some statuses in the contract's order; `scanned` when there are none."""
+    return min(statuses, key=_SEVERITY.__getitem__, default=Status.SCANNED)
+
+
+def exit_code(status: Status) -> int:
+    """The exit code the contract gives a status: 0 where all is well."""
+    return _EXIT_CODE.get(status, 0)
+
+
+class VolumeKind(StrEnum):
+    """What a volume is, judged by its signatures and never by its partition type."""
+
+    BITLOCKER = "bitlocker"
+    NTFS = "ntfs"
+    FAT = "fat"
+    REFS = "refs"
+    RAID_MEMBER = "raid-member"
+    LDM = "ldm"
+    STORAGE_SPACES = "storage-spaces"
+    FOREIGN_ENCRYPTION = "foreign-encryption"
+    UNKNOWN = "unknown"
+
+
+class VolumeState(StrEnum):
+    """Whether a volume's content can be reached."""
+
+    OPEN = "open"
+    LOCKED = "locked"
+    UNLOCKED = "unlocked"
+    CONVERTING = "converting"
+    DAMAGED = "damaged"
+
+
+class FilesystemState(StrEnum):
+    """How Windows left an NTFS volume."""
+
+    CLEAN = "clean"
+    DIRTY = "dirty"
+    UNCLEAN_LOG = "unclean-log"
+    HIBERNATED = "hibernated"
+
+
+class ProtectorKind(StrEnum):
+    """The kinds of BitLocker key protector."""
+
+    RECOVERY_PASSWORD = "recovery-password"  # noqa: S105 - a kind, not a password
+    TPM = "tpm"
+    TPM_PIN = "tpm-pin"
+    STARTUP_KEY = "startup-key"
+    PASSPHRASE = "passphrase"  # noqa: S105 - a kind, not a passphrase
+    CLEAR_KEY = "clear-key"
+    SMART_CARD = "smart-card"
+    UNKNOWN = "unknown"
+
+
+class ActionState(StrEnum):
+    """How far an action has come."""
+
+    PLANNED = "planned"
+    DONE = "done"
+    UNDONE = "undone"
+    FAILED = "failed"
+
+
+class Verdict(StrEnum):
+    """What a playbook says of one file."""
+
+    FAULTY = "faulty"
+    GOOD = "good"
+    NOTE = "note"
+    PERSON = "person"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What identifies a machine: firmware identifiers where it is the running one, else its disk and names."""
+
+    smbios_uuid: str | None = None
+    serial: str | None = None
+    disk_guid: str | None = None
+    hostnames: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Protector:
+    """A BitLocker key protector. `id` is the GUID the blue screen shows, upper case, no braces."""
+
+    id: str
+    kind: ProtectorKind
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One volume of a disk. `offset` and `length` are bytes from the start of the disk.
+
+    `partition` is the number in the partition table, null on a disk without a table. `refusal` is a
+    reason word where nothing may ever be written to this volume. `description` is BitLocker's own text
+    (computer name, drive letter, date), readable while locked; `method` the cipher, e.g. `aes-xts-128`.
+    """
+
+    partition: int | None
+    offset: int
+    length: int
+    kind: VolumeKind
+    state: VolumeState
+    filesystem: FilesystemState | None = None
+    protectors: tuple[Protector, ...] = ()
+    method: str | None = None
+    description: str | None = None
+    refusal: str | None = None
+
+    def to_document(self) -> dict[str, Any]:
+        """The contract's `volumes[]` entry."""
+        return {
+            "partition": self.partition,
+            "kind": self.kind.value,
+            "state": self.state.value,
+            "filesystem": self.filesystem.value if self.filesystem else None,
+            "protectors": [{"id": p.id, "kind": p.kind.value} for p in self.protectors],
+            "method": self.method,
+            "description": self.description,
+            "offset": self.offset,
+            "length": self.length,
+        }
+
+
+@dataclass(frozen=True)
+class FileFact:
+    """One file that a playbook matched. `path` is a Windows path from the volume's root, with backslashes."""
+
+    path: str
+    sha256: str | None
+    size: int
+    modified: datetime
+
+    def to_document(self) -> dict[str, Any]:
+        """The contract's `files[]` entry; times are UTC, ISO 8601, ending in `Z`."""
+        return {
+            "path": self.path,
+            "sha256": self.sha256,
+            "size": self.size,
+            "modified": self.modified.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        }
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one playbook says of one installation: its verdict, the files, and why, in sentences.
+
+    `reason` is the fixed word where the verdict is `person`; `explanation` can be read aloud.
+    """
+
+    playbook: str
+    verdict: Verdict
+    files: tuple[FileFact, ...]
+    explanation: str
+    reason: str | None = None
+
+    def to_document(self) -> dict[str, Any]:
+        """The contract's `findings[]` entry."""
+        return {
+            "playbook": self.playbook,
+            "verdict": self.verdict.value,
+            "explanation": self.explanation,
+            "reason": self.reason,
+            "files": [fact.to_document() for fact in self.files],
+        }
+
+
+@dataclass(frozen=True)
+class Action:
+    """One step of a plan. `quarantined_as` is the name below `\\Unbrick\\<run>\\` it goes to."""
+
+    kind: str
+    path: str
+    playbook: str
+    sha256: str
+    size: int
+    quarantined_as: str
+    state: ActionState = ActionState.PLANNED
+
+    def to_document(self) -> dict[str, Any]:
+        """The contract's `actions[]` entry."""
+        return {"kind": self.kind, "path": self.path, "state": self.state.value, "playbook": self.playbook}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be done to one volume, in order. Pure data: making one changes nothing."""
+
+    run: str
+    actions: tuple[Action, ...]
+
+
+@dataclass(frozen=True)
+class InstallationReport:
+    """One Windows on one volume, and what became of it."""
+
+    partition: int | None
+    hostname: str | None
+    windows: str | None
+    status: Status
+    reason: str | None = None
+    explanation: str | None = None
+    findings: tuple[Finding, ...] = ()
+    actions: tuple[Action, ...] = ()
+
+    def to_document(self) -> dict[str, Any]:
+        """The contract's `installations[]` entry."""
+        return {
+            "partition": self.partition,
+            "hostname": self.hostname,
+            "windows": self.windows,
+            "status": self.status.value,
+            "reason": self.reason,
+            "explanation": self.explanation,
+            "findings": [finding.to_document() for finding in self.findings],
+            "actions": [action.to_document() for action in self.actions],
+        }
+
+
+@dataclass(frozen=True)
+class DiskReport:
+    """Everything one run says of one disk; one of these is one line of `--json`.
+
+    `notes` are sentences for a person: what was done besides the plan (a journal replayed, a log reset).
+    """
+
+    disk: str
+    status: Status
+    reason: str | None = None
+    run: str | None = None
+    machine: Machine = field(default_factory=Machine)
+    volumes: tuple[Volume, ...] = ()
+    installations: tuple[InstallationReport, ...] = ()
+    error: str | None = None
+    hint: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_document(self) -> dict[str, Any]:
+        """The contract's JSON document."""
+        return {
+            "disk": self.disk,
+            "status": self.status.value,
+            "reason": self.reason,
+            "run": self.run,
+            "machine": {
+                "smbios_uuid": self.machine.smbios_uuid,
+                "serial": self.machine.serial,
+                "disk_guid": self.machine.disk_guid,
+                "hostnames": list(self.machine.hostnames),
+            },
+            "volumes": [volume.to_document() for volume in self.volumes],
+            "installations": [installation.to_document() for installation in self.installations],
+            "error": self.error,
+            "hint": self.hint,
+            "notes": list(self.notes),
+        }

@@ -1,0 +1,5 @@
+"""Reads one offline installation, given the root folder of its volume: names, build, services.
+
+Never sees a device and never writes; new bytes are handed back.
+Read `installation.py` first.
+"""
