@@ -107,7 +107,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Machine:
-    """What identifies a machine: firmware identifiers where it is the running one, else its disk and names."""
+    """What identifies a machine: firmware identifiers where it is the one we run on, else disk and names."""
 
     smbios_uuid: str | None = None
     serial: str | None = None
@@ -159,13 +159,29 @@ class Volume:
 
 
 @dataclass(frozen=True)
+class ObservedFile:
+    """A file as it was read from a volume, with all that a playbook may ask about it.
+
+    `path` is a Windows path from the volume's root; `first_bytes` are up to 64; `modified` is UTC, None
+    where the stored time makes no sense. An empty file is not `all_zero`.
+    """
+
+    path: str
+    size: int
+    first_bytes: bytes
+    all_zero: bool
+    sha256: str
+    modified: datetime | None
+
+
+@dataclass(frozen=True)
 class FileFact:
     """One file that a playbook matched. `path` is a Windows path from the volume's root, with backslashes."""
 
     path: str
     sha256: str | None
     size: int
-    modified: datetime
+    modified: datetime | None
 
     def to_document(self) -> dict[str, Any]:
         """The contract's `files[]` entry; times are UTC, ISO 8601, ending in `Z`."""
@@ -173,7 +189,7 @@ class FileFact:
             "path": self.path,
             "sha256": self.sha256,
             "size": self.size,
-            "modified": self.modified.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "modified": self.modified.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if self.modified else None,
         }
 
 
