@@ -1,0 +1,129 @@
+"""What became of a disk, concluded from what became of its parts: the contract's statuses and reasons.
+
+Pure: looks at nothing, decides nothing about a file. `recovery.py` gathers the parts and asks here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from unbrick.errors import NeedsHandsError, NeedsKeyError, Reason, UnbrickError
+from unbrick.model import (
+    DiskReport,
+    InstallationReport,
+    Machine,
+    ProtectorKind,
+    Status,
+    Volume,
+    VolumeKind,
+    VolumeState,
+    worst_status,
+)
+
+_SYSTEM_DRIVE = re.compile(r"(?:^|\s)C:(?:\s|$)")
+_BOOT_PROTECTORS = {ProtectorKind.TPM, ProtectorKind.TPM_PIN}
+
+
+@dataclass
+class VolumeCase:
+    """One volume as the story goes: what it is, the Windows on it, and what stood in the way."""
+
+    volume: Volume
+    installations: tuple[InstallationReport, ...] = ()
+    trouble: UnbrickError | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def may_hold_windows(volume: Volume) -> bool:
+    """Whether a volume that could not be looked into may be the one that Windows starts from.
+
+    Only a system volume has a TPM protector, and BitLocker's description keeps the drive letter; a locked
+    data volume beside a repaired Windows is no trouble (the contract), a locked C: is.
+    """
+    if volume.kind is VolumeKind.BITLOCKER:
+        if any(protector.kind in _BOOT_PROTECTORS for protector in volume.protectors):
+            return True
+        if volume.description:
+            return bool(_SYSTEM_DRIVE.search(volume.description))
+        return volume.state is VolumeState.DAMAGED
+    return volume.kind is VolumeKind.NTFS
+
+
+def status_of_error(error: UnbrickError) -> Status:
+    """The status that an error means for the part it struck."""
+    if isinstance(error, NeedsHandsError):
+        return Status.NEEDS_HANDS
+    if isinstance(error, NeedsKeyError):
+        return Status.NEEDS_KEY
+    return Status.FAILED
+
+
+@dataclass(frozen=True)
+class _Part:
+    status: Status
+    reason: str | None = None
+    text: str | None = None
+    hint: str | None = None
+
+
+def _part_of_trouble(error: UnbrickError) -> _Part:
+    return _Part(status_of_error(error), error.reason, error.message, error.hint)
+
+
+def _parts(cases: Sequence[VolumeCase], *, scanning: bool) -> list[_Part]:
+    """What each volume and installation contributes; a volume that cannot matter contributes nothing."""
+    installed = any(case.installations for case in cases)
+    parts = []
+    for case in cases:
+        parts += [_Part(i.status, i.reason, i.explanation) for i in case.installations]
+        trouble = case.trouble
+        if trouble is None or (installed and not may_hold_windows(case.volume)):
+            continue
+        if scanning and isinstance(trouble, NeedsKeyError):
+            continue
+        parts.append(_part_of_trouble(trouble))
+    if not parts and not scanning:
+        text = "no Windows was found on this disk"
+        hint = "check that this is the system disk of the machine"
+        parts.append(_Part(Status.NEEDS_HANDS, Reason.NO_WINDOWS, text, hint))
+    return parts
+
+
+@dataclass
+class Draft:
+    """What is known of a disk so far; an error at any point still leaves everything known before it."""
+
+    disk: Path
+    run: str | None = None
+    disk_guid: str | None = None
+    cases: list[VolumeCase] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    scanning: bool = False
+    trouble: UnbrickError | None = None
+
+    def report(self) -> DiskReport:
+        """The disk's report as things stand."""
+        if self.trouble is not None:
+            parts = [_part_of_trouble(self.trouble)]
+        else:
+            parts = _parts(self.cases, scanning=self.scanning)
+        status = worst_status(part.status for part in parts)
+        worst = next((part for part in parts if part.status is status), _Part(status))
+        troubled = status in {Status.FAILED, Status.NEEDS_HANDS, Status.NEEDS_KEY}
+        installations = tuple(i for case in self.cases for i in case.installations)
+        names = dict.fromkeys(i.hostname for i in installations if i.hostname)
+        return DiskReport(
+            disk=str(self.disk),
+            status=status,
+            reason=str(worst.reason) if troubled and worst.reason else None,
+            run=self.run,
+            machine=Machine(disk_guid=self.disk_guid, hostnames=tuple(names)),
+            volumes=tuple(case.volume for case in self.cases),
+            installations=installations,
+            error=worst.text if troubled else None,
+            hint=worst.hint if troubled else None,
+            notes=tuple(self.notes) + tuple(note for case in self.cases for note in case.notes),
+        )

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from unbrick.errors import FailedError, NeedsHandsError, NeedsKeyError, Reason
+from unbrick.model import (
+    InstallationReport,
+    Protector,
+    ProtectorKind,
+    Status,
+    Volume,
+    VolumeKind,
+    VolumeState,
+)
+from unbrick.outcome import Draft, VolumeCase, may_hold_windows
+
+TPM = Protector("11111111-2222-3333-4444-555555555555", ProtectorKind.TPM)
+PASSWORD = Protector("11111111-2222-3333-4444-666666666666", ProtectorKind.RECOVERY_PASSWORD)
+
+
+def bitlocker(*protectors: Protector, description: str | None = None) -> Volume:
+    return Volume(
+        3, 0, 1, VolumeKind.BITLOCKER, VolumeState.LOCKED, protectors=protectors, description=description
+    )
+
+
+def ntfs(*installations: Status, trouble: NeedsHandsError | None = None) -> VolumeCase:
+    reports = tuple(InstallationReport(3, "PC-1", "Windows 10", status) for status in installations)
+    return VolumeCase(Volume(3, 0, 1, VolumeKind.NTFS, VolumeState.OPEN), reports, trouble)
+
+
+def conclude(*cases: VolumeCase, scanning: bool = False) -> tuple[Status, str | None]:
+    report = Draft(Path("disk.img"), cases=list(cases), scanning=scanning).report()
+    return report.status, report.reason
+
+
+def locked(volume: Volume) -> VolumeCase:
+    return VolumeCase(volume, trouble=NeedsKeyError("no key", reason=Reason.KEY_MISSING))
+
+
+def test_a_disk_is_as_bad_as_its_worst_installation() -> None:
+    assert conclude(ntfs(Status.REPAIRED), ntfs(Status.HEALTHY)) == (Status.REPAIRED, None)
+    assert conclude(ntfs(Status.REPAIRED), ntfs(Status.FOUND))[0] is Status.FOUND
+
+
+def test_a_locked_data_volume_beside_a_repaired_windows_changes_nothing() -> None:
+    data = bitlocker(PASSWORD, description="PC-1 D: 7/4/2024")
+    assert conclude(ntfs(Status.REPAIRED), locked(data)) == (Status.REPAIRED, None)
+
+
+def test_a_locked_system_volume_beside_a_repaired_windows_needs_its_key() -> None:
+    system = bitlocker(TPM, PASSWORD, description="PC-2 D: 7/4/2024")
+    assert conclude(ntfs(Status.REPAIRED), locked(system)) == (Status.NEEDS_KEY, "key-missing")
+    assert may_hold_windows(bitlocker(PASSWORD, description="PC-2 C: 7/4/2024"))
+
+
+def test_a_locked_volume_alone_needs_its_key_whatever_it_is() -> None:
+    assert conclude(locked(bitlocker(PASSWORD, description="PC-1 D: 7/4/2024")))[0] is Status.NEEDS_KEY
+
+
+def test_a_scan_does_not_ask_for_keys_but_names_what_must_not_be_touched() -> None:
+    assert conclude(locked(bitlocker(TPM)), scanning=True) == (Status.SCANNED, None)
+    refused = ntfs(trouble=NeedsHandsError("a member", reason=Reason.RAID_MEMBER))
+    assert conclude(refused, scanning=True) == (Status.NEEDS_HANDS, "raid-member")
+
+
+def test_a_disk_without_windows_is_never_healthy() -> None:
+    assert conclude() == (Status.NEEDS_HANDS, "no-windows")
+    assert conclude(scanning=True) == (Status.SCANNED, None)
+
+
+def test_an_error_of_the_whole_disk_stands_above_its_parts() -> None:
+    draft = Draft(Path("disk.img"), cases=[ntfs(Status.REPAIRED)])
+    draft.trouble = FailedError("the cable came out", reason=Reason.UNREADABLE_DISK)
+    report = draft.report()
+    assert (report.status, report.reason, report.error) == (
+        Status.FAILED,
+        "unreadable-disk",
+        "the cable came out",
+    )
+    assert report.volumes
