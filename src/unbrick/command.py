@@ -1,6 +1,7 @@
 """The only door to other programs: an argument list, a clean environment, a time limit, secrets on stdin.
 
-Never a shell, never a secret in an argument list. Tests hand rooms a `RecordedRunner` instead.
+Never a shell, never a secret in an argument list. Every program has a session of its own: Ctrl-C is for us to
+answer, not for a FUSE server that we still write through. Tests hand rooms a `RecordedRunner` instead.
 """
 
 from __future__ import annotations
@@ -166,6 +167,7 @@ class SystemRunner:
                 pass_fds=tuple(pass_fds),
                 cwd="/",
                 check=False,
+                start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
         except FileNotFoundError as error:
@@ -190,6 +192,7 @@ class SystemRunner:
                 env=_CLEAN_ENVIRONMENT,
                 pass_fds=tuple(pass_fds),
                 cwd="/",
+                start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
         except FileNotFoundError as error:
