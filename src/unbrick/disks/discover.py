@@ -1,4 +1,4 @@
-"""One disk or disk image, opened: its raw bytes, its partition table, what each volume is, what forbids writing."""
+"""One disk or disk image, opened: its raw bytes, its volumes, what each is, what forbids writing."""
 
 from __future__ import annotations
 
