@@ -1,5 +1,5 @@
 """The BitLocker recovery password and where to get one: one file per source, asked in turn.
 
-Never writes, logs or prints a password.
+Never writes, logs or prints a password, and never tries one on a volume.
 Read `password.py` first.
 """

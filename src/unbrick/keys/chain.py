@@ -1,0 +1,129 @@
+"""Asks key sources in turn for the passwords of one volume, and remembers what was wrong.
+
+Never opens a volume: who tries the passwords says that one was wrong by asking for the next.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from unbrick.errors import NeedsKeyError, Reason, UsageError
+from unbrick.keys.csv_file import CsvKeySource
+from unbrick.keys.password import RecoveryPassword
+from unbrick.keys.source import Candidate, KeySource
+
+_UNDERSTOOD = "what is understood: the path of a CSV file with the columns KeyID,RecoveryKey"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_DIGITS_OF_A_PASSWORD = re.compile(r"[0-9]{6}[^0-9A-Za-z]?[0-9]{6}[^0-9A-Za-z]?[0-9]{6}")
+
+
+class KeyChain:
+    """Some key sources, for one run. `notes` are sentences for the report, without a digit of a password."""
+
+    def __init__(self, sources: Sequence[KeySource], *, interactive: bool = False) -> None:
+        """Ask these sources; those that ask a person only where the run is `interactive`."""
+        self._sources = tuple(source for source in sources if interactive or not source.interactive)
+        self._notes: list[str] = []
+        self._wrong: Counter[tuple[str, ...]] = Counter()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was tried and was wrong, in order."""
+        return tuple(self._notes)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the sources say of themselves: lines that cannot be used, passwords that will not be tried."""
+        return tuple(warning for source in self._sources for warning in source.warnings)
+
+    def unlock_candidates(
+        self, protector_ids: Sequence[str], *, volume: str = "this volume"
+    ) -> Iterator[Candidate]:
+        """The passwords to try on a volume with these recovery protectors, each once; none where it has none.
+
+        First what any source keeps under one of the ids, then what has no id, a person last. Asking for
+        the next one says that the last one was wrong, and notes it; `volume` is what the note calls it.
+        """
+        if not protector_ids:
+            return
+        offered: list[RecoveryPassword] = []
+        for candidate in self._ordered(protector_ids):
+            if candidate.password in offered:
+                continue
+            offered.append(candidate.password)
+            yield candidate
+            self._wrong[tuple(protector_ids)] += 1
+            self._notes.append(f"the password from {candidate.origin} does not open {volume}")
+
+    def failure(self, protector_ids: Sequence[str], *, volume: str = "this volume") -> NeedsKeyError:
+        """The error for a volume that no candidate opened: the key ID to look for, and where it was not.
+
+        Its reason is `key-wrong` where passwords for this volume were tried, else `key-missing`.
+        """
+        ids = " or ".join(protector_ids)
+        tried = self._wrong[tuple(protector_ids)]
+        asked = ", ".join(source.name for source in self._sources)
+        if not protector_ids:
+            return NeedsKeyError(
+                f"{volume} is locked and has no recovery password protector",
+                hint="it opens only with its other protectors, on its own machine",
+                reason=Reason.KEY_MISSING,
+            )
+        hint = f"look up the recovery password of key ID {ids} and put it into a CSV for --keys"
+        if tried:
+            count = "the only password" if tried == 1 else f"none of the {tried} passwords"
+            verb = "does not open" if tried == 1 else "opens"
+            return NeedsKeyError(
+                f"{count} found for key ID {ids} {verb} {volume}", hint=hint, reason=Reason.KEY_WRONG
+            )
+        where = f" in {asked}" if asked else ": no key source was given"
+        return NeedsKeyError(
+            f"{volume} is locked, and there is no recovery password for key ID {ids}{where}",
+            hint=hint,
+            reason=Reason.KEY_MISSING,
+        )
+
+    def _ordered(self, protector_ids: Sequence[str]) -> Iterator[Candidate]:
+        without_id: list[Candidate] = []
+        for source in self._sources:
+            if source.interactive:
+                continue
+            for candidate in source.find(protector_ids):
+                if candidate.protector_id is None:
+                    without_id.append(candidate)
+                else:
+                    yield candidate
+        yield from without_id
+        for source in self._sources:
+            if source.interactive:
+                yield from source.find(protector_ids)
+
+
+def open_sources(specs: Sequence[str | Path]) -> tuple[KeySource, ...]:
+    """The key sources that `--keys` names; raises UsageError, also for a password given as an argument."""
+    return tuple(_open_source(spec) for spec in specs)
+
+
+def _open_source(spec: str | Path) -> KeySource:
+    text = str(spec)
+    path = Path(spec)
+    hides = _DIGITS_OF_A_PASSWORD.search(text) is not None
+    try:
+        exists = path.exists()
+    except (OSError, ValueError):
+        exists = False
+    if not exists:
+        if hides:
+            raise UsageError(
+                "a recovery password does not belong on the command line, where others can see it",
+                hint="put it into a CSV file, or wait to be asked for it",
+            )
+        if _SCHEME.match(text) or text == "-" or "\0" in text:
+            raise UsageError(f"unknown kind of key source: {text!r}", hint=_UNDERSTOOD)
+        if not text:
+            raise UsageError("the name of a key source is empty", hint=_UNDERSTOOD)
+        raise UsageError(f"there is no keys file {text}", hint=_UNDERSTOOD)
+    return CsvKeySource.open(path, name="the keys file" if hides else path.name)

@@ -1,0 +1,233 @@
+"""Recovery passwords from a CSV that somebody exported: good lines work, bad ones are named by number.
+
+Never shows a cell of the file. Read `csv_shapes.py` for the shapes, `csv_text.py` for encodings and quotes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbrick.errors import UsageError
+from unbrick.keys import csv_text
+from unbrick.keys.csv_shapes import (
+    Columns,
+    Row,
+    count_known_cells,
+    hides_passwords,
+    holds_a_guid,
+    read_header,
+    read_rows,
+)
+from unbrick.keys.password import PasswordError, RecoveryPassword
+from unbrick.keys.source import Candidate
+
+MOST_TRIES = 20
+"""The most passwords tried for one id, and of those without an id: each costs the better part of a second."""
+
+_MOST_PROBLEMS = 1000
+_MOST_WARNINGS = 5
+_SAMPLED_LINES = 30
+_CHARACTERS_OF_AN_ID_BEGINNING = 8
+
+
+@dataclass(frozen=True, slots=True)
+class LineProblem:
+    """A line that cannot be used, by its number in the file (from 1), and why, without showing it."""
+
+    line: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    line: int
+    password: RecoveryPassword
+
+
+class CsvKeySource:
+    """A file of recovery passwords, held in memory and found by key protector id."""
+
+    def __init__(self, name: str, data: bytes) -> None:
+        """Read the bytes of a file that messages call `name`; raises UsageError where no line can be used."""
+        loader = _Loader()
+        loader.load(csv_text.decode(data, name), name)
+        self._name = name
+        self._by_id = loader.by_id
+        self._without_id = loader.without_id
+        self.problems: tuple[LineProblem, ...] = tuple(loader.problems)
+        """The lines that cannot be used, at most a thousand of them."""
+        self.problem_count = loader.problem_count
+        """How many lines cannot be used."""
+        self.password_count = loader.password_count
+        """How many passwords are well-formed."""
+
+    @classmethod
+    def open(cls, path: Path, *, name: str | None = None) -> CsvKeySource:
+        """Read a file or a pipe; raises UsageError: missing, a folder, binary, too large, no usable line."""
+        shown = name or path.name
+        return cls(shown, csv_text.read_bytes(path, shown))
+
+    @property
+    def name(self) -> str:
+        """See `KeySource.name`."""
+        return self._name
+
+    @property
+    def interactive(self) -> bool:
+        """See `KeySource.interactive`."""
+        return False
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """See `KeySource.warnings`: the first few bad lines, and what will not be tried."""
+        said = [f"{self._name} line {p.line}: {p.message}" for p in self.problems[:_MOST_WARNINGS]]
+        if self.problem_count > _MOST_WARNINGS:
+            said.append(f"{self._name}: {self.problem_count - _MOST_WARNINGS} more lines cannot be used")
+        if len(self._without_id) > MOST_TRIES:
+            said.append(
+                f"{self._name}: {len(self._without_id)} passwords have no key ID beside them; "
+                f"of those only the first {MOST_TRIES} are tried"
+            )
+        crowded = sum(1 for entries in self._by_id.values() if len(entries) > MOST_TRIES)
+        if crowded:
+            said.append(
+                f"{self._name}: {crowded} key ID{' has' if crowded == 1 else 's have'} more than "
+                f"{MOST_TRIES} lines; only the first {MOST_TRIES} different passwords of each are tried"
+            )
+        return tuple(said)
+
+    def find(self, protector_ids: Sequence[str]) -> Iterator[Candidate]:
+        """See `KeySource.find`. A password kept under another id is never tried."""
+        offered: list[RecoveryPassword] = []
+        for protector in (text.strip("{}").upper() for text in protector_ids):
+            beginning = protector[:_CHARACTERS_OF_AN_ID_BEGINNING]
+            entries = (*self._by_id.get(protector, ()), *self._by_id.get(beginning, ()))
+            for entry in _different(entries, offered):
+                yield Candidate(protector, entry.password, self._origin(entry))
+        for entry in _different(self._without_id, offered):
+            yield Candidate(None, entry.password, self._origin(entry))
+
+    def _origin(self, entry: _Entry) -> str:
+        return f"{self._name} line {entry.line}"
+
+
+def _different(entries: Iterable[_Entry], offered: list[RecoveryPassword]) -> Iterator[_Entry]:
+    """The first entries with passwords not offered yet; notes them as offered."""
+    count = 0
+    for entry in entries:
+        if count == MOST_TRIES:
+            return
+        if entry.password not in offered:
+            offered.append(entry.password)
+            count += 1
+            yield entry
+
+
+class _Loader:
+    """Fills the index from a text, record by record."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, list[_Entry]] = {}
+        self.without_id: list[_Entry] = []
+        self.problems: list[LineProblem] = []
+        self.problem_count = 0
+        self.password_count = 0
+        self._columns = Columns()
+        self._first = True
+
+    def load(self, text: str, name: str) -> None:
+        """Read the whole text; raises UsageError where no line of it can be used."""
+        if _is_json(text):
+            raise UsageError(
+                f"{name} is a JSON document, and only CSV is understood",
+                hint="export the keys as CSV, with the columns KeyID,RecoveryKey",
+            )
+        lines = csv_text.split_lines(text, name)
+        if lines[0].lower().startswith("sep=") and len(lines[0].strip()) == len("sep=;"):
+            delimiter, lines[0] = lines[0].strip()[-1], ""
+        else:
+            delimiter = _find_delimiter(lines)
+        for number, cells in csv_text.read_records(lines, delimiter, self._is_one_record):
+            self._take(number, cells)
+        if not self.password_count:
+            first = f" (line {self.problems[0].line}: {self.problems[0].message})" if self.problems else ""
+            raise UsageError(
+                f"{name} has no line with a usable recovery password{first}",
+                hint="a CSV with the columns KeyID,RecoveryKey is always understood",
+            )
+
+    def _take(self, number: int, cells: list[str]) -> None:
+        """Sort one record in: a header, a comment, passwords, or a problem."""
+        comment = cells[0].lstrip().startswith("#")
+        rows = [] if comment else read_rows(cells, self._columns)
+        if not rows:
+            header = read_header(cells)
+            if header.known or (self._first and not comment and not holds_a_guid(cells)):
+                self._columns = header
+                self._first = False
+            elif not comment and any(cell.strip() for cell in cells):
+                self._say(number, "there is no recovery password in it")
+            return
+        self._first = False
+        for row in rows:
+            self._take_row(number, row)
+
+    def _take_row(self, number: int, row: Row) -> None:
+        if row.password_text.startswith(("{", "[")):
+            self._say(number, "the JSON in it cannot be read")
+            return
+        try:
+            entry = _Entry(number, RecoveryPassword.parse(row.password_text))
+        except PasswordError as error:
+            self._say(number, error.message)
+            return
+        self.password_count += 1
+        if row.broken_id:
+            self._say(number, "its key ID is not a GUID, so its password is tried only after all others")
+        for protector in row.protector_ids:
+            self.by_id.setdefault(protector, []).append(entry)
+        if not row.protector_ids:
+            self.without_id.append(entry)
+
+    def _say(self, number: int, message: str) -> None:
+        self.problem_count += 1
+        if len(self.problems) < _MOST_PROBLEMS:
+            self.problems.append(LineProblem(number, message))
+
+    def _is_one_record(self, cells: list[str]) -> bool:
+        """Whether several lines, joined by an open quotation mark, are one record with a good password."""
+        if any(hides_passwords(cell) for cell in cells):
+            return False
+        for row in read_rows(cells, self._columns):
+            try:
+                RecoveryPassword.parse(row.password_text)
+            except PasswordError:
+                continue
+            return True
+        return False
+
+
+def _is_json(text: str) -> bool:
+    """Whether the whole text is one JSON object or array (a Graph answer, for one)."""
+    if not text.lstrip().startswith(("{", "[")):
+        return False
+    try:
+        json.loads(text)
+    except RecursionError:
+        return True
+    except ValueError:
+        return False
+    return True
+
+
+def _find_delimiter(lines: Sequence[str]) -> str:
+    """The delimiter under which the first lines have the most cells we know; a comma in doubt."""
+    sample = [line for line in lines[: _SAMPLED_LINES * 4] if line and not line.isspace()][:_SAMPLED_LINES]
+
+    def known(delimiter: str) -> int:
+        return sum(count_known_cells(csv_text.split_cells(line, delimiter)) for line in sample)
+
+    return max(csv_text.DELIMITERS, key=known)
