@@ -1,0 +1,280 @@
+"""One registry hive of an offline Windows, opened as Windows would see it: its logs replayed, in memory.
+
+hivex walks the hive; it neither replays logs nor says that a hive is dirty, so `replay` comes first.
+Nothing on the volume is written. hivex is C and the hive hostile: call this inside `bounded.run_bounded`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from unbrick.errors import FailedError, Reason
+from unbrick.files import PathError, find_entry
+from unbrick.windows.replay import (
+    BASE_BLOCK_SIZE,
+    HIVE_LIMIT,
+    BaseBlock,
+    Replay,
+    plan_replay,
+    read_base_block,
+)
+
+_LOG_LIMIT = 128 * 1024 * 1024
+_VALUE_LIMIT = 1024 * 1024
+_SUBKEY_LIMIT = 20_000
+_FIRST_BIN_TIME = BASE_BLOCK_SIZE + 20
+_COPY_CHUNK = 4 * 1024 * 1024
+
+
+class UnreadableHiveError(FailedError):
+    """A registry hive that cannot be opened at all; `why` is the message's last part."""
+
+    def __init__(self, name: str, why: str) -> None:
+        self.why = why
+        super().__init__(
+            f"the registry hive {name} cannot be read: {why}",
+            hint="start this machine's own recovery (Startup Repair), or restore the hive from a backup",
+            reason=Reason.UNREADABLE_HIVE,
+        )
+
+
+class ValueType(IntEnum):
+    """The registry's value types that we decode."""
+
+    SZ = 1
+    EXPAND_SZ = 2
+    DWORD = 4
+    MULTI_SZ = 7
+
+
+class Hive:
+    """Reads the keys of one open hive.
+
+    `warnings` are what a person should know of how it was opened; `damaged` counts what could not be read.
+    """
+
+    def __init__(self, reader: Any, warnings: tuple[str, ...] = ()) -> None:
+        self._reader = reader
+        self.warnings = warnings
+        self.damaged = 0
+
+    def ask(self, question: str, *arguments: int | str) -> Any:
+        """Call one of hivex's methods; None where it finds nothing, or damage, which is counted."""
+        try:
+            return getattr(self._reader, question)(*arguments)
+        except UnicodeDecodeError:
+            self.damaged += 1
+        except RuntimeError as error:
+            if str(error) != "Success":  # that is how hivex says that a value is missing
+                self.damaged += 1
+        return None
+
+    def key(self, path: str) -> Key | None:
+        """The key at a path below the root, parts separated by backslashes, in any case; None if missing."""
+        node = self.ask("root")
+        for part in path.split("\\"):
+            if part and node is not None:
+                node = self.ask("node_get_child", node, part)
+        return None if node is None else Key(self, node)
+
+    def subkeys(self, path: str) -> tuple[str, ...]:
+        """The names of a key's subkeys; empty where there is no such key."""
+        key = self.key(path)
+        return tuple(name for name, _ in key.children()) if key else ()
+
+    def value(self, path: str, name: str) -> str | int | tuple[str, ...] | None:
+        """One value, decoded; see `Key.value`."""
+        key = self.key(path)
+        return key.value(name) if key else None
+
+    def text(self, path: str, name: str) -> str | None:
+        """A REG_SZ or REG_EXPAND_SZ value; None for anything else."""
+        value = self.value(path, name)
+        return value if isinstance(value, str) else None
+
+    def number(self, path: str, name: str) -> int | None:
+        """A REG_DWORD value; None for anything else."""
+        value = self.value(path, name)
+        return value if isinstance(value, int) else None
+
+
+class Key:
+    """One key of an open hive."""
+
+    def __init__(self, hive: Hive, node: int) -> None:
+        self._hive = hive
+        self._node = node
+
+    def children(self) -> Iterator[tuple[str, Key]]:
+        """The subkeys by name, at most 20,000 of them; damaged ones are left out."""
+        nodes: list[int] = self._hive.ask("node_children", self._node) or []
+        for node in nodes[:_SUBKEY_LIMIT]:
+            name = self._hive.ask("node_name", node)
+            if name is not None:
+                yield name, Key(self._hive, node)
+
+    def value(self, name: str) -> str | int | tuple[str, ...] | None:
+        """REG_SZ and REG_EXPAND_SZ as text (not expanded), REG_MULTI_SZ as texts, REG_DWORD as a number.
+
+        None where it is missing, of another type, over 1 MiB, or damaged.
+        """
+        handle = self._hive.ask("node_get_value", self._node, name)
+        described = None if handle is None else self._hive.ask("value_type", handle)
+        if described is None or described[1] > _VALUE_LIMIT:
+            return None
+        answer = self._hive.ask("value_value", handle)
+        return decode_value(*answer) if answer else None
+
+    def text(self, name: str) -> str | None:
+        """A REG_SZ or REG_EXPAND_SZ value; None for anything else."""
+        value = self.value(name)
+        return value if isinstance(value, str) else None
+
+    def number(self, name: str) -> int | None:
+        """A REG_DWORD value; None for anything else."""
+        value = self.value(name)
+        return value if isinstance(value, int) else None
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A REG_MULTI_SZ value, or a REG_SZ as its only text; empty for anything else."""
+        value = self.value(name)
+        if isinstance(value, str):
+            return (value,)
+        return value if isinstance(value, tuple) else ()
+
+
+def decode_value(kind: int, data: bytes) -> str | int | tuple[str, ...] | None:
+    """A value's bytes as what its type says; None for a type we do not decode or bytes that do not fit."""
+    if kind == ValueType.DWORD:
+        return int.from_bytes(data, "little") if len(data) == 4 else None
+    if kind in (ValueType.SZ, ValueType.EXPAND_SZ):
+        return _decode_text(data).split("\0", 1)[0]
+    if kind == ValueType.MULTI_SZ:
+        return tuple(text for text in _decode_text(data).split("\0") if text)
+    return None
+
+
+def _decode_text(data: bytes) -> str:
+    return data[: len(data) & ~1].decode("utf-16-le", errors="replace")
+
+
+@contextmanager
+def open_hive(path: Path) -> Iterator[Hive]:
+    """Open a hive found by `files.find_inside`, with its logs beside it replayed when it is dirty.
+
+    A clean hive is read where it lies; a dirty one is copied into memory first. Raises UnreadableHiveError.
+    """
+    name = path.name
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise UnreadableHiveError(name, error.strerror or "it cannot be opened") from error
+    try:
+        yield _open_descriptor(descriptor, path)
+    except OSError as error:
+        raise UnreadableHiveError(name, error.strerror or "reading it fails") from error
+    finally:
+        os.close(descriptor)
+
+
+def _open_descriptor(descriptor: int, path: Path) -> Hive:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableHiveError(path.name, "it is not a file")
+    if status.st_size > HIVE_LIMIT:
+        raise UnreadableHiveError(path.name, f"it is larger than {HIVE_LIMIT >> 20} MiB")
+    base = read_base_block(os.pread(descriptor, BASE_BLOCK_SIZE, 0))
+    if base is None:
+        raise UnreadableHiveError(path.name, "it is empty or cut off")
+    if base.dirty:
+        return _open_dirty(descriptor, path, base, status.st_size)
+    return Hive(_open_reader(descriptor, path.name))
+
+
+def _open_dirty(descriptor: int, path: Path, base: BaseBlock, size: int) -> Hive:
+    """Replay the logs into a copy in memory; where that fails, read the hive as it is and say so."""
+    first_bin = os.pread(descriptor, 8, _FIRST_BIN_TIME)
+    time = struct.unpack("<Q", first_bin)[0] if len(first_bin) == 8 else 0
+    replay = plan_replay(base, time, _read_logs(path))
+    if replay is not None:
+        copy = _replayed_copy(descriptor, size, replay)
+        try:
+            warnings = () if replay.complete else (_torn_log_warning(path.name),)
+            return Hive(_open_reader(copy, path.name), warnings)
+        except UnreadableHiveError:
+            pass  # a replay that makes nonsense of the hive is no better than none
+        finally:
+            os.close(copy)
+    return Hive(_open_reader(descriptor, path.name), (_stale_warning(path.name),))
+
+
+def _torn_log_warning(name: str) -> str:
+    return f"a transaction log of {name} is torn: its last changes may be missing from what was read"
+
+
+def _stale_warning(name: str) -> str:
+    return f"{name} was not saved cleanly and its transaction logs do not fit: some of its values may be old"
+
+
+def _read_logs(path: Path) -> Sequence[bytes]:
+    """The transaction logs beside a hive, those that can be read: `.LOG1`, `.LOG2`, then `.LOG`."""
+    logs = []
+    for suffix in (".LOG1", ".LOG2", ".LOG"):
+        try:
+            found = find_entry(path.parent, path.name + suffix)
+            if found is None:
+                continue
+            descriptor = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (OSError, PathError):
+            continue
+        with os.fdopen(descriptor, "rb") as stream:
+            status = os.fstat(descriptor)
+            if stat.S_ISREG(status.st_mode) and status.st_size <= _LOG_LIMIT:
+                try:
+                    logs.append(stream.read(_LOG_LIMIT))
+                except OSError:
+                    continue
+    return logs
+
+
+def _replayed_copy(descriptor: int, size: int, replay: Replay) -> int:
+    """A copy of the hive in memory with the replay laid over it, as an open descriptor."""
+    copy = os.memfd_create("hive")
+    os.ftruncate(copy, max(size, replay.length))
+    at = 0
+    while at < size:
+        chunk = os.pread(descriptor, min(_COPY_CHUNK, size - at), at)
+        if not chunk:
+            break
+        os.pwrite(copy, chunk, at)
+        at += len(chunk)
+    for offset, page in replay.pages:
+        os.pwrite(copy, page, offset)
+    os.pwrite(copy, replay.base_block, 0)
+    return copy
+
+
+def _open_reader(descriptor: int, name: str) -> Any:
+    """Let hivex map the file behind a descriptor; raises UnreadableHiveError where it refuses."""
+    import hivex
+
+    untyped: Any = hivex.Hivex
+
+    class Reader(untyped):  # type: ignore[misc]
+        """hivex prints a traceback when a handle that never opened is collected."""
+
+        def __del__(self) -> None:
+            if hasattr(self, "_o"):
+                super().__del__()
+
+    try:
+        return Reader(f"/proc/self/fd/{descriptor}")
+    except RuntimeError as error:
+        raise UnreadableHiveError(name, f"its structure is damaged ({error})") from error
