@@ -1,0 +1,167 @@
+"""What no rule may ever move: the deny list, which no playbook overrides.
+
+A list of names without which Windows does not start, or which are not ours to take (people's files, other
+quarantines). It is asked twice: when a playbook is loaded (could this pattern ever reach one?), and again
+for every single file that was judged faulty.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from unbrick.errors import FailedError
+from unbrick.files import split_windows_path
+from unbrick.incidents.pattern import PathPattern, component_matches, components_overlap
+
+_SHORT_NAME = re.compile(r"^[^.]{1,6}~[0-9]{1,6}(\..{0,3})?$")
+
+
+@dataclass(frozen=True)
+class _Protected:
+    """One entry: path components (wildcards allowed), from the root or anywhere, with all below or not."""
+
+    components: tuple[str, ...]
+    why: str
+    from_root: bool
+    whole_tree: bool
+
+
+def _root_tree(path: str, why: str) -> _Protected:
+    return _Protected(tuple(path.split("\\")), why, from_root=True, whole_tree=True)
+
+
+def _tree(path: str, why: str) -> _Protected:
+    return _Protected(tuple(path.split("\\")), why, from_root=False, whole_tree=True)
+
+
+def _name(name: str, why: str) -> _Protected:
+    return _Protected((name,), why, from_root=False, whole_tree=False)
+
+
+_PEOPLE = "it lies among people's own files"
+_BOOT = "the machine starts from it"
+_KERNEL = "it is a part of the Windows kernel"
+_LOADER = "it loads Windows"
+_HIVES = "it belongs to the registry"
+_INTEGRITY = "it is a code-integrity policy or a catalogue of signatures"
+_SERVICING = "it belongs to Windows' own store of components"
+_MEMORY = "Windows keeps memory in it"
+
+_DENY_LIST: tuple[_Protected, ...] = (
+    _root_tree("EFI", _BOOT),
+    _root_tree("Boot", _BOOT),
+    _root_tree("Recovery", "it belongs to Windows' recovery environment"),
+    _root_tree("Users", _PEOPLE),
+    _root_tree("Documents and Settings", _PEOPLE),
+    _root_tree("Windows.old*\\Users", _PEOPLE),
+    _root_tree("Unbrick", "it lies in a quarantine"),
+    _root_tree("System Volume Information", "it belongs to the file system's own records"),
+    _root_tree("$*", "it belongs to the file system or to Windows' own set-up"),
+    _tree("System32\\config", _HIVES),
+    _tree("System32\\CodeIntegrity", _INTEGRITY),
+    _tree("System32\\catroot*", _INTEGRITY),
+    _tree("System32\\Boot", _LOADER),
+    _tree("Windows\\Boot", _BOOT),
+    _tree("WinSxS", _SERVICING),
+    _tree("servicing", _SERVICING),
+    _name("NTUSER.DAT*", _HIVES),
+    _name("UsrClass.dat*", _HIVES),
+    _name("*.hve", _HIVES),
+    _name("BCD", _BOOT),
+    _name("BCD.*", _BOOT),
+    _name("BCD-Template*", _BOOT),
+    _name("bootmgr*", _LOADER),
+    _name("bootmgfw*", _LOADER),
+    _name("BOOTNXT", _LOADER),
+    _name("bootx64.efi", _LOADER),
+    _name("bootaa64.efi", _LOADER),
+    _name("winload.*", _LOADER),
+    _name("winresume.*", _LOADER),
+    _name("tcblaunch.*", _LOADER),
+    _name("hvloader.*", _LOADER),
+    _name("ntoskrnl*", _KERNEL),
+    _name("ntkrnl*", _KERNEL),
+    _name("securekernel*", _KERNEL),
+    _name("hal*.dll", _KERNEL),
+    _name("ci.dll", _KERNEL),
+    _name("skci.dll", _KERNEL),
+    _name("kd*.dll", _KERNEL),
+    _name("pshed.dll", _KERNEL),
+    _name("bootvid.dll", _KERNEL),
+    _name("ntdll.dll", _KERNEL),
+    _name("clfs.sys", _KERNEL),
+    _name("win32k*.sys", _KERNEL),
+    _name("smss.exe", _KERNEL),
+    _name("*.p7b", _INTEGRITY),
+    _name("*.cip", _INTEGRITY),
+    _name("SiPolicy*", _INTEGRITY),
+    _name("pagefile.sys", _MEMORY),
+    _name("swapfile.sys", _MEMORY),
+    _name("hiberfil.sys", _MEMORY),
+)
+
+
+def why_forbidden(windows_path: str) -> str | None:
+    """Why a file may not be moved by any rule, as half a sentence; None where nothing forbids it.
+
+    `windows_path` is counted from the volume's root. What is not a plain path is forbidden too, and so is
+    a part that looks like a short (8.3) name, behind which a protected one may hide.
+    """
+    try:
+        parts = split_windows_path(windows_path)
+    except FailedError:
+        return "it is not a plain path inside the volume"
+    if not parts:
+        return "it is the volume itself"
+    for part in parts:
+        if _SHORT_NAME.match(part):
+            return f"{part} looks like a short name, which may stand for a protected one"
+    for entry in _DENY_LIST:
+        if _reaches(entry, parts, _same_name):
+            return entry.why
+    return None
+
+
+def why_too_wide(pattern: PathPattern) -> str | None:
+    """Why a pattern may not be a faulty rule's path: it could match a protected file; None where it cannot.
+
+    Judged for an installation in `\\Windows`; one elsewhere is held up by `why_forbidden` all the same.
+    """
+    parts = pattern.below("\\Windows")
+    for part in parts:
+        if _SHORT_NAME.match(part):
+            return f"{part} looks like a short name, which may stand for a protected one"
+    for entry in _DENY_LIST:
+        if _reaches(entry, parts, components_overlap):
+            return f"it could match {_describe(entry)}: {entry.why}"
+    return None
+
+
+def _same_name(denied: str, given: str) -> bool:
+    # casefold() besides the exact comparison: here a doubtful likeness must count as a likeness.
+    return component_matches(denied, given) or component_matches(denied.casefold(), given.casefold())
+
+
+def _reaches(entry: _Protected, parts: tuple[str, ...], same: Callable[[str, str], bool]) -> bool:
+    """Whether a path's parts lie under an entry, with `same` to compare one component with another."""
+    depth = len(entry.components)
+    last = len(parts) - depth
+    if last < 0:
+        return False
+    if entry.from_root:
+        starts = range(1)
+    elif entry.whole_tree:
+        starts = range(last + 1)
+    else:
+        starts = range(last, last + 1)
+    return any(
+        all(same(denied, given) for denied, given in zip(entry.components, parts[start:], strict=False))
+        for start in starts
+    )
+
+
+def _describe(entry: _Protected) -> str:
+    lead = "\\" if entry.from_root else "…\\"
+    return lead + "\\".join(entry.components) + ("\\…" if entry.whole_tree else "")

@@ -1,0 +1,279 @@
+"""What a playbook is, as frozen types: the loader reads YAML into them, the JSON Schema is made from them.
+
+A field's annotation says how its value is written (`Shape`), its metadata what it is for and its key in
+the file. `faults()` says what no single field can: which combinations mean nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from enum import Enum, StrEnum
+from typing import Annotated, Any
+
+from unbrick.incidents.deny import why_too_wide
+from unbrick.incidents.pattern import PathPattern, parse_pattern
+from unbrick.model import Verdict
+
+FIRST_BYTES_SEEN = 64  # model.ObservedFile keeps as many
+MOST_FILES = 1000
+MOST_BYTES = 1024**3
+
+Fault = tuple[str, str]
+"""A key of a mapping, and what was expected of it."""
+
+
+class ScalarKind(Enum):
+    """The kinds of single value that JSON and YAML share."""
+
+    TEXT = "string"
+    INTEGER = "integer"
+    FLAG = "boolean"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a single value is written: its kind, what to say when it is not, its limits, and its reader.
+
+    `pattern` is a regular expression that JSON Schema and Python read alike. `read` turns the text into
+    the value; it raises PatternError with what was expected, or ValueError, for what `pattern` cannot tell.
+    """
+
+    kind: ScalarKind
+    expected: str
+    pattern: str | None = None
+    longest: int | None = None
+    lowest: int | None = None
+    highest: int | None = None
+    read: Callable[[str], Any] | None = None
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+Sentence = Annotated[str, Shape(ScalarKind.TEXT, "a text of 1 to 2000 characters", r"\S", longest=2000)]
+Name = Annotated[str, Shape(ScalarKind.TEXT, "a name of 1 to 200 characters", r"^\S(.*\S)?$", longest=200)]
+Identifier = Annotated[
+    str,
+    Shape(
+        ScalarKind.TEXT,
+        "3 to 64 small letters, digits and dashes, for example 'crowdstrike-cf291'",
+        r"^[a-z0-9][a-z0-9-]{1,62}[a-z0-9]$",
+    ),
+]
+Address = Annotated[
+    str,
+    Shape(ScalarKind.TEXT, "an address that begins with https://", r"^https://[!-~]+$", longest=500),
+]
+Day = Annotated[
+    date,
+    Shape(
+        ScalarKind.TEXT,
+        "a day such as 2024-07-19",
+        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+        read=date.fromisoformat,
+    ),
+]
+Moment = Annotated[
+    datetime,
+    Shape(
+        ScalarKind.TEXT,
+        "a time in UTC that ends in Z, such as 2024-07-19T04:09:00Z",
+        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$",
+        read=_moment,
+    ),
+]
+HexBytes = Annotated[
+    bytes,
+    Shape(
+        ScalarKind.TEXT,
+        f'1 to {FIRST_BYTES_SEEN} bytes as pairs of hex digits, such as "4D 5A"',
+        r"^[0-9A-Fa-f]{2}( ?[0-9A-Fa-f]{2}){0,63}$",
+        read=bytes.fromhex,
+    ),
+]
+Digest = Annotated[
+    str,
+    Shape(ScalarKind.TEXT, "a SHA-256 of 64 hex digits", r"^[0-9A-Fa-f]{64}$", read=str.lower),
+]
+WindowsPattern = Annotated[
+    PathPattern,
+    Shape(
+        ScalarKind.TEXT,
+        "a path that begins with %SystemRoot%\\ or \\",
+        r"^(%[Ss][Yy][Ss][Tt][Ee][Mm][Rr][Oo][Oo][Tt]%)?\\",
+        longest=1024,
+        read=parse_pattern,
+    ),
+]
+Size = Annotated[int, Shape(ScalarKind.INTEGER, "a whole number of bytes", lowest=0, highest=2**63 - 1)]
+FileCap = Annotated[
+    int, Shape(ScalarKind.INTEGER, f"a number from 1 to {MOST_FILES}", lowest=1, highest=MOST_FILES)
+]
+ByteCap = Annotated[
+    int,
+    Shape(ScalarKind.INTEGER, f"a number of bytes from 1 to {MOST_BYTES}", lowest=1, highest=MOST_BYTES),
+]
+Flag = Annotated[bool, Shape(ScalarKind.FLAG, "true or false")]
+
+
+class Remedy(StrEnum):
+    """What may be done to a faulty file: nothing is ever deleted."""
+
+    QUARANTINE = "quarantine"
+
+
+def about(purpose: str, *, named: str | None = None) -> dict[str, str | None]:
+    """What a key of the file is for, and its name there where Python's would differ."""
+    return {"about": purpose, "named": named}
+
+
+@dataclass(frozen=True)
+class SizeCondition:
+    """How large a file must be, in bytes."""
+
+    exact: Size | None = field(default=None, metadata=about("This many bytes."))
+    at_least: Size | None = field(default=None, metadata=about("This many bytes or more."))
+    at_most: Size | None = field(default=None, metadata=about("This many bytes or fewer."))
+
+    def faults(self) -> Iterator[Fault]:
+        """Sizes that no file can have, or that say nothing."""
+        if self.exact is None and self.at_least is None and self.at_most is None:
+            yield "", "exact, at_least or at_most"
+        if self.exact is not None and (self.at_least is not None or self.at_most is not None):
+            yield "exact", "either exact, or at_least and at_most"
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            yield "at_least", "at_least no larger than at_most"
+
+
+@dataclass(frozen=True)
+class TimeCondition:
+    """When a file must have been written last."""
+
+    since: Moment | None = field(default=None, metadata=about("At this time or later.", named="from"))
+    before: Moment | None = field(default=None, metadata=about("Before this time."))
+
+    def faults(self) -> Iterator[Fault]:
+        """Spans that are empty, or that say nothing."""
+        if self.since is None and self.before is None:
+            yield "", "from or before"
+        if self.since is not None and self.before is not None and self.since >= self.before:
+            yield "from", "from earlier than before"
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a file must be like; every condition given must hold, and none given is any file."""
+
+    first_bytes: HexBytes | None = field(default=None, metadata=about("The file begins with these bytes."))
+    size: SizeCondition | None = field(default=None, metadata=about("How large it is."))
+    sha256: tuple[Digest, ...] | None = field(default=None, metadata=about("Its SHA-256 is one of these."))
+    modified: TimeCondition | None = field(default=None, metadata=about("When it was written last, in UTC."))
+    all_zero: Flag | None = field(
+        default=None, metadata=about("Whether it holds zero bytes only (an empty file does not).")
+    )
+
+    def faults(self) -> Iterator[Fault]:
+        """A condition block that holds no condition."""
+        if self == Match():
+            yield "", "first_bytes, size, sha256, modified or all_zero"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: a file at `path` that is like `when` gets `verdict`. The first rule that fits decides."""
+
+    path: WindowsPattern = field(metadata=about("Where the file lies: %SystemRoot%\\… or \\…, with * and ?."))
+    verdict: Verdict = field(metadata=about("faulty, good, note, or person (somebody has to look)."))
+    explanation: Sentence = field(
+        metadata=about("What to tell a technician about such a file, in plain sentences.")
+    )
+    when: Match | None = field(
+        default=None, metadata=about("What the file must be like; without it, any file at the path.")
+    )
+    action: Remedy | None = field(default=None, metadata=about("What to do with a faulty file."))
+
+    def faults(self) -> Iterator[Fault]:
+        """A faulty rule that says too little or reaches too far, another that would do something."""
+        if self.verdict is not Verdict.FAULTY:
+            if self.action is not None:
+                yield "action", "no action: only a faulty file is moved"
+            return
+        if self.action is None:
+            yield "verdict", "action: quarantine beside the verdict faulty"
+        if self.when is None:
+            yield "verdict", "conditions under when: a name alone does not make a file faulty"
+        why = why_too_wide(self.path)
+        if why:
+            yield "path", f"a path that reaches no protected file ({why})"
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What must be present for the playbook to apply; what is unknown counts as present."""
+
+    services: tuple[Name, ...] | None = field(
+        default=None, metadata=about("One of these services is in the registry.")
+    )
+    products: tuple[Name, ...] | None = field(
+        default=None, metadata=about("Windows' product name fits one of these, with * and ?.")
+    )
+
+    def faults(self) -> Iterator[Fault]:
+        """A requirement that requires nothing."""
+        if self.services is None and self.products is None:
+            yield "", "services or products"
+
+
+@dataclass(frozen=True)
+class Dates:
+    """When the incident was."""
+
+    published: Day = field(metadata=about("The day on which this playbook's facts were published."))
+    begins: Moment | None = field(
+        default=None, metadata=about("When the fault was first sent out.", named="from")
+    )
+    ends: Moment | None = field(default=None, metadata=about("When it was taken back.", named="to"))
+
+    def faults(self) -> Iterator[Fault]:
+        """An incident that ends before it begins."""
+        if self.begins is not None and self.ends is not None and self.begins >= self.ends:
+            yield "from", "from earlier than to"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that may be moved on one installation; above that a person has to look."""
+
+    files: FileCap = field(metadata=about("The most files."))
+    bytes: ByteCap = field(metadata=about("The most bytes, all files together."))
+
+
+@dataclass(frozen=True)
+class Playbook:
+    """One incident: how its files are recognised and what may be done about them."""
+
+    id: Identifier = field(metadata=about("The playbook's name, as findings and scripts carry it."))
+    title: Name = field(metadata=about("The incident in one line."))
+    dates: Dates = field(metadata=about("When the incident was."))
+    references: tuple[Address, ...] = field(metadata=about("Where the facts were published."))
+    limits: Limits = field(metadata=about("The most that may be moved on one installation."))
+    rules: tuple[Rule, ...] = field(
+        metadata=about("The rules in order: for each file the first one that fits decides.")
+    )
+    requires: Requirement | None = field(
+        default=None, metadata=about("What must be present for the playbook to apply.")
+    )
+    doubt_times_before: Moment | None = field(
+        default=None,
+        metadata=about(
+            "Earlier file times make no sense; a rule that asks for the time leaves such a file to a person."
+        ),
+    )
+
+    def faults(self) -> Iterator[Fault]:
+        """A playbook that recognises nothing."""
+        if all(rule.verdict is Verdict.GOOD for rule in self.rules):
+            yield "rules", "a rule with another verdict than good"
