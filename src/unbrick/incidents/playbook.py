@@ -188,7 +188,7 @@ class Rule:
     path: WindowsPattern = field(metadata=about("Where the file lies: %SystemRoot%\\… or \\…, with * and ?."))
     verdict: Verdict = field(metadata=about("faulty, good, note, or person (somebody has to look)."))
     explanation: Sentence = field(
-        metadata=about("What to tell a technician about such a file, in plain sentences.")
+        metadata=about("Plain sentences to read aloud, said of one file or of many: 'This is …'.")
     )
     when: Match | None = field(
         default=None, metadata=about("What the file must be like; without it, any file at the path.")

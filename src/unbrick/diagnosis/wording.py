@@ -1,0 +1,108 @@
+"""The sentences of a diagnosis, made to be read aloud to a technician. Pure text.
+
+Names come from a disk and are hostile: what cannot be printed safely is shown as `?`.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from datetime import datetime
+
+from unbrick.model import FileFact, Verdict
+
+_NAMES_SHOWN = 4
+_UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_KIND = {Verdict.FAULTY: "faulty ", Verdict.GOOD: "good ", Verdict.NOTE: "harmless ", Verdict.PERSON: ""}
+
+
+def printable(text: str) -> str:
+    """A text from a disk without what could steer a terminal or turn the writing direction."""
+    return "".join("?" if unicodedata.category(c) in _UNSAFE else c for c in text)
+
+
+def about_files(verdict: Verdict, files: Sequence[FileFact]) -> str:
+    """How many files of a verdict, where, and their names: `2 faulty files in \\… (a.sys, b.sys)`."""
+    count = len(files)
+    by_folder: dict[str, list[str]] = {}
+    for fact in files:
+        folder, _, name = fact.path.rpartition("\\")
+        by_folder.setdefault(printable(folder) or "\\", []).append(printable(name))
+    places = "; ".join(f"{folder} ({_names(names)})" for folder, names in by_folder.items())
+    return f"{count} {_KIND[verdict]}{'file' if count == 1 else 'files'} in {places}"
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_NAMES_SHOWN])
+    more = len(names) - _NAMES_SHOWN
+    return shown if more <= 0 else f"{shown} and {more} more"
+
+
+def finding_text(verdict: Verdict, files: Sequence[FileFact], sentences: Sequence[str]) -> str:
+    """A finding's explanation: which files, and what each distinct rule says of them."""
+    return " ".join([about_files(verdict, files) + ".", *dict.fromkeys(sentences)])
+
+
+def nothing_found(playbooks: int) -> str:
+    """What to say of an installation on which no playbook found anything."""
+    incidents = "the one known incident" if playbooks == 1 else f"the {playbooks} known incidents"
+    return f"Nothing of {incidents} was found on this Windows."
+
+
+def unreadable_hive(warnings: Sequence[str]) -> str:
+    """What to say where the registry cannot be read, so that the files Windows needs are not known."""
+    detail = f" ({printable('; '.join(warnings))})" if warnings else ""
+    return (
+        f"The Windows registry cannot be read{detail}, so which files Windows needs to start is not known. "
+        "Nothing is moved; a person has to look."
+    )
+
+
+def needed_to_start(service: str) -> str:
+    """Why a file that Windows loads early may not be taken away, as half a sentence."""
+    return f"Windows loads it while it starts ({printable(service)}), and without it it may not start at all"
+
+
+NO_PLAYBOOKS = "There is no playbook to weigh this Windows against, so nothing can be said about it."
+
+
+def encodable(path: str) -> str:
+    """A path that can be written as UTF-8, for reports; names that are no valid text lose those bytes."""
+    return path.encode("utf-8", "replace").decode()
+
+
+def cannot_look(what: str) -> str:
+    """What to say where something could not be read."""
+    return f"A person has to look: {printable(what)}."
+
+
+def doubtful_time(modified: datetime | None, latest: datetime | None) -> str:
+    """What to say of a file whose time makes no sense."""
+    if modified is None:
+        said = "its date makes no sense"
+    elif latest is not None and modified > latest:
+        said = (
+            f"its date, {modified:%d %B %Y}, lies in the future by this station's clock (is the clock right?)"
+        )
+    else:
+        said = f"its date, {modified:%d %B %Y}, makes no sense"
+    return f"A person has to look: {said}, so it cannot be told whether this is the faulty one."
+
+
+def relieved(sentence: str) -> str:
+    """What to say of a doubt that no longer matters."""
+    doubt = sentence.removeprefix("A person has to look: ")
+    return f"A good file beside it is in force, so this does not matter: {doubt}"
+
+
+def too_many(files: int, size: int) -> str:
+    """What to say where more is faulty than a playbook may move."""
+    return (
+        f"A person has to look: this is more than the {files} files or {size // 1024} KiB that may be moved "
+        "for this incident, so it may be something else."
+    )
+
+
+def protected(why: str) -> str:
+    """What to say of a faulty file that may not be moved."""
+    return f"A person has to look: this may not be moved, because {why}."
