@@ -6,6 +6,7 @@ same seed gives the same bytes. Keys never leave this room.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -77,6 +78,8 @@ def encrypt_volume(
     generator = random.Random(settings.seed)  # noqa: S311 - a drill must be the same each time
     keys = make_volume_keys(settings.method, generator)
     with path.open("r+b", buffering=0) as stream:
+        if stream.seek(0, os.SEEK_END) < offset + length:
+            raise NtfsImageError("the image ends before its volume does")
         image = NtfsImage(stream, offset, length)
         areas = areas or reserved_areas(image)
         _check_areas(stream, offset, image, areas)
@@ -114,7 +117,7 @@ class _Volume:
         self._stream.seek(self._offset + position)
         data = self._stream.read(length)
         if len(data) != length:
-            raise NtfsImageError("the image ends before its volume does")
+            raise NtfsImageError("the image could not be read to the end of its volume")
         return data
 
     def write(self, position: int, data: bytes) -> None:
