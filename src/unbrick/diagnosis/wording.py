@@ -46,7 +46,7 @@ def finding_text(verdict: Verdict, files: Sequence[FileFact], sentences: Sequenc
 def nothing_found(playbooks: int) -> str:
     """What to say of an installation on which no playbook found anything."""
     incidents = "the one known incident" if playbooks == 1 else f"the {playbooks} known incidents"
-    return f"Nothing of {incidents} was found on this Windows."
+    return f"No fault of {incidents} is on this Windows."
 
 
 def unreadable_hive(warnings: Sequence[str]) -> str:

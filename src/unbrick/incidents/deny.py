@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from unbrick.errors import FailedError
 from unbrick.files import split_windows_path
-from unbrick.incidents.pattern import PathPattern, component_matches, components_overlap
+from unbrick.incidents.pattern import PathPattern, component_matches, components_overlap, has_wildcard
 
 _SHORT_NAME = re.compile(r"^[^.]{1,6}~[0-9]{1,6}(\..{0,3})?$")
 
@@ -50,22 +50,6 @@ _SERVICING = "it belongs to Windows' own store of components"
 _MEMORY = "Windows keeps memory in it"
 
 _DENY_LIST: tuple[_Protected, ...] = (
-    _root_tree("EFI", _BOOT),
-    _root_tree("Boot", _BOOT),
-    _root_tree("Recovery", "it belongs to Windows' recovery environment"),
-    _root_tree("Users", _PEOPLE),
-    _root_tree("Documents and Settings", _PEOPLE),
-    _root_tree("Windows.old*\\Users", _PEOPLE),
-    _root_tree("Unbrick", "it lies in a quarantine"),
-    _root_tree("System Volume Information", "it belongs to the file system's own records"),
-    _root_tree("$*", "it belongs to the file system or to Windows' own set-up"),
-    _tree("System32\\config", _HIVES),
-    _tree("System32\\CodeIntegrity", _INTEGRITY),
-    _tree("System32\\catroot*", _INTEGRITY),
-    _tree("System32\\Boot", _LOADER),
-    _tree("Windows\\Boot", _BOOT),
-    _tree("WinSxS", _SERVICING),
-    _tree("servicing", _SERVICING),
     _name("NTUSER.DAT*", _HIVES),
     _name("UsrClass.dat*", _HIVES),
     _name("*.hve", _HIVES),
@@ -100,7 +84,25 @@ _DENY_LIST: tuple[_Protected, ...] = (
     _name("pagefile.sys", _MEMORY),
     _name("swapfile.sys", _MEMORY),
     _name("hiberfil.sys", _MEMORY),
+    _root_tree("EFI", _BOOT),
+    _root_tree("Boot", _BOOT),
+    _root_tree("Recovery", "it belongs to Windows' recovery environment"),
+    _root_tree("Users", _PEOPLE),
+    _root_tree("Documents and Settings", _PEOPLE),
+    _root_tree("Windows.old*\\Users", _PEOPLE),
+    _root_tree("Unbrick", "it lies in a quarantine"),
+    _root_tree("System Volume Information", "it belongs to the file system's own records"),
+    _root_tree("$*", "it belongs to the file system or to Windows' own set-up"),
+    _tree("System32\\config", _HIVES),
+    _tree("System32\\CodeIntegrity", _INTEGRITY),
+    _tree("System32\\catroot*", _INTEGRITY),
+    _tree("System32\\Boot", _LOADER),
+    _tree("Windows\\Boot", _BOOT),
+    _tree("WinSxS", _SERVICING),
+    _tree("servicing", _SERVICING),
 )
+
+_HOMES_OF_NAMES = ((), ("Windows",), ("Windows", "System32"), ("Windows", "System32", "drivers"))
 
 
 def why_forbidden(windows_path: str) -> str | None:
@@ -134,9 +136,23 @@ def why_too_wide(pattern: PathPattern) -> str | None:
         if _SHORT_NAME.match(part):
             return f"{part} looks like a short name, which may stand for a protected one"
     for entry in _DENY_LIST:
-        if _reaches(entry, parts, components_overlap):
+        if _is_at_home(entry, parts) and _reaches(entry, parts, components_overlap):
             return f"it could match {_describe(entry)}: {entry.why}"
     return None
+
+
+def _is_at_home(entry: _Protected, parts: tuple[str, ...]) -> bool:
+    """Whether a pattern looks where a protected name lies by nature; trees are protected wherever they are.
+
+    `*.dat` in a vendor's own folder must not be refused because a registry hive could have such a name;
+    should one really lie there, `why_forbidden` still protects it.
+    """
+    if entry.from_root or entry.whole_tree or not has_wildcard(parts[-1]):
+        return True
+    folder = parts[:-1]
+    return any(
+        len(folder) == len(home) and all(map(components_overlap, folder, home)) for home in _HOMES_OF_NAMES
+    )
 
 
 def _same_name(denied: str, given: str) -> bool:

@@ -27,8 +27,9 @@ MAX_FILE_SIZE = 64 * 1024
 _MAX_DEPTH = 12
 _MAX_EVENTS = 2000
 _MAX_PROBLEMS = 50
+_SHOWN_LENGTH = 60
+_TEXT_TAG = "tag:yaml.org,2002:str"
 _TAG_NAMES = {
-    "tag:yaml.org,2002:str": "a text",
     "tag:yaml.org,2002:int": "a number",
     "tag:yaml.org,2002:float": "a number with a fraction",
     "tag:yaml.org,2002:bool": "true or false",
@@ -77,19 +78,16 @@ def parse_playbook(data: bytes, file: str) -> Playbook:
 def _read_bounded(path: Path) -> bytes:
     """A regular file of at most MAX_FILE_SIZE; a pipe or device must neither block nor be drained."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise PlaybookError(str(path), (Problem(1, "expected a regular file"),))
+            return os.read(descriptor, MAX_FILE_SIZE + 1)
+        finally:
+            os.close(descriptor)
     except (OSError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) else str(error)
         raise PlaybookError(str(path), (Problem(1, f"expected a readable file: {said}"),)) from error
-    with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise PlaybookError(str(path), (Problem(1, "expected a regular file"),))
-        try:
-            return stream.read(MAX_FILE_SIZE + 1)
-        except OSError as error:
-            raise PlaybookError(
-                str(path), (Problem(1, f"expected a readable file: {error.strerror}"),)
-            ) from error
 
 
 def _decode(data: bytes, file: str) -> str:
@@ -114,8 +112,9 @@ def _compose(text: str, file: str) -> yaml.Node:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise PlaybookError(file, (Problem(line, "expected text without control characters"),)) from error
-    except yaml.YAMLError as error:
-        raise PlaybookError(file, (Problem(1, f"expected YAML: {error}"),)) from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        # PyYAML lets ValueError through for an escape such as "\\UFFFFFFFF" and for endless version numbers.
+        raise PlaybookError(file, (Problem(1, "expected YAML without impossible escapes"),)) from error
     if node is None:
         raise PlaybookError(file, (Problem(1, "expected a playbook, not an empty file"),))
     return node
@@ -178,8 +177,9 @@ class _Reading:
         return self._choice(hint, node, what)
 
     def _scalar(self, shape: Shape, node: yaml.Node, what: str) -> Any:
+        expected = f"{what}: expected {shape.expected}"
         if not isinstance(node, yaml.ScalarNode):
-            return self._refuse(node, f"{what}: expected {shape.expected}, not {_describe(node)}")
+            return self._refuse(node, f"{expected}, not {_describe(node)}")
         text = node.value.strip()
         if shape.kind is ScalarKind.FLAG:
             if node.style is None and text in ("true", "false"):
@@ -189,20 +189,24 @@ class _Reading:
                 number = int(text)
                 if (shape.lowest or 0) <= number <= (shape.highest or number):
                     return number
-        elif _is_text_for(shape, node) and _fits(shape, text):
-            return self._read(shape, node, text, what)
-        return self._refuse(node, f"{what}: expected {shape.expected}, not {_describe(node)}")
+        elif node.tag != _TEXT_TAG and not (shape.bare and text):
+            kind = _TAG_NAMES.get(node.tag, "something else")
+            return self._refuse(node, f"{expected}; YAML takes {_shown(text)} for {kind}, put it in quotes")
+        elif _fits(shape, text):
+            return self._read(shape, node, text, expected)
+        return self._refuse(node, f"{expected}, not {_describe(node)}")
 
-    def _read(self, shape: Shape, node: yaml.Node, text: str, what: str) -> Any:
+    def _read(self, shape: Shape, node: yaml.Node, text: str, expected: str) -> Any:
         if shape.read is None:
             return text
         try:
             return shape.read(text)
         except PatternError as error:
-            expected = str(error)
+            return self._refuse(
+                node, f"{expected.partition(':')[0]}: expected {error}, not {_describe(node)}"
+            )
         except (ValueError, OverflowError):
-            expected = shape.expected
-        return self._refuse(node, f"{what}: expected {expected}, not {_describe(node)}")
+            return self._refuse(node, f"{expected}, not {_describe(node)}")
 
     def _list(self, hint: Any, node: yaml.Node, what: str) -> Any:
         if not isinstance(node, yaml.SequenceNode) or not node.value:
@@ -264,12 +268,9 @@ def keys_of(hint: type[Any]) -> Iterator[tuple[str, Field[Any]]]:
 def _fits(shape: Shape, text: str) -> bool:
     if not text or (shape.longest is not None and len(text) > shape.longest):
         return False
+    if not all(character.isprintable() or character == "\n" for character in text):
+        return False
     return shape.pattern is None or re.search(shape.pattern, text) is not None
-
-
-def _is_text_for(shape: Shape, node: yaml.ScalarNode) -> bool:
-    """Whether a scalar may stand for a text: bare dates and hex digits may look like something else."""
-    return node.tag == "tag:yaml.org,2002:str" or (shape.read is not None and node.style is None)
 
 
 def _describe(node: yaml.Node) -> str:
@@ -278,7 +279,9 @@ def _describe(node: yaml.Node) -> str:
         return "a mapping"
     if isinstance(node, yaml.SequenceNode):
         return "a list" if node.value else "an empty list"
-    text = node.value if len(node.value) <= 60 else node.value[:57] + "…"
-    if node.tag == "tag:yaml.org,2002:str" or text:
-        return repr(text)
-    return _TAG_NAMES.get(node.tag, "nothing")
+    return _shown(node.value) if node.value else "nothing"
+
+
+def _shown(text: str) -> str:
+    short = text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 1] + "…"
+    return "'" + "".join(character if character.isprintable() else "?" for character in short) + "'"

@@ -38,6 +38,7 @@ class Shape:
 
     `pattern` is a regular expression that JSON Schema and Python read alike. `read` turns the text into
     the value; it raises PatternError with what was expected, or ValueError, for what `pattern` cannot tell.
+    `bare`: it may stand without quotes where YAML by itself would see a date or a number.
     """
 
     kind: ScalarKind
@@ -47,13 +48,20 @@ class Shape:
     lowest: int | None = None
     highest: int | None = None
     read: Callable[[str], Any] | None = None
+    bare: bool = False
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
-Sentence = Annotated[str, Shape(ScalarKind.TEXT, "a text of 1 to 2000 characters", r"\S", longest=2000)]
+Sentence = Annotated[
+    str, Shape(ScalarKind.TEXT, "a text of 1 to 2000 characters", r"\S", longest=2000, read=_one_line)
+]
 Name = Annotated[str, Shape(ScalarKind.TEXT, "a name of 1 to 200 characters", r"^\S(.*\S)?$", longest=200)]
 Identifier = Annotated[
     str,
@@ -74,6 +82,7 @@ Day = Annotated[
         "a day such as 2024-07-19",
         r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
         read=date.fromisoformat,
+        bare=True,
     ),
 ]
 Moment = Annotated[
@@ -83,6 +92,7 @@ Moment = Annotated[
         "a time in UTC that ends in Z, such as 2024-07-19T04:09:00Z",
         r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$",
         read=_moment,
+        bare=True,
     ),
 ]
 HexBytes = Annotated[
@@ -92,11 +102,12 @@ HexBytes = Annotated[
         f'1 to {FIRST_BYTES_SEEN} bytes as pairs of hex digits, such as "4D 5A"',
         r"^[0-9A-Fa-f]{2}( ?[0-9A-Fa-f]{2}){0,63}$",
         read=bytes.fromhex,
+        bare=True,
     ),
 ]
 Digest = Annotated[
     str,
-    Shape(ScalarKind.TEXT, "a SHA-256 of 64 hex digits", r"^[0-9A-Fa-f]{64}$", read=str.lower),
+    Shape(ScalarKind.TEXT, "a SHA-256 of 64 hex digits", r"^[0-9A-Fa-f]{64}$", read=str.lower, bare=True),
 ]
 WindowsPattern = Annotated[
     PathPattern,
