@@ -1,0 +1,67 @@
+"""The files that a disk image consists of: only ever plain files in the image's own folder.
+
+An image is hostile input: its header can name any file of the host as its backing, data or extent file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+from unbrick.errors import FailedError, NeedsHandsError, Reason
+
+# 256 TiB: four times what the largest of the formats (VHDX) can hold.
+LARGEST_DISK = 1 << 48
+
+
+def refuse_unsafe(path: Path, what: str, hint: str | None = None) -> NoReturn:
+    """Refuse an image that reaches outside itself, or that contradicts itself."""
+    raise NeedsHandsError(f"{path}: {what}", hint=hint, reason=Reason.IMAGE_UNSAFE)
+
+
+def refuse_truncated(path: Path) -> NoReturn:
+    """Refuse an image of which a part is missing."""
+    raise NeedsHandsError(
+        f"{path}: the image is cut off: parts that it speaks of lie after its end",
+        hint="copy it again from its source",
+        reason=Reason.TRUNCATED,
+    )
+
+
+def part_beside(image: Path, name: str) -> Path:
+    """A file that the image names, when it is a regular file in the image's own folder; else refuses.
+
+    `image` is resolved. No protocol (`nbd:…`), no way out of the folder, no link is followed.
+    """
+    shown = "".join(c if c.isprintable() else "?" for c in name[:200])
+    if not name or "\0" in name or ":" in name or ".." in Path(name).parts:
+        refuse_unsafe(image, f"it refers to {shown!r}, which is not a file beside it")
+    part = image.parent / name
+    if part.parent.resolve() != image.parent or part == image:
+        refuse_unsafe(image, f"it refers to {shown!r}, which lies outside its own folder")
+    try:
+        mode = part.lstat().st_mode
+    except OSError as error:
+        raise NeedsHandsError(
+            f"{image}: it refers to {shown!r}, which is not there",
+            hint="put all files of the image into one folder",
+            reason=Reason.TRUNCATED,
+        ) from error
+    if not stat.S_ISREG(mode):
+        refuse_unsafe(image, f"it refers to {shown!r}, which is a link or no regular file")
+    return part
+
+
+def open_part(path: Path) -> BinaryIO:
+    """Open a regular file for reading, without waiting; raises FailedError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise FailedError(
+            f"{path} cannot be opened: {error.strerror}",
+            hint="run it as root, or give yourself the right to read it",
+            reason=Reason.UNREADABLE_DISK,
+        ) from error
+    return os.fdopen(descriptor, "rb", buffering=0)

@@ -1,0 +1,148 @@
+"""Checks a VMDK image before QEMU opens it: its descriptor, the extents it names, no parent.
+
+Layout: VMware's "Virtual Disk Format 5.0"; how QEMU reads it: `block/vmdk.c`.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbrick.disks.image_parts import (
+    LARGEST_DISK,
+    open_part,
+    part_beside,
+    refuse_truncated,
+    refuse_unsafe,
+)
+from unbrick.disks.raw_view import RawView
+
+SPARSE_MAGIC = b"KDMV"
+DESCRIPTOR_MAGIC = b"# Disk DescriptorFile"
+_HEADER = struct.Struct("<4sIIQQQQIQQQBccccH")
+_COMPRESSED = 1 << 16
+_DESCRIPTOR_LIMIT = 1024 * 1024
+_NO_PARENT = "ffffffff"
+_SECTOR = 512
+_EXTENT_LINE = re.compile(
+    r'^(RW|RDONLY|NOACCESS)\s+(\d{1,15})\s+(\w+)(?:\s+"([^"]*)"(?:\s+(\d{1,15}))?)?\s*$'
+)
+_KINDS = {
+    "monolithicsparse": {"SPARSE"},
+    "twogbmaxextentsparse": {"SPARSE"},
+    "monolithicflat": {"FLAT"},
+    "twogbmaxextentflat": {"FLAT"},
+    "vmfs": {"VMFS", "FLAT"},
+}
+
+
+@dataclass(frozen=True)
+class VmdkHeader:
+    """What we need of a VMDK: its size in bytes, and the extent files beside it."""
+
+    virtual_size: int
+    extents: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class _Extent:
+    sectors: int
+    kind: str
+    name: str
+    offset: int
+
+
+def is_vmdk(head: bytes) -> bool:
+    """Whether a file begins as one of the two kinds of VMDK that QEMU opens for writing."""
+    return head.startswith((SPARSE_MAGIC, DESCRIPTOR_MAGIC)) or b"\n" + DESCRIPTOR_MAGIC in head
+
+
+def read_vmdk(view: RawView, path: Path) -> VmdkHeader:
+    """Read and check the header and every extent; raises NeedsHandsError (image-unsafe, truncated)."""
+    if view.read(0, 4) == SPARSE_MAGIC:
+        return _read_monolithic(view, path)
+    if view.size > _DESCRIPTOR_LIMIT:
+        refuse_unsafe(path, "its descriptor is too large")
+    extents = _read_descriptor(view.read(0, view.size), path)
+    parts = [part_beside(path, extent.name) for extent in extents]
+    if len(set(parts)) != len(parts):
+        refuse_unsafe(path, "it names the same extent twice")
+    for extent, part in zip(extents, parts, strict=True):
+        _check_extent(extent, part)
+    size = sum(extent.sectors for extent in extents) * _SECTOR
+    if not 0 < size <= LARGEST_DISK:
+        refuse_unsafe(path, "its descriptor states an impossible size")
+    return VmdkHeader(size, tuple(parts))
+
+
+def _read_monolithic(view: RawView, path: Path) -> VmdkHeader:
+    size = _read_sparse(view, path)
+    _, _, _, _, _, descriptor_at, descriptor_length = _HEADER.unpack_from(view.read(0, _HEADER.size))[:7]
+    if not descriptor_at or descriptor_length * _SECTOR > _DESCRIPTOR_LIMIT:
+        refuse_unsafe(path, "its descriptor is missing or too large")
+    raw = view.read(descriptor_at * _SECTOR, descriptor_length * _SECTOR)
+    extents = _read_descriptor(raw.split(b"\0", 1)[0], path)
+    if len(extents) != 1:
+        refuse_unsafe(path, "it consists of several extents, but lies in one file")
+    return VmdkHeader(size, ())
+
+
+def _read_sparse(view: RawView, path: Path) -> int:
+    """Check a sparse extent; gives its capacity in bytes."""
+    raw = view.read(0, _HEADER.size)
+    if len(raw) < _HEADER.size:
+        refuse_truncated(path)
+    header = _HEADER.unpack_from(raw)
+    magic, version, flags, capacity, grain = header[:5]
+    grain_directory, compression = header[9], header[-1]
+    if magic != SPARSE_MAGIC or version not in (1, 2, 3):
+        refuse_unsafe(path, "it is not a sparse extent that is known here")
+    # With a capacity of 0, QEMU would take the extents from a descriptor inside this extent.
+    if not 0 < capacity * _SECTOR <= LARGEST_DISK or not grain or grain & (grain - 1) or grain > 1 << 16:
+        refuse_unsafe(path, "its header states an impossible size")
+    if flags & _COMPRESSED or compression:
+        refuse_unsafe(
+            path, "it is a compressed (stream-optimised) image", "convert it with qemu-img convert -O vmdk"
+        )
+    if grain_directory * _SECTOR >= view.size:
+        refuse_truncated(path)
+    return int(capacity * _SECTOR)
+
+
+def _read_descriptor(raw: bytes, path: Path) -> list[_Extent]:
+    settings: dict[str, str] = {}
+    extents: list[_Extent] = []
+    for line in raw.decode("utf-8", errors="replace").splitlines():
+        found = _EXTENT_LINE.match(line.strip())
+        if found:
+            access, sectors, kind, name, offset = found.groups()
+            if access != "RW":
+                refuse_unsafe(path, f"it has an extent that may not be written ({access})")
+            extents.append(_Extent(int(sectors), kind, name or "", int(offset or 0)))
+        elif line.split(" ", 1)[0] in ("RW", "RDONLY", "NOACCESS"):
+            refuse_unsafe(path, "its descriptor has an extent that is not understood")
+        elif "=" in line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            settings[key.strip().lower()] = value.strip().strip('"')
+    if settings.get("parentcid", _NO_PARENT).lower() != _NO_PARENT or "parentfilenamehint" in settings:
+        hint = "merge the snapshot into its parent first (in VMware: delete the snapshot)"
+        refuse_unsafe(path, "it holds only the differences to another image", hint)
+    kind = settings.get("createtype", "").lower()
+    if kind not in _KINDS:
+        shown = "".join(c for c in kind[:40] if c.isalnum())
+        refuse_unsafe(path, f"its type {shown!r} is not supported", "convert it with qemu-img convert")
+    if not extents or any(extent.kind not in _KINDS[kind] for extent in extents):
+        refuse_unsafe(path, "its extents do not fit its type")
+    return extents
+
+
+def _check_extent(extent: _Extent, part: Path) -> None:
+    with open_part(part) as stream:
+        view = RawView(stream, part.stat().st_size, str(part))
+        if extent.kind == "SPARSE":
+            if _read_sparse(view, part) < extent.sectors * _SECTOR:
+                refuse_truncated(part)
+        elif (extent.offset + extent.sectors) * _SECTOR > view.size:
+            refuse_truncated(part)
