@@ -1,0 +1,184 @@
+"""Makes a fleet of simulated machines: their disks, the inventory, the escrow of keys, and the truth.
+
+The folder holds one image a machine, `inventory.csv`, `keys.csv` (the escrow: only what is in it may be
+known) and `truth.json` (what must go, and all that must stay). Nothing outside the folder is written.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from unbrick.command import Runner
+from unbrick.disks.isolation import run_isolated
+from unbrick.drill.faults import fault_maker
+from unbrick.drill.machine import MadeMachine, make_machine
+from unbrick.drill.options import FleetOptions, MachineOptions, dice
+from unbrick.drill.partition import Role, plan_layout
+from unbrick.drill.truth import VolumeTruth, volume_truth
+from unbrick.drill.windows_volume import volume_key
+from unbrick.errors import FailedError, UsageError
+from unbrick.files import atomic_write
+from unbrick.model import Status
+
+INVENTORY = "inventory.csv"
+KEYS = "keys.csv"
+TRUTH = "truth.json"
+_TRUTH_FORMAT = 1
+_SITES = ("st-marys", "elm-road", "harbour", "north-clinic")
+_SERVICES = ("emergency", "pharmacy", "outpatients", "administration", "laboratory")
+_OWNERS = ("A. Brown", "B. Okafor", "C. Weber", "D. Ismail", "E. Martin")
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A fleet as it was made."""
+
+    directory: Path
+    machines: tuple[MadeMachine, ...]
+    inventory: Path
+    keys: Path
+    truth: Path
+
+
+@dataclass(frozen=True)
+class MachineTruth:
+    """One machine of `truth.json`."""
+
+    name: str
+    scenario: str
+    disk: str
+    disk_guid: str
+    expected: Status
+    volumes: tuple[VolumeTruth, ...]
+    untouched: tuple[dict[str, Any], ...]
+
+
+def make_fleet(
+    directory: Path, options: FleetOptions, runner: Runner, progress: Callable[[str], None]
+) -> Fleet:
+    """Make every machine and the files that belong to the fleet; `progress` gets one line a machine.
+
+    Raises UsageError where the folder is not new or empty or a fault cannot be played, and FailedError
+    where a tool fails. Each machine is made in a mount namespace of its own.
+    """
+    for machine in options.machines:
+        fault_maker(machine.fault)
+    _claim(directory)
+    made = []
+    for number, machine in enumerate(options.machines, start=1):
+        progress(f"making {machine.name} ({machine.scenario}), {number} of {len(options.machines)}")
+        made.append(_make_isolated(machine, directory, runner))
+    fleet = Fleet(directory, tuple(made), directory / INVENTORY, directory / KEYS, directory / TRUTH)
+    atomic_write(fleet.inventory, _inventory(options).encode(), mode=0o644)
+    atomic_write(fleet.keys, _escrow(options.machines))
+    atomic_write(fleet.truth, _truth_document(fleet, options).encode(), mode=0o644)
+    return fleet
+
+
+def _make_isolated(machine: MachineOptions, directory: Path, runner: Runner) -> MadeMachine:
+    def work(workdir: Path) -> MadeMachine:
+        try:
+            return make_machine(machine, directory, runner, workdir)
+        except OSError as error:
+            raise FailedError(f"{machine.name} could not be made: {error}") from error
+
+    return run_isolated(work)
+
+
+def _claim(directory: Path) -> None:
+    """Make the folder, or be sure that it is empty."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        taken = any(directory.iterdir())
+    except OSError as error:
+        raise UsageError(f"{directory} cannot be used for a fleet: {error.strerror}") from error
+    if taken:
+        raise UsageError(f"{directory} is not empty", hint="give a folder that is new or empty")
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def serial_number(machine: MachineOptions) -> str:
+    """The serial number of a machine, as on the sticker below it."""
+    return f"PF{dice(machine.seed, machine.name, 'serial').randrange(36**5):06d}"
+
+
+def _inventory(options: FleetOptions) -> str:
+    rows = []
+    for machine in options.machines:
+        rng = dice(options.seed, machine.name, "inventory")
+        priority = str(rng.randrange(1, 5))
+        site, service, owner = rng.choice(_SITES), rng.choice(_SERVICES), rng.choice(_OWNERS)
+        rows.append((machine.name, serial_number(machine), site, service, priority, owner))
+    return _table(("name", "serial", "site", "service", "priority", "owner"), rows)
+
+
+def _escrow(machines: Iterable[MachineOptions]) -> bytes:
+    """The one file that recovery passwords are meant to be written to: the drill's made-up escrow."""
+    rows = []
+    for machine in machines:
+        for partition in plan_layout(machine).of(Role.WINDOWS):
+            key = volume_key(machine, partition)
+            if key and machine.key_in_escrow:
+                rows.append((key.protector, key.password.reveal().decode()))
+    return _table(("KeyID", "RecoveryKey"), rows).encode()
+
+
+def _truth_document(fleet: Fleet, options: FleetOptions) -> str:
+    """JSON with one file of a volume on each line, so that people can look into it."""
+    head = {"format": _TRUTH_FORMAT, "seed": options.seed}
+    parts = []
+    for machine in fleet.machines:
+        document: dict[str, Any] = {
+            "name": machine.options.name,
+            "scenario": machine.options.scenario,
+            "disk": machine.disk.name,
+            "disk_guid": machine.disk_guid,
+            "expected": machine.options.expected.value,
+            "options": asdict(machine.options),
+            "untouched": [asdict(part) for part in machine.untouched],
+        }
+        volumes = ",\n".join(_volume_text(volume) for volume in machine.volumes)
+        parts.append(f'{json.dumps(document)[:-1]}, "volumes": [\n{volumes}]}}')
+    machines = ",\n".join(parts)
+    return f'{json.dumps(head)[:-1]}, "machines": [\n{machines}]}}\n'
+
+
+def _volume_text(volume: VolumeTruth) -> str:
+    document = volume.to_document()
+    files = ",\n".join(json.dumps(file, ensure_ascii=False) for file in document.pop("files"))
+    return f'{json.dumps(document)[:-1]}, "files": [\n{files}]}}'
+
+
+def read_truth_file(path: Path) -> tuple[MachineTruth, ...]:
+    """The machines of a `truth.json`; raises UsageError where it is not one that we wrote."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["format"] != _TRUTH_FORMAT:
+            raise UsageError(f"{path} is of another version of unbrick")
+        return tuple(
+            MachineTruth(
+                machine["name"],
+                machine["scenario"],
+                machine["disk"],
+                machine["disk_guid"],
+                Status(machine["expected"]),
+                tuple(volume_truth(volume) for volume in machine["volumes"]),
+                tuple(machine["untouched"]),
+            )
+            for machine in document["machines"]
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is not the truth of a drill") from error

@@ -1,0 +1,164 @@
+"""The partition table of a machine's disk: GPT with ESP, MSR, one or two Windows volumes and recovery.
+
+Written here and not by sfdisk because sfdisk and sgdisk give an image file 512-byte sectors only, and disks
+with 4096-byte sectors are wanted too. Layout: UEFI specification, chapter 5; partition types and order as
+Windows Setup makes them.
+"""
+
+from __future__ import annotations
+
+import struct
+import uuid
+import zlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import BinaryIO
+
+from unbrick.drill.options import MIB, MachineOptions, dice
+
+_ENTRY_SIZE = 128
+_ENTRY_COUNT = 128
+_ALIGNMENT = MIB
+
+
+class Role(StrEnum):
+    """What a partition is for; the value is the name Windows Setup gives it."""
+
+    ESP = "EFI system partition"
+    RESERVED = "Microsoft reserved partition"
+    WINDOWS = "Basic data partition"
+    RECOVERY = "Recovery"
+
+
+_TYPE = {
+    Role.ESP: uuid.UUID("C12A7328-F81F-11D2-BA4B-00C04FC93EC9"),
+    Role.RESERVED: uuid.UUID("E3C9E316-0B5C-4DB8-817D-F92DF00215AE"),
+    Role.WINDOWS: uuid.UUID("EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"),
+    Role.RECOVERY: uuid.UUID("DE94BBA4-06D1-4D40-A16A-BFD50179D6AC"),
+}
+# Recovery partitions are required by the platform (bit 0) and get no drive letter (bit 63).
+_ATTRIBUTES = {Role.RECOVERY: 0x8000000000000001}
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition: its number in the table, and bytes from the start of the disk."""
+
+    number: int
+    role: Role
+    guid: uuid.UUID
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A whole disk; `size` in bytes."""
+
+    size: int
+    sector_size: int
+    guid: uuid.UUID
+    partitions: tuple[Partition, ...]
+
+    def of(self, role: Role) -> tuple[Partition, ...]:
+        """The partitions with that role, in the order of the disk."""
+        return tuple(partition for partition in self.partitions if partition.role is role)
+
+
+def seeded_guid(*parts: object) -> uuid.UUID:
+    """A random-looking (version 4) GUID that depends on these parts only."""
+    return uuid.UUID(bytes=dice(*parts).randbytes(16), version=4)
+
+
+def plan_layout(machine: MachineOptions) -> Layout:
+    """Where everything goes on this machine's disk; the Windows volumes share what the rest leaves."""
+    size = machine.size // _ALIGNMENT * _ALIGNMENT
+    small = size < 1024 * MIB
+    # FAT32 begins at 65,525 clusters: 33 MiB of 512-byte ones; real machines have 100 MiB or more.
+    esp = 36 * MIB if small else 100 * MIB
+    reserved = 16 * MIB
+    recovery = 16 * MIB if small else 64 * MIB
+    windows_count = 2 if machine.two_windows else 1
+    free = size - 2 * _ALIGNMENT - esp - reserved - recovery
+    windows = free // windows_count // _ALIGNMENT * _ALIGNMENT
+    wanted = [(Role.ESP, esp), (Role.RESERVED, reserved)]
+    wanted += [(Role.WINDOWS, windows)] * windows_count
+    wanted += [(Role.RECOVERY, recovery)]
+    partitions = []
+    offset = _ALIGNMENT
+    for number, (role, length) in enumerate(wanted, start=1):
+        guid = seeded_guid(machine.seed, machine.name, "partition", number)
+        partitions.append(Partition(number, role, guid, offset, length))
+        offset += length
+    return Layout(
+        size, machine.sector_size, seeded_guid(machine.seed, machine.name, "disk"), tuple(partitions)
+    )
+
+
+def _protective_mbr(layout: Layout) -> bytes:
+    sectors = min(layout.size // layout.sector_size - 1, 0xFFFFFFFF)
+    entry = struct.pack("<B3sB3sII", 0, b"\x00\x02\x00", 0xEE, b"\xff\xff\xff", 1, sectors)
+    return bytes(446) + entry + bytes(48) + b"\x55\xaa"
+
+
+def _entries(layout: Layout) -> bytes:
+    table = bytearray(_ENTRY_SIZE * _ENTRY_COUNT)
+    for partition in layout.partitions:
+        first = partition.offset // layout.sector_size
+        last = (partition.offset + partition.length) // layout.sector_size - 1
+        struct.pack_into(
+            "<16s16sQQQ72s",
+            table,
+            (partition.number - 1) * _ENTRY_SIZE,
+            _TYPE[partition.role].bytes_le,
+            partition.guid.bytes_le,
+            first,
+            last,
+            _ATTRIBUTES.get(partition.role, 0),
+            partition.role.value.encode("utf-16-le"),
+        )
+    return bytes(table)
+
+
+def _header(layout: Layout, entries: bytes, *, at: int, other: int, entries_at: int) -> bytes:
+    entry_sectors = len(entries) // layout.sector_size
+    last = layout.size // layout.sector_size - 1
+    fields = struct.Struct("<8sIIIIQQQQ16sQIII")
+
+    def pack(checksum: int) -> bytes:
+        return fields.pack(
+            b"EFI PART",
+            0x00010000,
+            fields.size,
+            checksum,
+            0,
+            at,
+            other,
+            2 + entry_sectors,
+            last - entry_sectors - 1,
+            layout.guid.bytes_le,
+            entries_at,
+            _ENTRY_COUNT,
+            _ENTRY_SIZE,
+            zlib.crc32(entries),
+        )
+
+    return pack(zlib.crc32(pack(0)))
+
+
+def write_table(stream: BinaryIO, layout: Layout) -> None:
+    """Write the protective MBR and both copies of the GPT."""
+    entries = _entries(layout)
+    entry_sectors = len(entries) // layout.sector_size
+    last = layout.size // layout.sector_size - 1
+    backup = last - entry_sectors
+    pieces = {
+        0: _protective_mbr(layout),
+        1: _header(layout, entries, at=1, other=last, entries_at=2),
+        2: entries,
+        backup: entries,
+        last: _header(layout, entries, at=last, other=1, entries_at=backup),
+    }
+    for sector, data in pieces.items():
+        stream.seek(sector * layout.sector_size)
+        stream.write(data)
