@@ -1,0 +1,69 @@
+"""A mounted FUSE file system together with the server behind it: unmounting has ended when both have.
+
+`umount` alone can return before the server has flushed what it holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbrick.command import CommandTimeoutError, Server
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_DETACH = 2
+_NO_FOLLOW = 8
+_BUSY_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class FuseMount:
+    """A mount point (a folder or a file) and the server that was started on it."""
+
+    path: Path
+    server: Server
+
+    def end(self, timeout: float) -> int:
+        """Unmount and wait, in seconds, for the server's own end; returns its exit code.
+
+        Something that still holds the mount open is waited for shortly; then the mount is taken from it.
+        Also right where the server has died or never came up. Raises CommandTimeoutError.
+        """
+        deadline = time.monotonic() + _BUSY_SECONDS
+        code = _unmount(self.path, 0)
+        while code == errno.EBUSY and time.monotonic() < deadline:
+            time.sleep(0.01)
+            code = _unmount(self.path, 0)
+        if code == errno.EBUSY:
+            code = _unmount(self.path, _DETACH)
+        if code != 0:  # not mounted: nothing will tell the server to end
+            self.server.stop(timeout)
+        try:
+            return self.server.wait(timeout)
+        except CommandTimeoutError:
+            self.server.stop(1.0)
+            raise
+
+    def drop(self, timeout: float) -> None:
+        """End the server first, then the mount: for a server that would outlive its mount."""
+        self.server.stop(timeout)
+        _unmount(self.path, _DETACH)
+
+
+def _unmount(path: Path, flags: int) -> int:
+    """0 or an errno; a system call, because starting `umount` costs more than the rest of a repair."""
+    if _LIBC.umount2(os.fsencode(path), flags | _NO_FOLLOW) == 0:
+        return 0
+    return ctypes.get_errno()
+
+
+def is_mounted(path: Path) -> bool:
+    """Whether something is mounted at `path` itself."""
+    with contextlib.suppress(OSError):
+        return path.stat().st_dev != path.parent.stat().st_dev
+    return False

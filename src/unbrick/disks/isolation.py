@@ -1,0 +1,265 @@
+"""Works on one disk in a mount and process namespace of its own, which dies with us however we end.
+
+Two forks: the keeper makes the namespaces and passes signals on; the worker is process 1 of the new process
+namespace, so that its end, even by kill -9, makes the kernel end every helper and drop every mount. It is a
+fork and not `unshare --kill-child` because starting Python again would cost more than the repair.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pickle
+import resource
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
+
+from unbrick.errors import FailedError, Reason, UnbrickError
+
+T = TypeVar("T")
+
+# Each namespace mounts its own tmpfs here, so the folder stays empty. It must never be removed: that would
+# take the mount away from every other run that is using it.
+WORK_FOLDER = Path("/run/unbrick")
+
+_GRACE_SECONDS = 20.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PR_SET_PDEATHSIG = 1
+_CLONE_NEWNS = 0x0002_0000
+_CLONE_NEWPID = 0x2000_0000
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 0x2, 0x4, 0x8, 0x4000, 0x4_0000
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+_Message = tuple[str, Any]
+
+
+def run_isolated(work: Callable[[Path], T]) -> T:
+    """Call `work` with a private, empty folder (in memory), in a child in namespaces of its own.
+
+    What `work` returns or raises comes back through a pipe, so both must be picklable. SIGINT, SIGTERM and
+    SIGHUP reach the child, which unwinds and cleans up; a second signal, or 20 s, kills it. Raises
+    KeyboardInterrupt after SIGINT, SystemExit(128 + number) after the others, FailedError where the child
+    died (reason interrupted) or the namespaces cannot be had. The process must have one thread only.
+    """
+    if os.geteuid() != 0:
+        raise FailedError("mounting disks needs root", hint="run it again as root, for instance with sudo")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    reader, writer = os.pipe()
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    parent = os.getpid()
+    keeper = os.fork()
+    if keeper == 0:
+        os.close(reader)
+        _keep(work, writer, parent)
+    os.close(writer)
+    with _Watch(keeper) as watch:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        answer = watch.read_answer(reader)
+    if watch.received:
+        number = watch.received[0]
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+    result: T = _unpack(answer)
+    return result
+
+
+class _Watch:
+    """The parent's side: passes signals on, reads the answer, leaves no zombie."""
+
+    def __init__(self, keeper: int) -> None:
+        self.received: list[int] = []
+        self._keeper = keeper
+        self._deadline: float | None = None
+        self._former: dict[int, Any] = {}
+
+    def __enter__(self) -> _Watch:
+        # Only the main thread may set handlers; elsewhere signals are not ours to answer.
+        if threading.current_thread() is threading.main_thread():
+            self._former = {number: signal.signal(number, self._pass_on) for number in _heeded()}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._keeper, 0)
+        for number, handler in self._former.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+    def _pass_on(self, number: int, _: FrameType | None) -> None:
+        self.received.append(number)
+        self._deadline = time.monotonic() + _GRACE_SECONDS
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._keeper, number if len(self.received) == 1 else signal.SIGKILL)
+
+    def read_answer(self, reader: int) -> bytes:
+        """Everything the worker wrote; empty where it died first."""
+        parts: list[bytes] = []
+        waiting = select.poll()
+        waiting.register(reader, select.POLLIN)
+        with os.fdopen(reader, "rb", buffering=0) as stream:
+            while True:
+                # A handler does not end a poll (PEP 475): wake up now and then to see the deadline.
+                if waiting.poll(500):
+                    part = stream.read(1 << 20)
+                    if not part:
+                        return b"".join(parts)
+                    parts.append(part)
+                elif self._deadline is not None and time.monotonic() > self._deadline:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(self._keeper, signal.SIGKILL)
+
+
+def _unpack(answer: bytes) -> Any:
+    if not answer:
+        raise FailedError(
+            "the process that worked on the disk died before it was done",
+            hint="run it again: what was begun is then finished or rolled back",
+            reason=Reason.INTERRUPTED,
+        )
+    kind, content = pickle.loads(answer)  # noqa: S301 - written by our own fork
+    if kind == "result":
+        return content
+    if kind == "interrupt":
+        raise KeyboardInterrupt
+    cls, arguments, state, trace = content
+    # Not through __init__: an error's arguments are its message, not what its class was called with.
+    error = cls.__new__(cls, *arguments)
+    error.args = arguments
+    error.__dict__.update(state)
+    if trace:
+        error.add_note(trace)
+    raise error
+
+
+def _keep(work: Callable[[Path], T], writer: int, parent: int) -> NoReturn:
+    """The keeper's life: namespaces, the second fork, signals passed on, the worker waited for."""
+    try:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before that took effect
+            os._exit(1)
+        try:
+            _check(_LIBC.unshare(_CLONE_NEWNS | _CLONE_NEWPID), "unshare")
+        except OSError as error:
+            _send(writer, _pack_error(_refused(error)))
+            os._exit(1)
+        lifeline, held = os.pipe()
+        worker = os.fork()
+        if worker == 0:
+            os.close(held)
+            _work(work, writer, lifeline)
+        os.close(writer)
+
+        def pass_on(number: int, _: FrameType | None) -> None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, number)
+
+        for number in _heeded():
+            signal.signal(number, pass_on)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        os.waitpid(worker, 0)
+    finally:
+        os._exit(0)
+
+
+def _work(work: Callable[[Path], T], writer: int, lifeline: int) -> NoReturn:
+    """The worker's life, as process 1: whatever happens ends in `_exit`, and that ends everything."""
+    try:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # The keeper holds the other end; its number means nothing in this process namespace.
+        if select.select([lifeline], [], [], 0)[0]:
+            os._exit(1)
+        for number in _heeded():
+            signal.signal(number, _interrupt)
+        # A core dump of a helper would put keys on a disk.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        message: _Message
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            _make_private()
+            message = ("result", work(WORK_FOLDER))
+        except KeyboardInterrupt:
+            message = ("interrupt", None)
+        except BaseException as error:  # noqa: BLE001, RUF100 - carried over to the parent, not swallowed
+            message = _pack_error(error)
+        _ignore_signals()
+        _send(writer, message)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(0)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """Unwind once; what comes after must not interrupt the cleaning up."""
+    _ignore_signals()
+    raise KeyboardInterrupt
+
+
+def _heeded() -> list[signal.Signals]:
+    """The signals that we answer: not those our caller has us ignore, as `nohup` does."""
+    return [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+
+
+def _ignore_signals() -> None:
+    for number in _heeded():
+        # Not SIG_IGN: helpers started while cleaning up would inherit it.
+        signal.signal(number, lambda *_: None)
+
+
+def _make_private() -> None:
+    """Cut this namespace's mounts off from the others; give it its own /proc and an empty work folder."""
+    try:
+        _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
+        _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+        WORK_FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _mount("tmpfs", str(WORK_FOLDER), "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0700")
+    except OSError as error:
+        raise _refused(error) from error
+
+
+def _refused(error: OSError) -> FailedError:
+    return FailedError(
+        f"this system gives no mount namespace: {error.strerror}",
+        hint="run it as root on the machine itself, or in a privileged container",
+    )
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
+    _check(
+        _LIBC.mount(
+            source.encode(),
+            target.encode(),
+            kind.encode() if kind else None,
+            ctypes.c_ulong(flags),
+            options.encode() if options else None,
+        ),
+        target,
+    )
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), what)
+
+
+def _pack_error(error: BaseException) -> _Message:
+    trace = "" if isinstance(error, UnbrickError) else "".join(traceback.format_exception(error))
+    return ("error", (type(error), error.args, dict(error.__dict__), trace))
+
+
+def _send(writer: int, message: _Message) -> None:
+    try:
+        data = pickle.dumps(message)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        data = pickle.dumps(_pack_error(RuntimeError(f"what the work gave back cannot be sent: {error}")))
+    with os.fdopen(writer, "wb") as stream:
+        stream.write(data)

@@ -1,0 +1,163 @@
+"""The state of NTFS's own journal, `$LogFile`: was it closed, is anything waiting in it; and emptying it.
+
+The restart pages are judged as ntfs-3g judges them (its `logfile.h` documents the layout), so that what is
+called clean here is what it mounts. Versions: 1.1, and 2.0 which Windows 8 and later write while running.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from unbrick.disks.ntfs_volume import (
+    RECORD_LOG_FILE,
+    Attribute,
+    ByteView,
+    Geometry,
+    damaged,
+    find_data,
+    unprotect,
+)
+
+_PAGE = 4096
+_HEAD = 512
+_LARGEST_RESTART_PAGE = 65536
+_LARGEST_LOG = 1 << 32
+_CHUNK = 1 << 20
+_NO_CLIENT = 0xFFFF
+_CLEAN = 0x0002
+FAST_START_VERSION = (2, 0)
+
+
+@dataclass(frozen=True)
+class LogState:
+    """What the newest valid restart page says. `version` is None where there is none.
+
+    `oldest` is the first log sequence number that is still needed, `current` the last when it was written.
+    """
+
+    empty: bool
+    clean: bool
+    version: tuple[int, int] | None = None
+    oldest: int = 0
+    current: int = 0
+
+    @property
+    def needs_replay(self) -> bool:
+        """Whether ntfs-3g would refuse the volume or throw the log away.
+
+        It refuses every log of version 2.0, the clean ones too, for Windows may hold more in its cache.
+        """
+        return not self.empty and (not self.clean or self.version == FAST_START_VERSION)
+
+
+def read_log_state(view: ByteView, geometry: Geometry) -> LogState:
+    """Read the restart pages; raises NeedsHandsError (damaged-volume) where the log cannot be found."""
+    log = _log_data(view, geometry)
+    states: list[LogState] = []
+    empty = True
+    position = 0
+    while position < min(log.size, _LARGEST_LOG):
+        head = _read(view, log, position, _HEAD)
+        blank = head[:4] == b"\xff\xff\xff\xff"
+        empty = empty and blank
+        if head[:4] == b"RCRD" or (blank and not empty):
+            break
+        if head[:4] in (b"RSTR", b"CHKD") and position <= _LARGEST_RESTART_PAGE:
+            state = _parse_restart_page(view, log, position, head)
+            if state is not None:
+                states.append(state)
+                if position:
+                    break
+        position = position * 2 or 512
+    if empty:
+        return LogState(empty=True, clean=True)
+    # The first of equals, as ntfs-3g has it.
+    return max(states, key=lambda state: state.current, default=LogState(empty=False, clean=False))
+
+
+def _log_data(view: ByteView, geometry: Geometry) -> Attribute:
+    log = find_data(view, geometry, RECORD_LOG_FILE)
+    if log is None or log.value is not None or not log.plain:
+        raise damaged("its $LogFile is not where it should be")
+    return log
+
+
+def _read(view: ByteView, log: Attribute, position: int, length: int) -> bytes:
+    """Bytes of the log, across runs."""
+    parts: list[bytes] = []
+    for run in log.runs:
+        if position < run.length:
+            take = min(length, run.length - position)
+            parts.append(view.read(run.offset + position, take) if run.offset is not None else bytes(take))
+            length -= take
+            position = 0
+            if length == 0:
+                break
+        else:
+            position -= run.length
+    return b"".join(parts)
+
+
+def _parse_restart_page(view: ByteView, log: Attribute, position: int, head: bytes) -> LogState | None:
+    page_size, _, start, minor, major = struct.unpack_from("<IIHhh", head, 16)
+    if page_size & (page_size - 1) or not 512 <= page_size <= _LARGEST_RESTART_PAGE:
+        return None
+    if position not in (0, page_size) or (major, minor) not in ((1, 1), FAST_START_VERSION):
+        return None
+    raw = _read(view, log, position, page_size)
+    # chkdsk leaves its restart pages without an update sequence.
+    page = raw if head[:4] == b"CHKD" and head[6:8] == b"\0\0" else unprotect(raw, head[:4])
+    if page is None or start % 8 or start + 48 > len(page):
+        return None
+    current, clients, _, in_use, flags = struct.unpack_from("<QHHHH", page, start)
+    (client_offset,) = struct.unpack_from("<H", page, start + 22)
+    client = start + client_offset
+    if clients != 1 or client % 8 or client + 16 > len(page) or (in_use != _NO_CLIENT and in_use >= clients):
+        return None
+    (oldest,) = struct.unpack_from("<Q", page, client)
+    return LogState(
+        empty=False,
+        clean=in_use == _NO_CLIENT or bool(flags & _CLEAN),
+        version=(major, minor),
+        oldest=oldest,
+        current=current,
+    )
+
+
+def has_pending_records(view: ByteView, geometry: Geometry, state: LogState) -> bool:
+    """Whether the log may hold changes that never reached the volume: when in doubt, it does.
+
+    Any whole page of records counts that is as new as what the restart page still needs; without a valid
+    restart page, any whole page at all.
+    """
+    if state.empty or state.clean:
+        return False
+    needed = min(state.oldest, state.current) if state.version is not None else 0
+    log = _log_data(view, geometry)
+    return any(newest >= needed for newest in _newest_numbers(view, log))
+
+
+def _newest_numbers(view: ByteView, log: Attribute) -> Iterator[int]:
+    """The newest log sequence number of each whole page of records."""
+    for start in range(0, min(log.size, _LARGEST_LOG), _CHUNK):
+        chunk = _read(view, log, start, _CHUNK)
+        for position in range(0, len(chunk), _PAGE):
+            if chunk[position : position + 4] == b"RCRD":
+                page = unprotect(chunk[position : position + _PAGE], b"RCRD")
+                if page is not None:
+                    last, last_end = (
+                        struct.unpack_from("<Q", page, 8)[0],
+                        struct.unpack_from("<Q", page, 32)[0],
+                    )
+                    yield max(last, last_end)
+
+
+def reset_log(view: ByteView, geometry: Geometry) -> None:
+    """Empty the log as `chkdsk` and ntfs-3g do: all bytes 0xFF. Does not flush; what was pending is lost."""
+    for run in _log_data(view, geometry).runs:
+        if run.offset is None:
+            raise damaged("its $LogFile has holes")
+        for start in range(0, run.length, _CHUNK):
+            view.write(run.offset + start, b"\xff" * min(_CHUNK, run.length - start))

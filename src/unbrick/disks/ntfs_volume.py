@@ -1,0 +1,284 @@
+"""NTFS structures read and written in place: boot sector, MFT records, the dirty flag.
+
+Works on a view of bytes, never mounts. The layout is that of the Linux-NTFS project's documentation and of
+Brian Carrier's "File System Forensic Analysis", chapters 11 to 13. All of it is hostile input.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from unbrick.errors import FailedError, NeedsHandsError, Reason
+
+RECORD_LOG_FILE = 2
+RECORD_VOLUME = 3
+
+_STRIDE = 512  # what an update sequence protects, whatever the sector size
+_VOLUME_INFORMATION = 0x70
+_DATA = 0x80
+_END = 0xFFFF_FFFF
+_DIRTY = 0x0001
+_RUNS_LIMIT = 100_000
+
+
+class ByteView(Protocol):
+    """A volume as bytes; both raise OSError."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes; fewer only at the volume's end."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Put all of `data` there."""
+
+
+class FileView:
+    """A byte view of an open file or device."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read(self, offset: int, length: int) -> bytes:
+        """See `ByteView.read`."""
+        return os.pread(self._descriptor, length, offset)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """See `ByteView.write`."""
+        if os.pwrite(self._descriptor, data, offset) != len(data):
+            raise OSError("short write")
+
+    def sync(self) -> None:
+        """Flush the file or device; raises OSError."""
+        os.fsync(self._descriptor)
+
+
+@contextmanager
+def open_view(path: Path, *, writable: bool = False) -> Iterator[FileView]:
+    """A view of the volume at `path`; what the disk refuses becomes FailedError (unreadable-disk)."""
+    try:
+        descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
+        try:
+            yield FileView(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise FailedError(
+            f"{path}: the disk gives an error: {error.strerror or error}",
+            hint="the disk may be failing: copy it before anything else is tried",
+            reason=Reason.UNREADABLE_DISK,
+        ) from error
+
+
+def damaged(what: str) -> NeedsHandsError:
+    """The error for an NTFS that cannot be believed."""
+    return NeedsHandsError(
+        f"the NTFS volume is damaged: {what}",
+        hint="run chkdsk on it from Windows' recovery environment, then try again",
+        reason=Reason.DAMAGED_VOLUME,
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """Consecutive clusters of an attribute, as bytes of the volume; `offset` is None where sparse."""
+
+    offset: int | None
+    length: int
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute of a record: `value` where it lies in the record, at `position`; else its runs.
+
+    `plain` says that it is neither compressed, sparse nor encrypted.
+    """
+
+    position: int
+    value: bytes | None
+    runs: tuple[Run, ...]
+    size: int
+    plain: bool
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What the boot sector says; all bytes."""
+
+    cluster: int
+    record: int
+    mft: int
+    mirror: int
+    length: int
+
+
+def read_geometry(view: ByteView) -> Geometry:
+    """Read the boot sector; raises NeedsHandsError (damaged-volume) where it makes no sense."""
+    boot = view.read(0, 512)
+    if len(boot) < 512 or boot[3:11] != b"NTFS    " or boot[510:512] != b"\x55\xaa":
+        raise damaged("its boot sector is not one")
+    sector, per_cluster = struct.unpack_from("<HB", boot, 0x0B)
+    # Above 128, the byte is a negative power of two (clusters over 64 KiB).
+    cluster = sector * (per_cluster if per_cluster <= 128 else 1 << min(256 - per_cluster, 16))
+    sectors, mft, mirror = struct.unpack_from("<3Q", boot, 0x28)
+    (size,) = struct.unpack_from("<b", boot, 0x40)
+    record = size * cluster if size > 0 else 1 << -size
+    if sector not in (512, 1024, 2048, 4096) or not _is_power(cluster) or cluster > 2 << 20:
+        raise damaged("its boot sector has an impossible sector or cluster size")
+    if not _is_power(record) or not 512 <= record <= 65536:
+        raise damaged("its boot sector has an impossible record size")
+    length = sectors * sector
+    if not 0 < mft * cluster < length or not 0 < mirror * cluster < length:
+        raise damaged("its boot sector points outside the volume")
+    return Geometry(cluster, record, mft * cluster, mirror * cluster, length)
+
+
+def _is_power(number: int) -> bool:
+    return number > 0 and number & (number - 1) == 0
+
+
+def unprotect(block: bytes, magic: bytes) -> bytes | None:
+    """A multi-sector block with its update sequence taken out; None where it is torn or no such block."""
+    if len(block) < _STRIDE or block[:4] != magic:
+        return None
+    offset, count = struct.unpack_from("<HH", block, 4)
+    if count != len(block) // _STRIDE + 1 or offset % 2 or not 8 <= offset <= _STRIDE - 2 - 2 * count:
+        return None
+    result = bytearray(block)
+    number = block[offset : offset + 2]
+    for index in range(1, count):
+        tail = index * _STRIDE - 2
+        if block[tail : tail + 2] != number:
+            return None
+        result[tail : tail + 2] = block[offset + 2 * index : offset + 2 * index + 2]
+    return bytes(result)
+
+
+def _replaced(block: bytes, position: int, value: bytes) -> bytes:
+    """A protected block with the bytes at `position` of its unprotected form replaced."""
+    result = bytearray(block)
+    (update_sequence,) = struct.unpack_from("<H", block, 4)
+    for index, byte in enumerate(value, position):
+        sector, inside = divmod(index, _STRIDE)
+        # The last two bytes of each sector are kept in the update sequence instead.
+        stored = inside - (_STRIDE - 2)
+        result[update_sequence + 2 * (sector + 1) + stored if stored >= 0 else index] = byte
+    return bytes(result)
+
+
+def read_record(view: ByteView, geometry: Geometry, number: int) -> bytes:
+    """One MFT record, believed; raises NeedsHandsError (damaged-volume)."""
+    position = _record_position(view, geometry, number)
+    record = unprotect(view.read(position, geometry.record), b"FILE")
+    if record is None:
+        raise damaged(f"record {number} of its file table cannot be read")
+    return record
+
+
+def _record_position(view: ByteView, geometry: Geometry, number: int) -> int:
+    at = number * geometry.record
+    # The first sixteen records lie together by definition; finding the others needs the table's own runs.
+    if number < 16:
+        return geometry.mft + at
+    table = find_attribute(read_record(view, geometry, 0), geometry, _DATA)
+    for run in table.runs if table else ():
+        if at < run.length and run.offset is not None:
+            return run.offset + at
+        at -= run.length
+    raise damaged(f"record {number} lies outside its file table")
+
+
+def find_attribute(record: bytes, geometry: Geometry, kind: int) -> Attribute | None:
+    """The first unnamed attribute of a kind in a record; raises NeedsHandsError (damaged-volume)."""
+    (position,) = struct.unpack_from("<H", record, 0x14)
+    while position + 16 <= len(record):
+        found, length, foreign, name_length = struct.unpack_from("<IIBB", record, position)
+        if found == _END:
+            return None
+        if length < 16 or length % 8 or position + length > len(record):
+            break
+        if found == kind and name_length == 0:
+            raw = bytes(record[position : position + length])
+            return _parse_attribute(raw, geometry, position, resident=not foreign)
+        position += length
+    raise damaged("a record of its file table has a broken attribute")
+
+
+def _parse_attribute(raw: bytes, geometry: Geometry, position: int, *, resident: bool) -> Attribute:
+    (flags,) = struct.unpack_from("<H", raw, 12)
+    try:
+        if resident:
+            size, start = struct.unpack_from("<IH", raw, 16)
+            value = raw[start : start + size]
+            if len(value) != size:
+                raise damaged("an attribute reaches beyond its record")
+            return Attribute(position + start, value, (), size, flags == 0)
+        (start,) = struct.unpack_from("<H", raw, 32)
+        (size,) = struct.unpack_from("<Q", raw, 48)
+        runs = tuple(_parse_runs(raw[start:], geometry))
+        return Attribute(position, None, runs, size, flags == 0)
+    except (struct.error, IndexError) as error:
+        raise damaged("an attribute of its file table is cut short") from error
+
+
+def _parse_runs(raw: bytes, geometry: Geometry) -> Iterator[Run]:
+    position = cluster = 0
+    for _ in range(_RUNS_LIMIT):
+        head = raw[position]
+        if head == 0:
+            return
+        size, reach = head & 0x0F, head >> 4
+        end = position + 1 + size + reach
+        if not 1 <= size <= 8 or reach > 8 or end > len(raw):
+            break
+        length = int.from_bytes(raw[position + 1 : position + 1 + size], "little") * geometry.cluster
+        cluster += int.from_bytes(raw[position + 1 + size : end], "little", signed=True)
+        offset = cluster * geometry.cluster if reach else None
+        if length == 0 or (offset is not None and not 0 <= offset <= geometry.length - length):
+            break
+        yield Run(offset, length)
+        position = end
+    raise damaged("a list of clusters points outside the volume")
+
+
+def find_data(view: ByteView, geometry: Geometry, number: int) -> Attribute | None:
+    """The unnamed data of a file by record number; None where its list of attributes is elsewhere."""
+    return find_attribute(read_record(view, geometry, number), geometry, _DATA)
+
+
+def read_dirty(view: ByteView, geometry: Geometry) -> bool:
+    """Whether the volume's dirty flag is set; raises NeedsHandsError (damaged-volume)."""
+    flags, _ = _dirty_flags(read_record(view, geometry, RECORD_VOLUME), geometry)
+    return bool(flags & _DIRTY)
+
+
+def _dirty_flags(record: bytes, geometry: Geometry) -> tuple[int, int]:
+    """The volume's flags and where they are in the record (unprotected)."""
+    information = find_attribute(record, geometry, _VOLUME_INFORMATION)
+    if information is None or information.value is None or information.size < 12:
+        raise damaged("it has no volume information")
+    return struct.unpack_from("<H", information.value, 10)[0], information.position + 10
+
+
+def write_dirty(view: ByteView, geometry: Geometry, dirty: bool) -> None:
+    """Set or clear the dirty flag, in the file table and in its mirror alike; does not flush.
+
+    Only bytes of one sector change in each, so that neither can be torn. Raises NeedsHandsError.
+    """
+    at = RECORD_VOLUME * geometry.record
+    changes: list[tuple[int, bytes]] = []
+    for position in (geometry.mft + at, geometry.mirror + at):
+        raw = view.read(position, geometry.record)
+        record = unprotect(raw, b"FILE")
+        if record is None:
+            raise damaged("the file table's record of the volume, or its mirror, cannot be read")
+        flags, place = _dirty_flags(record, geometry)
+        wanted = flags | _DIRTY if dirty else flags & ~_DIRTY
+        if wanted != flags:
+            changes.append((position, _replaced(raw, place, struct.pack("<H", wanted))))
+    for position, data in changes:
+        view.write(position, data)

@@ -1,0 +1,80 @@
+"""A volume without its wrapping: BitLocker opened, the partition cut out, one path for NTFS tools."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbrick.command import Runner
+from unbrick.disks.discover import Disk
+from unbrick.disks.loop_device import attach_loop
+from unbrick.disks.unlock import unlock
+from unbrick.errors import FailedError, NeedsHandsError, Reason
+from unbrick.model import Volume, VolumeKind
+from unbrick.secret import Secret
+
+
+@dataclass(frozen=True)
+class PlainVolume:
+    """A volume's plain bytes: a device or file of `length` bytes at `path`, writable."""
+
+    path: Path
+    length: int
+    _sync: Callable[[], None]
+
+    def sync(self) -> None:
+        """Flush every layer from here down to the disk; raises FailedError (unreadable-disk)."""
+        self._sync()
+
+
+@contextmanager
+def open_plain(
+    disk: Disk, volume: Volume, password: Secret | None, runner: Runner, workdir: Path
+) -> Iterator[PlainVolume]:
+    """A volume as plain bytes while the context lasts; `password` None opens BitLocker by its clear key.
+
+    Opened for writing, but nothing is written here. Raises NeedsHandsError where the disk or the volume
+    must never be written, KeyWrongError, FailedError.
+    """
+    refusal = disk.refusal or volume.refusal
+    if refusal is not None:
+        raise NeedsHandsError(f"{disk.path}: nothing may be written to this volume", reason=refusal)
+    with ExitStack() as stack:
+        if volume.kind is VolumeKind.BITLOCKER:
+            path = stack.enter_context(unlock(disk, volume, password, runner, workdir))
+        elif volume.offset == 0 and volume.length == disk.size:
+            path = disk.raw
+        else:
+            loop = attach_loop(disk.raw, offset=volume.offset, length=volume.length)
+            path = stack.enter_context(loop).path
+        descriptor = _open(path)
+        stack.callback(os.close, descriptor)
+
+        def sync() -> None:
+            # Each layer by itself: dislocker does not pass a flush on to what it reads from.
+            try:
+                os.fsync(descriptor)
+            except OSError as error:
+                raise FailedError(
+                    f"{disk.path}: what was written did not reach the disk: {error.strerror}",
+                    hint="the disk may be failing: run it again, or copy the disk first",
+                    reason=Reason.UNREADABLE_DISK,
+                ) from error
+            disk.sync()
+
+        length = os.lseek(descriptor, 0, os.SEEK_END)
+        yield PlainVolume(path, length, sync)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise FailedError(
+            f"{path} cannot be opened for writing: {error.strerror}",
+            hint="is it write-protected, or in use by another program?",
+            reason=Reason.READ_ONLY,
+        ) from error

@@ -1,0 +1,199 @@
+"""Opens a BitLocker volume: one call over `cryptsetup` (where device-mapper is) and `dislocker` (elsewhere).
+
+The password is checked and stretched here, once; the programs get the key it leads to, through a file that
+exists in memory only. A volume that is still converting is refused before any program is started.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from unbrick.command import Runner, wait_until
+from unbrick.disks.bitlocker import BitLockerMetadata, KeyProtector, read_metadata
+from unbrick.disks.discover import Disk
+from unbrick.disks.fuse_mount import FuseMount
+from unbrick.disks.key_box import open_box, password_key, stretch
+from unbrick.disks.loop_device import attach_loop
+from unbrick.errors import FailedError, NeedsHandsError, NeedsKeyError, Reason
+from unbrick.model import ProtectorKind, Volume, VolumeState
+from unbrick.secret import Secret
+
+_START_SECONDS = 60.0
+_END_SECONDS = 120.0
+_MASTER_KEY_LENGTH = 32
+_MAPPER_FOLDER = Path("/dev/mapper")
+
+
+class KeyWrongError(NeedsKeyError):
+    """A recovery password (or the clear key) does not open this volume; another one may."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint, reason=Reason.KEY_WRONG)
+
+
+def check_password(
+    metadata: BitLockerMetadata, password: Secret, protector_ids: Sequence[str] = ()
+) -> Secret:
+    """The volume master key that a recovery password opens; about 0.4 s for each protector tried.
+
+    `protector_ids` are tried first: those the password is escrowed under. Raises KeyWrongError.
+    """
+    try:
+        key = password_key(password)
+    except ValueError:
+        raise KeyWrongError("this is not a BitLocker recovery password") from None
+    candidates = [p for p in metadata.key_protectors if p.kind is ProtectorKind.RECOVERY_PASSWORD]
+    for protector in sorted(candidates, key=lambda p: p.id not in protector_ids):
+        if protector.salt is None or protector.sealed_key is None:
+            continue
+        master_key = open_box(stretch(key, protector.salt), protector.sealed_key)
+        if _opens(metadata, master_key):
+            assert master_key is not None
+            return master_key
+    names = ", ".join(protector.id for protector in candidates) or "none"
+    raise KeyWrongError(
+        "the recovery password does not open this volume",
+        hint=f"the volume asks for the recovery password of key ID {names}",
+    )
+
+
+def open_clear_key(metadata: BitLockerMetadata) -> Secret:
+    """The volume master key of a volume whose protection is suspended; raises KeyWrongError."""
+    for protector in metadata.key_protectors:
+        if protector.clear_key is not None and protector.sealed_key is not None:
+            master_key = open_box(protector.clear_key, protector.sealed_key)
+            if _opens(metadata, master_key):
+                assert master_key is not None
+                return master_key
+    raise KeyWrongError("this volume is not suspended: it has no clear key that opens it")
+
+
+def has_clear_key(metadata: BitLockerMetadata) -> bool:
+    """Whether the volume says that it opens without a password."""
+    return any(_is_clear(protector) for protector in metadata.key_protectors)
+
+
+def _is_clear(protector: KeyProtector) -> bool:
+    return protector.kind is ProtectorKind.CLEAR_KEY
+
+
+def _opens(metadata: BitLockerMetadata, master_key: Secret | None) -> bool:
+    return master_key is not None and open_volume_key(metadata, master_key) is not None
+
+
+def open_volume_key(metadata: BitLockerMetadata, master_key: Secret) -> Secret | None:
+    """The key that the sectors are encrypted with; None where the master key does not open it."""
+    if len(master_key.reveal()) != _MASTER_KEY_LENGTH or metadata.sealed_volume_key is None:
+        return None
+    return open_box(master_key, metadata.sealed_volume_key)
+
+
+@contextmanager
+def unlock(
+    disk: Disk,
+    volume: Volume,
+    password: Secret | None,
+    runner: Runner,
+    workdir: Path,
+    *,
+    protector_ids: Sequence[str] = (),
+) -> Iterator[Path]:
+    """The decrypted volume as a path, writable, while the context lasts; `password` None: by its clear key.
+
+    Raises KeyWrongError where the key does not open it, NeedsHandsError (converting, damaged-metadata),
+    FailedError.
+    """
+    with disk.raw.open("rb") as stream:
+        metadata = read_metadata(stream, volume.offset, volume.length)
+    if metadata.state is VolumeState.CONVERTING:
+        raise NeedsHandsError(
+            "BitLocker is still encrypting or decrypting this volume",
+            hint="let Windows finish (manage-bde -status), then try again",
+            reason=Reason.CONVERTING,
+        )
+    if not 0 < metadata.volume_length <= volume.length:
+        raise NeedsHandsError(
+            "BitLocker's metadata speaks of a volume larger than its partition",
+            reason=Reason.DAMAGED_METADATA,
+        )
+    if password is None:
+        master_key = open_clear_key(metadata)
+    else:
+        master_key = check_password(metadata, password, protector_ids)
+    volume_key = open_volume_key(metadata, master_key)
+    assert volume_key is not None
+    # cryptsetup takes a volume with a clear key for one that is being decrypted, and refuses it.
+    if has_device_mapper(runner) and not has_clear_key(metadata):
+        with _open_with_cryptsetup(disk, volume, volume_key, runner) as path:
+            yield path
+    else:
+        with _open_with_dislocker(disk, volume, master_key, runner, workdir) as path:
+            yield path
+
+
+def has_device_mapper(runner: Runner) -> bool:
+    """Whether the kernel can decrypt for us."""
+    return os.access(_MAPPER_FOLDER / "control", os.R_OK | os.W_OK) and runner.has("cryptsetup")
+
+
+@contextmanager
+def _key_file(key: Secret) -> Iterator[int]:
+    """A descriptor of a nameless file in memory that holds a key; emptied when the program has read it."""
+    descriptor = os.memfd_create("key", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, key.reveal())
+        yield descriptor
+    finally:
+        os.ftruncate(descriptor, 0)
+        os.close(descriptor)
+
+
+@contextmanager
+def _open_with_dislocker(
+    disk: Disk, volume: Volume, master_key: Secret, runner: Runner, workdir: Path
+) -> Iterator[Path]:
+    folder = workdir / f"unlocked-{secrets.token_hex(4)}"
+    folder.mkdir(mode=0o700)
+    with _key_file(master_key) as key:
+        argv = ["dislocker", "-q", "-V", str(disk.raw), "-O", str(volume.offset)]
+        argv += ["-K", f"/proc/self/fd/{key}", "--", "-f", str(folder)]
+        server = runner.start(argv, pass_fds=(key,))
+        mounted = FuseMount(folder, server)
+        try:
+            plain = folder / "dislocker-file"
+            wait_until(server, plain.exists, timeout=_START_SECONDS, what="dislocker")
+        except BaseException:
+            mounted.end(_END_SECONDS)
+            raise
+    with ExitStack() as stack:
+        stack.callback(mounted.end, _END_SECONDS)
+        if plain.stat().st_size > volume.length:
+            raise FailedError("dislocker shows more than the partition holds")
+        yield plain
+
+
+@contextmanager
+def _open_with_cryptsetup(disk: Disk, volume: Volume, volume_key: Secret, runner: Runner) -> Iterator[Path]:
+    name = f"unbrick-{secrets.token_hex(8)}"
+    plain = _MAPPER_FOLDER / name
+    with (
+        attach_loop(disk.raw, offset=volume.offset, length=volume.length) as loop,
+        _key_file(volume_key) as key,
+    ):
+        argv = ["cryptsetup", "open", "--type", "bitlk", "--volume-key-file", f"/proc/self/fd/{key}"]
+        runner.run([*argv, str(loop.path), name], timeout=_START_SECONDS, pass_fds=(key,))
+        try:
+            descriptor = os.open(plain, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            runner.run(["cryptsetup", "close", name], timeout=_END_SECONDS)
+            raise FailedError(f"cryptsetup made no {plain}: {error.strerror}") from error
+        try:
+            # From now on the kernel removes the mapping with its last user, also when that is killed.
+            runner.run(["cryptsetup", "close", "--deferred", name], timeout=_END_SECONDS)
+            yield plain
+        finally:
+            os.close(descriptor)
