@@ -119,19 +119,26 @@ class _SystemServer:
         self._argv = tuple(argv)
         self._process = process
         self._stderr = stderr
+        self._said = b""
 
     def poll(self) -> int | None:
         return self._process.poll()
 
     def read_error(self) -> bytes:
-        self._stderr.seek(0)
-        return self._stderr.read(_OUTPUT_LIMIT)
+        if not self._stderr.closed:
+            self._stderr.seek(0)
+            self._said = self._stderr.read(_OUTPUT_LIMIT)
+            if self._process.poll() is not None:
+                self._stderr.close()
+        return self._said
 
     def wait(self, timeout: float) -> int:
         try:
-            return self._process.wait(timeout)
+            code = self._process.wait(timeout)
         except subprocess.TimeoutExpired as error:
             raise CommandTimeoutError(self._argv, timeout) from error
+        self.read_error()
+        return code
 
     def stop(self, timeout: float) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -141,6 +148,7 @@ class _SystemServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self.read_error()
 
 
 class SystemRunner:
