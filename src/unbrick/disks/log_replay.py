@@ -1,0 +1,52 @@
+"""Replays NTFS's journal, as Windows would after a crash, and judges from the disk whether that worked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbrick.command import Runner
+from unbrick.disks.ntfs_log import FAST_START_VERSION, LogState, read_log_state
+from unbrick.disks.ntfs_volume import Geometry, damaged, open_view, read_dirty, read_geometry
+from unbrick.model import FilesystemState
+
+_REPLAY_SECONDS = 600.0
+_PROBE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class VolumeFacts:
+    """What an NTFS volume's own bytes say of how it was left."""
+
+    geometry: Geometry
+    dirty: bool
+    log: LogState
+
+    @property
+    def state(self) -> FilesystemState:
+        """The contract's word, where no Windows is asleep on the volume."""
+        if self.log.needs_replay:
+            return FilesystemState.UNCLEAN_LOG
+        return FilesystemState.DIRTY if self.dirty else FilesystemState.CLEAN
+
+
+def read_facts(path: Path, length: int) -> VolumeFacts:
+    """Read boot sector, dirty flag and journal state; raises NeedsHandsError (damaged-volume)."""
+    with open_view(path) as view:
+        geometry = read_geometry(view)
+        if geometry.length > length:
+            raise damaged("it is larger than its partition")
+        return VolumeFacts(geometry, read_dirty(view, geometry), read_log_state(view, geometry))
+
+
+def replay_log(path: Path, length: int, log: LogState, runner: Runner) -> bool:
+    """Replay the journal of the volume at `path`; whether it may be mounted for writing now.
+
+    What `ntfsrecover` says is not asked: it fails on volumes that are fine. Raises FailedError.
+    """
+    fast_start = ["-k"] if log.version == FAST_START_VERSION else []
+    runner.run(["ntfsrecover", *fast_start, str(path)], timeout=_REPLAY_SECONDS, ok=None)
+    if read_facts(path, length).log.needs_replay:
+        return False
+    probe = runner.run(["ntfs-3g.probe", "--readwrite", str(path)], timeout=_PROBE_SECONDS, ok=None)
+    return probe.returncode == 0

@@ -1,0 +1,65 @@
+"""Mounts an NTFS volume with ntfs-3g, in the foreground, and believes only what the mount itself says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from unbrick.command import Runner, Server, wait_until
+from unbrick.disks.fuse_mount import FuseMount, is_mounted
+from unbrick.disks.ntfs_volume import damaged
+from unbrick.errors import FailedError, NeedsHandsError, Reason
+
+_START_SECONDS = 120.0
+_END_SECONDS = 300.0
+# `norecover`: the driver must not throw an unclean log away by itself. `noatime`: reading leaves no trace.
+_OPTIONS = "no_detach,streams_interface=xattr,noatime,norecover,big_writes,nodev,nosuid,noexec"
+# Exit codes of ntfs-3g (its manual page).
+_NOT_NTFS, _CORRUPT, _IN_USE, _UNKNOWN_REASON = 12, 13, 16, 18
+
+
+@contextmanager
+def mount_ntfs(device: Path, root: Path, runner: Runner, *, read_only: bool) -> Iterator[Path]:
+    """The volume's root folder, mounted at `root` (made if missing) while the context lasts.
+
+    Leaving the context has flushed the driver's own caches to `device`, not those below it. Raises
+    NeedsHandsError (damaged-volume, disk-in-use; read-only where a writable mount became a read-only one).
+    """
+    root.mkdir(mode=0o700, exist_ok=True)
+    argv = ["ntfs-3g", "-o", f"{'ro' if read_only else 'rw'},{_OPTIONS}", str(device), str(root)]
+    server = runner.start(argv)
+    mounted = FuseMount(root, server)
+    try:
+        try:
+            wait_until(server, lambda: is_mounted(root), timeout=_START_SECONDS, what="ntfs-3g")
+        except FailedError as error:
+            raise _explained(server, error) from error
+        if not read_only and os.statvfs(root).f_flag & os.ST_RDONLY:
+            raise NeedsHandsError(
+                "the NTFS driver would mount this volume read-only",
+                hint="start Windows once and shut it down fully, then try again",
+                reason=Reason.READ_ONLY,
+            )
+        yield root
+    except BaseException:
+        mounted.end(_END_SECONDS)
+        raise
+    if mounted.end(_END_SECONDS) != 0:
+        said = server.read_error().decode(errors="replace").strip().splitlines()
+        raise FailedError("the NTFS driver ended with an error" + (f": {said[-1][:300]}" if said else ""))
+
+
+def _explained(server: Server, error: FailedError) -> FailedError | NeedsHandsError:
+    code = server.poll()
+    if code in (_NOT_NTFS, _CORRUPT, _UNKNOWN_REASON):
+        said = server.read_error().decode(errors="replace").strip().splitlines()
+        return damaged(f"the NTFS driver refuses it ({said[0][:200] if said else code})")
+    if code == _IN_USE:
+        return NeedsHandsError(
+            "the volume is in use by another program",
+            hint="unmount it, or shut the virtual machine down, then try again",
+            reason=Reason.DISK_IN_USE,
+        )
+    return error
