@@ -160,18 +160,20 @@ class _Loader:
             )
 
     def _take(self, number: int, cells: list[str]) -> None:
-        """Sort one record in: a header, a comment, passwords, or a problem."""
+        """Sort one record in: comment, header (another where exports were joined), passwords, problem."""
         comment = cells[0].lstrip().startswith("#")
         rows = [] if comment else read_rows(cells, self._columns)
-        if not rows:
+        if not any(row.password_text[:1].isdigit() for row in rows) and not holds_a_guid(cells):
             header = read_header(cells)
-            if header.known or (self._first and not comment and not holds_a_guid(cells)):
+            if header.known or (self._first and not comment and not rows):
                 self._columns = header
                 self._first = False
-            elif not comment and any(cell.strip() for cell in cells):
-                self._say(number, "there is no recovery password in it")
+                return
+        if comment:
             return
-        self._first = False
+        if not rows and any(cell.strip() for cell in cells):
+            self._say(number, "there is no recovery password in it")
+        self._first = self._first and not rows
         for row in rows:
             self._take_row(number, row)
 
