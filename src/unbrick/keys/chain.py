@@ -109,6 +109,8 @@ def open_sources(specs: Sequence[str | Path]) -> tuple[KeySource, ...]:
 
 def _open_source(spec: str | Path) -> KeySource:
     text = str(spec)
+    if not text:
+        raise UsageError("the name of a key source is empty", hint=_UNDERSTOOD)
     path = Path(spec)
     hides = _DIGITS_OF_A_PASSWORD.search(text) is not None
     try:
@@ -123,7 +125,5 @@ def _open_source(spec: str | Path) -> KeySource:
             )
         if _SCHEME.match(text) or text == "-" or "\0" in text:
             raise UsageError(f"unknown kind of key source: {text!r}", hint=_UNDERSTOOD)
-        if not text:
-            raise UsageError("the name of a key source is empty", hint=_UNDERSTOOD)
         raise UsageError(f"there is no keys file {text}", hint=_UNDERSTOOD)
     return CsvKeySource.open(path, name="the keys file" if hides else path.name)
