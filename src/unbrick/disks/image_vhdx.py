@@ -6,7 +6,6 @@ Layout: [MS-VHDX]. QEMU checks the checksums itself.
 from __future__ import annotations
 
 import struct
-from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -66,17 +65,17 @@ def read_vhdx(view: RawView, path: Path) -> VhdxHeader:
 
 
 def _read_regions(view: RawView, path: Path) -> dict[bytes, tuple[int, int]]:
-    for table_at in _REGION_TABLES:
-        table = view.read(table_at, _TABLE_SIZE)
-        if len(table) < _TABLE_SIZE:
-            refuse_truncated(path)
-        if table[:4] == b"regi":
-            (count,) = struct.unpack_from("<I", table, 8)
-            if count > _ENTRIES_LIMIT:
-                refuse_unsafe(path, "its region table states an impossible size")
-            entries = [struct.unpack_from("<16sQII", table, 16 + 32 * n) for n in range(count)]
-            return {guid: (offset, length) for guid, offset, length, _ in entries}
-    refuse_unsafe(path, "it has no region table")
+    tables = [view.read(offset, _TABLE_SIZE) for offset in _REGION_TABLES]
+    if any(len(table) < _TABLE_SIZE for table in tables):
+        refuse_truncated(path)
+    sound = [table for table in tables if table[:4] == b"regi"]
+    if not sound:
+        refuse_unsafe(path, "it has no region table")
+    (count,) = struct.unpack_from("<I", sound[0], 8)
+    if count > _ENTRIES_LIMIT:
+        refuse_unsafe(path, "its region table states an impossible size")
+    entries = [struct.unpack_from("<16sQII", sound[0], 16 + 32 * number) for number in range(count)]
+    return {guid: (offset, length) for guid, offset, length, _ in entries}
 
 
 def _read_metadata(view: RawView, path: Path, at: int) -> dict[bytes, bytes]:
@@ -104,8 +103,9 @@ def _check_blocks(
     if entries * 8 > bat[1]:
         refuse_unsafe(path, "its block table is too small for its size")
     for position in range(0, entries * 8, _BAT_CHUNK):
-        chunk = array("Q", view.read(bat[0] + position, min(_BAT_CHUNK, entries * 8 - position)))
-        last = max((entry >> 20 for entry in chunk if entry & 7 in _PRESENT_STATES), default=0)
+        chunk = view.read(bat[0] + position, min(_BAT_CHUNK, entries * 8 - position))
+        numbers = struct.unpack(f"<{len(chunk) // 8}Q", chunk)
+        last = max((entry >> 20 for entry in numbers if entry & 7 in _PRESENT_STATES), default=0)
         # Sector bitmaps share the table and are smaller than a block; one megabyte is the least there is.
         if last and last * _MEGABYTE + min(block_size, _MEGABYTE) > view.size:
             refuse_truncated(path)

@@ -121,11 +121,11 @@ def _read_descriptor(raw: bytes, path: Path) -> list[_Extent]:
             if access != "RW":
                 refuse_unsafe(path, f"it has an extent that may not be written ({access})")
             extents.append(_Extent(int(sectors), kind, name or "", int(offset or 0)))
-        elif line.split(" ", 1)[0] in ("RW", "RDONLY", "NOACCESS"):
+        elif line.split()[:1] in (["RW"], ["RDONLY"], ["NOACCESS"]):
             refuse_unsafe(path, "its descriptor has an extent that is not understood")
         elif "=" in line and not line.startswith("#"):
             key, _, value = line.partition("=")
-            settings[key.strip().lower()] = value.strip().strip('"')
+            settings.setdefault(key.strip().lower(), value.strip().strip('"'))
     if settings.get("parentcid", _NO_PARENT).lower() != _NO_PARENT or "parentfilenamehint" in settings:
         hint = "merge the snapshot into its parent first (in VMware: delete the snapshot)"
         refuse_unsafe(path, "it holds only the differences to another image", hint)

@@ -30,7 +30,7 @@ _PROMISE_SECTORS = (63, 255, 256, 16, 399, 591, 675, 735, 911, 974, 991, 951, 30
 
 @dataclass(frozen=True)
 class Member:
-    """What a disk or volume is part of. `text` completes "this is …"; `offset` is where the signature lies."""
+    """What a disk or volume is part of: `text` completes "this is …", `offset` is the signature's place."""
 
     kind: VolumeKind
     reason: str

@@ -1,0 +1,92 @@
+"""Shows a qcow2, VHDX or VMDK image as a raw file, through qemu-storage-daemon and FUSE.
+
+The format of every file in it is given, never probed. The server runs in the foreground and is waited for,
+because it flushes the image when it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from unbrick.command import CommandError, Runner, Server, wait_until
+from unbrick.disks.image import Image
+from unbrick.disks.image_parts import refuse_unsafe
+from unbrick.errors import FailedError
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 120.0
+_UMOUNT_SECONDS = 30.0
+
+
+@contextmanager
+def export_raw(image: Image, runner: Runner, workdir: Path) -> Iterator[Path]:
+    """The image's disk as a writable raw file below `workdir`, while the context lasts.
+
+    Raises FailedError where QEMU cannot open it, or where it did not end cleanly after work was done.
+    """
+    descriptor, name = tempfile.mkstemp(prefix="disk-", suffix=".raw", dir=workdir)
+    os.close(descriptor)
+    mountpoint = Path(name)
+    before = mountpoint.stat().st_dev
+    server = runner.start(_arguments(image, mountpoint))
+    try:
+        wait_until(
+            server,
+            lambda: _device_of(mountpoint, before) != before,
+            timeout=_START_SECONDS,
+            what=f"{image.path}: qemu-storage-daemon",
+        )
+        if mountpoint.stat().st_size != image.virtual_size:
+            refuse_unsafe(image.path, "QEMU and unbrick read different sizes in its header")
+        yield mountpoint
+    finally:
+        ended = _end(server, mountpoint, before, runner)
+    if ended != 0:
+        raise FailedError(
+            f"{image.path}: qemu-storage-daemon ended with code {ended}; the last writes may be missing",
+            hint="run unbrick again: it finishes or rolls back",
+        )
+
+
+def _arguments(image: Image, mountpoint: Path) -> list[str]:
+    node = {**image.node, "node-name": "disk", "read-only": False}
+    export = {
+        "type": "fuse",
+        "id": "export",
+        "node-name": "disk",
+        "mountpoint": str(mountpoint),
+        "writable": True,
+        "growable": False,
+        "allow-other": "off",
+    }
+    return ["qemu-storage-daemon", "--blockdev", json.dumps(node), "--export", json.dumps(export)]
+
+
+def _device_of(path: Path, otherwise: int) -> int:
+    """The file system a path lies on; `otherwise` while that cannot be told (the server is starting)."""
+    try:
+        return path.stat().st_dev
+    except OSError:
+        return otherwise
+
+
+def _end(server: Server, mountpoint: Path, before: int, runner: Runner) -> int | None:
+    """Stop the server, then take down what a killed one leaves: a dead mount."""
+    running = server.poll() is None
+    server.stop(_STOP_SECONDS)
+    try:
+        left = mountpoint.stat().st_dev != before
+    except OSError:
+        left = True
+    if left:
+        with suppress(CommandError):
+            runner.run(["umount", "--lazy", str(mountpoint)], timeout=_UMOUNT_SECONDS)
+    with suppress(OSError):
+        mountpoint.unlink()
+    code = server.poll()
+    return code if running or code else 1

@@ -1,0 +1,155 @@
+"""Finds out whether a disk or image is in use by someone else, and keeps it ours while we work.
+
+A running virtual machine writes to its image without a lock that every system would honour, so several
+traces are looked for: QEMU's own locks, VMware's lock files, open files, loop devices, mounts, holders.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from unbrick.errors import NeedsHandsError, Reason
+
+# QEMU's block/file-posix.c: for each permission that is held a read lock on one byte from 100 on, for each
+# that is denied to others one from 200 on. Permissions (block.h): bit 0 read, 1 write, 3 resize.
+_HELD_BASE, _DENIED_BASE, _RANGE = 100, 200, 64
+_HELD, _DENIED = (0, 1, 3), (1, 3)
+_FLOCK = struct.Struct("hhqqi4x")
+_OPEN_FOR_WRITING = os.O_WRONLY | os.O_RDWR
+
+
+def refuse_image_in_use(files: Iterable[Path]) -> None:
+    """Raise NeedsHandsError (disk-in-use) where any of an image's files is open somewhere else."""
+    for path in files:
+        user = _user_of_file(path)
+        if user:
+            raise _in_use(path, user)
+
+
+def refuse_device_in_use(device: Path) -> None:
+    """Raise NeedsHandsError (disk-in-use) where a block device or one of its partitions is in use."""
+    user = _user_of_device(device)
+    if user is None:
+        try:
+            # The kernel grants this to one holder at a time: a mount, a mapping, swap, another repair.
+            os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+        except OSError as error:
+            user = f"the system says: {error.strerror}"
+    if user is None:
+        user = _locked(device)
+    if user:
+        raise _in_use(device, user)
+
+
+@contextmanager
+def keep_ours(files: Iterable[Path]) -> Iterator[None]:
+    """Hold QEMU's locks on an image's files, so that no virtual machine starts on them meanwhile."""
+    descriptors: list[int] = []
+    try:
+        for path in files:
+            descriptors.append(descriptor := os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            places = [_HELD_BASE + bit for bit in _HELD] + [_DENIED_BASE + bit for bit in _DENIED]
+            for place in places:
+                # A file system without locks must not stop the work: QEMU goes on without them too.
+                with suppress(OSError):
+                    lock = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, place, 1, 0)
+                    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)
+        yield
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _in_use(path: Path, user: str) -> NeedsHandsError:
+    return NeedsHandsError(
+        f"{path} is in use: {user}",
+        hint="shut the machine down or take the disk out of use, then try again",
+        reason=Reason.DISK_IN_USE,
+    )
+
+
+def _user_of_file(path: Path) -> str | None:
+    return _locked(path) or _vmware_lock(path) or _loop_over(path) or _writer_of(path)
+
+
+def _locked(path: Path) -> str | None:
+    """QEMU's locks, whatever the format; other programs' locks on those bytes count as well."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for base in (_HELD_BASE, _DENIED_BASE):
+            question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, base, _RANGE, 0)
+            with suppress(OSError):
+                answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, question)
+                if _FLOCK.unpack(answer)[0] != fcntl.F_UNLCK:
+                    return "a virtual machine or another program has locked it"
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _vmware_lock(path: Path) -> str | None:
+    lock = path.with_name(path.name + ".lck")
+    if os.path.lexists(lock):
+        return f"VMware's lock {lock.name} lies beside it (delete it if no machine is running)"
+    return None
+
+
+def _loop_over(path: Path) -> str | None:
+    wanted = path.stat()
+    for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with suppress(OSError):
+            backing = Path(entry.read_text().rstrip("\n"))
+            if os.path.samestat(backing.stat(), wanted):
+                return f"it is attached as /dev/{entry.parent.parent.name}"
+    return None
+
+
+def _writer_of(path: Path) -> str | None:
+    wanted = path.stat()
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit() or int(process.name) == os.getpid():
+            continue
+        with suppress(OSError):
+            for entry in (process / "fd").iterdir():
+                if _is_writer(process, entry, wanted):
+                    name = (process / "comm").read_text(errors="replace").strip()
+                    return f"the program {name} (process {process.name}) has it open for writing"
+    return None
+
+
+def _is_writer(process: Path, entry: Path, wanted: os.stat_result) -> bool:
+    with suppress(OSError, ValueError, IndexError):
+        if not os.path.samestat(entry.stat(), wanted):
+            return False
+        facts = (process / "fdinfo" / entry.name).read_text()
+        flags = next(line for line in facts.splitlines() if line.startswith("flags:"))
+        return bool(int(flags.split()[1], 8) & _OPEN_FOR_WRITING)
+    return False
+
+
+def _user_of_device(device: Path) -> str | None:
+    """A mount, swap or a kernel holder (RAID, LVM, mapping) of a device or of one of its partitions."""
+    number = device.stat().st_rdev
+    own = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve()
+    parts = [own, *(entry.parent for entry in own.glob("*/partition"))]
+    numbers = {}
+    for part in parts:
+        with suppress(OSError):
+            numbers[(part / "dev").read_text().strip()] = part.name
+            holders = sorted(entry.name for entry in (part / "holders").iterdir())
+            if holders:
+                return f"{part.name} is part of {holders[0]}"
+    for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
+        fields = line.split()
+        if len(fields) > 4 and fields[2] in numbers:
+            return f"{numbers[fields[2]]} is mounted at {fields[4]}"
+    with suppress(OSError):
+        for line in Path("/proc/swaps").read_text().splitlines()[1:]:
+            if Path(line.split()[0]).name in numbers.values():
+                return f"{line.split()[0]} is used as swap"
+    return None
