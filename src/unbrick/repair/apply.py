@@ -1,0 +1,148 @@
+"""Carries out a plan on a mounted volume: begins nothing that cannot be finished, deletes nothing.
+
+Looks at every file again, makes the journal, then moves (`moving.py`); a failure on the way is rolled back.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import unbrick
+from unbrick.errors import FailedError, NeedsHandsError, Reason, UnbrickError
+from unbrick.files import PathError, find_inside, windows_path_of
+from unbrick.incidents.deny import why_forbidden
+from unbrick.incidents.playbook import Playbook
+from unbrick.model import Action, ActionState, Plan
+from unbrick.ntfs_file import FileAttributes
+from unbrick.repair.disk_errors import disk_errors
+from unbrick.repair.file_state import describe, read_three_times
+from unbrick.repair.journal import encode_header
+from unbrick.repair.journal_file import JournalFile, create_journal, now
+from unbrick.repair.moving import OpenRun, finish_repair, open_run, roll_back_repair
+from unbrick.repair.quarantine import discard_run_folder, inspect, make_run_folder
+from unbrick.repair.record import Entry, Folder, Header
+from unbrick.repair.trust import find_playbook
+
+_ROOM = 512 * 1024
+"""Bytes that must be free beside the journal: for folders, their indexes, a growth of MFT and `$Secure`."""
+_RECORDS = 8
+"""File records that must be free: `\\Unbrick`, the run, its journal, and some to spare."""
+
+
+def apply_plan(
+    root: Path,
+    plan: Plan,
+    *,
+    sync: Callable[[], None],
+    volume_was_dirty: bool,
+    playbooks: Sequence[Playbook],
+    on_action: Callable[[Action], None],
+) -> tuple[Action, ...]:
+    """Move every file of the plan into `\\Unbrick\\<run>`; gives the actions, done, in their order.
+
+    `sync` flushes everything down to the disk. Raises NeedsHandsError where nothing was begun or the file
+    system forbids it, FailedError where it was rolled back; an interrupted run is for `resume.py`.
+    """
+    if not plan.actions:
+        return ()
+    inspect(root)
+    with disk_errors("looking at the files to move"):
+        header = _prepare(root, plan, playbooks, volume_was_dirty)
+        _expect_room(root, header)
+    journal = _begin(root, header, sync)
+    run = open_run(root, journal.path.parent, journal)
+    try:
+        with disk_errors("moving files into the quarantine"):
+            finish_repair(run, sync)
+    except UnbrickError as error:
+        _roll_back(run, sync, error)
+        raise
+    done = tuple(replace(action, state=ActionState.DONE) for action in plan.actions)
+    for action in done:
+        on_action(action)
+    return done
+
+
+def _prepare(root: Path, plan: Plan, playbooks: Sequence[Playbook], volume_was_dirty: bool) -> Header:
+    """Look at every file as it is now; raises NeedsHandsError where one is not as planned."""
+    entries: list[Entry] = []
+    folders: dict[str, Folder] = {}
+    for action in plan.actions:
+        path = _find_planned(root, action)
+        entry = describe(path, windows_path_of(root, path), action.quarantined_as, action.playbook)
+        find_playbook(playbooks, entry)
+        if (entry.sha256, entry.size) != (action.sha256, action.size):
+            raise _not_as_planned(action, "its bytes are others than those that were judged")
+        if entry.attributes & (FileAttributes.REPARSE_POINT | FileAttributes.DIRECTORY):
+            raise _not_as_planned(action, "it is no plain file")
+        entries.append(entry)
+        folders[entry.parent] = Folder(entry.parent, read_three_times(path.parent))
+    return Header(
+        plan.run, unbrick.__version__, now(), volume_was_dirty, tuple(entries), tuple(folders.values())
+    )
+
+
+def _find_planned(root: Path, action: Action) -> Path:
+    forbidden = why_forbidden(action.path)
+    if forbidden is not None:
+        raise NeedsHandsError(f"{action.path} is never moved: {forbidden}", reason=Reason.PROTECTED_FILE)
+    try:
+        path = find_inside(root, action.path)
+    except PathError as error:
+        raise _not_as_planned(action, error.message) from error
+    if path is None:
+        raise _not_as_planned(action, "it is not there any more")
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise _not_as_planned(action, "it is no plain file")
+    return path
+
+
+def _expect_room(root: Path, header: Header) -> None:
+    """That journal and folders will fit: nothing is begun that cannot be finished."""
+    volume = os.statvfs(root)
+    needed = _ROOM + 4 * len(encode_header(header)) + 16 * volume.f_frsize
+    records = _RECORDS + len(header.entries)
+    if volume.f_bavail * volume.f_frsize < needed or volume.f_favail < records:
+        raise NeedsHandsError(
+            f"the volume is full: moving {len(header.entries)} files needs {needed // 1024} KiB free",
+            reason=Reason.DISK_FULL,
+            hint="make room on it; nothing was changed",
+        )
+
+
+def _begin(root: Path, header: Header, sync: Callable[[], None]) -> JournalFile:
+    """The run's folder and a durable journal in it; what a failure leaves of them is taken away again."""
+    folder: Path | None = None
+    try:
+        with disk_errors("making the quarantine"):
+            folder = make_run_folder(root, header.run, sync)
+            return create_journal(folder, header, sync)
+    except UnbrickError:
+        if folder is not None:
+            discard_run_folder(folder)
+        raise
+
+
+def _roll_back(run: OpenRun, sync: Callable[[], None], cause: UnbrickError) -> None:
+    """Put every file back after a failure; where that fails too, the journal lets the next run do it."""
+    try:
+        with disk_errors("putting the files back"):
+            roll_back_repair(run, sync)
+    except UnbrickError as error:
+        raise FailedError(
+            f"{cause.message}; putting the files back failed too: {error.message}",
+            reason=Reason.INTERRUPTED,
+            hint="no file is lost; run unbrick again, which finishes or undoes what was begun",
+        ) from error
+
+
+def _not_as_planned(action: Action, why: str) -> NeedsHandsError:
+    return NeedsHandsError(
+        f"{action.path} is not as it was when it was judged: {why}",
+        reason=Reason.VERIFY_FAILED,
+        hint="nothing was changed; diagnose this disk again",
+    )

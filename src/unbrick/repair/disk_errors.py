@@ -1,0 +1,54 @@
+"""What the file system's own errors mean to a person: a full disk, a read-only one, a damaged volume."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from unbrick.errors import FailedError, NeedsHandsError, Reason
+
+_CHECK_THE_VOLUME = (
+    "let Windows check the volume (chkdsk /f, from its recovery environment), then run unbrick again"
+)
+
+
+@contextlib.contextmanager
+def disk_errors(doing: str) -> Iterator[None]:
+    """Turn OSError into the error that says what a person can do; `doing` completes "… while".
+
+    Raises NeedsHandsError (disk-full, read-only, damaged-volume) or FailedError (unreadable-disk).
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NeedsHandsError(
+                f"the volume ran full while {doing}", reason=Reason.DISK_FULL, hint="make room on it"
+            ) from error
+        if error.errno == errno.EROFS:
+            raise NeedsHandsError(
+                f"the volume turned out to be read-only while {doing}", reason=Reason.READ_ONLY
+            ) from error
+        if error.errno in (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENODATA):
+            raise damaged(
+                f"a folder of the volume contradicts itself ({error.strerror}, while {doing})"
+            ) from error
+        raise FailedError(f"{error.strerror} while {doing}", reason=Reason.UNREADABLE_DISK) from error
+
+
+def damaged(message: str) -> NeedsHandsError:
+    """The file system's own records disagree, which only Windows can put right."""
+    return NeedsHandsError(message, reason=Reason.DAMAGED_VOLUME, hint=_CHECK_THE_VOLUME)
+
+
+def look(path: Path) -> os.stat_result | None:
+    """What is at a path, links not followed, or None; raises NeedsHandsError (damaged-volume)."""
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise damaged(f"{path.name} is listed but cannot be read: {error.strerror}") from error

@@ -1,0 +1,131 @@
+"""Reads what must be known of a file before it moves, and puts back what a move changes about it.
+
+Changes no name of a file but the 8.3 one; `moving.py` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+from unbrick.errors import FailedError, Reason
+from unbrick.ntfs_file import (
+    FileAttributes,
+    NtfsTimes,
+    list_streams,
+    read_acl,
+    read_attributes,
+    read_short_name,
+    read_times,
+    write_attributes,
+    write_short_name,
+    write_times,
+)
+from unbrick.repair.record import Entry, Times
+
+_CHUNK = 1024 * 1024
+_RESTORABLE = (
+    FileAttributes.READONLY
+    | FileAttributes.HIDDEN
+    | FileAttributes.SYSTEM
+    | FileAttributes.ARCHIVE
+    | FileAttributes(0x2000 | 0x100)  # not content indexed, temporary
+)
+
+
+def read_digest(path: Path) -> tuple[str, int]:
+    """SHA-256 and length of a file's main stream, a link not followed; raises OSError."""
+    digest, length = hashlib.sha256(), 0
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(descriptor, "rb", buffering=0) as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+            length += len(chunk)
+    return digest.hexdigest(), length
+
+
+def read_three_times(path: Path) -> Times:
+    """Created, modified and accessed of a file or folder; raises OSError."""
+    times = read_times(path)
+    return Times(times.created, times.modified, times.accessed)
+
+
+def write_three_times(path: Path, times: Times) -> None:
+    """Set them where they differ; raises OSError."""
+    if read_three_times(path) != times:
+        write_times(path, NtfsTimes(times.created, times.modified, times.accessed, changed=0))
+
+
+def read_acl_digest(path: Path) -> str:
+    """SHA-256 of a file's security descriptor; raises OSError."""
+    return hashlib.sha256(read_acl(path)).hexdigest()
+
+
+def describe(path: Path, source: str, quarantined_as: str, playbook: str) -> Entry:
+    """Everything that the journal keeps of a file that is about to move; raises OSError."""
+    sha256, size = read_digest(path)
+    return Entry(
+        source=source,
+        quarantined_as=quarantined_as,
+        playbook=playbook,
+        sha256=sha256,
+        size=size,
+        attributes=int(read_attributes(path)),
+        times=read_three_times(path),
+        short_name=read_short_name(path),
+        links=path.lstat().st_nlink,
+        acl_sha256=read_acl_digest(path),
+        streams=tuple(sorted(list_streams(path))),
+    )
+
+
+def settle(path: Path, entry: Entry) -> None:
+    """Give a file back the attributes and times it had: a new name sets its archive bit. Raises OSError."""
+    attributes = read_attributes(path)
+    wanted = attributes & ~_RESTORABLE | FileAttributes(entry.attributes) & _RESTORABLE
+    if wanted != attributes:
+        write_attributes(path, wanted)
+    write_three_times(path, entry.times)
+
+
+def restore_short_name(path: Path, entry: Entry) -> bool:
+    """Give a file its 8.3 name, which a move drops; whether it has it now.
+
+    Another file of the folder may have taken the name since: then the file goes without. Raises OSError.
+    """
+    if entry.short_name is None or read_short_name(path) == entry.short_name:
+        return True
+    with contextlib.suppress(FileExistsError):
+        write_short_name(path, entry.short_name)
+    return read_short_name(path) == entry.short_name
+
+
+def expect_same_file(path: Path, entry: Entry) -> None:
+    """That a file's bytes, ACL and streams are those of the journal.
+
+    Raises FailedError (verify-failed), OSError.
+    """
+    sha256, size = read_digest(path)
+    if (sha256, size) != (entry.sha256, entry.size):
+        raise _changed(entry, "its bytes")
+    if read_acl_digest(path) != entry.acl_sha256:
+        raise _changed(entry, "its access control list")
+    if tuple(sorted(list_streams(path))) != entry.streams:
+        raise _changed(entry, "its streams")
+
+
+def expect_settled(path: Path, entry: Entry) -> None:
+    """That attributes and times are those of the journal; raises FailedError (verify-failed), OSError."""
+    if read_three_times(path) != entry.times:
+        raise _changed(entry, "its times")
+    if (read_attributes(path) ^ FileAttributes(entry.attributes)) & _RESTORABLE:
+        raise _changed(entry, "its attributes")
+
+
+def _changed(entry: Entry, what: str) -> FailedError:
+    return FailedError(
+        f"{entry.source}: {what} differ from what was recorded before it was moved",
+        reason=Reason.VERIFY_FAILED,
+    )

@@ -1,0 +1,60 @@
+"""What would be done about some findings: which files would be moved, and to which neutral names. Pure.
+
+Looks at nothing and changes nothing; a dry run is a plan that nobody applies.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from unbrick.errors import NeedsHandsError, Reason
+from unbrick.model import Action, Finding, Plan, Verdict
+
+QUARANTINE_FILE = "quarantine-file"
+"""The only kind of action there is."""
+MOST_FILES = 1000
+"""How many files one run may move, as many as the widest playbook may ask for."""
+
+_RUN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
+
+
+def new_run_id() -> str:
+    """A fresh id such as `20240719T061203Z-8f3a1c`: by our clock, and never twice."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def is_run_id(text: str) -> bool:
+    """Whether a text is an id that `new_run_id` could have made."""
+    return _RUN.fullmatch(text) is not None
+
+
+def make_plan(run: str, findings: Sequence[Finding]) -> Plan:
+    """Quarantine every file that a finding calls faulty, each once, in order.
+
+    The new names say nothing about the old ones, so that nothing that scans for drivers by name finds
+    them. Raises NeedsHandsError where a faulty file could not be read or there are too many.
+    """
+    actions: list[Action] = []
+    planned: set[str] = set()
+    for finding in findings:
+        if finding.verdict is not Verdict.FAULTY:
+            continue
+        for fact in finding.files:
+            if fact.path.casefold() in planned:
+                continue
+            if fact.sha256 is None:
+                raise NeedsHandsError(
+                    f"{fact.path} was judged without being read", reason=Reason.UNREADABLE_FILE
+                )
+            planned.add(fact.path.casefold())
+            name = f"{len(actions) + 1:04}.bin"
+            actions.append(Action(QUARANTINE_FILE, fact.path, finding.playbook, fact.sha256, fact.size, name))
+    if len(actions) > MOST_FILES:
+        raise NeedsHandsError(
+            f"{len(actions)} files would have to be moved, more than the {MOST_FILES} of one run",
+            reason=Reason.TOO_MANY_FILES,
+        )
+    return Plan(run, tuple(actions))

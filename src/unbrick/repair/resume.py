@@ -1,0 +1,116 @@
+"""Finds runs that were interrupted and finishes them, or rolls them back, whichever is possible.
+
+A journal that an interrupted run left is as hostile as any: nothing is touched before `trust.py` agrees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbrick.incidents.playbook import Playbook
+from unbrick.model import Action, ActionState
+from unbrick.repair.disk_errors import disk_errors, look
+from unbrick.repair.journal_fields import JournalError
+from unbrick.repair.journal_file import open_journal
+from unbrick.repair.moving import (
+    OpenRun,
+    finish_repair,
+    finish_undo,
+    open_run,
+    roll_back_repair,
+)
+from unbrick.repair.quarantine import HOME, find_run_folders
+from unbrick.repair.record import UNFINISHED, Header, RunState
+from unbrick.repair.trust import Authority, check_run, find_playbook
+
+
+@dataclass(frozen=True)
+class UnfinishedRun:
+    """A run that a cut or a crash stopped, and how far it had come."""
+
+    header: Header
+    state: RunState
+
+    @property
+    def run(self) -> str:
+        """Its id."""
+        return self.header.run
+
+
+@dataclass(frozen=True)
+class ResumeResult:
+    """What finishing a run did: its actions (done, undone, or planned again where it was rolled back).
+
+    `volume_was_dirty` is how Windows had left the volume before that run's first write. `torn` says that the
+    cut left traces in the file system that only Windows can clear away: leave the volume dirty.
+    """
+
+    run: str
+    state: RunState
+    actions: tuple[Action, ...]
+    volume_was_dirty: bool
+    torn: bool
+
+
+def find_unfinished(root: Path, playbooks: Sequence[Playbook]) -> tuple[UnfinishedRun, ...]:
+    """Every interrupted run of a volume, the newest first; reads only.
+
+    Raises NeedsHandsError: foreign-quarantine, bad-journal, unknown-playbook.
+    """
+    found: list[UnfinishedRun] = []
+    for _, folder in find_run_folders(root):
+        journal = open_journal(folder)
+        if journal is not None and journal.state in UNFINISHED:
+            for entry in journal.header.entries:
+                find_playbook(playbooks, entry)
+            found.append(UnfinishedRun(journal.header, journal.state))
+    return tuple(found)
+
+
+def finish(
+    root: Path,
+    run: UnfinishedRun,
+    *,
+    playbooks: Sequence[Playbook],
+    installation_folders: Sequence[str],
+    sync: Callable[[], None],
+    on_action: Callable[[Action], None],
+) -> ResumeResult:
+    """Bring one interrupted run to an end: forward where every file has its new name, else back.
+
+    Raises NeedsHandsError (bad-journal and the reasons of `trust.py`) with nothing written, or
+    damaged-volume where the file system's records contradict each other.
+    """
+    folder = root / HOME / run.run
+    for name, found in find_run_folders(root):
+        if name == run.run:
+            folder = found
+    journal = open_journal(folder)
+    if journal is None or journal.state not in UNFINISHED:
+        raise JournalError(f"{run.run} is not unfinished any more")
+    opened = open_run(root, folder, journal)
+    check_run(opened, Authority.of(playbooks, installation_folders))
+    with disk_errors(f"finishing the run {run.run}"):
+        action_state = _finish(opened, sync)
+    actions = tuple(entry.to_action(action_state) for entry in journal.header.entries)
+    for action in actions:
+        on_action(action)
+    return ResumeResult(run.run, journal.state, actions, journal.header.volume_was_dirty, opened.torn)
+
+
+def _finish(run: OpenRun, sync: Callable[[], None]) -> ActionState:
+    """Forward where every file has its new name for sure (an undo always: it was asked for), else back."""
+    sources = [look(place.source) is not None for place in run.places]
+    for place, at_source in zip(run.places, sources, strict=True):
+        if not at_source and look(place.quarantined) is None:
+            raise JournalError(f"{place.entry.source} is in neither of its places")
+    if run.journal.state in (RunState.PREPARED, RunState.LINKED):
+        if run.journal.state is RunState.LINKED or not all(sources):
+            finish_repair(run, sync)
+            return ActionState.DONE
+        roll_back_repair(run, sync)
+        return ActionState.PLANNED
+    finish_undo(run, sync)
+    return ActionState.UNDONE

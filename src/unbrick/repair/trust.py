@@ -1,0 +1,79 @@
+"""Whether an entry of a journal may be obeyed: its file is one that its playbook would have moved, unchanged.
+
+A journal lies on the disk and is hostile. Reads files, writes nothing; every failure is NeedsHandsError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from unbrick.errors import NeedsHandsError, Reason, UnbrickError
+from unbrick.files import windows_path_of
+from unbrick.incidents.deny import why_forbidden
+from unbrick.incidents.judge import judge, paths_match
+from unbrick.incidents.playbook import Playbook
+from unbrick.model import Verdict
+from unbrick.repair.disk_errors import look
+from unbrick.repair.journal_fields import JournalError
+from unbrick.repair.moving import OpenRun, Places
+from unbrick.repair.record import Entry
+from unbrick.windows.observe import observe_file
+
+
+@dataclass(frozen=True)
+class Authority:
+    """What may be moved at all: the playbooks at hand, and the Windows folders that the volume really has."""
+
+    playbooks: tuple[Playbook, ...]
+    installation_folders: tuple[str, ...]
+
+    @classmethod
+    def of(cls, playbooks: Sequence[Playbook], installation_folders: Sequence[str]) -> Authority:
+        """From any sequences."""
+        return cls(tuple(playbooks), tuple(installation_folders))
+
+
+def find_playbook(playbooks: Sequence[Playbook], entry: Entry) -> Playbook:
+    """The playbook that an entry names; raises NeedsHandsError (unknown-playbook)."""
+    by_id: Mapping[str, Playbook] = {playbook.id: playbook for playbook in playbooks}
+    if entry.playbook not in by_id:
+        raise NeedsHandsError(
+            f"an earlier run followed the playbook {entry.playbook}, which is not here",
+            reason=Reason.UNKNOWN_PLAYBOOK,
+            hint="use the version of unbrick that made the repair, or a newer one",
+        )
+    return by_id[entry.playbook]
+
+
+def check_run(run: OpenRun, authority: Authority) -> None:
+    """Every entry of a run, its file read at whichever of its places it is; nothing is written."""
+    for place in run.places:
+        playbook = find_playbook(authority.playbooks, place.entry)
+        folders = _folders_that_match(playbook, place.entry, authority)
+        for path in (place.quarantined, place.source):
+            if look(path) is not None:
+                _check_file(run.root, place, path, playbook, folders)
+
+
+def _folders_that_match(playbook: Playbook, entry: Entry, authority: Authority) -> tuple[str, ...]:
+    forbidden = why_forbidden(entry.source)
+    if forbidden is not None:
+        raise JournalError(f"{entry.source} is never moved: {forbidden}")
+    folders = tuple(f for f in authority.installation_folders if paths_match(playbook, f, entry.source))
+    if not folders:
+        raise JournalError(f"{entry.source} is nothing that {playbook.id} moves")
+    return folders
+
+
+def _check_file(root: Path, place: Places, path: Path, playbook: Playbook, folders: Sequence[str]) -> None:
+    entry = place.entry
+    try:
+        observed = replace(observe_file(root, windows_path_of(root, path)), path=entry.source)
+    except UnbrickError as error:
+        raise JournalError(f"the file it names for {entry.source} cannot be read: {error.message}") from error
+    if (observed.sha256, observed.size) != (entry.sha256, entry.size):
+        raise JournalError(f"{path.name} is not the file that was at {entry.source}")
+    if not any(judge(playbook, observed, folder) is Verdict.FAULTY for folder in folders):
+        raise JournalError(f"{path.name} is no file that {playbook.id} would have moved")
