@@ -6,6 +6,7 @@ A crash, an endless loop or a hunger for memory ends the child; what comes back 
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import json
 import os
 import resource
@@ -33,7 +34,12 @@ class ReaderEndedError(UnbrickError):
 
 
 def _limit_this_process(seconds: float) -> None:
+    """Take from a child what it must not have: our handlers, our output, endless time and memory."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    faulthandler.disable()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):  # the C library says its last words on a crash there
+        os.dup2(nowhere, descriptor)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
     cpu = int(seconds) + 1

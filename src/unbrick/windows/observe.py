@@ -39,7 +39,7 @@ _TAG_NAMES = {
     _JUNCTION: "it is a junction",
     _WOF: "Windows keeps it compressed elsewhere (WOF)",
     _DEDUP: "Windows keeps its content elsewhere (deduplication)",
-    _CLOUD: "it is a cloud placeholder, its content is not on this disk",
+    _CLOUD: "it is a cloud file, whose content may not be on this disk",
 }
 _ELSEWHERE = FileAttributes.OFFLINE | FileAttributes.RECALL_ON_OPEN | FileAttributes.RECALL_ON_DATA_ACCESS
 
@@ -66,7 +66,7 @@ def observe_file(root: Path, windows_path: str) -> ObservedFile:
         path = _locate(root, windows_path)
         _refuse_special(path, windows_path)
         descriptor = _open_quietly(path)
-        with os.fdopen(descriptor, "rb", buffering=0) as stream:
+        with os.fdopen(descriptor, "rb", buffering=0):
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise UnreadableFileError(windows_path, "it is not a file")

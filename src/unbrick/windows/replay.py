@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 BASE_BLOCK_SIZE = 4096
 HIVE_LIMIT = 512 * 1024 * 1024
@@ -87,7 +88,7 @@ def marvin32(data: bytes | memoryview) -> int:
     """The Marvin32 hash with the registry's seed, of whole 32-bit words (log entries hold nothing else)."""
     low, high = _MARVIN_SEED
     # 0x80 is the padding of an input of whole words; the last two rounds are the hash's own end.
-    for word in (*memoryview(data).cast("I"), 0x80, 0):
+    for word in chain(memoryview(data).cast("I"), (0x80, 0)):
         low = (low + word) & 0xFFFFFFFF
         high ^= low
         low = ((low << 20 | low >> 12) + high) & 0xFFFFFFFF
