@@ -102,6 +102,11 @@ def look(plain: PlainVolume, runner: Runner, workdir: Path) -> Iterator[View]:
                 yield View(replayed, FilesystemState.UNCLEAN_LOG)
 
 
+def check_change(plain: PlainVolume, options: ChangeOptions, runner: Runner, workdir: Path) -> None:
+    """Raise the NeedsHandsError that `change` would raise, so that a dry run foresees it; writes nothing."""
+    _check(plain, read_facts(plain.path, plain.length), options, runner, workdir)
+
+
 @contextmanager
 def change(plain: PlainVolume, options: ChangeOptions, runner: Runner, workdir: Path) -> Iterator[Mounted]:
     """Mount a volume for writing, with whatever must be done first to make that safe.
@@ -134,18 +139,8 @@ def _prepare(
 
     Everything that can be refused is refused before the first byte is written.
     """
-    with mount_ntfs(plain.path, _folder(workdir), runner, read_only=True) as root:
-        hibernation = find_hibernation(root)
-    if hibernation is not None and not options.discard_hibernation:
-        raise _hibernated(hibernation)
-    replayable = facts.log.needs_replay and _rehearse(plain, facts, runner, workdir)
+    hibernation, replayable = _check(plain, facts, options, runner, workdir)
     resetting = facts.log.needs_replay and not replayable
-    if resetting and not options.reset_log and _has_pending(plain, facts):
-        raise NeedsHandsError(
-            "Windows crashed, and the NTFS journal of this volume cannot be replayed",
-            hint="let Windows' recovery environment check the volume (chkdsk), or repeat with --reset-log",
-            reason=Reason.UNCLEAN_LOG,
-        )
     notes: list[str] = []
     if hibernation is not None:
         # Before the journal: replayed under a hibernation still alive, the volume would be torn on waking.
@@ -165,6 +160,25 @@ def _prepare(
         plain.sync()
         notes.append(_RESET)
     return tuple(notes), resetting
+
+
+def _check(
+    plain: PlainVolume, facts: VolumeFacts, options: ChangeOptions, runner: Runner, workdir: Path
+) -> tuple[Hibernation | None, bool]:
+    """What stands in the way of writing; NeedsHandsError where it may not be cleared away. Writes nothing."""
+    with mount_ntfs(plain.path, _folder(workdir), runner, read_only=True) as root:
+        hibernation = find_hibernation(root)
+    if hibernation is not None and not options.discard_hibernation:
+        raise _hibernated(hibernation)
+    replayable = facts.log.needs_replay and _rehearse(plain, facts, runner, workdir)
+    resetting = facts.log.needs_replay and not replayable
+    if resetting and not options.reset_log and _has_pending(plain, facts):
+        raise NeedsHandsError(
+            "Windows crashed, and the NTFS journal of this volume cannot be replayed",
+            hint="let Windows' recovery environment check the volume (chkdsk), or repeat with --reset-log",
+            reason=Reason.UNCLEAN_LOG,
+        )
+    return hibernation, replayable
 
 
 def _rehearse(plain: PlainVolume, facts: VolumeFacts, runner: Runner, workdir: Path) -> bool:
