@@ -17,10 +17,11 @@ _CLOSING_MARK = b"\x55\xaa"
 
 
 class BootSector(StrEnum):
-    """What a first sector says; DAMAGED_NTFS says NTFS and contradicts itself."""
+    """What a first sector says: DAMAGED_NTFS contradicts itself, CUT_NTFS is larger than its partition."""
 
     NTFS = "ntfs"
     DAMAGED_NTFS = "damaged-ntfs"
+    CUT_NTFS = "cut-ntfs"
     FAT = "fat"
     REFS = "refs"
     NONE = "none"
@@ -32,7 +33,10 @@ def judge_boot_sector(view: RawView) -> BootSector:
     if len(sector) < 512:
         return BootSector.NONE
     if sector[3:11] == b"NTFS    ":
-        return BootSector.NTFS if _is_sound_ntfs(sector, view.size) else BootSector.DAMAGED_NTFS
+        size = _ntfs_size(sector)
+        if size is None:
+            return BootSector.DAMAGED_NTFS
+        return BootSector.NTFS if size <= view.size else BootSector.CUT_NTFS
     if sector[3:11] == b"ReFS\0\0\0\0":
         return BootSector.REFS
     return BootSector.FAT if _is_fat(sector) else BootSector.NONE
@@ -45,26 +49,25 @@ def has_ntfs_copy(view: RawView) -> bool:
     """
     for sector_size in (512, 4096):
         raw = view.read(view.size // sector_size * sector_size - sector_size, 512)
-        if raw[3:11] == b"NTFS    " and _is_sound_ntfs(raw, view.size):
-            sectors, own_size = struct.unpack_from("<Q", raw, 0x28)[0], struct.unpack_from("<H", raw, 11)[0]
-            if abs(sectors * own_size + own_size - view.size) <= 4096:
-                return True
+        size = _ntfs_size(raw) if raw[3:11] == b"NTFS    " else None
+        if size is not None and 0 <= view.size - size <= 2 * sector_size:
+            return True
     return False
 
 
-def _is_sound_ntfs(sector: bytes, size: int) -> bool:
+def _ntfs_size(sector: bytes) -> int | None:
+    """The bytes that an NTFS says it has; None where its boot sector contradicts itself."""
     (sector_size,) = struct.unpack_from("<H", sector, 11)
     per_cluster = sector[13]
     sectors, mft, mirror = struct.unpack_from("<3Q", sector, 0x28)
     if sector_size not in _SECTOR_SIZES or sector[510:512] != _CLOSING_MARK:
-        return False
+        return None
     # Above 0x80 the number is a negative power of two: clusters larger than 64 KiB.
     if per_cluster not in _POWERS and not 0xE1 <= per_cluster <= 0xFB:
-        return False
+        return None
     cluster = sector_size * (per_cluster if per_cluster in _POWERS else 1 << (256 - per_cluster))
-    if not 0 < sectors * sector_size <= size:
-        return False
-    return all(0 < place * cluster < sectors * sector_size for place in (mft, mirror))
+    size = int(sectors * sector_size)
+    return size if all(0 < place * cluster < size for place in (mft, mirror)) else None
 
 
 def _is_fat(sector: bytes) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from unbrick.command import CommandError, Runner, Server, wait_until
 from unbrick.disks.image import Image
 from unbrick.disks.image_parts import refuse_unsafe
-from unbrick.errors import FailedError
+from unbrick.errors import FailedError, NeedsHandsError, Reason
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 120.0
@@ -35,12 +35,7 @@ def export_raw(image: Image, runner: Runner, workdir: Path) -> Iterator[Path]:
     before = mountpoint.stat().st_dev
     server = runner.start(_arguments(image, mountpoint))
     try:
-        wait_until(
-            server,
-            lambda: _device_of(mountpoint, before) != before,
-            timeout=_START_SECONDS,
-            what=f"{image.path}: qemu-storage-daemon",
-        )
+        _wait_for(server, image, mountpoint, before)
         if mountpoint.stat().st_size != image.virtual_size:
             refuse_unsafe(image.path, "QEMU and unbrick read different sizes in its header")
         yield mountpoint
@@ -51,6 +46,25 @@ def export_raw(image: Image, runner: Runner, workdir: Path) -> Iterator[Path]:
             f"{image.path}: qemu-storage-daemon ended with code {ended}; the last writes may be missing",
             hint="run unbrick again: it finishes or rolls back",
         )
+
+
+def _wait_for(server: Server, image: Image, mountpoint: Path, before: int) -> None:
+    try:
+        wait_until(
+            server,
+            lambda: _device_of(mountpoint, before) != before,
+            timeout=_START_SECONDS,
+            what=f"{image.path}: qemu-storage-daemon",
+        )
+    except FailedError as error:
+        # Somebody took the image, or the image below it, after we looked.
+        if "lock" in error.message:
+            raise NeedsHandsError(
+                f"{image.path} is in use: QEMU cannot lock it or an image below it",
+                hint="shut the machine down, then try again",
+                reason=Reason.DISK_IN_USE,
+            ) from error
+        raise
 
 
 def _arguments(image: Image, mountpoint: Path) -> list[str]:

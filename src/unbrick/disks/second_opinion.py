@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.command import Runner
+from unbrick.command import CommandError, Runner
 from unbrick.disks.members import Member
 from unbrick.errors import FailedError, Reason
 from unbrick.model import VolumeKind
@@ -28,7 +28,10 @@ class Signature:
 
 def list_signatures(raw: Path, runner: Runner) -> tuple[Signature, ...]:
     """Every signature on a whole disk. Raises FailedError where the answer makes no sense."""
-    result = runner.run(["wipefs", "--no-act", "--json", str(raw)], timeout=_SECONDS)
+    try:
+        result = runner.run(["wipefs", "--no-act", "--json", str(raw)], timeout=_SECONDS)
+    except CommandError as error:
+        raise FailedError(f"{raw} cannot be read to its end", reason=Reason.UNREADABLE_DISK) from error
     if not result.stdout.strip():
         return ()
     try:

@@ -65,6 +65,8 @@ def _identify(source: Source, view: RawView, plain: Volume, partition_type: str 
             return _changed(plain, VolumeKind.NTFS, VolumeState.OPEN)
         case BootSector.DAMAGED_NTFS:
             return _changed(plain, VolumeKind.NTFS, VolumeState.DAMAGED, Reason.DAMAGED_VOLUME)
+        case BootSector.CUT_NTFS:
+            return _changed(plain, VolumeKind.NTFS, VolumeState.DAMAGED, Reason.TRUNCATED)
         case BootSector.REFS:
             return _changed(plain, VolumeKind.REFS, VolumeState.OPEN, Reason.REFS)
         case BootSector.FAT:

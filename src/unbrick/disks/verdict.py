@@ -66,10 +66,20 @@ def judge_disk(source: Source, sector_sizes: tuple[int, ...]) -> Verdict:
 
 def _read_table(view: RawView, sector_sizes: tuple[int, ...]) -> Table:
     """A volume without a table also ends its first sector with 55 AA; that it is a volume goes first."""
-    sector = view.read(0, 512)
-    if looks_like_bitlocker(sector) or judge_boot_sector(view) is not BootSector.NONE:
-        return Table(TableKind.NONE, sector_sizes[0], None, ())
-    return read_table(view, sector_sizes)
+    no_table = Table(TableKind.NONE, sector_sizes[0], None, ())
+    if looks_like_bitlocker(view.read(0, 512)):
+        return no_table
+    match judge_boot_sector(view):
+        case BootSector.NONE:
+            return read_table(view, sector_sizes)
+        case BootSector.FAT:
+            # A boot loader written over a former FAT leaves its fields standing in front of the table.
+            try:
+                return read_table(view, sector_sizes)
+            except NeedsHandsError:
+                return no_table
+        case _:
+            return no_table
 
 
 def _find_member_of_whole(source: Source) -> Member | None:
@@ -113,7 +123,7 @@ def _name_unreadable_volumes(source: Source, table: Table, volumes: tuple[Volume
     mute = [
         volume
         for volume in volumes
-        if volume.kind is VolumeKind.UNKNOWN
+        if (volume.kind, volume.state) == (VolumeKind.UNKNOWN, VolumeState.OPEN)
         and types.get(volume.partition or 0) in _BASIC_DATA
         and any(source.view.read(volume.offset, 4096))
     ]
