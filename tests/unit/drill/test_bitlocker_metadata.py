@@ -241,12 +241,15 @@ def test_no_key_lies_in_the_open() -> None:
 
 
 def test_first_sector() -> None:
-    sector = build_first_sector(AREAS, 0x10000000, 8)
+    sector = build_first_sector(AREAS, 0x64800 * 512, 8)
     assert len(sector) == 512
-    assert sector[:11] == b"\xeb\x58\x90-FVE-FS-"
-    assert struct.unpack_from("<HB", sector, 0x0B) == (512, 8)
-    assert struct.unpack_from("<I", sector, 0x1C)[0] == 0x10000000 // 512
-    assert sector[0x13:0x15] + sector[0x20:0x24] + sector[0x28:0x30] + sector[0x38:0x40] == bytes(22)
+    # The first fields of a volume made by Windows 10 at that offset of its disk.
+    assert sector[:0x5A] == (
+        b"\xeb\x58\x90-FVE-FS-"
+        + bytes.fromhex("0002080000 0000000000f80000 3f00ff00 00480600 00000000 e01f0000 0000000000000000")
+        + bytes.fromhex("01000600 000000000000000000000000 80002900000000")
+        + b"NO NAME    FAT32   "
+    )
     assert uuid.UUID(bytes_le=sector[0xA0:0xB0]) == uuid.UUID("4967d63b-2e29-4ad8-8399-f6a339e3d001")
     assert struct.unpack_from("<3Q", sector, 0xB0) == AREAS.block_offsets
     assert sector[-2:] == b"\x55\xaa"

@@ -21,7 +21,7 @@ from unbrick.drill.bitlocker import (
     spans_without,
 )
 from unbrick.drill.bitlocker_keys import make_volume_keys
-from unbrick.drill.bitlocker_ntfs import NtfsImageError
+from unbrick.drill.bitlocker_ntfs import FileData, NtfsImage, NtfsImageError, Run
 from unbrick.secret import Secret
 
 BEFORE, AFTER = b"what lies before" * 64, b"what lies after" * 100
@@ -143,6 +143,17 @@ def test_places_can_be_given(tmp_path: Path) -> None:
 def test_files_are_found_by_their_long_names(tmp_path: Path) -> None:
     path = write_image(tmp_path, bytes(small_ntfs.build(PLACES)))
     assert locate_reserved_files(path, OFFSET, LENGTH) == AREAS
+
+
+def test_a_file_in_pieces_is_read_as_such(tmp_path: Path) -> None:
+    """Runs may step backwards and have holes; names that are not asked for are not in the answer."""
+    pieces: Runs = [(900, 2), (None, 3), (400, 1), (401, 300)]
+    path = tmp_path / "ntfs.img"
+    path.write_bytes(small_ntfs.build({"pieces": (1_253_376, pieces), "other": (0x1000, [(64, 1)])}))
+    with path.open("rb") as stream:
+        found = NtfsImage(stream, 0, LENGTH).find_files(["pieces", "missing"])
+    runs = tuple(Run(None if start is None else start * CLUSTER, count * CLUSTER) for start, count in pieces)
+    assert found == {"pieces": FileData(1_253_376, runs)}
 
 
 def broken_places(name: str, size: int, runs: Runs) -> dict[str, tuple[int, Runs]]:
