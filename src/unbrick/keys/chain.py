@@ -23,8 +23,8 @@ _DIGITS_OF_A_PASSWORD = re.compile(r"[0-9]{6}[^0-9A-Za-z]?[0-9]{6}[^0-9A-Za-z]?[
 class KeyChain:
     """Some key sources, for one run. `notes` are sentences for the report, without a digit of a password."""
 
-    def __init__(self, sources: Sequence[KeySource], *, interactive: bool = False) -> None:
-        """Ask these sources; those that ask a person only where the run is `interactive`."""
+    def __init__(self, sources: Sequence[KeySource], *, interactive: bool = True) -> None:
+        """Ask these sources; where the run is not `interactive`, none of those that ask a person."""
         self._sources = tuple(source for source in sources if interactive or not source.interactive)
         self._notes: list[str] = []
         self._wrong: Counter[tuple[str, ...]] = Counter()

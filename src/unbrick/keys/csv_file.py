@@ -40,6 +40,9 @@ class LineProblem:
     line: int
     message: str
 
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.message}"
+
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
@@ -83,7 +86,7 @@ class CsvKeySource:
     @property
     def warnings(self) -> tuple[str, ...]:
         """See `KeySource.warnings`: the first few bad lines, and what will not be tried."""
-        said = [f"{self._name} line {p.line}: {p.message}" for p in self.problems[:_MOST_WARNINGS]]
+        said = [f"{self._name} {problem}" for problem in self.problems[:_MOST_WARNINGS]]
         if self.problem_count > _MOST_WARNINGS:
             said.append(f"{self._name}: {self.problem_count - _MOST_WARNINGS} more lines cannot be used")
         if len(self._without_id) > MOST_TRIES:

@@ -44,7 +44,7 @@ def test_known_ids_come_first_then_unknown_ones_and_a_person_last() -> None:
     person: KeySource = FakeSource("the keyboard", [unknown(9, "the keyboard")], interactive=True)
     first: KeySource = FakeSource("a.csv", [known(1, "a.csv line 1"), unknown(2, "a.csv line 2")])
     second: KeySource = FakeSource("b.csv", [known(3, "b.csv line 1")])
-    chain = KeyChain([person, first, second], interactive=True)
+    chain = KeyChain([person, first, second])
     origins = [candidate.origin for candidate in chain.unlock_candidates([ID])]
     assert origins == ["a.csv line 1", "b.csv line 1", "a.csv line 2", "the keyboard"]
 
@@ -61,7 +61,7 @@ def test_a_wrong_password_is_noted_when_the_next_is_asked_for_and_the_right_one_
 def test_later_sources_and_a_person_are_not_asked_while_a_candidate_may_still_be_right() -> None:
     first, second = FakeSource("a.csv", [known(1, "a")]), FakeSource("b.csv", [known(2, "b")])
     person = FakeSource("the keyboard", [unknown(3, "c")], interactive=True)
-    candidates = KeyChain([first, second, person], interactive=True).unlock_candidates([ID])
+    candidates = KeyChain([first, second, person]).unlock_candidates([ID])
     next(candidates)
     assert (first.asked, second.asked, person.asked) == ([(ID,)], [], [])
     next(candidates)
@@ -70,7 +70,7 @@ def test_later_sources_and_a_person_are_not_asked_while_a_candidate_may_still_be
 
 def test_nobody_is_asked_where_nobody_is_there() -> None:
     person = FakeSource("the keyboard", [unknown(3, "c")], interactive=True)
-    chain = KeyChain([person])
+    chain = KeyChain([person], interactive=False)
     assert list(chain.unlock_candidates([ID])) == []
     assert person.asked == []
     assert "no key source was given" in chain.failure([ID]).message
