@@ -1,0 +1,102 @@
+"""What `scan`, `diagnose`, `repair` and `undo` share: keys, isolation, one report a disk, the exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from unbrick.cli.progress import terminal_listeners
+from unbrick.cli.wording import printable, report_lines
+from unbrick.command import SystemRunner
+from unbrick.disks.isolation import run_isolated
+from unbrick.errors import UnbrickError, UsageError
+from unbrick.incidents.library import load_library
+from unbrick.keys.chain import KeyChain, open_sources
+from unbrick.model import DiskReport, exit_code, worst_status
+from unbrick.outcome import Draft
+from unbrick.recovery import Confirm, Kit, Order, recover_disk
+from unbrick.report.recorder import Recorder
+
+disks_argument = click.argument(
+    "disks", nargs=-1, required=True, metavar="DISK...", type=click.Path(path_type=Path)
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document a disk, one a line.")
+keys_option = click.option(
+    "--keys",
+    "keys",
+    multiple=True,
+    metavar="SRC",
+    help="Where recovery passwords are: a CSV with KeyID,RecoveryKey. May be given several times.",
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask before writing.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
+
+
+def require_consent(*, yes: bool, dry_run: bool) -> None:
+    """Without `--yes` somebody must be there to ask; raises UsageError, before anything was looked at."""
+    if not yes and not dry_run and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            "this writes to the disk, and there is no terminal to ask on",
+            hint="add --yes to go ahead, or --dry-run to see the plan",
+        )
+
+
+def _ask(report: DiskReport) -> bool:
+    """Show the plan and ask; only a clear yes counts."""
+    for line in report_lines(report):
+        click.echo(line, err=True)
+    return click.confirm("Go ahead?", default=False, err=True)
+
+
+def open_keys(specs: Sequence[str], *, ask_person: bool) -> KeyChain:
+    """The key sources in the order given, then a person where one is there; tells of bad lines on stderr."""
+    sources = open_sources(specs)
+    interactive = ask_person and sys.stdin.isatty() and sys.stderr.isatty()
+    if interactive:
+        from unbrick.keys.person import PersonKeySource
+
+        sources = (*sources, PersonKeySource(sys.stdin, sys.stderr))
+    chain = KeyChain(sources, interactive=interactive)
+    for warning in chain.warnings:
+        click.echo(f"unbrick: {printable(warning)}", err=True)
+    return chain
+
+
+def _work(order: Order, keys: KeyChain, confirm: Confirm | None, workdir: Path) -> DiskReport:
+    kit = Kit(
+        runner=SystemRunner(),
+        recorder=Recorder(str(order.disk), terminal_listeners()),
+        keys=keys,
+        playbooks=load_library(),
+        workdir=workdir,
+        confirm=confirm,
+    )
+    return recover_disk(order, kit)
+
+
+def recover_isolated(order: Order, keys: KeyChain, confirm: Confirm | None = None) -> DiskReport:
+    """Work on one disk in namespaces of its own; an error becomes the disk's report."""
+    try:
+        return run_isolated(partial(_work, order, keys, confirm))
+    except UnbrickError as error:
+        return Draft(order.disk, trouble=error).report()
+
+
+def work_on_disks(orders: Sequence[Order], *, keys: KeyChain, yes: bool, as_json: bool) -> NoReturn:
+    """Work on each disk in turn, print its report, and exit with the code of the worst."""
+    reports = []
+    for order in orders:
+        report = recover_isolated(order, keys, None if yes else _ask)
+        reports.append(report)
+        if as_json:
+            click.echo(json.dumps(report.to_document()))
+        else:
+            for line in report_lines(report):
+                click.echo(line)
+    sys.exit(exit_code(worst_status(report.status for report in reports)))

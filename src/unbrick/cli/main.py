@@ -1,0 +1,86 @@
+"""The command `unbrick`: finds the verb's file, runs it, turns every error into a line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from unbrick import __version__
+from unbrick.cli.wording import printable
+from unbrick.errors import UnbrickError
+
+_VERBS = {
+    "diagnose": "Say what is wrong with a disk; writes nothing.",
+    "drill": "Make a simulated bricked fleet, and recover it.",
+    "help": "The manual, offline.",
+    "playbook": "What unbrick looks for, and checks for your own playbooks.",
+    "repair": "Take the fault away, so that it can be put back.",
+    "scan": "List a disk's volumes, protectors and installations; writes nothing.",
+    "undo": "Put back exactly what a repair took away.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Loads only the verb that was asked for: start-up time counts on a machine that is down."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every verb, in alphabetical order."""
+        return sorted(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command, from its own file."""
+        if cmd_name not in _VERBS:
+            return None
+        command = importlib.import_module(f"unbrick.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The verbs with a line each, without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_VERBS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="unbrick")
+def unbrick() -> None:
+    """Bring bricked Windows machines back, and put back what was taken away.
+
+    Example: unbrick repair machine.img --keys keys.csv --yes
+    """
+
+
+def tell_error(error: UnbrickError) -> None:
+    """An error as a person reads it: one line what and where, one what to do."""
+    click.echo(f"unbrick: {printable(error.message)}", err=True)
+    if error.hint:
+        click.echo(f"  what to do: {printable(error.hint)}", err=True)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with the contract's code."""
+    try:
+        code = unbrick.main(standalone_mode=False)
+    except UnbrickError as error:
+        tell_error(error)
+        code = error.exit_code
+    except click.Abort:
+        click.echo("unbrick: stopped; nothing is lost, run the same command again to go on", err=True)
+        code = 1
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:  # the last door: a user never sees a stack trace
+        if os.environ.get("UNBRICK_DEBUG"):
+            raise
+        click.echo(f"unbrick: internal error ({type(error).__name__}: {printable(str(error))})", err=True)
+        click.echo("  what to do: run again with UNBRICK_DEBUG=1 and report what it prints", err=True)
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,64 @@
+"""`unbrick repair`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from unbrick.cli.disk_work import (
+    disks_argument,
+    dry_run_option,
+    json_option,
+    keys_option,
+    open_keys,
+    require_consent,
+    work_on_disks,
+    yes_option,
+)
+from unbrick.recovery import Goal, Order
+
+
+@click.command("repair")
+@disks_argument
+@keys_option
+@dry_run_option
+@yes_option
+@click.option(
+    "--discard-hibernation",
+    is_flag=True,
+    help="Give up the session that Windows saved when it hibernated; unsaved work in it is lost.",
+)
+@click.option(
+    "--reset-log",
+    is_flag=True,
+    help="Where the NTFS journal cannot be replayed, drop it and let Windows check the volume.",
+)
+@json_option
+def command(
+    disks: tuple[Path, ...],
+    keys: tuple[str, ...],
+    dry_run: bool,
+    yes: bool,
+    discard_hibernation: bool,
+    reset_log: bool,
+    as_json: bool,
+) -> None:
+    """Take the fault of each DISK away: faulty files move to a quarantine on the same volume.
+
+    Nothing is deleted; `unbrick undo` puts everything back. Asks before writing, unless --yes.
+
+    Example: unbrick repair machine.img --keys keys.csv --yes
+    """
+    require_consent(yes=yes, dry_run=dry_run)
+    orders = [
+        Order(
+            disk,
+            Goal.REPAIR,
+            dry_run=dry_run,
+            discard_hibernation=discard_hibernation,
+            reset_log=reset_log,
+        )
+        for disk in disks
+    ]
+    work_on_disks(orders, keys=open_keys(keys, ask_person=not as_json), yes=yes, as_json=as_json)

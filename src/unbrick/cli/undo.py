@@ -1,0 +1,45 @@
+"""`unbrick undo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from unbrick.cli.disk_work import (
+    disks_argument,
+    dry_run_option,
+    json_option,
+    keys_option,
+    open_keys,
+    require_consent,
+    work_on_disks,
+    yes_option,
+)
+from unbrick.recovery import Goal, Order
+
+
+@click.command("undo")
+@disks_argument
+@click.option("--run", "run", metavar="ID", help="The repair to take back; default: the newest one.")
+@keys_option
+@dry_run_option
+@yes_option
+@json_option
+def command(
+    disks: tuple[Path, ...],
+    run: str | None,
+    keys: tuple[str, ...],
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Put back exactly what a repair took away from each DISK.
+
+    Bytes, names, times, permissions and streams come back as they were. Asks before writing, unless --yes.
+
+    Example: unbrick undo machine.img --yes
+    """
+    require_consent(yes=yes, dry_run=dry_run)
+    orders = [Order(disk, Goal.UNDO, dry_run=dry_run, run=run) for disk in disks]
+    work_on_disks(orders, keys=open_keys(keys, ask_person=not as_json), yes=yes, as_json=as_json)
