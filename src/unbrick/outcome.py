@@ -24,6 +24,7 @@ from unbrick.model import (
 )
 
 _SYSTEM_DRIVE = re.compile(r"(?:^|\s)C:(?:\s|$)")
+_DESCRIBED_COMPUTER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]{0,62})\s")
 _BOOT_PROTECTORS = {ProtectorKind.TPM, ProtectorKind.TPM_PIN}
 
 
@@ -92,6 +93,13 @@ def _parts(cases: Sequence[VolumeCase], *, scanning: bool) -> list[_Part]:
     return parts
 
 
+def _hostnames(case: VolumeCase) -> list[str]:
+    """The computer names a volume tells of; a locked one tells them in BitLocker's description."""
+    names = [one.hostname for one in case.installations if one.hostname]
+    described = _DESCRIBED_COMPUTER.match(case.volume.description or "")
+    return names or ([described.group(1)] if described else [])
+
+
 @dataclass
 class Draft:
     """What is known of a disk so far; an error at any point still leaves everything known before it."""
@@ -114,7 +122,7 @@ class Draft:
         worst = next((part for part in parts if part.status is status), _Part(status))
         troubled = status in {Status.FAILED, Status.NEEDS_HANDS, Status.NEEDS_KEY}
         installations = tuple(i for case in self.cases for i in case.installations)
-        names = dict.fromkeys(i.hostname for i in installations if i.hostname)
+        names = dict.fromkeys(name for case in self.cases for name in _hostnames(case))
         return DiskReport(
             disk=str(self.disk),
             status=status,

@@ -13,11 +13,11 @@ import click
 
 from unbrick.cli.wording import styled_status
 from unbrick.errors import UsageError
+from unbrick.model import Action, ActionState, DiskReport
 
 if TYPE_CHECKING:
     from unbrick.drill.fleet import Fleet
     from unbrick.drill.machine import MadeMachine
-    from unbrick.model import DiskReport
 
 _ENCRYPTIONS = ("none", "xts-128", "xts-256")
 
@@ -165,13 +165,17 @@ def _recover(fleet: Fleet, machine: MadeMachine) -> _Result:
     keys = open_keys((str(fleet.keys),), ask_person=False)
     report = recover_isolated(Order(machine.disk, Goal.REPAIR), keys)
     seconds = time.monotonic() - started
-    moved = [action for one in report.installations for action in one.actions]
-    for action in moved:
+    for action in _moved(report):
         _tell(f"  moved to quarantine: {action.path}")
     if report.error:
         _tell(f"  {report.error}")
     _tell(f"  {styled_status(report.status)} in {seconds:.1f} s")
     return _Result(machine, report, seconds)
+
+
+def _moved(report: DiskReport) -> list[Action]:
+    actions = (action for one in report.installations for action in one.actions)
+    return [action for action in actions if action.state is ActionState.DONE]
 
 
 def _show_table(results: list[_Result]) -> None:
@@ -187,7 +191,7 @@ def _show_table(results: list[_Result]) -> None:
         table.add_column(heading, justify="right" if heading in {"files moved", "seconds"} else "left")
     for result in results:
         status = result.report.status
-        moved = sum(len(one.actions) for one in result.report.installations)
+        moved = len(_moved(result.report))
         surprise = "" if result.as_expected else f" (expected {result.machine.options.expected.value})"
         table.add_row(
             ", ".join(result.report.machine.hostnames) or result.machine.options.name,

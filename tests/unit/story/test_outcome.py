@@ -79,3 +79,8 @@ def test_an_error_of_the_whole_disk_stands_above_its_parts() -> None:
         "the cable came out",
     )
     assert report.volumes
+
+
+def test_a_locked_machine_is_known_by_the_name_in_bitlockers_description() -> None:
+    case = locked(bitlocker(TPM, description="WARD-004 C: 7/4/2024"))
+    assert Draft(Path("disk.img"), cases=[case]).report().machine.hostnames == ("WARD-004",)
