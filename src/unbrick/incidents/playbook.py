@@ -113,7 +113,7 @@ WindowsPattern = Annotated[
     PathPattern,
     Shape(
         ScalarKind.TEXT,
-        "a path that begins with %SystemRoot%\\ or \\",
+        "a path that begins with %SystemRoot%\\ or \\, without a drive letter",
         r"^(%[Ss][Yy][Ss][Tt][Ee][Mm][Rr][Oo][Oo][Tt]%)?\\",
         longest=1024,
         read=parse_pattern,
