@@ -100,6 +100,10 @@ class _Search:
         elif below and stat.S_ISDIR(found.st_mode):
             self.follow(entry, path, below)
         elif not below and not stat.S_ISDIR(found.st_mode):
+            if not _is_text(path[-1]):
+                what = "its name is no valid text"
+                self.troubles.append(Trouble(_windows_path(path), Reason.UNREADABLE_FILE, what))
+                return
             self.files[_windows_path(path)] = found.st_size
             if len(self.files) > MAX_CANDIDATES:
                 raise _OutOfBudgetError(f"more than {MAX_CANDIDATES} files fit")
@@ -123,6 +127,11 @@ class _Search:
                 if fits:
                     fitting.append(entry.name)
         return sorted(fitting)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written down; Python keeps bytes that are no UTF-8 as lone surrogates."""
+    return not any(0xD800 <= ord(character) <= 0xDFFF for character in name)
 
 
 def _windows_path(parts: tuple[str, ...]) -> str:
