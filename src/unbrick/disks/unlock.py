@@ -128,7 +128,8 @@ def unlock(
     assert volume_key is not None
     # cryptsetup takes a volume with a clear key for one that is being decrypted, and refuses it.
     if has_device_mapper(runner) and not has_clear_key(metadata):
-        with _open_with_cryptsetup(disk, volume, volume_key, runner) as path:
+        kernel_key = _key_for_cryptsetup(volume_key, metadata.method)
+        with _open_with_cryptsetup(disk, volume, kernel_key, runner) as path:
             yield path
     else:
         with _open_with_dislocker(disk, volume, master_key, runner, workdir) as path:
@@ -137,7 +138,12 @@ def unlock(
 
 def has_device_mapper(runner: Runner) -> bool:
     """Whether the kernel can decrypt for us."""
-    return os.access(_MAPPER_FOLDER / "control", os.R_OK | os.W_OK) and runner.has("cryptsetup")
+    # Opened, not only looked at: the node may be there with no driver behind it, and opening loads one.
+    try:
+        os.close(os.open(_MAPPER_FOLDER / "control", os.O_RDWR | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return runner.has("cryptsetup")
 
 
 @contextmanager
@@ -174,6 +180,15 @@ def _open_with_dislocker(
         if plain.stat().st_size > volume.length:
             raise FailedError("dislocker shows more than the partition holds")
         yield plain
+
+
+def _key_for_cryptsetup(volume_key: Secret, method: str) -> Secret:
+    """The volume key as cryptsetup takes it: a key file with as many bytes as the cipher has."""
+    raw = volume_key.reveal()
+    if method == "aes-cbc-128-elephant":
+        # On the disk both halves, for the cipher and for the diffuser, are padded to 32 bytes.
+        return Secret(raw[:16] + raw[32:48])
+    return volume_key
 
 
 @contextmanager

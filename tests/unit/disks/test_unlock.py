@@ -1,0 +1,223 @@
+"""Which key opens what, and how cryptsetup is asked, without a single real volume."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+
+from unbrick.command import RecordedRunner, Result
+from unbrick.disks import key_box, unlock
+from unbrick.disks.bitlocker import BitLockerMetadata, KeyProtector, SealedBox
+from unbrick.disks.discover import Disk
+from unbrick.disks.loop_device import LoopDevice
+from unbrick.disks.unlock import (
+    KeyWrongError,
+    check_password,
+    has_device_mapper,
+    open_clear_key,
+    open_volume_key,
+)
+from unbrick.errors import NeedsHandsError, NeedsKeyError
+from unbrick.model import ProtectorKind, Volume, VolumeKind, VolumeState
+from unbrick.secret import Secret
+
+PASSWORD = Secret("-".join(["000011"] * 8))
+OTHER = Secret("-".join(["000022"] * 8))
+MASTER_KEY, VOLUME_KEY, CLEAR_KEY = b"m" * 32, b"v" * 32, b"c" * 32
+
+
+@pytest.fixture(autouse=True)
+def _quick_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_box, "_ROUNDS", 2)
+
+
+def seal(key: bytes, content: bytes) -> SealedBox:
+    datum = (12 + len(content)).to_bytes(2, "little") + b"\0\0\1\0\0\0\3\x20\0\0" + content
+    whole = AESCCM(key, tag_length=16).encrypt(bytes(12), datum, None)
+    return SealedBox(bytes(12), whole[-16:], whole[:-16])
+
+
+def recovery(name: str, password: Secret, salt: bytes = b"s" * 16) -> KeyProtector:
+    key = key_box.stretch(key_box.password_key(password), salt).reveal()
+    return KeyProtector(name, ProtectorKind.RECOVERY_PASSWORD, salt, seal(key, MASTER_KEY))
+
+
+def metadata(*protectors: KeyProtector, method: str = "aes-xts-128") -> BitLockerMetadata:
+    return BitLockerMetadata(
+        state=VolumeState.LOCKED,
+        guid="GUID",
+        method=method,
+        description=None,
+        key_protectors=protectors,
+        sealed_volume_key=seal(MASTER_KEY, VOLUME_KEY),
+        volume_length=1 << 20,
+        block_offsets=(0, 0, 0),
+        header_offset=None,
+        header_length=None,
+    )
+
+
+def test_password_opens_whichever_protector_it_belongs_to() -> None:
+    locked = metadata(KeyProtector("T", ProtectorKind.TPM), recovery("A", OTHER), recovery("B", PASSWORD))
+    assert check_password(locked, PASSWORD) == Secret(MASTER_KEY)
+    assert open_volume_key(locked, Secret(MASTER_KEY)) == Secret(VOLUME_KEY)
+
+
+def test_protector_it_is_escrowed_under_is_tried_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    salts: list[bytes] = []
+    real = key_box.stretch
+
+    def counted(key: Secret, salt: bytes) -> Secret:
+        salts.append(salt)
+        return real(key, salt)
+
+    locked = metadata(recovery("A", OTHER, b"a" * 16), recovery("B", PASSWORD, b"b" * 16))
+    monkeypatch.setattr(unlock, "stretch", counted)
+    check_password(locked, PASSWORD, ("B",))
+    assert salts == [b"b" * 16]
+
+
+@pytest.mark.parametrize("password", [OTHER, Secret("nonsense")])
+def test_wrong_password_is_a_wrong_key_and_is_not_shown(password: Secret) -> None:
+    with pytest.raises(KeyWrongError) as caught:
+        check_password(metadata(recovery("PROTECTOR-ID", PASSWORD)), password)
+    assert isinstance(caught.value, NeedsKeyError)
+    assert caught.value.reason == "key-wrong"
+    assert "000022" not in f"{caught.value}{caught.value.hint}"
+
+
+def test_wrong_password_says_whose_is_wanted() -> None:
+    with pytest.raises(KeyWrongError) as caught:
+        check_password(metadata(recovery("PROTECTOR-ID", PASSWORD)), OTHER)
+    assert "PROTECTOR-ID" in (caught.value.hint or "")
+
+
+def test_key_that_opens_the_protector_but_not_the_volume_is_wrong() -> None:
+    locked = replace(metadata(recovery("A", PASSWORD)), sealed_volume_key=seal(b"x" * 32, VOLUME_KEY))
+    with pytest.raises(KeyWrongError):
+        check_password(locked, PASSWORD)
+
+
+def test_clear_key() -> None:
+    clear = KeyProtector("C", ProtectorKind.CLEAR_KEY, None, seal(CLEAR_KEY, MASTER_KEY), Secret(CLEAR_KEY))
+    assert open_clear_key(metadata(clear)) == Secret(MASTER_KEY)
+    with pytest.raises(KeyWrongError, match="not suspended"):
+        open_clear_key(metadata(recovery("A", PASSWORD)))
+
+
+def test_node_without_a_driver_is_no_device_mapper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unlock, "_MAPPER_FOLDER", tmp_path)
+    runner = RecordedRunner(programs=frozenset({"cryptsetup"}))
+    assert not has_device_mapper(runner)
+    (tmp_path / "control").touch()
+    assert has_device_mapper(runner)
+    assert not has_device_mapper(RecordedRunner())
+
+
+@dataclass
+class KeyReadingRunner(RecordedRunner):
+    """Also keeps what the program would have read from the key file it was given."""
+
+    keys: list[bytes] = field(default_factory=list)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: bytes | Secret | None = None,
+        ok: Collection[int] | None = (0,),
+        pass_fds: Sequence[int] = (),
+    ) -> Result:
+        self.keys += [Path(f"/proc/self/fd/{descriptor}").read_bytes() for descriptor in pass_fds]
+        self.asked.append(tuple(argv))
+        return Result(tuple(argv), 0, b"", b"")
+
+
+@pytest.fixture
+def mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """A disk whose volume would be opened by device-mapper, and a node for it."""
+
+    @contextmanager
+    def loop(backing: Path, *, offset: int, length: int) -> Iterator[LoopDevice]:
+        assert (offset, length) == (1 << 20, 2 << 20)
+        yield LoopDevice(Path("/dev/loop9"), length, -1)
+
+    monkeypatch.setattr(unlock, "_MAPPER_FOLDER", tmp_path)
+    monkeypatch.setattr(unlock, "attach_loop", loop)
+    monkeypatch.setattr("secrets.token_hex", lambda size: "f" * 2 * size)
+    (tmp_path / "control").touch()
+    (tmp_path / f"unbrick-{'f' * 16}").touch()
+    raw = tmp_path / "disk"
+    raw.touch()
+    return Disk(raw, raw, 4 << 20, 512, None, ())
+
+
+VOLUME = Volume(3, 1 << 20, 2 << 20, VolumeKind.BITLOCKER, VolumeState.LOCKED)
+
+
+def test_cryptsetup_gets_the_volume_key_and_no_secret_in_its_arguments(
+    mapped: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = metadata(recovery("A", PASSWORD))
+    monkeypatch.setattr(unlock, "read_metadata", lambda *_: locked)
+    runner = KeyReadingRunner(programs=frozenset({"cryptsetup"}))
+    with unlock.unlock(mapped, VOLUME, PASSWORD, runner, tmp_path) as plain:
+        assert plain.name == f"unbrick-{'f' * 16}"
+    opened, closed = runner.asked
+    assert opened[:5] == ("cryptsetup", "open", "--type", "bitlk", "--volume-key-file")
+    assert opened[6:] == ("/dev/loop9", plain.name)
+    assert closed == ("cryptsetup", "close", "--deferred", plain.name)
+    assert runner.keys == [VOLUME_KEY]
+    assert not any(os.fsdecode(PASSWORD.reveal()) in word for argv in runner.asked for word in argv)
+
+
+def test_diffuser_key_is_handed_over_without_its_padding(
+    mapped: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = b"k" * 16 + b"." * 16 + b"d" * 16 + b"." * 16
+    locked = replace(
+        metadata(recovery("A", PASSWORD), method="aes-cbc-128-elephant"),
+        sealed_volume_key=seal(MASTER_KEY, whole),
+    )
+    monkeypatch.setattr(unlock, "read_metadata", lambda *_: locked)
+    runner = KeyReadingRunner(programs=frozenset({"cryptsetup"}))
+    with unlock.unlock(mapped, VOLUME, PASSWORD, runner, tmp_path):
+        pass
+    assert runner.keys == [b"k" * 16 + b"d" * 16]
+
+
+def test_converting_volume_is_refused_before_any_program(
+    mapped: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = replace(metadata(recovery("A", PASSWORD)), state=VolumeState.CONVERTING)
+    monkeypatch.setattr(unlock, "read_metadata", lambda *_: locked)
+    runner = KeyReadingRunner()
+    with (
+        pytest.raises(NeedsHandsError) as caught,
+        unlock.unlock(mapped, VOLUME, PASSWORD, runner, tmp_path),
+    ):
+        pass
+    assert caught.value.reason == "converting"
+    assert runner.asked == []
+
+
+def test_metadata_larger_than_the_partition_is_refused(
+    mapped: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = replace(metadata(recovery("A", PASSWORD)), volume_length=VOLUME.length + 512)
+    monkeypatch.setattr(unlock, "read_metadata", lambda *_: locked)
+    runner = KeyReadingRunner()
+    with (
+        pytest.raises(NeedsHandsError) as caught,
+        unlock.unlock(mapped, VOLUME, PASSWORD, runner, tmp_path),
+    ):
+        pass
+    assert caught.value.reason == "damaged-metadata"
+    assert runner.asked == []
