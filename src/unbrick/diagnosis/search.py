@@ -90,8 +90,11 @@ class _Search:
         try:
             found = entry.lstat()
         except OSError as error:
-            what = f"it cannot be looked at ({error.strerror})"
-            self.troubles.append(Trouble(_windows_path(path), Reason.UNREADABLE_FILE, what))
+            if below:
+                what = f"this folder cannot be looked at ({error.strerror})"
+                self.troubles.append(Trouble(_windows_path(path), Reason.UNREADABLE_FILE, what))
+            else:
+                self._keep(path, 0)  # reading it will say what is the matter
             return
         if below and stat.S_ISLNK(found.st_mode):
             # ntfs-3g shows a junction as a link, and a reparse point that it does not know too.
@@ -100,13 +103,16 @@ class _Search:
         elif below and stat.S_ISDIR(found.st_mode):
             self.follow(entry, path, below)
         elif not below and not stat.S_ISDIR(found.st_mode):
-            if not _is_text(path[-1]):
-                what = "its name is no valid text"
-                self.troubles.append(Trouble(_windows_path(path), Reason.UNREADABLE_FILE, what))
-                return
-            self.files[_windows_path(path)] = found.st_size
-            if len(self.files) > MAX_CANDIDATES:
-                raise _OutOfBudgetError(f"more than {MAX_CANDIDATES} files fit")
+            self._keep(path, found.st_size)
+
+    def _keep(self, path: tuple[str, ...], size: int) -> None:
+        if not _is_text(path[-1]):
+            what = "its name is no valid text"
+            self.troubles.append(Trouble(_windows_path(path), Reason.UNREADABLE_FILE, what))
+            return
+        self.files[_windows_path(path)] = size
+        if len(self.files) > MAX_CANDIDATES:
+            raise _OutOfBudgetError(f"more than {MAX_CANDIDATES} files fit")
 
     def _names(self, folder: Path, wanted: str) -> list[str]:
         """The names in a folder that fit a component; a plain name is tried as it stands first."""

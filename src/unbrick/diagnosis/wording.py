@@ -13,7 +13,12 @@ from unbrick.model import FileFact, Verdict
 
 _NAMES_SHOWN = 4
 _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-_KIND = {Verdict.FAULTY: "faulty ", Verdict.GOOD: "good ", Verdict.NOTE: "harmless ", Verdict.PERSON: ""}
+_NOUN = {
+    Verdict.FAULTY: "faulty file",
+    Verdict.GOOD: "good file",
+    Verdict.NOTE: "harmless file",
+    Verdict.PERSON: "item",  # it may be a folder that could not be looked into
+}
 
 
 def printable(text: str) -> str:
@@ -29,7 +34,8 @@ def about_files(verdict: Verdict, files: Sequence[FileFact]) -> str:
         folder, _, name = fact.path.rpartition("\\")
         by_folder.setdefault(printable(folder) or "\\", []).append(printable(name))
     places = "; ".join(f"{folder} ({_names(names)})" for folder, names in by_folder.items())
-    return f"{count} {_KIND[verdict]}{'file' if count == 1 else 'files'} in {places}"
+    noun = _NOUN[verdict] if count == 1 else _NOUN[verdict] + "s"
+    return f"{count} {noun} in {places}"
 
 
 def _names(names: Sequence[str]) -> str:

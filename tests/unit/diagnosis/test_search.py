@@ -74,20 +74,30 @@ def test_a_link_in_a_files_place_is_handed_back_for_the_reader_to_refuse(tmp_pat
     assert _paths(_find(tmp_path, r"\a.sys", r"\*.sys")) == [r"\a.sys"]
 
 
-@pytest.mark.parametrize("call", ["scandir", "lstat"])
-def test_what_cannot_be_looked_at_is_not_taken_for_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+def _fails(*_: object, **__: object) -> object:
+    raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("pattern", [r"\v\*.sys", r"\v\w\a.sys"])
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
 ) -> None:
     put_file(tmp_path, r"\v\a.sys", b"")
-
-    def fails(*_: object, **__: object) -> object:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(os if call == "scandir" else Path, call, fails)
-    found = _find(tmp_path, r"\v\*.sys")
-    assert found.files == ()
-    assert found.troubles[0].reason == Reason.UNREADABLE_FILE
+    monkeypatch.setattr(os, "scandir", _fails)
+    found = _find(tmp_path, pattern)
+    assert [(t.path, t.reason) for t in found.troubles] == [(r"\v", Reason.UNREADABLE_FILE)]
     assert "Input/output error" in found.troubles[0].what
+
+
+def test_what_cannot_be_looked_at_is_not_taken_for_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_file(tmp_path, r"\v\a.sys", b"")
+    monkeypatch.setattr(Path, "lstat", _fails)
+    assert [t.path for t in _find(tmp_path, r"\*\a.sys").troubles] == [r"\v"]
+    assert _find(tmp_path, r"\v\a.sys").troubles != ()
+    # A file is handed back all the same: who reads it will say what is the matter.
+    assert _paths(_find(tmp_path, r"\*")) == [r"\v"]
 
 
 def test_a_huge_folder_ends_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
