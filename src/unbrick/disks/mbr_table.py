@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from unbrick.disks.partition import Partition, Table, TableKind
@@ -38,15 +39,18 @@ def read_mbr(view: RawView, sector_sizes: Sequence[int], notes: tuple[str, ...] 
     if entries is None or not any(entry.kind for entry in entries):
         return Table(TableKind.NONE, sector_sizes[0], None, (), notes)
     (signature,) = struct.unpack_from("<I", sector, 440)
-    tables = []
-    for size in sector_sizes:
-        try:
-            tables.append((size, _list_partitions(view, entries, size)))
-        except NeedsHandsError:
-            if size == sector_sizes[-1] and not tables:
-                raise
-    size, partitions = next((t for t in tables if _begins_like_volumes(view, t[1])), tables[0])
+    size = _choose_sector_size(view, entries, sector_sizes)
+    partitions = _list_partitions(view, entries, size)
     return Table(TableKind.MBR, size, f"{signature:08X}", partitions, notes)
+
+
+def _choose_sector_size(view: RawView, entries: tuple[_Entry, ...], sector_sizes: Sequence[int]) -> int:
+    """An MBR does not say what its sectors are: what its partitions begin with does, else the likeliest."""
+    for size in sector_sizes:
+        with suppress(NeedsHandsError):
+            if _begins_like_volumes(view, _list_partitions(view, entries, size)):
+                return size
+    return sector_sizes[0]
 
 
 def _read_entries(sector: bytes) -> tuple[_Entry, ...] | None:
@@ -94,6 +98,12 @@ def _walk_chain(view: RawView, base: int, first_number: int, sector_size: int) -
             raise _damaged(view, "the chain of logical partitions never ends")
         seen.add(link)
         sector = view.read(link * sector_size, 512)
+        if len(sector) < 512:
+            raise NeedsHandsError(
+                f"{view.name}: the list of its logical partitions lies after the end of the disk",
+                hint="the image or the disk is cut off: copy it again from its source",
+                reason=Reason.TRUNCATED,
+            )
         if link == base and not any(sector):
             return []
         entries = _read_entries(sector)

@@ -1,0 +1,276 @@
+"""BitLocker's metadata as hostile input: read from any sound copy, or refused, never anything else."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.fve_bytes import (
+    BLOCKS,
+    CLEAR_ID,
+    CLEAR_KEY,
+    ENCRYPT_ON_WRITE,
+    LENGTH,
+    RECOVERY_ID,
+    SALT,
+    TPM_ID,
+    VOLUME_ID,
+    FveVolume,
+    clear_protector,
+    datum,
+    protector,
+    recovery_protector,
+    sealed,
+)
+
+from unbrick.disks.bitlocker import BitLockerMetadata, looks_like_bitlocker, read_metadata
+from unbrick.errors import NeedsHandsError
+from unbrick.model import ProtectorKind, VolumeState
+
+INTACT = bytes(FveVolume().build())
+
+
+def read(raw: bytes | bytearray) -> BitLockerMetadata:
+    return read_metadata(io.BytesIO(raw), 0, len(raw))
+
+
+def read_or_refuse(raw: bytes | bytearray) -> BitLockerMetadata | None:
+    """None where it is refused; anything but that refusal fails the test."""
+    try:
+        return read(raw)
+    except NeedsHandsError as error:
+        if error.reason != "damaged-metadata":
+            raise
+        return None
+
+
+def test_what_a_volume_says_of_itself() -> None:
+    found = read(INTACT)
+    assert (found.state, found.guid, found.method) == (VolumeState.LOCKED, VOLUME_ID, "aes-xts-128")
+    assert found.description == "WARD-7 C: 7/19/2024"
+    assert [(p.id, p.kind) for p in found.protectors] == [
+        (RECOVERY_ID, ProtectorKind.RECOVERY_PASSWORD),
+        (TPM_ID, ProtectorKind.TPM),
+    ]
+    recovery = found.key_protectors[0]
+    assert recovery.salt == SALT
+    assert recovery.sealed_key is not None
+    assert (recovery.sealed_key.nonce, recovery.sealed_key.tag) == (b"N" * 12, b"T" * 16)
+    assert recovery.sealed_key.ciphertext == b"C" * 44
+    assert found.sealed_volume_key is not None
+    assert (found.block_offsets, found.volume_length) == (BLOCKS, LENGTH)
+    assert (found.header_offset, found.header_length, found.damaged_copies) == (0x80000, 0x2000, 0)
+
+
+def test_a_volume_at_an_offset() -> None:
+    stream = io.BytesIO(bytes(4096) + INTACT + bytes(4096))
+    assert read_metadata(stream, 4096, LENGTH).guid == VOLUME_ID
+
+
+@pytest.mark.parametrize(
+    ("method", "word"),
+    [
+        (0x8000, "aes-cbc-128-elephant"),
+        (0x8001, "aes-cbc-256-elephant"),
+        (0x8002, "aes-cbc-128"),
+        (0x8003, "aes-cbc-256"),
+        (0x8004, "aes-xts-128"),
+        (0x8005, "aes-xts-256"),
+    ],
+)
+def test_methods(method: int, word: str) -> None:
+    assert read(FveVolume(method=method).build()).method == word
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (0x0100, ProtectorKind.TPM),
+        (0x0200, ProtectorKind.STARTUP_KEY),
+        (0x0300, ProtectorKind.STARTUP_KEY),
+        (0x0500, ProtectorKind.TPM_PIN),
+        (0x0700, ProtectorKind.TPM_PIN),
+        (0x0800, ProtectorKind.RECOVERY_PASSWORD),
+        (0x1000, ProtectorKind.SMART_CARD),
+        (0x2000, ProtectorKind.PASSPHRASE),
+        (0x4321, ProtectorKind.UNKNOWN),
+    ],
+)
+def test_kinds_of_protector(number: int, kind: ProtectorKind) -> None:
+    found = read(FveVolume(protectors=[protector(TPM_ID, number, sealed(0))]).build())
+    assert found.protectors[0].kind is kind
+
+
+def test_a_clear_key_is_given_as_a_secret() -> None:
+    found = read(FveVolume(protectors=[recovery_protector(), clear_protector()]).build())
+    clear = found.key_protectors[1]
+    assert (clear.id, clear.kind) == (CLEAR_ID, ProtectorKind.CLEAR_KEY)
+    assert clear.clear_key is not None
+    assert clear.clear_key.reveal() == CLEAR_KEY
+    assert CLEAR_KEY.hex() not in repr(found)
+    assert repr(CLEAR_KEY) not in repr(found)
+
+
+@pytest.mark.parametrize("state", [(1, 4), (2, 4), (3, 3), (4, 1), (5, 5), (1, 1)])
+def test_a_volume_in_any_other_state_is_converting(state: tuple[int, int]) -> None:
+    volume = FveVolume(state=state[0], next_state=state[1])
+    assert read(volume.build()).state is VolumeState.CONVERTING
+
+
+def test_a_conversion_log_or_encrypt_on_write_is_converting() -> None:
+    assert read(FveVolume(conversion=4096).build()).state is VolumeState.CONVERTING
+    found = read(FveVolume(layout=ENCRYPT_ON_WRITE).build())
+    assert found.state is VolumeState.CONVERTING
+    assert found.protectors[0].id == RECOVERY_ID
+
+
+def test_one_copy_that_is_converting_is_enough() -> None:
+    volume = FveVolume().build()
+    converting = FveVolume(state=2, next_state=4).block()
+    volume[BLOCKS[1] : BLOCKS[1] + len(converting)] = converting
+    assert read(volume).state is VolumeState.CONVERTING
+
+
+def test_bitlocker_to_go() -> None:
+    found = read(FveVolume(signature=b"MSWIN4.1").build())
+    assert found.guid == VOLUME_ID
+    assert looks_like_bitlocker(bytes(FveVolume(signature=b"MSWIN4.1").build()[:512]))
+
+
+def test_windows_vista_is_named() -> None:
+    volume = bytearray(LENGTH)
+    volume[:11] = b"\xeb\x52\x90-FVE-FS-"
+    volume[0x38] = 1
+    with pytest.raises(NeedsHandsError, match="Vista"):
+        read(volume)
+
+
+@pytest.mark.parametrize("sound", [0, 1, 2])
+def test_any_one_sound_copy_is_enough(sound: int) -> None:
+    volume = bytearray(INTACT)
+    for slot, offset in enumerate(BLOCKS):
+        if slot != sound:
+            volume[offset + 100] ^= 1
+    found = read(volume)
+    assert (found.guid, found.damaged_copies) == (VOLUME_ID, 2)
+
+
+def test_no_sound_copy_is_refused_with_each_cause() -> None:
+    volume = bytearray(INTACT)
+    for offset in BLOCKS:
+        volume[offset + 100] ^= 1
+    with pytest.raises(NeedsHandsError, match="copy 3 fails its checksum") as caught:
+        read(volume)
+    assert caught.value.reason == "damaged-metadata"
+
+
+def test_copies_of_different_volumes_are_refused() -> None:
+    volume = bytearray(INTACT)
+    other = FveVolume(volume_id=TPM_ID).block()
+    volume[BLOCKS[2] : BLOCKS[2] + len(other)] = other
+    assert read_or_refuse(volume) is None
+
+
+def test_a_copy_that_was_moved_is_not_believed() -> None:
+    volume = bytearray(INTACT)
+    struct.pack_into("<Q", volume, 0xB0, BLOCKS[1])
+    assert read(volume).damaged_copies == 1
+
+
+def test_a_volume_larger_than_its_partition_is_refused() -> None:
+    assert read_or_refuse(FveVolume(volume_length=LENGTH + 512).build()) is None
+
+
+def test_a_description_cannot_speak_to_a_terminal() -> None:
+    found = read(FveVolume(description="\x1b[2JEVIL\u202e\n" + "x" * 1000).build())
+    assert found.description is not None
+    assert found.description.isprintable()
+    assert len(found.description) <= 256
+
+
+@pytest.mark.parametrize("at", [*range(3, 11), *range(0xA0, 0xC8), 510, 511])
+@pytest.mark.parametrize("bit", [0, 7])
+def test_one_flipped_bit_in_the_first_sector(at: int, bit: int) -> None:
+    volume = bytearray(INTACT)
+    volume[at] ^= 1 << bit
+    found = read_or_refuse(volume)
+    assert looks_like_bitlocker(bytes(volume[:512]))
+    if 0xB0 <= at < 0xC8:
+        assert found is not None
+        assert (found.guid, found.damaged_copies) == (VOLUME_ID, 1)
+    else:
+        assert found is None
+
+
+def test_every_flipped_bit_in_the_first_copy_leaves_the_others() -> None:
+    used = len(FveVolume().block())
+    for at in range(used):
+        for bit in range(8):
+            volume = bytearray(INTACT)
+            volume[BLOCKS[0] + at] ^= 1 << bit
+            found = read(volume)
+            assert found.guid == VOLUME_ID
+            # The validation part's own size and version are not used: only its checksum is.
+            validation_header = used - 8 <= at < used - 4
+            assert found.damaged_copies == (0 if validation_header else 1)
+
+
+def test_every_flipped_bit_in_all_copies_is_refused_or_harmless() -> None:
+    used = len(FveVolume().block())
+    intact = read(INTACT)
+    for at in range(used):
+        volume = bytearray(INTACT)
+        for offset in BLOCKS:
+            volume[offset + at] ^= 1 << (at % 8)
+        found = read_or_refuse(volume)
+        assert found is None or found == intact
+
+
+def resigned(change: bytes, at: int) -> bytearray:
+    """A volume whose three copies were changed and signed again: an attacker's, not an accident's."""
+    block = bytearray(FveVolume().block())
+    block[at : at + len(change)] = change
+    size = struct.unpack_from("<H", block, 8)[0] * 16
+    if 112 <= size <= len(block) - 8:
+        struct.pack_into("<I", block, size + 4, zlib.crc32(block[:size]))
+    volume = bytearray(INTACT)
+    for offset in BLOCKS:
+        volume[offset : offset + len(block)] = block
+    return volume
+
+
+@given(st.integers(0, 700), st.binary(min_size=1, max_size=8))
+def test_signed_nonsense_is_refused_or_read(at: int, change: bytes) -> None:
+    found = read_or_refuse(resigned(change, at))
+    if found is not None:
+        assert all(UUID(p.id) and p.id == p.id.upper() for p in found.protectors)
+        assert found.header_offset is None or found.header_offset + (found.header_length or 0) <= LENGTH
+
+
+@given(st.binary(max_size=600), st.integers(0, 2))
+def test_any_bytes_as_entries(raw: bytes, padding: int) -> None:
+    read_or_refuse(FveVolume(protectors=[raw + bytes(padding)]).build())
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_inside_a_protector(raw: bytes) -> None:
+    read_or_refuse(FveVolume(protectors=[protector(TPM_ID, 0, raw), datum(2, 8, raw[:30])]).build())
+
+
+@given(st.binary(max_size=2048), st.integers(0, 4096))
+def test_any_bytes_as_a_volume(raw: bytes, length: int) -> None:
+    assert read_or_refuse_stream(raw, length) is None
+
+
+def read_or_refuse_stream(raw: bytes, length: int) -> BitLockerMetadata | None:
+    return read_or_refuse(raw[:length])
+
+
+@pytest.mark.parametrize("length", [0, 100, 512, 0x20000, 0x2FFFF])
+def test_a_cut_off_volume_is_refused(length: int) -> None:
+    assert read_or_refuse(INTACT[:length]) is None
