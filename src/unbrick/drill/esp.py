@@ -28,7 +28,7 @@ def make_esp(
     sectors_before = esp.offset // layout.sector_size
     serial = f"{rng.getrandbits(32):08x}"
     shape = ["-F", "32", "-S", str(layout.sector_size), "-s", "1", "-h", str(sectors_before)]
-    argv = ["mkfs.vfat", *shape, "-n", "SYSTEM", "-i", serial, "--invariant", str(image)]
+    argv = ["mkfs.vfat", *shape, "-n", "SYSTEM", "-i", serial, str(image)]
     runner.run(argv, timeout=_TIMEOUT)
     manager = stand_in_program(rng, 120_000, subsystem=_EFI_APPLICATION)
     files = {

@@ -126,7 +126,8 @@ def make_machine(machine: MachineOptions, directory: Path, runner: Runner, workd
         if machine.encryption is not Encryption.NONE:
             for order, partition in enumerate(layout.of(Role.WINDOWS)):
                 settings = bitlocker_settings(machine, partition, computer_name(machine, order))
-                encrypt_volume(raw, partition.offset, partition.length, settings, used_space_only=True)
+                place = (partition.offset, partition.length)
+                encrypt_volume(raw, *place, settings, used_space_only=machine.used_space_only)
         untouched = tuple(
             UntouchedTruth(
                 partition.number,

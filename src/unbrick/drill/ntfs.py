@@ -70,11 +70,11 @@ def mounted(image: Path, at: Path, runner: Runner, *, read_only: bool = False) -
     try:
         wait_until(server, lambda: at.is_mount(), timeout=_TIMEOUT, what=f"ntfs-3g on {image.name}")
         yield at
+        runner.run(["umount", str(at)], timeout=_TIMEOUT)
+        code = server.wait(_TIMEOUT)
     except BaseException:
         _give_up(server, at, runner)
         raise
-    runner.run(["umount", str(at)], timeout=_TIMEOUT)
-    code = server.wait(_TIMEOUT)
     if code != 0:
         raise FailedError(f"ntfs-3g ended with exit code {code} while {image.name} was made")
 

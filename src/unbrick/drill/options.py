@@ -17,7 +17,7 @@ MIB = 1024 * 1024
 DEFAULT_FAULT = "crowdstrike-cf291"
 DEFAULT_SIZE = 256 * MIB
 DEFAULT_FILES = 200
-SMALLEST_SIZE = 160 * MIB
+SMALLEST_SIZE = {512: 160 * MIB, 4096: 384 * MIB}  # by sector size
 _LARGEST_SIZE = 1024 * 1024 * MIB
 _MOST_FILES = 1_000_000
 _MOST_MACHINES = 10_000
@@ -53,7 +53,8 @@ class MachineOptions:
     """One machine. `size` is the disk's, in bytes; `files` the ordinary files on each Windows volume.
 
     `fault` is a playbook's id or None; `variant` picks one of the shapes that fault comes in. `clear_key`
-    is BitLocker's suspended state: the volume opens without a password.
+    is BitLocker's suspended state: the volume opens without a password. `used_space_only` leaves the free
+    clusters alone, as Windows does on a new machine; otherwise every sector is encrypted.
     """
 
     name: str
@@ -66,6 +67,7 @@ class MachineOptions:
     encryption: Encryption = Encryption.NONE
     key_in_escrow: bool = True
     clear_key: bool = False
+    used_space_only: bool = True
     dirty: bool = False
     crashed: bool = False
     hibernated: bool = False
@@ -76,17 +78,20 @@ class MachineOptions:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Z0-9][A-Z0-9-]{0,14}", self.name):
             raise UsageError(f"not a computer name: {self.name!r}", hint="at most 15 of A-Z, 0-9 and -")
-        if self.sector_size not in (512, 4096):
+        if self.sector_size not in SMALLEST_SIZE:
             raise UsageError(f"sectors of {self.sector_size} bytes: only 512 and 4096 exist")
-        if not SMALLEST_SIZE <= self.size <= _LARGEST_SIZE:
+        smallest = SMALLEST_SIZE[self.sector_size]
+        if not smallest <= self.size <= _LARGEST_SIZE:
             raise UsageError(
                 f"a disk of {self.size} bytes is not possible",
-                hint=f"give a size from {SMALLEST_SIZE // MIB}M up to 1T",
+                hint=f"give a size from {smallest // MIB}M up to 1T",
             )
         if not 0 <= self.files <= _MOST_FILES:
             raise UsageError(f"{self.files} files: give a number from 0 to {_MOST_FILES}")
         if self.clear_key and self.encryption is Encryption.NONE:
             raise UsageError("a clear key needs an encrypted volume")
+        if self.encryption is not Encryption.NONE and self.sector_size != 512:
+            raise UsageError("a drill encrypts disks with 512-byte sectors only")
 
     @property
     def expected(self) -> Status:
@@ -194,10 +199,10 @@ def standard_fleet(
     return (
         machine(0, "plain"),
         machine(1, "BitLocker XTS-128", encryption=Encryption.XTS_128),
-        machine(2, "BitLocker XTS-256", encryption=Encryption.XTS_256),
+        machine(2, "BitLocker XTS-256", encryption=Encryption.XTS_256, used_space_only=False),
         machine(3, "BitLocker, password missing", encryption=Encryption.XTS_128, key_in_escrow=False),
         machine(4, "healthy", fault=None),
         machine(5, "two Windows", two_windows=True),
-        machine(6, "crashed", crashed=True),
+        machine(6, "crashed", crashed=True, variant=3),
         machine(7, "hibernated", hibernated=True),
     )

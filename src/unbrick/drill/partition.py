@@ -74,8 +74,8 @@ def plan_layout(machine: MachineOptions) -> Layout:
     """Where everything goes on this machine's disk; the Windows volumes share what the rest leaves."""
     size = machine.size // _ALIGNMENT * _ALIGNMENT
     small = size < 1024 * MIB
-    # FAT32 begins at 65,525 clusters: 33 MiB of 512-byte ones; real machines have 100 MiB or more.
-    esp = 36 * MIB if small else 100 * MIB
+    # FAT32 begins at 65,525 clusters: 33 MiB of 512-byte ones, 256 MiB of 4096-byte ones.
+    esp = 260 * MIB if machine.sector_size == 4096 else 36 * MIB if small else 100 * MIB
     reserved = 16 * MIB
     recovery = 16 * MIB if small else 64 * MIB
     windows_count = 2 if machine.two_windows else 1

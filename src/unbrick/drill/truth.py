@@ -24,7 +24,7 @@ class FileTruth:
     """One name on a volume. Times are FILETIMEs; `acl` is the SHA-256 of the security descriptor.
 
     `kind` is `file`, `folder` or `link` (any reparse point; `sha256` is then that of its reparse data).
-    A folder has no `sha256`; `links` counts the names of the same file.
+    A folder has no `sha256`; `links` counts the long names of the same file.
     """
 
     path: str
@@ -79,6 +79,10 @@ def read_entry(root: Path, path: Path) -> FileTruth:
     else:
         kind, digest, size, streams = "file", sha256_of(path), status.st_size, _read_streams(path)
     times = ntfs_file.read_times(path)
+    # ntfs-3g refuses to be asked for the root folder's short name; there is none.
+    short_name = None if path == root else ntfs_file.read_short_name(path)
+    # It counts a short name as a link, which Windows does not.
+    extra = 1 if short_name not in (None, path.name) else 0
     return FileTruth(
         windows_path_of(root, path),
         kind,
@@ -88,11 +92,10 @@ def read_entry(root: Path, path: Path) -> FileTruth:
         times.modified,
         times.accessed,
         int(ntfs_file.read_attributes(path)),
-        # ntfs-3g refuses to be asked for the root folder's short name; there is none.
-        None if path == root else ntfs_file.read_short_name(path),
+        short_name,
         hashlib.sha256(ntfs_file.read_acl(path)).hexdigest(),
         streams,
-        1 if kind == "folder" else status.st_nlink,
+        1 if kind == "folder" else status.st_nlink - extra,
     )
 
 

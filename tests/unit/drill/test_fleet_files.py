@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from unbrick.command import RecordedRunner
+from unbrick.drill import fleet
+from unbrick.drill.options import Encryption, FleetOptions, MachineOptions, standard_fleet
+from unbrick.drill.partition import Role, plan_layout
+from unbrick.drill.windows_volume import volume_key
+from unbrick.errors import UsageError
+
+
+def _escrow(*machines: MachineOptions) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(fleet._escrow(machines).decode())))
+
+
+def test_the_escrow_has_a_header_even_when_no_key_is_in_it() -> None:
+    assert fleet._escrow([MachineOptions("PC-1", 1)]) == b"KeyID,RecoveryKey\r\n"
+
+
+def test_the_escrow_holds_every_key_but_the_missing_ones() -> None:
+    machines = standard_fleet(5)
+    rows = _escrow(*machines)
+    assert len(rows) == 2
+    text = fleet._escrow(machines).decode()
+    for machine in machines:
+        for partition in plan_layout(machine).of(Role.WINDOWS):
+            key = volume_key(machine, partition)
+            if key is not None:
+                password = key.password.reveal().decode()
+                assert (password in text) == machine.key_in_escrow
+                assert (key.protector in text) == machine.key_in_escrow
+
+
+def test_each_volume_has_a_key_of_its_own_that_follows_from_the_seed() -> None:
+    both = MachineOptions("PC-1", 1, encryption=Encryption.XTS_128, two_windows=True)
+    rows = _escrow(both)
+    assert len({row["RecoveryKey"] for row in rows}) == len({row["KeyID"] for row in rows}) == 2
+    assert rows == _escrow(both)
+    assert rows != _escrow(MachineOptions("PC-1", 2, encryption=Encryption.XTS_128, two_windows=True))
+
+
+def test_the_inventory_has_a_row_for_each_machine() -> None:
+    machines = standard_fleet(5)
+    rows = list(csv.DictReader(io.StringIO(fleet._inventory(FleetOptions(machines, 5)))))
+    assert list(rows[0]) == ["name", "serial", "site", "service", "priority", "owner"]
+    assert [row["name"] for row in rows] == [machine.name for machine in machines]
+    assert len({row["serial"] for row in rows}) == len(rows)
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+    kept = tmp_path / "mine.txt"
+    kept.write_text("mine")
+    options = FleetOptions((MachineOptions("PC-1", 1),), 1)
+    for path in (tmp_path, kept):
+        with pytest.raises(UsageError):
+            fleet.make_fleet(path, options, RecordedRunner(), lambda line: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    assert kept.read_text() == "mine"
+
+
+def test_an_unknown_fault_is_told_before_a_folder_is_made(tmp_path: Path) -> None:
+    options = FleetOptions((MachineOptions("PC-1", 1, fault="unheard-of"),), 1)
+    with pytest.raises(UsageError, match="unheard-of"):
+        fleet.make_fleet(tmp_path / "fleet", options, RecordedRunner(), lambda line: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b'{"format": 9}', b"\xff\xfe", b'{"format": 1, "machines": [1]}']
+)
+def test_what_is_no_truth_is_refused_in_a_sentence(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "truth.json"
+    path.write_bytes(content)
+    with pytest.raises(UsageError):
+        fleet.read_truth_file(path)
+    with pytest.raises(UsageError):
+        fleet.read_truth_file(tmp_path / "missing.json")
