@@ -107,16 +107,31 @@ def volume_flags(volume: Path) -> str:
     return next(line.split(":", 1)[1].strip() for line in done.stdout.splitlines() if "Volume Flags" in line)
 
 
+def is_marked_dirty(volume: Path) -> bool:
+    """The dirty flag, also of a mounted volume (ntfsinfo reads none); table and mirror must agree."""
+    with volume.open("rb") as stream:
+        flags = {os.pread(stream.fileno(), 1, place)[0] & 1 for place in _flag_places(volume)}
+    assert len(flags) == 1, "the file table and its mirror differ"
+    return flags == {1}
+
+
 def mark_dirty(volume: Path) -> None:
-    """Set the dirty flag in the file table and its mirror, byte by byte and not with our own writer."""
-    geometry, _ = log_runs(volume)
+    """Set the dirty flag in the file table and its mirror."""
     with volume.open("r+b") as stream:
+        for place in _flag_places(volume):
+            os.pwrite(stream.fileno(), b"\x01", place)
+
+
+def _flag_places(volume: Path) -> list[int]:
+    """Where the flag is, found by its bytes and not by our own reader."""
+    geometry, _ = log_runs(volume)
+    places = []
+    with volume.open("rb") as stream:
         for table in (geometry.mft, geometry.mirror):
-            stream.seek(table + 3 * geometry.record)
-            record = stream.read(geometry.record)
-            at = record.index(struct.pack("<II", 0x70, 0x28))
-            stream.seek(table + 3 * geometry.record + at + 0x18 + 10)
-            stream.write(b"\x01\x00")
+            at = table + 3 * geometry.record
+            record = os.pread(stream.fileno(), geometry.record, at)
+            places.append(at + record.index(struct.pack("<II", 0x70, 0x28)) + 0x18 + 10)
+    return places
 
 
 def hibernate(volume: Path, root: Path, first_bytes: bytes = b"HIBR") -> None:

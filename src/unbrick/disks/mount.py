@@ -170,7 +170,7 @@ def _check(
         hibernation = find_hibernation(root)
     if hibernation is not None and not options.discard_hibernation:
         raise _hibernated(hibernation)
-    replayable = facts.log.needs_replay and _rehearse(plain, facts, runner, workdir)
+    replayable = facts.log.needs_replay and _rehearse(plain, facts, hibernation, runner, workdir)
     resetting = facts.log.needs_replay and not replayable
     if resetting and not options.reset_log and _has_pending(plain, facts):
         raise NeedsHandsError(
@@ -181,9 +181,14 @@ def _check(
     return hibernation, replayable
 
 
-def _rehearse(plain: PlainVolume, facts: VolumeFacts, runner: Runner, workdir: Path) -> bool:
+def _rehearse(
+    plain: PlainVolume, facts: VolumeFacts, hibernation: Hibernation | None, runner: Runner, workdir: Path
+) -> bool:
     """Whether the journal can be replayed, tried in memory: half a replay on a disk cannot be undone."""
     with open_overlay(plain.path, plain.length, runner, workdir) as overlay:
+        if hibernation is not None:
+            with open_view(overlay, writable=True) as view:
+                discard_hibernation(view, facts.geometry, hibernation)
         return replay_log(overlay, plain.length, facts.log, runner)
 
 
