@@ -216,6 +216,19 @@ def test_a_bomb_is_refused_quickly(bomb: str) -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ("extra: " + "[" * 12 + "]" * 12 + "\n", "at most 12 levels of nesting"),
+        ("extra: " + "[" * 20_000 + "]" * 20_000 + "\n", "at most 12 levels of nesting"),
+        ("extra: [" + "a," * 2000 + "]\n", "at most 2000 values"),
+    ],
+    ids=["deep", "bottomless", "long"],
+)
+def test_nesting_and_length_are_bounded(extra: str, expected: str) -> None:
+    assert expected in _refusal(GOOD + extra).message
+
+
 def test_a_file_above_the_limit_is_refused() -> None:
     assert parse_playbook(GOOD.ljust(MAX_FILE_SIZE, "\n").encode(), "a")
     assert "at most 64 KiB" in _refusal(GOOD.ljust(MAX_FILE_SIZE + 1, "\n")).message
