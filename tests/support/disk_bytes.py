@@ -13,6 +13,7 @@ from unbrick.disks.raw_view import RawView
 DISK_GUID = "0DB1D9A7-6A2C-4A67-9C0B-3C9D7F1E5A11"
 BASIC_DATA = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"
 MIB = 1024 * 1024
+WINDOWS_AT, WINDOWS_LENGTH = 2 * MIB, 4 * MIB
 
 
 def view_of(raw: bytes | bytearray, name: str = "disk.img") -> RawView:
@@ -89,11 +90,11 @@ def fat32_boot_sector() -> bytes:
     return bytes(raw)
 
 
-def windows_disk(size: int = 32 * MIB) -> bytearray:
-    """A healthy GPT disk: an ESP and a Windows partition, each with its boot sector."""
-    esp = (MIB, 4 * MIB, "C12A7328-F81F-11D2-BA4B-00A0C93EC93B")
-    windows = (8 * MIB, 16 * MIB, BASIC_DATA)
+def windows_disk(size: int = 8 * MIB) -> bytearray:
+    """A healthy GPT disk: an ESP and, at WINDOWS_AT, a Windows partition, each with its boot sector."""
+    esp = (MIB, MIB, "C12A7328-F81F-11D2-BA4B-00A0C93EC93B")
+    windows = (WINDOWS_AT, WINDOWS_LENGTH, BASIC_DATA)
     disk = gpt_disk(size, [esp, windows])
     disk[MIB : MIB + 512] = fat32_boot_sector()
-    disk[8 * MIB : 8 * MIB + 512] = ntfs_boot_sector(16 * MIB)
+    disk[WINDOWS_AT : WINDOWS_AT + 512] = ntfs_boot_sector(WINDOWS_LENGTH)
     return disk

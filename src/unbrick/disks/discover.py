@@ -7,7 +7,7 @@ import os
 import stat
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +15,12 @@ from typing import BinaryIO
 from unbrick.command import Runner
 from unbrick.disks.export import export_raw
 from unbrick.disks.image import ImageFormat, examine_image
-from unbrick.disks.in_use import keep_ours, refuse_device_in_use, refuse_image_in_use
+from unbrick.disks.in_use import (
+    keep_ours,
+    refuse_base_in_use,
+    refuse_device_in_use,
+    refuse_image_in_use,
+)
 from unbrick.disks.partition import TableKind
 from unbrick.disks.raw_view import RawView
 from unbrick.disks.self_encryption import is_opal_locked
@@ -76,7 +81,8 @@ def open_disk(path: Path, runner: Runner, workdir: Path) -> Iterator[Disk]:
     with ExitStack() as stack:
         is_device = stat.S_ISBLK(mode)
         opened = _open_device(real) if is_device else _open_image(real, runner, workdir, stack)
-        stream = stack.enter_context(_open_for_reading(opened.raw))
+        stream = _open_for_reading(opened.raw)
+        stack.callback(_close, stream)
         source = Source(opened.raw, stream, RawView(stream, opened.size, str(path)), runner)
         verdict = judge_disk(source, opened.sector_sizes)
         # A file system that fills the whole file may be opened as it is, and ntfs-3g locks what it opens.
@@ -131,6 +137,7 @@ def _open_image(real: Path, runner: Runner, workdir: Path, stack: ExitStack) -> 
     refuse_image_in_use([real])
     image = examine_image(real)
     refuse_image_in_use(image.files[1:])
+    refuse_base_in_use(image.bases)
     if image.format is ImageFormat.RAW:
         return _Opened(real, image.virtual_size, image.sector_sizes, (real,), (real,))
     raw = stack.enter_context(export_raw(image, runner, workdir))
@@ -173,6 +180,12 @@ def _open_for_reading(path: Path) -> BinaryIO:
             hint="run it as root, or give yourself the right to read it",
             reason=Reason.UNREADABLE_DISK,
         ) from error
+
+
+def _close(stream: BinaryIO) -> None:
+    """Closing a file whose FUSE server died fails; that the server died is told where it is stopped."""
+    with suppress(OSError):
+        stream.close()
 
 
 def _flush(path: Path, files: tuple[Path, ...]) -> None:

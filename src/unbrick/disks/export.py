@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -58,7 +59,7 @@ def _wait_for(server: Server, image: Image, mountpoint: Path, before: int) -> No
         )
     except FailedError as error:
         # Somebody took the image, or the image below it, after we looked.
-        if "lock" in error.message:
+        if re.search(r"Failed to get .{1,40} lock", error.message):
             raise NeedsHandsError(
                 f"{image.path} is in use: QEMU cannot lock it or an image below it",
                 hint="shut the machine down, then try again",

@@ -62,7 +62,7 @@ _UNSUPPORTED_TAILS = ((512, b"conectix", "VHD"), (511, b"conectix", "VHD"), (512
 
 @dataclass(frozen=True)
 class Image:
-    """A checked image. `node` is how QEMU opens it; `files` are all files that a write may reach.
+    """A checked image. `node` is how QEMU opens it, `files` what a write may reach, `bases` what lies below.
 
     `virtual_size` is the disk's size in bytes; `sector_sizes` in which order its table is to be tried.
     """
@@ -73,6 +73,7 @@ class Image:
     sector_sizes: tuple[int, ...]
     node: dict[str, Any]
     files: tuple[Path, ...]
+    bases: tuple[Path, ...] = ()
 
 
 def examine_image(path: Path) -> Image:
@@ -143,7 +144,8 @@ def _examine_raw(view: RawView, path: Path, above: tuple[Path, ...]) -> Image:
 def _examine_qcow2(view: RawView, path: Path, above: tuple[Path, ...]) -> Image:
     header = read_qcow2(view, path)
     node: dict[str, Any] = {"driver": "qcow2", "file": _file_node(path), "backing": None}
-    files = [path]
+    files: list[Path] = [path]
+    bases: tuple[Path, ...] = ()
     if header.data_file_name is not None:
         data_file = part_beside(path, header.data_file_name)
         node["data-file"] = _file_node(data_file)
@@ -151,7 +153,8 @@ def _examine_qcow2(view: RawView, path: Path, above: tuple[Path, ...]) -> Image:
     if header.backing_name is not None:
         backing = _examine(part_beside(path, header.backing_name), (*above, path))
         node["backing"] = {**backing.node, "read-only": True}
-    return Image(path, ImageFormat.QCOW2, header.virtual_size, (512, 4096), node, tuple(files))
+        bases = (*backing.files, *backing.bases)
+    return Image(path, ImageFormat.QCOW2, header.virtual_size, (512, 4096), node, tuple(files), bases)
 
 
 def _examine_vhdx(view: RawView, path: Path, above: tuple[Path, ...]) -> Image:

@@ -97,7 +97,9 @@ def _check_blocks(
 ) -> None:
     """Every block that is said to be present must lie within the file."""
     blocks = -(-size // block_size)
-    entries = blocks + (blocks - 1) // ((1 << 23) * sector_size // block_size)
+    # After each such number of blocks the table holds one entry for a sector bitmap, of one megabyte.
+    run = (1 << 23) * sector_size // block_size
+    entries = blocks + (blocks - 1) // run
     if entries > _BAT_LIMIT:
         refuse_unsafe(path, "its block table is larger than can be checked here")
     if entries * 8 > bat[1]:
@@ -105,7 +107,11 @@ def _check_blocks(
     for position in range(0, entries * 8, _BAT_CHUNK):
         chunk = view.read(bat[0] + position, min(_BAT_CHUNK, entries * 8 - position))
         numbers = struct.unpack(f"<{len(chunk) // 8}Q", chunk)
-        last = max((entry >> 20 for entry in numbers if entry & 7 in _PRESENT_STATES), default=0)
-        # Sector bitmaps share the table and are smaller than a block; one megabyte is the least there is.
-        if last and last * _MEGABYTE + min(block_size, _MEGABYTE) > view.size:
-            refuse_truncated(path)
+        for index, entry in enumerate(numbers, start=position // 8):
+            if entry & 7 not in _PRESENT_STATES:
+                continue
+            is_bitmap = index % (run + 1) == run
+            rest = size - (index - index // (run + 1)) * block_size
+            length = _MEGABYTE if is_bitmap else min(block_size, rest)
+            if (entry >> 20) * _MEGABYTE + length > view.size:
+                refuse_truncated(path)

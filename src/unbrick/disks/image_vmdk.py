@@ -24,6 +24,8 @@ DESCRIPTOR_MAGIC = b"# Disk DescriptorFile"
 _HEADER = struct.Struct("<4sIIQQQQIQQQBccccH")
 _COMPRESSED = 1 << 16
 _DESCRIPTOR_LIMIT = 1024 * 1024
+_TABLE_ENTRIES = 512
+_TABLES_LIMIT = 64 * 1024  # 2 TiB, the most that one sparse extent may hold
 _NO_PARENT = "ffffffff"
 _SECTOR = 512
 _EXTENT_LINE = re.compile(
@@ -96,7 +98,7 @@ def _read_sparse(view: RawView, path: Path) -> int:
         refuse_truncated(path)
     header = _HEADER.unpack_from(raw)
     magic, version, flags, capacity, grain = header[:5]
-    grain_directory, compression = header[9], header[-1]
+    entries, grain_directory, compression = header[7], header[9], header[-1]
     if magic != SPARSE_MAGIC or version not in (1, 2, 3):
         refuse_unsafe(path, "it is not a sparse extent that is known here")
     # With a capacity of 0, QEMU would take the extents from a descriptor inside this extent.
@@ -106,18 +108,40 @@ def _read_sparse(view: RawView, path: Path) -> int:
         refuse_unsafe(
             path, "it is a compressed (stream-optimised) image", "convert it with qemu-img convert -O vmdk"
         )
-    if grain_directory * _SECTOR >= view.size:
-        refuse_truncated(path)
+    if entries != _TABLE_ENTRIES:
+        refuse_unsafe(path, "its grain tables have an unusual size")
+    tables = -(-capacity // (grain * entries))
+    if tables > _TABLES_LIMIT:
+        refuse_unsafe(path, "its grain directory is larger than can be checked here")
+    _check_grains(view, path, grain_directory * _SECTOR, tables)
     return int(capacity * _SECTOR)
+
+
+def _check_grains(view: RawView, path: Path, directory_at: int, tables: int) -> None:
+    """QEMU reads grains after the end of the file as zeros; so every one that is named must be there."""
+    directory = view.read(directory_at, tables * 4)
+    if len(directory) < tables * 4:
+        refuse_truncated(path)
+    for sector in set(struct.unpack(f"<{tables}I", directory)) - {0}:
+        table = view.read(sector * _SECTOR, _TABLE_ENTRIES * 4)
+        if len(table) < _TABLE_ENTRIES * 4:
+            refuse_truncated(path)
+        # 1 marks a grain that reads as zeros; the others are the sectors where the grains begin.
+        if max(struct.unpack(f"<{_TABLE_ENTRIES}I", table)) * _SECTOR >= view.size:
+            refuse_truncated(path)
 
 
 def _read_descriptor(raw: bytes, path: Path) -> list[_Extent]:
     settings: dict[str, str] = {}
     extents: list[_Extent] = []
+    before = ""
     for line in raw.decode("utf-8", errors="replace").splitlines():
         found = _EXTENT_LINE.match(line.strip())
         if found:
             access, sectors, kind, name, offset = found.groups()
+            # QEMU reads the line after an empty one twice, and would open the extent twice.
+            if not before.strip():
+                refuse_unsafe(path, "its descriptor has an empty line before an extent", "delete that line")
             if access != "RW":
                 refuse_unsafe(path, f"it has an extent that may not be written ({access})")
             extents.append(_Extent(int(sectors), kind, name or "", int(offset or 0)))
@@ -126,6 +150,7 @@ def _read_descriptor(raw: bytes, path: Path) -> list[_Extent]:
         elif "=" in line and not line.startswith("#"):
             key, _, value = line.partition("=")
             settings.setdefault(key.strip().lower(), value.strip().strip('"'))
+        before = line
     if settings.get("parentcid", _NO_PARENT).lower() != _NO_PARENT or "parentfilenamehint" in settings:
         hint = "merge the snapshot into its parent first (in VMware: delete the snapshot)"
         refuse_unsafe(path, "it holds only the differences to another image", hint)

@@ -19,6 +19,8 @@ from unbrick.errors import NeedsHandsError, Reason
 # that is denied to others one from 200 on. Permissions (block.h): bit 0 read, 1 write, 3 resize.
 _HELD_BASE, _DENIED_BASE, _RANGE = 100, 200, 64
 _HELD, _DENIED = (0, 1, 3), (1, 3)
+_ALL_PLACES = ((_HELD_BASE, _RANGE), (_DENIED_BASE, _RANGE))
+_WRITE_PLACES = ((_HELD_BASE + 1, 1), (_HELD_BASE + 3, 1))
 _FLOCK = struct.Struct("hhqqi4x")
 _OPEN_FOR_WRITING = os.O_WRONLY | os.O_RDWR
 
@@ -27,6 +29,14 @@ def refuse_image_in_use(files: Iterable[Path]) -> None:
     """Raise NeedsHandsError (disk-in-use) where any of an image's files is open somewhere else."""
     for path in files:
         user = _user_of_file(path)
+        if user:
+            raise _in_use(path, user)
+
+
+def refuse_base_in_use(files: Iterable[Path]) -> None:
+    """Raise NeedsHandsError (disk-in-use) where someone writes a file below an image; many may read it."""
+    for path in files:
+        user = _locked(path, places=_WRITE_PLACES) or _writer_of(path)
         if user:
             raise _in_use(path, user)
 
@@ -77,12 +87,12 @@ def _user_of_file(path: Path) -> str | None:
     return _locked(path) or _vmware_lock(path) or _loop_over(path) or _writer_of(path)
 
 
-def _locked(path: Path) -> str | None:
+def _locked(path: Path, places: tuple[tuple[int, int], ...] = _ALL_PLACES) -> str | None:
     """QEMU's locks, whatever the format; other programs' locks on those bytes count as well."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        for base in (_HELD_BASE, _DENIED_BASE):
-            question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, base, _RANGE, 0)
+        for first, count in places:
+            question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, first, count, 0)
             with suppress(OSError):
                 answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, question)
                 if _FLOCK.unpack(answer)[0] != fcntl.F_UNLCK:

@@ -218,7 +218,7 @@ def sign(disk: bytearray, at: int) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 4095), st.integers(0, 255)), min_size=1, max_size=40))
 def test_no_damage_to_a_table_gets_past_us_as_anything_but_our_errors(changes: list[tuple[int, int]]) -> None:
-    disk = windows_disk(26 * MIB)
+    disk = windows_disk()
     for position, value in changes:
         disk[position] = value
     table = table_or_reason(disk)
