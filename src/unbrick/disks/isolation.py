@@ -96,8 +96,10 @@ class _Watch:
     def _pass_on(self, number: int, _: FrameType | None) -> None:
         self.received.append(number)
         self._deadline = time.monotonic() + _GRACE_SECONDS
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._keeper, number if len(self.received) == 1 else signal.SIGKILL)
+        if len(self.received) > 1:
+            _kill_all(self._keeper)
+        else:
+            _kill(self._keeper, number)
 
     def read_answer(self, reader: int) -> bytes:
         """Everything the worker wrote; empty where it died first."""
@@ -113,8 +115,32 @@ class _Watch:
                         return b"".join(parts)
                     parts.append(part)
                 elif self._deadline is not None and time.monotonic() > self._deadline:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(self._keeper, signal.SIGKILL)
+                    _kill_all(self._keeper)
+
+
+def _kill(process: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, number)
+
+
+def _kill_all(keeper: int) -> None:
+    """Kill keeper, worker and helpers, each by itself.
+
+    The worker's death would take the helpers along, but while it waits in the kernel for one that hangs, it
+    does not die.
+    """
+    found: list[tuple[int, int, int]] = []  # number, parent, process namespace
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                found.append((int(entry.name), parent, (entry / "ns" / "pid").stat().st_ino))
+    namespaces = {namespace for _, parent, namespace in found if parent == keeper}
+    namespaces.discard(Path("/proc/self/ns/pid").stat().st_ino)
+    _kill(keeper, signal.SIGKILL)
+    for process, _, namespace in found:
+        if namespace in namespaces:
+            _kill(process, signal.SIGKILL)
 
 
 def _unpack(answer: bytes) -> Any:
@@ -158,8 +184,7 @@ def _keep(work: Callable[[Path], T], writer: int, parent: int) -> NoReturn:
         os.close(writer)
 
         def pass_on(number: int, _: FrameType | None) -> None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(worker, number)
+            _kill(worker, number)
 
         for number in _heeded():
             signal.signal(number, pass_on)

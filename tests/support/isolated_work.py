@@ -1,0 +1,76 @@
+"""A program for the isolation tests: mounts all there is to mount in a namespace, says so, and waits.
+
+Arguments: a disk image with an NTFS at 1 MiB, a BitLocker image, its password, a file to write when all is
+mounted, and how it goes on when that file's twin `.go` appears: `return`, `raise`; or `wait` for a signal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from unbrick.command import SystemRunner
+from unbrick.disks.discover import Disk
+from unbrick.disks.isolation import run_isolated
+from unbrick.disks.mount import ChangeOptions, change
+from unbrick.disks.plain import open_plain
+from unbrick.disks.unlock import unlock
+from unbrick.errors import NeedsHandsError, UnbrickError
+from unbrick.model import Volume, VolumeKind, VolumeState
+from unbrick.secret import Secret
+
+OFFSET = 1 << 20
+
+
+def mount_everything(image: Path, locked: Path, password: str, ready: Path, end: str, workdir: Path) -> str:
+    size, locked_size = image.stat().st_size, locked.stat().st_size
+    volume = Volume(1, OFFSET, size - OFFSET, VolumeKind.NTFS, VolumeState.OPEN)
+    encrypted = Volume(None, 0, locked_size, VolumeKind.BITLOCKER, VolumeState.LOCKED)
+    runner = SystemRunner()
+    with (
+        unlock(
+            Disk(locked, locked, locked_size, 512, None, ()), encrypted, Secret(password), runner, workdir
+        ),
+        open_plain(Disk(image, image, size, 512, None, ()), volume, None, runner, workdir) as plain,
+        change(plain, ChangeOptions(), runner, workdir) as mounted,
+    ):
+        (mounted.root / "written").write_text("by the worker")
+        state = {
+            "namespace": Path("/proc/self/ns/pid").stat().st_ino,
+            "pid": os.getpid(),
+            "processes": sum(entry.name.isdigit() for entry in Path("/proc").iterdir()),
+            "mounts": Path("/proc/self/mountinfo").read_text().count(str(workdir)),
+        }
+        ready.with_suffix(".new").write_text(json.dumps(state))
+        ready.with_suffix(".new").rename(ready)
+        while end == "wait" or not ready.with_suffix(".go").exists():
+            time.sleep(0.01)
+        if end == "raise":
+            raise NeedsHandsError("as asked", reason="hibernated", hint="none")
+    return "done"
+
+
+def main() -> int:
+    image, locked, password, ready, end = sys.argv[1:]
+    try:
+        print(
+            run_isolated(
+                lambda workdir: mount_everything(
+                    Path(image), Path(locked), password, Path(ready), end, workdir
+                )
+            )
+        )
+    except UnbrickError as error:
+        print(f"{type(error).__name__}: {error} [{error.reason}]")
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
