@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("tally", "media"), GROUND),
     "manual": (),
 }
-THE_DOOR = "cli"
+THE_DOOR = ("cli", "__main__")
 
 MAY_RUN_PROGRAMS = {"command.py"}
 MAY_FORK = {
@@ -110,7 +110,7 @@ class Module:
 
 
 def arrows_point_down(module: Module) -> Iterator[str]:
-    if module.room == THE_DOOR:
+    if module.room in THE_DOOR:
         return
     if module.room not in MAY_IMPORT:
         yield f"{module.path}: the room {module.room} has no place in the table of rooms"
@@ -139,7 +139,7 @@ def rooms_say_what_they_are(module: Module) -> Iterator[str]:
 
 
 def only_the_door_prints_and_exits(module: Module) -> Iterator[str]:
-    if module.room == THE_DOOR:
+    if module.room in THE_DOOR:
         return
     for name in module.names():
         if name in {"print", "sys.exit", "exit", "quit", "sys.stdout.write", "sys.stderr.write"}:

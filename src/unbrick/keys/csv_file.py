@@ -164,6 +164,9 @@ class _Loader:
 
     def _take(self, number: int, cells: list[str]) -> None:
         """Sort one record in: comment, header (another where exports were joined), passwords, problem."""
+        if not cells:
+            self._say(number, "it is far too long for a line of keys")
+            return
         comment = cells[0].lstrip().startswith("#")
         rows = [] if comment else read_rows(cells, self._columns)
         if not any(row.password_text[:1].isdigit() for row in rows) and not holds_a_guid(cells):
@@ -233,6 +236,10 @@ def _find_delimiter(lines: Sequence[str]) -> str:
     sample = [line for line in lines[: _SAMPLED_LINES * 4] if line and not line.isspace()][:_SAMPLED_LINES]
 
     def known(delimiter: str) -> int:
-        return sum(count_known_cells(csv_text.split_cells(line, delimiter)) for line in sample)
+        return sum(
+            count_known_cells(csv_text.split_cells(line, delimiter))
+            for line in sample
+            if not csv_text.is_absurd(line, delimiter)
+        )
 
     return max(csv_text.DELIMITERS, key=known)

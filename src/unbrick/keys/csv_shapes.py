@@ -150,11 +150,11 @@ def read_rows(cells: Sequence[str], columns: Columns) -> list[Row]:
     """
     if len(cells) > columns.count:
         columns = Columns(len(cells))
-    texts = [clean(cell) for cell in cells]
+    texts = [cell and clean(cell) for cell in cells]
     rows: list[Row] = []
     plain: list[str] = []
     for index, text in enumerate(texts):
-        if index in columns.ids:
+        if not text or index in columns.ids:
             continue
         if text[:1] in ("{", "[") and (document := _parse_json(text)) is not None:
             rows.extend(_walk(document, 0))

@@ -21,6 +21,7 @@ DELIMITERS = ",;\t|"
 _SNIFFED_BYTES = 4096
 _MOST_LINES_OF_A_RECORD = 200
 _MOST_CHARACTERS_OF_A_RECORD = 64 * 1024
+_MOST_CELLS_OF_A_RECORD = 500
 _OTHER_FORMATS = (
     (b"PK\x03\x04", "an Excel workbook or a ZIP archive"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
@@ -96,10 +97,15 @@ def split_cells(line: str, delimiter: str) -> list[str]:
         return line.split(delimiter)
 
 
+def is_absurd(line: str, delimiter: str) -> bool:
+    """Whether a line is longer, or has more cells, than any line of keys."""
+    return len(line) > _MOST_CHARACTERS_OF_A_RECORD or line.count(delimiter) >= _MOST_CELLS_OF_A_RECORD
+
+
 def read_records(
     lines: Sequence[str], delimiter: str, is_one_record: Callable[[list[str]], bool]
 ) -> Iterator[tuple[int, list[str]]]:
-    """Each record as (number of its first line, cells); blank lines are left out.
+    """Each record as (number of its first line, cells); blank lines are left out, absurd ones have no cells.
 
     A quoted cell may run over several lines. So that one stray quotation mark does not swallow the good
     lines after it, such a record counts only where `is_one_record` recognises its cells; otherwise each
@@ -115,7 +121,9 @@ def read_records(
                 yield index + 1, cells
                 index += length
                 continue
-        if line and not line.isspace():
+        if is_absurd(line, delimiter):
+            yield index + 1, []
+        elif line and not line.isspace():
             yield index + 1, split_cells(line, delimiter)
         index += 1
 

@@ -176,6 +176,36 @@ def test_a_stray_quotation_mark_costs_its_own_line_only() -> None:
     assert [problem.line for problem in source.problems] == [3]
 
 
+def test_two_stray_quotation_marks_do_not_swallow_the_good_lines_between_them() -> None:
+    ids = [make_guid(seed) for seed in range(10, 16)]
+    lines = [f"{protector},{make_password(10)},note" for protector in ids]
+    lines[1] = lines[1].replace("note", '"note')
+    lines[4] += '"'
+    source = read("\n".join(["KeyID,RecoveryKey,Note", *lines]))
+    assert [bool(passwords(source, protector)) for protector in ids] == [True] * 6
+
+
+def test_a_utf_16_file_cut_in_the_middle_of_a_character_keeps_its_lines() -> None:
+    whole = f"KeyID,RecoveryKey\n{ID},{KEY}\n{OTHER_ID},{OTHER_KEY}\n".encode("utf-16")
+    assert passwords(read(whole[:-9]), ID) == [(ID, KEY, "keys.csv line 2")]
+
+
+def test_endlessly_nested_json_in_a_cell_is_a_bad_line_only() -> None:
+    source = read(f"KeyID,RecoveryKey\n{OTHER_ID},{'[' * 60_000}\n{ID},{KEY}\n")
+    assert passwords(source, ID) == [(ID, KEY, "keys.csv line 3")]
+    assert [str(problem) for problem in source.problems] == ["line 2: the JSON in it cannot be read"]
+
+
+@pytest.mark.parametrize("line", ["x" * 70_000, "," * 600, '"' * 70_001])
+def test_an_absurd_line_is_a_bad_line_only(line: str) -> None:
+    source = read(f"{line}\nKeyID,RecoveryKey\n{line}\n{ID},{KEY}\n")
+    assert passwords(source, ID) == [(ID, KEY, "keys.csv line 4")]
+    assert [str(problem) for problem in source.problems] == [
+        "line 1: it is far too long for a line of keys",
+        "line 3: it is far too long for a line of keys",
+    ]
+
+
 def test_an_unclosed_quotation_mark_at_the_start_swallows_nothing() -> None:
     filler = "".join(f"{make_guid(seed)},{make_password(seed)}\n" for seed in range(100, 500))
     source = read(f'KeyID,RecoveryKey\n"{OTHER_ID},{OTHER_KEY}\n{filler}{ID},{KEY}\n')
