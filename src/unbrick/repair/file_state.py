@@ -1,13 +1,15 @@
 """Reads what must be known of a file before it moves, and puts back what a move changes about it.
 
-Changes no name of a file but the 8.3 one; `moving.py` does.
+Changes no name of a file; `moving.py` and `short_name.py` do.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from unbrick.errors import FailedError, Reason
@@ -17,13 +19,12 @@ from unbrick.ntfs_file import (
     list_streams,
     read_acl,
     read_attributes,
-    read_short_name,
     read_times,
     write_attributes,
-    write_short_name,
     write_times,
 )
 from unbrick.repair.record import Entry, Times
+from unbrick.repair.short_name import find_short_name
 
 _CHUNK = 1024 * 1024
 _RESTORABLE = (
@@ -74,7 +75,7 @@ def describe(path: Path, source: str, quarantined_as: str, playbook: str) -> Ent
         size=size,
         attributes=int(read_attributes(path)),
         times=read_three_times(path),
-        short_name=read_short_name(path),
+        short_name=find_short_name(path),
         links=path.lstat().st_nlink,
         acl_sha256=read_acl_digest(path),
         streams=tuple(sorted(list_streams(path))),
@@ -82,24 +83,18 @@ def describe(path: Path, source: str, quarantined_as: str, playbook: str) -> Ent
 
 
 def settle(path: Path, entry: Entry) -> None:
-    """Give a file back the attributes and times it had: a new name sets its archive bit. Raises OSError."""
+    """Give a file back the attributes and times it had: a new name sets its archive bit. Raises OSError.
+
+    ntfs-3g says EIO about every change to a file of which a cut left a name that is not listed, yet makes it;
+    `expect_settled` tells whether it did.
+    """
     attributes = read_attributes(path)
     wanted = attributes & ~_RESTORABLE | FileAttributes(entry.attributes) & _RESTORABLE
-    if wanted != attributes:
-        write_attributes(path, wanted)
-    write_three_times(path, entry.times)
-
-
-def restore_short_name(path: Path, entry: Entry) -> bool:
-    """Give a file its 8.3 name, which a move drops; whether it has it now.
-
-    Another file of the folder may have taken the name since: then the file goes without. Raises OSError.
-    """
-    if entry.short_name is None or read_short_name(path) == entry.short_name:
-        return True
-    with contextlib.suppress(FileExistsError):
-        write_short_name(path, entry.short_name)
-    return read_short_name(path) == entry.short_name
+    with _without_io_errors():
+        if wanted != attributes:
+            write_attributes(path, wanted)
+    with _without_io_errors():
+        write_three_times(path, entry.times)
 
 
 def expect_same_file(path: Path, entry: Entry) -> None:
@@ -122,6 +117,15 @@ def expect_settled(path: Path, entry: Entry) -> None:
         raise _changed(entry, "its times")
     if (read_attributes(path) ^ FileAttributes(entry.attributes)) & _RESTORABLE:
         raise _changed(entry, "its attributes")
+
+
+@contextlib.contextmanager
+def _without_io_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
 
 
 def _changed(entry: Entry, what: str) -> FailedError:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from unbrick.repair.journal import MOST_BYTES, Journal, check_of, encode_header, encode_mark, parse
+from unbrick.repair.journal import MOST_BYTES, check_of, encode_header, encode_mark, parse
 from unbrick.repair.journal_fields import JournalError
-from unbrick.repair.quarantine import JOURNAL, check_run_folder
+from unbrick.repair.quarantine import JOURNAL, check_run_folder, holds_files
 from unbrick.repair.record import Header, RunState
 
 
@@ -53,31 +53,40 @@ def create_journal(folder: Path, header: Header, sync: Callable[[], None]) -> Jo
 
 
 def open_journal(folder: Path) -> JournalFile | None:
-    """The journal in a run's folder; None where it was cut off before its header was whole.
+    """The journal in a run's folder; None where a cut came before its header was whole.
 
     Raises NeedsHandsError where the folder is not ours (foreign-quarantine) or what it says cannot be
     believed (bad-journal).
     """
     check_run_folder(folder)
-    journal = read_journal(folder / JOURNAL)
+    data = _read(folder / JOURNAL)
+    journal = None if data is None else parse(data)
     if journal is None:
-        if any(path.name != JOURNAL for path in folder.iterdir()):
-            raise JournalError(f"the one in {folder.name} is torn, and files lie beside it")
+        if holds_files(folder):
+            raise JournalError(f"the one in {folder.name} is torn or unreadable, and files lie beside it")
         return None
     if journal.header.run != folder.name:
+        if _is_same(folder, folder.parent / journal.header.run):
+            return None  # a name that a cut left, on a record that a later run's folder was given
         raise JournalError(f"the one in {folder.name} is of another run")
     return JournalFile(folder / JOURNAL, journal.header, journal.state, journal.length, journal.check)
 
 
-def read_journal(path: Path) -> Journal | None:
-    """Parse a journal file; see `journal.parse`. Raises JournalError where it cannot be read."""
+def _is_same(folder: Path, other: Path) -> bool:
+    try:
+        return folder.lstat().st_ino == other.lstat().st_ino
+    except OSError:
+        return False
+
+
+def _read(path: Path) -> bytes | None:
+    """At most one byte more than a journal may have; None where it cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         with os.fdopen(descriptor, "rb") as stream:
-            data = stream.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise JournalError(f"it cannot be read ({error.strerror})") from error
-    return parse(data)
+            return stream.read(MOST_BYTES + 1)
+    except OSError:
+        return None
 
 
 def _write_at(path: Path, offset: int, line: bytes) -> None:

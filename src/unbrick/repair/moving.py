@@ -7,6 +7,7 @@ no atomic rename: its own is these same two steps without a flush between them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -15,17 +16,16 @@ from pathlib import Path
 
 from unbrick.errors import NeedsHandsError, Reason
 from unbrick.files import PathError, find_entry, find_inside
-from unbrick.ntfs_file import read_short_name
 from unbrick.repair.disk_errors import damaged, look
 from unbrick.repair.file_state import (
     expect_same_file,
     expect_settled,
-    restore_short_name,
     settle,
     write_three_times,
 )
 from unbrick.repair.journal_file import JournalFile
 from unbrick.repair.record import Entry, RunState
+from unbrick.repair.short_name import give_short_name
 
 Sync = Callable[[], None]
 
@@ -37,6 +37,20 @@ class Places:
     entry: Entry
     source: Path
     quarantined: Path
+
+    @property
+    def lone_short_name(self) -> Path | None:
+        """Where the file is by its 8.3 name, if anything is."""
+        if self.entry.short_name is None:
+            return None
+        path = self.source.parent / self.entry.short_name
+        return path if look(path) is not None else None
+
+    def find_all(self) -> tuple[Path, ...]:
+        """Where the file is: under its two names, or else its 8.3 one; empty where it is nowhere."""
+        found = tuple(path for path in (self.quarantined, self.source) if look(path) is not None)
+        alone = None if found else self.lone_short_name
+        return found if alone is None else (alone,)
 
 
 @dataclass
@@ -54,6 +68,19 @@ def open_run(root: Path, folder: Path, journal: JournalFile) -> OpenRun:
     return OpenRun(root, journal, tuple(_locate(root, folder, entry) for entry in journal.header.entries))
 
 
+def adopt_lone_short_names(run: OpenRun) -> None:
+    """Give a file its long name back that an undo was about to take away for a moment when it was cut.
+
+    ntfs-3g sets an 8.3 name by removing the long one and adding it again. Raises OSError.
+    """
+    for place in run.places:
+        if look(place.source) is None and look(place.quarantined) is None:
+            alone = place.lone_short_name
+            if alone is not None:
+                os.link(alone, place.source, follow_symlinks=False)
+                run.torn = True
+
+
 def finish_repair(run: OpenRun, sync: Sync) -> None:
     """Bring a prepared or linked run to `repaired`; raises OSError, UnbrickError, every file still named."""
     for place in run.places:
@@ -61,13 +88,13 @@ def finish_repair(run: OpenRun, sync: Sync) -> None:
     sync()
     for place in run.places:
         if look(place.source) is not None:
-            _expect_both(place)
+            _expect_both(place, place.entry.links_in_quarantine)
         expect_same_file(place.quarantined, place.entry)
     if run.journal.state is RunState.PREPARED:
         run.journal.reach(RunState.LINKED, sync)
     for place in run.places:
         if look(place.source) is not None:
-            _take_name(place.source)
+            _take_source(place)
         settle(place.quarantined, place.entry)
     sync()
     for place in run.places:
@@ -100,8 +127,8 @@ def roll_back_undo(run: OpenRun, sync: Sync) -> None:
         expect_same_file(place.quarantined, place.entry)
     for place in run.places:
         if look(place.source) is not None:
-            _expect_both(place)
-            _take_name(place.source)
+            _expect_both(place, place.entry.links_in_quarantine)
+            _take_source(place)
         settle(place.quarantined, place.entry)
     sync()
     run.journal.reach(RunState.REPAIRED, sync)
@@ -131,77 +158,87 @@ def _find_folder(root: Path, windows_path: str) -> Path:
 
 
 def _give_name(existing: Path, new: Path) -> None:
+    """Give a file one more name. Where a cut left one that is not listed, ntfs-3g does so and says EIO."""
     if look(new) is None:
-        os.link(existing, new, follow_symlinks=False)
+        try:
+            os.link(existing, new, follow_symlinks=False)
+        except OSError as error:
+            if error.errno != errno.EIO or look(new) is None:
+                raise
 
 
-def _take_name(path: Path) -> None:
-    """Remove one of a file's names.
+def _take_source(place: Places) -> None:
+    """Remove a file's former names.
 
     A cut between ntfs-3g's removal of the 8.3 name from the folder and that of the long one makes it refuse
-    the second; told first that there is no 8.3 name, it does it.
+    the second, as it misses the first; it does it once something is listed under the 8.3 name again. What
+    counts is what is listed then: one name is left that is not, and so ntfs-3g says EIO.
     """
     try:
-        path.unlink()
+        place.source.unlink()
     except OSError:
+        if look(place.source) is None:
+            return
+        short_name = place.entry.short_name
+        if short_name is None or look(place.source.parent / short_name) is not None:
+            raise
         with contextlib.suppress(OSError):
-            os.removexattr(path, "system.ntfs_dos_name", follow_symlinks=False)
-        path.unlink()
+            os.link(place.quarantined, place.source.parent / short_name, follow_symlinks=False)
+        with contextlib.suppress(OSError):
+            place.source.unlink()
 
 
-def _expect_both(place: Places) -> None:
+def _expect_both(place: Places, links_of_one: int) -> None:
     """That two names are of one file which knows both: to take away one it does not know could free it."""
     source, quarantined = place.source.lstat(), place.quarantined.lstat()
     if source.st_ino != quarantined.st_ino or not stat.S_ISREG(source.st_mode):
         raise _in_the_way(place.entry)
-    if quarantined.st_nlink <= place.entry.links_in_quarantine:
+    if quarantined.st_nlink <= links_of_one:
         raise damaged(f"{place.entry.source} is listed under a name that the file itself does not have")
 
 
 def _name_sources(run: OpenRun, sync: Sync) -> None:
-    """Give every file its former names again beside the one in the quarantine, durably, and check it."""
+    """Give every file its former long name again beside the one in the quarantine, durably, and check it."""
     undoing = run.journal.state in (RunState.UNDO_BEGUN, RunState.UNDO_LINKED)
     missing = [place for place in run.places if look(place.source) is None]
+    links = {place: place.entry.links_in_quarantine for place in run.places}
     for place in missing:
-        os.link(place.quarantined, place.source, follow_symlinks=False)
-        _restore_short_name(place)
+        links[place] = place.quarantined.lstat().st_nlink
+        _give_name(place.quarantined, place.source)
     sync()
     for place in run.places:
         if look(place.quarantined) is not None:
             if undoing or place in missing:
-                _expect_both(place)
+                _expect_both(place, links[place])
             elif not place.source.samefile(place.quarantined):
                 raise _in_the_way(place.entry)
-            restore_short_name(place.source, place.entry)
         if undoing or place in missing:
             expect_same_file(place.source, place.entry)
 
 
-def _restore_short_name(place: Places) -> None:
-    """Set the 8.3 name beside a fresh long one; one that a cut left alone is dropped and set anew."""
-    if place.entry.short_name is not None and read_short_name(place.source) == place.entry.short_name:
-        with contextlib.suppress(OSError):
-            os.removexattr(place.source, "system.ntfs_dos_name", follow_symlinks=False)
-    restore_short_name(place.source, place.entry)
-
-
 def _drop_quarantined(run: OpenRun, sync: Sync) -> None:
-    """Take away the names in the quarantine, then put back all that moving has changed."""
+    """Take away the names in the quarantine, then put back all that moving has changed.
+
+    The 8.3 name comes after: ntfs-3g gives none to a file with two long names.
+    """
     for place in run.places:
-        if look(place.quarantined) is None:
-            continue
-        try:
-            place.quarantined.unlink()
-        except OSError:
-            run.torn = True  # a name that a cut left listed only; the file is whole under its former one
+        if look(place.quarantined) is not None:
+            try:
+                place.quarantined.unlink()
+            except OSError:
+                run.torn = True  # a name that a cut left listed only; the file is whole under its former one
+    sync()
+    links = {}
     for place in run.places:
+        named = place.entry.short_name is None or give_short_name(place.source, place.entry.short_name)
+        links[place] = place.entry.links if named else place.entry.links_in_quarantine
         settle(place.source, place.entry)
     for folder in run.journal.header.folders:
         write_three_times(_find_folder(run.root, folder.path), folder.times)
     sync()
     for place in run.places:
         expect_settled(place.source, place.entry)
-        run.torn |= place.source.lstat().st_nlink != place.entry.links
+        run.torn |= place.source.lstat().st_nlink != links[place]
 
 
 def _in_the_way(entry: Entry) -> NeedsHandsError:

@@ -7,6 +7,7 @@ Administrators may do anything. Moves no file; `moving.py` does.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -45,7 +46,7 @@ def make_run_folder(root: Path, run: str, sync: Callable[[], None]) -> Path:
     A cut leaves either of them without our list at worst, and then empty: `find_run_folders` passes them by.
     """
     folder = (inspect(root) or _make_home(root, sync)) / run
-    folder.mkdir()
+    _make_folder(folder)
     write_acl(folder, FOLDER_DESCRIPTOR)
     journal = folder / JOURNAL
     os.close(os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
@@ -87,12 +88,27 @@ def check_run_folder(folder: Path) -> None:
     _expect_ours(folder / JOURNAL, f"{shown}\\{JOURNAL}", folder=False)
 
 
+def holds_files(folder: Path) -> bool:
+    """Whether anything but a journal lies in a run's folder; raises OSError."""
+    return any(path.name != JOURNAL for path in folder.iterdir())
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder, also in a home whose renaming was cut: there ntfs-3g makes it and says EIO."""
+    try:
+        folder.mkdir()
+    except OSError as error:
+        if error.errno != errno.EIO or look(folder) is None:
+            raise
+
+
 def _has_begun(folder: Path) -> bool:
     """Whether there is a journal with something in it; a name that leads nowhere is what a cut may leave."""
     try:
         if not stat.S_ISDIR(folder.lstat().st_mode):
             return True  # no folder of ours: the check will say so
-        return (folder / JOURNAL).lstat().st_size > 0
+        journal = (folder / JOURNAL).lstat()
+        return holds_files(folder) or (stat.S_ISREG(journal.st_mode) and journal.st_size > 0)
     except OSError:
         return False
 

@@ -16,6 +16,7 @@ from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.journal_file import open_journal
 from unbrick.repair.moving import (
     OpenRun,
+    adopt_lone_short_names,
     finish_repair,
     finish_undo,
     open_run,
@@ -72,9 +73,9 @@ def find_unfinished(root: Path, playbooks: Sequence[Playbook]) -> tuple[Unfinish
 def finish(
     root: Path,
     run: UnfinishedRun,
-    *,
     playbooks: Sequence[Playbook],
     installation_folders: Sequence[str],
+    *,
     sync: Callable[[], None],
     on_action: Callable[[Action], None],
 ) -> ResumeResult:
@@ -102,15 +103,12 @@ def finish(
 
 def _finish(run: OpenRun, sync: Callable[[], None]) -> ActionState:
     """Forward where every file has its new name for sure (an undo always: it was asked for), else back."""
-    sources = [look(place.source) is not None for place in run.places]
-    for place, at_source in zip(run.places, sources, strict=True):
-        if not at_source and look(place.quarantined) is None:
-            raise JournalError(f"{place.entry.source} is in neither of its places")
     if run.journal.state in (RunState.PREPARED, RunState.LINKED):
-        if run.journal.state is RunState.LINKED or not all(sources):
+        if run.journal.state is RunState.LINKED or any(look(p.source) is None for p in run.places):
             finish_repair(run, sync)
             return ActionState.DONE
         roll_back_repair(run, sync)
         return ActionState.PLANNED
+    adopt_lone_short_names(run)
     finish_undo(run, sync)
     return ActionState.UNDONE

@@ -28,6 +28,10 @@ _INHERIT_TO_ALL = 0x03  # object and container inherit
 _MOST_ENTRIES = 64
 
 
+def _allow(flags: int, sid: bytes) -> bytes:
+    return _ACE_HEADER.pack(_ACCESS_ALLOWED, flags, _ACE_HEADER.size + len(sid), _FULL_CONTROL) + sid
+
+
 def build_descriptor(*, inheritable: bool) -> bytes:
     """Owner and group Administrators; a protected list giving full control to SYSTEM and Administrators.
 
@@ -63,10 +67,6 @@ def is_ours(descriptor: bytes) -> bool:
         )
     except (struct.error, ValueError):
         return False
-
-
-def _allow(flags: int, sid: bytes) -> bytes:
-    return _ACE_HEADER.pack(_ACCESS_ALLOWED, flags, _ACE_HEADER.size + len(sid), _FULL_CONTROL) + sid
 
 
 def _parse_header(descriptor: bytes) -> tuple[int, bytes, int]:

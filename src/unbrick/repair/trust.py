@@ -15,7 +15,6 @@ from unbrick.incidents.deny import why_forbidden
 from unbrick.incidents.judge import judge, paths_match
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import Verdict
-from unbrick.repair.disk_errors import look
 from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.moving import OpenRun, Places
 from unbrick.repair.record import Entry
@@ -52,9 +51,11 @@ def check_run(run: OpenRun, authority: Authority) -> None:
     for place in run.places:
         playbook = find_playbook(authority.playbooks, place.entry)
         folders = _folders_that_match(playbook, place.entry, authority)
-        for path in (place.quarantined, place.source):
-            if look(path) is not None:
-                _check_file(run.root, place, path, playbook, folders)
+        places = place.find_all()
+        if not places:
+            raise JournalError(f"{place.entry.source} is in neither of its places")
+        for path in places:
+            _check_file(run.root, place, path, playbook, folders)
 
 
 def _folders_that_match(playbook: Playbook, entry: Entry, authority: Authority) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from unbrick.errors import FailedError, NeedsHandsError, Reason, UnbrickError
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import Action, ActionState
-from unbrick.ntfs_file import read_short_name
 from unbrick.repair.disk_errors import disk_errors, look
 from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.journal_file import JournalFile, open_journal
@@ -71,7 +70,7 @@ def plan_undo(
         actions=tuple(entry.to_action(ActionState.PLANNED) for entry in entries),
         volume_was_dirty=opened.journal.header.volume_was_dirty,
         authority=authority,
-        notes=_short_names_taken(opened),
+        notes=_lost_short_names(opened),
     )
 
 
@@ -133,19 +132,15 @@ def _choose(root: Path, run: str | None) -> tuple[Path, JournalFile]:
     )
 
 
-def _short_names_taken(run: OpenRun) -> tuple[str, ...]:
-    """A note for every 8.3 name that another file has taken since."""
+def _lost_short_names(run: OpenRun) -> tuple[str, ...]:
+    """A note for every 8.3 name that cannot come back."""
     notes: list[str] = []
-    with disk_errors("reading 8.3 names"):
-        for place in run.places:
-            wanted = place.entry.short_name
-            if wanted is None:
-                continue
-            for other in place.source.parent.iterdir():
-                if not other.is_symlink() and read_short_name(other) == wanted:
-                    notes.append(
-                        f"{place.entry.source} comes back without its 8.3 name: {other.name} has it now"
-                    )
+    for place in run.places:
+        source = place.entry.source
+        if place.lone_short_name is not None:
+            notes.append(f"{source} comes back without its 8.3 name: another file has it now")
+        elif place.entry.short_name is not None and place.quarantined.lstat().st_nlink > 1:
+            notes.append(f"{source} comes back without its 8.3 name: it has a second name elsewhere")
     return tuple(notes)
 
 

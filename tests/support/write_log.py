@@ -1,0 +1,83 @@
+"""Records what is written to a disk, in order and with its flushes, and replays any part of it.
+
+QEMU's `blklogwrites` driver writes the log of Linux' dm-log-writes: a superblock (magic, version, number of
+entries, sector size), then per entry a sector of its own (sector, sectors, flags, length) and its data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import struct
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_MAGIC = 0x6A736677736872
+_FLUSH, _FUA = 1, 2
+
+
+@dataclass(frozen=True)
+class Write:
+    """One write, or (`flush`) the point up to which all writes before are durable."""
+
+    offset: int
+    data: bytes
+    flush: bool
+
+
+@contextlib.contextmanager
+def logged(image: Path, log: Path, export: Path) -> Iterator[Path]:
+    """A raw file that writes through to `image` and keeps the log."""
+    log.write_bytes(b"")
+    export.write_bytes(b"")
+    devices = [
+        {"driver": "file", "node-name": "image", "filename": str(image)},
+        {"driver": "file", "node-name": "log", "filename": str(log)},
+        {
+            "driver": "blklogwrites",
+            "node-name": "both",
+            "file": "image",
+            "log": "log",
+            "log-sector-size": 512,
+        },
+    ]
+    argv = ["qemu-storage-daemon"]
+    for device in devices:
+        argv += ["--blockdev", json.dumps(device)]
+    argv += ["--export", f"type=fuse,id=e,node-name=both,mountpoint={export},writable=on"]
+    daemon = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        while export.stat().st_size != image.stat().st_size:
+            if daemon.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError("qemu-storage-daemon did not export the image")
+            time.sleep(0.005)
+        yield export
+    finally:
+        daemon.terminate()
+        daemon.wait(timeout=30)
+
+
+def read_log(log: Path) -> tuple[Write, ...]:
+    """The entries of a log, in order."""
+    with log.open("rb") as stream:
+        magic, version, count, sector_size = struct.unpack("<QQQI", stream.read(28))
+        assert (magic, version) == (_MAGIC, 1)
+        writes = []
+        stream.seek(sector_size)
+        for _ in range(count):
+            sector, sectors, flags, _ = struct.unpack("<4Q", stream.read(sector_size)[:32])
+            data = stream.read(sectors * sector_size)
+            writes.append(Write(sector * sector_size, data, bool(flags & (_FLUSH | _FUA))))
+        return tuple(writes)
+
+
+def replay(base: Path, target: Path, writes: Iterable[Write]) -> None:
+    """The disk as it was before, with some of the writes done."""
+    data = bytearray(base.read_bytes())
+    for write in writes:
+        data[write.offset : write.offset + len(write.data)] = write.data
+    target.write_bytes(data)
