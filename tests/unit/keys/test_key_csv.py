@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import configparser
 import os
 import stat
+import tarfile
 import time
 import uuid
 from collections.abc import Callable
@@ -275,6 +277,21 @@ def test_the_key_of_microsofts_documentation_is_a_bad_line() -> None:
     assert leaked_digits(source.problems[0].message, sample) is None
     with pytest.raises(UsageError, match=r"^graph\.json is a JSON document, and only CSV is understood$"):
         read(whole, "graph.json")
+
+
+def test_the_passwords_that_windows_itself_made_are_found_under_their_protectors() -> None:
+    known = configparser.ConfigParser()
+    with tarfile.open(artefact("bitlk/bitlk-images.tar.xz")) as archive:
+        member = next(item for item in archive if item.name.endswith("images.conf"))
+        content = archive.extractfile(member)
+        assert content is not None
+        known.read_string(content.read().decode())
+    pairs = {image["RP_VMK_GUID"]: image["RP"] for image in known.values() if "RP" in image}
+    assert len(pairs) >= 10
+    source = read("KeyID,RecoveryKey\n" + "".join(f"{protector},{key}\n" for protector, key in pairs.items()))
+    assert source.problems == ()
+    for protector, key in pairs.items():
+        assert [found[:2] for found in passwords(source, protector)] == [(protector.upper(), key)]
 
 
 def write(folder: Path, data: bytes) -> Path:
