@@ -36,7 +36,7 @@ class ReaderEndedError(UnbrickError):
 def _limit_this_process(seconds: float) -> None:
     """Take from a child what it must not have: our handlers, our output, endless time and memory."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    faulthandler.disable()
+    faulthandler.disable()  # a crash in here is an answer, and wants no report
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):  # the C library says its last words on a crash there
         os.dup2(nowhere, descriptor)

@@ -113,8 +113,9 @@ class Key:
         self._node = node
 
     def children(self) -> Iterator[tuple[str, Key]]:
-        """The subkeys by name, at most 20,000 of them; damaged ones are left out."""
+        """The subkeys by name; damaged ones, and those above 20,000, are left out and counted as damage."""
         nodes: list[int] = self._hive.ask("node_children", self._node) or []
+        self._hive.damaged += len(nodes) > _SUBKEY_LIMIT
         for node in nodes[:_SUBKEY_LIMIT]:
             name = self._hive.ask("node_name", node)
             if name is not None:

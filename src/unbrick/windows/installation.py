@@ -37,11 +37,11 @@ _CURRENT_VERSION = "Microsoft\\Windows NT\\CurrentVersion"
 
 @dataclass(frozen=True)
 class Installation:
-    """One Windows. `folder` is its path from the volume's root, `\\Windows`.
+    """One Windows. `folder` is its path from the volume's root, `\\Windows`, as the disk has it.
 
-    All texts are safe to print. `class_filters` are the service names in `UpperFilters` and `LowerFilters`.
-    Where `readable` is False the SYSTEM or SOFTWARE hive could not be read (`warnings` says why), and no
-    answer about services can be relied on.
+    All other texts are safe to print. `class_filters` are the service names in `UpperFilters` and
+    `LowerFilters`. Where `readable` is False the SYSTEM or SOFTWARE hive could not be read, or not whole
+    (`warnings` says why), and no answer about services can be relied on.
     """
 
     folder: str
@@ -123,14 +123,17 @@ def _read_folder(root: Path, name: str) -> Installation | None:
 
 
 def _read_hive(path: Path, read: Callable[[Hive], dict[str, Any]]) -> dict[str, Any]:
-    """What `read` makes of a hive, with `warnings` added; raises UnreadableHiveError."""
+    """What `read` makes of a hive, with `warnings` and `whole` (nothing was lost) added.
+
+    Raises UnreadableHiveError.
+    """
 
     def work() -> dict[str, Any]:
         try:
             with open_hive(path) as hive:
                 facts = read(hive)
                 lost = (f"{path.name}: {hive.damaged} damaged entries were left out",) if hive.damaged else ()
-                return facts | {"warnings": hive.warnings + lost}
+                return facts | {"warnings": hive.warnings + lost, "whole": not hive.damaged}
         except UnreadableHiveError as error:
             return {"unreadable": error.why}
 
@@ -146,7 +149,7 @@ def _read_hive(path: Path, read: Callable[[Hive], dict[str, Any]]) -> dict[str, 
 def _control_set(hive: Hive) -> int | None:
     """The control set Windows ran last, else the one it would start with, else the first."""
     for number in (hive.number("Select", "Current"), hive.number("Select", "Default"), 1):
-        if number and number <= 999 and hive.key(f"ControlSet{number:03}") is not None:
+        if number and hive.key(f"ControlSet{number:03}") is not None:
             return number
     return None
 
@@ -176,6 +179,7 @@ def _read_system(installation: Installation, path: Path) -> Installation:
         return _unreadable(read, f"{path.name} has no control set")
     read = replace(
         read,
+        readable=facts["whole"],  # a service that was lost might be the one that a guard must know
         control_set=facts["control_set"],
         hostname=facts["hostname"],
         services=tuple(Service(*row) for row in facts["services"]),

@@ -14,7 +14,6 @@ from unbrick.windows.hive import Hive
 
 NAME_LIMIT = 256
 _IMAGE_PATH_LIMIT = 2048
-_FILTER_LIMIT = 1000
 BOOT_START = 0
 SYSTEM_START = 1
 
@@ -78,7 +77,7 @@ def read_class_filters(hive: Hive, control_set: int) -> tuple[str, ...]:
         for value in ("UpperFilters", "LowerFilters"):
             for text in device_class.texts(value):
                 name = printable(text, NAME_LIMIT)
-                if name and len(names) < _FILTER_LIMIT:
+                if name:
                     names.setdefault(name.casefold(), name)
     return tuple(sorted(names.values(), key=str.casefold))
 

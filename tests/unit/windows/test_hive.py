@@ -154,7 +154,7 @@ def test_what_is_not_a_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert "not a file" in why(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/etc/passwd")
-    why(tmp_path / "link")
+    assert "symbolic links" in why(tmp_path / "link")
     with (tmp_path / "huge").open("wb") as stream:
         stream.truncate(HIVE_LIMIT + 1)
     assert "larger" in why(tmp_path / "huge")
@@ -180,6 +180,13 @@ def test_values_by_their_types(tmp_path: Path) -> None:
         assert key is not None
         assert (key.texts("M"), key.texts("S"), key.texts("D")) == (("a", "b"), ("text",), ())
         assert hive.damaged == 0
+
+
+def test_more_subkeys_than_any_windows_has_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_hive(write_hive(tmp_path / "H", {name: {} for name in "ABC"})) as hive:
+        assert (hive.subkeys(""), hive.damaged) == (("A", "B", "C"), 0)
+        monkeypatch.setattr("unbrick.windows.hive._SUBKEY_LIMIT", 2)
+        assert (hive.subkeys(""), hive.damaged) == (("A", "B"), 1)
 
 
 def test_a_value_too_long_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

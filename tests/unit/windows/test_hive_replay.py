@@ -106,6 +106,12 @@ def test_entries_after_a_torn_one_are_left_out() -> None:
     assert base_of(replay.base_block).primary_sequence == 5
 
 
+def test_an_entry_whose_header_was_changed_is_left_out() -> None:
+    log = bytearray(new_log(5, BINS, PAGES[:1]))
+    struct.pack_into("<I", log, 512 + 16, 2 * BINS)
+    assert plan(HIVE, bytes(log)) is None
+
+
 def test_entries_of_an_earlier_round_are_left_out() -> None:
     log = new_log(5, BINS, PAGES[:1]) + log_entry(3, BINS, [(0, b"old!" * 1024)])
     replay = plan(HIVE, log)

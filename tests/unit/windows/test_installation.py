@@ -169,7 +169,8 @@ def test_texts_of_a_made_one(tmp_path: Path) -> None:
 )
 def test_how_a_version_is_said(tmp_path: Path, values: dict[str, str | int], display: str) -> None:
     make_windows(tmp_path, software=software_tree(**values))
-    assert only(tmp_path).display == display
+    found = only(tmp_path)
+    assert (found.display, found.readable) == (display, True)
 
 
 def test_a_hostile_computer_name_is_made_harmless(tmp_path: Path) -> None:
@@ -245,6 +246,19 @@ def test_a_hive_that_takes_too_long_is_unreadable(tmp_path: Path, monkeypatch: p
     found = only(tmp_path)
     assert not found.readable
     assert "limits" in found.warnings[0]
+
+
+def test_damaged_entries_are_said(tmp_path: Path) -> None:
+    config = make_windows(tmp_path)
+    hive = bytearray((config / "SYSTEM").read_bytes())
+    key = hive.index(b"Disk") - 76  # a key's name lies 76 bytes behind its signature
+    assert hive[key : key + 2] == b"nk"
+    hive[key + 40 : key + 44] = b"\xf0\xff\xff\x7f"  # where its list of values lies
+    (config / "SYSTEM").write_bytes(hive)
+    found = only(tmp_path)
+    assert "SYSTEM: 3 damaged" in found.warnings[0]
+    assert not found.readable
+    assert found.hostname == "WARD-7"
 
 
 def test_every_installation_of_a_volume_by_name(tmp_path: Path) -> None:

@@ -49,7 +49,14 @@ def test_all_that_a_playbook_asks(tmp_path: Path, file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "all_zero"),
-    [(b"", False), (bytes(1), True), (bytes(3 << 20), True), (bytes(3 << 20) + b"x", False), (b"x\0", False)],
+    [
+        (b"", False),
+        (bytes(1), True),
+        (bytes(3 << 20), True),
+        (bytes(3 << 20) + b"x", False),
+        (b"x" + bytes(3 << 20), False),
+        (b"x\0", False),
+    ],
 )
 def test_only_zeros(tmp_path: Path, file: Path, content: bytes, all_zero: bool) -> None:
     file.write_bytes(content)

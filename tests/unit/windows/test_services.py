@@ -82,6 +82,6 @@ def test_paths_compare_as_windows_would() -> None:
 
 
 def test_what_is_shown_holds_nothing_that_acts() -> None:
-    assert printable("\x1b[2JPC\u202e-1\0\ud800\u2028\ue000", 63) == "[2JPC-1"
+    assert printable("\x1b[2JPC\u202e-1\0\ud800\u2028\u2029\ue0002", 63) == "[2JPC-12"
     assert printable("  a\tb\n ", 63) == "a b"
     assert printable("x" * 1000, 63) == "x" * 63
