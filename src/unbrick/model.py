@@ -105,6 +105,9 @@ class Verdict(StrEnum):
     PERSON = "person"
 
 
+_VERDICTS_TOLD = {Verdict.FAULTY, Verdict.PERSON}
+
+
 @dataclass(frozen=True)
 class Machine:
     """What identifies a machine: firmware identifiers where it is the one we run on, else disk and names."""
@@ -151,10 +154,6 @@ class Volume:
             "state": self.state.value,
             "filesystem": self.filesystem.value if self.filesystem else None,
             "protectors": [{"id": p.id, "kind": p.kind.value} for p in self.protectors],
-            "method": self.method,
-            "description": self.description,
-            "offset": self.offset,
-            "length": self.length,
         }
 
 
@@ -210,9 +209,6 @@ class Finding:
         """The contract's `findings[]` entry."""
         return {
             "playbook": self.playbook,
-            "verdict": self.verdict.value,
-            "explanation": self.explanation,
-            "reason": self.reason,
             "files": [fact.to_document() for fact in self.files],
         }
 
@@ -231,7 +227,7 @@ class Action:
 
     def to_document(self) -> dict[str, Any]:
         """The contract's `actions[]` entry."""
-        return {"kind": self.kind, "path": self.path, "state": self.state.value, "playbook": self.playbook}
+        return {"kind": self.kind, "path": self.path, "state": self.state.value}
 
 
 @dataclass(frozen=True)
@@ -256,15 +252,14 @@ class InstallationReport:
     actions: tuple[Action, ...] = ()
 
     def to_document(self) -> dict[str, Any]:
-        """The contract's `installations[]` entry."""
+        """The contract's `installations[]` entry; a harmless file is no finding to a script."""
         return {
             "partition": self.partition,
             "hostname": self.hostname,
             "windows": self.windows,
             "status": self.status.value,
             "reason": self.reason,
-            "explanation": self.explanation,
-            "findings": [finding.to_document() for finding in self.findings],
+            "findings": [one.to_document() for one in self.findings if one.verdict in _VERDICTS_TOLD],
             "actions": [action.to_document() for action in self.actions],
         }
 
@@ -273,7 +268,8 @@ class InstallationReport:
 class DiskReport:
     """Everything one run says of one disk; one of these is one line of `--json`.
 
-    `notes` are sentences for a person: what was done besides the plan (a journal replayed, a log reset).
+    `hint` and `notes` are sentences for a person, and no part of the document: what to do, and what was done
+    besides the plan (a journal replayed, a log reset).
     """
 
     disk: str
@@ -303,6 +299,4 @@ class DiskReport:
             "volumes": [volume.to_document() for volume in self.volumes],
             "installations": [installation.to_document() for installation in self.installations],
             "error": self.error,
-            "hint": self.hint,
-            "notes": list(self.notes),
         }

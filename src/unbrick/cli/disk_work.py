@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 from unbrick.cli.progress import terminal_listeners
-from unbrick.cli.wording import printable, report_lines
+from unbrick.cli.wording import diagnostic_lines, plan_lines, printable, report_lines
 from unbrick.command import SystemRunner
 from unbrick.disks.isolation import run_isolated
 from unbrick.errors import UnbrickError, UsageError
@@ -20,7 +20,7 @@ from unbrick.incidents.library import load_library
 from unbrick.keys.chain import KeyChain, open_sources
 from unbrick.model import DiskReport, exit_code, worst_status
 from unbrick.outcome import Draft
-from unbrick.recovery import Confirm, Kit, Order, recover_disk
+from unbrick.recovery import Confirm, Goal, Kit, Order, recover_disk
 from unbrick.report.recorder import Recorder
 
 disks_argument = click.argument(
@@ -47,9 +47,9 @@ def require_consent(*, yes: bool, dry_run: bool) -> None:
         )
 
 
-def _ask(report: DiskReport) -> bool:
+def _ask(report: DiskReport, *, undoing: bool) -> bool:
     """Show the plan and ask; only a clear yes counts."""
-    for line in report_lines(report):
+    for line in plan_lines(report, undoing=undoing):
         click.echo(line, err=True)
     return click.confirm("Go ahead?", default=False, err=True)
 
@@ -92,11 +92,14 @@ def work_on_disks(orders: Sequence[Order], *, keys: KeyChain, yes: bool, as_json
     """Work on each disk in turn, print its report, and exit with the code of the worst."""
     reports = []
     for order in orders:
-        report = recover_isolated(order, keys, None if yes else _ask)
+        undoing = order.goal is Goal.UNDO
+        report = recover_isolated(order, keys, None if yes else partial(_ask, undoing=undoing))
         reports.append(report)
         if as_json:
+            for line in diagnostic_lines(report):
+                click.echo(line, err=True)
             click.echo(json.dumps(report.to_document()))
         else:
-            for line in report_lines(report):
+            for line in report_lines(report, undoing=undoing):
                 click.echo(line)
     sys.exit(exit_code(worst_status(report.status for report in reports)))

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping
 
 import click
 
-from unbrick.model import ActionState, DiskReport, InstallationReport, Status, Volume, VolumeKind
+from unbrick.model import (
+    ActionState,
+    DiskReport,
+    InstallationReport,
+    Status,
+    Volume,
+    VolumeKind,
+    VolumeState,
+)
 
 COLOUR = {
     Status.FAILED: "red",
@@ -24,6 +33,17 @@ _ACTION_WORD = {
     ActionState.UNDONE: "put back",
     ActionState.FAILED: "could not move",
 }
+_UNDO_WORD = {
+    **_ACTION_WORD,
+    ActionState.PLANNED: "would put back",
+    ActionState.FAILED: "could not put back",
+}
+_OPENABLE = {VolumeKind.BITLOCKER, VolumeKind.NTFS}
+_KIND_WORD = {VolumeKind.BITLOCKER: "BitLocker", VolumeKind.NTFS: "NTFS", VolumeKind.FAT: "FAT"}
+_NEXT_STEP = {
+    Status.REPAIRED: "restart this machine into Windows",
+    Status.HEALTHY: "no known fault is here; look for the cause elsewhere",
+}
 
 
 def printable(text: str) -> str:
@@ -38,50 +58,97 @@ def styled_status(status: Status) -> str:
 
 def _volume_line(volume: Volume) -> str:
     place = f"partition {volume.partition}" if volume.partition is not None else "whole disk"
-    what = volume.kind.value
-    if volume.kind is VolumeKind.BITLOCKER:
-        what = f"BitLocker {volume.method or ''}".strip()
-    facts = [what, volume.state.value]
+    facts = [_KIND_WORD.get(volume.kind, volume.kind.value)]
+    if volume.method:
+        facts[0] += f" {volume.method}"
+    if volume.kind in _OPENABLE or volume.state is not VolumeState.OPEN:
+        facts.append(volume.state.value)
     if volume.filesystem:
-        facts.append(f"NTFS {volume.filesystem.value}")
+        facts.append(volume.filesystem.value)
     line = f"  {place}: {', '.join(facts)}"
     if volume.description:
         line += f" ({printable(volume.description)})"
     return line
 
 
-def _protector_lines(volume: Volume) -> Iterator[str]:
-    for protector in volume.protectors:
-        yield f"    protector {protector.id}  {protector.kind.value}"
-
-
-def _installation_lines(installation: InstallationReport) -> Iterator[str]:
-    name = printable(installation.hostname or "a computer without a name")
-    windows = printable(installation.windows or "Windows")
-    yield f"  {windows} on {click.style(name, bold=True)}: {styled_status(installation.status)}"
-    for finding in installation.findings:
-        yield f"    {printable(finding.explanation)}"
-    if installation.explanation and not installation.findings:
-        yield f"    {printable(installation.explanation)}"
-    for action in installation.actions:
-        yield f"    {_ACTION_WORD[action.state]}: {printable(action.path)}"
-
-
-def report_lines(report: DiskReport) -> Iterator[str]:
-    """Everything a person should read of one disk."""
-    yield f"{printable(report.disk)}: {styled_status(report.status)}"
+def _volume_lines(report: DiskReport) -> Iterator[str]:
+    """Every volume where volumes were asked for, else those that matter to Windows or forbid writing."""
+    scanned = report.status is Status.SCANNED
     for volume in report.volumes:
-        yield _volume_line(volume)
-        if report.status in {Status.SCANNED, Status.NEEDS_KEY}:
-            yield from _protector_lines(volume)
+        if scanned or volume.refusal or volume.kind in _OPENABLE:
+            yield _volume_line(volume)
+        if scanned or (report.status is Status.NEEDS_KEY and volume.state is VolumeState.LOCKED):
+            for protector in volume.protectors:
+                yield f"    protector {protector.id}  {protector.kind.value}"
+
+
+def _name(installation: InstallationReport) -> str:
+    name = printable(installation.hostname or "a computer without a name")
+    return f"{printable(installation.windows or 'Windows')} on {click.style(name, bold=True)}"
+
+
+def _installation_lines(
+    installation: InstallationReport, report: DiskReport, action_word: Mapping[ActionState, str]
+) -> Iterator[str]:
+    scanned = installation.status is Status.SCANNED
+    yield f"  {_name(installation)}" + ("" if scanned else f": {styled_status(installation.status)}")
+    said = [finding.explanation for finding in installation.findings]
+    if installation.explanation:
+        said.append(installation.explanation)
+    for sentence in dict.fromkeys(said):
+        if sentence != report.error:
+            yield f"    {printable(sentence)}"
+    for action in installation.actions:
+        yield f"    {action_word[action.state]}: {printable(action.path)}"
+
+
+def plan_lines(report: DiskReport, *, undoing: bool = False) -> Iterator[str]:
+    """What somebody is asked to agree to: the machine, each file, and what else would be done."""
+    yield f"{printable(report.disk)}:"
     for installation in report.installations:
-        yield from _installation_lines(installation)
+        if installation.actions:
+            yield from _installation_lines(installation, report, _UNDO_WORD if undoing else _ACTION_WORD)
+    yield from _note_lines(report)
+
+
+def _note_lines(report: DiskReport) -> Iterator[str]:
     for note in report.notes:
         yield f"  note: {printable(note)}"
+
+
+def diagnostic_lines(report: DiskReport) -> Iterator[str]:
+    """What a script's log should have beside the JSON document."""
+    for note in report.notes:
+        yield f"unbrick: {printable(report.disk)}: {printable(note)}"
+    if report.hint:
+        yield f"unbrick: {printable(report.disk)}: what to do: {printable(report.hint)}"
+
+
+def report_lines(report: DiskReport, *, undoing: bool = False) -> Iterator[str]:
+    """Everything a person should read of one disk, what to do next last."""
+    yield f"{printable(report.disk)}: {styled_status(report.status)}"
+    yield from _volume_lines(report)
+    for installation in report.installations:
+        yield from _installation_lines(installation, report, _UNDO_WORD if undoing else _ACTION_WORD)
+    yield from _note_lines(report)
     if report.error:
         reason = f" [{report.reason}]" if report.reason else ""
         yield f"  {printable(report.error)}{reason}"
-    if report.hint:
-        yield f"  what to do: {printable(report.hint)}"
-    if report.status is Status.REPAIRED and report.run:
-        yield f"  to put it back: unbrick undo {printable(report.disk)} --run {report.run}"
+    if todo := _what_to_do(report, undoing=undoing):
+        yield f"  what to do: {printable(todo)}"
+    states = {action.state for one in report.installations for action in one.actions}
+    if report.run and ActionState.DONE in states:
+        yield f"  to put it back: unbrick undo {_argument(report.disk)} --run {report.run}"
+
+
+def _what_to_do(report: DiskReport, *, undoing: bool) -> str | None:
+    if report.hint or report.error:
+        return report.hint
+    if report.status is Status.FOUND:
+        return f"unbrick {'undo' if undoing else 'repair'} {_argument(report.disk)}"
+    return _NEXT_STEP.get(report.status)
+
+
+def _argument(disk: str) -> str:
+    """A disk's path as it can be pasted into a shell."""
+    return shlex.quote(printable(disk))
