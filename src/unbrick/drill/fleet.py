@@ -69,6 +69,8 @@ def make_fleet(
     """
     for machine in options.machines:
         fault_maker(machine.fault)
+    # Absolute, because the programs that fill it are started elsewhere.
+    directory = directory.absolute()
     _claim(directory)
     made = []
     for number, machine in enumerate(options.machines, start=1):
