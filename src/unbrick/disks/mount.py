@@ -166,6 +166,12 @@ def _check(
     plain: PlainVolume, facts: VolumeFacts, options: ChangeOptions, runner: Runner, workdir: Path
 ) -> tuple[Hibernation | None, bool]:
     """What stands in the way of writing; NeedsHandsError where it may not be cleared away. Writes nothing."""
+    if plain.write_protected:
+        raise NeedsHandsError(
+            "this disk is write-protected",
+            hint="lift the protection (a switch, a write blocker, blockdev --setrw), then try again",
+            reason=Reason.READ_ONLY,
+        )
     with mount_ntfs(plain.path, _folder(workdir), runner, read_only=True) as root:
         hibernation = find_hibernation(root)
     if hibernation is not None and not options.discard_hibernation:

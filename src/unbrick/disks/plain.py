@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,14 +18,20 @@ from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.model import Volume, VolumeKind
 from unbrick.secret import Secret
 
+_BLKROGET = 0x125E  # linux/fs.h: whether a block device is read-only
+
 
 @dataclass(frozen=True)
 class PlainVolume:
-    """A volume's plain bytes: a device or file of `length` bytes at `path`, writable."""
+    """A volume's plain bytes: a device or file of `length` bytes at `path`, writable.
+
+    Unless `write_protected`: then it can be opened and looked at, but every write would fail late.
+    """
 
     path: Path
     length: int
     _sync: Callable[[], None]
+    write_protected: bool = False
 
     def sync(self) -> None:
         """Flush every layer from here down to the disk; raises FailedError (unreadable-disk)."""
@@ -66,7 +74,19 @@ def open_plain(
             disk.sync()
 
         length = os.lseek(descriptor, 0, os.SEEK_END)
-        yield PlainVolume(path, length, sync)
+        yield PlainVolume(path, length, sync, write_protected=_is_write_protected(disk.raw))
+
+
+def _is_write_protected(raw: Path) -> bool:
+    """Whether a block device refuses writes (a switch, a blocker); the kernel opens it all the same."""
+    if not raw.is_block_device():
+        return False
+    descriptor = os.open(raw, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        (protected,) = struct.unpack("i", fcntl.ioctl(descriptor, _BLKROGET, bytes(4)))
+    finally:
+        os.close(descriptor)
+    return bool(protected)
 
 
 def _open(path: Path) -> int:
