@@ -121,12 +121,11 @@ def _dynamic(offset: int) -> Member:
 
 
 def find_storage_pool(view: RawView, table: Table) -> Member | None:
-    """A member of a Storage Spaces pool: by its partition type or the pool's own header."""
+    """A member of a Storage Spaces pool: by a partition's type, or a pool's header on the whole disk."""
     for partition in table.partitions:
-        here = view.window(partition.offset, partition.length)
-        if partition.type == _POOL_TYPE or has_pool_header(here):
-            return _pool(partition.offset)
-    return _pool(0) if has_pool_header(view) else None
+        if partition.type == _POOL_TYPE:
+            return pool_member(partition.offset)
+    return pool_member(0) if has_pool_header(view) else None
 
 
 def has_pool_header(view: RawView) -> bool:
@@ -134,7 +133,8 @@ def has_pool_header(view: RawView) -> bool:
     return any(view.read(offset, 8) == _POOL_SIGNATURE for offset in (0, 4096))
 
 
-def _pool(offset: int) -> Member:
+def pool_member(offset: int) -> Member:
+    """What a Storage Spaces header at that place says of the disk."""
     text = "a member of a Storage Spaces pool"
     return Member(VolumeKind.STORAGE_SPACES, Reason.STORAGE_SPACES, text, offset)
 

@@ -16,6 +16,7 @@ from unbrick.disks.members import (
     find_firmware_raid,
     find_linux_raid,
     find_storage_pool,
+    pool_member,
 )
 from unbrick.disks.partition import Table, TableKind
 from unbrick.disks.partition_table import read_table
@@ -58,6 +59,9 @@ def judge_disk(source: Source, sector_sizes: tuple[int, ...]) -> Verdict:
     if table.kind is TableKind.NONE:
         volumes = (identify_volume(source, None),)
     volumes = _name_unreadable_volumes(source, table, volumes)
+    pools = [volume.offset for volume in volumes if volume.kind is VolumeKind.STORAGE_SPACES]
+    if member is None and pools:
+        member = pool_member(pools[0])
     if member is None:
         return Verdict(table, volumes, None, None)
     text = f"{source.view.name} is {member.text}: nothing on it may be written"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from support.disk_bytes import MIB, WINDOWS_AT, gpt_disk, mbr_disk, view_of, windows_disk
+from support.disk_bytes import MIB, gpt_disk, mbr_disk, view_of, windows_disk
 
 from unbrick.disks.members import (
     find_dynamic_disk,
@@ -120,7 +120,7 @@ def test_a_dynamic_mbr_disk_is_known_by_its_database(at: int, signature: bytes) 
 
 def test_a_storage_pool_is_known_by_its_type_or_its_header() -> None:
     by_type = gpt_disk(SIZE, [(MIB, MIB, "E75CAF8F-F680-4CEE-AFA3-B001E56EFC2D")])
-    by_header = put(windows_disk(SIZE), WINDOWS_AT, b"SPACEDB \x10\0")
+    by_header = put(bytearray(SIZE), 0, b"SPACEDB \x10\0")
     for disk in (by_type, by_header):
         found = find_storage_pool(view_of(disk), table_of(disk))
         assert found is not None
