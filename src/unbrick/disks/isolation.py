@@ -36,7 +36,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
 _CLONE_NEWNS = 0x0002_0000
 _CLONE_NEWPID = 0x2000_0000
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 0x2, 0x4, 0x8, 0x4000, 0x4_0000
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 0x2, 0x4, 0x8
+_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x4_0000
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 _Message = tuple[str, Any]
@@ -246,8 +247,24 @@ def _make_private() -> None:
         _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
         WORK_FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
         _mount("tmpfs", str(WORK_FOLDER), "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0700")
+        _hide_fuseblk()
     except OSError as error:
         raise _refused(error) from error
+
+
+def _hide_fuseblk() -> None:
+    """Have ntfs-3g mount block devices as plain `fuse`: it takes `fuseblk` where the kernel lists that.
+
+    Unmounting a `fuseblk` waits for an answer of its server. When all of us are killed at once, the last to
+    leave the namespace, and so the one that unmounts, can be that server: it then waits for itself, for
+    ever, holds the disk, and blocks every `sync` on the machine.
+    """
+    listed = Path("/proc/filesystems").read_text().splitlines()
+    kept = [line for line in listed if line.split()[-1:] not in (["fuseblk"], ["fuse"])]
+    shown = WORK_FOLDER / "filesystems"
+    shown.write_text("\n".join([*kept, "nodev\tfuse"]) + "\n")
+    _mount(str(shown), "/proc/filesystems", None, _MS_BIND)
+    shown.unlink()
 
 
 def _refused(error: OSError) -> FailedError:
