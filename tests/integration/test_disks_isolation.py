@@ -97,27 +97,29 @@ class Run:
 
 
 @pytest.fixture
-def start(tmp_path: Path, locked: Path) -> Iterator[Callable[[str], Run]]:
+def start(tmp_path: Path, locked: Path) -> Iterator[Callable[..., Run]]:
     """Start the program; it has mounted all when this returns."""
     with contextlib.ExitStack() as stack:
 
-        def start(end: str) -> Run:
+        def start(end: str, *, encrypted: bool = True) -> Run:
             volume = make_volume(tmp_path / "volume")
             image = tmp_path / "disk.img"
             image.write_bytes(bytes(MIB) + volume.read_bytes())
             ready = tmp_path / "ready"
-            command = [sys.executable, str(PROGRAM), str(image), str(locked), PASSWORD, str(ready), end]
+            second = str(locked) if encrypted else "-"
+            command = [sys.executable, str(PROGRAM), str(image), second, PASSWORD, str(ready), end]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
             wait_for(process, ready)
             state = json.loads(ready.read_text())
-            # Process 1 of its own namespace, with dislocker and ntfs-3g; a tmpfs and two FUSE mounts.
-            assert (state["pid"], state["processes"], state["mounts"]) == (1, 3, 3)
+            # Process 1 of its own namespace, with ntfs-3g and dislocker; a tmpfs and their mounts.
+            inside = 3 if encrypted else 2
+            assert (state["pid"], state["processes"], state["mounts"]) == (1, inside, inside)
             run = Run(process, image, state["namespace"])
             worker = run.worker()
             # Held open, so that no other process namespace gets the same number meanwhile.
             stack.enter_context(Path(f"/proc/{worker}/ns/pid").open("rb"))
             run.keeper = int(run.status(worker, "PPid"))
-            assert len(run.processes()) == 3
+            assert len(run.processes()) == inside
             assert run.keeper_is_alive()
             assert len(run.loops()) == 1
             ready.with_suffix(".go").touch()
@@ -148,7 +150,7 @@ def dirty(image: Path, tmp_path: Path) -> bool:
     return is_marked_dirty(volume)
 
 
-def test_normal_end(start: Callable[[str], Run], tmp_path: Path) -> None:
+def test_normal_end(start: Callable[..., Run], tmp_path: Path) -> None:
     run = start("return")
     assert run.process.communicate(timeout=60)[0] == "done\n"
     assert run.process.returncode == 0
@@ -157,7 +159,7 @@ def test_normal_end(start: Callable[[str], Run], tmp_path: Path) -> None:
     assert written(run.image, tmp_path) == "by the worker"
 
 
-def test_error(start: Callable[[str], Run]) -> None:
+def test_error(start: Callable[..., Run]) -> None:
     run = start("raise")
     assert run.process.communicate(timeout=60)[0] == "NeedsHandsError: as asked [hibernated]\n"
     assert run.process.returncode == 5
@@ -184,7 +186,7 @@ def to_terminal(number: int) -> Callable[[Run], None]:
     ids=["SIGINT", "Ctrl-C", "SIGTERM", "SIGHUP"],
 )
 def test_signal_unwinds_and_leaves_the_volume_whole(
-    start: Callable[[str], Run], tmp_path: Path, send: Callable[[Run], None], said: str, code: int
+    start: Callable[..., Run], tmp_path: Path, send: Callable[[Run], None], said: str, code: int
 ) -> None:
     run = start("wait")
     send(run)
@@ -196,23 +198,44 @@ def test_signal_unwinds_and_leaves_the_volume_whole(
     assert written(run.image, tmp_path) == "by the worker"
 
 
-def test_kill_of_the_parent(start: Callable[[str], Run]) -> None:
-    run = start("wait")
-    run.process.kill()
-    run.process.communicate(timeout=30)
+def the_parent(run: Run) -> list[int]:
+    return [run.process.pid]
+
+
+def the_keeper(run: Run) -> list[int]:
+    return [run.keeper]
+
+
+def the_worker(run: Run) -> list[int]:
+    return [run.worker()]
+
+
+def the_servers(run: Run) -> list[int]:
+    return [outside for outside, inside in run.processes().items() if inside > 1]
+
+
+def all_at_once(run: Run) -> list[int]:
+    return [run.process.pid, run.keeper, run.worker(), *the_servers(run)]
+
+
+@pytest.mark.parametrize("encrypted", [True, False], ids=["encrypted", "plain"])
+@pytest.mark.parametrize("victims", [the_parent, the_keeper, the_worker, the_servers, all_at_once])
+def test_kill(start: Callable[..., Run], victims: Callable[[Run], list[int]], encrypted: bool) -> None:
+    """Also of ntfs-3g alone on a loop device: as the last in its namespace it once waited for itself."""
+    run = start("wait", encrypted=encrypted)
+    doomed = victims(run)
+    for process in doomed:
+        os.kill(process, signal.SIGKILL)
+    if victims is the_servers:
+        os.kill(run.process.pid, signal.SIGTERM)
+    said = run.process.communicate(timeout=30)[0]
+    if victims in (the_keeper, the_worker):
+        assert "[interrupted]" in said
+        assert run.process.returncode == 1
     run.check_nothing_is_left()
 
 
-@pytest.mark.parametrize("victim", [Run.worker, lambda run: run.keeper], ids=["worker", "keeper"])
-def test_kill_of_a_child(start: Callable[[str], Run], victim: Callable[[Run], int]) -> None:
-    run = start("wait")
-    os.kill(victim(run), signal.SIGKILL)
-    assert "[interrupted]" in run.process.communicate(timeout=30)[0]
-    assert run.process.returncode == 1
-    run.check_nothing_is_left()
-
-
-def test_second_signal_does_not_wait_for_the_cleaning_up(start: Callable[[str], Run]) -> None:
+def test_second_signal_does_not_wait_for_the_cleaning_up(start: Callable[..., Run]) -> None:
     run = start("wait")
     servers = [outside for outside, inside in run.processes().items() if inside > 1]
     for server in servers:  # a FUSE server that hangs makes cleaning up hang

@@ -1,7 +1,7 @@
 """A program for the isolation tests: mounts all there is to mount in a namespace, says so, and waits.
 
-Arguments: a disk image with an NTFS at 1 MiB, a BitLocker image, its password, a file to write when all is
-mounted, and how it goes on when that file's twin `.go` appears: `return`, `raise`; or `wait` for a signal.
+Arguments: a disk image with an NTFS at 1 MiB, a BitLocker image (or `-`), its password, a file to write when
+all is mounted, and how it goes on when that file's twin `.go` appears: `return`, `raise`, or `wait` for ever.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from unbrick.command import SystemRunner
@@ -25,15 +26,21 @@ from unbrick.secret import Secret
 OFFSET = 1 << 20
 
 
+def unlocked(locked: Path, password: str, workdir: Path) -> AbstractContextManager[object]:
+    if str(locked) == "-":
+        return nullcontext()
+    size = locked.stat().st_size
+    volume = Volume(None, 0, size, VolumeKind.BITLOCKER, VolumeState.LOCKED)
+    disk = Disk(locked, locked, size, 512, None, ())
+    return unlock(disk, volume, Secret(password), SystemRunner(), workdir)
+
+
 def mount_everything(image: Path, locked: Path, password: str, ready: Path, end: str, workdir: Path) -> str:
-    size, locked_size = image.stat().st_size, locked.stat().st_size
+    size = image.stat().st_size
     volume = Volume(1, OFFSET, size - OFFSET, VolumeKind.NTFS, VolumeState.OPEN)
-    encrypted = Volume(None, 0, locked_size, VolumeKind.BITLOCKER, VolumeState.LOCKED)
     runner = SystemRunner()
     with (
-        unlock(
-            Disk(locked, locked, locked_size, 512, None, ()), encrypted, Secret(password), runner, workdir
-        ),
+        unlocked(locked, password, workdir),
         open_plain(Disk(image, image, size, 512, None, ()), volume, None, runner, workdir) as plain,
         change(plain, ChangeOptions(), runner, workdir) as mounted,
     ):
