@@ -87,6 +87,8 @@ class CsvKeySource:
     def warnings(self) -> tuple[str, ...]:
         """See `KeySource.warnings`: the first few bad lines, and what will not be tried."""
         said = [f"{self._name} {problem}" for problem in self.problems[:_MOST_WARNINGS]]
+        if not self.password_count:
+            said.append(f"{self._name} has no recovery password in it")
         if self.problem_count > _MOST_WARNINGS:
             said.append(f"{self._name}: {self.problem_count - _MOST_WARNINGS} more lines cannot be used")
         if len(self._without_id) > MOST_TRIES:
@@ -142,7 +144,7 @@ class _Loader:
         self._first = True
 
     def load(self, text: str, name: str) -> None:
-        """Read the whole text; raises UsageError where no line of it can be used."""
+        """Read the whole text; raises UsageError where no line can be used and there is more than a header."""
         if _is_json(text):
             raise UsageError(
                 f"{name} is a JSON document, and only CSV is understood",
@@ -155,7 +157,9 @@ class _Loader:
             delimiter = _find_delimiter(lines)
         for number, cells in csv_text.read_records(lines, delimiter, self._is_one_record):
             self._take(number, cells)
-        if not self.password_count:
+        # An escrow that holds nothing yet is no mistake: the disks may need no password at all.
+        only_a_header = self._columns.ids and self._columns.passwords and not self.problem_count
+        if not self.password_count and not only_a_header:
             first = f" (line {self.problems[0].line}: {self.problems[0].message})" if self.problems else ""
             raise UsageError(
                 f"{name} has no line with a usable recovery password{first}",

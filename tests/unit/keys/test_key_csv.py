@@ -304,7 +304,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "is empty"),
     "blank": (b" \r\n\r\n", "is empty"),
     "zero bytes": (bytes(5000), "is empty"),
-    "a header only": (b"KeyID,RecoveryKey\r\n", "has no line with a usable recovery password"),
+    "half a header only": (b"KeyID,Owner\r\n", "has no line with a usable recovery password"),
     "prose": (
         b"hello\nworld\n",
         "has no line with a usable recovery password (line 2: there is no recovery password in it)",
@@ -326,6 +326,12 @@ def test_a_file_that_is_no_csv_of_keys_gets_one_clear_line(tmp_path: Path, data:
         CsvKeySource.open(write(tmp_path, data))
     assert caught.value.message == f"keys.csv {said}"
     assert caught.value.exit_code == 2
+
+
+def test_an_escrow_that_is_still_empty_is_taken_and_said_to_be_empty(tmp_path: Path) -> None:
+    source = CsvKeySource.open(write(tmp_path, b"KeyID,RecoveryKey\r\n"))
+    assert list(source.find([ID])) == []
+    assert source.warnings == ("keys.csv has no recovery password in it",)
 
 
 def sparse_giant(folder: Path) -> Path:
