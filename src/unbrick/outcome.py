@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from unbrick.errors import NeedsHandsError, NeedsKeyError, Reason, UnbrickError
 from unbrick.model import (
+    Action,
+    ActionState,
     DiskReport,
     InstallationReport,
     Machine,
@@ -36,6 +38,73 @@ class VolumeCase:
     installations: tuple[InstallationReport, ...] = ()
     trouble: UnbrickError | None = None
     notes: list[str] = field(default_factory=list)
+
+    def show(self, folders: Sequence[str], actions: Sequence[Action], status: Status) -> None:
+        """Put actions into the reports of the installations whose folders they are in, with a new status."""
+        reports = []
+        for folder, report in zip(folders, self.installations, strict=True):
+            inside = folder.casefold() + "\\"
+            own = tuple(action for action in actions if action.path.casefold().startswith(inside))
+            reports.append(replace(report, status=status, reason=None, actions=own) if own else report)
+        self.installations = tuple(reports)
+
+    def blame(self, error: UnbrickError) -> None:
+        """Lay an error that struck this volume on the installations that something was planned for."""
+        self.trouble = error
+        self.installations = tuple(
+            _struck(report, error) if report.actions else report for report in self.installations
+        )
+
+
+def _struck(report: InstallationReport, error: UnbrickError) -> InstallationReport:
+    actions = tuple(
+        one if one.state is ActionState.PLANNED else replace(one, state=ActionState.FAILED)
+        for one in report.actions
+    )
+    return replace(
+        report,
+        status=status_of_error(error),
+        reason=error.reason,
+        explanation=error.message,
+        actions=actions,
+    )
+
+
+def place_of(volume: Volume) -> str:
+    """What a sentence calls a volume."""
+    return "the disk" if volume.partition is None else f"partition {volume.partition}"
+
+
+_REFUSALS: dict[str, tuple[str, str | None]] = {
+    Reason.CONVERTING: (
+        "BitLocker is still encrypting or decrypting it",
+        "let Windows finish (manage-bde -status), then try again",
+    ),
+    Reason.DAMAGED_METADATA: (
+        "its BitLocker metadata is damaged",
+        "copy the disk first, then try repair-bde from Windows on the copy",
+    ),
+    Reason.DAMAGED_VOLUME: (
+        "its file system is damaged at the very beginning",
+        "copy the disk first, then run chkdsk from Windows' recovery environment",
+    ),
+    Reason.DYNAMIC_DISK: ("it belongs to a dynamic disk (LDM)", None),
+    Reason.FOREIGN_ENCRYPTION: ("another product has encrypted it", "use that product's own recovery"),
+    Reason.RAID_MEMBER: ("it is a member of a RAID", "work on the assembled array, not on one member"),
+    Reason.REFS: ("it is a ReFS volume", None),
+    Reason.STORAGE_SPACES: ("it belongs to Storage Spaces", "attach the whole pool to a Windows machine"),
+}
+
+
+def refused_volume(volume: Volume) -> NeedsHandsError:
+    """The error for a volume that must never be written, in words; its reason is the volume's `refusal`."""
+    assert volume.refusal is not None
+    word, _, detail = volume.refusal.partition(":")
+    sentence, hint = _REFUSALS.get(word, (volume.refusal, None))
+    named = f" ({detail})" if detail else ""
+    return NeedsHandsError(
+        f"{place_of(volume)} must not be written: {sentence}{named}", hint=hint, reason=volume.refusal
+    )
 
 
 def may_hold_windows(volume: Volume) -> bool:

@@ -34,12 +34,12 @@ from unbrick.model import (
     VolumeKind,
     VolumeState,
 )
-from unbrick.outcome import Draft, VolumeCase, status_of_error
+from unbrick.outcome import Draft, VolumeCase, place_of, refused_volume
 from unbrick.repair.apply import apply_plan
 from unbrick.repair.plan import make_plan, new_run_id
 from unbrick.repair.quarantine import inspect
 from unbrick.repair.record import RunState
-from unbrick.repair.resume import UnfinishedRun, find_unfinished, finish
+from unbrick.repair.resume import ResumeResult, UnfinishedRun, find_unfinished, finish
 from unbrick.repair.undo import UndoPlan, apply_undo, plan_undo
 from unbrick.repair.verify import verify_applied
 from unbrick.report.recorder import Recorder
@@ -93,6 +93,17 @@ class _Case(VolumeCase):
     plan: Plan | None = None
     undo: UndoPlan | None = None
 
+    @property
+    def folders(self) -> list[str]:
+        """Where each Windows of this volume lies."""
+        return [installation.folder for installation, _ in self.diagnoses]
+
+    def run_to_undo(self) -> str | None:
+        """The run that an undo would take back here; one that was interrupted has to be ended first."""
+        if self.unfinished:
+            return self.unfinished[0].run
+        return self.undo.run if self.undo else None
+
 
 def recover_disk(order: Order, kit: Kit) -> DiskReport:
     """Do what was ordered with one disk and say what became of it; raises nothing of ours."""
@@ -117,14 +128,15 @@ def _tell_the_story(order: Order, kit: Kit, draft: Draft, opened: ExitStack) -> 
         draft.disk_guid = disk.guid
         draft.notes += disk.notes
         draft.cases = [_Case(volume) for volume in disk.volumes]
-        _refuse_what_must_not_be_written(disk)
+        if disk.refusal:
+            raise NeedsHandsError(disk.refusal_text or "this disk must not be written", reason=disk.refusal)
     for case in _cases(draft):
         with _trouble_stays_in(case):
             _look_into(case, disk, order, kit, opened)
     if order.goal in {Goal.SCAN, Goal.DIAGNOSE}:
         return
     with kit.recorder.step("plan"):
-        draft.run = new_run_id() if order.goal is Goal.REPAIR else None
+        draft.run = new_run_id() if order.goal is Goal.REPAIR else _agree_on_run(draft)
         work = [case for case in _cases(draft) if _plan(case, order, kit, draft)]
     if not work:
         draft.run = None
@@ -151,18 +163,11 @@ def _trouble_stays_in(case: _Case) -> Iterator[None]:
         case.trouble = error
 
 
-def _refuse_what_must_not_be_written(disk: Disk) -> None:
-    if disk.refusal:
-        raise NeedsHandsError(disk.refusal_text or "this disk must not be written", reason=disk.refusal)
-
-
 def _look_into(case: _Case, disk: Disk, order: Order, kit: Kit, opened: ExitStack) -> None:
     """Unlock, find Windows and diagnose. A volume without Windows is let go of at once."""
     volume = case.volume
     if volume.refusal:
-        raise NeedsHandsError(
-            f"{_place(volume)} must not be written: {volume.refusal}", reason=volume.refusal
-        )
+        raise refused_volume(volume)
     if volume.kind not in {VolumeKind.BITLOCKER, VolumeKind.NTFS}:
         return
     with ExitStack() as held:
@@ -191,7 +196,7 @@ def _unlock(case: _Case, disk: Disk, kit: Kit, held: ExitStack) -> PlainVolume:
     ids = [p.id for p in volume.protectors if p.kind is ProtectorKind.RECOVERY_PASSWORD]
     noted = len(kit.keys.notes)
     try:
-        for candidate in kit.keys.unlock_candidates(ids, volume=_place(volume)):
+        for candidate in kit.keys.unlock_candidates(ids, volume=place_of(volume)):
             password = candidate.password.secret
             try:
                 return held.enter_context(open_plain(disk, volume, password, kit.runner, kit.workdir))
@@ -199,7 +204,7 @@ def _unlock(case: _Case, disk: Disk, kit: Kit, held: ExitStack) -> PlainVolume:
                 continue
     finally:
         case.notes += kit.keys.notes[noted:]
-    raise kit.keys.failure(ids, volume=_place(volume))
+    raise kit.keys.failure(ids, volume=place_of(volume))
 
 
 def _find_windows(case: _Case, view: View, order: Order, kit: Kit) -> None:
@@ -216,12 +221,11 @@ def _find_windows(case: _Case, view: View, order: Order, kit: Kit) -> None:
     with kit.recorder.step("diagnose", **_partition(volume)):
         case.diagnoses = [(one, diagnose(view.root, one, kit.playbooks)) for one in installations]
     case.installations = tuple(_installation_report(case, order, *pair) for pair in case.diagnoses)
-    if order.goal is Goal.REPAIR:
+    if order.goal in {Goal.REPAIR, Goal.UNDO}:
         inspect(view.root)
         case.unfinished = find_unfinished(view.root, kit.playbooks)
-    if order.goal is Goal.UNDO:
-        folders = [installation.folder for installation in installations]
-        case.undo = plan_undo(view.root, kit.playbooks, folders, order.run)
+    if order.goal is Goal.UNDO and not case.unfinished:
+        case.undo = plan_undo(view.root, kit.playbooks, case.folders, order.run)
 
 
 def _installation_report(
@@ -245,20 +249,34 @@ def _installation_report(
     )
 
 
+def _agree_on_run(draft: Draft) -> str | None:
+    """The newest run of the whole disk is undone; that a volume had no part in it is then no trouble."""
+    newest = max((run for case in _cases(draft) if (run := case.run_to_undo())), default=None)
+    for case in _cases(draft):
+        if newest and case.trouble is not None and case.trouble.reason == Reason.NO_RUN:
+            case.trouble = None
+        if case.undo is not None and case.undo.run != newest:
+            case.undo = None
+    return newest
+
+
 def _plan(case: _Case, order: Order, kit: Kit, draft: Draft) -> bool:
     """Whether something is to be done on this volume; what is planned goes into the report."""
     if case.trouble is not None or case.plain is None:
         return False
     if order.goal is Goal.UNDO:
         actions = case.undo.actions if case.undo else ()
-        draft.run = draft.run or (case.undo.run if case.undo else None)
     else:
         assert draft.run is not None
         case.plan = make_plan(draft.run, [f for _, one in case.diagnoses for f in one.repairable])
         actions = case.plan.actions
-    if not actions and not case.unfinished:
+    for run in case.unfinished:
+        actions += tuple(entry.to_action(ActionState.PLANNED) for entry in run.header.entries)
+        if order.dry_run or kit.confirm:
+            case.notes.append(f"the run {run.run} was interrupted; it will be finished or taken back first")
+    if not actions:
         return False
-    _show(case, actions, Status.FOUND)
+    case.show(case.folders, actions, Status.FOUND)
     with _blame_installations(case):
         check_change(case.plain, _change_options(order), kit.runner, kit.workdir)
         return True
@@ -269,39 +287,13 @@ def _change_options(order: Order) -> ChangeOptions:
     return ChangeOptions(discard_hibernation=order.discard_hibernation, reset_log=order.reset_log)
 
 
-def _show(case: _Case, actions: Sequence[Action], status: Status) -> None:
-    """Put actions into the reports of the installations they belong to, with the status they give."""
-    reports = []
-    for (installation, _), report in zip(case.diagnoses, case.installations, strict=True):
-        inside = installation.folder.casefold() + "\\"
-        own = tuple(action for action in actions if action.path.casefold().startswith(inside))
-        reports.append(replace(report, status=status, reason=None, actions=own) if own else report)
-    case.installations = tuple(reports)
-
-
 @contextmanager
 def _blame_installations(case: _Case) -> Iterator[None]:
     """An error while a volume is changed belongs to the installations that had something planned."""
     try:
         yield
     except UnbrickError as error:
-        case.trouble = error
-        case.installations = tuple(
-            replace(
-                report,
-                status=status_of_error(error),
-                reason=error.reason,
-                explanation=error.message,
-                actions=tuple(_not_done(action) for action in report.actions),
-            )
-            if report.actions
-            else report
-            for report in case.installations
-        )
-
-
-def _not_done(action: Action) -> Action:
-    return action if action.state is ActionState.PLANNED else replace(action, state=ActionState.FAILED)
+        case.blame(error)
 
 
 def _carry_out(case: _Case, order: Order, kit: Kit, draft: Draft) -> None:
@@ -313,7 +305,7 @@ def _carry_out(case: _Case, order: Order, kit: Kit, draft: Draft) -> None:
     ):
         case.notes += mounted.notes
         if order.goal is Goal.UNDO:
-            _undo(case, mounted)
+            _undo(case, mounted, order, kit, draft)
         else:
             _repair(case, mounted, kit, draft)
     with kit.recorder.step("verify", **where), look(case.plain, kit.runner, kit.workdir) as view:
@@ -326,7 +318,8 @@ def _repair(case: _Case, mounted: Mounted, kit: Kit, draft: Draft) -> None:
     assert plan is not None
     done: list[Action] = []
     if case.unfinished:
-        done = _finish_earlier_runs(case, mounted, kit)
+        for ended in _finish_earlier_runs(case, mounted, kit):
+            done += [action for action in ended.actions if action.state is ActionState.DONE]
         again = [diagnose(mounted.root, one, kit.playbooks) for one, _ in case.diagnoses]
         plan = make_plan(plan.run, [finding for one in again for finding in one.repairable])
         if not plan.actions:
@@ -342,37 +335,48 @@ def _repair(case: _Case, mounted: Mounted, kit: Kit, draft: Draft) -> None:
         )
         verify_applied(mounted.root, applied)
         done += applied
-    _show(case, done, Status.REPAIRED)
+    case.show(case.folders, done, Status.REPAIRED)
 
 
-def _finish_earlier_runs(case: _Case, mounted: Mounted, kit: Kit) -> list[Action]:
-    """What is done at the end of every run that a power cut stopped: finished, or rolled back."""
-    done: list[Action] = []
+def _finish_earlier_runs(case: _Case, mounted: Mounted, kit: Kit) -> list[ResumeResult]:
+    """What became of every run that a power cut stopped: finished, or taken back."""
+    results = []
     for unfinished in case.unfinished:
         result = finish(
             mounted.root,
             unfinished,
             playbooks=kit.playbooks,
-            installation_folders=[installation.folder for installation, _ in case.diagnoses],
+            installation_folders=case.folders,
             sync=mounted.sync,
             on_action=_ignore,
         )
         if not result.volume_was_dirty and not result.torn:
             mounted.leave_clean()
-        ended = "finished" if result.state is RunState.REPAIRED else "rolled back"
+        ended = "finished" if result.state is RunState.REPAIRED else "taken back"
         case.notes.append(f"the run {result.run} had been interrupted; it was {ended}")
-        done += [action for action in result.actions if action.state is ActionState.DONE]
-    return done
+        results.append(result)
+    return results
 
 
 def _ignore(_: Action) -> None:
     """Single actions are too quick to be worth telling."""
 
 
-def _undo(case: _Case, mounted: Mounted) -> None:
-    assert case.undo is not None
-    done = apply_undo(mounted.root, case.undo, sync=mounted.sync, on_action=_ignore)
-    _show(case, done, Status.UNDONE)
+def _undo(case: _Case, mounted: Mounted, order: Order, kit: Kit, draft: Draft) -> None:
+    """Put back one run; where it was interrupted, ending it may have done that already."""
+    for ended in _finish_earlier_runs(case, mounted, kit):
+        if ended.state is not RunState.REPAIRED and order.run in {None, ended.run}:
+            draft.run = ended.run
+            case.show(
+                case.folders, [replace(one, state=ActionState.UNDONE) for one in ended.actions], Status.UNDONE
+            )
+            return
+    undo = case.undo or plan_undo(mounted.root, kit.playbooks, case.folders, order.run)
+    draft.run = undo.run
+    case.notes += undo.notes
+    case.show(
+        case.folders, apply_undo(mounted.root, undo, sync=mounted.sync, on_action=_ignore), Status.UNDONE
+    )
 
 
 def _prove(case: _Case, view: View, order: Order, kit: Kit) -> None:
@@ -388,10 +392,6 @@ def _prove(case: _Case, view: View, order: Order, kit: Kit) -> None:
                 hint="run it again; if that does not help, look at this disk by hand",
                 reason=Reason.VERIFY_FAILED,
             )
-
-
-def _place(volume: Volume) -> str:
-    return "the disk" if volume.partition is None else f"partition {volume.partition}"
 
 
 def _partition(volume: Volume) -> dict[str, int]:

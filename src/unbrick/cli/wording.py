@@ -96,7 +96,7 @@ def _installation_lines(
     if installation.explanation:
         said.append(installation.explanation)
     for sentence in dict.fromkeys(said):
-        if sentence != report.error:
+        if report.error is None or sentence not in report.error:  # it is told once, below
             yield f"    {printable(sentence)}"
     for action in installation.actions:
         yield f"    {action_word[action.state]}: {printable(action.path)}"
@@ -142,8 +142,10 @@ def report_lines(report: DiskReport, *, undoing: bool = False) -> Iterator[str]:
 
 
 def _what_to_do(report: DiskReport, *, undoing: bool) -> str | None:
-    if report.hint or report.error:
+    if report.hint:
         return report.hint
+    if report.reason:
+        return f"look up {report.reason} in: unbrick help technician"
     if report.status is Status.FOUND:
         return f"unbrick {'undo' if undoing else 'repair'} {_argument(report.disk)}"
     return _NEXT_STEP.get(report.status)

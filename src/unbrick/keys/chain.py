@@ -15,7 +15,7 @@ from unbrick.keys.csv_file import CsvKeySource
 from unbrick.keys.password import RecoveryPassword
 from unbrick.keys.source import Candidate, KeySource
 
-_UNDERSTOOD = "what is understood: the path of a CSV file with the columns KeyID,RecoveryKey"
+_UNDERSTOOD = "name a CSV file with the columns KeyID,RecoveryKey"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _DIGITS_OF_A_PASSWORD = re.compile(r"[0-9]{6}[^0-9A-Za-z]?[0-9]{6}[^0-9A-Za-z]?[0-9]{6}")
 
