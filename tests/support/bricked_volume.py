@@ -43,9 +43,9 @@ _EVERYONE = bytes.fromhex("010100000000000100000000")
 
 
 def make_volume(image: Path, mountpoint: Path, *, neighbours: int = 4) -> None:
-    """Write a 32 MiB volume; `neighbours` more files in the faulty folder make its index leave its record."""
+    """Write a 10 MiB volume; `neighbours` more files in the faulty folder make its index leave its record."""
     with image.open("wb") as stream:
-        stream.truncate(32 * 1024 * 1024)
+        stream.truncate(10 * 1024 * 1024)
     subprocess.run(["mkntfs", "-q", "-F", "-f", str(image)], check=True, capture_output=True)
     with mounted(image, mountpoint) as root:
         folder = place(root, CROWDSTRIKE)
@@ -98,7 +98,7 @@ def mounted(image: Path, mountpoint: Path) -> Iterator[Path]:
         yield mountpoint
     finally:
         _unmount(mountpoint)
-        server.wait(timeout=30)
+        _end(server)
 
 
 def _unmount(mountpoint: Path) -> None:
@@ -108,6 +108,15 @@ def _unmount(mountpoint: Path) -> None:
             return
         if subprocess.run(["umount", str(mountpoint)], check=False, capture_output=True).returncode:
             time.sleep(0.05)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """Wait for the server's own end, or end it where a mount namespace made meanwhile keeps it."""
+    try:
+        server.wait(timeout=1)
+    except subprocess.TimeoutExpired:
+        server.terminate()
+        server.wait(timeout=30)
 
 
 def copy_volume(source: Path, target: Path) -> Path:

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from unbrick.errors import NeedsHandsError, Reason
@@ -55,12 +55,17 @@ class Places:
 
 @dataclass
 class OpenRun:
-    """A run that is being worked on. `torn`: traces of a cut were met that only Windows can clear away."""
+    """A run that is being worked on.
+
+    `torn`: traces of a cut were met that Windows clears away when it checks the volume. `notes`: sentences
+    about traces that such a check would rather make worse.
+    """
 
     root: Path
     journal: JournalFile
     places: tuple[Places, ...]
     torn: bool = False
+    notes: list[str] = field(default_factory=list)
 
 
 def open_run(root: Path, folder: Path, journal: JournalFile) -> OpenRun:
@@ -100,7 +105,11 @@ def finish_repair(run: OpenRun, sync: Sync) -> None:
     for place in run.places:
         if look(place.source) is not None:
             raise damaged(f"{place.entry.source} is still listed after it was taken away")
-        run.torn |= place.quarantined.lstat().st_nlink != place.entry.links_in_quarantine
+        if place.quarantined.lstat().st_nlink > place.entry.links_in_quarantine:
+            run.notes.append(
+                f"The cut left {place.entry.source} with a former name that its folder no longer lists. "
+                "If Windows checks this volume it may list it again: run unbrick once more then."
+            )
         expect_settled(place.quarantined, place.entry)
     run.journal.reach(RunState.REPAIRED, sync)
 

@@ -45,7 +45,8 @@ class ResumeResult:
     """What finishing a run did: its actions (done, undone, or planned again where it was rolled back).
 
     `volume_was_dirty` is how Windows had left the volume before that run's first write. `torn` says that the
-    cut left traces in the file system that only Windows can clear away: leave the volume dirty.
+    cut left traces that Windows clears away when it checks the volume: leave it dirty. `notes` are sentences
+    for a person.
     """
 
     run: str
@@ -53,6 +54,7 @@ class ResumeResult:
     actions: tuple[Action, ...]
     volume_was_dirty: bool
     torn: bool
+    notes: tuple[str, ...] = ()
 
 
 def find_unfinished(root: Path, playbooks: Sequence[Playbook]) -> tuple[UnfinishedRun, ...]:
@@ -98,7 +100,14 @@ def finish(
     actions = tuple(entry.to_action(action_state) for entry in journal.header.entries)
     for action in actions:
         on_action(action)
-    return ResumeResult(run.run, journal.state, actions, journal.header.volume_was_dirty, opened.torn)
+    return ResumeResult(
+        run.run,
+        journal.state,
+        actions,
+        journal.header.volume_was_dirty,
+        opened.torn,
+        tuple(opened.notes),
+    )
 
 
 def _finish(run: OpenRun, sync: Callable[[], None]) -> ActionState:

@@ -1,0 +1,334 @@
+"""Repair on a real NTFS: what is moved, what stays, and what is refused before anything is written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.bricked_volume import (
+    CROWDSTRIKE,
+    FAULTY,
+    FOLDERS,
+    GOOD,
+    LOOKALIKE,
+    PLAYBOOK,
+    ZEROED,
+    copy_volume,
+    findings,
+    make_volume,
+    mounted,
+    odd_descriptor,
+    place,
+    playbooks,
+)
+from support.ntfs_reader import read_independently
+
+from unbrick.drill.truth import FileTruth
+from unbrick.errors import FailedError, NeedsHandsError
+from unbrick.files import sync_directory
+from unbrick.model import Action, ActionState, Plan
+from unbrick.ntfs_file import read_acl, read_attributes, write_acl
+from unbrick.repair.apply import apply_plan
+from unbrick.repair.plan import make_plan, new_run_id
+from unbrick.repair.quarantine import inspect
+from unbrick.repair.record import RunState
+from unbrick.repair.resume import find_unfinished
+from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR
+from unbrick.repair.undo import find_runs, plan_undo
+from unbrick.repair.verify import verify_applied
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("template")
+    make_volume(folder / "volume.img", folder / "mount")
+    return folder / "volume.img"
+
+
+@pytest.fixture
+def image(template: Path, tmp_path: Path) -> Path:
+    return copy_volume(template, tmp_path / "volume.img")
+
+
+@pytest.fixture
+def root(image: Path, tmp_path: Path) -> Iterator[Path]:
+    with mounted(image, tmp_path / "mount") as root:
+        yield root
+
+
+def apply(
+    root: Path, plan: Plan, on_action: Callable[[Action], None] = lambda action: None
+) -> tuple[Action, ...]:
+    return apply_plan(
+        root,
+        plan,
+        sync=lambda: sync_directory(root),
+        volume_was_dirty=False,
+        playbooks=playbooks(),
+        on_action=on_action,
+    )
+
+
+def planned(root: Path) -> Plan:
+    return make_plan(new_run_id(), findings(root))
+
+
+def read(image: Path) -> dict[str, FileTruth]:
+    with image.open("rb") as stream:
+        return read_independently(stream)
+
+
+def names(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+def test_faulty_files_are_moved_and_everything_else_stays(image: Path, tmp_path: Path) -> None:
+    before = read(image)
+    told: list[Action] = []
+    with mounted(image, tmp_path / "mount") as root:
+        plan = planned(root)
+        done = apply(root, plan, told.append)
+        verify_applied(root, done)
+    after = read(image)
+
+    assert [action.state for action in done] == [ActionState.DONE, ActionState.DONE]
+    assert tuple(told) == done
+    home = f"\\Unbrick\\{plan.run}"
+    assert set(after) - set(before) == {
+        "\\Unbrick",
+        home,
+        f"{home}\\journal.jsonl",
+        f"{home}\\0001.bin",
+        f"{home}\\0002.bin",
+    }
+    assert set(before) - set(after) == {FAULTY, ZEROED}
+    for path, name in ((FAULTY, "0001.bin"), (ZEROED, "0002.bin")):
+        moved = after[f"{home}\\{name}"]
+        assert replace(moved, path=path, short_name=before[path].short_name) == before[path]
+    changed = {path for path in set(before) & set(after) if before[path] != after[path]}
+    assert changed == {"\\", CROWDSTRIKE}
+
+
+def test_all_that_is_ours_is_closed_to_others(root: Path) -> None:
+    plan = planned(root)
+    apply(root, plan)
+    home = root / "Unbrick"
+    assert read_acl(home) == FOLDER_DESCRIPTOR
+    assert read_acl(home / plan.run) == FOLDER_DESCRIPTOR
+    assert read_acl(home / plan.run / "journal.jsonl") == FILE_DESCRIPTOR
+    assert read_acl(home / plan.run / "0001.bin") == odd_descriptor()
+
+
+def test_several_runs_lie_side_by_side(root: Path) -> None:
+    first = make_plan("20240719T061203Z-000001", findings(root, [FAULTY]))
+    second = make_plan("20240719T071203Z-000002", findings(root, [ZEROED]))
+    verify_applied(root, apply(root, first) + apply(root, second))
+    assert [(run.run, run.state) for run in find_runs(root)] == [
+        (second.run, RunState.REPAIRED),
+        (first.run, RunState.REPAIRED),
+    ]
+    assert find_unfinished(root, playbooks()) == ()
+    assert plan_undo(root, playbooks(), FOLDERS).run == second.run
+    assert plan_undo(root, playbooks(), FOLDERS, first.run).run == first.run
+
+
+def test_an_empty_plan_writes_nothing(root: Path) -> None:
+    assert apply(root, make_plan(new_run_id(), ())) == ()
+    assert not (root / "Unbrick").exists()
+
+
+def _change_bytes(root: Path, plan: Plan) -> Plan:
+    place(root, ZEROED).write_bytes(bytes(8999) + b"!")
+    return plan
+
+
+def _remove(root: Path, plan: Plan) -> Plan:
+    place(root, ZEROED).unlink()
+    return plan
+
+
+def _turn_into_a_link(root: Path, plan: Plan) -> Plan:
+    place(root, ZEROED).rename(place(root, ZEROED).with_name("elsewhere"))
+    place(root, ZEROED).symlink_to("elsewhere")
+    return plan
+
+
+def _name_a_good_path(root: Path, plan: Plan) -> Plan:
+    place(root, "\\Windows\\System32\\ntoskrnl.exe").write_bytes(place(root, ZEROED).read_bytes())
+    return replace(plan, actions=(replace(plan.actions[1], path="\\Windows\\System32\\ntoskrnl.exe"),))
+
+
+def _name_an_unknown_playbook(root: Path, plan: Plan) -> Plan:
+    return replace(plan, actions=(replace(plan.actions[0], playbook="never-heard-of"),))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_change_bytes, "verify-failed"),
+        (_remove, "verify-failed"),
+        (_turn_into_a_link, "verify-failed"),
+        (_name_a_good_path, "protected-file"),
+        (_name_an_unknown_playbook, "unknown-playbook"),
+    ],
+)
+def test_what_is_not_as_planned_stops_all_of_it(
+    root: Path, change: Callable[[Path, Plan], Plan], reason: str
+) -> None:
+    plan = change(root, planned(root))
+    before = names(root)
+    with pytest.raises(NeedsHandsError) as caught:
+        apply(root, plan)
+    assert caught.value.reason == reason
+    assert names(root) == before
+
+
+def _by_ntfs_3g(root: Path) -> None:
+    (root / "Unbrick").mkdir()
+
+
+def _in_another_case(root: Path) -> None:
+    (root / "UNBRICK").mkdir()
+
+
+def _as_a_file(root: Path) -> None:
+    (root / "Unbrick").write_bytes(b"")
+    write_acl(root / "Unbrick", FILE_DESCRIPTOR)
+
+
+def _as_a_link(root: Path) -> None:
+    (root / "elsewhere").mkdir()
+    write_acl(root / "elsewhere", FOLDER_DESCRIPTOR)
+    (root / "Unbrick").symlink_to("elsewhere")
+
+
+def _with_readers(root: Path) -> None:
+    (root / "Unbrick").mkdir()
+    write_acl(root / "Unbrick", odd_descriptor())
+
+
+def _twice(root: Path) -> None:
+    for name in ("unbrick", "UNBRICK"):
+        (root / name).mkdir()
+        write_acl(root / name, FOLDER_DESCRIPTOR)
+
+
+@pytest.mark.parametrize(
+    "make", [_by_ntfs_3g, _in_another_case, _as_a_file, _as_a_link, _with_readers, _twice]
+)
+def test_a_foreign_quarantine_is_for_a_person(root: Path, make: Callable[[Path], None]) -> None:
+    plan = planned(root)
+    make(root)
+    before = names(root)
+    for attempt in (lambda: inspect(root), lambda: apply(root, plan), lambda: find_runs(root)):
+        with pytest.raises(NeedsHandsError) as caught:
+            attempt()
+        assert caught.value.reason == "foreign-quarantine"
+    assert names(root) == before
+
+
+def test_our_own_folder_is_used_again_in_whatever_case(root: Path) -> None:
+    (root / "unbrick").mkdir()
+    write_acl(root / "unbrick", FOLDER_DESCRIPTOR)
+    plan = planned(root)
+    verify_applied(root, apply(root, plan))
+    assert (root / "unbrick" / plan.run / "0001.bin").exists()
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while filler.write(bytes(64 * 1024)):
+            pass
+
+
+def test_a_full_volume_is_left_as_it_was(root: Path) -> None:
+    plan = planned(root)
+    fill(root / "filler")
+    before = names(root)
+    with pytest.raises(NeedsHandsError) as caught:
+        apply(root, plan)
+    assert caught.value.reason == "disk-full"
+    assert names(root) == before
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_failure_while_linking_is_rolled_back(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, failing: int
+) -> None:
+    before = read(image)
+    real, calls = os.link, []
+
+    def link(source: Path, target: Path, *, follow_symlinks: bool) -> None:
+        calls.append(target)
+        if len(calls) == failing:
+            raise OSError(code, os.strerror(code))
+        real(source, target, follow_symlinks=follow_symlinks)
+
+    with mounted(image, tmp_path / "mount") as root:
+        plan = planned(root)
+        monkeypatch.setattr(os, "link", link)
+        with pytest.raises((NeedsHandsError, FailedError)) as caught:
+            apply(root, plan)
+        monkeypatch.undo()
+        assert caught.value.reason == ("disk-full" if code == errno.ENOSPC else "unreadable-disk")
+        assert [run.state for run in find_runs(root)] == [RunState.ROLLED_BACK]
+        assert find_unfinished(root, playbooks()) == ()
+    after = read(image)
+    assert {path: truth for path, truth in after.items() if not path.startswith("\\Unbrick")} == {
+        **before,
+        "\\": after["\\"],
+    }
+
+
+def test_a_failure_while_unlinking_is_rolled_back_with_all_names(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = read(image)
+    real = Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if path.name == ZEROED.rpartition("\\")[2]:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(path, missing_ok)
+
+    with mounted(image, tmp_path / "mount") as root:
+        plan = planned(root)
+        monkeypatch.setattr(Path, "unlink", unlink)
+        with pytest.raises((NeedsHandsError, FailedError)):
+            apply(root, plan)
+        monkeypatch.undo()
+        assert [run.state for run in find_runs(root)] == [RunState.ROLLED_BACK]
+    after = read(image)
+    assert all(after[path] == before[path] for path in before if path != "\\")
+
+
+def test_verification_notices_what_is_not_so(root: Path) -> None:
+    plan = planned(root)
+    done = apply(root, plan)
+    quarantined = root / "Unbrick" / plan.run / "0002.bin"
+    os.link(quarantined, place(root, ZEROED))
+    with pytest.raises(FailedError, match="still there"):
+        verify_applied(root, done)
+    place(root, ZEROED).unlink()
+    verify_applied(root, done)
+    quarantined.write_bytes(b"other")
+    with pytest.raises(FailedError, match="bytes differ"):
+        verify_applied(root, done)
+    with pytest.raises(FailedError, match="no journal"):
+        verify_applied(root, [replace(done[0], path=GOOD)])
+
+
+def test_attributes_that_a_new_name_sets_are_put_back(root: Path) -> None:
+    before = read_attributes(place(root, FAULTY))
+    plan = planned(root)
+    apply(root, plan)
+    assert read_attributes(root / "Unbrick" / plan.run / "0001.bin") == before
+    assert not before & 0x20
+    assert place(root, LOOKALIKE).exists()
+    assert plan.actions[0].playbook == PLAYBOOK

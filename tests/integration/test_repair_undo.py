@@ -1,0 +1,289 @@
+"""Undo on a real NTFS, compared by dissect.ntfs; and journals that must not be obeyed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.bricked_volume import (
+    CROWDSTRIKE,
+    FAULTY,
+    FOLDERS,
+    GOOD,
+    HARD_LINK,
+    ZEROED,
+    add_hard_link,
+    copy_volume,
+    findings,
+    make_volume,
+    mounted,
+    place,
+    playbooks,
+)
+from support.ntfs_reader import read_independently
+
+from unbrick.drill.truth import FileTruth
+from unbrick.errors import NeedsHandsError
+from unbrick.files import sync_directory
+from unbrick.model import Action, ActionState
+from unbrick.ntfs_file import write_acl, write_short_name
+from unbrick.repair.apply import apply_plan
+from unbrick.repair.journal import _encode_line
+from unbrick.repair.plan import make_plan
+from unbrick.repair.record import RunState
+from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR
+from unbrick.repair.undo import apply_undo, find_runs, plan_undo
+
+RUN = "20240719T061203Z-8f3a1c"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("template")
+    make_volume(folder / "volume.img", folder / "mount")
+    return folder / "volume.img"
+
+
+@pytest.fixture
+def image(template: Path, tmp_path: Path) -> Path:
+    return copy_volume(template, tmp_path / "volume.img")
+
+
+@pytest.fixture
+def repaired(image: Path, tmp_path: Path) -> Iterator[Path]:
+    with mounted(image, tmp_path / "mount") as root:
+        repair(root)
+        yield root
+
+
+def repair(root: Path, paths: tuple[str, ...] = (FAULTY, ZEROED), run: str = RUN) -> None:
+    apply_plan(
+        root,
+        make_plan(run, findings(root, paths)),
+        sync=lambda: sync_directory(root),
+        volume_was_dirty=False,
+        playbooks=playbooks(),
+        on_action=lambda action: None,
+    )
+
+
+def undo(root: Path, run: str | None = None) -> tuple[Action, ...]:
+    plan = plan_undo(root, playbooks(), FOLDERS, run)
+    return apply_undo(root, plan, sync=lambda: sync_directory(root), on_action=lambda action: None)
+
+
+def read(image: Path) -> dict[str, FileTruth]:
+    with image.open("rb") as stream:
+        found = read_independently(stream)
+    return {path: truth for path, truth in found.items() if not path.startswith("\\Unbrick") and path != "\\"}
+
+
+def names(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+def test_undo_puts_everything_back(image: Path, tmp_path: Path) -> None:
+    before = read(image)
+    assert before[FAULTY].short_name == "C-0000~1.SYS"
+    assert before[FAULTY].streams
+    with mounted(image, tmp_path / "mount") as root:
+        repair(root)
+    assert read(image) != before
+    with mounted(image, tmp_path / "mount") as root:
+        done = undo(root)
+        assert {action.state for action in done} == {ActionState.UNDONE}
+        assert [path.name for path in (root / "Unbrick" / RUN).iterdir()] == ["journal.jsonl"]
+        assert [run.state for run in find_runs(root)] == [RunState.UNDONE]
+        with pytest.raises(NeedsHandsError) as caught:
+            plan_undo(root, playbooks(), FOLDERS)
+        assert caught.value.reason == "no-run"
+    assert read(image) == before
+
+
+def test_runs_are_undone_one_after_the_other_down_to_the_folders_times(image: Path, tmp_path: Path) -> None:
+    before = read(image)
+    with mounted(image, tmp_path / "mount") as root:
+        repair(root, (FAULTY,), "20240719T061203Z-000001")
+        repair(root, (ZEROED,), "20240719T071203Z-000002")
+        assert [action.path for action in undo(root)] == [ZEROED]
+        assert [action.path for action in undo(root)] == [FAULTY]
+    assert read(image) == before
+
+
+def test_a_repair_after_an_undo_is_a_run_of_its_own(repaired: Path) -> None:
+    undo(repaired)
+    repair(repaired, run="20240720T061203Z-000003")
+    assert [run.state for run in find_runs(repaired)] == [RunState.REPAIRED, RunState.UNDONE]
+
+
+def test_hard_links_elsewhere_stay_the_same_file(image: Path, tmp_path: Path) -> None:
+    with mounted(image, tmp_path / "mount") as root:
+        add_hard_link(root)
+    before = read(image)
+    assert before[FAULTY].links == 2
+    with mounted(image, tmp_path / "mount") as root:
+        repair(root)
+        assert place(root, HARD_LINK).exists()
+        plan = plan_undo(root, playbooks(), FOLDERS)
+        assert any("8.3 name" in note for note in plan.notes)
+        undo(root)
+        assert place(root, FAULTY).samefile(place(root, HARD_LINK))
+    after = read(image)
+    # ntfs-3g sets no 8.3 name on a file with two long ones; the plan says so.
+    assert replace(after[FAULTY], short_name="C-0000~1.SYS") == before[FAULTY]
+    assert {p: t for p, t in after.items() if p != FAULTY} == {p: t for p, t in before.items() if p != FAULTY}
+
+
+def test_an_8_3_name_that_was_taken_since_is_said_and_left_alone(repaired: Path) -> None:
+    write_short_name(place(repaired, f"{CROWDSTRIKE}\\C-00000000-00000000-00000000.sys"), "C-0000~1.SYS")
+    plan = plan_undo(repaired, playbooks(), FOLDERS)
+    assert any("another file has it" in note for note in plan.notes)
+    undo(repaired)
+    assert place(repaired, FAULTY).exists()
+    assert place(repaired, f"{CROWDSTRIKE}\\C-0000~1.SYS").samefile(
+        place(repaired, f"{CROWDSTRIKE}\\C-00000000-00000000-00000000.sys")
+    )
+
+
+def test_something_in_the_way_stays(repaired: Path) -> None:
+    place(repaired, FAULTY).with_name(place(repaired, FAULTY).name.upper()).write_bytes(b"a newer file")
+    refused(repaired, "something-in-the-way")
+
+
+def test_a_parent_that_became_a_link_is_not_followed(repaired: Path) -> None:
+    parent = place(repaired, CROWDSTRIKE)
+    parent.rename(parent.with_name("Elsewhere"))
+    parent.symlink_to("Elsewhere")
+    refused(repaired, "something-in-the-way")
+
+
+def test_a_playbook_that_is_not_here(repaired: Path) -> None:
+    with pytest.raises(NeedsHandsError) as caught:
+        plan_undo(repaired, (), FOLDERS)
+    assert caught.value.reason == "unknown-playbook"
+
+
+def test_another_windows_folder_than_the_journals(repaired: Path) -> None:
+    with pytest.raises(NeedsHandsError) as caught:
+        plan_undo(repaired, playbooks(), ("\\Windows.old",))
+    assert caught.value.reason == "bad-journal"
+
+
+def test_no_run_of_that_id(repaired: Path) -> None:
+    refused(repaired, "no-run", run="20240719T061203Z-000000")
+
+
+def refused(root: Path, reason: str, run: str | None = None) -> None:
+    """Planning an undo is refused, and nothing is written."""
+    before = names(root)
+    with pytest.raises(NeedsHandsError) as caught:
+        undo(root, run)
+    assert caught.value.reason == reason
+    assert names(root) == before
+
+
+def test_a_changed_file_in_the_quarantine_is_not_put_back(repaired: Path) -> None:
+    (repaired / "Unbrick" / RUN / "0001.bin").write_bytes(b"something that a user would like to run")
+    refused(repaired, "bad-journal")
+
+
+def test_a_link_in_the_quarantine_is_not_followed(repaired: Path) -> None:
+    folder = repaired / "Unbrick" / RUN
+    (folder / "0001.bin").rename(repaired / "real")
+    (folder / "0001.bin").symlink_to("../../real")
+    refused(repaired, "bad-journal")
+
+
+@pytest.mark.parametrize("which", [".", RUN, f"{RUN}/journal.jsonl", f"{RUN}/journal.jsonl:owner"])
+def test_what_others_may_write_is_not_believed(repaired: Path, which: str) -> None:
+    name, _, owner = which.partition(":")
+    path = repaired / "Unbrick" / name
+    if owner:
+        users = bytes.fromhex("01020000000000052000000021020000")
+        descriptor = FILE_DESCRIPTOR[:20] + users + FILE_DESCRIPTOR[36:]
+    else:
+        descriptor = FILE_DESCRIPTOR.replace(
+            bytes.fromhex("010100000000000512000000"), b"\1\1\0\0\0\0\0\1\0\0\0\0"
+        )
+    write_acl(path, descriptor)
+    refused(repaired, "foreign-quarantine")
+
+
+def _set(key: str, value: object) -> Callable[[dict[str, Any]], None]:
+    def change(document: dict[str, Any]) -> None:
+        document["entries"][0][key] = value
+
+    return change
+
+
+def _move_to(parent: str, name: str) -> Callable[[dict[str, Any]], None]:
+    def change(document: dict[str, Any]) -> None:
+        document["entries"] = [{**document["entries"][0], "source": f"{parent}\\{name}"}]
+        document["folders"] = [{**document["folders"][0], "path": parent}]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _set("sha256", "0" * 64),
+        _set("size", 1),
+        _set("quarantined_as", "0002.bin"),
+        _set("quarantined_as", "0003.bin"),
+        _move_to("\\Windows\\System32\\drivers", "C-00000291-00000000-00000032.sys"),
+        _move_to("\\Windows\\System32", "evil.dll"),
+        _move_to("\\Windows\\Temp", "C-00000291-00000000-00000032.sys"),
+        _move_to(CROWDSTRIKE, "C-00000290-00000000-00000099.sys"),
+    ],
+)
+def test_a_planted_journal_does_nothing(repaired: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Sound checks, right owner, right ACL, and still an entry that no playbook could have written."""
+    path = repaired / "Unbrick" / RUN / "journal.jsonl"
+    header, linked, done, _ = path.read_bytes().split(b"\n")
+    document = json.loads(header.rpartition(b"\t")[0])
+    change(document)
+    plant(path, document, [json.loads(line.rpartition(b"\t")[0]) for line in (linked, done)])
+    refused(repaired, "bad-journal")
+
+
+def test_a_planted_run_brings_no_file_of_its_own(repaired: Path) -> None:
+    """An attacker's good-looking file under a faulty name: it is not what the playbook would have moved."""
+    folder = repaired / "Unbrick" / "20240719T061203Z-bad000"
+    folder.mkdir()
+    write_acl(folder, FOLDER_DESCRIPTOR)
+    os.link(place(repaired, GOOD), folder / "0001.bin")
+    old = repaired / "Unbrick" / RUN / "journal.jsonl"
+    header, linked, done, _ = old.read_bytes().split(b"\n")
+    document = json.loads(header.rpartition(b"\t")[0])
+    content = place(repaired, GOOD).read_bytes()
+    document["run"] = folder.name
+    document["entries"] = [
+        {
+            **document["entries"][0],
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "size": len(content),
+            "source": f"{CROWDSTRIKE}\\C-00000291-planted.sys",
+        }
+    ]
+    journal = folder / "journal.jsonl"
+    journal.write_bytes(b"")
+    write_acl(journal, FILE_DESCRIPTOR)
+    plant(journal, document, [json.loads(line.rpartition(b"\t")[0]) for line in (linked, done)])
+    refused(repaired, "bad-journal")
+
+
+def plant(path: Path, header: dict[str, Any], marks: list[dict[str, Any]]) -> None:
+    """A journal with sound checks over whatever it says."""
+    data = _encode_line(header, "")
+    check = data[-17:-1].decode()
+    for mark in marks:
+        line = _encode_line(mark, check)
+        data, check = data + line, line[-17:-1].decode()
+    path.write_bytes(data)

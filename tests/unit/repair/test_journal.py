@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unbrick.errors import NeedsHandsError
+from unbrick.repair.journal import MOST_BYTES, _encode_line, check_of, encode_header, encode_mark, parse
+from unbrick.repair.journal_fields import JournalError
+from unbrick.repair.record import Entry, Folder, Header, RunState, Times
+
+TIMES = Times(133658357400000001, 133658357470000000, 133658357520000000)
+ENTRY = Entry(
+    source="\\Windows\\System32\\drivers\\CrowdStrike\\C-00000291-00000000-00000032.sys",
+    quarantined_as="0001.bin",
+    playbook="crowdstrike-cf291",
+    sha256="ab" * 32,
+    size=42008,
+    attributes=0x20,
+    times=TIMES,
+    short_name="C-0000~1.SYS",
+    links=2,
+    acl_sha256="cd" * 32,
+    streams=("Zone.Identifier",),
+)
+HEADER = Header(
+    run="20240719T061203Z-8f3a1c",
+    program="0.1.0",
+    begun="2024-07-19T06:12:03Z",
+    volume_was_dirty=True,
+    entries=(ENTRY,),
+    folders=(Folder(ENTRY.parent, TIMES),),
+)
+MOMENT = "2024-07-19T06:12:04Z"
+
+
+def journal(*states: RunState) -> bytes:
+    data = encode_header(HEADER)
+    check = check_of(data)
+    for state in states:
+        line = encode_mark(state, MOMENT, check)
+        data, check = data + line, check_of(line)
+    return data
+
+
+def with_header(change: Callable[[dict[str, Any]], None]) -> bytes:
+    """A journal with a sound check over a header that we would not have written."""
+    document = json.loads(encode_header(HEADER).rpartition(b"\t")[0])
+    change(document)
+    return _encode_line(document, "")
+
+
+def test_what_is_written_is_read_again() -> None:
+    data = journal(RunState.LINKED, RunState.REPAIRED)
+    read = parse(data)
+    assert read is not None
+    assert read.header == HEADER
+    assert read.state is RunState.REPAIRED
+    assert read.length == len(data)
+
+
+@pytest.mark.parametrize("tail", [b"", b"{", b"\0" * 600, b"\n\n", b'{"mark":"linked"}\tdeadbeefdeadbeef\n'])
+def test_a_torn_tail_is_ignored(tail: bytes) -> None:
+    whole = journal(RunState.LINKED)
+    read = parse(whole + tail)
+    assert read is not None
+    assert (read.state, read.length) == (RunState.LINKED, len(whole))
+
+
+def test_a_line_cut_anywhere_leaves_the_state_before_it() -> None:
+    before, after = journal(RunState.LINKED), journal(RunState.LINKED, RunState.REPAIRED)
+    for length in range(len(before), len(after)):
+        read = parse(after[:length])
+        assert read is not None
+        assert read.state is RunState.LINKED
+
+
+def test_a_header_cut_anywhere_is_no_journal() -> None:
+    header = encode_header(HEADER)
+    assert all(parse(header[:length]) is None for length in range(len(header)))
+
+
+def test_a_line_of_another_journal_does_not_fit() -> None:
+    other = encode_header(replace(HEADER, volume_was_dirty=False))
+    line = encode_mark(RunState.LINKED, MOMENT, check_of(other))
+    read = parse(encode_header(HEADER) + line)
+    assert read is not None
+    assert read.state is RunState.PREPARED
+
+
+@pytest.mark.parametrize(
+    "states",
+    [(RunState.REPAIRED,), (RunState.LINKED, RunState.UNDONE), (RunState.ROLLED_BACK, RunState.LINKED)],
+)
+def test_states_in_an_order_that_no_run_has(states: tuple[RunState, ...]) -> None:
+    with pytest.raises(JournalError):
+        parse(journal(*states))
+
+
+def _set(key: str, value: object) -> Callable[[dict[str, Any]], None]:
+    def change(document: dict[str, Any]) -> None:
+        document[key] = value
+
+    return change
+
+
+def _set_entry(key: str, value: object) -> Callable[[dict[str, Any]], None]:
+    def change(document: dict[str, Any]) -> None:
+        document["entries"][0][key] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _set("journal", 2),
+        _set("journal", True),
+        _set("extra", 1),
+        _set("run", "../../Windows"),
+        _set("volume_was_dirty", 1),
+        _set("entries", []),
+        _set("entries", {}),
+        _set("folders", []),
+        _set("begun", "yesterday"),
+        _set_entry("source", "\\Windows\\..\\Users\\a.sys"),
+        _set_entry("source", "C:\\Windows\\a.sys"),
+        _set_entry("source", "\\Windows\\\\a.sys"),
+        _set_entry("source", "Windows\\a.sys"),
+        _set_entry("source", "\\Windows\\a.sys:stream"),
+        _set_entry("source", "\\Windows\\\ud800.sys"),
+        _set_entry("quarantined_as", "..\\0001.bin"),
+        _set_entry("quarantined_as", "0001.bin\n"),
+        _set_entry("sha256", "AB" * 32),
+        _set_entry("size", -1),
+        _set_entry("size", True),
+        _set_entry("size", 1.0),
+        _set_entry("attributes", 0x400),
+        _set_entry("attributes", 0x10),
+        _set_entry("created", 2**63),
+        _set_entry("short_name", "not an 8.3 name"),
+        _set_entry("short_name", "..\\A.SYS"),
+        _set_entry("links", 0),
+        _set_entry("streams", ["\0"]),
+        _set_entry("streams", "Zone.Identifier"),
+    ],
+)
+def test_what_no_run_writes_is_refused_although_its_check_is_right(
+    change: Callable[[dict[str, Any]], None],
+) -> None:
+    with pytest.raises(JournalError) as caught:
+        parse(with_header(change))
+    assert caught.value.reason == "bad-journal"
+
+
+def test_a_file_twice_is_refused() -> None:
+    def double(document: dict[str, Any]) -> None:
+        document["entries"].append({**document["entries"][0], "quarantined_as": "0002.bin"})
+
+    with pytest.raises(JournalError, match="twice"):
+        parse(with_header(double))
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b'{"a":1,"a":2}', b"[]", b"\xff", b"1" * 9999, b"NaN"])
+def test_sound_lines_that_are_no_mapping(text: bytes) -> None:
+    from unbrick.repair.journal import _check
+
+    with pytest.raises(JournalError):
+        parse(text + b"\t" + _check(text, "").encode() + b"\n")
+
+
+def test_too_large_is_refused_before_it_is_read() -> None:
+    with pytest.raises(JournalError, match="too large"):
+        parse(b"x" * (MOST_BYTES + 1))
+
+
+def test_too_many_lines_are_refused() -> None:
+    states = [RunState.LINKED, RunState.REPAIRED] + [RunState.UNDO_BEGUN, RunState.REPAIRED] * 40
+    with pytest.raises(JournalError, match="too many lines"):
+        parse(journal(*states))
+
+
+def test_a_header_that_would_not_fit_is_never_written() -> None:
+    entries = tuple(
+        replace(ENTRY, source=f"{ENTRY.parent}\\{number:0200}.sys", quarantined_as=f"{number:04}.bin")
+        for number in range(1000)
+    )
+    with pytest.raises(NeedsHandsError) as caught:
+        encode_header(replace(HEADER, entries=entries))
+    assert caught.value.reason == "too-many-files"
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_raise_nothing_but_a_journal_error(data: bytes) -> None:
+    with contextlib.suppress(JournalError):
+        parse(data)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(sorted(json.loads(encode_header(HEADER).rpartition(b"\t")[0]))), _JSON)
+def test_any_value_in_the_header_raises_nothing_but_a_journal_error(key: str, value: object) -> None:
+    with contextlib.suppress(JournalError):
+        parse(with_header(_set(key, value)))
+
+
+@given(st.sampled_from(sorted(json.loads(encode_header(HEADER).rpartition(b"\t")[0])["entries"][0])), _JSON)
+def test_any_value_in_an_entry_raises_nothing_but_a_journal_error(key: str, value: object) -> None:
+    with contextlib.suppress(JournalError):
+        parse(with_header(_set_entry(key, value)))
+
+
+@given(st.integers(0, 5000), st.integers(0, 255))
+def test_any_changed_byte_is_either_a_torn_line_or_refused(place: int, value: int) -> None:
+    data = bytearray(journal(RunState.LINKED, RunState.REPAIRED))
+    data[place % len(data)] ^= value or 1
+    read = parse(bytes(data))
+    assert read is None or (read.header == HEADER and read.state is not RunState.REPAIRED)

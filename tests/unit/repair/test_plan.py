@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from unbrick.errors import NeedsHandsError
+from unbrick.model import FileFact, Finding, Verdict
+from unbrick.repair.plan import MOST_FILES, is_run_id, make_plan, new_run_id
+
+SHA = "a" * 64
+
+
+def finding(verdict: Verdict, *paths: str, sha256: str | None = SHA) -> Finding:
+    facts = tuple(FileFact(path, sha256, 3, None) for path in paths)
+    return Finding("some-incident", verdict, facts, "because")
+
+
+def test_only_faulty_files_are_moved_and_to_names_that_say_nothing() -> None:
+    plan = make_plan(
+        "20240719T061203Z-8f3a1c",
+        [
+            finding(Verdict.GOOD, "\\Windows\\good.sys"),
+            finding(Verdict.FAULTY, "\\Windows\\a.sys", "\\Windows\\b.sys"),
+            finding(Verdict.PERSON, "\\Windows\\odd.sys"),
+            finding(Verdict.NOTE, "\\Windows\\old.sys"),
+        ],
+    )
+    assert [(a.path, a.quarantined_as, a.sha256, a.size) for a in plan.actions] == [
+        ("\\Windows\\a.sys", "0001.bin", SHA, 3),
+        ("\\Windows\\b.sys", "0002.bin", SHA, 3),
+    ]
+    assert plan.run == "20240719T061203Z-8f3a1c"
+
+
+def test_a_file_that_two_playbooks_find_is_moved_once() -> None:
+    twice = [finding(Verdict.FAULTY, "\\Windows\\A.sys"), finding(Verdict.FAULTY, "\\WINDOWS\\a.SYS")]
+    assert [a.path for a in make_plan(new_run_id(), twice).actions] == ["\\Windows\\A.sys"]
+
+
+def test_a_file_that_was_not_read_is_no_file_to_move() -> None:
+    with pytest.raises(NeedsHandsError) as caught:
+        make_plan(new_run_id(), [finding(Verdict.FAULTY, "\\Windows\\a.sys", sha256=None)])
+    assert caught.value.reason == "unreadable-file"
+
+
+def test_too_many_files_are_for_a_person() -> None:
+    paths = [f"\\Windows\\{number}.sys" for number in range(MOST_FILES + 1)]
+    with pytest.raises(NeedsHandsError) as caught:
+        make_plan(new_run_id(), [finding(Verdict.FAULTY, *paths)])
+    assert caught.value.reason == "too-many-files"
+
+
+def test_run_ids_are_never_twice_the_same_and_known_again() -> None:
+    ids = {new_run_id() for _ in range(50)}
+    assert len(ids) == 50
+    assert all(map(is_run_id, ids))
+    assert not is_run_id("../20240719T061203Z-8f3a1c")
+    assert not is_run_id("20240719T061203Z-8f3a1c\n")
