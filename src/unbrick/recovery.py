@@ -353,7 +353,7 @@ def _finish_earlier_runs(case: _Case, mounted: Mounted, kit: Kit) -> list[Resume
         if not result.volume_was_dirty and not result.torn:
             mounted.leave_clean()
         ended = "finished" if result.state is RunState.REPAIRED else "taken back"
-        case.notes.append(f"the run {result.run} had been interrupted; it was {ended}")
+        case.notes += [f"the run {result.run} had been interrupted; it was {ended}", *result.notes]
         results.append(result)
     return results
 
