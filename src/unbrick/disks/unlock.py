@@ -207,8 +207,15 @@ def _open_with_cryptsetup(disk: Disk, volume: Volume, volume_key: Secret, runner
             runner.run(["cryptsetup", "close", name], timeout=_END_SECONDS)
             raise FailedError(f"cryptsetup made no {plain}: {error.strerror}") from error
         try:
-            # From now on the kernel removes the mapping with its last user, also when that is killed.
+            # From now on the kernel removes the mapping with its last user, also when that is killed. Its
+            # name may be gone at once; the kernel's own node stays.
             runner.run(["cryptsetup", "close", "--deferred", name], timeout=_END_SECONDS)
-            yield plain
+            yield _kernel_node(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _kernel_node(descriptor: int) -> Path:
+    """The node that the kernel itself keeps for an open block device, such as `/dev/dm-0`."""
+    device = os.fstat(descriptor).st_rdev
+    return Path("/dev") / Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").readlink().name

@@ -152,6 +152,7 @@ def mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
     monkeypatch.setattr(unlock, "_MAPPER_FOLDER", tmp_path)
     monkeypatch.setattr(unlock, "attach_loop", loop)
     monkeypatch.setattr("secrets.token_hex", lambda size: "f" * 2 * size)
+    monkeypatch.setattr(unlock, "_kernel_node", lambda _: Path("/dev/dm-7"))
     (tmp_path / "control").touch()
     (tmp_path / f"unbrick-{'f' * 16}").touch()
     raw = tmp_path / "disk"
@@ -169,11 +170,12 @@ def test_cryptsetup_gets_the_volume_key_and_no_secret_in_its_arguments(
     monkeypatch.setattr(unlock, "read_metadata", lambda *_: locked)
     runner = KeyReadingRunner(programs=frozenset({"cryptsetup"}))
     with unlock.unlock(mapped, VOLUME, PASSWORD, runner, tmp_path) as plain:
-        assert plain.name == f"unbrick-{'f' * 16}"
+        assert plain == Path("/dev/dm-7")
     opened, closed = runner.asked
+    name = f"unbrick-{'f' * 16}"
     assert opened[:5] == ("cryptsetup", "open", "--type", "bitlk", "--volume-key-file")
-    assert opened[6:] == ("/dev/loop9", plain.name)
-    assert closed == ("cryptsetup", "close", "--deferred", plain.name)
+    assert opened[6:] == ("/dev/loop9", name)
+    assert closed == ("cryptsetup", "close", "--deferred", name)
     assert runner.keys == [VOLUME_KEY]
     assert not any(os.fsdecode(PASSWORD.reveal()) in word for argv in runner.asked for word in argv)
 
