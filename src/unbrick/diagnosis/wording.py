@@ -33,7 +33,10 @@ def about_files(verdict: Verdict, files: Sequence[FileFact]) -> str:
     for fact in files:
         folder, _, name = fact.path.rpartition("\\")
         by_folder.setdefault(printable(folder) or "\\", []).append(printable(name))
-    places = "; ".join(f"{folder} ({_names(names)})" for folder, names in by_folder.items())
+    # The root folder has no name of its own.
+    places = "; ".join(
+        f"{folder} ({_names(names)})" if any(names) else folder for folder, names in by_folder.items()
+    )
     noun = _NOUN[verdict] if count == 1 else _NOUN[verdict] + "s"
     return f"{count} {noun} in {places}"
 

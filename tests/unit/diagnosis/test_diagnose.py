@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from support.windows_tree import CHANNEL_HEADER, CROWDSTRIKE, installation, put_file
 
-from unbrick.diagnosis import search
+from unbrick.diagnosis import search, wording
 from unbrick.diagnosis.diagnose import Diagnosis, diagnose
 from unbrick.incidents.library import load_library
 from unbrick.incidents.playbook import Playbook
-from unbrick.model import Status, Verdict
+from unbrick.model import FileFact, Status, Verdict
 from unbrick.windows.installation import Installation
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -128,3 +128,8 @@ def test_hostile_names_cannot_steer_the_terminal_or_break_the_report(tmp_path: P
     for finding in diagnosis.findings:
         assert finding.explanation.isprintable()
         json.dumps(finding.to_document(), ensure_ascii=False).encode()
+
+
+def test_the_root_folder_is_named_without_empty_brackets() -> None:
+    text = wording.finding_text(Verdict.PERSON, [FileFact("\\", None, 0, None)], ["A person has to look."])
+    assert text == "1 item in \\. A person has to look."
