@@ -1,4 +1,4 @@
-"""Undo on a disk with several Windows, and after an interruption: run the same command again, and it goes on."""
+"""Undo on a disk with several Windows, and after an interruption: the same command again goes on."""
 
 from __future__ import annotations
 

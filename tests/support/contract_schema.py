@@ -26,7 +26,7 @@ _WORD = r"^[a-z0-9]+(-[a-z0-9]+)*(:[a-z0-9-]+)?$"
 _REASON = {"anyOf": [{"type": "null"}, {"type": "string", "pattern": _WORD}]}
 _TEXT = {"type": ["string", "null"]}
 _GUID = {"type": "string", "pattern": "^[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}$"}
-_WINDOWS_PATH = {"type": "string", "pattern": r"^\\."}
+_WINDOWS_PATH = {"type": "string", "pattern": r"^\\"}
 
 
 def _exactly(**properties: Any) -> dict[str, Any]:

@@ -144,7 +144,7 @@ class _Loader:
         self._first = True
 
     def load(self, text: str, name: str) -> None:
-        """Read the whole text; raises UsageError where no line can be used and there is more than a header."""
+        """Read the whole text; raises UsageError where no line can be used but for a header alone."""
         if _is_json(text):
             raise UsageError(
                 f"{name} is a JSON document, and only CSV is understood",
