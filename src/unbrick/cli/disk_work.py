@@ -81,11 +81,16 @@ def _work(order: Order, keys: KeyChain, confirm: Confirm | None, workdir: Path) 
 
 
 def recover_isolated(order: Order, keys: KeyChain, confirm: Confirm | None = None) -> DiskReport:
-    """Work on one disk in namespaces of its own; an error becomes the disk's report."""
+    """Work on one disk in namespaces of its own; an error becomes the disk's report.
+
+    Raises click.Abort where a signal or the person stopped it: everything has been cleaned up by then.
+    """
     try:
         return run_isolated(partial(_work, order, keys, confirm))
     except UnbrickError as error:
         return Draft(order.disk, trouble=error).report()
+    except (KeyboardInterrupt, SystemExit):
+        raise click.Abort from None
 
 
 def work_on_disks(orders: Sequence[Order], *, keys: KeyChain, yes: bool, as_json: bool) -> NoReturn:

@@ -1,0 +1,105 @@
+"""A repair that is stopped at any moment, in any way: nothing is left, and the next run ends it well."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from support.drilled import Drilled, Drills
+from support.leftovers import find_leftovers
+from support.program import run_program, start_program
+
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
+
+_SEED = 20240719
+_TRIES = 20
+_WAYS = ("SIGINT", "SIGTERM", "SIGKILL", "SIGKILL of the child")
+
+
+def _moments() -> list[tuple[int, str, float]]:
+    """A way to stop it and a share of the whole run's time, for each try; every fifth is near the writes."""
+    dice = random.Random(_SEED)
+    shares = [dice.uniform(0.0, 0.6) if one % 3 == 0 else dice.uniform(0.6, 1.0) for one in range(_TRIES)]
+    return [(one, _WAYS[one % len(_WAYS)], share) for one, share in enumerate(shares)]
+
+
+@pytest.fixture(scope="module")
+def seconds(drills: Drills, tmp_path_factory: pytest.TempPathFactory) -> float:
+    """How long a repair of such a disk takes here."""
+    disk = drills.copy("xts-128", tmp_path_factory.mktemp("timed") / "disks")
+    started = time.monotonic()
+    assert run_program("repair", disk.image, "--keys", disk.keys, "--yes").code == 0
+    return time.monotonic() - started
+
+
+def _child_of(process: subprocess.Popen[str]) -> int | None:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return int(children[0]) if children else None
+
+
+def _stop(process: subprocess.Popen[str], way: str) -> None:
+    if way == "SIGKILL of the child":
+        child = _child_of(process)
+        if child is not None:
+            os.kill(child, signal.SIGKILL)
+    else:
+        process.send_signal(signal.Signals[way])
+
+
+def _wait_until_nothing_is_left(folder: Path) -> None:
+    deadline = time.monotonic() + 10
+    while left := find_leftovers(folder):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("number", "way", "share"), _moments())
+def test_a_stopped_repair_is_ended_by_the_next(
+    drills: Drills, tmp_path: Path, seconds: float, number: int, way: str, share: float
+) -> None:
+    disk = drills.copy("xts-128", tmp_path / "disks")
+    process = start_program("repair", disk.image, "--keys", disk.keys, "--yes", "--json")
+    time.sleep(share * seconds)
+    _stop(process, way)
+    out, err = process.communicate(timeout=60)
+    assert "Traceback" not in out + err
+    assert "internal error" not in out + err
+    _wait_until_nothing_is_left(tmp_path)
+    if way == "SIGKILL of the child" and '"reason": "interrupted"' in out:
+        assert process.returncode == 1
+    _ends_well(disk)
+
+
+def _ends_well(disk: Drilled) -> None:
+    ended = run_program("repair", disk.image, "--keys", disk.keys, "--yes", "--json")
+    assert ended.document["status"] in {"repaired", "healthy"}, ended
+    assert ended.code == 0
+    assert disk.complaints(repaired=True) == ()
+
+
+def test_a_signal_is_told_in_one_line(drills: Drills, tmp_path: Path, seconds: float) -> None:
+    disk = drills.copy("xts-128", tmp_path / "disks")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process = start_program("repair", disk.image, "--keys", disk.keys, "--yes", "--json")
+        time.sleep(seconds / 2)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        assert out == ""
+        assert process.returncode == 1
+        assert err == "unbrick: stopped; nothing is lost, run the same command again to go on\n"
+    _ends_well(disk)
+
+
+def test_two_at_once_do_not_work_on_the_same_disk(drills: Drills, tmp_path: Path) -> None:
+    disk = drills.copy("xts-128", tmp_path / "disks")
+    arguments = ("repair", disk.image, "--keys", disk.keys, "--yes", "--json")
+    both = [start_program(*arguments), start_program(*arguments)]
+    said = [process.communicate(timeout=60)[0] for process in both]
+    assert sum('"status": "repaired"' in one for one in said) == 1
+    assert sum('"reason": "disk-in-use"' in one or '"status": "healthy"' in one for one in said) == 1
+    _ends_well(disk)
