@@ -7,6 +7,7 @@ from pathlib import Path
 
 from unbrick.command import Runner
 from unbrick.disks.ntfs_log import FAST_START_VERSION, LogState, read_log_state
+from unbrick.disks.ntfs_mirror import differing_records
 from unbrick.disks.ntfs_volume import Geometry, damaged, open_view, read_dirty, read_geometry
 from unbrick.model import FilesystemState
 
@@ -16,11 +17,15 @@ _PROBE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class VolumeFacts:
-    """What an NTFS volume's own bytes say of how it was left."""
+    """What an NTFS volume's own bytes say of how it was left.
+
+    `unmirrored` are the first records of the file table that differ from their mirror.
+    """
 
     geometry: Geometry
     dirty: bool
     log: LogState
+    unmirrored: tuple[int, ...] = ()
 
     @property
     def state(self) -> FilesystemState:
@@ -36,7 +41,12 @@ def read_facts(path: Path, length: int) -> VolumeFacts:
         geometry = read_geometry(view)
         if geometry.length > length:
             raise damaged("it is larger than its partition")
-        return VolumeFacts(geometry, read_dirty(view, geometry), read_log_state(view, geometry))
+        return VolumeFacts(
+            geometry,
+            read_dirty(view, geometry),
+            read_log_state(view, geometry),
+            differing_records(view, geometry),
+        )
 
 
 def replay_log(path: Path, length: int, log: LogState, runner: Runner) -> bool:

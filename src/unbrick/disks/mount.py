@@ -16,8 +16,9 @@ from unbrick.command import Runner
 from unbrick.disks.hibernation import Hibernation, discard_hibernation, find_hibernation
 from unbrick.disks.log_replay import VolumeFacts, read_facts, replay_log
 from unbrick.disks.ntfs_log import has_pending_records, reset_log
+from unbrick.disks.ntfs_mirror import mend_mirror
 from unbrick.disks.ntfs_mount import mount_ntfs
-from unbrick.disks.ntfs_volume import open_view, read_dirty, write_dirty
+from unbrick.disks.ntfs_volume import RECORD_VOLUME, open_view, read_dirty, write_dirty
 from unbrick.disks.overlay import open_overlay
 from unbrick.disks.plain import PlainVolume
 from unbrick.errors import FailedError, NeedsHandsError, Reason, UnbrickError
@@ -28,6 +29,9 @@ _RESET = (
     "the NTFS journal could not be replayed and was reset; the volume is marked dirty, Windows will check it"
 )
 _DISCARDED = "the hibernation was discarded: Windows will start afresh, what was open in it is lost"
+_MENDED = (
+    "the mirror of the NTFS file table had fallen behind, as a cut of the power leaves it, and was mended"
+)
 _SHOWN_UNREPLAYED = "the NTFS journal cannot be replayed: the volume is shown as it lies on the disk"
 
 
@@ -84,8 +88,8 @@ def look(plain: PlainVolume, runner: Runner, workdir: Path) -> Iterator[View]:
     Raises NeedsHandsError (damaged-volume, disk-in-use), FailedError.
     """
     facts = read_facts(plain.path, plain.length)
-    with ExitStack() as as_it_lies:
-        root = as_it_lies.enter_context(mount_ntfs(plain.path, _folder(workdir), runner, read_only=True))
+    with _mended(plain, facts, runner, workdir) as lying, ExitStack() as as_it_lies:
+        root = as_it_lies.enter_context(mount_ntfs(lying, _folder(workdir), runner, read_only=True))
         hibernation = find_hibernation(root)
         if hibernation is not None:
             yield View(root, FilesystemState.HIBERNATED, _notes(hibernation))
@@ -93,7 +97,7 @@ def look(plain: PlainVolume, runner: Runner, workdir: Path) -> Iterator[View]:
         if not facts.log.needs_replay:
             yield View(root, facts.state)
             return
-        with open_overlay(plain.path, plain.length, runner, workdir) as overlay:
+        with open_overlay(lying, plain.length, runner, workdir) as overlay:
             if not replay_log(overlay, plain.length, facts.log, runner):
                 yield View(root, FilesystemState.UNCLEAN_LOG, (_SHOWN_UNREPLAYED,))
                 return
@@ -112,11 +116,12 @@ def change(plain: PlainVolume, options: ChangeOptions, runner: Runner, workdir: 
     """Mount a volume for writing, with whatever must be done first to make that safe.
 
     While it lasts the volume is marked dirty; afterwards the flag is as it was, unless an exception passed
-    or the journal had to be reset. Raises NeedsHandsError (hibernated, unclean-log, read-only,
-    damaged-volume, disk-in-use), before anything is written; FailedError.
+    or the journal had to be reset, or the mirror of the file table mended. Raises NeedsHandsError
+    (hibernated, unclean-log, read-only, damaged-volume, disk-in-use), before anything is written;
+    FailedError.
     """
     facts = read_facts(plain.path, plain.length)
-    notes, log_was_reset = _prepare(plain, facts, options, runner, workdir)
+    notes, to_check = _prepare(plain, facts, options, runner, workdir)
     was_dirty = _mark(plain, facts, dirty=True)
     with ExitStack() as stack:
         # Runs after the unmount, also when an exception passes.
@@ -124,24 +129,33 @@ def change(plain: PlainVolume, options: ChangeOptions, runner: Runner, workdir: 
         try:
             root = stack.enter_context(mount_ntfs(plain.path, _folder(workdir), runner, read_only=False))
         except UnbrickError:
-            _mark(plain, facts, dirty=was_dirty or log_was_reset)
+            _mark(plain, facts, dirty=was_dirty or to_check)
             raise
         mounted = Mounted(root, plain, notes, was_dirty=was_dirty)
         yield mounted
-    if not mounted.stays_dirty and not log_was_reset:
+    if not mounted.stays_dirty and not to_check:
         _mark(plain, facts, dirty=False)
 
 
 def _prepare(
     plain: PlainVolume, facts: VolumeFacts, options: ChangeOptions, runner: Runner, workdir: Path
 ) -> tuple[tuple[str, ...], bool]:
-    """Make the volume one that can be mounted for writing; the notes, and whether its journal was reset.
+    """Make the volume one that can be mounted for writing; the notes, and whether Windows must check it.
 
     Everything that can be refused is refused before the first byte is written.
     """
     hibernation, replayable = _check(plain, facts, options, runner, workdir)
     resetting = facts.log.needs_replay and not replayable
     notes: list[str] = []
+    # The flag itself is a single bit, which is right wherever it lies: nothing else then needs a check.
+    torn = any(number != RECORD_VOLUME for number in facts.unmirrored)
+    if facts.unmirrored:
+        if torn:
+            _mark(plain, facts, dirty=True)
+        with open_view(plain.path, writable=True) as view:
+            mend_mirror(view, facts.geometry)
+        plain.sync()
+        notes.append(_MENDED)
     if hibernation is not None:
         # Before the journal: replayed under a hibernation still alive, the volume would be torn on waking.
         with open_view(plain.path, writable=True) as view:
@@ -159,7 +173,7 @@ def _prepare(
             reset_log(view, facts.geometry)
         plain.sync()
         notes.append(_RESET)
-    return tuple(notes), resetting
+    return tuple(notes), resetting or torn
 
 
 def _check(
@@ -172,7 +186,10 @@ def _check(
             hint="lift the protection (a switch, a write blocker, blockdev --setrw), then try again",
             reason=Reason.READ_ONLY,
         )
-    with mount_ntfs(plain.path, _folder(workdir), runner, read_only=True) as root:
+    with (
+        _mended(plain, facts, runner, workdir) as lying,
+        mount_ntfs(lying, _folder(workdir), runner, read_only=True) as root,
+    ):
         hibernation = find_hibernation(root)
     if hibernation is not None and not options.discard_hibernation:
         raise _hibernated(hibernation)
@@ -191,11 +208,26 @@ def _rehearse(
     plain: PlainVolume, facts: VolumeFacts, hibernation: Hibernation | None, runner: Runner, workdir: Path
 ) -> bool:
     """Whether the journal can be replayed, tried in memory: half a replay on a disk cannot be undone."""
-    with open_overlay(plain.path, plain.length, runner, workdir) as overlay:
+    with (
+        _mended(plain, facts, runner, workdir) as lying,
+        open_overlay(lying, plain.length, runner, workdir) as overlay,
+    ):
         if hibernation is not None:
             with open_view(overlay, writable=True) as view:
                 discard_hibernation(view, facts.geometry, hibernation)
         return replay_log(overlay, plain.length, facts.log, runner)
+
+
+@contextmanager
+def _mended(plain: PlainVolume, facts: VolumeFacts, runner: Runner, workdir: Path) -> Iterator[Path]:
+    """The volume; on an overlay with its mirror mended where that differs, for ntfs-3g refuses it else."""
+    if not facts.unmirrored:
+        yield plain.path
+        return
+    with open_overlay(plain.path, plain.length, runner, workdir) as overlay:
+        with open_view(overlay, writable=True) as view:
+            mend_mirror(view, facts.geometry)
+        yield overlay
 
 
 def _has_pending(plain: PlainVolume, facts: VolumeFacts) -> bool:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from unbrick.errors import FailedError, NeedsHandsError, Reason
 
+RECORD_MIRROR = 1
 RECORD_LOG_FILE = 2
 RECORD_VOLUME = 3
 

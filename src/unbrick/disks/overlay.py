@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +23,9 @@ def open_overlay(plain: Path, length: int, runner: Runner, workdir: Path) -> Ite
     They are kept in a qcow2 file in `workdir` (in memory). Formats and files are named, never probed: the
     volume's bytes are hostile and may look like an image that points elsewhere. Raises FailedError.
     """
-    store = workdir / "overlay.qcow2"
-    shown = workdir / "overlay.raw"
+    name = f"overlay-{secrets.token_hex(4)}"  # one may lie over another
+    store = workdir / f"{name}.qcow2"
+    shown = workdir / f"{name}.raw"
     runner.run(["qemu-img", "create", "-q", "-f", "qcow2", str(store), str(length)], timeout=_START_SECONDS)
     shown.touch()
     driver = "host_device" if stat.S_ISBLK(plain.stat().st_mode) else "file"
