@@ -16,6 +16,7 @@ from unbrick.command import Runner
 from unbrick.disks.export import export_raw
 from unbrick.disks.image import ImageFormat, examine_image
 from unbrick.disks.in_use import (
+    claim,
     keep_ours,
     refuse_base_in_use,
     refuse_device_in_use,
@@ -79,6 +80,7 @@ def open_disk(path: Path, runner: Runner, workdir: Path) -> Iterator[Disk]:
     """
     real, mode = _resolve(path)
     with ExitStack() as stack:
+        stack.enter_context(claim(real))
         is_device = stat.S_ISBLK(mode)
         opened = _open_device(real) if is_device else _open_image(real, runner, workdir, stack)
         stream = _open_for_reading(opened.raw)

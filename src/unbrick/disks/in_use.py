@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ _HELD, _DENIED = (0, 1, 3), (1, 3)
 _ALL_PLACES = ((_HELD_BASE, _RANGE), (_DENIED_BASE, _RANGE))
 _WRITE_PLACES = ((_HELD_BASE + 1, 1), (_HELD_BASE + 3, 1))
 _FLOCK = struct.Struct("hhqqi4x")
+_CLAIM_SECONDS = 1.0
 _OPEN_FOR_WRITING = os.O_WRONLY | os.O_RDWR
 
 
@@ -54,6 +56,41 @@ def refuse_device_in_use(device: Path) -> None:
         user = _locked(device)
     if user:
         raise _in_use(device, user)
+
+
+@contextmanager
+def claim(path: Path) -> Iterator[None]:
+    """Keep every other run of ours away from a disk or image while the context lasts.
+
+    Two that looked at the same moment would both find it free, and mount it twice. `flock` is the lock that
+    neither QEMU nor ntfs-3g takes; udev holds it on a device for a moment, so it is waited for shortly.
+    Raises NeedsHandsError (disk-in-use); a disk that cannot be opened is for others to report.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        yield
+        return
+    try:
+        deadline = time.monotonic() + _CLAIM_SECONDS
+        while not _flock(descriptor):
+            if time.monotonic() > deadline:
+                raise _in_use(path, "another unbrick is working on it")
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _flock(descriptor: int) -> bool:
+    """Whether the lock is ours now; a file system without locks must not stop the work."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @contextmanager
