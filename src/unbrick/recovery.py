@@ -350,7 +350,7 @@ def _finish_earlier_runs(case: _Case, mounted: Mounted, kit: Kit) -> list[Resume
             sync=mounted.sync,
             on_action=_ignore,
         )
-        if not result.volume_was_dirty and not result.torn:
+        if not result.must_be_checked:
             mounted.leave_clean()
         ended = "finished" if result.state is RunState.REPAIRED else "taken back"
         case.notes += [f"the run {result.run} had been interrupted; it was {ended}", *result.notes]

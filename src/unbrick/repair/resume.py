@@ -5,13 +5,15 @@ A journal that an interrupted run left is as hostile as any: nothing is touched 
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unbrick.files import find_entry, split_windows_path, windows_path_of
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import Action, ActionState
-from unbrick.repair.disk_errors import disk_errors, look
+from unbrick.repair.disk_errors import damaged, disk_errors, look
 from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.journal_file import open_journal
 from unbrick.repair.moving import (
@@ -45,8 +47,8 @@ class ResumeResult:
     """What finishing a run did: its actions (done, undone, or planned again where it was rolled back).
 
     `volume_was_dirty` is how Windows had left the volume before that run's first write. `torn` says that the
-    cut left traces that Windows clears away when it checks the volume: leave it dirty. `notes` are sentences
-    for a person.
+    cut left a name that Windows clears away when it checks the volume. `notes` are sentences for a person
+    about traces that such a check would rather make worse.
     """
 
     run: str
@@ -55,6 +57,15 @@ class ResumeResult:
     volume_was_dirty: bool
     torn: bool
     notes: tuple[str, ...] = ()
+
+    @property
+    def must_be_checked(self) -> bool:
+        """Whether the volume stays dirty, so that Windows checks it.
+
+        What ntfs-3g had not written of its own records (a cluster marked as taken, a count) cannot be seen
+        from here, so every cut is a reason; the only reason against one are the traces of `notes`.
+        """
+        return self.volume_was_dirty or self.torn or not self.notes
 
 
 def find_unfinished(root: Path, playbooks: Sequence[Playbook]) -> tuple[UnfinishedRun, ...]:
@@ -93,6 +104,8 @@ def finish(
     journal = open_journal(folder)
     if journal is None or journal.state not in UNFINISHED:
         raise JournalError(f"{run.run} is not unfinished any more")
+    for former in journal.header.folders:
+        _expect_whole(root, former.path)
     opened = open_run(root, folder, journal)
     check_run(opened, Authority.of(playbooks, installation_folders))
     with disk_errors(f"finishing the run {run.run}"):
@@ -108,6 +121,24 @@ def finish(
         opened.torn,
         tuple(opened.notes),
     )
+
+
+def _expect_whole(root: Path, folder: str) -> None:
+    """That a folder and those above it can be listed: of a torn one ntfs-3g says that its files are missing.
+
+    Raises NeedsHandsError (damaged-volume).
+    """
+    current: Path | None = root
+    parts = iter(split_windows_path(folder))
+    while current is not None and stat.S_ISDIR(current.lstat().st_mode):
+        try:
+            for _ in current.iterdir():
+                pass
+        except OSError as error:
+            shown = windows_path_of(root, current)
+            raise damaged(f"the folder {shown} cannot be listed: {error.strerror}") from error
+        part = next(parts, None)
+        current = None if part is None else find_entry(current, part)
 
 
 def _finish(run: OpenRun, sync: Callable[[], None]) -> ActionState:
