@@ -18,7 +18,8 @@ from unbrick.command import CommandTimeoutError, Server
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _DETACH = 2
 _NO_FOLLOW = 8
-_BUSY_SECONDS = 5.0
+_BUSY_SECONDS = 2.0
+_STUCK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class FuseMount:
     def end(self, timeout: float) -> int:
         """Unmount and wait, in seconds, for the server's own end; returns its exit code.
 
-        Something that still holds the mount open is waited for shortly; then the mount is taken from it.
+        Something that still holds the mount open is waited for shortly; then the mount is taken from it, and
+        its server is waited for no longer: a Ctrl-C at a bad moment leaves such a holder, which ends with us.
         Also right where the server has died or never came up. Raises CommandTimeoutError.
         """
         deadline = time.monotonic() + _BUSY_SECONDS
@@ -39,12 +41,13 @@ class FuseMount:
         while code == errno.EBUSY and time.monotonic() < deadline:
             time.sleep(0.01)
             code = _unmount(self.path, 0)
-        if code == errno.EBUSY:
+        busy = code == errno.EBUSY
+        if busy:
             code = _unmount(self.path, _DETACH)
         if code != 0:  # not mounted: nothing will tell the server to end
             self.server.stop(timeout)
         try:
-            return self.server.wait(timeout)
+            return self.server.wait(min(timeout, _STUCK_SECONDS) if busy else timeout)
         except CommandTimeoutError:
             self.server.stop(1.0)
             raise
