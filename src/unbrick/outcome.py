@@ -38,6 +38,8 @@ class VolumeCase:
     installations: tuple[InstallationReport, ...] = ()
     trouble: UnbrickError | None = None
     notes: list[str] = field(default_factory=list)
+    passing_notes: tuple[str, ...] = ()
+    """What is true of the volume until it is changed."""
 
     def show(self, folders: Sequence[str], actions: Sequence[Action], status: Status) -> None:
         """Put actions into the reports of the installations whose folders they are in, with a new status."""
@@ -148,8 +150,10 @@ def _parts(cases: Sequence[VolumeCase], *, scanning: bool) -> list[_Part]:
     installed = any(case.installations for case in cases)
     parts = []
     for case in cases:
-        parts += [_Part(i.status, i.reason, i.explanation) for i in case.installations]
         trouble = case.trouble
+        for one in case.installations:
+            hint = trouble.hint if trouble is not None and trouble.message == one.explanation else None
+            parts.append(_Part(one.status, one.reason, one.explanation, hint))
         if trouble is None or (installed and not may_hold_windows(case.volume)):
             continue
         if scanning and isinstance(trouble, NeedsKeyError):
@@ -192,6 +196,7 @@ class Draft:
         troubled = status in {Status.FAILED, Status.NEEDS_HANDS, Status.NEEDS_KEY}
         installations = tuple(i for case in self.cases for i in case.installations)
         names = dict.fromkeys(name for case in self.cases for name in _hostnames(case))
+        notes = [note for case in self.cases for note in (*case.passing_notes, *case.notes)]
         return DiskReport(
             disk=str(self.disk),
             status=status,
@@ -202,5 +207,5 @@ class Draft:
             installations=installations,
             error=worst.text if troubled else None,
             hint=worst.hint if troubled else None,
-            notes=tuple(self.notes) + tuple(note for case in self.cases for note in case.notes),
+            notes=tuple(dict.fromkeys([*self.notes, *notes])),
         )

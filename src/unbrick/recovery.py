@@ -215,7 +215,7 @@ def _find_windows(case: _Case, view: View, order: Order, kit: Kit) -> None:
         installations = find_installations(view.root)
     if not installations:
         return
-    case.notes += view.notes
+    case.passing_notes = view.notes
     for installation in installations:
         case.notes += installation.warnings
     with kit.recorder.step("diagnose", **_partition(volume)):
@@ -303,7 +303,7 @@ def _carry_out(case: _Case, order: Order, kit: Kit, draft: Draft) -> None:
         kit.recorder.step(order.goal.value, **where),
         change(case.plain, _change_options(order), kit.runner, kit.workdir) as mounted,
     ):
-        case.notes += mounted.notes
+        case.passing_notes = mounted.notes
         if order.goal is Goal.UNDO:
             _undo(case, mounted, order, kit, draft)
         else:

@@ -66,7 +66,7 @@ def test_a_stopped_repair_is_ended_by_the_next(
     process = start_program("repair", disk.image, "--keys", disk.keys, "--yes", "--json")
     time.sleep(share * seconds)
     _stop(process, way)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=15)
     assert "Traceback" not in out + err
     assert "internal error" not in out + err
     _wait_until_nothing_is_left(tmp_path)

@@ -131,6 +131,7 @@ def test_a_hibernated_disk_waits_for_a_person_until_the_session_is_given_up(
     before = disk.digest()
     refused = run("repair", disk, "--yes").document
     assert (refused["status"], refused["reason"]) == ("needs-hands", "hibernated")
+    assert "--discard-hibernation" in run_program("repair", disk.image, "--yes").out
     assert disk.digest() == before
     assert run("repair", disk, "--dry-run", "--discard-hibernation").document["status"] == "found"
     assert disk.digest() == before

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from unbrick.errors import FailedError, NeedsHandsError, NeedsKeyError, Reason
 from unbrick.model import (
+    Action,
     InstallationReport,
     Protector,
     ProtectorKind,
@@ -12,7 +13,7 @@ from unbrick.model import (
     VolumeKind,
     VolumeState,
 )
-from unbrick.outcome import Draft, VolumeCase, may_hold_windows
+from unbrick.outcome import Draft, VolumeCase, may_hold_windows, refused_volume
 
 TPM = Protector("11111111-2222-3333-4444-555555555555", ProtectorKind.TPM)
 PASSWORD = Protector("11111111-2222-3333-4444-666666666666", ProtectorKind.RECOVERY_PASSWORD)
@@ -84,3 +85,27 @@ def test_an_error_of_the_whole_disk_stands_above_its_parts() -> None:
 def test_a_locked_machine_is_known_by_the_name_in_bitlockers_description() -> None:
     case = locked(bitlocker(TPM, description="WARD-004 C: 7/4/2024"))
     assert Draft(Path("disk.img"), cases=[case]).report().machine.hostnames == ("WARD-004",)
+
+
+def test_what_to_do_about_an_error_reaches_the_report_with_it() -> None:
+    case = ntfs(Status.FOUND)
+    case.show(["\\Windows"], [Action("quarantine-file", "\\Windows\\x", "p", "0", 0, "0")], Status.FOUND)
+    case.blame(NeedsHandsError("it sleeps", reason=Reason.HIBERNATED, hint="wake it"))
+    report = Draft(Path("disk.img"), cases=[case]).report()
+    assert (report.error, report.hint, report.reason) == ("it sleeps", "wake it", "hibernated")
+
+
+def test_a_refused_volume_is_explained_in_words() -> None:
+    volume = Volume(
+        3, 0, 1, VolumeKind.FOREIGN_ENCRYPTION, VolumeState.LOCKED, refusal="foreign-encryption:luks"
+    )
+    error = refused_volume(volume)
+    assert error.message == "partition 3 must not be written: another product has encrypted it (luks)"
+    assert (error.reason, error.hint) == ("foreign-encryption:luks", "use that product's own recovery")
+
+
+def test_a_note_is_told_once_and_a_passing_one_first() -> None:
+    case = ntfs(Status.REPAIRED)
+    case.passing_notes = ("replayed",)
+    case.notes = ["tried", "replayed", "tried"]
+    assert Draft(Path("disk.img"), cases=[case]).report().notes == ("replayed", "tried")
