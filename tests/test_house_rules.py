@@ -23,7 +23,18 @@ MOST_LINES_OF_A_MODULE = 400
 MOST_LINES_OF_A_FUNCTION = 60
 
 # The rooms, floor by floor, as the design page has them: what each may import besides itself.
-GROUND = ("errors", "secret", "model", "event", "command", "files", "ntfs_file")
+GROUND = (
+    "errors",
+    "secret",
+    "model",
+    "identity",
+    "event",
+    "standing",
+    "sshsig",
+    "command",
+    "files",
+    "ntfs_file",
+)
 INSTRUMENTS = ("disks", "windows", "incidents", "keys", "report")
 JUDGEMENT = ("diagnosis", "repair")
 BELOW_THE_STORIES = (*GROUND, *INSTRUMENTS, *JUDGEMENT)
@@ -33,7 +44,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(INSTRUMENTS, GROUND),
     **dict.fromkeys(JUDGEMENT, (*GROUND, "windows", "incidents")),
     "outcome": GROUND,
-    "recovery": (*BELOW_THE_STORIES, "outcome"),
+    "recovery_order": (*BELOW_THE_STORIES, "outcome"),
+    "recovery_change": (*BELOW_THE_STORIES, "outcome", "recovery_order"),
+    "recovery": (*BELOW_THE_STORIES, "outcome", "recovery_order", "recovery_change"),
     **dict.fromkeys(("station", "bulk", "drill"), (*BELOW_THE_STORIES, "outcome", "recovery")),
     **dict.fromkeys(("tally", "media"), GROUND),
     "manual": (),

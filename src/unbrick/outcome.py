@@ -185,6 +185,11 @@ class Draft:
     scanning: bool = False
     trouble: UnbrickError | None = None
 
+    def machine(self) -> Machine:
+        """What identifies the machine, as far as it is known by now."""
+        names = dict.fromkeys(name for case in self.cases for name in _hostnames(case))
+        return Machine(disk_guid=self.disk_guid, hostnames=tuple(names))
+
     def report(self) -> DiskReport:
         """The disk's report as things stand."""
         if self.trouble is not None:
@@ -195,14 +200,13 @@ class Draft:
         worst = next((part for part in parts if part.status is status), _Part(status))
         troubled = status in {Status.FAILED, Status.NEEDS_HANDS, Status.NEEDS_KEY}
         installations = tuple(i for case in self.cases for i in case.installations)
-        names = dict.fromkeys(name for case in self.cases for name in _hostnames(case))
         notes = [note for case in self.cases for note in (*case.passing_notes, *case.notes)]
         return DiskReport(
             disk=str(self.disk),
             status=status,
             reason=str(worst.reason) if troubled and worst.reason else None,
             run=self.run,
-            machine=Machine(disk_guid=self.disk_guid, hostnames=tuple(names)),
+            machine=self.machine(),
             volumes=tuple(case.volume for case in self.cases),
             installations=installations,
             error=worst.text if troubled else None,

@@ -21,6 +21,7 @@ from unbrick.keys.chain import KeyChain, open_sources
 from unbrick.model import DiskReport, exit_code, worst_status
 from unbrick.outcome import Draft
 from unbrick.recovery import Confirm, Goal, Kit, Order, recover_disk
+from unbrick.repair.plan import new_run_id
 from unbrick.report.recorder import Recorder
 
 disks_argument = click.argument(
@@ -71,7 +72,7 @@ def open_keys(specs: Sequence[str], *, ask_person: bool) -> KeyChain:
 def _work(order: Order, keys: KeyChain, confirm: Confirm | None, workdir: Path) -> DiskReport:
     kit = Kit(
         runner=SystemRunner(),
-        recorder=Recorder(str(order.disk), terminal_listeners()),
+        recorder=Recorder(new_run_id(), terminal_listeners()),
         keys=keys,
         playbooks=load_library(),
         workdir=workdir,

@@ -7,7 +7,6 @@ import time
 
 import click
 
-from unbrick.cli.wording import printable
 from unbrick.event import Event, EventKind
 
 _WORDS = {
@@ -29,22 +28,20 @@ class TerminalProgress:
         self._started: dict[str, float] = {}
 
     def __call__(self, event: Event) -> None:
-        """Show one event."""
+        """Show one event, if it is a step's start or end."""
+        if event.step is None:
+            return
         words = _WORDS.get(event.step, event.step)
         where = event.details.get("partition")
         if where is not None:
             words += f" (partition {where})"
-        if event.kind is EventKind.STEP_STARTED:
+        if event.kind == EventKind.STEP_STARTED:
             self._started[event.step] = time.monotonic()
             click.echo(f"  {words} …\r", err=True, nl=False)
             return
-        if event.kind is EventKind.NOTE:
-            click.echo(f"  {printable(str(event.details.get('text', '')))}", err=True)
-            return
         seconds = time.monotonic() - self._started.get(event.step, time.monotonic())
-        mark = (
-            click.style("✓", fg="green") if event.kind is EventKind.STEP_ENDED else click.style("✗", fg="red")
-        )
+        ended = event.kind == EventKind.STEP_ENDED
+        mark = click.style("✓", fg="green") if ended else click.style("✗", fg="red")
         click.echo(f"{mark} {words}  {seconds:.1f} s", err=True)
 
 

@@ -1,40 +1,72 @@
-"""The recorder: every step of the story starts and ends as an event, also when it fails."""
+"""The recorder: every step of the story starts and ends as an event, also when it fails.
+
+The screen, the outbox and the log are listeners of this one stream.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
 
 from unbrick.errors import UnbrickError
-from unbrick.event import Event, EventKind, Listener
+from unbrick.event import Event, EventKind, Listener, moment
+from unbrick.model import Machine
+
+
+def _present() -> datetime:
+    return datetime.now(UTC)
 
 
 class Recorder:
-    """Tells each listener of every step of one disk, in order, in the same thread."""
+    """Numbers what happens in one run on one disk and tells each listener, in order, in the same thread."""
 
-    def __init__(self, disk: str, listeners: Sequence[Listener] = ()) -> None:
-        self._disk = disk
+    def __init__(
+        self,
+        run: str,
+        listeners: Sequence[Listener] = (),
+        *,
+        site: str | None = None,
+        clock: Callable[[], datetime] = _present,
+    ) -> None:
+        self.run = run
         self._listeners = tuple(listeners)
+        self._site = site
+        self._clock = clock
+        self._machine = Machine()
+        self._sequence = 0
 
-    def _tell(self, kind: EventKind, step: str, **details: str | int) -> None:
-        event = Event(kind, self._disk, step, details)
+    def identify(self, machine: Machine) -> None:
+        """Say what is now known of the machine; every later event carries it."""
+        self._machine = machine
+
+    def tell(self, kind: EventKind, step: str | None = None, **details: Any) -> None:
+        """Record one event. Details are short facts; None values are left out."""
+        self._sequence += 1
+        event = Event(
+            run=self.run,
+            sequence=self._sequence,
+            kind=kind.value,
+            at=moment(self._clock()),
+            step=step,
+            machine=self._machine,
+            site=self._site,
+            details={key: value for key, value in details.items() if value is not None},
+        )
         for listener in self._listeners:
             listener(event)
 
     @contextmanager
-    def step(self, name: str, **details: str | int) -> Iterator[None]:
+    def step(self, name: str, **details: Any) -> Iterator[None]:
         """A step of the flow: tells its start, then its end or its failure."""
-        self._tell(EventKind.STEP_STARTED, name, **details)
+        self.tell(EventKind.STEP_STARTED, name, **details)
         try:
             yield
         except UnbrickError as error:
-            self._tell(EventKind.STEP_FAILED, name, message=error.message, **details)
+            self.tell(EventKind.STEP_FAILED, name, reason=error.reason, **details)
             raise
         except BaseException as error:
-            self._tell(EventKind.STEP_FAILED, name, message=type(error).__name__, **details)
+            self.tell(EventKind.STEP_FAILED, name, error=type(error).__name__, **details)
             raise
-        self._tell(EventKind.STEP_ENDED, name, **details)
-
-    def note(self, step: str, text: str) -> None:
-        """A sentence a person should read, outside the steps' own start and end."""
-        self._tell(EventKind.NOTE, step, text=text)
+        self.tell(EventKind.STEP_ENDED, name, **details)

@@ -1,0 +1,90 @@
+"""What the story of one disk is told with: the order, the kit it works with, and a volume under way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from unbrick.command import Runner
+from unbrick.diagnosis.diagnose import Diagnosis
+from unbrick.disks.mount import ChangeOptions
+from unbrick.disks.plain import PlainVolume
+from unbrick.incidents.playbook import Playbook
+from unbrick.keys.chain import KeyChain
+from unbrick.model import DiskReport, FilesystemState, Plan, Volume
+from unbrick.outcome import VolumeCase
+from unbrick.repair.resume import UnfinishedRun
+from unbrick.repair.undo import UndoPlan
+from unbrick.report.recorder import Recorder
+from unbrick.windows.installation import Installation
+
+
+class Goal(StrEnum):
+    """How far the story goes."""
+
+    SCAN = "scan"
+    DIAGNOSE = "diagnose"
+    REPAIR = "repair"
+    UNDO = "undo"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for one disk. `run` names the repair to undo; None is the newest."""
+
+    disk: Path
+    goal: Goal
+    dry_run: bool = False
+    discard_hibernation: bool = False
+    reset_log: bool = False
+    run: str | None = None
+
+    @property
+    def change_options(self) -> ChangeOptions:
+        """What the person allowed beforehand."""
+        return ChangeOptions(discard_hibernation=self.discard_hibernation, reset_log=self.reset_log)
+
+
+Confirm = Callable[[DiskReport], bool]
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What the story works with. `confirm` is shown the plan before anything is written; None agrees."""
+
+    runner: Runner
+    recorder: Recorder
+    keys: KeyChain
+    playbooks: Sequence[Playbook]
+    workdir: Path
+    confirm: Confirm | None = None
+
+
+@dataclass
+class Case(VolumeCase):
+    """A volume with Windows on it, held open from the first look to the last check."""
+
+    plain: PlainVolume | None = None
+    state: FilesystemState | None = None
+    diagnoses: list[tuple[Installation, Diagnosis]] = field(default_factory=list)
+    unfinished: tuple[UnfinishedRun, ...] = ()
+    plan: Plan | None = None
+    undo: UndoPlan | None = None
+
+    @property
+    def folders(self) -> list[str]:
+        """Where each Windows of this volume lies."""
+        return [installation.folder for installation, _ in self.diagnoses]
+
+    def run_to_undo(self) -> str | None:
+        """The run that an undo would take back here; one that was interrupted has to be ended first."""
+        if self.unfinished:
+            return self.unfinished[0].run
+        return self.undo.run if self.undo else None
+
+
+def partition_detail(volume: Volume) -> dict[str, int]:
+    """The partition as an event's detail; nothing on a disk without a table."""
+    return {} if volume.partition is None else {"partition": volume.partition}

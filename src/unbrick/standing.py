@@ -1,0 +1,126 @@
+"""How a machine stands, folded from its events: the same function at the station's screen and at the tally.
+
+A fold by run and sequence number, never by arrival: any interleaving, repetition and late arrival of the
+same events gives the same standing, because each of its parts is a maximum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from unbrick.event import Event, EventKind
+
+
+class MachineStatus(StrEnum):
+    """Where a machine stands; the first seven are the way back, the others side rooms."""
+
+    EXPECTED = "expected"
+    SEEN = "seen"
+    LOCKED = "locked"
+    UNLOCKED = "unlocked"
+    FOUND = "found"
+    REPAIRED = "repaired"
+    CONFIRMED = "confirmed"
+    NEEDS_KEY = "needs-key"
+    NEEDS_HANDS = "needs-hands"
+    FAILED = "failed"
+    HEALTHY = "healthy"
+    UNDONE = "undone"
+
+
+_BY_KIND = {
+    EventKind.RUN_STARTED: MachineStatus.SEEN,
+    EventKind.LOCKED: MachineStatus.LOCKED,
+    EventKind.UNLOCKED: MachineStatus.UNLOCKED,
+    EventKind.FOUND: MachineStatus.FOUND,
+}
+_BY_OUTCOME = {
+    "repaired": MachineStatus.REPAIRED,
+    "undone": MachineStatus.UNDONE,
+    "healthy": MachineStatus.HEALTHY,
+    "found": MachineStatus.FOUND,
+    "needs-key": MachineStatus.NEEDS_KEY,
+    "needs-hands": MachineStatus.NEEDS_HANDS,
+    "failed": MachineStatus.FAILED,
+    "scanned": MachineStatus.SEEN,
+}
+_PROOFS = {MachineStatus.REPAIRED, MachineStatus.UNDONE}
+_LOOKS = {MachineStatus.FOUND, MachineStatus.HEALTHY}
+
+
+@dataclass(frozen=True, order=True)
+class Mark:
+    """A status and where it stands in the order of runs and events; later ones are greater."""
+
+    run: str
+    sequence: int
+    status: MachineStatus
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of one machine.
+
+    `proof` is the latest repair or undo that ended well, `look` the latest finding or clean bill, `state`
+    the latest of everything else. A repair stays proved when a later run could not look inside; it ends
+    with a later finding or an undo.
+    """
+
+    proof: Mark | None = None
+    look: Mark | None = None
+    state: Mark | None = None
+
+    @property
+    def mark(self) -> Mark | None:
+        """The one that counts; None where no event said anything of a status."""
+        if self.proof is not None and not self._overtaken(self.proof):
+            return self.proof
+        return max((mark for mark in (self.look, self.state) if mark is not None), default=None)
+
+    def _overtaken(self, proof: Mark) -> bool:
+        if self.look is None or self.look.run <= proof.run:
+            return False
+        return proof.status is MachineStatus.UNDONE or self.look.status is MachineStatus.FOUND
+
+
+def mark_of(event: Event) -> Mark | None:
+    """The status that an event gives its machine; None for facts that change none, and for unknown kinds."""
+    if event.kind == EventKind.OUTCOME:
+        status = _BY_OUTCOME.get(str(event.details.get("status")))
+        reason = event.details.get("reason")
+    else:
+        status, reason = _BY_KIND.get(_kind(event.kind)), None  # type: ignore[arg-type]
+    if status is None:
+        return None
+    return Mark(event.run, event.sequence, status, reason if isinstance(reason, str) else "")
+
+
+def _kind(word: str) -> EventKind | None:
+    return EventKind(word) if word in set(EventKind) else None
+
+
+def fold(standing: Standing, event: Event) -> Standing:
+    """The standing after one more event, in whatever order events come and however often."""
+    mark = mark_of(event)
+    if mark is None:
+        return standing
+    if mark.status in _PROOFS:
+        return replace(standing, proof=_later(standing.proof, mark))
+    if mark.status in _LOOKS:
+        return replace(standing, look=_later(standing.look, mark))
+    return replace(standing, state=_later(standing.state, mark))
+
+
+def fold_all(events: Iterable[Event]) -> Standing:
+    """The standing that some events of one machine give."""
+    standing = Standing()
+    for event in events:
+        standing = fold(standing, event)
+    return standing
+
+
+def _later(one: Mark | None, other: Mark) -> Mark:
+    return other if one is None else max(one, other)
