@@ -31,6 +31,7 @@ GROUND = (
     "event",
     "standing",
     "sshsig",
+    "wire",
     "command",
     "files",
     "ntfs_file",
