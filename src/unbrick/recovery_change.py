@@ -20,6 +20,7 @@ from unbrick.repair.verify import verify_applied
 
 
 def carry_out(case: Case, order: Order, kit: Kit, draft: Draft) -> None:
+    """Do on one volume what was planned and agreed to; raises UnbrickError with the volume left resumable."""
     assert case.plain is not None
     where = partition_detail(case.volume)
     with (
