@@ -112,7 +112,9 @@ def _undo(case: Case, mounted: Mounted, order: Order, kit: Kit, draft: Draft) ->
     draft.run = undo.run
     case.notes += undo.notes
     case.show(
-        case.folders, apply_undo(mounted.root, undo, sync=mounted.sync, on_action=_ignore), Status.UNDONE
+        case.folders,
+        apply_undo(mounted.root, undo, sync=mounted.sync, on_action=_ignore, on_torn=mounted.leave_dirty),
+        Status.UNDONE,
     )
 
 

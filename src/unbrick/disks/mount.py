@@ -76,6 +76,10 @@ class Mounted:
             ) from error
         self._plain.sync()
 
+    def leave_dirty(self) -> None:
+        """Leave the dirty flag set at the end, so that Windows checks the volume."""
+        self.stays_dirty = True
+
     def leave_clean(self) -> None:
         """Clear the dirty flag at the end: it was an interrupted run of ours that had set it."""
         self.stays_dirty = False

@@ -18,7 +18,7 @@ from unbrick.incidents.deny import why_forbidden
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import Action, ActionState, Plan
 from unbrick.ntfs_file import FileAttributes
-from unbrick.repair.disk_errors import disk_errors
+from unbrick.repair.disk_errors import damaged, disk_errors
 from unbrick.repair.file_state import describe, read_three_times
 from unbrick.repair.journal import encode_header
 from unbrick.repair.journal_file import JournalFile, create_journal, now
@@ -50,13 +50,13 @@ def apply_plan(
     if not plan.actions:
         return ()
     inspect(root)
-    with disk_errors("looking at the files to move"):
+    with disk_errors("looking at the files to move", was_dirty=volume_was_dirty):
         header = _prepare(root, plan, playbooks, volume_was_dirty)
         _expect_room(root, header)
     journal = _begin(root, header, sync)
     run = open_run(root, journal.path.parent, journal)
     try:
-        with disk_errors("moving files into the quarantine"):
+        with disk_errors("moving files into the quarantine", was_dirty=volume_was_dirty):
             finish_repair(run, sync)
     except UnbrickError as error:
         _roll_back(run, sync, error)
@@ -118,7 +118,7 @@ def _begin(root: Path, header: Header, sync: Callable[[], None]) -> JournalFile:
     """The run's folder and a durable journal in it; what a failure leaves of them is taken away again."""
     folder: Path | None = None
     try:
-        with disk_errors("making the quarantine"):
+        with disk_errors("making the quarantine", was_dirty=header.volume_was_dirty):
             folder = make_run_folder(root, header.run, sync)
             return create_journal(folder, header, sync)
     except UnbrickError:
@@ -130,9 +130,11 @@ def _begin(root: Path, header: Header, sync: Callable[[], None]) -> JournalFile:
 def _roll_back(run: OpenRun, sync: Callable[[], None], cause: UnbrickError) -> None:
     """Put every file back after a failure; where that fails too, the journal lets the next run do it."""
     try:
-        with disk_errors("putting the files back"):
+        with disk_errors("putting the files back", was_dirty=run.journal.header.volume_was_dirty):
             roll_back_repair(run, sync)
     except UnbrickError as error:
+        if cause.reason == error.reason == Reason.DAMAGED_VOLUME:
+            raise damaged(f"{cause.message}; nor could the files be put back: {error.message}") from error
         raise FailedError(
             f"{cause.message}; putting the files back failed too: {error.message}",
             reason=Reason.INTERRUPTED,

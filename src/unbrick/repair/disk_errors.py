@@ -16,10 +16,12 @@ _CHECK_THE_VOLUME = (
 
 
 @contextlib.contextmanager
-def disk_errors(doing: str) -> Iterator[None]:
+def disk_errors(doing: str, *, was_dirty: bool = False) -> Iterator[None]:
     """Turn OSError into the error that says what a person can do; `doing` completes "… while".
 
-    Raises NeedsHandsError (disk-full, read-only, damaged-volume) or FailedError (unreadable-disk).
+    ntfs-3g says EIO of a disk that fails and of records that contradict each other: the latter is likelier on
+    a volume that `was_dirty`. Raises NeedsHandsError (disk-full, read-only, damaged-volume), FailedError
+    (unreadable-disk).
     """
     try:
         yield
@@ -31,6 +33,10 @@ def disk_errors(doing: str) -> Iterator[None]:
         if error.errno == errno.EROFS:
             raise NeedsHandsError(
                 f"the volume turned out to be read-only while {doing}", reason=Reason.READ_ONLY
+            ) from error
+        if was_dirty and error.errno == errno.EIO:
+            raise damaged(
+                f"{error.strerror} while {doing}: the volume contradicts itself, or the disk fails"
             ) from error
         if error.errno in (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENODATA):
             raise damaged(

@@ -234,7 +234,12 @@ def _drop_quarantined(run: OpenRun, sync: Sync) -> None:
         if look(place.quarantined) is not None:
             try:
                 place.quarantined.unlink()
-            except OSError:
+            except OSError as error:
+                listed = look(place.quarantined) is not None
+                if listed and place.source.lstat().st_nlink > _links_before(run, place):
+                    raise damaged(
+                        f"{place.entry.source} counts a name in the quarantine that it does not have"
+                    ) from error
                 run.torn = True  # a name that a cut left listed only; the file is whole under its former one
     sync()
     links = {}
@@ -248,6 +253,12 @@ def _drop_quarantined(run: OpenRun, sync: Sync) -> None:
     for place in run.places:
         expect_settled(place.source, place.entry)
         run.torn |= place.source.lstat().st_nlink != links[place]
+
+
+def _links_before(run: OpenRun, place: Places) -> int:
+    """How many names a file has at most when none is left in the quarantine, and no 8.3 name is back yet."""
+    undoing = run.journal.state in (RunState.UNDO_BEGUN, RunState.UNDO_LINKED)
+    return place.entry.links_in_quarantine if undoing else place.entry.links
 
 
 def _in_the_way(entry: Entry) -> NeedsHandsError:

@@ -18,9 +18,9 @@ from pathlib import Path
 from unbrick.errors import FailedError, NeedsHandsError, Reason, UnbrickError
 from unbrick.files import PathError, find_entry
 from unbrick.ntfs_file import FileAttributes, read_acl, read_attributes, write_acl
-from unbrick.repair.disk_errors import look
+from unbrick.repair.disk_errors import damaged, look
 from unbrick.repair.plan import is_run_id
-from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR, is_ours
+from unbrick.repair.security import build_descriptor, is_ours
 
 HOME = "Unbrick"
 JOURNAL = "journal.jsonl"
@@ -47,10 +47,10 @@ def make_run_folder(root: Path, run: str, sync: Callable[[], None]) -> Path:
     """
     folder = (inspect(root) or _make_home(root, sync)) / run
     _make_folder(folder)
-    write_acl(folder, FOLDER_DESCRIPTOR)
+    _close_to_others(folder, inheritable=True)
     journal = folder / JOURNAL
     os.close(os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-    write_acl(journal, FILE_DESCRIPTOR)
+    _close_to_others(journal, inheritable=False)
     sync()
     check_run_folder(folder)
     return folder
@@ -81,6 +81,20 @@ def find_run_folders(root: Path) -> Iterator[tuple[str, Path]]:
             yield name, home / name
 
 
+def find_unreadable_run(root: Path) -> str | None:
+    """The newest run whose folder or journal is listed but cannot be read: a cut tore its record."""
+    home = inspect(root)
+    if home is None:
+        return None
+    for name in sorted((path.name for path in home.iterdir() if is_run_id(path.name)), reverse=True):
+        try:
+            (home / name / JOURNAL).lstat()
+        except OSError as error:
+            if error.errno == errno.EIO:
+                return name
+    return None
+
+
 def check_run_folder(folder: Path) -> None:
     """That a run's folder and its journal are plain and ours; raises NeedsHandsError (foreign-quarantine)."""
     shown = f"\\{HOME}\\{folder.name}"
@@ -102,6 +116,20 @@ def _make_folder(folder: Path) -> None:
             raise
 
 
+def _close_to_others(path: Path, *, inheritable: bool) -> None:
+    """Allow nobody but SYSTEM and Administrators; raises OSError, NeedsHandsError (damaged-volume).
+
+    NTFS keeps each set of rights once, for all files. Of ours an earlier cut may have left half, which
+    ntfs-3g then takes for whole: so there is a second way to say the same.
+    """
+    for reverse in (False, True):
+        write_acl(path, build_descriptor(inheritable=inheritable, reverse=reverse))
+        with contextlib.suppress(OSError):
+            if is_ours(read_acl(path)):
+                return
+    raise damaged(f"the rights that were just set on {path.name} read back as others")
+
+
 def _has_begun(folder: Path) -> bool:
     """Whether there is a journal with something in it; a name that leads nowhere is what a cut may leave."""
     try:
@@ -117,7 +145,7 @@ def _make_home(root: Path, sync: Callable[[], None]) -> Path:
     """Make `\\Unbrick` under another name first, so that one without our list is never ours."""
     fresh = root / f"{HOME}.{secrets.token_hex(4)}.new"
     fresh.mkdir()
-    write_acl(fresh, FOLDER_DESCRIPTOR)
+    _close_to_others(fresh, inheritable=True)
     sync()
     home = root / HOME
     fresh.rename(home)

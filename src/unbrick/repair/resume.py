@@ -130,13 +130,15 @@ def _expect_whole(root: Path, folder: str) -> None:
     """
     current: Path | None = root
     parts = iter(split_windows_path(folder))
-    while current is not None and stat.S_ISDIR(current.lstat().st_mode):
+    while current is not None:
         try:
+            if not stat.S_ISDIR(current.lstat().st_mode):
+                return
             for _ in current.iterdir():
                 pass
         except OSError as error:
             shown = windows_path_of(root, current)
-            raise damaged(f"the folder {shown} cannot be listed: {error.strerror}") from error
+            raise damaged(f"the folder {shown} cannot be read whole: {error.strerror}") from error
         part = next(parts, None)
         current = None if part is None else find_entry(current, part)
 

@@ -32,13 +32,14 @@ def _allow(flags: int, sid: bytes) -> bytes:
     return _ACE_HEADER.pack(_ACCESS_ALLOWED, flags, _ACE_HEADER.size + len(sid), _FULL_CONTROL) + sid
 
 
-def build_descriptor(*, inheritable: bool) -> bytes:
+def build_descriptor(*, inheritable: bool, reverse: bool = False) -> bytes:
     """Owner and group Administrators; a protected list giving full control to SYSTEM and Administrators.
 
-    `inheritable` is for folders: what Windows later makes inside gets the same list.
+    `inheritable` is for folders: what Windows later makes inside gets the same list. `reverse` says the same
+    in other bytes.
     """
     flags = _INHERIT_TO_ALL if inheritable else 0
-    entries = b"".join(_allow(flags, sid) for sid in _OURS)
+    entries = b"".join(_allow(flags, sid) for sid in (reversed(_OURS) if reverse else _OURS))
     acl = _ACL_HEADER.pack(2, 0, _ACL_HEADER.size + len(entries), len(_OURS), 0) + entries
     owner = _HEADER.size
     group = owner + len(ADMINISTRATORS)

@@ -12,11 +12,11 @@ from pathlib import Path
 from unbrick.errors import FailedError, NeedsHandsError, Reason, UnbrickError
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import Action, ActionState
-from unbrick.repair.disk_errors import disk_errors, look
+from unbrick.repair.disk_errors import damaged, disk_errors, look
 from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.journal_file import JournalFile, open_journal
 from unbrick.repair.moving import OpenRun, finish_undo, open_run, roll_back_undo
-from unbrick.repair.quarantine import find_run_folders
+from unbrick.repair.quarantine import find_run_folders, find_unreadable_run
 from unbrick.repair.record import UNFINISHED, Header, RunState
 from unbrick.repair.trust import Authority, check_run
 
@@ -75,11 +75,17 @@ def plan_undo(
 
 
 def apply_undo(
-    root: Path, plan: UndoPlan, *, sync: Callable[[], None], on_action: Callable[[Action], None]
+    root: Path,
+    plan: UndoPlan,
+    *,
+    sync: Callable[[], None],
+    on_action: Callable[[Action], None],
+    on_torn: Callable[[], None] = lambda: None,
 ) -> tuple[Action, ...]:
     """Put every file of a run back; gives the actions, undone. `sync` flushes everything down to the disk.
 
-    Raises as `plan_undo` does with nothing written, or FailedError where it was rolled back to `repaired`.
+    `on_torn` is called where traces of a cut of the repair were met that Windows should clear away. Raises
+    as `plan_undo` does with nothing written, or FailedError where it was rolled back to `repaired`.
     """
     opened = _open_repaired(root, plan.run, plan.authority)
     with disk_errors("beginning to undo"):
@@ -90,6 +96,8 @@ def apply_undo(
     except UnbrickError as error:
         _roll_back(opened, sync, error)
         raise
+    if opened.torn:
+        on_torn()
     done = tuple(replace(action, state=ActionState.UNDONE) for action in plan.actions)
     for action in done:
         on_action(action)
@@ -126,6 +134,9 @@ def _choose(root: Path, run: str | None) -> tuple[Path, JournalFile]:
         journal = open_journal(folder)
         if journal is not None and journal.state not in (RunState.UNDONE, RunState.ROLLED_BACK):
             return folder, journal
+    unreadable = find_unreadable_run(root)
+    if unreadable is not None:
+        raise damaged(f"the run {unreadable} cannot be read")
     raise NeedsHandsError(
         f"this volume has no run {run} to undo" if run else "this volume has no run to undo",
         reason=Reason.NO_RUN,
