@@ -15,7 +15,8 @@ _STRIDE = 512
 _FILE_NAME, _DATA, _INDEX_ROOT, _INDEX_ALLOCATION, _BITMAP = 0x30, 0x80, 0x90, 0xA0, 0xB0
 _LIST = 0x20
 _IN_USE, _DIRECTORY = 1, 2
-_VOLUME_BITMAP, _BAD_CLUSTERS = 6, 8
+_VOLUME_BITMAP, _BAD_CLUSTERS, _SECURE = 6, 8, 9
+_RIGHTS_COPY = 0x40000
 _HAS_CHILD, _LAST = 1, 2
 _SYSTEM_RECORDS = 24
 
@@ -135,7 +136,7 @@ def inconsistencies(stream: BinaryIO) -> frozenset[str]:
     `torn` a block is half written; `double` a cluster belongs to two files; `unowned` a cluster or record is
     in use but marked free; `leaked` the reverse; `dangling` a name is listed that its file does not have;
     `unlisted` a file's name that its folder does not list; `links` a wrong count of names; `mirror` the
-    first records differ from their mirror.
+    first records differ from their mirror; `rights` the two copies of the access rights differ.
     """
     try:
         volume = _Volume(stream)
@@ -146,6 +147,7 @@ def inconsistencies(stream: BinaryIO) -> frozenset[str]:
     said.update(_check_records(volume, records))
     said.update(_check_clusters(volume, records))
     said.update(_check_names(volume, records))
+    said.update(_check_rights(volume, records))
     if volume.read(volume.mirror, 4 * volume.record) != volume.mft[: 4 * volume.record]:
         said.add("mirror: the first records differ from their mirror")
     return frozenset(said)
@@ -218,6 +220,16 @@ def _check_names(volume: _Volume, records: dict[int, _Record]) -> Iterator[str]:
                     yield f"unlisted: {name[2]} of file {number}, folder {name[0]}"
             if record.links != len(names):
                 yield f"links: file {number} has {len(names)} names and counts {record.links}"
+
+
+def _check_rights(volume: _Volume, records: dict[int, _Record]) -> Iterator[str]:
+    """Every second 256 KiB of the stream of access rights repeats those before."""
+    stream = records[_SECURE].find(_DATA, "$SDS") if _SECURE in records else None
+    rights = volume.content(stream) if stream else b""
+    for first in range(0, len(rights), 2 * _RIGHTS_COPY):
+        copy = rights[first + _RIGHTS_COPY : first + 2 * _RIGHTS_COPY]
+        if rights[first : first + len(copy)] != copy:
+            yield f"rights: the two copies differ after {first}"
 
 
 def _names_of(records: dict[int, _Record], number: int) -> list[Name]:

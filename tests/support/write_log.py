@@ -1,7 +1,8 @@
 """Records what is written to a disk, in order and with its flushes, and replays any part of it.
 
-QEMU's `blklogwrites` driver writes the log of Linux' dm-log-writes: a superblock (magic, version, number of
-entries, sector size), then per entry a sector of its own (sector, sectors, flags, length) and its data.
+QEMU's `blklogwrites` driver writes the log of Linux' dm-log-writes (a page of the kernel's admin guide):
+a superblock (magic, version, number of entries, sector size), then per entry a sector of its own (sector,
+sectors, flags, length) and its data.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _MAGIC = 0x6A736677736872
-_FLUSH, _FUA = 1, 2
+_FLUSH = 1
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,19 @@ def read_log(log: Path) -> tuple[Write, ...]:
         stream.seek(sector_size)
         for _ in range(count):
             sector, sectors, flags, _ = struct.unpack("<4Q", stream.read(sector_size)[:32])
+            # A write that is durable by itself, or a discard, would mean something else for all others.
+            assert flags in (0, _FLUSH), f"an entry with the flags {flags:#x}"
             data = stream.read(sectors * sector_size)
-            writes.append(Write(sector * sector_size, data, bool(flags & (_FLUSH | _FUA))))
+            assert len(data) == sectors * sector_size
+            writes.append(Write(sector * sector_size, data, bool(flags & _FLUSH)))
         return tuple(writes)
 
 
 def replay(base: Path, target: Path, writes: Iterable[Write]) -> None:
     """The disk as it was before, with some of the writes done."""
-    data = bytearray(base.read_bytes())
-    for write in writes:
-        data[write.offset : write.offset + len(write.data)] = write.data
-    target.write_bytes(data)
+    target.unlink(missing_ok=True)
+    subprocess.run(["cp", "--sparse=always", "--reflink=auto", base, target], check=True)
+    with target.open("r+b") as stream:
+        for write in writes:
+            stream.seek(write.offset)
+            stream.write(write.data)

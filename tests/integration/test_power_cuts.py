@@ -1,0 +1,224 @@
+"""The power cut at any moment of a repair and of an undo, on what the whole program really writes to a disk.
+
+Each is recorded once, write by write, and every disk that a cut can leave is run again and judged. The count
+of states with lost and torn writes is multiplied by UNBRICK_POWER_CUTS (default 1); their seed is
+UNBRICK_POWER_CUTS_SEED.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pytest
+from dissect.fve.bde import BDE
+from support.cut_judge import judge
+from support.drilled import Drilled, Drills
+from support.ntfs_reader import partition_view
+from support.power_cut import CutState, different, durable_states, lossy_states, states_in_order
+from support.program import run_program
+from support.repair_worker import RepairWorker, repair_worker
+from support.write_log import Write, logged, read_log, replay
+
+from unbrick.drill.truth import VolumeTruth
+from unbrick.recovery import Goal
+
+MIB = 1 << 20
+_TIMES = float(os.environ.get("UNBRICK_POWER_CUTS", "1"))
+_SEED = os.environ.get("UNBRICK_POWER_CUTS_SEED", "1")
+_UNDO_EVERY = 6
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One run of the program on a disk: the disk before it, and all that was written, in order."""
+
+    name: str
+    verb: Goal
+    base: Path
+    keys: Path | None
+    volume: VolumeTruth
+    writes: tuple[Write, ...]
+    open_volume: Callable[[Path], Any]
+
+
+def record(drills: Drills, kind: str, verb: Goal, folder: Path, *, bare: bool) -> Recording:
+    """Run the program from outside on a disk that keeps a log. `bare`: a disk that is all one volume.
+
+    There ntfs-3g writes to the disk itself and each of its writes is seen; a partition's go through the
+    kernel's cache first, as a machine's do.
+    """
+    disk = drills.copy(kind, folder / "disks", "made.img")
+    base, volume = folder / "base.img", disk.volume
+    if bare:
+        _cut_out(disk.image, volume, base)
+        volume = replace(volume, offset=0)
+    else:
+        shutil.move(disk.image, base)
+    if verb is Goal.UNDO:
+        assert run_program("repair", base, "--keys", disk.keys, "--yes", "--json").document["run"]
+    replay(base, folder / "recorded.raw", ())
+    with logged(folder / "recorded.raw", folder / "log", folder / "export.img") as export:
+        ended = run_program(verb.value, export, "--keys", disk.keys, "--yes", "--json")
+        assert ended.document["status"] in ("repaired", "undone"), ended.said
+    writes = read_log(folder / "log")
+    opener = _opener(disk, volume, base)
+    keys = disk.keys if volume.protector else None
+    return Recording(f"{verb.value} {kind}", verb, base, keys, volume, writes, opener)
+
+
+def _cut_out(disk: Path, volume: VolumeTruth, target: Path) -> None:
+    with disk.open("rb") as source, target.open("wb") as copy:
+        source.seek(volume.offset)
+        for at in range(0, volume.length, MIB):
+            block = source.read(min(MIB, volume.length - at))
+            if any(block):
+                copy.seek(at)
+                copy.write(block)
+        copy.truncate(volume.length)
+
+
+def _opener(disk: Drilled, volume: VolumeTruth, base: Path) -> Callable[[Path], Any]:
+    """How to read a volume of a state, independently of the program; the password is stretched once."""
+    key: bytes | None = None
+    if volume.protector is not None:
+        with base.open("rb") as stream:
+            locked = BDE(partition_view(stream, volume.offset, volume.length))
+            locked.unlock_with_recovery_password(disk.passwords()[volume.protector])
+            key = locked._fvek
+
+    @contextmanager
+    def open_volume(image: Path) -> Iterator[BinaryIO]:
+        with image.open("rb") as stream:
+            view = partition_view(stream, volume.offset, volume.length)
+            if key is None:
+                yield view
+            else:
+                yield cast(BinaryIO, BDE(view).unlock_with_fvek(key).open())
+
+    return open_volume
+
+
+@dataclass
+class Tally:
+    """What became of the states of one recording."""
+
+    kinds: Counter[str]
+    complaints: list[str]
+
+    @property
+    def left_to_windows(self) -> int:
+        return sum(count for kind, count in self.kinds.items() if kind.startswith("needs-hands (damaged"))
+
+
+def run_all(recording: Recording, states: list[CutState], image: Path) -> Tally:
+    """Run the program again on each state, judge it, and undo a sample of those that it repaired."""
+    tally = Tally(Counter(), [])
+    with repair_worker() as worker:
+        for number, state in enumerate(states):
+            replay(recording.base, image, state.writes)
+            # An undo that was cut is finished by the same command, and by a repair on its way.
+            undoing = recording.verb is Goal.UNDO and number % 3 < 2
+            said = _run(worker, recording, image, Goal.UNDO if undoing else Goal.REPAIR)
+            verdict = judge(recording.volume, lambda: recording.open_volume(image), said, undoing=undoing)
+            complaints = list(verdict.complaints)
+            tally.kinds[verdict.kind] += 1
+            if number % _UNDO_EVERY == 0 and not complaints and "torn" not in verdict.kind:
+                complaints += _undo(worker, recording, image, said)
+            tally.complaints += [f"{recording.name}, {state.name}: {one}" for one in complaints[:4]]
+    print(f"{recording.name}: {len(states)} states, {dict(sorted(tally.kinds.items()))}")
+    return tally
+
+
+def _run(worker: RepairWorker, recording: Recording, image: Path, goal: Goal) -> dict[str, Any]:
+    return worker.work(goal, image, recording.keys)
+
+
+def _undo(worker: RepairWorker, recording: Recording, image: Path, said: dict[str, Any]) -> list[str]:
+    if said["status"] not in ("repaired", "healthy"):
+        return []
+    undone = _run(worker, recording, image, Goal.UNDO)
+    verdict = judge(recording.volume, lambda: recording.open_volume(image), undone, undoing=True)
+    if undone["status"] != "undone":
+        return [f"a repair that cannot be undone: {undone['error']}"]
+    return [f"undone: {one}" for one in verdict.complaints]
+
+
+def lossy(recording: Recording, count: int, *, torn: bool) -> list[CutState]:
+    return different(lossy_states(recording.writes, _SEED, torn=torn), round(count * _TIMES), set())
+
+
+@pytest.fixture(scope="module")
+def bare_repair(drills: Drills, tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    return record(drills, "plain", Goal.REPAIR, tmp_path_factory.mktemp("repair"), bare=True)
+
+
+@pytest.fixture(scope="module")
+def bare_undo(drills: Drills, tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    return record(drills, "plain", Goal.UNDO, tmp_path_factory.mktemp("undo"), bare=True)
+
+
+def test_at_every_flush_of_a_repair_the_next_run_ends_it(bare_repair: Recording, tmp_path: Path) -> None:
+    states = different(durable_states(bare_repair.writes), 1000, set())
+    # The dirty flag, the quarantine (made, named, filled), the header, the links, that they are linked, the
+    # names taken away, that it is repaired, the flag taken back: each is durable before the next.
+    assert len(states) >= 11
+    tally = run_all(bare_repair, states, tmp_path / "cut.img")
+    assert tally.complaints == []
+    assert tally.left_to_windows == 0
+
+
+def test_after_any_write_of_a_repair_the_next_run_ends_it(bare_repair: Recording, tmp_path: Path) -> None:
+    states = different(states_in_order(bare_repair.writes), 1000, set())
+    tally = run_all(bare_repair, states, tmp_path / "cut.img")
+    assert tally.complaints == []
+    # A file whose new name needs a record more: ntfs-3g writes the one that refers to it first.
+    assert tally.left_to_windows <= 2
+
+
+@pytest.mark.parametrize("torn", [False, True], ids=["lost", "torn"])
+def test_unflushed_writes_of_a_repair_may_be_lost(bare_repair: Recording, tmp_path: Path, torn: bool) -> None:
+    states = lossy(bare_repair, 40, torn=torn)
+    tally = run_all(bare_repair, states, tmp_path / "cut.img")
+    assert tally.complaints == []
+    assert tally.left_to_windows <= len(states) // (2 if torn else 6)
+
+
+def test_at_every_flush_of_an_undo_the_next_run_ends_it(bare_undo: Recording, tmp_path: Path) -> None:
+    states = different(durable_states(bare_undo.writes), 1000, set())
+    # The dirty flag, that the undo has begun, the links, that they are linked, the names taken away, the 8.3
+    # names and times, that it is undone, the flag taken back.
+    assert len(states) >= 8
+    tally = run_all(bare_undo, states, tmp_path / "cut.img")
+    assert tally.complaints == []
+    assert tally.left_to_windows == 0
+
+
+@pytest.mark.parametrize("torn", [False, True], ids=["lost", "torn"])
+def test_unflushed_writes_of_an_undo_may_be_lost(bare_undo: Recording, tmp_path: Path, torn: bool) -> None:
+    states = lossy(bare_undo, 30, torn=torn)
+    if not torn:
+        states += different(states_in_order(bare_undo.writes), 1000, set())
+    tally = run_all(bare_undo, states, tmp_path / "cut.img")
+    assert tally.complaints == []
+    assert tally.left_to_windows <= len(states) // (2 if torn else 3)
+
+
+@pytest.mark.parametrize(("kind", "count"), [("plain", 20), ("crashed", 20), ("xts-128", 8)])
+def test_the_power_cut_on_a_whole_disk(drills: Drills, tmp_path: Path, kind: str, count: int) -> None:
+    """With the kernel's cache or BitLocker in between: shows that a sync reaches the disk through them."""
+    recording = record(drills, kind, Goal.REPAIR, tmp_path, bare=False)
+    flushed = different(durable_states(recording.writes), 1000, set())
+    assert len(flushed) >= 11
+    tally = run_all(recording, flushed, tmp_path / "cut.img")
+    assert tally.complaints == []
+    assert tally.left_to_windows == 0
+    tally = run_all(recording, lossy(recording, count, torn=False), tmp_path / "cut.img")
+    assert tally.complaints == []
+    assert tally.left_to_windows <= count * _TIMES // 4
