@@ -1,0 +1,206 @@
+"""The words that the store and its readers share, as frozen data: what goes in, and what the screens get out.
+
+Times are aware datetimes in UTC by the tally's own clock, unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from unbrick.errors import FailedError, UsageError
+from unbrick.event import Event
+from unbrick.standing import MachineStatus
+from unbrick.wire import SignedEvent
+
+
+class StoreError(FailedError):
+    """The tally's database cannot be used: missing, damaged, locked for too long, or of a newer unbrick."""
+
+
+class StoreFullError(StoreError):
+    """The disk below the database is full. Nothing of the batch was kept; the same call works later."""
+
+
+class StatementError(UsageError):
+    """What a person said of a machine cannot be taken: an unknown word, or a name that two machines have."""
+
+
+class Statement(StrEnum):
+    """What a person may say of a machine that no medium proved (`tally mark`, `tally confirm`)."""
+
+    CONFIRMED = "confirmed"
+    FIXED_BY_REBOOTS = "fixed-by-reboots"
+    RE_IMAGED = "re-imaged"
+    REPLACED = "replaced"
+    RETIRED = "retired"
+    NOT_AFFECTED = "not-affected"
+    FIRMWARE_LOCKED = "firmware-locked"
+    HANDS_OFF_MEDICAL = "hands-off-medical"
+    HANDS_OFF_EVIDENCE = "hands-off-evidence"
+
+
+class Basis(StrEnum):
+    """On whose word a machine is counted: its own signed events, a person's, or the inventory's alone."""
+
+    PROVED = "proved"
+    MARKED = "marked"
+    EXPECTED = "expected"
+
+
+FINISHED = frozenset(
+    {
+        MachineStatus.REPAIRED,
+        MachineStatus.CONFIRMED,
+        MachineStatus.HEALTHY,
+        Statement.FIXED_BY_REBOOTS,
+        Statement.RE_IMAGED,
+        Statement.REPLACED,
+        Statement.RETIRED,
+        Statement.NOT_AFFECTED,
+        Statement.HANDS_OFF_MEDICAL,
+        Statement.HANDS_OFF_EVIDENCE,
+    }
+)
+"""The statuses that leave nothing to do."""
+
+
+@dataclass(frozen=True)
+class ReceivedEvent:
+    """A verified event on its way into the store. `station` names the station whose key signed it."""
+
+    signed: SignedEvent
+    event: Event
+    station: str
+    received: datetime
+
+
+@dataclass(frozen=True)
+class Station:
+    """An enrolled station. `public_key` is `ssh-ed25519 AAAA…`, no comment; `serial` its certificate's."""
+
+    name: str
+    public_key: str
+    serial: int
+    site: str | None = None
+    enrolled_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class MachineRow:
+    """One machine as it is counted. `status` is a word of MachineStatus or of Statement.
+
+    `name` is always something to show: a computer name, else what the machine is known by. `run` and
+    `station` are those of the event that gave the status, None where a person or the inventory did.
+    `priority` is the inventory's text as it was written; `site` the inventory's, else the station's.
+    """
+
+    key: str
+    name: str
+    status: str
+    basis: Basis
+    reason: str | None = None
+    site: str | None = None
+    service: str | None = None
+    priority: str | None = None
+    owner: str | None = None
+    serial: str | None = None
+    run: str | None = None
+    station: str | None = None
+    last_seen: datetime | None = None
+    marked_by: str | None = None
+    marked_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RecentEvent:
+    """One of the last events to arrive, and the machine it counts for now."""
+
+    id: str
+    run: str
+    sequence: int
+    kind: str
+    step: str | None
+    status: str | None
+    reason: str | None
+    name: str
+    site: str | None
+    station: str
+    received: datetime
+    at: str
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Machines a minute, over the last 5 and the last 60 minutes (or since the first event, if later)."""
+
+    repaired_last_5: float = 0.0
+    repaired_last_60: float = 0.0
+    finished_last_5: float = 0.0
+    finished_last_60: float = 0.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Minutes until all that remains is finished, at the pace of the window; nine times in ten between the
+    two bounds if that pace holds. `latest` is None where the count is too small to bound it.
+    """
+
+    minutes: float
+    earliest: float
+    latest: float | None
+    counted: int
+    window: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The whole tally in numbers. Every machine is in `total`, `by_status` and one site exactly once.
+
+    `reasons` is status → reason → machines (only where there is a reason), `sites` is site (`""` where none
+    is known) → status → machines. `proved`, `marked` split `by_status` by whose word it is; those on the
+    inventory's word alone are `expected`. `oddities` counts events that contradict an earlier one of the
+    same run and number.
+    """
+
+    total: int = 0
+    by_status: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    sites: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    proved: Mapping[str, int] = field(default_factory=dict)
+    marked: Mapping[str, int] = field(default_factory=dict)
+    expected: int = 0
+    finished: int = 0
+    remaining: int = 0
+    events: int = 0
+    oddities: int = 0
+    first_event: datetime | None = None
+    last_event: datetime | None = None
+    rates: Rates = field(default_factory=Rates)
+    estimate: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class LineProblem:
+    """A line of the inventory that cannot be used, by its number in the file (from 1); shows no cell."""
+
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.message}"
+
+
+@dataclass(frozen=True)
+class InventoryCounts:
+    """What an import did. `problems` are at most a hundred of the `bad` lines."""
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    bad: int = 0
+    problems: tuple[LineProblem, ...] = ()
