@@ -29,7 +29,7 @@ MOST_EVENTS_IN_A_RUN = 100_000
 NAMESPACE = "unbrick-event@unbrick"
 
 _RUN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
-_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z")
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _WORD = re.compile(r"[a-z0-9][a-z0-9:_-]{0,63}")
 _GUID = re.compile(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}|[0-9A-F]{8}")
 _KEYS = {"schema", "run", "sequence", "kind", "step", "at", "machine", "site", "details"}
@@ -99,7 +99,7 @@ class Event:
 
     @property
     def id(self) -> str:
-        """The SHA-256 of the canonical bytes, as 64 hex digits."""
+        """The SHA-256 of the canonical bytes, as 64 hex digits; of a newer schema's, ask `SignedEvent`."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
 
@@ -144,7 +144,7 @@ def parse_event(data: bytes) -> Event:
         run=_matching(document, "run", _RUN),
         sequence=_sequence(document["sequence"]),
         kind=_matching(document, "kind", _WORD),
-        at=_matching(document, "at", _MOMENT),
+        at=_moment(document),
         step=None if document["step"] is None else _matching(document, "step", _WORD),
         machine=_machine(document["machine"], exact=schema == SCHEMA),
         site=None if document["site"] is None else _matching(document, "site", _WORD),
@@ -162,6 +162,15 @@ def _matching(document: Mapping[str, Any], key: str, pattern: re.Pattern[str]) -
     if not isinstance(value, str) or pattern.fullmatch(value) is None:
         raise EventError(f"an event whose {key} is not as we write it")
     return value
+
+
+def _moment(document: Mapping[str, Any]) -> str:
+    text = _matching(document, "at", _MOMENT)
+    try:
+        datetime.fromisoformat(text)
+    except ValueError as error:
+        raise EventError("an event at a time that no calendar has") from error
+    return text
 
 
 def _sequence(value: Any) -> int:

@@ -11,6 +11,7 @@ _FILLERS = {
     "03000200040005000006000700080009",  # a well-known board vendor's constant
     "00020003000400050006000700080009",
     "12345678123456781234567812345678",
+    "4C4C4544000020108020" + "80C04F202020",  # a vendor's, made of a service tag that was left blank
 }
 _FILLER_TEXTS = {
     "to be filled by o.e.m.",
@@ -58,5 +59,5 @@ def machine_key(machine: Machine, run: str) -> str:
     if machine.serial:
         return f"serial:{machine.serial}"
     if machine.hostnames:
-        return f"name:{machine.hostnames[0].upper()}"
+        return f"name:{min(name.upper() for name in machine.hostnames)}"
     return f"run:{run}"

@@ -6,6 +6,7 @@ same events gives the same standing, because each of its parts is a maximum.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -46,6 +47,7 @@ _BY_OUTCOME = {
     "failed": MachineStatus.FAILED,
     "scanned": MachineStatus.SEEN,
 }
+_REASON = re.compile(r"[a-z0-9][a-z0-9:_-]{0,63}")
 _PROOFS = {MachineStatus.REPAIRED, MachineStatus.UNDONE}
 _LOOKS = {MachineStatus.FOUND, MachineStatus.HEALTHY}
 
@@ -95,7 +97,8 @@ def mark_of(event: Event) -> Mark | None:
         status, reason = _BY_KIND.get(_kind(event.kind)), None  # type: ignore[arg-type]
     if status is None:
         return None
-    return Mark(event.run, event.sequence, status, reason if isinstance(reason, str) else "")
+    known = isinstance(reason, str) and _REASON.fullmatch(reason) is not None
+    return Mark(event.run, event.sequence, status, str(reason) if known else "")
 
 
 def _kind(word: str) -> EventKind | None:

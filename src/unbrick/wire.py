@@ -16,7 +16,9 @@ Everything read here is hostile: lengths first, then types.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ MOST_FRAME_BYTES = 1024 * 1024
 MOST_EVENTS_IN_A_FRAME = 256
 _MOST_SIGNATURE = 16 * 1024
 _LENGTH = struct.Struct(">I")
+_ID = re.compile(r"[0-9a-f]{64}")
 
 
 class WireError(FailedError):
@@ -43,6 +46,11 @@ class SignedEvent:
 
     data: bytes
     signature: str
+
+    @property
+    def id(self) -> str:
+        """The SHA-256 of the data as it was signed, of whatever schema: what an event is counted by."""
+        return hashlib.sha256(self.data).hexdigest()
 
     def event(self) -> Event:
         """The event itself; raises EventError. The signature is not looked at here."""
@@ -58,8 +66,10 @@ def signed_event(document: Any) -> SignedEvent:
     if not isinstance(document, Mapping) or set(document) != {"data", "signature"}:
         raise WireError("an event that is not data and signature")
     data, signature = document["data"], document["signature"]
-    if not isinstance(data, str) or not isinstance(signature, str) or len(signature) > _MOST_SIGNATURE:
+    if not isinstance(data, str) or not isinstance(signature, str):
         raise WireError("an event that is not data and signature")
+    if len(signature) > _MOST_SIGNATURE or not signature.isascii():
+        raise WireError("an event whose signature is too long or no plain text")
     try:
         raw = data.encode()
     except UnicodeEncodeError as error:
@@ -70,8 +80,11 @@ def signed_event(document: Any) -> SignedEvent:
 
 
 def encode_frame(message: Mapping[str, Any]) -> bytes:
-    """A message as a frame; raises WireError where it would be larger than the other end takes."""
-    body = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
+    """A message as a frame; raises WireError where it would be larger than the other end takes.
+
+    Half a surrogate pair, which JSON can carry and UTF-8 cannot, is sent as a question mark.
+    """
+    body = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
     if len(body) > MOST_FRAME_BYTES:
         raise WireError(f"a frame of {len(body)} bytes; at most {MOST_FRAME_BYTES} are taken")
     return _LENGTH.pack(len(body)) + body
@@ -90,8 +103,14 @@ class FrameReader:
         return bool(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
-        """The messages that these bytes complete; after a WireError the channel must be closed."""
+        """The messages that these bytes complete; after a WireError the channel must be closed.
+
+        The bytes are taken at once, also where the caller never asks for a message.
+        """
         self._buffer += data
+        return self._whole_messages()
+
+    def _whole_messages(self) -> Iterator[dict[str, Any]]:
         while len(self._buffer) >= _LENGTH.size:
             length = _LENGTH.unpack_from(self._buffer)[0]
             if length > self._most_bytes:
@@ -106,7 +125,7 @@ class FrameReader:
 
 def _message(body: bytes) -> dict[str, Any]:
     try:
-        message = json.loads(body)
+        message = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise WireError("a frame that is not JSON") from error
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
@@ -125,7 +144,7 @@ def events_of(message: Mapping[str, Any]) -> tuple[SignedEvent, ...]:
 def ids_of(message: Mapping[str, Any]) -> tuple[str, ...]:
     """The event ids of an `acknowledge` or `refuse` message; raises WireError."""
     ids = message.get("ids")
-    if not isinstance(ids, list) or not all(isinstance(one, str) and len(one) == 64 for one in ids):
+    if not isinstance(ids, list) or not all(isinstance(one, str) and _ID.fullmatch(one) for one in ids):
         raise WireError("a message without event ids")
     return tuple(ids)
 
