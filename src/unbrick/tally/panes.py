@@ -1,0 +1,217 @@
+"""The parts of the dashboard: each gives lines of an exact width, at most as many as it was granted.
+
+Every text of a stranger goes through `fitted`, so a line is never wider than its pane and never markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from rich.text import Text
+
+from unbrick.event import EventKind
+from unbrick.standing import MachineStatus
+from unbrick.tally.board import ON_THE_WAY, SETTLED, Board, SiteCount
+from unbrick.tally.pace import pace_sentence
+from unbrick.tally.plain_text import fitted
+from unbrick.tally.records import Basis, MachineRow, RecentEvent, Statement
+
+T = TypeVar("T")
+
+COLOUR: dict[str, str] = {
+    MachineStatus.EXPECTED: "bright_black",
+    MachineStatus.SEEN: "blue",
+    MachineStatus.LOCKED: "blue",
+    MachineStatus.UNLOCKED: "blue",
+    MachineStatus.FOUND: "cyan",
+    MachineStatus.REPAIRED: "green",
+    MachineStatus.CONFIRMED: "bold green",
+    MachineStatus.HEALTHY: "green",
+    MachineStatus.UNDONE: "cyan",
+    MachineStatus.NEEDS_KEY: "yellow",
+    MachineStatus.NEEDS_HANDS: "magenta",
+    MachineStatus.FAILED: "red",
+    Statement.FIRMWARE_LOCKED: "magenta",
+}
+_WORDS: dict[str, str] = {
+    MachineStatus.EXPECTED: "not yet seen",
+}
+_STATUS_CELLS = 19
+
+
+def word(status: str) -> str:
+    """What a status is called on the screens."""
+    return _WORDS.get(status, status)
+
+
+def heading(text: str, width: int) -> Text:
+    """The first line of a pane."""
+    return Text(fitted(text, width), "bold")
+
+
+def headline(board: Board, width: int) -> list[Text]:
+    """How many are done, the bar, and how long it will take."""
+    total, done = board.summary.total, board.summary.finished
+    share = f"{done * 100 // total} %" if total else "no machines yet"
+    said = f"{done:,} of {total:,} machines are done"
+    if unseen := board.count(MachineStatus.EXPECTED):
+        said += f", {unseen:,} not yet seen"
+    first = Text(fitted(said, width - 16), "bold") + Text(fitted(share, 16, right=True), "bold green")
+    return [first, bar(board, width), Text(fitted(pace_sentence(board.summary, board.stuck), width))]
+
+
+def bar(board: Board, width: int) -> Text:
+    """Green what is done, magenta what is stuck, dim what is still to come; whoever exists has a cell."""
+    total = board.summary.total
+    done = _cells(board.summary.finished, total, width)
+    stuck = min(_cells(board.stuck, total, width), width - done)
+    line = Text("━" * done, "green")
+    line.append("━" * stuck, "magenta")
+    line.append("─" * (width - done - stuck), "bright_black")
+    return line
+
+
+def _cells(part: int, total: int, width: int) -> int:
+    """Full only where all are meant, empty only where none are."""
+    if not total or not part:
+        return 0
+    if part == total:
+        return width
+    return min(max(part * width // total, 1), width - 1)
+
+
+@dataclass(frozen=True)
+class _Row:
+    label: str
+    colour: str
+    statuses: tuple[str, ...]
+
+
+def statuses(board: Board, width: int, height: int) -> list[Text]:
+    """One line a status that any machine has, and how many of these are on a person's word alone.
+
+    Where there are more than lines, the stations on the way back share one, then the words of persons.
+    """
+    rows = [_Row(word(one), COLOUR.get(one, ""), (one,)) for one in board.statuses()]
+    for label, colour, together in (("on the way", "blue", ON_THE_WAY), ("settled by hand", "", SETTLED)):
+        if len(rows) >= height:
+            rows = _joined(rows, _Row(label, colour, together))
+    shown, left_out = _first(rows, height - 1)
+    lines = [heading(f"{'status':<{_STATUS_CELLS}}{'machines':>8}{'by hand':>9}  reasons", width)]
+    lines += [_status_line(board, row, width) for row in shown]
+    if left_out:
+        machines = sum(board.count(*row.statuses) for row in left_out)
+        lines.append(Text(fitted(f"and {len(left_out)} more statuses, {machines:,} machines", width), "dim"))
+    return lines
+
+
+def _joined(rows: list[_Row], joint: _Row) -> list[_Row]:
+    """The rows with those of one group as a single one, where the first of them was."""
+    inside = [row for row in rows if set(row.statuses) <= set(joint.statuses)]
+    if len(inside) < 2:
+        return rows
+    at = rows.index(inside[0])
+    one = _Row(joint.label, joint.colour, tuple(status for row in inside for status in row.statuses))
+    return [*rows[:at], one, *(row for row in rows[at:] if row not in inside)]
+
+
+def _status_line(board: Board, row: _Row, width: int) -> Text:
+    marked = sum(board.summary.marked.get(status, 0) for status in row.statuses)
+    line = Text(fitted(row.label, _STATUS_CELLS), row.colour)
+    line.append(f"{board.count(*row.statuses):>8,}")
+    line.append(f"{marked:>9,}  " if marked else " " * 11)
+    pairs = [pair for status in row.statuses for pair in board.reasons(status)]
+    reasons = ", ".join(f"{reason} {number:,}" for reason, number in pairs)
+    line.append(fitted(reasons, width - line.cell_len), "dim")
+    return line
+
+
+def sites(board: Board, width: int, height: int) -> list[Text]:
+    """One line a site, those with the most left to do first."""
+    shown, left_out = _first(board.sites(), height - 1)
+    numbers = max([4, *(len(_progress(one)) for one in shown)]) + 1
+    lines = [heading(fitted("site", width - numbers) + fitted("done", numbers, right=True), width)]
+    lines += [_site_line(one, width - numbers, numbers) for one in shown]
+    if left_out:
+        missing = sum(one.total - one.done for one in left_out)
+        lines.append(Text(fitted(f"and {len(left_out):,} more, {missing:,} to go", width), "dim"))
+    return lines
+
+
+def _progress(one: SiteCount) -> str:
+    return f"{one.done:,}/{one.total:,}"
+
+
+def _site_line(one: SiteCount, name: int, numbers: int) -> Text:
+    line = Text(fitted(one.site or "no site", name), "green" if one.done == one.total else "")
+    line.append(fitted(_progress(one), numbers, right=True))
+    return line
+
+
+def waiting(
+    title: str, colour: str, count: int, rows: Sequence[MachineRow], width: int, height: int
+) -> list[Text]:
+    """The machines that wait for a key or a person: name, site, and what is known of why."""
+    lines = [Text(fitted(f"{title} ({count:,})", width), f"bold {colour}" if count else "bold")]
+    room = height - 1
+    shown = rows[: room if count <= room else room - 1]
+    name = min(16, max(width // 2 - 6, 8))
+    site = min(12, width // 4)
+    for one in shown:
+        line = Text(fitted(one.name or "no name", name - 1) + " ")
+        line.append(fitted(one.site or "", site - 1) + " ", "dim")
+        line.append(fitted(why(one), width - name - site))
+        lines.append(line)
+    if count > len(shown):
+        lines.append(Text(fitted(f"and {count - len(shown):,} more", width), "dim"))
+    return lines
+
+
+def why(one: MachineRow) -> str:
+    """The reason word, or the status where there is none; and whether a person said so."""
+    said = one.reason or word(one.status)
+    return f"{said} (by hand)" if one.basis is Basis.MARKED else said
+
+
+def events(rows: Sequence[RecentEvent], board: Board, width: int, height: int) -> list[Text]:
+    """The last things that happened, the newest first, by the tally's clock."""
+    lines = [heading("last events", width)]
+    for one in rows[: height - 1]:
+        line = Text(one.received.astimezone(board.now.tzinfo).strftime("%H:%M:%S  "), "dim")
+        line.append(fitted(one.name or "no name", 16) + " ")
+        line.append(fitted(one.site or "", 13) + " ", "dim")
+        colour = COLOUR.get(one.status or "", "")
+        line.append(fitted(happening(one), width - line.cell_len), colour)
+        lines.append(line)
+    return lines
+
+
+def happening(one: RecentEvent) -> str:
+    """An event in a few words."""
+    if one.kind == EventKind.OUTCOME and one.status:
+        return f"{one.status}: {one.reason}" if one.reason else one.status
+    words = one.kind.replace("-", " ")
+    if one.step:
+        words = f"{one.step} {words.removeprefix('step ')}"
+    return f"{words}: {one.reason}" if one.reason else words
+
+
+def beside(left: Sequence[Text], right: Sequence[Text], width: int, gap: int = 2) -> list[Text]:
+    """Two panes next to each other, the left one `width` cells wide."""
+    joined = []
+    for row in range(max(len(left), len(right))):
+        line = left[row].copy() if row < len(left) else Text(" " * width)
+        if row < len(right):
+            line.append(" " * gap)
+            line.append_text(right[row])
+        joined.append(line)
+    return joined
+
+
+def _first(rows: Sequence[T], room: int) -> tuple[Sequence[T], Sequence[T]]:
+    """The rows that fit into `room` lines, one of which then says what was left out; and those left out."""
+    if len(rows) <= room:
+        return rows, ()
+    return rows[: max(room - 1, 0)], rows[max(room - 1, 0) :]
