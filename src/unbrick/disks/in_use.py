@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from unbrick.disks.loop_device import is_backed_by
 from unbrick.errors import NeedsHandsError, Reason
 
 # QEMU's block/file-posix.c: for each permission that is held a read lock on one byte from 100 on, for each
@@ -149,10 +150,14 @@ def _vmware_lock(path: Path) -> str | None:
 def _loop_over(path: Path) -> str | None:
     wanted = path.stat()
     for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
+        name = entry.parent.parent.name
         with suppress(OSError):
-            backing = Path(entry.read_text().rstrip("\n"))
-            if os.path.samestat(backing.stat(), wanted):
-                return f"it is attached as /dev/{entry.parent.parent.name}"
+            # By file, not by the path alone: who attached it may see other paths than we do (a container).
+            if is_backed_by(Path("/dev") / name, wanted):
+                return f"it is attached as /dev/{name}"
+        with suppress(OSError):
+            if os.path.samestat(Path(entry.read_text().rstrip("\n")).stat(), wanted):
+                return f"it is attached as /dev/{name}"
     return None
 
 

@@ -20,11 +20,13 @@ from unbrick.errors import FailedError, NeedsHandsError, Reason
 
 _LOOP_CONFIGURE = 0x4C0A
 _LOOP_CTL_GET_FREE = 0x4C82
+_LOOP_GET_STATUS64 = 0x4C05
 _READ_ONLY = 1
 _AUTOCLEAR = 4
 # struct loop_config: fd, block size, struct loop_info64 (offset and size limit are its 4th and 5th number,
 # the flags its 4th word, then the name that `losetup` lists), reserved.
 _CONFIG = struct.Struct("<II 3Q QQ 3I I 64s 64s 32s 2Q 8Q")
+_STATUS_BYTES = 232  # struct loop_info64; its first two numbers are the file's device and inode
 _SECTOR = 512
 _ATTEMPTS = 100
 
@@ -40,6 +42,16 @@ class LoopDevice:
     def sync(self) -> None:
         """Flush the device's cache into the file below it, and that file; raises OSError."""
         os.fsync(self.descriptor)
+
+
+def is_backed_by(device: Path, file: os.stat_result) -> bool:
+    """Whether a loop device lies over this file, by the file's device and inode; raises OSError."""
+    descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        status = fcntl.ioctl(descriptor, _LOOP_GET_STATUS64, bytes(_STATUS_BYTES))
+    finally:
+        os.close(descriptor)
+    return struct.unpack_from("<QQ", status) == (file.st_dev, file.st_ino)
 
 
 @contextmanager
