@@ -270,7 +270,8 @@ def _hide_fuseblk() -> None:
 def _refused(error: OSError) -> FailedError:
     return FailedError(
         f"this system gives no mount namespace: {error.strerror}",
-        hint="run it as root on the machine itself, or in a privileged container",
+        hint="run it as root on the machine itself or in a privileged container; "
+        "a chroot must be a mount point of its own (mount --bind DIR DIR)",
     )
 
 
