@@ -13,6 +13,7 @@ from typing import Any
 from unbrick.errors import UnbrickError
 from unbrick.event import Event, EventKind, Listener, moment
 from unbrick.model import Machine
+from unbrick.report.facts import plain_machine, short_facts
 
 
 def _present() -> datetime:
@@ -39,10 +40,10 @@ class Recorder:
 
     def identify(self, machine: Machine) -> None:
         """Say what is now known of the machine; every later event carries it."""
-        self._machine = machine
+        self._machine = plain_machine(machine)
 
     def tell(self, kind: EventKind, step: str | None = None, **details: Any) -> None:
-        """Record one event. Details are short facts; None values are left out."""
+        """Record one event. Details are facts, cut short where need be; None values are left out."""
         self._sequence += 1
         event = Event(
             run=self.run,
@@ -52,7 +53,7 @@ class Recorder:
             step=step,
             machine=self._machine,
             site=self._site,
-            details={key: value for key, value in details.items() if value is not None},
+            details=short_facts(details),
         )
         for listener in self._listeners:
             listener(event)

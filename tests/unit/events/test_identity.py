@@ -43,8 +43,10 @@ def test_a_uuid_has_one_form(text: str) -> None:
 
 @pytest.mark.parametrize(
     "filler",
-    [None, "", " ", "To be filled by O.E.M.", "TO BE FILLED BY O.E.M.", "Default string", "0", "0000", "xxxx"]
-    + ["None", "System Serial Number", "123456789", "tab\there", "x" * 65, "\x1b[2Ja"],
+    [
+        *(None, "", " ", "To be filled by O.E.M.", "TO BE FILLED BY O.E.M.", "Default string", "0", "0000"),
+        *("xxxx", "None", "System Serial Number", "123456789", "tab\there", "x" * 65, "\x1b[2Ja"),
+    ],
 )
 def test_a_filler_is_no_serial_number(filler: str | None) -> None:
     assert valid_serial(filler) is None

@@ -80,7 +80,8 @@ def test_a_reason_is_told_and_a_hostile_one_is_not() -> None:
 def test_unknown_kinds_and_outcomes_change_nothing() -> None:
     standing = fold_all(REPAIR)
     assert fold(standing, event(3, 1, "teleported")) == standing
-    for status in ("conquered", None, ["repaired"], {}):
+    strange: tuple[Any, ...] = ("conquered", None, ["repaired"], {})
+    for status in strange:
         assert fold(standing, event(3, 1, EventKind.OUTCOME, status=status)) == standing
 
 

@@ -30,8 +30,12 @@ def frame(body: bytes) -> bytes:
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 1000])
 def test_frames_come_out_whole_however_the_bytes_arrive(step: int) -> None:
-    messages = [{"type": "hello", "protocol": 1}, {"type": "bye", "text": "späße"}, {"type": "x"}]
-    data = b"".join(map(encode_frame, messages))
+    messages: list[dict[str, Any]] = [
+        {"type": "hello", "protocol": 1},
+        {"type": "bye", "text": "späße"},
+        {"type": "x"},
+    ]
+    data = b"".join(encode_frame(message) for message in messages)
     reader = FrameReader()
     seen = [m for at in range(0, len(data), step) for m in reader.feed(data[at : at + step])]
     assert seen == messages
@@ -56,8 +60,10 @@ def test_a_length_beyond_the_limit_is_refused_before_its_bytes_come() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"null", b"[]", b"{}", b'{"type":1}', b"\xff", b"{", b"[" * 100_000, b"1" * 10_000]
-    + ['{"type":"hello"}'.encode("utf-16")],
+    [
+        *(b"", b"null", b"[]", b"{}", b'{"type":1}', b"\xff", b"{", b"[" * 100_000, b"1" * 10_000),
+        '{"type":"hello"}'.encode("utf-16"),
+    ],
 )
 def test_what_is_no_message_is_refused(body: bytes) -> None:
     with pytest.raises(WireError):

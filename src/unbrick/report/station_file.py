@@ -1,0 +1,235 @@
+"""Reads `unbrick.yaml`: which tally a station belongs to, its key, and how it behaves. Strict.
+
+What the file names lies beside it and may not leave its folder: a stick is moved and copied as a whole.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unbrick.errors import UsageError
+
+_MOST_BYTES = 64 * 1024
+_SITE = re.compile(r"[a-z0-9][a-z0-9:_-]{0,63}")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]")
+_AUTHORITY_TYPE = "ssh-ed25519"
+_MODES = ("unattended", "guided")
+_FINISHES = ("restart", "power-off", "wait")
+_TOP = {"tally", "identity", "site", "technician", "mode", "finish", "keys"}
+_MOST_KEYS = 32
+_DEEPEST = 4
+_HINT = "`unbrick tally init` and `unbrick tally enrol` write such a file; take theirs, with all beside it"
+
+
+class StationFileError(UsageError):
+    """A station file that is not as it must be; nothing was touched."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(f"{path}: {message}", hint=_HINT)
+
+
+@dataclass(frozen=True)
+class Station:
+    """What `unbrick.yaml` says. `host_ca` is the tally's authority as an OpenSSH public key line.
+
+    `host` has no brackets, also where it is an IPv6 address. `path` is the file itself.
+    """
+
+    path: Path
+    host: str
+    port: int
+    host_ca: str
+    key: Path
+    certificate: Path
+    site: str | None = None
+    technician: str | None = None
+    mode: str = "unattended"
+    finish: str = "restart"
+    keys: tuple[Path, ...] = ()
+
+
+def load_station(path: Path) -> Station:
+    """Read a station file; raises StationFileError (exit code 2) for anything that is not as it must be."""
+    table = _Table(path, _parse(path), _TOP, "")
+    tally = table.table("tally", {"address", "host_ca"})
+    identity = table.table("identity", {"key", "certificate"})
+    host, port = _address(path, tally.text("address"))
+    return Station(
+        path=path,
+        host=host,
+        port=port,
+        host_ca=_authority(path, tally.text("host_ca")),
+        key=_beside(path, identity.text("key")),
+        certificate=_beside(path, identity.text("certificate")),
+        site=_site(path, table.optional_text("site")),
+        technician=table.optional_text("technician"),
+        mode=table.one_of("mode", _MODES),
+        finish=table.one_of("finish", _FINISHES),
+        keys=tuple(_beside(path, name) for name in table.texts("keys")),
+    )
+
+
+@dataclass(frozen=True)
+class _Table:
+    """One table of the file; every question about a field that is not as it must be is an error."""
+
+    path: Path
+    content: Mapping[str, Any]
+    known: set[str]
+    within: str
+
+    def __post_init__(self) -> None:
+        unknown = sorted(str(key) for key in set(self.content) - self.known)
+        if unknown:
+            raise self._error(f"`{unknown[0][:60]}` is no setting", "")
+
+    def table(self, key: str, known: set[str]) -> _Table:
+        value = self.content.get(key)
+        if not isinstance(value, Mapping):
+            raise self._error("is missing or no table", key)
+        return _Table(self.path, value, known, f"{key}.")
+
+    def text(self, key: str) -> str:
+        value = self.optional_text(key)
+        if value is None:
+            raise self._error("is missing", key)
+        return value
+
+    def optional_text(self, key: str) -> str | None:
+        value = self.content.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, str) or not 0 < len(value) <= 1000 or not value.isprintable():
+            raise self._error("must be plain text (put it in quotes)", key)
+        return value
+
+    def one_of(self, key: str, words: tuple[str, ...]) -> str:
+        value = self.content.get(key, words[0])
+        if not isinstance(value, str) or value not in words:
+            raise self._error(f"must be one of {', '.join(words)}", key)
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self.content.get(key)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or len(value) > _MOST_KEYS:
+            raise self._error("must be a list", key)
+        return tuple(_Table(self.path, {key: one}, {key}, self.within).text(key) for one in value)
+
+    def _error(self, message: str, key: str) -> StationFileError:
+        where = f"{self.within}{key}".rstrip(".")
+        return StationFileError(self.path, f"{where}: {message}" if where else message)
+
+
+def read_small_file(path: Path, most_bytes: int = _MOST_BYTES) -> bytes:
+    """A regular file of at most so many bytes; raises UsageError. Neither blocks on a pipe nor drains one."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            data = stream.read(most_bytes + 1) if regular else b""
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=_HINT) from error
+    if not regular or len(data) > most_bytes:
+        raise UsageError(f"{path}: must be a file of at most {most_bytes // 1024} KiB", hint=_HINT)
+    return data
+
+
+def _parse(path: Path) -> Mapping[str, Any]:
+    import yaml
+
+    data = read_small_file(path)
+    try:
+        text = data.decode("utf-8-sig")
+        depth = 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or depth > _DEEPEST:
+                raise StationFileError(path, "anchors, aliases and deep nesting are not taken")
+        node = yaml.compose(text, yaml.SafeLoader)
+        if node is None:
+            raise StationFileError(path, "the file is empty")
+        _refuse_repeated_keys(path, node)
+        document = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise StationFileError(path, f"{line}this is not YAML: {error.problem}") from error
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        raise StationFileError(path, "this is not YAML text") from error
+    if not isinstance(document, dict):
+        raise StationFileError(path, "expected settings, each with a name")
+    return document
+
+
+def _refuse_repeated_keys(path: Path, node: Any) -> None:
+    """A key given twice: which one counts would be a guess."""
+    import yaml
+
+    if isinstance(node, yaml.MappingNode):
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode) or names.count(key.value) > 1:
+                line = key.start_mark.line + 1
+                raise StationFileError(path, f"line {line}: a setting that is given twice, or has no name")
+            _refuse_repeated_keys(path, value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_repeated_keys(path, value)
+
+
+def _address(path: Path, text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or _HOST.fullmatch(host) is None or re.fullmatch(r"[0-9]{1,5}", port) is None:
+        raise StationFileError(path, "tally.address: must be HOST:PORT, or [IPV6]:PORT")
+    if not 1 <= int(port) <= 65535:
+        raise StationFileError(path, "tally.address: a port is 1 to 65535")
+    return host.strip("[]"), int(port)
+
+
+def _authority(path: Path, line: str) -> str:
+    kind, _, rest = line.strip().partition(" ")
+    try:
+        blob = base64.b64decode(rest.split(" ")[0], validate=True)
+    except (ValueError, binascii.Error):
+        blob = b""
+    name = _AUTHORITY_TYPE.encode()
+    head = len(name).to_bytes(4, "big") + name + (32).to_bytes(4, "big")
+    if kind != _AUTHORITY_TYPE or not blob.startswith(head) or len(blob) != len(head) + 32:
+        raise StationFileError(
+            path, f"tally.host_ca: must be an OpenSSH public key line, {_AUTHORITY_TYPE} …"
+        )
+    return line.strip()
+
+
+def _site(path: Path, text: str | None) -> str | None:
+    if text is not None and _SITE.fullmatch(text) is None:
+        raise StationFileError(path, "site: small letters, digits, - and _ only, at most 64, as in st-marys")
+    return text
+
+
+def _beside(path: Path, name: str) -> Path:
+    """A file beside the station file; what leads out of its folder, also by a link, is refused."""
+    folder = path.parent.resolve()
+    named = Path(name)
+    try:
+        target = (folder / named).resolve()
+        inside = not named.is_absolute() and target.is_relative_to(folder) and target != folder
+        there = inside and target.is_file()
+    except (OSError, RuntimeError):  # a loop of links
+        inside, there = False, False
+    if not inside:
+        raise StationFileError(path, f"{name}: must lie beside this file, in its folder")
+    if not there:
+        raise StationFileError(path, f"{name}: is not there; it must lie beside this file")
+    return target

@@ -1,0 +1,137 @@
+"""`unbrick.yaml`: taken as the contract shows it, refused with one sentence for everything else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.stations import MadeStation, make_station
+
+from unbrick.errors import UsageError
+from unbrick.report.outbox import DEFAULT_FOLDER, outbox_folder
+from unbrick.report.station_file import Station, StationFileError, load_station
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> MadeStation:
+    return make_station(tmp_path / "stick")
+
+
+def edited(made: MadeStation, old: str, new: str) -> Path:
+    text = made.file.read_text()
+    assert old in text
+    made.file.write_text(text.replace(old, new))
+    return made.file
+
+
+def test_the_least_file_has_the_contract_s_defaults(made: MadeStation) -> None:
+    station = load_station(made.file)
+    assert (station.host, station.port, station.site) == ("127.0.0.1", 1, "st-marys")
+    assert (station.technician, station.mode, station.finish, station.keys) == (
+        None,
+        "unattended",
+        "restart",
+        (),
+    )
+    assert station.key == made.file.parent / "station"
+    assert station.certificate == made.file.parent / "station-cert.pub"
+    assert station.host_ca.startswith("ssh-ed25519 ")
+
+
+def test_every_setting_of_the_contract_is_taken(tmp_path: Path) -> None:
+    more = "site: a\ntechnician: Jo\nmode: guided\nfinish: power-off\nkeys: [keys.csv, more/keys.csv]\n"
+    made = make_station(tmp_path, address="[fd00::1]:2222", more=more)
+    (tmp_path / "keys.csv").touch()
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/keys.csv").touch()
+    station = load_station(made.file)
+    assert (station.host, station.port) == ("fd00::1", 2222)
+    assert (station.technician, station.mode, station.finish) == ("Jo", "guided", "power-off")
+    assert station.keys == (tmp_path / "keys.csv", tmp_path / "more/keys.csv")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("site:", "sight:", "`sight` is no setting"),
+        ("site: st-marys", "site: St Mary's", "site"),
+        ("site: st-marys", "site: 7", "site: must be plain text"),
+        ("site: st-marys", "mode: fast", "mode: must be one of unattended, guided"),
+        ("site: st-marys", "finish: [restart]", "finish: must be one of"),
+        ("site: st-marys", "keys: keys.csv", "keys: must be a list"),
+        ("site: st-marys", "keys: [1]", "keys: must be plain text"),
+        ("site: st-marys", "keys: [missing.csv]", "missing.csv: is not there"),
+        ("site: st-marys", "site: a\nsite: b", "given twice"),
+        ("site: st-marys", "site: &a b", "anchors"),
+        ("site: st-marys", "site: [", "line"),
+        ("site: st-marys", "? [a]\n: b", "has no name"),
+        ("address:", "adress:", "`adress` is no setting"),
+        ("127.0.0.1:1", "127.0.0.1", "tally.address"),
+        ("127.0.0.1:1", "127.0.0.1:0", "tally.address"),
+        ("127.0.0.1:1", "127.0.0.1:65536", "tally.address"),
+        ("127.0.0.1:1", ":22", "tally.address"),
+        ("127.0.0.1:1", "a b:22", "tally.address"),
+        ("127.0.0.1:1", "-oProxyCommand=x:22", "tally.address"),
+        ('host_ca: "ssh-ed25519', 'host_ca: "ssh-rsa', "tally.host_ca"),
+        ('host_ca: "ssh-ed25519 AAAA', 'host_ca: "ssh-ed25519 AAAB', "tally.host_ca"),
+        ("identity:", "tally:", "given twice"),
+        ("key: station,", "key: ../station,", "beside this file"),
+        ("key: station,", "key: /etc/hostname,", "beside this file"),
+        ("key: station,", "key: .,", "beside this file"),
+        ("key: station,", "key: link,", "beside this file"),
+        ("key: station,", "key: loop,", "loop"),
+        ("key: station,", "", "identity.key: is missing"),
+        ("key: station,", "key: null,", "identity.key: is missing"),
+    ],
+)
+def test_what_is_not_as_it_must_be_is_refused_and_named(
+    made: MadeStation, old: str, new: str, said: str
+) -> None:
+    outside = made.file.parent.parent / "station"
+    outside.touch()
+    (made.file.parent / "link").symlink_to(outside)
+    (made.file.parent / "loop").symlink_to("loop")
+    with pytest.raises(StationFileError) as caught:
+        load_station(edited(made, old, new))
+    assert said in caught.value.message
+    assert str(made.file) in caught.value.message
+    assert caught.value.exit_code == 2
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("content", [b"", b"- a\n", b"\xff\xfe", b"a", b"[" * 5000, b"\0", b"x" * 70_000])
+def test_a_file_that_is_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "unbrick.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UsageError):
+        load_station(path)
+
+
+def test_a_missing_file_a_folder_and_a_pipe_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("missing", ".", "pipe"):
+        with pytest.raises(UsageError):
+            load_station(tmp_path / name)
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_raise_nothing_but_ours(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("arbitrary") / "unbrick.yaml"
+    path.write_bytes(data)
+    with pytest.raises(UsageError):
+        load_station(path)
+
+
+def test_a_station_is_frozen_and_reports_wait_beside_its_file(made: MadeStation) -> None:
+    station = load_station(made.file)
+    assert isinstance(station, Station)
+    assert outbox_folder(made.file) == made.file.parent / "outbox"
+
+
+def test_where_the_folder_cannot_be_written_reports_wait_on_the_computer() -> None:
+    assert outbox_folder(Path("/sys/kernel/unbrick.yaml")) == DEFAULT_FOLDER
