@@ -10,18 +10,32 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from unbrick.tally import stations
+from unbrick.tally.counting import add_events
+from unbrick.tally.database import Database
+from unbrick.tally.inventory import read_inventory, take_inventory
+from unbrick.tally.marks import state, statement_of
+from unbrick.tally.migrations import is_current, migrate
 from unbrick.tally.records import (
     InventoryCounts,
     MachineRow,
     ReceivedEvent,
     RecentEvent,
+    Statement,
+    StatementError,
     Station,
+    StoreError,
     Summary,
 )
+from unbrick.tally.recount import differences
+from unbrick.tally.summary import list_machines, recent_events, summarise
 
 
 class Store:
     """The database of one tally; `open` one, `close` it in the end (or use `with`)."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     @classmethod
     def open(cls, path: Path, *, create: bool = True) -> Store:
@@ -29,11 +43,22 @@ class Store:
 
         Raises StoreError: missing, no database, damaged, or written by a newer unbrick; StoreFullError.
         """
-        raise NotImplementedError
+        store = cls(Database(path, create=create))
+        try:
+            # Looking must not wait for the writer, nor fail on a full disk.
+            with store._database.read() as connection:
+                current = is_current(connection)
+            if not current:
+                with store._database.write() as connection:
+                    migrate(connection)
+        except StoreError:
+            store.close()
+            raise
+        return store
 
     def close(self) -> None:
         """Let go of the file; what was added stays."""
-        raise NotImplementedError
+        self._database.close()
 
     def __enter__(self) -> Store:
         return self
@@ -46,11 +71,15 @@ class Store:
 
         Raises StoreFullError where the disk is full, StoreError otherwise; then nothing of it was kept.
         """
-        raise NotImplementedError
+        if not batch:
+            return 0
+        with self._database.write() as connection:
+            return add_events(connection, batch)
 
     def summary(self, now: datetime | None = None) -> Summary:
         """The numbers; what it costs does not depend on how many machines there are."""
-        raise NotImplementedError
+        with self._database.read() as connection:
+            return summarise(connection, now)
 
     def machines(
         self,
@@ -62,18 +91,22 @@ class Store:
         offset: int = 0,
     ) -> tuple[MachineRow, ...]:
         """Machines, by name. `name` (any computer name, any case) and the other filters narrow it."""
-        raise NotImplementedError
+        with self._database.read() as connection:
+            return list_machines(connection, status=status, site=site, name=name, limit=limit, offset=offset)
 
     def recent(self, limit: int = 20) -> tuple[RecentEvent, ...]:
         """The events that arrived last, the latest first."""
-        raise NotImplementedError
+        with self._database.read() as connection:
+            return recent_events(connection, limit)
 
     def import_inventory(self, path: Path, *, replace: bool = False) -> InventoryCounts:
         """Take the expected machines from a CSV (`inventory.py`); who is not in it stays unless `replace`.
 
         Raises UsageError where the file is no such CSV.
         """
-        raise NotImplementedError
+        inventory = read_inventory(path)
+        with self._database.write() as connection:
+            return take_inventory(connection, inventory, replace=replace)
 
     def mark(
         self, name: str, status: str, *, reason: str, who: str, at: datetime | None = None
@@ -82,35 +115,58 @@ class Store:
 
         Raises StatementError: an unknown status word, no reason, or a name that several machines have.
         """
-        raise NotImplementedError
+        if not reason.strip():
+            raise StatementError("a mark needs a reason", hint="say in a few words why: --reason TEXT")
+        row = self._state(name, statement_of(status), reason, who, at)
+        assert row is not None
+        return row
 
     def confirm(self, name: str, *, who: str, reason: str = "", at: datetime | None = None) -> MachineRow:
         """Write down that a machine was seen alive in Windows; like `mark` otherwise."""
-        raise NotImplementedError
+        row = self._state(name, Statement.CONFIRMED, reason, who, at)
+        assert row is not None
+        return row
 
     def unmark(self, name: str, *, who: str, at: datetime | None = None) -> MachineRow | None:
         """Take a person's word back; the machine's own counts again. None where nothing is left to count."""
-        raise NotImplementedError
+        return self._state(name, None, "", who, at)
+
+    def _state(
+        self, name: str, status: Statement | None, reason: str, who: str, at: datetime | None
+    ) -> MachineRow | None:
+        with self._database.write() as connection:
+            state(connection, name, status, reason, who, at)
+            rows = list_machines(connection, status=None, site=None, name=name, limit=1, offset=0)
+        return rows[0] if rows else None
 
     def add_station(self, station: Station) -> None:
         """Write down an enrolled station; raises StatementError where the name or the key is in use."""
-        raise NotImplementedError
+        with self._database.write() as connection:
+            stations.add(connection, station)
 
     def revoke_station(self, name: str, at: datetime | None = None) -> Station | None:
         """Note that a station is no longer trusted; None where no trusted one has that name."""
-        raise NotImplementedError
+        with self._database.write() as connection:
+            return stations.revoke(connection, name, at)
 
     def stations(self) -> tuple[Station, ...]:
         """All stations ever enrolled, by serial number."""
-        raise NotImplementedError
+        with self._database.read() as connection:
+            return stations.all_stations(connection)
 
     def station_keys(self) -> Mapping[str, str]:
         """The public key (`ssh-ed25519 AAAA…`) of each station that is not revoked, with its name."""
-        raise NotImplementedError
+        return {one.public_key: one.name for one in self.stations() if one.revoked_at is None}
 
     def check(self) -> tuple[str, ...]:
         """Recount everything from the events and say each difference in a sentence; empty when all is well.
 
         Slow (reads every event); also runs the database's own integrity check.
         """
-        raise NotImplementedError
+        complaints = self._database.complaints()
+        with self._database.read() as connection:
+            return (*complaints, *differences(connection))
+
+    def settings(self) -> Mapping[str, object]:
+        """The database's settings that durability rests on, as it reports them itself."""
+        return self._database.settings()

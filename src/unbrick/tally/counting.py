@@ -1,0 +1,238 @@
+"""Takes events into the database: each once, with its run and its machine, in the caller's transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from unbrick.event import Event, parse_event
+from unbrick.tally.chunked import chunks, rows_of, rows_where
+from unbrick.tally.clock import microseconds
+from unbrick.tally.identities import machine_of
+from unbrick.tally.machines import refresh
+from unbrick.tally.records import ReceivedEvent
+from unbrick.tally.runs import RunRecord, fold_run, run_of
+from unbrick.tally.schema import events, runs, totals
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """An event with its id as bytes and its arrival in microseconds."""
+
+    id: bytes
+    event: Event
+    station: str
+    received: int
+
+
+def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
+    """Keep and count what is new of a batch; returns how many events that were."""
+    fresh = _without_known(connection, batch)
+    if not fresh:
+        return 0
+    arrived = [Arrived(id_, one.event, one.station, microseconds(one.received)) for id_, one in fresh.items()]
+    before = _load_runs(connection, {one.event.run for one in arrived})
+    winners, refolded, oddities = _choose(connection, arrived, before)
+    connection.execute(insert(events), [_event_row(id_, one) for id_, one in fresh.items()])
+    after = {}
+    for run, chosen in winners.items():
+        record = before.get(run, RunRecord(run))
+        if run in refolded:
+            record = replace(_refold(connection, run), machine=record.machine)
+        else:
+            for one in chosen:
+                record = fold_run(record, one.event, one.station, one.received)
+        after[run] = record
+    keys = _store_runs(connection, before, after)
+    refresh(connection, keys, ())
+    _add_to_totals(connection, arrived, oddities)
+    return len(fresh)
+
+
+def _without_known(connection: Connection, batch: Sequence[ReceivedEvent]) -> dict[bytes, ReceivedEvent]:
+    fresh: dict[bytes, ReceivedEvent] = {}
+    for one in batch:
+        id_ = hashlib.sha256(one.signed.data).digest()
+        other = fresh.get(id_)
+        if other is None or (one.received, one.station) < (other.received, other.station):
+            fresh[id_] = one
+    for ids in chunks(list(fresh)):
+        for known in connection.execute(select(events.c.id).where(events.c.id.in_(ids))).scalars():
+            del fresh[bytes(known)]
+    return fresh
+
+
+def _event_row(id_: bytes, one: ReceivedEvent) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "run": one.event.run,
+        "sequence": one.event.sequence,
+        "station": one.station,
+        "received": microseconds(one.received),
+        "at": one.event.at,
+        "data": one.signed.data,
+        "signature": one.signed.signature,
+    }
+
+
+def _load_runs(connection: Connection, names: Iterable[str]) -> dict[str, RunRecord]:
+    return {row["run"]: run_of(row) for row in rows_where(connection, runs, runs.c.run, sorted(names))}
+
+
+def _choose(
+    connection: Connection, arrived: Sequence[Arrived], before: Mapping[str, RunRecord]
+) -> tuple[dict[str, list[Arrived]], set[str], int]:
+    """The events to fold, by run; the runs to fold anew from the start; how many events contradict another.
+
+    Of events with one number in one run, the one with the smallest id counts. Only where one of them was
+    folded already, which no honest station brings about, everything is read again.
+    """
+    by_place: dict[str, dict[int, Arrived]] = defaultdict(dict)
+    oddities = 0
+    for one in arrived:
+        place = by_place[one.event.run]
+        other = place.get(one.event.sequence)
+        oddities += other is not None
+        place[one.event.sequence] = one if other is None or one.id < other.id else other
+    refolded = set()
+    for run, place in by_place.items():
+        late = [number for number in place if run in before and number <= before[run].last_sequence]
+        taken: set[int] = set()
+        for numbers in chunks(late):
+            taken.update(
+                connection.execute(
+                    select(events.c.sequence)
+                    .where(events.c.run == run, events.c.sequence.in_(numbers))
+                    .distinct()
+                ).scalars()
+            )
+        if taken:
+            refolded.add(run)
+            oddities += len(taken)
+    return {run: list(place.values()) for run, place in by_place.items()}, refolded, oddities
+
+
+def _refold(connection: Connection, run: str) -> RunRecord:
+    found = select(events).where(events.c.run == run).order_by(events.c.sequence, events.c.id)
+    return fold_rows(run, rows_of(connection, found))
+
+
+def fold_rows(run: str, rows: Iterable[Mapping[str, Any]]) -> RunRecord:
+    """The record of one run from all its rows of `events`, ordered by sequence and id."""
+    record = RunRecord(run)
+    last = 0
+    for row in rows:
+        if row["sequence"] != last:
+            last = row["sequence"]
+            record = fold_run(record, parse_event(row["data"]), row["station"], row["received"])
+    return record
+
+
+class _KnownInDatabase:
+    """Answers from the table of runs, each question once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._uuids: dict[tuple[str, str | None], str | None] = {}
+        self._names: dict[str, str | None] = {}
+
+    def first_uuid(self, disk_guid: str, name_key: str | None) -> str | None:
+        asked = (disk_guid, name_key)
+        if asked not in self._uuids:
+            query = select(func.min(runs.c.smbios_uuid)).where(runs.c.disk_guid == disk_guid)
+            if name_key is not None:
+                query = query.where(runs.c.first_name_key == name_key)
+            self._uuids[asked] = self._connection.execute(query).scalar()
+        return self._uuids[asked]
+
+    def first_name(self, disk_guid: str) -> str | None:
+        if disk_guid not in self._names:
+            query = select(func.min(runs.c.first_name_key)).where(runs.c.disk_guid == disk_guid)
+            self._names[disk_guid] = self._connection.execute(query).scalar()
+        return self._names[disk_guid]
+
+
+def _store_runs(
+    connection: Connection, before: Mapping[str, RunRecord], after: Mapping[str, RunRecord]
+) -> set[str]:
+    """Write the runs and give each its machine; returns the keys of all machines that this touches."""
+    _write_runs(connection, before, after)
+    moved = {run: record for run, record in after.items() if record.identity != _identity_before(before, run)}
+    keys = {record.machine for record in (*before.values(), *after.values()) if record.machine}
+    if not moved:
+        return keys
+    neighbours = {**_neighbours(connection, before, moved), **moved}
+    known = _KnownInDatabase(connection)
+    assigned = []
+    for record in neighbours.values():
+        key = machine_of(record, known)
+        if key != record.machine:
+            assigned.append({"the_run": record.run, "the_machine": key})
+            keys |= {key, record.machine} - {""}
+    if assigned:
+        connection.execute(
+            update(runs).where(runs.c.run == bindparam("the_run")).values(machine=bindparam("the_machine")),
+            assigned,
+        )
+    return keys
+
+
+def _identity_before(before: Mapping[str, RunRecord], run: str) -> tuple[str | None, ...] | None:
+    return before[run].identity if run in before else None
+
+
+def _write_runs(
+    connection: Connection, before: Mapping[str, RunRecord], after: Mapping[str, RunRecord]
+) -> None:
+    added = [record.to_row() for run, record in after.items() if run not in before]
+    changed = [record.to_row() for run, record in after.items() if run in before]
+    if added:
+        connection.execute(insert(runs), added)
+    if changed:
+        values: dict[str, Any] = {name: bindparam(name) for name in changed[0] if name != "run"}
+        connection.execute(
+            update(runs).where(runs.c.run == bindparam("the_run")).values(values),
+            [{**row, "the_run": row["run"]} for row in changed],
+        )
+
+
+def _neighbours(
+    connection: Connection, before: Mapping[str, RunRecord], moved: Mapping[str, RunRecord]
+) -> dict[str, RunRecord]:
+    """The runs without a firmware UUID whose machine may now be another one: those of the same disk that
+    have the same first name, or none.
+    """
+    places: dict[str, set[str]] = defaultdict(set)
+    for record in (*moved.values(), *(before[run] for run in moved if run in before)):
+        if record.disk_guid:
+            places[record.disk_guid] |= {record.first_name_key} - {None}  # type: ignore[arg-type]
+    found = {}
+    for disk_guid, names in places.items():
+        of_disk = select(runs).where(runs.c.disk_guid == disk_guid, runs.c.smbios_uuid.is_(None))
+        queries = [of_disk.where(runs.c.first_name_key.is_(None))]
+        queries += [of_disk.where(runs.c.first_name_key.in_(chunk)) for chunk in chunks(sorted(names))]
+        for query in queries:
+            for row in rows_of(connection, query):
+                found[row["run"]] = run_of(row)
+    return found
+
+
+def _add_to_totals(connection: Connection, arrived: Sequence[Arrived], oddities: int) -> None:
+    times = [one.received for one in arrived]
+    known = dict(connection.execute(select(totals.c.name, totals.c.value)).tuples().all())
+    wanted = {
+        "events": known.get("events", 0) + len(arrived),
+        "oddities": known.get("oddities", 0) + oddities,
+        "first_event": min(known.get("first_event", times[0]), *times),
+        "last_event": max(known.get("last_event", times[0]), *times),
+    }
+    for name, value in wanted.items():
+        if name not in known:
+            connection.execute(insert(totals), {"name": name, "value": value})
+        elif known[name] != value:
+            connection.execute(update(totals).where(totals.c.name == name).values(value=value))

@@ -1,0 +1,201 @@
+"""The machines that are expected, from a CSV that somebody exported: good lines work, bad ones are named.
+
+Columns: name, serial, site, service, priority, owner, in any order and case; others are left alone. Each
+line is one record; cells are text to show and nothing else, so what a spreadsheet would run loses its sign.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import os
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from unbrick.errors import UsageError
+from unbrick.identity import valid_serial
+from unbrick.tally.chunked import chunks, rows_of, rows_where
+from unbrick.tally.machines import refresh
+from unbrick.tally.records import InventoryCounts, LineProblem
+from unbrick.tally.runs import name_key
+from unbrick.tally.schema import expected, machine_names, machines
+
+COLUMNS = ("name", "serial", "site", "service", "priority", "owner")
+MOST_BYTES = 64 * 1024 * 1024
+MOST_LINES = 1_000_000
+
+_OTHER_HEADINGS = {
+    "hostname": "name",
+    "host": "name",
+    "computer": "name",
+    "computername": "name",
+    "serialnumber": "serial",
+}
+_DELIMITERS = ",;\t"
+_LONGEST_LINE = 8192
+_LONGEST_CELL = 128
+_LONGEST_NAME = 64
+_MOST_PROBLEMS = 100
+_STARTS_A_FORMULA = "=+-@\t\r"
+_HINT = "a CSV with the columns name,serial,site,service,priority,owner is understood"
+
+
+@dataclass
+class Inventory:
+    """The usable lines by name key (the last line of a name counts), and what is wrong with the others."""
+
+    lines: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    problems: list[LineProblem] = field(default_factory=list)
+    bad: int = 0
+
+    def complain(self, line: int, message: str) -> None:
+        """Note a line that cannot be used."""
+        self.bad += 1
+        if len(self.problems) < _MOST_PROBLEMS:
+            self.problems.append(LineProblem(line, message))
+
+
+def read_inventory(path: Path) -> Inventory:
+    """Read a file; raises UsageError: missing, too large, no text, no column `name` or `serial`."""
+    return parse_inventory(_text(_bytes(path), path.name), path.name)
+
+
+def parse_inventory(text: str, name: str) -> Inventory:
+    """Read the text of a file that messages call `name`; raises UsageError where it has no such columns."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if len(lines) > MOST_LINES:
+        raise UsageError(f"{name} has more than {MOST_LINES:,} lines, too many for an inventory")
+    first = next((number for number, line in enumerate(lines) if line.strip()), None)
+    if first is None:
+        raise UsageError(f"{name} is empty", hint=_HINT)
+    delimiter = max(_DELIMITERS, key=lines[first][:_LONGEST_LINE].count)
+    columns = _columns(_cells(lines[first][:_LONGEST_LINE], delimiter) or [], name)
+    inventory = Inventory()
+    for number, line in enumerate(lines[first + 1 :], first + 2):
+        if line.strip(delimiter + " \t\0"):
+            _take(inventory, number, line, delimiter, columns)
+    return inventory
+
+
+def _columns(cells: Sequence[str], name: str) -> dict[str, int]:
+    columns: dict[str, int] = {}
+    for index, cell in enumerate(cells):
+        heading = "".join(c for c in cell.casefold() if c.isalnum())
+        heading = _OTHER_HEADINGS.get(heading, heading)
+        if heading in COLUMNS:
+            if heading in columns:
+                raise UsageError(f"{name} has the column {heading} twice", hint=_HINT)
+            columns[heading] = index
+    if not columns.keys() & {"name", "serial"}:
+        raise UsageError(f"{name} has no column called name or serial", hint=_HINT)
+    return columns
+
+
+def _take(inventory: Inventory, number: int, line: str, delimiter: str, columns: Mapping[str, int]) -> None:
+    if len(line) > _LONGEST_LINE:
+        return inventory.complain(number, "it is far too long")
+    cells = _cells(line, delimiter)
+    if cells is None:
+        return inventory.complain(number, "a quotation mark is not closed")
+    values = {column: cells[index].strip() if index < len(cells) else "" for column, index in columns.items()}
+    for column, value in values.items():
+        if len(value) > _LONGEST_CELL or not value.isprintable():
+            return inventory.complain(number, f"its {column} is too long or holds control characters")
+    name, serial = values.get("name", ""), valid_serial(values.get("serial"))
+    shown = name or serial
+    if not shown:
+        return inventory.complain(number, "it has neither a name nor a serial number")
+    if len(shown) > _LONGEST_NAME or shown[0] in _STARTS_A_FORMULA:
+        return inventory.complain(number, "its name is no computer name")
+    texts = {column: values.get(column, "").lstrip(_STARTS_A_FORMULA).strip() or None for column in COLUMNS}
+    serial = serial.lstrip(_STARTS_A_FORMULA) if serial else None
+    inventory.lines[name_key(shown)] = {
+        **texts,
+        "name_key": name_key(shown),
+        "name": shown,
+        "serial": serial or None,
+        "serial_key": name_key(serial) if serial else None,
+    }
+    return None
+
+
+def _cells(line: str, delimiter: str) -> list[str] | None:
+    """The cells of one line; None where a quotation mark is not closed."""
+    if '"' not in line:
+        return line.split(delimiter)
+    if line.count('"') % 2:
+        return None
+    try:
+        return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+    except csv.Error:
+        return None
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            mode = os.fstat(stream.fileno()).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+                raise UsageError(f"{path.name} is a device, not an inventory", hint=_HINT)
+            data = stream.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise UsageError(f"there is no file {path}") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or 'input/output error'}") from None
+    if len(data) > MOST_BYTES:
+        raise UsageError(f"{path.name} is larger than {MOST_BYTES >> 20} MiB, too large for an inventory")
+    return data
+
+
+def _text(data: bytes, name: str) -> str:
+    """The text as Windows, Excel or PowerShell wrote it: UTF-8, UTF-16 with its mark, else code page 1252."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", errors="replace")
+    if b"\0" in data or data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"%PDF")):
+        raise UsageError(f"{name} is not a text file", hint=f"export it as CSV: {_HINT}")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")
+
+
+def take_inventory(connection: Connection, inventory: Inventory, *, replace: bool) -> InventoryCounts:
+    """Bring the table of expected machines to what the inventory says, and the rows with it."""
+    known = {row["name_key"]: row for row in rows_of(connection, select(expected))}
+    added = [line for key, line in inventory.lines.items() if key not in known]
+    updated = [line for key, line in inventory.lines.items() if key in known and known[key] != line]
+    removed = [known[key] for key in known if key not in inventory.lines] if replace else []
+    if added:
+        connection.execute(insert(expected), added)
+    if updated:
+        values: dict[str, Any] = {name: bindparam(name) for name in updated[0] if name != "name_key"}
+        connection.execute(
+            update(expected).where(expected.c.name_key == bindparam("the_name")).values(values),
+            [{**line, "the_name": line["name_key"]} for line in updated],
+        )
+    for chunk in chunks(line["name_key"] for line in removed):
+        connection.execute(delete(expected).where(expected.c.name_key.in_(chunk)))
+    before = [known[str(line["name_key"])] for line in updated]
+    _refresh_lines(connection, [*added, *updated, *removed, *before])
+    return InventoryCounts(
+        added=len(added),
+        updated=len(updated),
+        unchanged=len(inventory.lines) - len(added) - len(updated),
+        removed=len(removed),
+        bad=inventory.bad,
+        problems=tuple(inventory.problems),
+    )
+
+
+def _refresh_lines(connection: Connection, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Make anew the rows of the machines that these lines may be about, and the lines' own."""
+    names = {line["name_key"] for line in lines}
+    serials = {line["serial_key"] for line in lines if line["serial_key"]}
+    keys = {row["key"] for row in rows_where(connection, machine_names, machine_names.c.name_key, names)}
+    keys |= {row["key"] for row in rows_where(connection, machines, machines.c.serial_key, serials)}
+    refresh(connection, keys, names)

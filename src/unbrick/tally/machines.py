@@ -1,0 +1,228 @@
+"""Keeps the rows of machines and the counters true, in the caller's transaction, touching no more than asked.
+
+`refresh` makes the rows of some machines and names anew from the tables that it stands on, and moves the
+counters by the difference. Whatever changed those tables says which rows that touches.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+
+from unbrick.standing import MachineStatus
+from unbrick.tally.chunked import chunks, rows_of, rows_where
+from unbrick.tally.clock import MICROSECONDS_A_MINUTE
+from unbrick.tally.rows import (
+    NAMED,
+    Row,
+    Runs,
+    expectation_of,
+    gather,
+    latest_statement,
+    machine_row,
+    named_row,
+)
+from unbrick.tally.runs import RunRecord, run_of
+from unbrick.tally.schema import counters, expected, machine_names, machines, minutes, runs, statements
+
+
+def refresh(connection: Connection, keys: Iterable[str], names: Iterable[str]) -> None:
+    """Make the rows of these machines (by key) and of these names (upper case) what they should be."""
+    change = _Change()
+    concerned = set(names)
+    for chunk in chunks(keys):
+        concerned |= _refresh_machines(connection, chunk, change)
+    for chunk in chunks(concerned):
+        _refresh_names(connection, chunk, change)
+    change.count(connection)
+
+
+@dataclass
+class _Change:
+    """By how much the counters are to be moved in the end."""
+
+    counted: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    finished: Counter[int] = field(default_factory=Counter)
+    repaired: Counter[int] = field(default_factory=Counter)
+
+    def write(self, connection: Connection, before: Mapping[str, Row], after: Mapping[str, Row]) -> None:
+        """Write the rows that differ and note what that does to the counters."""
+        gone = [key for key in before if key not in after]
+        added = [dict(row) for key, row in after.items() if key not in before]
+        changed = [
+            dict(row) for key, row in after.items() if key in before and dict(before[key]) != dict(row)
+        ]
+        if gone:
+            connection.execute(delete(machines).where(machines.c.key.in_(gone)))
+        if added:
+            connection.execute(insert(machines), added)
+        if changed:
+            values: dict[str, Any] = {name: bindparam(name) for name in changed[0] if name != "key"}
+            connection.execute(
+                update(machines).where(machines.c.key == bindparam("the_key")).values(values),
+                [{**row, "the_key": row["key"]} for row in changed],
+            )
+        for row in (*added, *changed):
+            self._note(row, 1)
+        for key in (*gone, *(row["key"] for row in changed)):
+            self._note(before[key], -1)
+
+    def _note(self, row: Row, by: int) -> None:
+        for counter, place in counted_places(row):
+            getattr(self, counter)[place] += by
+
+    def count(self, connection: Connection) -> None:
+        """Move the counters."""
+        counted = [
+            {"status": status, "site": site, "reason": reason, "basis": basis, "machines": by}
+            for (status, site, reason, basis), by in self.counted.items()
+            if by
+        ]
+        _move(connection, counters, ("status", "site", "reason", "basis"), counted)
+        moved = [
+            {"minute": minute, "repaired": self.repaired[minute], "finished": self.finished[minute]}
+            for minute in self.finished.keys() | self.repaired.keys()
+            if self.repaired[minute] or self.finished[minute]
+        ]
+        _move(connection, minutes, ("minute",), moved)
+
+
+def counted_places(row: Row) -> list[tuple[str, Any]]:
+    """Where one row counts: in which counter, and under what there."""
+    places: list[tuple[str, Any]] = [("counted", (row["status"], row["site"], row["reason"], row["basis"]))]
+    if row["finished_at"] is not None:
+        minute = row["finished_at"] // MICROSECONDS_A_MINUTE
+        places.append(("finished", minute))
+        if row["status"] in {MachineStatus.REPAIRED, MachineStatus.CONFIRMED}:
+            places.append(("repaired", minute))
+    return places
+
+
+def _move(connection: Connection, table: Table, key: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    """Add to the numbers of a table; a row is made when it is needed and goes when all of it is nought."""
+    here = [table.c[name] == bindparam(f"the_{name}") for name in key]
+    numbers = [column for column in table.columns if column.name not in key]
+    more = update(table).where(*here).values({c.name: c + bindparam(f"by_{c.name}") for c in numbers})
+    for row in rows:
+        place = {f"the_{name}": row[name] for name in key}
+        by = {f"by_{column.name}": row[column.name] for column in numbers}
+        if not connection.execute(more, {**place, **by}).rowcount:
+            connection.execute(insert(table), row)
+        elif any(value < 0 for value in by.values()):
+            nought = [column == 0 for column in numbers]
+            connection.execute(delete(table).where(*here, *nought), place)
+
+
+def _refresh_machines(connection: Connection, keys: Sequence[str], change: _Change) -> set[str]:
+    """Returns the names whose own rows this may touch."""
+    before = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
+    runs_of: dict[str, list[RunRecord]] = defaultdict(list)
+    for row in rows_where(connection, runs, runs.c.machine, keys):
+        runs_of[row["machine"]].append(run_of(row))
+    gathered = [gather(key, found) for key, found in runs_of.items()]
+    names = {name for one in gathered for name in one.name_keys}
+    serials = {one.serial_key for one in gathered if one.serial_key}
+    by_name, by_serial = _expectations(connection, names, serials)
+    spoken = _statements(connection, {*by_name, *names, *(row["name_key"] for row in by_serial.values())})
+    after = {}
+    for one in gathered:
+        expectation = expectation_of(one, by_name, by_serial)
+        also = [expectation["name_key"]] if expectation else []
+        statement = latest_statement([*one.name_keys, *also], spoken)
+        after[one.key] = machine_row(one, expectation, statement)
+    concerned = _replace_names(connection, keys, gathered, change, before, after)
+    lost = {row["serial_key"] for row in before.values() if row["serial_key"]} ^ serials
+    for row in rows_where(connection, expected, expected.c.serial_key, sorted(lost)):
+        concerned.add(row["name_key"])
+    return concerned
+
+
+def _replace_names(
+    connection: Connection,
+    keys: Sequence[str],
+    gathered: Sequence[Runs],
+    change: _Change,
+    before: Mapping[str, Row],
+    after: Mapping[str, Row],
+) -> set[str]:
+    """Write the rows of machines and under which names they are found; returns the names that changed."""
+    was = {
+        (row["name_key"], row["key"])
+        for row in rows_where(connection, machine_names, machine_names.c.key, keys)
+    }
+    now = {(name, one.key) for one in gathered for name in one.name_keys}
+    change.write(connection, before, after)
+    for name, key in was - now:
+        here = (machine_names.c.name_key == name, machine_names.c.key == key)
+        connection.execute(delete(machine_names).where(*here))
+    if now - was:
+        rows = [{"name_key": name, "key": key} for name, key in now - was]
+        connection.execute(insert(machine_names), rows)
+    return {name for name, _ in was ^ now}
+
+
+def _refresh_names(connection: Connection, names: Sequence[str], change: _Change) -> None:
+    """The rows of those that no medium has seen: there while somebody speaks of them and no machine is it."""
+    keys = [NAMED + name for name in names]
+    before = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
+    by_name, _ = _expectations(connection, names, ())
+    spoken = _statements(connection, names)
+    seen = {row["name_key"] for row in rows_where(connection, machine_names, machine_names.c.name_key, names)}
+    serials = {row["serial_key"] for row in by_name.values() if row["serial_key"]}
+    found = {
+        row["serial_key"] for row in rows_where(connection, machines, machines.c.serial_key, sorted(serials))
+    }
+    after = {}
+    for name in names:
+        expectation = by_name.get(name)
+        if name in seen or (expectation and expectation["serial_key"] in found):
+            continue
+        row = named_row(name, expectation, spoken.get(name))
+        if row is not None:
+            after[row["key"]] = row
+    change.write(connection, before, after)
+
+
+def _expectations(
+    connection: Connection, names: Iterable[str], serials: Iterable[str]
+) -> tuple[dict[str, Row], dict[str, Row]]:
+    """The inventory's lines by name, and the first line (by name) of each serial number."""
+    by_name = {
+        row["name_key"]: row for row in rows_where(connection, expected, expected.c.name_key, sorted(names))
+    }
+    by_serial: dict[str, Row] = {}
+    for row in rows_where(connection, expected, expected.c.serial_key, sorted(serials)):
+        other = by_serial.get(row["serial_key"])
+        if other is None or row["name_key"] < other["name_key"]:
+            by_serial[row["serial_key"]] = row
+    return by_name, by_serial
+
+
+def _statements(connection: Connection, names: Iterable[str]) -> dict[str, Row]:
+    """The last statement under each name."""
+    found: dict[str, Row] = {}
+    for chunk in chunks(names):
+        last = (
+            select(func.max(statements.c.number))
+            .where(statements.c.name_key.in_(chunk))
+            .group_by(statements.c.name_key)
+        )
+        for row in rows_of(connection, select(statements).where(statements.c.number.in_(last))):
+            found[row["name_key"]] = row
+    return found
+
+
+def machines_called(connection: Connection, name: str) -> list[str]:
+    """The keys of the machines that reported under a name, or that the inventory's line of it means."""
+    keys = {row["key"] for row in rows_where(connection, machine_names, machine_names.c.name_key, [name])}
+    for line in rows_where(connection, expected, expected.c.name_key, [name]):
+        if line["serial_key"]:
+            keys |= {
+                row["key"]
+                for row in rows_where(connection, machines, machines.c.serial_key, [line["serial_key"]])
+            }
+    return sorted(keys)

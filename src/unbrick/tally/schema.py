@@ -1,0 +1,172 @@
+"""The tables, for SQLite now and PostgreSQL later: nothing here belongs to one of them alone.
+
+`events`, `statements`, `expected` and `stations` are what was told to us; everything else is added up from
+them and could be made again. Times are microseconds since 1970 (UTC), empty text stands for "none" where a
+column is part of a key, and names and serial numbers are compared by their upper-case form (`*_key`).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+schema_version = Table(
+    "schema_version",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("applied_at", BigInteger, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", LargeBinary(32), primary_key=True),
+    Column("run", String(32), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("station", Text, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("signature", Text, nullable=False),
+    Index("events_by_run", "run", "sequence"),
+    Index("events_by_arrival", "received", "id"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run", String(32), primary_key=True),
+    Column("machine", Text, nullable=False),
+    Column("smbios_uuid", String(36)),
+    Column("disk_guid", String(36)),
+    Column("first_name_key", Text),
+    Column("names", Text, nullable=False),
+    Column("serial", Text),
+    Column("site", Text),
+    Column("station", Text, nullable=False),
+    Column("last_sequence", Integer, nullable=False),
+    Column("last_seen", BigInteger, nullable=False),
+    *[
+        column
+        for part in ("proof", "look", "state")
+        for column in (
+            Column(f"{part}_sequence", Integer),
+            Column(f"{part}_status", Text),
+            Column(f"{part}_reason", Text),
+            Column(f"{part}_received", BigInteger),
+        )
+    ],
+    Index("runs_by_machine", "machine", "run"),
+    Index("runs_by_disk", "disk_guid", "first_name_key", "smbios_uuid"),
+)
+
+machines = Table(
+    "machines",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("name_key", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("basis", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("site", Text, nullable=False),
+    Column("service", Text),
+    Column("priority", Text),
+    Column("owner", Text),
+    Column("serial", Text),
+    Column("serial_key", Text),
+    Column("run", String(32)),
+    Column("station", Text),
+    Column("last_seen", BigInteger),
+    Column("marked_by", Text),
+    Column("marked_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Index("machines_by_name", "name_key", "key"),
+    Index("machines_by_status", "status", "name_key", "key"),
+    Index("machines_by_site", "site", "name_key", "key"),
+    Index("machines_by_serial", "serial_key"),
+)
+
+machine_names = Table(
+    "machine_names",
+    metadata,
+    Column("name_key", Text, primary_key=True),
+    Column("key", Text, ForeignKey("machines.key", ondelete="CASCADE"), primary_key=True),
+    Index("machine_names_by_machine", "key"),
+)
+
+expected = Table(
+    "expected",
+    metadata,
+    Column("name_key", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("serial", Text),
+    Column("serial_key", Text),
+    Column("site", Text),
+    Column("service", Text),
+    Column("priority", Text),
+    Column("owner", Text),
+    Index("expected_by_serial", "serial_key"),
+)
+
+statements = Table(
+    "statements",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("name_key", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("statements_by_name", "name_key", "number"),
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("status", Text, primary_key=True),
+    Column("site", Text, primary_key=True),
+    Column("reason", Text, primary_key=True),
+    Column("basis", Text, primary_key=True),
+    Column("machines", Integer, nullable=False),
+)
+
+minutes = Table(
+    "minutes",
+    metadata,
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),
+    Column("repaired", Integer, nullable=False),
+    Column("finished", Integer, nullable=False),
+)
+
+totals = Table(
+    "totals",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+stations = Table(
+    "stations",
+    metadata,
+    Column("serial", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("public_key", Text, nullable=False, unique=True),
+    Column("site", Text),
+    Column("enrolled_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Index("stations_by_name", "name"),
+)

@@ -1,0 +1,154 @@
+"""What the screens read: the numbers from the counters, and rows of machines and events. Only looks."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import Connection, Select, or_, select
+
+from unbrick.event import parse_event
+from unbrick.standing import mark_of
+from unbrick.tally.chunked import rows_of
+from unbrick.tally.clock import MICROSECONDS_A_MINUTE, microseconds, moment_of, present
+from unbrick.tally.machines import machines_called
+from unbrick.tally.rates import count_in, estimate, rates, window_minutes
+from unbrick.tally.records import FINISHED, Basis, MachineRow, RecentEvent, Summary
+from unbrick.tally.rows import NAMED, Row
+from unbrick.tally.runs import name_key, shown_reason
+from unbrick.tally.schema import counters, events, machines, minutes, runs, totals
+
+_LONGEST_WINDOW = 60
+
+
+def summarise(connection: Connection, now: datetime | None = None) -> Summary:
+    """All the numbers, from the counters alone."""
+    by_status: Counter[str] = Counter()
+    by_basis: dict[str, Counter[str]] = defaultdict(Counter)
+    reasons: dict[str, Counter[str]] = defaultdict(Counter)
+    sites: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows_of(connection, select(counters)):
+        status, count = row["status"], row["machines"]
+        by_status[status] += count
+        by_basis[row["basis"]][status] += count
+        sites[row["site"]][status] += count
+        if row["reason"]:
+            reasons[status][row["reason"]] += count
+    total = sum(by_status.values())
+    finished = sum(count for status, count in by_status.items() if status in FINISHED)
+    known = dict(connection.execute(select(totals.c.name, totals.c.value)).tuples().all())
+    summary = Summary(
+        total=total,
+        by_status=dict(by_status),
+        reasons={status: dict(counts) for status, counts in reasons.items()},
+        sites={site: dict(counts) for site, counts in sites.items()},
+        proved=dict(by_basis[Basis.PROVED]),
+        marked=dict(by_basis[Basis.MARKED]),
+        expected=sum(by_basis[Basis.EXPECTED].values()),
+        finished=finished,
+        remaining=total - finished,
+        events=known.get("events", 0),
+        oddities=known.get("oddities", 0),
+        first_event=moment_of(known.get("first_event")),
+        last_event=moment_of(known.get("last_event")),
+    )
+    return _with_pace(connection, summary, known.get("first_event"), now or present())
+
+
+def _with_pace(connection: Connection, summary: Summary, first: int | None, now: datetime) -> Summary:
+    at = microseconds(now) / MICROSECONDS_A_MINUTE
+    query = select(minutes).where(minutes.c.minute > int(at) - _LONGEST_WINDOW, minutes.c.minute <= int(at))
+    repaired: dict[int, int] = {}
+    finished: dict[int, int] = {}
+    for row in rows_of(connection, query):
+        repaired[row["minute"]] = row["repaired"]
+        finished[row["minute"]] = row["finished"]
+    begin = first / MICROSECONDS_A_MINUTE if first is not None else min(finished, default=at)
+    window = window_minutes(_LONGEST_WINDOW, at, begin)
+    return replace(
+        summary,
+        rates=rates(repaired, finished, at, begin),
+        estimate=estimate(summary.remaining, count_in(finished, _LONGEST_WINDOW, at), window),
+    )
+
+
+def list_machines(
+    connection: Connection,
+    *,
+    status: str | None,
+    site: str | None,
+    name: str | None,
+    limit: int | None,
+    offset: int,
+) -> tuple[MachineRow, ...]:
+    """Rows by name, narrowed by what is given."""
+    query: Select[tuple[object, ...]] = select(machines).order_by(machines.c.name_key, machines.c.key)
+    if status is not None:
+        query = query.where(machines.c.status == status)
+    if site is not None:
+        query = query.where(machines.c.site == site)
+    if name is not None:
+        called = machines_called(connection, name_key(name))
+        query = query.where(
+            or_(machines.c.key.in_([*called, NAMED + name_key(name)]), machines.c.name_key == name_key(name))
+        )
+    if limit is not None:
+        query = query.limit(limit)
+    if offset:
+        query = query.offset(offset)
+    return tuple(machine_row_of(row) for row in rows_of(connection, query))
+
+
+def machine_row_of(row: Row) -> MachineRow:
+    """A row of table `machines` as the screens have it."""
+    return MachineRow(
+        key=row["key"],
+        name=row["name"],
+        status=row["status"],
+        basis=Basis(row["basis"]),
+        reason=row["reason"] or None,
+        site=row["site"] or None,
+        service=row["service"],
+        priority=row["priority"],
+        owner=row["owner"],
+        serial=row["serial"],
+        run=row["run"],
+        station=row["station"],
+        last_seen=moment_of(row["last_seen"]),
+        marked_by=row["marked_by"],
+        marked_at=moment_of(row["marked_at"]),
+    )
+
+
+def recent_events(connection: Connection, limit: int) -> tuple[RecentEvent, ...]:
+    """The events that arrived last, the latest first; of those that came together, the later step first."""
+    newest = select(events).order_by(events.c.received.desc(), events.c.id.desc()).limit(limit).subquery()
+    query = (
+        select(newest, machines.c.name, machines.c.site)
+        .outerjoin(runs, runs.c.run == newest.c.run)
+        .outerjoin(machines, machines.c.key == runs.c.machine)
+        .order_by(newest.c.received.desc(), newest.c.run.desc(), newest.c.sequence.desc())
+    )
+    return tuple(_recent(row) for row in rows_of(connection, query))
+
+
+def _recent(row: Row) -> RecentEvent:
+    event = parse_event(row["data"])
+    mark = mark_of(event)
+    received = moment_of(row["received"])
+    assert received is not None
+    return RecentEvent(
+        id=row["id"].hex(),
+        run=row["run"],
+        sequence=row["sequence"],
+        kind=event.kind,
+        step=event.step,
+        status=mark.status.value if mark else None,
+        reason=shown_reason(mark.reason) or None if mark else None,
+        name=row["name"] or row["run"],
+        site=row["site"] or None,
+        station=row["station"],
+        received=received,
+        at=row["at"],
+    )
