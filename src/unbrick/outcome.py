@@ -184,11 +184,13 @@ class Draft:
     notes: list[str] = field(default_factory=list)
     scanning: bool = False
     trouble: UnbrickError | None = None
+    firmware: Machine = field(default_factory=Machine)
+    """The identifiers of the machine we run on, where the disk is built into it."""
 
     def machine(self) -> Machine:
         """What identifies the machine, as far as it is known by now."""
         names = dict.fromkeys(name for case in self.cases for name in _hostnames(case))
-        return Machine(disk_guid=self.disk_guid, hostnames=tuple(names))
+        return replace(self.firmware, disk_guid=self.disk_guid, hostnames=tuple(names))
 
     def report(self) -> DiskReport:
         """The disk's report as things stand."""

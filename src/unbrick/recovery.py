@@ -13,6 +13,7 @@ from dataclasses import replace
 from unbrick import __version__
 from unbrick.diagnosis.diagnose import Diagnosis, diagnose
 from unbrick.disks.discover import Disk, open_disk
+from unbrick.disks.firmware import read_firmware
 from unbrick.disks.mount import View, check_change, look
 from unbrick.disks.plain import PlainVolume, open_plain
 from unbrick.disks.unlock import KeyWrongError
@@ -43,7 +44,8 @@ __all__ = ["Confirm", "Goal", "Kit", "Order", "recover_disk"]
 
 def recover_disk(order: Order, kit: Kit) -> DiskReport:
     """Do what was ordered with one disk and say what became of it; raises nothing of ours."""
-    draft = Draft(order.disk, scanning=order.goal is Goal.SCAN)
+    draft = Draft(order.disk, scanning=order.goal is Goal.SCAN, firmware=read_firmware(order.disk))
+    kit.recorder.identify(draft.machine())
     kit.recorder.tell(EventKind.RUN_STARTED, goal=order.goal.value, version=__version__)
     try:
         with ExitStack() as opened:

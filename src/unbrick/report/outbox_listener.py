@@ -15,14 +15,21 @@ _MOST_KEPT = 2000
 class OutboxListener:
     """Event → signed → outbox. What the outbox cannot take stays in memory, in `kept`, and is tried again.
 
-    `tell` is given one sentence, the first time the outbox fails.
+    `tell` is given one sentence, the first time the outbox fails; `nudge` is called for each event kept.
     """
 
-    def __init__(self, outbox: Outbox | None, signer: Signer, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        outbox: Outbox | None,
+        signer: Signer,
+        tell: Callable[[str], None],
+        nudge: Callable[[], None] | None = None,
+    ) -> None:
         """Keep events in an outbox; None where there is none to be had, so that all stay in memory."""
         self._outbox = outbox
         self._signer = signer
         self._tell = tell
+        self._nudge = nudge
         self._kept: list[SignedEvent] = []
         self._failed = False
 
@@ -42,6 +49,8 @@ class OutboxListener:
             while self._kept:
                 self._put(self._outbox, self._kept[0])
                 del self._kept[0]
+            if self._nudge is not None:
+                self._nudge()
         except OutboxError as error:
             del self._kept[:-_MOST_KEPT]
             self._tell_once(f"reports cannot be kept in the outbox: {error.message}; the work goes on")

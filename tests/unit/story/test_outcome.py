@@ -6,6 +6,7 @@ from unbrick.errors import FailedError, NeedsHandsError, NeedsKeyError, Reason
 from unbrick.model import (
     Action,
     InstallationReport,
+    Machine,
     Protector,
     ProtectorKind,
     Status,
@@ -109,3 +110,11 @@ def test_a_note_is_told_once_and_a_passing_one_first() -> None:
     case.passing_notes = ("replayed",)
     case.notes = ["tried", "replayed", "tried"]
     assert Draft(Path("disk.img"), cases=[case]).report().notes == ("replayed", "tried")
+
+
+def test_the_machine_s_own_identifiers_are_in_the_report() -> None:
+    firmware = Machine("4C4C4544-0051-3510-8052-B4C04F4A3132", "5CD1234XYZ")
+    draft = Draft(Path("/dev/sda"), disk_guid="D", cases=[ntfs(Status.HEALTHY)], firmware=firmware)
+    machine = draft.report().machine
+    assert (machine.smbios_uuid, machine.serial) == (firmware.smbios_uuid, "5CD1234XYZ")
+    assert (machine.disk_guid, machine.hostnames) == ("D", ("PC-1",))
