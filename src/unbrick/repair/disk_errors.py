@@ -19,9 +19,9 @@ _CHECK_THE_VOLUME = (
 def disk_errors(doing: str, *, was_dirty: bool = False) -> Iterator[None]:
     """Turn OSError into the error that says what a person can do; `doing` completes "… while".
 
-    ntfs-3g says EIO of a disk that fails and of records that contradict each other: the latter is likelier on
-    a volume that `was_dirty`. Raises NeedsHandsError (disk-full, read-only, damaged-volume), FailedError
-    (unreadable-disk).
+    ntfs-3g says EIO, or dies, of a disk that fails and of records that contradict each other: the latter is
+    likelier on a volume that `was_dirty`. Raises NeedsHandsError (disk-full, read-only, damaged-volume),
+    FailedError (unreadable-disk).
     """
     try:
         yield
@@ -34,7 +34,7 @@ def disk_errors(doing: str, *, was_dirty: bool = False) -> Iterator[None]:
             raise NeedsHandsError(
                 f"the volume turned out to be read-only while {doing}", reason=Reason.READ_ONLY
             ) from error
-        if was_dirty and error.errno == errno.EIO:
+        if was_dirty and error.errno in (errno.EIO, errno.ECONNABORTED, errno.ENOTCONN):
             raise damaged(
                 f"{error.strerror} while {doing}: the volume contradicts itself, or the disk fails"
             ) from error

@@ -252,7 +252,11 @@ def _drop_quarantined(run: OpenRun, sync: Sync) -> None:
     sync()
     for place in run.places:
         expect_settled(place.source, place.entry)
-        run.torn |= place.source.lstat().st_nlink != links[place]
+        counted = place.source.lstat().st_nlink
+        if counted > links[place] and run.journal.state in (RunState.PREPARED, RunState.LINKED):
+            # Its names may lie in a record that was never written: moving it again would lose the others.
+            raise damaged(f"{place.entry.source} counts more names than are listed")
+        run.torn |= counted != links[place]
 
 
 def _links_before(run: OpenRun, place: Places) -> int:
