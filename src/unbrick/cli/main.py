@@ -20,6 +20,7 @@ _VERBS = {
     "playbook": "What unbrick looks for, and checks for your own playbooks.",
     "repair": "Take the fault away, so that it can be put back.",
     "scan": "List a disk's volumes, protectors and installations; writes nothing.",
+    "tally": "Count every machine, once, over SSH; the dashboard.",
     "undo": "Put back exactly what a repair took away.",
 }
 

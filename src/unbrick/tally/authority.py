@@ -1,0 +1,120 @@
+"""The SSH certificate authority of one tally: makes it, enrols stations, revokes them.
+
+Its private key signs here and nowhere else. Who was enrolled is in `register.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from unbrick.errors import UsageError
+from unbrick.event import moment
+from unbrick.files import atomic_write, sync_directory
+from unbrick.tally.certificates import (
+    host_certificate,
+    new_key,
+    private_text,
+    public_line,
+    read_private,
+    station_certificate,
+)
+from unbrick.tally.register import Enrolment, checked_name, enrolling, revoke_name, write_register
+from unbrick.tally.settings import Address, TallyFolder, TallySettings, read_settings, write_settings
+
+FIRST_STATION = "station"
+FIRST_SITE = "main"
+STATION_VALID = timedelta(days=731)
+
+
+def create_authority(
+    directory: Path, address: Address, *, site: str = FIRST_SITE, now: datetime | None = None
+) -> TallyFolder:
+    """Make a tally's folder: authority, host key, the first station, settings; raises UsageError.
+
+    Refuses a folder that holds anything. The settings come last, so that a folder that a power cut left
+    half made is never served.
+    """
+    now = now or datetime.now(UTC)
+    checked_name(site, "site")
+    folder = TallyFolder(directory)
+    _empty_folder(directory)
+    authority, host = new_key(), new_key()
+    atomic_write(folder.authority, private_text(authority))
+    atomic_write(folder.authority_public, _line(public_line(authority.public_key())), mode=0o644)
+    atomic_write(folder.host_key, private_text(host))
+    certificate = host_certificate(authority, host.public_key(), [address.host])
+    atomic_write(folder.host_certificate, _line(certificate), mode=0o644)
+    write_register(folder.stations, ())
+    _enrol(folder, address, FIRST_STATION, site, directory, now)
+    write_settings(folder, TallySettings(address))
+    return folder
+
+
+def enrol(directory: Path, name: str, site: str, out: Path, *, now: datetime | None = None) -> Enrolment:
+    """Make a key, a certificate and an `unbrick.yaml` for a new station in the empty folder `out`."""
+    checked_name(name, "station")
+    checked_name(site, "site")
+    folder, settings = read_settings(directory)
+    _empty_folder(out)
+    return _enrol(folder, settings.address, name, site, out, now or datetime.now(UTC))
+
+
+def revoke(directory: Path, name: str, *, now: datetime | None = None) -> tuple[Enrolment, ...]:
+    """End the trust in a station, at once, also in sessions that are open; raises UsageError."""
+    folder, _ = read_settings(directory)
+    return revoke_name(folder.stations, name, now or datetime.now(UTC))
+
+
+def _enrol(
+    folder: TallyFolder, address: Address, name: str, site: str, out: Path, now: datetime
+) -> Enrolment:
+    authority, key = read_private(folder.authority), new_key()
+    public = public_line(key.public_key())
+    expires = now + STATION_VALID
+    with enrolling(folder.stations, name) as (stations, serial):
+        station = Enrolment(name, site, serial, public, moment(now), moment(expires))
+        certificate = station_certificate(
+            authority, key.public_key(), name, serial=serial, valid_before=int(expires.timestamp())
+        )
+        atomic_write(out / "station", private_text(key))
+        atomic_write(out / "station-cert.pub", _line(certificate), mode=0o644)
+        authority_line = public_line(authority.public_key())
+        atomic_write(out / "unbrick.yaml", _station_file(address, authority_line, site), mode=0o644)
+        write_register(folder.stations, (*stations, station))
+    return station
+
+
+def _station_file(address: Address, authority: str, site: str) -> bytes:
+    """`unbrick.yaml` as the contract has it; every text is quoted as JSON is, which YAML reads the same."""
+    return "\n".join(
+        [
+            f"tally: {{address: {json.dumps(str(address))}, host_ca: {json.dumps(authority)}}}",
+            "identity: {key: station, certificate: station-cert.pub}    # paths beside this file",
+            f"site: {json.dumps(site)}",
+            "technician: null",
+            "mode: unattended            # or guided",
+            "finish: restart             # or power-off, wait",
+            "keys: []                    # optional sources, paths beside this file",
+            "",
+        ]
+    ).encode()
+
+
+def _empty_folder(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise UsageError(f"{path} is not empty", hint="name a new or empty folder")
+        path.chmod(0o700)
+        sync_directory(path.parent)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{path} is no folder", hint="name a new or empty folder") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be made: {os.strerror(error.errno or 0)}") from error
+
+
+def _line(text: str) -> bytes:
+    return text.encode() + b"\n"

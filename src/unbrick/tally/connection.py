@@ -1,0 +1,253 @@
+"""One SSH connection: lets in by certificate only, and opens nothing but our own subsystem.
+
+asyncssh speaks SSH; this refuses everything that it would offer besides, and writes each refusal down once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import asyncssh
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from unbrick.tally.admission import Admission, RefusedLoginError, admit
+from unbrick.tally.certificates import public_line
+from unbrick.tally.limits import Arrivals, Sessions
+from unbrick.tally.register import RegisterError
+from unbrick.tally.session import Desk, StationSession
+
+_MOST_KEYS_OFFERED = 12
+_MOST_CHANNELS = 32
+
+
+@dataclass
+class Gate:
+    """What all connections share: who is let in, how many wait, who is inside."""
+
+    desk: Desk
+    authority: Ed25519PublicKey
+    arrivals: Arrivals
+    sessions: Sessions
+    inside: set[StationConnection] = field(default_factory=set)
+
+    @cached_property
+    def authority_line(self) -> str:
+        """The authority's public key as one line."""
+        return public_line(self.authority)
+
+
+class Door(asyncssh.SSHServer):
+    """What asyncssh asks about one connection; every way in but a certificate is closed."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._connection: StationConnection | None = None
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        """Somebody connected; where too many have not logged in yet, the oldest of them must go."""
+        assert isinstance(conn, StationConnection)
+        self._connection = conn
+        conn.arrived()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection ended, for whatever reason."""
+        if self._connection is not None:
+            self._connection.left(exc)
+
+    def begin_auth(self, username: str) -> bool:
+        """Everybody must log in."""
+        return True
+
+    def public_key_auth_supported(self) -> bool:
+        """The only way in."""
+        return True
+
+    def validate_ca_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        """A certificate's authority must be ours; asyncssh checks name, time and signature as well."""
+        return str(key.export_public_key().decode()).split()[:2] == self._gate.authority_line.split()[:2]
+
+    def auth_completed(self) -> None:
+        """The client proved to hold the key of a certificate that was admitted."""
+        assert self._connection is not None
+        self._connection.logged_in()
+
+    def session_requested(self) -> StationSession | bool:
+        """A session channel, on which only our subsystem will be granted."""
+        assert self._connection is not None
+        return self._connection.new_session() or False
+
+    def tun_requested(self, unit: int | None) -> bool:
+        """No tunnel."""
+        return self._forwarding()
+
+    def tap_requested(self, unit: int | None) -> bool:
+        """No tunnel."""
+        return self._forwarding()
+
+    def _forwarding(self) -> bool:
+        if self._connection is not None:
+            self._connection.refuse("a tunnel was asked for")
+        return False
+
+
+class _StationChannel(asyncssh.SSHServerChannel[bytes]):
+    """A session channel that keeps no environment variables for anybody."""
+
+    def _process_env_request(self, packet: Any) -> bool:
+        return False
+
+
+class StationConnection(asyncssh.SSHServerConnection):
+    """A connection from its first byte to its last, with one line in the audit for each refusal."""
+
+    def __init__(
+        self, gate: Gate, loop: asyncio.AbstractEventLoop, options: asyncssh.SSHServerConnectionOptions
+    ) -> None:
+        super().__init__(loop, options)
+        self._gate = gate
+        self._where = ""
+        self._why = ""
+        self._judged: Admission | None = None
+        self._admission: Admission | None = None
+        self._counted = False
+        self._keys_offered = 0
+        self._channels_opened = 0
+        self._refusals = 0
+        self._dropped = False
+        self._sessions: list[StationSession] = []
+
+    def arrived(self) -> None:
+        """Count a connection that has not logged in."""
+        peer = self.get_extra_info("peername")
+        self._where = f"{peer[0]}:{peer[1]}" if peer else ""
+        oldest = self._gate.arrivals.enter(self, peer[0] if peer else "")
+        if isinstance(oldest, StationConnection):
+            oldest.drop("too many connections that had not logged in")
+
+    def drop(self, why: str) -> None:
+        """End the connection without another word."""
+        self._why = why
+        self._dropped = True
+        self.abort()
+
+    def refuse(self, why: str) -> None:
+        """Write down one refusal inside a session; who tries too often is sent away."""
+        who = self._admission.station if self._admission else ""
+        self._gate.desk.audit.refused(why, where=self._where, who=who)
+        self._refusals += 1
+        if self._refusals == self._gate.desk.limits.refusals_per_session:
+            self.drop("too many refusals in one session")
+
+    def left(self, exc: Exception | None) -> None:
+        """Settle the counts, and say why nobody was let in, or why somebody was sent away."""
+        self._gate.arrivals.leave(self)
+        self._gate.inside.discard(self)
+        who = (
+            self._admission.station if self._admission else self.get_extra_info("username") or self._username
+        )
+        if self._admission is not None and self._counted:
+            self._gate.sessions.leave(self._admission.station)
+        why = self._why if self._dropped else self._reason(exc)
+        if why:
+            self._gate.desk.audit.refused(why, where=self._where, who=who)
+
+    def _reason(self, exc: Exception | None) -> str:
+        broken = isinstance(exc, asyncssh.DisconnectError) and not isinstance(exc, asyncssh.ConnectionLost)
+        if self._admission is not None:
+            return f"broken SSH: {exc}" if broken else ""
+        if self._why:
+            return self._why
+        if isinstance(exc, asyncssh.ConnectionLost) and "timeout" in str(exc):
+            return "no login in time"
+        if self._username:
+            return "no certificate was offered"
+        return f"no SSH: {exc}" if exc is not None and not isinstance(exc, OSError) else ""
+
+    async def reload_config(self) -> None:
+        """Nothing here depends on who connects; asyncssh would read every option again."""
+
+    async def validate_public_key(self, username: str, key_data: bytes, msg: bytes, signature: bytes) -> bool:
+        """Admit by our own rules first, then by asyncssh's; the signature is its part."""
+        self._keys_offered += 1
+        if self._keys_offered > _MOST_KEYS_OFFERED:
+            self.drop("too many keys were offered")
+            return False
+        desk = self._gate.desk
+        try:
+            desk.register.refresh()
+            admission = admit(key_data, username, self._gate.authority, desk.register, desk.clock())
+        except (RefusedLoginError, RegisterError) as error:
+            self._why = self._why if self._why and "plain key" in error.message else error.message
+            return False
+        if not await super().validate_public_key(username, key_data, msg, signature):
+            self._why = "a login that was not signed with the certificate's key"
+            return False
+        self._judged = admission if msg else None
+        return True
+
+    def logged_in(self) -> None:
+        """Count a session; where there are too many, send it away."""
+        self._gate.arrivals.leave(self)
+        if self._judged is None:
+            self.drop("a login without a certificate")
+            return
+        self._admission, self._why = self._judged, ""
+        too_many = self._gate.sessions.enter(self._admission.station)
+        if too_many is not None:
+            self.drop(too_many)
+            return
+        self._counted = True
+        self._gate.inside.add(self)
+
+    def new_session(self) -> StationSession | None:
+        """A channel for a session; None where there were too many."""
+        if self._admission is None:
+            return None
+        self._channels_opened += 1
+        if self._channels_opened > _MOST_CHANNELS:
+            self.refuse("too many channels in one connection")
+            return None
+        session = StationSession(self._gate.desk, self._admission, self.refuse)
+        self._sessions.append(session)
+        return session
+
+    async def stop(self) -> None:
+        """End every conversation after the batch in hand, then the connection."""
+        for session in self._sessions:
+            await session.stop()
+        self.close()
+        await self.wait_closed()
+
+    def create_server_channel(
+        self, encoding: str | None = "", errors: str = "", window: int = 0, max_pktsize: int = 0
+    ) -> asyncssh.SSHServerChannel[Any]:
+        """A channel of bytes, without terminal, line editor or environment."""
+        return _StationChannel(
+            self, self._loop, True, False, False, 0, 0, None, "strict", window, max_pktsize
+        )
+
+    def check_certificate_permission(self, permission: str) -> bool:
+        """Nothing is permitted, whatever a certificate says."""
+        self.refuse(f"not permitted: {permission}")
+        return False
+
+    async def create_agent_listener(self) -> bool:
+        """No agent forwarding."""
+        self.refuse("not permitted: agent-forwarding")
+        return False
+
+    async def attach_x11_listener(self, *_: object, **__: object) -> None:
+        """No X11 forwarding."""
+        self.refuse("not permitted: X11-forwarding")
+
+
+def connection_factory(
+    gate: Gate, options: asyncssh.SSHServerConnectionOptions
+) -> Callable[[], StationConnection]:
+    """What `create_server` calls for each connection; must be called in the event loop."""
+    loop = asyncio.get_running_loop()
+    return lambda: StationConnection(gate, loop, options)

@@ -1,0 +1,69 @@
+"""Takes an outbox that was exported to a file, as `import` is told to; counted once, whoever carries it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from unbrick.errors import UsageError
+from unbrick.tally.intake import Intake
+from unbrick.tally.register import StationRegister
+from unbrick.tally.settings import read_settings
+from unbrick.tally.store import Store
+from unbrick.wire import SignedEvent, WireError, signed_event
+
+_LONGEST_LINE = 1024 * 1024
+_AT_ONCE = 500
+
+
+@dataclass
+class ImportCounts:
+    """What became of the lines: events new here, events known already, and lines refused by the reason."""
+
+    new: int = 0
+    known: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+def import_export(directory: Path, file: Path) -> ImportCounts:
+    """Judge and store every event of an export (one JSON line each); raises UsageError, StoreError."""
+    folder, _ = read_settings(directory)
+    intake = Intake(StationRegister(folder.stations), lambda: datetime.now(UTC))
+    counts = ImportCounts()
+    with Store.open(folder.database) as store:
+        for batch in _batches(file, counts):
+            judged = intake.judge(batch)
+            counts.refused.update(one.text for one in judged.refused)
+            new = store.add(judged.received)
+            counts.new += new
+            counts.known += len(judged.received) - new
+    return counts
+
+
+def _batches(file: Path, counts: ImportCounts) -> Iterator[list[SignedEvent]]:
+    batch: list[SignedEvent] = []
+    for line in _lines(file):
+        try:
+            batch.append(signed_event(json.loads(line)))
+        except (ValueError, RecursionError, WireError):
+            counts.refused["a line that is no exported event"] += 1
+        if len(batch) == _AT_ONCE:
+            yield batch
+            batch = []
+    yield batch
+
+
+def _lines(file: Path) -> Iterator[bytes]:
+    try:
+        with file.open("rb") as stream:
+            while line := stream.readline(_LONGEST_LINE):
+                if len(line) == _LONGEST_LINE:
+                    raise UsageError(f"{file} is no export of an outbox: a line without an end")
+                if line.strip():
+                    yield line
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from error

@@ -1,0 +1,109 @@
+"""Group commit: many sessions' events in one transaction, in one worker thread; told only when durable.
+
+While one transaction is being synced the next one gathers, so that the disk's pace sets the size of a
+group and not the number of sessions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from unbrick.errors import FailedError
+
+One = TypeVar("One")
+_MOST_IN_A_GROUP = 2000
+
+
+class StoreBusyError(FailedError):
+    """Nothing was stored: the disk is full, the database is locked, or too much waits already. Try later."""
+
+
+@dataclass(frozen=True)
+class _Part(Generic[One]):
+    events: Sequence[One]
+    stored: asyncio.Future[None]
+
+
+class GroupCommit(Generic[One]):
+    """`store` is called in `worker` with the events of many `add`s; it must be all or nothing, and durable.
+
+    `store` raises StoreBusyError where it could not; everything that was in the group hears of it.
+    `condition` is told what ails once it begins to, and the empty text once it is over.
+    """
+
+    def __init__(
+        self,
+        store: Callable[[Sequence[One]], None],
+        worker: ThreadPoolExecutor,
+        *,
+        most_waiting: int,
+        condition: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._most_waiting = most_waiting
+        self._condition = condition
+        self._waiting: deque[_Part[One]] = deque()
+        self._events_waiting = 0
+        self._ails = ""
+        self._task: asyncio.Task[None] | None = None
+
+    async def add(self, events: Sequence[One]) -> None:
+        """Return when these events are durable; raises StoreBusyError when none of them is."""
+        if not events:
+            return
+        if self._events_waiting + len(events) > self._most_waiting:
+            raise StoreBusyError("more events arrive than can be stored at once")
+        part = _Part(events, asyncio.get_running_loop().create_future())
+        self._waiting.append(part)
+        self._events_waiting += len(events)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+        await part.stored
+
+    async def finish(self) -> None:
+        """Commit what is in hand."""
+        while self._task is not None and not self._task.done():
+            await self._task
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            group = self._next_group()
+            events = [event for part in group for event in part.events]
+            try:
+                await loop.run_in_executor(self._worker, self._store, events)
+            except StoreBusyError as error:
+                self._say(error.message)
+                self._answer(group, error)
+            else:
+                self._say("")
+                self._answer(group, None)
+
+    def _next_group(self) -> list[_Part[One]]:
+        group = [self._waiting.popleft()]
+        size = len(group[0].events)
+        while self._waiting and size + len(self._waiting[0].events) <= _MOST_IN_A_GROUP:
+            group.append(self._waiting.popleft())
+            size += len(group[-1].events)
+        self._events_waiting -= size
+        return group
+
+    def _answer(self, group: Sequence[_Part[One]], error: StoreBusyError | None) -> None:
+        for part in group:
+            if part.stored.done():  # its session is gone; the events may be stored all the same
+                continue
+            if error is None:
+                part.stored.set_result(None)
+            else:
+                part.stored.set_exception(StoreBusyError(error.message))
+
+    def _say(self, ails: str) -> None:
+        if ails != self._ails:
+            self._ails = ails
+            self._condition(ails)

@@ -1,0 +1,147 @@
+"""Who is enrolled and who is revoked: one small file, read again when it changed.
+
+The one place that says whom the tally trusts; a file, so that it holds while the database is locked or the
+disk full. A station's key stays in it when it is revoked: it must never be taken for an unknown one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from unbrick.errors import FailedError, UsageError
+from unbrick.event import moment
+from unbrick.files import atomic_write
+from unbrick.tally.certificates import KeyFileError, public_blob
+
+_VERSION = 1
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+class RegisterError(FailedError):
+    """The register of stations cannot be read: nobody is let in until it can."""
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """One station: a name, its place, its key, the serial of its certificate. Times are ISO 8601, UTC."""
+
+    name: str
+    site: str
+    serial: int
+    public_key: str
+    enrolled: str
+    expires: str
+    revoked: str | None = None
+
+
+def checked_name(text: str, what: str) -> str:
+    """A station's or a site's name; raises UsageError for what no event could carry."""
+    if _NAME.fullmatch(text) is None:
+        raise UsageError(
+            f"{text!r} is no name for a {what}", hint="use small letters, digits, - and _; at most 64 of them"
+        )
+    return text
+
+
+class StationRegister:
+    """The register as it is now; `refresh` before looking."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._stations: tuple[Enrolment, ...] = ()
+        self._current: dict[str, Enrolment] = {}
+        self._by_key: dict[bytes, Enrolment] = {}
+        self._revoked_serials: frozenset[int] = frozenset()
+
+    def refresh(self) -> None:
+        """Read the file again where it changed; raises RegisterError."""
+        try:
+            found = self._path.stat()
+            seen = (found.st_ino, found.st_mtime_ns, found.st_size)
+            if seen != self._seen:
+                self._take(_read(self._path))
+                self._seen = seen
+        except OSError as error:
+            raise RegisterError(f"{self._path} cannot be read: {error.strerror}") from error
+
+    def _take(self, stations: tuple[Enrolment, ...]) -> None:
+        try:
+            by_key = {public_blob(one.public_key): one for one in stations}
+        except KeyFileError as error:
+            raise RegisterError(f"{self._path} holds a key that cannot be read") from error
+        self._stations = stations
+        self._current = {one.name: one for one in stations if one.revoked is None}
+        self._revoked_serials = frozenset(one.serial for one in stations if one.revoked is not None)
+        self._by_key = by_key
+
+    @property
+    def stations(self) -> tuple[Enrolment, ...]:
+        """Every enrolment there ever was, in order."""
+        return self._stations
+
+    def current(self, name: str) -> Enrolment | None:
+        """The station that bears this name now; None where it is unknown or revoked."""
+        return self._current.get(name)
+
+    def by_key(self, blob: bytes) -> Enrolment | None:
+        """The station of a public key in SSH wire form, revoked ones too."""
+        return self._by_key.get(blob)
+
+    def is_revoked(self, serial: int) -> bool:
+        """Whether the certificate with this serial number was revoked."""
+        return serial in self._revoked_serials
+
+
+def write_register(path: Path, stations: tuple[Enrolment, ...]) -> None:
+    """Write the register whole."""
+    document = {"version": _VERSION, "stations": [asdict(one) for one in stations]}
+    atomic_write(path, json.dumps(document, indent=1).encode() + b"\n")
+
+
+def _read(path: Path) -> tuple[Enrolment, ...]:
+    try:
+        document = json.loads(path.read_bytes())
+        if document["version"] != _VERSION:
+            raise RegisterError(f"{path} is of another version")
+        return tuple(Enrolment(**one) for one in document["stations"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RegisterError(f"{path} is damaged: {error}") from error
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator[tuple[Enrolment, ...]]:
+    """The stations, held against every other process that would change them at the same time."""
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield _read(path)
+
+
+@contextmanager
+def enrolling(path: Path, name: str) -> Iterator[tuple[tuple[Enrolment, ...], int]]:
+    """The stations and a new serial, held until the block ends; raises UsageError for a name in use."""
+    with _changing(path) as stations:
+        if any(one.name == name and one.revoked is None for one in stations):
+            raise UsageError(
+                f"a station {name} is enrolled already", hint="choose another name, or revoke that one first"
+            )
+        yield stations, max((one.serial for one in stations), default=0) + 1
+
+
+def revoke_name(path: Path, name: str, now: datetime) -> tuple[Enrolment, ...]:
+    """Revoke whatever bears this name; raises UsageError where nothing does."""
+    with _changing(path) as stations:
+        ended = tuple(one for one in stations if one.name == name and one.revoked is None)
+        if not ended:
+            raise UsageError(f"no station {name} is enrolled")
+        write_register(
+            path, tuple(replace(one, revoked=moment(now)) if one in ended else one for one in stations)
+        )
+        return ended

@@ -1,0 +1,212 @@
+"""The tally's SSH server: one process, one event loop, thousands of sessions, one thread that commits.
+
+Read `connection.py` for who is let in, `session.py` for what is said, `group_commit.py` for what is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncssh
+
+from unbrick.errors import FailedError, UsageError
+from unbrick.tally.audit import AuditLog
+from unbrick.tally.certificates import read_private, read_public_line
+from unbrick.tally.condition import write_condition
+from unbrick.tally.connection import Door, Gate, connection_factory
+from unbrick.tally.group_commit import GroupCommit, StoreBusyError
+from unbrick.tally.intake import Intake
+from unbrick.tally.limits import Arrivals, Limits, Sessions, sessions_that_fit
+from unbrick.tally.records import ReceivedEvent, StoreError, StoreFullError
+from unbrick.tally.register import StationRegister
+from unbrick.tally.session import Desk
+from unbrick.tally.settings import Address, TallyFolder, read_settings
+from unbrick.tally.store import Store
+
+_WINDOW = 128 * 1024
+_MOST_PACKET = 32 * 1024
+_BACKLOG = 1024
+_FULL = "the disk of the tally is full: nothing is stored until there is room"
+_UNUSABLE = "the tally's database cannot be used"
+
+# Elliptic curves only: with the old groups a stranger could buy a second of our CPU with one packet.
+_KEY_EXCHANGE = ("curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256")
+_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
+_MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
+
+
+def _present() -> datetime:
+    return datetime.now(UTC)
+
+
+class TallyServer:
+    """One tally that is being served; `start` it, `stop` it."""
+
+    def __init__(
+        self,
+        folder: TallyFolder,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        clock: Callable[[], datetime] = _present,
+    ) -> None:
+        self._folder = folder
+        self._limits = replace(limits, sessions=sessions_that_fit(limits))
+        self._worker = ThreadPoolExecutor(1, "commit")
+        self._store: Store | None = None
+        self._audit = AuditLog(folder.audit)
+        register = StationRegister(folder.stations)
+        register.refresh()
+        self._commit = GroupCommit[ReceivedEvent](
+            self._add, self._worker, most_waiting=limits.events_waiting, condition=self._tell_condition
+        )
+        desk = Desk(register, Intake(register, clock), self._commit, self._audit, self._limits, clock)
+        self._gate = Gate(
+            desk,
+            read_public_line(folder.authority_public.read_text()),
+            Arrivals(limits.logins_at_once),
+            Sessions(self._limits.sessions, limits.sessions_per_station),
+        )
+        self._server: asyncio.Server | None = None
+        self._ticking: asyncio.Task[None] | None = None
+
+    async def start(self, host: str | Sequence[str] | None, port: int) -> Address:
+        """Open the store and listen; gives the first address. Raises StoreError, FailedError."""
+        loop = asyncio.get_running_loop()
+        self._store = await loop.run_in_executor(self._worker, Store.open, self._folder.database)
+        write_condition(self._folder.condition, "")
+        try:
+            self._server = await loop.create_server(
+                connection_factory(self._gate, self._options()), host, port, backlog=_BACKLOG
+            )
+        except OSError as error:
+            raise FailedError(
+                f"cannot listen on {host or 'any address'}, port {port}: {os.strerror(error.errno or 0)}",
+                hint="name another one with --host and --port",
+            ) from error
+        self._ticking = asyncio.create_task(self._tick())
+        found = self._server.sockets[0].getsockname()
+        address = Address(found[0], found[1])
+        self._audit.tell("started", address=str(address), sessions=self._limits.sessions)
+        return address
+
+    async def stop(self) -> None:
+        """Take nothing more, commit and acknowledge what is in hand, end."""
+        if self._server is not None:
+            self._server.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.stop_seconds):
+                await asyncio.gather(*(one.stop() for one in list(self._gate.inside)))
+        await self._commit.finish()
+        if self._ticking is not None:
+            self._ticking.cancel()
+        if self._store is not None:
+            await asyncio.get_running_loop().run_in_executor(self._worker, self._store.close)
+        self._worker.shutdown()
+        self._audit.close()
+        self._audit.tell("stopped")
+
+    def _options(self) -> asyncssh.SSHServerConnectionOptions:
+        certificate = asyncssh.read_certificate(str(self._folder.host_certificate))
+        key = asyncssh.import_private_key(self._folder.host_key.read_bytes())
+        read_private(self._folder.host_key)
+        return asyncssh.SSHServerConnectionOptions(
+            config=None,
+            server_factory=lambda: Door(self._gate),
+            server_host_keys=[(key, certificate)],
+            server_version="unbrick",
+            send_server_host_keys=False,
+            gss_host=None,
+            host_based_auth=False,
+            password_auth=False,
+            kbdint_auth=False,
+            allow_pty=False,
+            line_editor=False,
+            x11_forwarding=False,
+            agent_forwarding=False,
+            allow_scp=False,
+            encoding=None,
+            window=_WINDOW,
+            max_pktsize=_MOST_PACKET,
+            kex_algs=_KEY_EXCHANGE,
+            encryption_algs=_CIPHERS,
+            mac_algs=_MACS,
+            compression_algs=None,
+            signature_algs=("ssh-ed25519",),
+            login_timeout=self._limits.login_seconds,
+            keepalive_interval=self._limits.keepalive_seconds,
+        )
+
+    def _add(self, batch: Sequence[ReceivedEvent]) -> None:
+        """In the worker thread: one transaction."""
+        assert self._store is not None
+        try:
+            self._store.add(batch)
+        except StoreFullError as error:
+            raise StoreBusyError(_FULL) from error
+        except StoreError as error:
+            raise StoreBusyError(f"{_UNUSABLE}: {error.message}") from error
+
+    def _tell_condition(self, ails: str) -> None:
+        write_condition(self._folder.condition, ails)
+        self._audit.tell("storing-failed", text=ails) if ails else self._audit.tell("storing-again")
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self._audit.tick()
+
+
+@contextmanager
+def _only_server(folder: TallyFolder) -> Iterator[None]:
+    """Hold the folder against a second server; raises UsageError. The kernel lets go however we end."""
+    with folder.lock.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"{folder.path} is being served already",
+                hint="one server serves one folder; end the other first",
+            ) from error
+        yield
+
+
+def serve(
+    directory: Path,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    ready: Callable[[Address], None],
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> None:
+    """Serve a tally's folder until SIGTERM or SIGINT; `ready` is called once it listens.
+
+    Without `host` it listens on the loopback where the tally's address is one, else on every address.
+    Raises UsageError, StoreError, FailedError.
+    """
+    folder, settings = read_settings(directory)
+    where = host or (settings.address.host if settings.address.is_loopback else None)
+    logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
+    with _only_server(folder):
+        server = TallyServer(folder, limits)
+        asyncio.run(_serve(server, where, settings.address.port if port is None else port, ready))
+
+
+async def _serve(server: TallyServer, host: str | None, port: int, ready: Callable[[Address], None]) -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    try:
+        ready(await server.start(host, port))
+        await ended.wait()
+    finally:
+        await server.stop()

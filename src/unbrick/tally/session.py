@@ -1,0 +1,229 @@
+"""One station's conversation over one SSH channel: greets, takes batches, answers once they are durable.
+
+At most one frame is held at a time; while a batch is in hand nothing more is read, and SSH's own window
+holds the sender back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncssh
+
+from unbrick.tally.admission import Admission, RefusedLoginError, check_still_admitted
+from unbrick.tally.audit import AuditLog
+from unbrick.tally.group_commit import GroupCommit, StoreBusyError
+from unbrick.tally.intake import Intake, Refusal
+from unbrick.tally.limits import Limits, Pace
+from unbrick.tally.records import ReceivedEvent
+from unbrick.tally.register import RegisterError, StationRegister
+from unbrick.wire import PROTOCOL, SUBSYSTEM, FrameReader, SignedEvent, WireError, encode_frame, events_of
+
+_ANY_EVENT = 1
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What every conversation shares: who is trusted, who judges, who stores, who writes down."""
+
+    register: StationRegister
+    intake: Intake
+    commit: GroupCommit[ReceivedEvent]
+    audit: AuditLog
+    limits: Limits
+    clock: Callable[[], datetime]
+
+
+class _EndError(Exception):
+    """The conversation ends: `why` for the audit (empty: nothing was wrong), `text` for the station."""
+
+    def __init__(self, why: str, text: str) -> None:
+        super().__init__(text)
+        self.why = why
+        self.text = text
+
+
+class StationSession(asyncssh.SSHServerSession[bytes]):
+    """The server's end of one session channel; everything but our subsystem is refused."""
+
+    def __init__(self, desk: Desk, admission: Admission, refused: Callable[[str], None]) -> None:
+        self._desk = desk
+        self._admission = admission
+        self._refused = refused
+        self._channel: asyncssh.SSHServerChannel[bytes] | None = None
+        self._reader = FrameReader(most_bytes=desk.limits.frame_bytes)
+        self._messages: deque[Mapping[str, Any]] = deque()
+        self._broken: WireError | None = None
+        self._frame_since: float | None = None
+        self._gone = False
+        self._stopping = False
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._pace = Pace(desk.limits.events_per_second, desk.limits.events_burst)
+
+    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
+        """The channel is open; nothing was asked for yet."""
+        self._channel = chan
+
+    def shell_requested(self) -> bool:
+        """No shell."""
+        self._refused("a shell was asked for")
+        return False
+
+    def exec_requested(self, command: str) -> bool:
+        """No command, whatever it is."""
+        self._refused("a command was to be run")
+        return False
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        """Only ours."""
+        if subsystem != SUBSYSTEM:
+            self._refused(f"the subsystem {subsystem[:32]} was asked for")
+        return subsystem == SUBSYSTEM
+
+    def session_started(self) -> None:
+        """Our subsystem was asked for and granted."""
+        self._task = asyncio.get_running_loop().create_task(self._converse())
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        """Bytes as they come; once a message is whole, reading pauses until it has been dealt with."""
+        loop_time = asyncio.get_running_loop().time()
+        if self._broken is not None:
+            return
+        try:
+            whole = list(self._reader.feed(data))
+        except WireError as error:
+            self._broken, whole = error, []
+        self._messages.extend(whole)
+        if whole or self._frame_since is None:
+            self._frame_since = loop_time if self._reader.waiting else None
+        if (self._messages or self._broken) and self._channel is not None:
+            self._channel.pause_reading()
+        self._wake.set()
+
+    def eof_received(self) -> bool:
+        """The station sends no more; what it sent is still answered."""
+        self._gone = True
+        self._wake.set()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The channel is gone; a batch in hand is stored all the same."""
+        self._gone = True
+        self._channel = None
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """End the conversation after the batch in hand."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _converse(self) -> None:
+        try:
+            await self._greet()
+            while True:
+                message = await self._next()
+                if message["type"] == "bye":
+                    break
+                if message["type"] != "send":
+                    raise WireError("a message of a kind that this tally does not know")
+                await self._take(events_of(message))
+        except _EndError as error:
+            self._end(error.why, error.text)
+        except WireError as error:
+            self._end(error.message, error.message)
+        except RegisterError as error:
+            self._desk.audit.tell("register-unreadable", text=error.message)
+            self._send({"type": "busy", "text": "the tally cannot read who is enrolled; try later"})
+        finally:
+            if self._channel is not None:
+                self._channel.exit(0)
+                self._channel.close()
+
+    async def _greet(self) -> None:
+        hello = await self._next()
+        if hello["type"] != "hello":
+            raise WireError("a first message that is no hello")
+        if hello.get("protocol") != PROTOCOL:
+            raise _EndError(
+                "a protocol of another version",
+                f"this tally speaks protocol {PROTOCOL}; bring both to one version",
+            )
+        self._send({"type": "welcome", "protocol": PROTOCOL})
+
+    async def _next(self) -> Mapping[str, Any]:
+        """The next message; reading goes on meanwhile, and every wait has an end."""
+        loop = asyncio.get_running_loop()
+        idle_until = loop.time() + self._desk.limits.idle_seconds
+        while True:
+            if self._messages:
+                return self._messages.popleft()
+            if self._broken is not None:
+                raise self._broken
+            if self._stopping:
+                raise _EndError("", "the tally stops; try again in a moment")
+            if self._gone or self._channel is None:
+                raise _EndError("", "")
+            until = idle_until
+            if self._frame_since is not None:
+                until = self._frame_since + self._desk.limits.frame_seconds
+            if loop.time() >= until:
+                if self._frame_since is None:
+                    raise _EndError("", "nothing was sent for too long")
+                raise _EndError("a frame came too slowly", "a frame came too slowly")
+            self._wake.clear()
+            self._channel.resume_reading()
+            if not self._wake.is_set():
+                await self._woken(until - loop.time())
+
+    async def _woken(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(max(seconds, 0.001)):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _take(self, events: Sequence[SignedEvent]) -> None:
+        """Judge a batch, have it stored, and only then say so."""
+        desk = self._desk
+        desk.register.refresh()
+        try:
+            check_still_admitted(self._admission, desk.register, desk.clock())
+        except RefusedLoginError as error:
+            raise _EndError(error.message, f"no longer let in: {error.message}") from error
+        wait = self._pace.take(max(len(events), _ANY_EVENT))
+        if wait > 0:
+            await asyncio.sleep(wait)
+        judged = await desk.intake.judge_gently(events)
+        self._refuse(judged.refused)
+        try:
+            await desk.commit.add(judged.received)
+        except StoreBusyError as error:
+            self._send({"type": "busy", "text": error.message})
+            return
+        self._send({"type": "acknowledge", "ids": judged.ids})
+
+    def _refuse(self, refused: Sequence[Refusal]) -> None:
+        by_reason: dict[tuple[str, str], list[str]] = {}
+        for one in refused:
+            by_reason.setdefault((one.reason, one.text), []).append(one.id)
+        for (reason, text), ids in by_reason.items():
+            self._send({"type": "refuse", "ids": ids, "reason": reason, "text": text})
+            self._refused(f"{reason}: {text}")
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        if self._channel is not None and not self._channel.is_closing():
+            self._channel.write(encode_frame(message))
+
+    def _end(self, why: str, text: str) -> None:
+        if why:
+            self._refused(why)
+        if text:
+            self._send({"type": "bye", "text": text})

@@ -1,0 +1,151 @@
+"""The tally's folder: what lies in it, where the tally is reached, and how an address is written."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbrick.errors import UsageError
+from unbrick.files import atomic_write
+
+DEFAULT_PORT = 2291
+DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"
+_VERSION = 1
+_MOST_SETTINGS_BYTES = 64 * 1024
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9_-]{0,62}))*\.?"
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where stations reach the tally: a host name or IP address, and a TCP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only programs on the same computer can mean it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.casefold() == "localhost"
+
+
+def parse_address(text: str) -> Address:
+    """Read `HOST:PORT`, `HOST` (the default port) or `[IPv6]:PORT`; raises UsageError."""
+    host, port = text.strip(), str(DEFAULT_PORT)
+    if host.startswith("["):
+        host, _, rest = host[1:].partition("]")
+        port = rest.removeprefix(":") or port
+    elif host.count(":") == 1:
+        host, _, port = host.partition(":")
+    if not _valid_host(host) or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
+        raise UsageError(
+            f"{text!r} is no address", hint=f"write HOST:PORT, for instance tally.example.org:{DEFAULT_PORT}"
+        )
+    return Address(host, int(port))
+
+
+def _valid_host(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return _HOST_NAME.fullmatch(host) is not None
+    return True
+
+
+@dataclass(frozen=True)
+class TallyFolder:
+    """The paths in one tally's folder."""
+
+    path: Path
+
+    @property
+    def database(self) -> Path:
+        """Every event, and where each machine stands."""
+        return self.path / "tally.db"
+
+    @property
+    def authority(self) -> Path:
+        """The private key that makes stations and the tally itself trusted; never leaves this folder."""
+        return self.path / "authority"
+
+    @property
+    def authority_public(self) -> Path:
+        """Its public half, as every `unbrick.yaml` carries it."""
+        return self.path / "authority.pub"
+
+    @property
+    def host_key(self) -> Path:
+        """The private key that the server shows itself by."""
+        return self.path / "host_key"
+
+    @property
+    def host_certificate(self) -> Path:
+        """The authority's certificate for the host key."""
+        return self.path / "host_key-cert.pub"
+
+    @property
+    def stations(self) -> Path:
+        """Who was enrolled, with which key, and who was revoked."""
+        return self.path / "stations.json"
+
+    @property
+    def settings(self) -> Path:
+        """The address, and the version of this folder's layout."""
+        return self.path / "settings.json"
+
+    @property
+    def audit(self) -> Path:
+        """One line of JSON for every refusal and every change of who is trusted."""
+        return self.path / "audit.log"
+
+    @property
+    def condition(self) -> Path:
+        """What ails the running tally, for `status` and `watch` to say."""
+        return self.path / "condition"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one server of this folder."""
+        return self.path / "serve.lock"
+
+
+@dataclass(frozen=True)
+class TallySettings:
+    """What `tally init` was told."""
+
+    address: Address
+
+
+def write_settings(folder: TallyFolder, settings: TallySettings) -> None:
+    """Write settings.json; its presence says that the folder is complete."""
+    document = {"version": _VERSION, "address": str(settings.address)}
+    atomic_write(folder.settings, json.dumps(document).encode() + b"\n")
+
+
+def read_settings(path: Path) -> tuple[TallyFolder, TallySettings]:
+    """The folder of a tally and its settings; raises UsageError where there is no tally."""
+    folder = TallyFolder(path)
+    try:
+        with folder.settings.open("rb") as stream:
+            document = json.loads(stream.read(_MOST_SETTINGS_BYTES))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(
+            f"{path} is no tally's folder", hint=f"make one: unbrick tally init {path}"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{folder.settings} cannot be read: {error}") from error
+    if not isinstance(document, dict) or document.get("version") != _VERSION:
+        raise UsageError(
+            f"{folder.settings} is not of version {_VERSION}", hint="use the unbrick that made this folder"
+        )
+    return folder, TallySettings(parse_address(str(document.get("address"))))

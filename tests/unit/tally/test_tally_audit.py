@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+from unbrick.tally.audit import AuditLog, AuditSettings
+from unbrick.tally.condition import read_condition, write_condition
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_refusal_is_one_line_with_who_where_and_why(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    AuditLog(path, clock=Clock()).refused("an expired certificate", where="10.0.0.7:5", who="stick-7")
+    assert _lines(path) == [
+        {
+            "at": "2027-01-15T08:00:00.000000Z",
+            "what": "refused",
+            "why": "an expired certificate",
+            "from": "10.0.0.7:5",
+            "who": "stick-7",
+        }
+    ]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_flood_is_counted_and_summed_up(tmp_path: Path) -> None:
+    path, clock = tmp_path / "audit.log", Clock()
+    audit = AuditLog(path, AuditSettings(burst=50, window=60), clock)
+    for port in range(1000):
+        audit.refused("no SSH", where=f"10.0.0.7:{port}")
+    audit.refused("no SSH", where="10.0.0.8:1")
+    assert len(_lines(path)) == 51
+    clock.now += 61
+    audit.tick()
+    lines = _lines(path)
+    assert len(lines) == 52
+    assert (lines[-1]["more"], lines[-1]["from"], lines[-1]["why"]) == (950, "10.0.0.7", "no SSH")
+    audit.refused("no SSH", where="10.0.0.7:1")
+    assert len(_lines(path)) == 53
+
+
+def test_what_a_client_says_cannot_forge_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    AuditLog(path).refused("x", where="a:1", who='"}\n{"what":"enrolled"}' + "\x1b[2J" + "y" * 5000)
+    (line,) = path.read_text().splitlines()
+    assert json.loads(line)["what"] == "refused"
+    assert len(line) < 1000
+    assert "\\u001b" not in line
+
+
+def test_the_log_rotates_and_keeps_so_many_files(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    audit = AuditLog(path, AuditSettings(most_bytes=200, files=3))
+    for number in range(40):
+        audit.tell("event", number=number)
+    audit.tell("last")
+    names = sorted(one.name for one in tmp_path.iterdir())
+    assert {"audit.log.1", "audit.log.2"} <= set(names) <= {"audit.log", "audit.log.1", "audit.log.2"}
+    last = [line for name in names for line in _lines(tmp_path / name)]
+    assert any(line["what"] == "last" for line in last)
+
+
+def test_lines_wait_while_they_cannot_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    path.mkdir()
+    audit = AuditLog(path)
+    audit.tell("first")
+    audit.tell("second")
+    path.rmdir()
+    audit.tick()
+    assert [line["what"] for line in _lines(path)] == ["first", "second"]
+
+
+def test_a_condition_is_told_in_place_and_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "condition"
+    assert read_condition(path) is None
+    write_condition(path, "the disk is full")
+    inode, size = path.stat().st_ino, path.stat().st_size
+    assert read_condition(path) == "the disk is full"
+    write_condition(path, "ü" * 600)
+    assert (path.stat().st_ino, path.stat().st_size) == (inode, size)
+    write_condition(path, "")
+    assert read_condition(path) is None
