@@ -224,7 +224,7 @@ def _neighbours(
 
 def _add_to_totals(connection: Connection, arrived: Sequence[Arrived], oddities: int) -> None:
     times = [one.received for one in arrived]
-    known = dict(connection.execute(select(totals.c.name, totals.c.value)).tuples().all())
+    known = {row["name"]: row["value"] for row in rows_of(connection, select(totals))}
     wanted = {
         "events": known.get("events", 0) + len(arrived),
         "oddities": known.get("oddities", 0) + oddities,
