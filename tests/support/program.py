@@ -112,6 +112,18 @@ class AtTerminal:
         """Press keys, for instance Ctrl-C (`b"\\x03"`)."""
         os.write(self._screen, keys)
 
+    def send(self, number: signal.Signals) -> None:
+        """Send the program a signal."""
+        self._process.send_signal(number)
+
+    def resize(self, lines: int, columns: int) -> None:
+        """Give the terminal another size."""
+        termios.tcsetwinsize(self._screen, (lines, columns))
+
+    def is_line_by_line(self) -> bool:
+        """Whether the keyboard waits for Enter and shows what is typed, as a shell expects it."""
+        return bool(termios.tcgetattr(self._screen)[3] & termios.ICANON)
+
     def end(self) -> int:
         """Read to the end and give the exit code."""
         while self._read(time.monotonic() + _LIMIT_SECONDS):

@@ -21,6 +21,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.live import Live
 
+from unbrick.errors import UsageError
 from unbrick.tally.board import Board
 from unbrick.tally.screen import Dashboard
 
@@ -68,7 +69,12 @@ class TerminalKeys:
 
 
 def watch_terminal(read: Callable[[], Board], console: Console) -> None:
-    """The dashboard at this program's own terminal, until q, Ctrl-C or a signal to end."""
+    """The dashboard at this program's own terminal, until q, Ctrl-C or a signal to end.
+
+    Raises UsageError where there is no terminal.
+    """
+    if not console.is_terminal:
+        raise UsageError("the live view needs a terminal", hint="for a script: unbrick tally status --json")
     keys = TerminalKeys(sys.stdin.fileno())
     with _ended_by_signals(), keys.key_by_key():
         watch(read, console, keys)
