@@ -57,6 +57,7 @@ THE_DOOR = ("cli", "__main__")
 MAY_RUN_PROGRAMS = {"command.py"}
 MAY_FORK = {
     "disks/isolation.py",  # a namespace of its own for each disk
+    "report/sender.py",  # sends in a process of its own, so that no network delays a repair
     "windows/bounded.py",  # hostile hives are read by C code in a child with limits
 }
 MAY_REVEAL_SECRETS = {

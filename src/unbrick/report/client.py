@@ -1,0 +1,325 @@
+"""One SSH session to the tally: pinned host authority, login by certificate, our own request, nothing else.
+
+No known_hosts, no agent, no other keys, no passwords, no forwarding. Every wait has a limit that no
+machine's clock can stretch. paramiko is imported when a session is opened, not before.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from unbrick import __version__
+from unbrick.errors import FailedError, Reason, UsageError
+from unbrick.report.host_certificate import USER, HostCertificateError, authority_of, parse_certificate
+from unbrick.wire import PROTOCOL, SUBSYSTEM, FrameReader, SignedEvent, WireError, encode_frame, ids_of
+
+if TYPE_CHECKING:
+    from paramiko.channel import Channel
+    from paramiko.pkey import PKey
+
+    from unbrick.report.pinned_transport import PinnedTransport
+
+_KEEPALIVE_SECONDS = 15
+_MOST_CERTIFICATE_BYTES = 64 * 1024
+_LONGEST_TEXT = 300
+
+
+class TallyRefusedError(FailedError):
+    """It makes no sense to try again: the other end is not our tally, or our tally does not take us."""
+
+
+class TallyUnreachableError(FailedError):
+    """No session, or one that broke off: what was not acknowledged is kept and sent later."""
+
+
+class TallyAddress(Protocol):
+    """What a session needs of a station file (`station_file.Station`)."""
+
+    @property
+    def host(self) -> str:
+        """The name or address that is dialled, and that the host certificate must name."""
+
+    @property
+    def port(self) -> int:
+        """The TCP port."""
+
+    @property
+    def host_ca(self) -> str:
+        """The pinned host authority, an OpenSSH public key line."""
+
+    @property
+    def key(self) -> Path:
+        """The station's private key, an OpenSSH file without a passphrase."""
+
+    @property
+    def certificate(self) -> Path:
+        """The station's user certificate; its first principal is the name we log in with."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The longest waits, in seconds: TCP connect; key exchange, login and welcome; one answer."""
+
+    connect: float = 10.0
+    handshake: float = 30.0
+    answer: float = 60.0
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Events that the tally will never take, and why."""
+
+    ids: tuple[str, ...]
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the tally said to one sending.
+
+    `acknowledged` are durable there. `busy` is why the rest was not stored, to be sent again later; None
+    where every event was answered.
+    """
+
+    acknowledged: tuple[str, ...]
+    refused: tuple[Refusal, ...] = ()
+    busy: str | None = None
+
+
+class TallySession:
+    """An open session; `open` makes one. For use by one thread."""
+
+    def __init__(self, address: str, transport: PinnedTransport, limits: Limits) -> None:
+        self._address = address
+        self._transport = transport
+        self._limits = limits
+        self._channel: Channel | None = None
+        self._reader = FrameReader()
+        self._messages: list[dict[str, Any]] = []
+
+    @classmethod
+    def open(cls, tally: TallyAddress, *, limits: Limits | None = None) -> TallySession:
+        """Dial, check the host, log in, open our subsystem and exchange greetings.
+
+        Raises TallyRefusedError (not our tally, or it does not let us in), TallyUnreachableError, and
+        UsageError where the station's own key or certificate cannot be read.
+        """
+        from unbrick.report.pinned_transport import PinnedTransport
+
+        limits = limits or Limits()
+        address = f"{tally.host}:{tally.port}"
+        authority = authority_of(tally.host_ca)
+        name, key = _login(tally.key, tally.certificate)
+        connection = _dial(tally.host, tally.port, limits.connect)
+        session = cls(address, PinnedTransport(connection, authority=authority, host=tally.host), limits)
+        try:
+            with session._limited(limits.handshake):
+                session._log_in(name, key)
+                session._greet()
+        except BaseException:
+            session._transport.close()
+            connection.close()
+            raise
+        return session
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session still stands, as far as is known without asking."""
+        return self._transport.is_active() and self._channel is not None and not self._channel.closed
+
+    def send(self, events: Sequence[SignedEvent]) -> Answer:
+        """Send up to `MOST_EVENTS_IN_A_FRAME` events and wait until each is answered.
+
+        Raises TallyUnreachableError where the session breaks off: any of them may or may not be stored then.
+        """
+        waiting = {event.id for event in events}
+        acknowledged: list[str] = []
+        refused: list[Refusal] = []
+        busy: str | None = None
+        with self._limited(self._limits.answer):
+            self._write({"type": "send", "events": [event.to_document() for event in events]})
+            while waiting and busy is None:
+                message = self._read()
+                if message["type"] == "acknowledge":
+                    acknowledged += _answered(message, waiting)
+                elif message["type"] == "refuse":
+                    ids = _answered(message, waiting)
+                    refused.append(Refusal(ids, _text(message, "reason"), _text(message, "text")))
+                elif message["type"] == "busy":
+                    busy = _text(message, "text") or "the tally is busy"
+        return Answer(tuple(acknowledged), tuple(refused), busy)
+
+    def close(self) -> None:
+        """Say goodbye and hang up; never raises for a session that is already broken."""
+        with contextlib.suppress(TallyUnreachableError):
+            if self.is_open:
+                with self._limited(2.0):
+                    self._write({"type": "bye", "text": "done"})
+        self._transport.close()
+
+    def __enter__(self) -> TallySession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _log_in(self, name: str, key: PKey) -> None:
+        from paramiko.ssh_exception import AuthenticationException
+
+        from unbrick.report.pinned_transport import HostRefusedError
+
+        try:
+            self._transport.start_client()
+        except HostRefusedError as error:
+            raise TallyRefusedError(
+                f"the tally at {self._address} is not the one this stick was made for: {error}; "
+                "nothing was sent",
+                hint="somebody else answers there, or the tally was set up anew: ask for a new unbrick.yaml",
+            ) from error
+        # Only a checked key exchange sets it; without one, nothing of ours may go out.
+        self._transport.get_remote_server_key()
+        self._transport.set_keepalive(_KEEPALIVE_SECONDS)
+        try:
+            more = self._transport.auth_publickey(name, key)
+        except AuthenticationException as error:
+            # paramiko also says this where the line broke or nobody answered in time.
+            if "shut down" in str(error) or "timeout" in str(error):
+                raise
+            raise self._not_let_in(name) from error
+        if more:
+            raise self._not_let_in(name)
+        self._channel = self._transport.open_session()
+        self._channel.invoke_subsystem(SUBSYSTEM)
+
+    def _not_let_in(self, name: str) -> TallyRefusedError:
+        return TallyRefusedError(
+            f"the tally at {self._address} does not let the station {name} in",
+            hint="its certificate has run out or was revoked: ask for a new one (unbrick tally enrol)",
+        )
+
+    def _greet(self) -> None:
+        self._write({"type": "hello", "protocol": PROTOCOL, "version": __version__})
+        message = self._read()
+        if message["type"] != "welcome" or message.get("protocol") != PROTOCOL:
+            raise TallyRefusedError(
+                f"the tally at {self._address} speaks another version of our protocol",
+                hint="bring stick and tally to the same version of unbrick",
+            )
+
+    def _write(self, message: dict[str, Any]) -> None:
+        if self._channel is None:
+            raise TallyUnreachableError(f"no session with the tally at {self._address}")
+        self._channel.sendall(encode_frame(message))
+
+    def _read(self) -> dict[str, Any]:
+        """The next message; goodbyes and broken lines are errors."""
+        while not self._messages:
+            data = self._channel.recv(65536) if self._channel is not None else b""
+            if not data:
+                raise TallyUnreachableError(f"the tally at {self._address} hung up")
+            self._messages.extend(self._reader.feed(data))
+        message = self._messages.pop(0)
+        if message["type"] == "bye":
+            raise TallyUnreachableError(f"the tally at {self._address} hung up: {_text(message, 'text')}")
+        return message
+
+    @contextlib.contextmanager
+    def _limited(self, seconds: float) -> Iterator[None]:
+        """Hang up when the time is over, which ends every wait; say what went wrong in our own errors.
+
+        paramiko measures its waits with the wall clock, which jumps on the machines we are made for; and a
+        limit on each read lets a host that says one byte a second go on for ever.
+        """
+        from paramiko.ssh_exception import SSHException
+
+        over = threading.Event()
+
+        def hang_up() -> None:
+            over.set()
+            self._transport.close()
+
+        timer = threading.Timer(seconds, hang_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except (SSHException, EOFError, OSError, WireError, TallyUnreachableError) as error:
+            self._transport.close()
+            if over.is_set():
+                raise TallyUnreachableError(
+                    f"the tally at {self._address} did not answer within {seconds:g} s",
+                    reason=Reason.TIMED_OUT,
+                ) from error
+            if isinstance(error, TallyUnreachableError):
+                raise
+            said = _plain(str(error) or "end of data")
+            raise TallyUnreachableError(
+                f"the session with the tally at {self._address} broke off: {said}"
+            ) from error
+        finally:
+            timer.cancel()
+
+
+def _dial(host: str, port: int, seconds: float) -> socket.socket:
+    try:
+        connection = socket.create_connection((host, port), timeout=seconds)
+    except OSError as error:
+        said = error.strerror or str(error)
+        raise TallyUnreachableError(f"the tally at {host}:{port} cannot be reached: {said}") from error
+    # Frames are small and each is waited for; and a line that is dead shall be noticed within a minute.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 45_000)
+    return connection
+
+
+def _login(key_file: Path, certificate_file: Path) -> tuple[str, PKey]:
+    """The name and the key to log in with; raises UsageError, before anything is dialled."""
+    from paramiko.ed25519key import Ed25519Key
+    from paramiko.ssh_exception import SSHException
+
+    try:
+        key = Ed25519Key.from_private_key_file(str(key_file))
+    except (OSError, SSHException, ValueError, LookupError, AssertionError) as error:
+        raise UsageError(
+            f"{key_file.name}: the station's key cannot be read: {_plain(str(error))}"
+        ) from error
+    try:
+        if certificate_file.stat().st_size > _MOST_CERTIFICATE_BYTES:
+            raise ValueError("too large")
+        line = certificate_file.read_text(encoding="ascii")
+        certificate = parse_certificate(base64.b64decode(line.split()[1], validate=True))
+    except (OSError, ValueError, LookupError, binascii.Error, HostCertificateError) as error:
+        raise UsageError(f"{certificate_file.name}: this is not an Ed25519 certificate") from error
+    if certificate.kind != USER or not certificate.principals:
+        raise UsageError(f"{certificate_file.name}: this is not the certificate of a station")
+    if key.verifying_key is None or key.verifying_key.encode() != certificate.public_key:
+        raise UsageError(f"{certificate_file.name}: this certificate is not that of {key_file.name}")
+    key.load_certificate(line)
+    return certificate.principals[0], key
+
+
+def _answered(message: dict[str, Any], waiting: set[str]) -> tuple[str, ...]:
+    """The ids of an answer that were still waited for, each once; they are waited for no longer."""
+    ids = tuple(dict.fromkeys(one for one in ids_of(message) if one in waiting))
+    waiting.difference_update(ids)
+    return ids
+
+
+def _text(message: dict[str, Any], name: str) -> str:
+    value = message.get(name)
+    return _plain(value) if isinstance(value, str) else ""
+
+
+def _plain(text: str) -> str:
+    """What another program said, fit for one line on a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:_LONGEST_TEXT].strip()

@@ -1,0 +1,204 @@
+"""Sends the outbox to the tally in a process of its own, so that no network ever delays a repair.
+
+The process is forked early, from a parent with one thread, and only there paramiko and its threads come to
+life: later forks of the parent never see them. It dies with the parent, however that ends; what it had not
+sent waits in the outbox for the next run. It writes nothing to the terminal and no Ctrl-C reaches it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from unbrick.report.client import TallyAddress, TallySession
+from unbrick.report.outbox import Outbox
+from unbrick.report.sender_status import SenderState, SenderStatus, StatusBoard
+from unbrick.report.sending_loop import SendingLoop, Session
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+_NICENESS = 5
+_NUDGE, _FINISH = b"nudge", b"finish "
+_LONGEST_ORDER = 64
+_GRACE_SECONDS = 3.0
+_LOOK_SECONDS = 0.01
+
+
+class BackgroundSender:
+    """The parent's hold on the sending process; making one starts it.
+
+    The process must have one thread only by then. `status` and `nudge` also work in later forks of the
+    parent; `finish` and `end` are the parent's.
+    """
+
+    def __init__(
+        self,
+        station: TallyAddress,
+        outbox_folder: Path,
+        *,
+        connect: Callable[[], Session] | None = None,
+    ) -> None:
+        """Start sending what is in a folder; raises OutboxError where it cannot be had."""
+        self._outbox = Outbox(outbox_folder)
+        self._board = StatusBoard()
+        self._parent = os.getpid()
+        self._ended = False
+        self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._orders.setblocking(False)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        self._process = os.fork()
+        if self._process == 0:
+            open_session = connect or partial(TallySession.open, station)
+            _live(self._parent, theirs, self._board, self._outbox, open_session)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        theirs.close()
+
+    def status(self) -> SenderStatus:
+        """How the sending goes; never waits."""
+        status = self._board.read()
+        if status.state not in (SenderState.REFUSED, SenderState.ENDED) and self._has_ended():
+            why = "the process that sends has ended"
+            return SenderStatus(SenderState.ENDED, why, status.acknowledged, status.refused)
+        return status
+
+    def waiting(self) -> int:
+        """How many events wait in the outbox; raises OutboxError."""
+        return self._outbox.count()
+
+    def nudge(self) -> None:
+        """Say that something new waits, so that it goes out without the delay of a poll; never waits."""
+        with contextlib.suppress(OSError):
+            self._orders.send(_NUDGE)
+
+    def finish(self, seconds: float) -> int:
+        """Wait until the outbox is empty or the time is up, and end; tells how many events still wait.
+
+        Ends at once where the tally refused us. Interrupted (Ctrl-C), it still ends the process.
+        """
+        deadline = time.monotonic() + seconds
+        try:
+            with contextlib.suppress(OSError):
+                self._orders.send(_FINISH + repr(deadline).encode())
+            while not self._has_ended() and time.monotonic() < deadline:
+                time.sleep(_LOOK_SECONDS)
+        finally:
+            self.end()
+        return self._outbox.count()
+
+    def end(self) -> None:
+        """End the process now; what is not acknowledged stays in the outbox."""
+        if self._parent != os.getpid():
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            deadline = time.monotonic() + _GRACE_SECONDS
+            while not self._has_ended() and time.monotonic() < deadline:
+                os.kill(self._process, number)
+                time.sleep(_LOOK_SECONDS)
+        self._orders.close()
+
+    def __enter__(self) -> BackgroundSender:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def _has_ended(self) -> bool:
+        """Whether the process is gone; only its parent can know."""
+        if not self._ended and self._parent == os.getpid():
+            try:
+                self._ended = os.waitpid(self._process, os.WNOHANG)[0] != 0
+            except ChildProcessError:  # somebody else has waited for it
+                self._ended = True
+        return self._ended
+
+
+class _SocketOrders:
+    """The sending process's ear: what the parent says, through a socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.finish_by: float | None = None
+
+    def wait(self, seconds: float) -> None:
+        if not select.select([self._connection], [], [], seconds)[0]:
+            return
+        with contextlib.suppress(BlockingIOError):
+            while order := self._connection.recv(_LONGEST_ORDER):
+                if order.startswith(_FINISH):
+                    self.finish_by = float(order.removeprefix(_FINISH))
+            # Everyone who could say anything is gone.
+            self.finish_by = time.monotonic()
+
+
+def _live(
+    parent: int,
+    orders: socket.socket,
+    board: StatusBoard,
+    outbox: Outbox,
+    connect: Callable[[], Session],
+) -> NoReturn:
+    """The sending process's whole life: whatever happens ends in `_exit`."""
+    try:
+        _settle(parent, orders)
+        try:
+            SendingLoop(outbox, connect, _SocketOrders(orders), board.write).run()
+        except SystemExit:
+            board.write(_ended(board, "it was told to end"))
+        except BaseException as error:
+            board.write(_ended(board, f"the process that sends failed ({type(error).__name__})"))
+            raise
+    finally:
+        os._exit(0)
+
+
+def _ended(board: StatusBoard, why: str) -> SenderStatus:
+    last = board.read()
+    return SenderStatus(SenderState.ENDED, why, last.acknowledged, last.refused)
+
+
+def _settle(parent: int, orders: socket.socket) -> None:
+    """Cut the process off from its parent's terminal, files and signals, but not from its death."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before that took effect
+        os._exit(1)
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
+    orders.setblocking(False)
+    _let_go_of_files(keep=orders.fileno())
+    os.nice(_NICENESS)  # the repair comes first
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+
+def _leave(_: int, __: FrameType | None) -> NoReturn:
+    """Unwind once: saying goodbye must not be interrupted by a second signal."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit
+
+
+def _let_go_of_files(*, keep: int) -> None:
+    """Put /dev/null in the place of every inherited file.
+
+    A reader of our parent's output must see its end when the parent ends. The numbers stay taken, so that an
+    inherited Python object that still holds one can never write into a socket of ours.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        number = int(entry.name)
+        if number not in (keep, nothing):
+            with contextlib.suppress(OSError):  # the listing's own
+                os.dup2(nothing, number, inheritable=False)

@@ -1,0 +1,191 @@
+"""What the sender's process does all its life: connect, send what waits, let go of it, try again later.
+
+Knows no processes and no signals (`sender.py` does) and no SSH (`client.py` does).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from unbrick.errors import UnbrickError
+from unbrick.report.client import Answer, TallyUnreachableError
+from unbrick.report.outbox import OutboxError
+from unbrick.report.sender_status import SenderState, SenderStatus
+from unbrick.wire import MOST_EVENTS_IN_A_FRAME, MOST_FRAME_BYTES, SignedEvent
+
+POLL_SECONDS = 0.15
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+# A session that stood this long was a good one: its end is not a sign of trouble that grows.
+_GOOD_SESSION_SECONDS = 30.0
+_FRAME_HEAD_BYTES = 1024
+
+
+class Waiting(Protocol):
+    """What the loop needs of an outbox."""
+
+    def pending(self) -> Iterator[tuple[Path, SignedEvent]]:
+        """What waits, in order."""
+
+    def acknowledge(self, ids: Collection[str]) -> None:
+        """Let go of what is durable at the tally."""
+
+    def set_aside(self, ids: Collection[str], reason: str) -> None:
+        """Put away what the tally will never take."""
+
+    def count(self) -> int:
+        """How many wait."""
+
+
+class Session(Protocol):
+    """What the loop needs of a `client.TallySession`."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still stands."""
+
+    def send(self, events: Sequence[SignedEvent]) -> Answer:
+        """Send some and wait for the answers; raises TallyUnreachableError."""
+
+    def close(self) -> None:
+        """Hang up."""
+
+
+class Orders(Protocol):
+    """What the loop is told from outside."""
+
+    @property
+    def finish_by(self) -> float | None:
+        """When to have ended (`time.monotonic()`); None while the run goes on."""
+
+    def wait(self, seconds: float) -> None:
+        """Sleep that long, or until told something new."""
+
+
+class SendingLoop:
+    """One session a run, opened again with growing pauses where it breaks."""
+
+    def __init__(
+        self,
+        outbox: Waiting,
+        connect: Callable[[], Session],
+        orders: Orders,
+        show: Callable[[SenderStatus], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._outbox = outbox
+        self._connect = connect
+        self._orders = orders
+        self._show = show
+        self._clock = clock
+        self._chance = chance
+        self._session: Session | None = None
+        self._opened = 0.0
+        self._not_before = 0.0
+        self._failures = 0
+        self._finishing = False
+        self._acknowledged = 0
+        self._refused = 0
+
+    def run(self) -> None:
+        """Send until told to finish and nothing waits, or the time is up, or it makes no sense to go on."""
+        self._tell(SenderState.CONNECTING)
+        try:
+            while not self._is_done():
+                try:
+                    self._round()
+                except (TallyUnreachableError, OutboxError) as error:
+                    self._put_off(SenderState.UNREACHABLE, error.message)
+                except UnbrickError as error:
+                    self._tell(SenderState.REFUSED, error.message)
+                    return
+                self._orders.wait(self._pause())
+            self._tell(SenderState.ENDED)
+        finally:
+            self._hang_up()
+
+    def _is_done(self) -> bool:
+        deadline = self._orders.finish_by
+        if deadline is None:
+            return False
+        if not self._finishing:
+            self._finishing = True
+            self._not_before = 0.0  # one more attempt at once, whatever the last one came to
+        if self._clock() >= deadline:
+            return True
+        try:
+            return self._outbox.count() == 0
+        except OutboxError:
+            return False
+
+    def _round(self) -> None:
+        if self._clock() < self._not_before:
+            return
+        session = self._open_session()
+        while batch := self._next_batch():
+            answer = session.send(batch)
+            self._acknowledged += len(answer.acknowledged)
+            self._refused += sum(len(refusal.ids) for refusal in answer.refused)
+            if answer.acknowledged:
+                self._outbox.acknowledge(answer.acknowledged)
+            for refusal in answer.refused:
+                self._outbox.set_aside(refusal.ids, f"{refusal.reason}: {refusal.text}".strip(": "))
+            if answer.busy is not None:
+                self._put_off(SenderState.BUSY, answer.busy)
+                return
+            self._failures = 0
+            self._tell(SenderState.CONNECTED)
+            if self._orders.finish_by is not None and self._clock() >= self._orders.finish_by:
+                return
+
+    def _open_session(self) -> Session:
+        if self._session is not None:
+            if self._session.is_open:
+                return self._session
+            raise TallyUnreachableError("the tally hung up")
+        session = self._connect()
+        self._session = session
+        self._opened = self._clock()
+        self._tell(SenderState.CONNECTED)
+        return session
+
+    def _next_batch(self) -> list[SignedEvent]:
+        """What fits into one frame of what waits; at least one event where any waits."""
+        batch: list[SignedEvent] = []
+        size = _FRAME_HEAD_BYTES
+        for _, event in self._outbox.pending():
+            size += len(json.dumps(event.to_document(), ensure_ascii=False).encode()) + 1
+            if batch and (size > MOST_FRAME_BYTES or len(batch) == MOST_EVENTS_IN_A_FRAME):
+                break
+            batch.append(event)
+        return batch
+
+    def _put_off(self, state: SenderState, why: str) -> None:
+        """Try again after a pause that doubles, and that no two stations of a fleet share."""
+        now = self._clock()
+        if state is SenderState.UNREACHABLE:
+            if self._session is not None and now - self._opened >= _GOOD_SESSION_SECONDS:
+                self._failures = 0
+            self._hang_up()
+        pause = min(FIRST_PAUSE * 2.0 ** min(self._failures, 16), LONGEST_PAUSE)
+        self._not_before = now + pause * (0.5 + 0.5 * self._chance())
+        self._failures += 1
+        self._tell(state, why)
+
+    def _pause(self) -> float:
+        return max(POLL_SECONDS, self._not_before - self._clock())
+
+    def _hang_up(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def _tell(self, state: SenderState, why: str = "") -> None:
+        self._show(SenderStatus(state, why, self._acknowledged, self._refused))
