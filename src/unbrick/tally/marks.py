@@ -40,7 +40,7 @@ def state(
     if len(called) > 1:
         raise StatementError(
             f"{len(called)} machines are called {shown}, so it is not clear which one is meant",
-            hint="look at them with `tally status`; give each its own line in the inventory first",
+            hint="a person's word is kept by computer name: let a medium report on each of them instead",
         )
     row = {
         "name_key": key,

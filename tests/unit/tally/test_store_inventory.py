@@ -1,0 +1,205 @@
+"""The inventory makes "not yet seen" a number: good lines work, bad ones are named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.tally_events import START, Told, disk, uuid
+
+from unbrick.errors import UsageError
+from unbrick.model import Machine
+from unbrick.tally import inventory
+from unbrick.tally.inventory import parse_inventory
+from unbrick.tally.records import InventoryCounts
+from unbrick.tally.store import Store
+
+HEADER = "name,serial,site,service,priority,owner\n"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "tally.db") as opened:
+        yield opened
+        assert opened.check() == ()
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    return tmp_path / "inventory.csv"
+
+
+def take(store: Store, csv: Path, text: str, *, replace: bool = False) -> InventoryCounts:
+    csv.write_text(text, encoding="utf-8")
+    return store.import_inventory(csv, replace=replace)
+
+
+def test_what_has_not_reported_is_expected(store: Store, csv: Path) -> None:
+    counts = take(store, csv, HEADER + "W-1,SN-1,st-marys,triage,1,kim\nW-2,,harbour,,,\n")
+    assert (counts.added, counts.updated, counts.bad) == (2, 0, 0)
+    summary = store.summary()
+    assert (summary.total, summary.by_status, summary.expected) == (2, {"expected": 2}, 2)
+    assert summary.sites == {"st-marys": {"expected": 1}, "harbour": {"expected": 1}}
+    first = store.machines(status="expected")[0]
+    assert (first.name, first.service, first.priority, first.owner, first.serial) == (
+        "W-1",
+        "triage",
+        "1",
+        "kim",
+        "SN-1",
+    )
+
+
+def test_a_machine_is_found_by_any_of_its_names_in_any_case(store: Store, csv: Path) -> None:
+    take(store, csv, HEADER + "w-1,,north,triage,1,kim\nW-2,,north,,,\n")
+    store.add(Told(1, Machine(None, None, disk(1), ("OTHER", "W-1")), site="south").story("repaired"))
+    assert [(row.name, row.site, row.status, row.service) for row in store.machines()] == [
+        ("w-1", "north", "repaired", "triage"),
+        ("W-2", "north", "expected", None),
+    ]
+
+
+def test_else_by_its_serial_number(store: Store, csv: Path) -> None:
+    take(store, csv, HEADER + "PLANNED-7,sn-7,north,,,\n")
+    store.add(Told(1, Machine(uuid(1), "SN-7", disk(1), ("DESKTOP-X",))).story("repaired"))
+    (row,) = store.machines()
+    assert (row.name, row.site, row.status) == ("DESKTOP-X", "north", "repaired")
+    assert store.machines(name="planned-7") == (row,)
+
+
+def test_the_order_of_inventory_and_events_does_not_matter(store: Store, csv: Path) -> None:
+    store.add(Told(1, Machine(None, "SN-1", disk(1), ("W-1",)), site="south").story("repaired"))
+    take(store, csv, HEADER + "W-1,,north,,,\nX-2,SN-1,east,,,\nX-3,,,,,\n")
+    assert [(row.name, row.site, row.status) for row in store.machines()] == [
+        ("W-1", "north", "repaired"),
+        ("X-3", None, "expected"),
+    ]
+
+
+def test_columns_come_in_any_order_and_case_with_a_mark_and_other_columns(store: Store, csv: Path) -> None:
+    counts = take(store, csv, "\ufeffOwner;SITE;rack; Computer Name ;Serial Number\nkim;north;9;W-1;SN-1\n")
+    assert counts.added == 1
+    (row,) = store.machines()
+    assert (row.name, row.site, row.owner, row.serial) == ("W-1", "north", "kim", "SN-1")
+
+
+def test_what_excel_and_powershell_write_is_read(store: Store, csv: Path) -> None:
+    csv.write_bytes("name,site\r\nW-1,Zürich\r\n".encode("utf-16"))
+    store.import_inventory(csv)
+    csv.write_bytes("name,site\r\nW-2,Zürich\r\n".encode("cp1252"))
+    store.import_inventory(csv)
+    assert [row.site for row in store.machines()] == ["Zürich", "Zürich"]
+
+
+def test_again_it_updates_and_keeps_what_is_gone_unless_it_replaces(store: Store, csv: Path) -> None:
+    take(store, csv, HEADER + "W-1,SN-1,north,,,\nW-2,,north,,,\nW-3,,north,,,\n")
+    store.add(Told(1, Machine(None, "SN-1", disk(1), ("Q",)), site="quay").story("repaired"))
+    counts = take(store, csv, HEADER + "W-1,SN-9,south,,,\nW-2,,north,,,\n")
+    assert (counts.added, counts.updated, counts.unchanged, counts.removed) == (0, 1, 1, 0)
+    assert [(row.name, row.site) for row in store.machines()] == [
+        ("Q", "quay"),
+        ("W-1", "south"),
+        ("W-2", "north"),
+        ("W-3", "north"),
+    ]
+    counts = take(store, csv, HEADER + "W-2,,north,,,\n", replace=True)
+    assert counts.removed == 2
+    assert [row.name for row in store.machines()] == ["Q", "W-2"]
+
+
+def test_bad_lines_are_named_by_number_and_the_others_work(store: Store, csv: Path) -> None:
+    lines = [
+        "W-1,,,,,",
+        ",,north,,,",
+        '"W-3,,north,,,',
+        "W-4" + "x" * 100 + ",,,,,",
+        "W-5,," + "y" * 200 + ",,,",
+        "W-6,,\x1b[2J,,,",
+        "W-7" + "," * 9000,
+        "",
+        "=cmd|' /C calc'!A0,,,,,",
+        "W-10",
+    ]
+    counts = take(store, csv, HEADER + "\n".join(lines) + "\n")
+    assert counts.added == 2
+    assert [problem.line for problem in counts.problems] == [3, 4, 5, 6, 7, 8, 10]
+    assert "calc" not in " ".join(map(str, counts.problems))
+    assert [row.name for row in store.machines()] == ["W-1", "W-10"]
+
+
+def test_what_a_spreadsheet_would_run_loses_its_sign(store: Store, csv: Path) -> None:
+    take(store, csv, HEADER + 'W-1,=1+1,"=HYPERLINK(""http://x"",""y"")",@SUM(A1),+1,-kim\n')
+    (row,) = store.machines()
+    assert (row.serial, row.site, row.service, row.priority, row.owner) == (
+        "1+1",
+        'HYPERLINK("http://x","y")',
+        "SUM(A1)",
+        "1",
+        "kim",
+    )
+
+
+def test_of_two_lines_with_one_name_the_last_counts(store: Store, csv: Path) -> None:
+    assert take(store, csv, HEADER + "W-1,,north,,,\nw-1,,south,,,\n").added == 1
+    assert [(row.name, row.site) for row in store.machines()] == [("w-1", "south")]
+
+
+def test_a_line_without_a_name_is_known_by_its_serial_number(store: Store, csv: Path) -> None:
+    take(store, csv, "serial,site\nSN-1,north\nTo be filled by O.E.M.,north\n")
+    assert [row.name for row in store.machines()] == ["SN-1"]
+    store.add(Told(1, Machine(None, "SN-1", disk(1), ("W-1",))).story("repaired"))
+    assert [(row.name, row.status) for row in store.machines()] == [("W-1", "repaired")]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"\n \n", "is empty"),
+        (b"one,two\n1,2\n", "no column called name"),
+        (b"name,NAME\nW-1,W-2\n", "twice"),
+        (b"PK\x03\x04name,serial", "not a text file"),
+        (b"name\0,serial\n", "not a text file"),
+    ],
+)
+def test_a_file_that_is_no_inventory_changes_nothing(
+    store: Store, csv: Path, content: bytes, said: str
+) -> None:
+    csv.write_bytes(content)
+    with pytest.raises(UsageError, match=said):
+        store.import_inventory(csv)
+    assert store.summary().total == 0
+
+
+def test_what_is_missing_or_no_file_is_said(store: Store, tmp_path: Path) -> None:
+    for path in (tmp_path / "nothing.csv", tmp_path):
+        with pytest.raises(UsageError):
+            store.import_inventory(path)
+
+
+def test_a_file_that_is_too_large_is_not_read(
+    store: Store, csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inventory, "MOST_BYTES", 1 << 20)
+    csv.write_text(HEADER + "W-1,,,,,\n" * 200_000)
+    with pytest.raises(UsageError, match="larger than 1 MiB"):
+        store.import_inventory(csv)
+    monkeypatch.setattr(inventory, "MOST_LINES", 10)
+    with pytest.raises(UsageError, match="more than 10 lines"):
+        parse_inventory(HEADER + "W,,,,,\n" * 20, "x.csv")
+
+
+def test_problems_are_counted_beyond_those_that_are_listed() -> None:
+    read = parse_inventory("name,site\n" + ",x\n" * 500, "x.csv")
+    assert (read.bad, len(read.problems)) == (500, 100)
+
+
+def test_thousands_of_lines_are_one_import(store: Store, csv: Path) -> None:
+    for number in (5, 1700):
+        told = Told(number, Machine(None, None, disk(number), (f"W-{number}",)), minute=1)
+        store.add(told.story("repaired"))
+    take(store, csv, HEADER + "".join(f"w-{number},,site-{number % 7},,,\n" for number in range(2000)))
+    summary = store.summary(START)
+    assert (summary.total, summary.expected, summary.by_status["repaired"]) == (2000, 1998, 2)
+    assert len(summary.sites) == 7

@@ -1,0 +1,169 @@
+"""What a person says of a machine is counted apart from what a machine proved, until somebody looks again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support.tally_events import START, Told, disk, uuid
+
+from unbrick.model import Machine
+from unbrick.tally.marks import statement_of
+from unbrick.tally.records import Basis, Statement, StatementError, Station
+from unbrick.tally.store import Store
+
+WARD_1 = Machine(None, None, disk(1), ("WARD-1",))
+LATER = START + timedelta(minutes=30)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "tally.db") as opened:
+        yield opened
+        assert opened.check() == ()
+
+
+def expect(store: Store, folder: Path, text: str) -> None:
+    (folder / "inventory.csv").write_text("name,serial,site\n" + text)
+    store.import_inventory(folder / "inventory.csv")
+
+
+def test_a_mark_moves_a_machine_out_of_expected(store: Store, tmp_path: Path) -> None:
+    expect(store, tmp_path, "CT-SCANNER,,radiology\nWARD-2,,ward\n")
+    row = store.mark("ct-scanner", "hands-off-medical", reason="vendor only", who="kim", at=LATER)
+    assert (row.name, row.status, row.reason, row.site) == (
+        "CT-SCANNER",
+        "hands-off-medical",
+        "vendor only",
+        "radiology",
+    )
+    assert (row.basis, row.marked_by, row.marked_at) == (Basis.MARKED, "kim", LATER)
+    summary = store.summary()
+    assert (summary.total, summary.expected, summary.finished) == (2, 1, 1)
+    assert (summary.marked, summary.proved) == ({"hands-off-medical": 1}, {})
+
+
+def test_a_machine_that_nobody_knew_is_counted_from_then_on(store: Store) -> None:
+    store.mark("KIOSK-9", "fixed-by-reboots", reason="15th reboot", who="kim")
+    assert store.summary().by_status == {"fixed-by-reboots": 1}
+    store.add(Told(1, Machine(None, None, disk(1), ("kiosk-9",))).story("needs-key"))
+    assert store.summary().by_status == {"fixed-by-reboots": 1}
+
+
+@pytest.mark.parametrize(
+    ("before", "mark", "after", "shown"),
+    [
+        ("needs-key", "re-imaged", None, "re-imaged"),
+        ("repaired", "re-imaged", None, "re-imaged"),
+        ("needs-key", "re-imaged", "needs-key", "re-imaged"),
+        ("needs-key", "re-imaged", "failed", "re-imaged"),
+        ("needs-key", "re-imaged", "healthy", "healthy"),
+        ("needs-key", "re-imaged", "found", "found"),
+        ("needs-key", "fixed-by-reboots", "repaired", "repaired"),
+        ("repaired", "confirmed", None, "confirmed"),
+        ("repaired", "confirmed", "healthy", "confirmed"),
+        ("repaired", "confirmed", "needs-key", "confirmed"),
+        ("repaired", "confirmed", "found", "found"),
+        ("repaired", "confirmed", "undone", "undone"),
+    ],
+)
+def test_a_persons_word_counts_until_somebody_looks_inside_again(
+    store: Store, before: str, mark: str, after: str | None, shown: str
+) -> None:
+    store.add(Told(1, WARD_1).story(before))
+    if mark == "confirmed":
+        store.confirm("ward-1", who="kim", at=LATER)
+    else:
+        store.mark("ward-1", mark, reason="seen by hand", who="kim", at=LATER)
+    if after:
+        store.add(Told(2, WARD_1, minute=60).story(after))
+    assert store.summary().by_status == {shown: 1}
+
+
+def test_what_arrives_late_but_was_sent_before_does_not_undo_a_mark_of_a_clean_machine(store: Store) -> None:
+    store.mark("WARD-1", "re-imaged", reason="new disk", who="kim", at=LATER)
+    store.add(Told(1, WARD_1, minute=90).story("needs-hands", "hibernated"))
+    assert store.summary().by_status == {"re-imaged": 1}
+
+
+def test_the_last_statement_counts_and_can_be_taken_back(store: Store) -> None:
+    store.add(Told(1, WARD_1).story("needs-key", "key-missing"))
+    store.mark("WARD-1", "firmware-locked", reason="no password", who="kim", at=LATER)
+    assert store.summary().remaining == 1
+    store.mark("WARD-1", "replaced", reason="spare", who="lee", at=LATER)
+    assert store.summary().marked == {"replaced": 1}
+    row = store.unmark("WARD-1", who="lee", at=LATER)
+    assert row is not None
+    assert (row.status, row.reason, row.basis) == ("needs-key", "key-missing", Basis.PROVED)
+
+
+def test_taking_back_the_only_word_of_a_machine_leaves_nothing_to_count(store: Store) -> None:
+    store.mark("WARD-1", "replaced", reason="spare", who="lee")
+    assert store.unmark("WARD-1", who="lee") is None
+    assert store.summary().total == 0
+
+
+def test_a_mark_under_the_inventorys_name_holds_for_the_machine_with_that_serial(
+    store: Store, tmp_path: Path
+) -> None:
+    expect(store, tmp_path, "PLANNED,SN-1,lab\n")
+    store.add(Told(1, Machine(uuid(1), "SN-1", disk(1), ("DESK-X",))).story("needs-key"))
+    row = store.mark("planned", "re-imaged", reason="spare", who="kim", at=LATER)
+    assert (row.name, row.status) == ("DESK-X", "re-imaged")
+    assert store.summary().total == 1
+
+
+def test_a_name_that_two_machines_have_is_not_marked(store: Store) -> None:
+    store.add(Told(1, Machine(uuid(1), None, disk(1), ("CLONE",))).story("needs-key"))
+    store.add(Told(2, Machine(uuid(2), None, disk(1), ("CLONE",))).story("needs-key"))
+    with pytest.raises(StatementError, match="2 machines are called clone"):
+        store.mark("clone", "re-imaged", reason="x", who="kim")
+    assert store.summary().by_status == {"needs-key": 2}
+
+
+@pytest.mark.parametrize("text", ["re-imaged", "Re-Imaged", "RE IMAGED", "re_imaged", "reimaged"])
+def test_status_words_are_understood_as_people_write_them(text: str) -> None:
+    assert statement_of(text) is Statement.RE_IMAGED
+
+
+@pytest.mark.parametrize("text", ["repaired", "", "expected", "gone fishing"])
+def test_what_only_a_machine_can_prove_is_no_mark(store: Store, text: str) -> None:
+    with pytest.raises(StatementError, match="no status that a person can give"):
+        store.mark("WARD-1", text, reason="x", who="kim")
+    assert store.summary().total == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "who"),
+    [("", "x", "kim"), ("a\nb", "x", "kim"), ("a" * 65, "x", "kim"), ("A", " ", "kim"), ("A", "x", "")],
+)
+def test_a_mark_says_of_what_why_and_by_whom(store: Store, name: str, reason: str, who: str) -> None:
+    with pytest.raises(StatementError):
+        store.mark(name, "replaced", reason=reason, who=who)
+    assert store.summary().total == 0
+
+
+def test_a_station_is_trusted_until_it_is_revoked(store: Store) -> None:
+    store.add_station(Station("stick-1", "ssh-ed25519 AAAA1 a comment", 1, "ward"))
+    store.add_station(Station("stick-2", "ssh-ed25519 AAAA2", 2))
+    assert store.station_keys() == {"ssh-ed25519 AAAA1": "stick-1", "ssh-ed25519 AAAA2": "stick-2"}
+    for same in (
+        Station("stick-1", "ssh-ed25519 AAAA3", 3),
+        Station("stick-3", "ssh-ed25519 AAAA1", 3),
+        Station("stick-3", "ssh-ed25519 AAAA3", 2),
+    ):
+        with pytest.raises(StatementError, match="enrolled already"):
+            store.add_station(same)
+    gone = store.revoke_station("stick-1", LATER)
+    assert gone is not None
+    assert (gone.serial, gone.revoked_at) == (1, LATER)
+    assert store.revoke_station("stick-1") is None
+    assert store.station_keys() == {"ssh-ed25519 AAAA2": "stick-2"}
+    store.add_station(Station("stick-1", "ssh-ed25519 AAAA4", 4))
+    assert [(one.name, one.serial) for one in store.stations()] == [
+        ("stick-1", 1),
+        ("stick-2", 2),
+        ("stick-1", 4),
+    ]

@@ -1,0 +1,98 @@
+"""Whatever the network does to the order, the number and the batches of events, the tally is the same."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.tally_events import Told, disk, uuid
+
+from unbrick.model import Machine
+from unbrick.tally.records import ReceivedEvent
+from unbrick.tally.store import Store
+
+_TABLES = ("runs", "machines", "machine_names", "counters", "minutes", "totals")
+
+_machines = st.builds(
+    Machine,
+    smbios_uuid=st.sampled_from([None, None, uuid(1), uuid(2)]),
+    serial=st.sampled_from([None, "SN-1", "SN-2"]),
+    disk_guid=st.sampled_from([None, disk(1), disk(1), disk(2)]),
+    hostnames=st.sampled_from([(), (), ("A",), ("a",), ("B",), ("B", "A"), ("C",)]),
+)
+_kinds = st.sampled_from(["run-started", "locked", "unlocked", "found", "note", "from-the-future"])
+_outcomes = st.sampled_from(
+    ["repaired", "undone", "healthy", "found", "needs-key", "needs-hands", "failed", "scanned"]
+)
+
+
+@st.composite
+def _event(draw: st.DrawFn) -> ReceivedEvent:
+    """An event of one of a few runs, so that numbers are often taken twice with other content."""
+    told = Told(
+        run=draw(st.integers(1, 5)),
+        machine=draw(_machines),
+        site=draw(st.sampled_from([None, "north", "south"])),
+        station=draw(st.sampled_from(["stick-1", "stick-2"])),
+    )
+    sequence = draw(st.integers(1, 6))
+    if draw(st.booleans()):
+        event = told.tell(draw(_kinds), sequence=sequence)
+    else:
+        event = told.tell(
+            "outcome", sequence=sequence, status=draw(_outcomes), reason=draw(st.sampled_from(["", "x"]))
+        )
+    # The same event always arrives at the same time: what differs is the order, not the clock.
+    return replace(
+        event, received=event.received.replace(minute=int(event.event.id[:2], 16) % 60), station=told.station
+    )
+
+
+@st.composite
+def _deliveries(draw: st.DrawFn) -> tuple[list[list[ReceivedEvent]], list[list[ReceivedEvent]]]:
+    """The same events delivered twice: each time in an order, with repetitions and in batches of its own."""
+    by_id = {event.event.id: event for event in draw(st.lists(_event(), min_size=1, max_size=24))}
+    events = list(by_id.values())
+
+    def delivery() -> list[list[ReceivedEvent]]:
+        repeated = draw(st.lists(st.sampled_from(events), max_size=6))
+        order = draw(st.permutations([*events, *repeated]))
+        cuts = sorted(draw(st.sets(st.integers(1, len(order)), max_size=6)))
+        return [list(order[start:end]) for start, end in zip([0, *cuts], [*cuts, len(order)], strict=True)]
+
+    return delivery(), delivery()
+
+
+def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    with sqlite3.connect(path) as reader:
+        return {table: sorted(reader.execute(f"select * from {table}"), key=repr) for table in _TABLES}
+
+
+def deliver(path: Path, batches: Sequence[Sequence[ReceivedEvent]]) -> dict[str, list[tuple[Any, ...]]]:
+    with Store.open(path) as store:
+        (path.parent / "inventory.csv").write_text("name,serial,site\na,,ward\nD,SN-2,lab\nE,,\n")
+        store.import_inventory(path.parent / "inventory.csv")
+        store.mark(
+            "c", "re-imaged", reason="by hand", who="kim", at=batches[0][0].received.replace(minute=30)
+        )
+        for batch in batches:
+            store.add(batch)
+        assert store.check() == ()
+        assert store.summary().total == len(store.machines(limit=None))
+    return contents(path)
+
+
+@given(_deliveries())
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_any_order_repetition_and_batches_give_the_same_tally(
+    deliveries: tuple[list[list[ReceivedEvent]], list[list[ReceivedEvent]]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        one, other = (Path(folder) / name for name in ("one.db", "other.db"))
+        assert deliver(one, deliveries[0]) == deliver(other, deliveries[1])
