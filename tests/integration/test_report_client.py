@@ -20,7 +20,8 @@ from support.fake_tally import RunningTally, running_tally
 from support.lying_host import lying_host
 from support.openssh_tally import openssh_tally
 from support.signed_events import id_of, unsigned_event
-from support.ssh_credentials import Credentials, StationStandIn, enrol_by_another, make_credentials
+from support.ssh_credentials import Credentials, enrol_by_another, make_credentials
+from support.station import StationStandIn
 
 from unbrick.errors import UnbrickError, UsageError
 from unbrick.report.client import Limits, TallyRefusedError, TallySession, TallyUnreachableError
@@ -348,7 +349,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 from support.signed_events import unsigned_event
-from support.ssh_credentials import StationStandIn
+from support.station import StationStandIn
 from unbrick.report.client import TallySession
 
 folder, port, host_ca = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]

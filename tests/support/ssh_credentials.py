@@ -6,17 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import asyncssh
-
-
-@dataclass(frozen=True)
-class StationStandIn:
-    """What a session needs of a station file."""
-
-    host: str
-    port: int
-    host_ca: str
-    key: Path
-    certificate: Path
+from support.station import StationStandIn
 
 
 @dataclass(frozen=True)

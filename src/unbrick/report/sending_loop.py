@@ -117,7 +117,9 @@ class SendingLoop:
             return False
         if not self._finishing:
             self._finishing = True
-            self._not_before = 0.0  # one more attempt at once, whatever the last one came to
+            # Once more at once, and soon again, whatever the last attempts came to.
+            self._not_before = 0.0
+            self._failures = 0
         if self._clock() >= deadline:
             return True
         try:
@@ -180,7 +182,10 @@ class SendingLoop:
         self._tell(state, why)
 
     def _pause(self) -> float:
-        return max(POLL_SECONDS, self._not_before - self._clock())
+        now = self._clock()
+        pause = max(POLL_SECONDS, self._not_before - now)
+        deadline = self._orders.finish_by
+        return pause if deadline is None else max(0.0, min(pause, deadline - now))
 
     def _hang_up(self) -> None:
         session, self._session = self._session, None

@@ -1,0 +1,257 @@
+"""The sending loop, with a clock, an outbox and a tally that are only pretended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from support.signed_events import unsigned_event
+
+from unbrick.report.client import Answer, Refusal, TallyRefusedError, TallyUnreachableError
+from unbrick.report.outbox import OutboxError
+from unbrick.report.sender_status import SenderState, SenderStatus
+from unbrick.report.sending_loop import LONGEST_PAUSE, SendingLoop
+from unbrick.wire import MOST_FRAME_BYTES, SignedEvent, encode_frame
+
+
+class Outbox:
+    def __init__(self, events: Sequence[SignedEvent] = ()) -> None:
+        self.events = {event.id: event for event in events}
+        self.aside: dict[str, str] = {}
+        self.broken = 0
+
+    def pending(self) -> Iterator[tuple[Path, SignedEvent]]:
+        if self.broken:
+            self.broken -= 1
+            raise OutboxError("the outbox cannot be read")
+        yield from [(Path(key), event) for key, event in self.events.items()]
+
+    def acknowledge(self, ids: Collection[str]) -> None:
+        for one in ids:
+            self.events.pop(one, None)
+
+    def set_aside(self, ids: Collection[str], reason: str) -> None:
+        for one in ids:
+            self.events.pop(one, None)
+            self.aside[one] = reason
+
+    def count(self) -> int:
+        return len(self.events)
+
+
+class Session:
+    def __init__(self, answer: Callable[[Sequence[SignedEvent]], Answer]) -> None:
+        self._answer = answer
+        self.is_open = True
+
+    def send(self, events: Sequence[SignedEvent]) -> Answer:
+        return self._answer(events)
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+def take_all(events: Sequence[SignedEvent]) -> Answer:
+    return Answer(tuple(event.id for event in events))
+
+
+class World:
+    """Everything around one loop. Time passes only while it sleeps; it is told to finish at `finish_at`."""
+
+    def __init__(self, events: int = 0, *, finish_at: float = 60.0, patience: float = 10.0) -> None:
+        self.outbox = Outbox([unsigned_event(number + 1) for number in range(events)])
+        self.now = 1000.0
+        self.finish_at = 1000.0 + finish_at
+        self.patience = patience
+        self.shown: list[SenderStatus] = []
+        self.sent: list[int] = []
+        self.attempts: list[float] = []
+        self.sessions: list[Session] = []
+        self.answer: Callable[[Sequence[SignedEvent]], Answer] = take_all
+        self.refuse: Callable[[], None] = lambda: None
+        self.chance = 1.0
+        self.on_wait: Callable[[], None] = lambda: None
+
+    @property
+    def finish_by(self) -> float | None:
+        return None if self.now < self.finish_at else self.finish_at + self.patience
+
+    def wait(self, seconds: float) -> None:
+        assert 0 <= seconds <= LONGEST_PAUSE
+        # As the real one: an order to finish ends the sleep early.
+        self.now = self.finish_at if self.now < self.finish_at < self.now + seconds else self.now + seconds
+        self.on_wait()
+
+    def connect(self) -> Session:
+        self.attempts.append(self.now - 1000.0)
+        self.refuse()
+        self.sessions.append(Session(self._take))
+        return self.sessions[-1]
+
+    def _take(self, events: Sequence[SignedEvent]) -> Answer:
+        self.sent.append(len(events))
+        return self.answer(events)
+
+    def run(self) -> World:
+        SendingLoop(
+            self.outbox,
+            self.connect,
+            self,
+            self.shown.append,
+            clock=lambda: self.now,
+            chance=lambda: self.chance,
+        ).run()
+        return self
+
+    def states(self) -> list[SenderState]:
+        """The states shown, repetitions left out."""
+        states = [status.state for status in self.shown]
+        return [state for index, state in enumerate(states) if index == 0 or states[index - 1] != state]
+
+
+def fail_with(error: Exception) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+NOBODY = fail_with(TallyUnreachableError("nobody answers"))
+
+
+def test_one_session_a_run_takes_everything_in_full_frames() -> None:
+    world = World(600)
+    later = iter(range(601, 604))
+    world.on_wait = lambda: add(world.outbox, next(later, None))
+    world.run()
+    assert world.sent == [256, 256, 88, 1, 1, 1]
+    assert (world.outbox.count(), len(world.sessions), world.sessions[0].is_open) == (0, 1, False)
+    assert world.states() == [SenderState.CONNECTING, SenderState.CONNECTED, SenderState.ENDED]
+    assert world.shown[-1].acknowledged == 603
+
+
+def add(outbox: Outbox, number: int | None) -> None:
+    if number is not None:
+        event = unsigned_event(number)
+        outbox.events[event.id] = event
+
+
+def test_a_frame_is_never_larger_than_the_tally_takes() -> None:
+    world = World()
+    for number in range(1, 200):
+        event = unsigned_event(number, text='"\\' * 2000)
+        world.outbox.events[event.id] = event
+    frames: list[int] = []
+
+    def measure(events: Sequence[SignedEvent]) -> Answer:
+        frames.append(
+            len(encode_frame({"type": "send", "events": [event.to_document() for event in events]}))
+        )
+        return take_all(events)
+
+    world.answer = measure
+    world.run()
+    assert world.outbox.count() == 0
+    assert 1 < len(frames) < 8
+    assert MOST_FRAME_BYTES * 0.9 < max(frames) <= MOST_FRAME_BYTES + 4
+
+
+def test_only_what_is_acknowledged_is_let_go_of() -> None:
+    world = World(4, finish_at=0)
+    known = list(world.outbox.events)
+    world.answer = lambda events: Answer(
+        (known[0],), (Refusal((known[1],), "bad-signature", "not ours"),), "its disk is full"
+    )
+    world.run()
+    assert list(world.outbox.events) == known[2:]
+    assert world.outbox.aside == {known[1]: "bad-signature: not ours"}
+
+
+def test_pauses_double_up_to_the_longest_and_are_spread() -> None:
+    world = World(1, finish_at=200)
+    world.refuse = NOBODY
+    world.run()
+    pauses = [round(b - a, 3) for a, b in zip(world.attempts, world.attempts[1:], strict=False)]
+    assert pauses[:8] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert max(pauses) == LONGEST_PAUSE
+    world = World(1, finish_at=20)
+    world.refuse = NOBODY
+    world.chance = 0.0
+    world.run()
+    assert [round(moment, 3) for moment in world.attempts[:4]] == [0, 0.25, 0.75, 1.75]
+    assert world.states()[:2] == [SenderState.CONNECTING, SenderState.UNREACHABLE]
+    assert world.shown[-2].why == "nobody answers"
+
+
+@pytest.mark.parametrize("error", [TallyRefusedError("not our tally"), TallyUnreachableError("nobody")])
+def test_a_tally_that_is_not_ours_is_never_tried_again(error: Exception) -> None:
+    world = World(1, finish_at=600)
+    world.refuse = fail_with(error)
+    world.run()
+    if isinstance(error, TallyRefusedError):
+        assert world.attempts == [0]
+        assert world.shown[-1] == SenderStatus(SenderState.REFUSED, "not our tally")
+    else:
+        assert len(world.attempts) > 10
+    assert world.outbox.count() == 1
+
+
+def test_a_session_that_breaks_is_opened_again_and_everything_is_sent_again() -> None:
+    world = World(3)
+    broken = iter([True, True])
+
+    def break_twice(events: Sequence[SignedEvent]) -> Answer:
+        if next(broken, False):
+            raise TallyUnreachableError("the line broke")
+        return take_all(events)
+
+    world.answer = break_twice
+    world.run()
+    assert (world.sent, len(world.sessions)) == ([3, 3, 3], 3)
+    assert not any(session.is_open for session in world.sessions)
+    assert world.shown[-1].acknowledged == 3
+
+
+def test_a_session_that_died_while_nothing_was_sent_is_noticed() -> None:
+    world = World(finish_at=5)
+    world.on_wait = lambda: hang_up_once(world)
+    world.run()
+    assert SenderState.UNREACHABLE in world.states()
+    assert len(world.sessions) == 2
+
+
+def hang_up_once(world: World) -> None:
+    if len(world.sessions) == 1:
+        world.sessions[0].is_open = False
+
+
+def test_a_busy_tally_is_asked_again_in_the_same_session_with_pauses() -> None:
+    world = World(2)
+    busy = iter([True] * 4)
+    world.answer = lambda events: Answer((), (), "full") if next(busy, False) else take_all(events)
+    world.run()
+    assert (world.sent, len(world.sessions)) == ([2] * 5, 1)
+    assert world.now < 1000 + 61
+    assert SenderState.BUSY in world.states()
+    assert world.shown[-1].acknowledged == 2
+
+
+def test_finishing_tries_once_more_at_once_and_ends_with_the_patience() -> None:
+    world = World(1, finish_at=100, patience=5)
+    world.refuse = NOBODY
+    world.run()
+    assert [moment for moment in world.attempts if moment >= 100] == [100, 100.5, 101.5, 103.5]
+    assert world.now == 1105
+    world = World(0, finish_at=0.1)
+    world.refuse = NOBODY
+    world.run()
+    assert world.now <= 1001  # nothing waits: there is nothing to be patient for
+
+
+def test_an_outbox_that_cannot_be_read_for_a_while_is_read_later() -> None:
+    world = World(2)
+    world.outbox.broken = 3
+    world.run()
+    assert (world.sent, world.outbox.count()) == ([2], 0)
+    assert "the outbox cannot be read" in {status.why for status in world.shown}
