@@ -7,19 +7,23 @@ from pathlib import Path
 import click
 
 from unbrick.cli.disk_work import disks_argument, json_option, keys_option, open_keys, work_on_disks
+from unbrick.cli.station_link import open_link, station_option
 from unbrick.recovery import Goal, Order
 
 
 @click.command("diagnose")
 @disks_argument
 @keys_option
+@station_option
 @json_option
-def command(disks: tuple[Path, ...], keys: tuple[str, ...], as_json: bool) -> None:
+def command(disks: tuple[Path, ...], keys: tuple[str, ...], station: Path | None, as_json: bool) -> None:
     """Say what is wrong with each DISK; writes nothing.
 
     Exit code 3 means a fault was found, 0 that none was, 4 that a key is missing, 5 that a person is needed.
 
     Example: unbrick diagnose machine.img --keys keys.csv
     """
+    link = open_link(station)
     orders = [Order(disk, Goal.DIAGNOSE) for disk in disks]
-    work_on_disks(orders, keys=open_keys(keys, ask_person=not as_json), yes=True, as_json=as_json)
+    chain = open_keys(keys, ask_person=not as_json, link=link)
+    work_on_disks(orders, keys=chain, yes=True, as_json=as_json, link=link)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -23,6 +24,10 @@ from unbrick.outcome import Draft
 from unbrick.recovery import Confirm, Goal, Kit, Order, recover_disk
 from unbrick.repair.plan import new_run_id
 from unbrick.report.recorder import Recorder
+from unbrick.wire import SignedEvent
+
+if TYPE_CHECKING:
+    from unbrick.cli.station_link import StationLink
 
 disks_argument = click.argument(
     "disks", nargs=-1, required=True, metavar="DISK...", type=click.Path(path_type=Path)
@@ -55,9 +60,12 @@ def _ask(report: DiskReport, *, undoing: bool) -> bool:
     return click.confirm("Go ahead?", default=False, err=True)
 
 
-def open_keys(specs: Sequence[str], *, ask_person: bool) -> KeyChain:
-    """The key sources in the order given, then a person where one is there; tells of bad lines on stderr."""
-    sources = open_sources(specs)
+def open_keys(specs: Sequence[str], *, ask_person: bool, link: StationLink | None = None) -> KeyChain:
+    """The key sources in the order given, those of the station's file, then a person where one is there.
+
+    Tells of bad lines on stderr.
+    """
+    sources = open_sources([*specs, *(link.station.keys if link else ())])
     interactive = ask_person and sys.stdin.isatty() and sys.stderr.isatty()
     if interactive:
         from unbrick.keys.person import PersonKeySource
@@ -69,43 +77,76 @@ def open_keys(specs: Sequence[str], *, ask_person: bool) -> KeyChain:
     return chain
 
 
-def _work(order: Order, keys: KeyChain, confirm: Confirm | None, workdir: Path) -> DiskReport:
+def _work(
+    order: Order, keys: KeyChain, confirm: Confirm | None, link: StationLink | None, workdir: Path
+) -> tuple[DiskReport, tuple[SignedEvent, ...]]:
+    """The report, and the events about it that no outbox would take."""
+    listener = link.listener() if link else None
+    listeners = terminal_listeners()
     kit = Kit(
         runner=SystemRunner(),
-        recorder=Recorder(new_run_id(), terminal_listeners()),
+        recorder=Recorder(
+            new_run_id(),
+            (listener, *listeners) if listener else listeners,
+            site=link.station.site if link else None,
+        ),
         keys=keys,
         playbooks=load_library(),
         workdir=workdir,
         confirm=confirm,
     )
-    return recover_disk(order, kit)
+    report = recover_disk(order, kit)
+    return report, listener.kept if listener else ()
 
 
-def recover_isolated(order: Order, keys: KeyChain, confirm: Confirm | None = None) -> DiskReport:
+def recover_isolated(
+    order: Order,
+    keys: KeyChain,
+    confirm: Confirm | None = None,
+    link: StationLink | None = None,
+) -> DiskReport:
     """Work on one disk in namespaces of its own; an error becomes the disk's report.
+
+    What happens is reported through `link`, which must have been entered.
 
     Raises click.Abort where a signal or the person stopped it: everything has been cleaned up by then.
     """
     try:
-        return run_isolated(partial(_work, order, keys, confirm))
+        report, kept = run_isolated(partial(_work, order, keys, confirm, link))
     except UnbrickError as error:
         return Draft(order.disk, trouble=error).report()
     except (KeyboardInterrupt, SystemExit):
         raise click.Abort from None
+    if link:
+        link.take_back(kept)
+    return report
 
 
-def work_on_disks(orders: Sequence[Order], *, keys: KeyChain, yes: bool, as_json: bool) -> NoReturn:
+def work_on_disks(
+    orders: Sequence[Order],
+    *,
+    keys: KeyChain,
+    yes: bool,
+    as_json: bool,
+    link: StationLink | None = None,
+) -> NoReturn:
     """Work on each disk in turn, print its report, and exit with the code of the worst."""
     reports = []
-    for order in orders:
-        undoing = order.goal is Goal.UNDO
-        report = recover_isolated(order, keys, None if yes else partial(_ask, undoing=undoing))
-        reports.append(report)
-        if as_json:
-            for line in diagnostic_lines(report):
-                click.echo(line, err=True)
-            click.echo(json.dumps(report.to_document()))
-        else:
-            for line in report_lines(report, undoing=undoing):
-                click.echo(line)
+    with link or nullcontext():
+        for order in orders:
+            undoing = order.goal is Goal.UNDO
+            confirm = None if yes else partial(_ask, undoing=undoing)
+            report = recover_isolated(order, keys, confirm, link)
+            reports.append(report)
+            _print_report(report, undoing=undoing, as_json=as_json)
     sys.exit(exit_code(worst_status(report.status for report in reports)))
+
+
+def _print_report(report: DiskReport, *, undoing: bool, as_json: bool) -> None:
+    if as_json:
+        for line in diagnostic_lines(report):
+            click.echo(line, err=True)
+        click.echo(json.dumps(report.to_document()))
+    else:
+        for line in report_lines(report, undoing=undoing):
+            click.echo(line)

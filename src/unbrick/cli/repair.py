@@ -16,6 +16,7 @@ from unbrick.cli.disk_work import (
     work_on_disks,
     yes_option,
 )
+from unbrick.cli.station_link import open_link, station_option
 from unbrick.recovery import Goal, Order
 
 
@@ -34,6 +35,7 @@ from unbrick.recovery import Goal, Order
     is_flag=True,
     help="Where the NTFS journal cannot be replayed, drop it and let Windows check the volume.",
 )
+@station_option
 @json_option
 def command(
     disks: tuple[Path, ...],
@@ -42,6 +44,7 @@ def command(
     yes: bool,
     discard_hibernation: bool,
     reset_log: bool,
+    station: Path | None,
     as_json: bool,
 ) -> None:
     """Take the fault of each DISK away: faulty files move to a quarantine on the same volume.
@@ -51,6 +54,7 @@ def command(
     Example: unbrick repair machine.img --keys keys.csv --yes
     """
     require_consent(yes=yes, dry_run=dry_run)
+    link = open_link(station)
     orders = [
         Order(
             disk,
@@ -61,4 +65,5 @@ def command(
         )
         for disk in disks
     ]
-    work_on_disks(orders, keys=open_keys(keys, ask_person=not as_json), yes=yes, as_json=as_json)
+    chain = open_keys(keys, ask_person=not as_json, link=link)
+    work_on_disks(orders, keys=chain, yes=yes, as_json=as_json, link=link)

@@ -7,18 +7,21 @@ from pathlib import Path
 import click
 
 from unbrick.cli.disk_work import disks_argument, json_option, open_keys, work_on_disks
+from unbrick.cli.station_link import open_link, station_option
 from unbrick.recovery import Goal, Order
 
 
 @click.command("scan")
 @disks_argument
+@station_option
 @json_option
-def command(disks: tuple[Path, ...], as_json: bool) -> None:
+def command(disks: tuple[Path, ...], station: Path | None, as_json: bool) -> None:
     """List the volumes, protectors and installations of each DISK; writes nothing.
 
     DISK is a block device, or a raw, qcow2, vhdx or vmdk image.
 
     Example: unbrick scan /dev/nvme0n1 --json
     """
+    link = open_link(station)
     orders = [Order(disk, Goal.SCAN) for disk in disks]
-    work_on_disks(orders, keys=open_keys((), ask_person=False), yes=True, as_json=as_json)
+    work_on_disks(orders, keys=open_keys((), ask_person=False), yes=True, as_json=as_json, link=link)

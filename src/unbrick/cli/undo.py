@@ -16,6 +16,7 @@ from unbrick.cli.disk_work import (
     work_on_disks,
     yes_option,
 )
+from unbrick.cli.station_link import open_link, station_option
 from unbrick.recovery import Goal, Order
 
 
@@ -25,6 +26,7 @@ from unbrick.recovery import Goal, Order
 @keys_option
 @dry_run_option
 @yes_option
+@station_option
 @json_option
 def command(
     disks: tuple[Path, ...],
@@ -32,6 +34,7 @@ def command(
     keys: tuple[str, ...],
     dry_run: bool,
     yes: bool,
+    station: Path | None,
     as_json: bool,
 ) -> None:
     """Put back exactly what a repair took away from each DISK.
@@ -41,5 +44,7 @@ def command(
     Example: unbrick undo machine.img --yes
     """
     require_consent(yes=yes, dry_run=dry_run)
+    link = open_link(station)
     orders = [Order(disk, Goal.UNDO, dry_run=dry_run, run=run) for disk in disks]
-    work_on_disks(orders, keys=open_keys(keys, ask_person=not as_json), yes=yes, as_json=as_json)
+    chain = open_keys(keys, ask_person=not as_json, link=link)
+    work_on_disks(orders, keys=chain, yes=yes, as_json=as_json, link=link)

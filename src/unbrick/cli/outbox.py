@@ -1,0 +1,173 @@
+"""`unbrick outbox`: what waits to be reported, sending it, and taking it along as a file."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unbrick.cli.station_link import load_station_and_signer, station_option, tell
+from unbrick.cli.wording import printable
+from unbrick.errors import UsageError
+from unbrick.report.outbox import DEFAULT_FOLDER, Outbox, outbox_folder
+from unbrick.report.sender_status import SenderState, SenderStatus
+
+if TYPE_CHECKING:
+    from unbrick.report.station_file import Station
+
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+
+
+@click.group("outbox")
+def command() -> None:
+    """Reports that wait until the tally has them.
+
+    Example: unbrick outbox send --station unbrick.yaml
+    """
+
+
+@command.command("list")
+@station_option
+@_json
+def list_waiting(station: Path | None, as_json: bool) -> None:
+    """Say what waits, run by run; sends nothing.
+
+    Example: unbrick outbox list --station unbrick.yaml
+    """
+    outbox = _open(station)
+    document = _describe(outbox)
+    if as_json:
+        click.echo(json.dumps(document))
+        return
+    for run in document["runs"]:
+        machine = ", ".join(run["hostnames"]) or run["disk_guid"] or "a machine without a name"
+        site = f" at {run['site']}" if run["site"] else ""
+        click.echo(printable(f"{run['run']}  {machine}{site}: {run['events']} reports"))
+    click.echo(printable(f"{document['waiting']} reports wait in {outbox.folder}"))
+    for word in ("refused", "damaged"):
+        if document[word]:
+            click.echo(printable(f"{document[word]} are set aside in {outbox.folder / word}"))
+
+
+@command.command("send")
+@station_option
+@_json
+def send(station: Path | None, as_json: bool) -> None:
+    """Send what waits to the tally, now. Exit code 0 means that nothing waits any more.
+
+    Example: unbrick outbox send --station unbrick.yaml
+    """
+    if station is None:
+        raise UsageError("name the station file whose tally is meant", hint="add --station unbrick.yaml")
+    known, _ = load_station_and_signer(station)
+    outbox = Outbox(outbox_folder(station), tell)
+    attempt = _OneAttempt()
+    _send_all(outbox, known, attempt)
+    left = outbox.count()
+    last = attempt.last
+    if as_json:
+        numbers = {"sent": last.acknowledged, "refused": last.refused, "waiting": left}
+        click.echo(json.dumps({**numbers, "error": attempt.trouble or None}))
+    else:
+        refused = f", {last.refused} refused" if last.refused else ""
+        click.echo(f"{last.acknowledged} reports sent{refused}, {left} wait")
+    if attempt.trouble:
+        tell(attempt.trouble)
+    sys.exit(1 if left or attempt.trouble else 0)
+
+
+@command.command("export")
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@station_option
+@_json
+def export(file: Path, station: Path | None, as_json: bool) -> None:
+    """Write what waits to a new FILE, to be carried to the tally; nothing leaves the outbox.
+
+    `unbrick tally import` reads it there; what also arrives by itself is counted once.
+
+    Example: unbrick outbox export reports.jsonl --station unbrick.yaml
+    """
+    count = _open(station).export(file)
+    if as_json:
+        click.echo(json.dumps({"exported": count, "file": str(file)}))
+    else:
+        click.echo(printable(f"{count} reports are in {file}; read them in with unbrick tally import"))
+
+
+def _open(station: Path | None) -> Outbox:
+    """The outbox of a station; without one, that of this computer."""
+    if station is None:
+        return Outbox(DEFAULT_FOLDER, tell)
+    load_station_and_signer(station)
+    return Outbox(outbox_folder(station), tell)
+
+
+@dataclass
+class _Run:
+    events: int = 0
+    hostnames: tuple[str, ...] = ()
+    disk_guid: str | None = None
+    site: str | None = None
+
+
+def _describe(outbox: Outbox) -> dict[str, Any]:
+    runs: dict[str, _Run] = {}
+    for _, signed in outbox.pending():
+        event = signed.event()
+        run = runs.setdefault(event.run, _Run())
+        run.events += 1
+        run.hostnames = event.machine.hostnames or run.hostnames
+        run.disk_guid = event.machine.disk_guid or run.disk_guid
+        run.site = event.site or run.site
+    refused, damaged = outbox.count_set_aside()
+    return {
+        "folder": str(outbox.folder),
+        "waiting": sum(run.events for run in runs.values()),
+        "refused": refused,
+        "damaged": damaged,
+        "runs": [
+            {
+                "run": name,
+                "hostnames": list(run.hostnames),
+                "disk_guid": run.disk_guid,
+                "site": run.site,
+                "events": run.events,
+            }
+            for name, run in sorted(runs.items())
+        ],
+    }
+
+
+class _OneAttempt:
+    """Orders for the sending loop: go on until nothing waits, and give up at the first trouble."""
+
+    def __init__(self) -> None:
+        self.trouble = ""
+        self.last = SenderStatus()
+
+    @property
+    def finish_by(self) -> float:
+        """At once where there is trouble."""
+        return -math.inf if self.trouble else math.inf
+
+    def wait(self, seconds: float) -> None:
+        """Nothing new comes while we send."""
+
+    def show(self, status: SenderStatus) -> None:
+        """Keep how it goes; what stands in the way ends the attempt."""
+        self.last = status
+        if status.state in (SenderState.UNREACHABLE, SenderState.BUSY, SenderState.REFUSED):
+            self.trouble = status.why or "the tally took nothing"
+
+
+def _send_all(outbox: Outbox, station: Station, attempt: _OneAttempt) -> None:
+    from unbrick.report.client import TallySession
+    from unbrick.report.sending_loop import SendingLoop
+
+    if outbox.count():
+        SendingLoop(outbox, lambda: TallySession.open(station), attempt, attempt.show).run()

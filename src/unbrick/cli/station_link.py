@@ -1,0 +1,169 @@
+"""What `--station FILE` adds to the work on disks: each event is kept, signed, and sent in the background.
+
+Never stops and never delays that work: whatever fails here is a line on stderr.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+import click
+
+from unbrick.cli.wording import printable
+from unbrick.errors import UnbrickError
+from unbrick.report.client import Limits, TallySession
+from unbrick.report.outbox import Outbox, OutboxError, outbox_folder
+from unbrick.report.outbox_listener import OutboxListener
+from unbrick.report.sender import BackgroundSender
+from unbrick.report.sender_status import SenderState, SenderStatus
+from unbrick.report.signer import Signer
+from unbrick.report.station_file import Station, load_station
+from unbrick.wire import SignedEvent
+
+station_option = click.option(
+    "--station",
+    "station",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The unbrick.yaml of a station: report to its tally.",
+)
+
+_PATIENCE_SECONDS = 10.0
+_PATIENCE_WHERE_NOBODY_ANSWERS = 3.0
+_PATIENCE_WHEN_STOPPED = 1.0
+_HASTY = Limits(connect=2.0, handshake=4.0, answer=4.0)
+_MOST_SENT_FROM_MEMORY = 100
+
+
+def tell(sentence: str) -> None:
+    """One line on stderr, whatever the words in it came from."""
+    click.echo(f"unbrick: {printable(sentence)}", err=True)
+
+
+def load_station_and_signer(path: Path) -> tuple[Station, Signer]:
+    """A station file with its key and certificate; raises UsageError where any of them cannot be used."""
+    station = load_station(path)
+    signer = Signer.load(station.key)
+    signer.check_certificate(station.certificate)
+    return station, signer
+
+
+def open_link(path: Path | None) -> StationLink | None:
+    """The link that `--station` asks for, None without it; raises UsageError before anything is touched."""
+    return None if path is None else StationLink(*load_station_and_signer(path))
+
+
+class StationLink:
+    """The tie to the tally while some disks are worked on; used as a context around that work."""
+
+    def __init__(self, station: Station, signer: Signer) -> None:
+        self.station = station
+        self._signer = signer
+        self._folder = outbox_folder(station.path)
+        self._outbox: Outbox | None = None
+        self._sender: BackgroundSender | None = None
+        self._in_memory: list[SignedEvent] = []
+        self._trouble_told = False
+
+    def __enter__(self) -> StationLink:
+        try:
+            self._outbox = Outbox(self._folder, tell)
+            for _ in self._outbox.pending():  # tells what a power cut has damaged
+                pass
+        except OutboxError as error:
+            self._tell_trouble(f"reports cannot be kept in the outbox: {error.message}; the work goes on")
+        try:
+            self._sender = BackgroundSender(self.station, self._folder)
+        except (UnbrickError, OSError) as error:
+            self._tell_trouble(f"reports cannot be sent meanwhile: {error}; the work goes on")
+        return self
+
+    def listener(self) -> OutboxListener:
+        """What listens to the work on one disk; made and used in the process that does this work."""
+        nudge = None if self._sender is None else self._sender.nudge
+        return OutboxListener(self._outbox, self._signer, self._tell_trouble, nudge)
+
+    def take_back(self, kept: Sequence[SignedEvent]) -> None:
+        """Take over the events that the process of one disk could not put into the outbox."""
+        self._in_memory += kept
+        if kept:
+            self._trouble_told = True
+        self._empty_memory()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._empty_memory()
+        status, waiting = self._finish_sending(stopped=kind is not None)
+        if kind is None:
+            self._send_from_memory(status)
+        self._tell_what_is_left(status, waiting)
+
+    def _finish_sending(self, *, stopped: bool) -> tuple[SenderStatus, int]:
+        """Wait a little for the sender; how it stood at its end, and how many reports still wait."""
+        if self._sender is None:
+            return SenderStatus(SenderState.ENDED), self._count()
+        status = self._sender.status()
+        patience = _PATIENCE_SECONDS
+        if status.state in (SenderState.UNREACHABLE, SenderState.BUSY):
+            patience = _PATIENCE_WHERE_NOBODY_ANSWERS
+        try:
+            waiting = self._sender.finish(_PATIENCE_WHEN_STOPPED if stopped else patience)
+        except OutboxError:
+            waiting = 0
+        after = self._sender.status()
+        # That we ended it says nothing; why it could not send does.
+        why = after.why if after.state is SenderState.REFUSED else status.why
+        return replace(after, why=why), waiting
+
+    def _count(self) -> int:
+        try:
+            return 0 if self._outbox is None else self._outbox.count()
+        except OutboxError:
+            return 0
+
+    def _empty_memory(self) -> None:
+        """Try the outbox again: acknowledged reports may have made room."""
+        try:
+            while self._in_memory and self._outbox is not None:
+                self._outbox.put(self._in_memory[0])
+                del self._in_memory[0]
+        except UnbrickError:  # it was told of when it first failed
+            pass
+
+    def _send_from_memory(self, status: SenderStatus) -> None:
+        """What no outbox holds goes out directly, or is lost with this process."""
+        if not self._in_memory or status.state is SenderState.REFUSED:
+            return
+        try:
+            with TallySession.open(self.station, limits=_HASTY) as session:
+                while batch := list(itertools.islice(self._in_memory, _MOST_SENT_FROM_MEMORY)):
+                    answer = session.send(batch)
+                    answered = {*answer.acknowledged, *(one for r in answer.refused for one in r.ids)}
+                    self._in_memory = [one for one in self._in_memory if one.id not in answered]
+                    if answer.busy is not None or not answered:
+                        return
+        except UnbrickError:  # that they are lost is told below
+            pass
+
+    def _tell_trouble(self, sentence: str) -> None:
+        """Tell once that reports are in trouble, not again for each disk."""
+        if not self._trouble_told:
+            self._trouble_told = True
+            tell(sentence)
+
+    def _tell_what_is_left(self, status: SenderStatus, waiting: int) -> None:
+        why = f" ({status.why})" if status.why and (waiting or self._in_memory) else ""
+        if waiting:
+            command = f"unbrick outbox send --station {shlex.quote(str(self.station.path))}"
+            reports = "1 report waits" if waiting == 1 else f"{waiting} reports wait"
+            tell(f"{reports} in {self._folder}; send them with {command}{why}")
+        if self._in_memory:
+            tell(f"{len(self._in_memory)} reports could be neither kept nor sent, and are lost{why}")
+        if status.refused:
+            tell(f"the tally refused {status.refused} reports; they are kept in {self._folder / 'refused'}")
