@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,9 +120,19 @@ def _read(path: Path) -> tuple[Enrolment, ...]:
 @contextmanager
 def _changing(path: Path) -> Iterator[tuple[Enrolment, ...]]:
     """The stations, held against every other process that would change them at the same time."""
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
+    with lock_file(path.with_name(f".{path.name}.lock")) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield _read(path)
+
+
+@contextmanager
+def lock_file(path: Path) -> Iterator[int]:
+    """A file to hold a lock on, for its owner only; the kernel lets go however we end."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from unbrick.tally.group_commit import GroupCommit, StoreBusyError
 from unbrick.tally.intake import Intake
 from unbrick.tally.limits import Arrivals, Limits, Sessions, sessions_that_fit
 from unbrick.tally.records import ReceivedEvent, StoreError, StoreFullError
-from unbrick.tally.register import StationRegister
+from unbrick.tally.register import StationRegister, lock_file
 from unbrick.tally.session import Desk
 from unbrick.tally.settings import Address, TallyFolder, read_settings
 from unbrick.tally.store import Store
@@ -167,8 +167,8 @@ class TallyServer:
 
 @contextmanager
 def _only_server(folder: TallyFolder) -> Iterator[None]:
-    """Hold the folder against a second server; raises UsageError. The kernel lets go however we end."""
-    with folder.lock.open("w") as lock:
+    """Hold the folder against a second server; raises UsageError."""
+    with lock_file(folder.lock) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
