@@ -16,7 +16,8 @@ START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 
 def run_id(number: int) -> str:
     """The id of the run with that number; later ones are greater."""
-    return f"20240719T{number // 3600:02d}{number // 60 % 60:02d}{number % 60:02d}Z-{number:06x}"
+    time = datetime(2024, 7, 19, tzinfo=UTC) + timedelta(seconds=number)
+    return f"{time:%Y%m%dT%H%M%S}Z-{number:06x}"
 
 
 def received(event: Event, *, minute: float = 0, station: str = "stick-1") -> ReceivedEvent:

@@ -8,16 +8,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from unbrick.event import Event, parse_event
-from unbrick.tally.chunked import chunks, rows_of, rows_where
+from unbrick.tally.bulk import chunks, insert_rows, rows_of, rows_where, update_rows
 from unbrick.tally.clock import microseconds
 from unbrick.tally.identities import machine_of
 from unbrick.tally.machines import refresh
 from unbrick.tally.records import ReceivedEvent
 from unbrick.tally.runs import RunRecord, fold_run, run_of
 from unbrick.tally.schema import events, runs, totals
+
+_KNOWN_IDS = select(events.c.id).where(events.c.id.in_(bindparam("ids", expanding=True)))
+_DISKS = runs.c.disk_guid.in_(bindparam("disks", expanding=True))
+_NAMES = runs.c.first_name_key.in_(bindparam("names", expanding=True))
+_FIRST_UUIDS = (
+    select(runs.c.disk_guid, runs.c.first_name_key, func.min(runs.c.smbios_uuid).label("uuid"))
+    .where(_DISKS, _NAMES)
+    .group_by(runs.c.disk_guid, runs.c.first_name_key)
+)
+_WITHOUT_UUID = select(runs).where(_DISKS, runs.c.smbios_uuid.is_(None))
+_NAMELESS = _WITHOUT_UUID.where(runs.c.first_name_key.is_(None))
+_NAMED = _WITHOUT_UUID.where(_NAMES)
+_ASSIGN = update(runs).where(runs.c.run == bindparam("the_run")).values(machine=bindparam("the_machine"))
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
     arrived = [Arrived(id_, one.event, one.station, microseconds(one.received)) for id_, one in fresh.items()]
     before = _load_runs(connection, {one.event.run for one in arrived})
     winners, refolded, oddities = _choose(connection, arrived, before)
-    connection.execute(insert(events), [_event_row(id_, one) for id_, one in fresh.items()])
+    insert_rows(connection, events, [_event_row(id_, one) for id_, one in fresh.items()])
     after = {}
     for run, chosen in winners.items():
         record = before.get(run, RunRecord(run))
@@ -62,8 +75,8 @@ def _without_known(connection: Connection, batch: Sequence[ReceivedEvent]) -> di
         if other is None or (one.received, one.station) < (other.received, other.station):
             fresh[id_] = one
     for ids in chunks(list(fresh)):
-        for known in connection.execute(select(events.c.id).where(events.c.id.in_(ids))).scalars():
-            del fresh[bytes(known)]
+        for row in rows_of(connection, _KNOWN_IDS, {"ids": ids}):
+            del fresh[bytes(row["id"])]
     return fresh
 
 
@@ -134,12 +147,18 @@ def fold_rows(run: str, rows: Iterable[Mapping[str, Any]]) -> RunRecord:
 
 
 class _KnownInDatabase:
-    """Answers from the table of runs, each question once."""
+    """Answers from the table of runs, each question once; the common one for many disks at a time."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, asked: Iterable[RunRecord]) -> None:
         self._connection = connection
         self._uuids: dict[tuple[str, str | None], str | None] = {}
         self._names: dict[str, str | None] = {}
+        named = [(one.disk_guid, one.first_name_key) for one in asked if not one.smbios_uuid]
+        for chunk in chunks({(disk, name) for disk, name in named if disk and name}):
+            self._uuids |= dict.fromkeys(chunk)
+            wanted = {"disks": {disk for disk, _ in chunk}, "names": {name for _, name in chunk}}
+            for row in rows_of(connection, _FIRST_UUIDS, _listed(wanted)):
+                self._uuids[row["disk_guid"], row["first_name_key"]] = row["uuid"]
 
     def first_uuid(self, disk_guid: str, name_key: str | None) -> str | None:
         asked = (disk_guid, name_key)
@@ -157,17 +176,22 @@ class _KnownInDatabase:
         return self._names[disk_guid]
 
 
+def _listed(wanted: Mapping[str, set[str]]) -> dict[str, list[str]]:
+    return {name: sorted(values) for name, values in wanted.items()}
+
+
 def _store_runs(
     connection: Connection, before: Mapping[str, RunRecord], after: Mapping[str, RunRecord]
 ) -> set[str]:
     """Write the runs and give each its machine; returns the keys of all machines that this touches."""
-    _write_runs(connection, before, after)
+    insert_rows(connection, runs, [one.to_row() for run, one in after.items() if run not in before])
+    update_rows(connection, runs, [one.to_row() for run, one in after.items() if run in before])
     moved = {run: record for run, record in after.items() if record.identity != _identity_before(before, run)}
     keys = {record.machine for record in (*before.values(), *after.values()) if record.machine}
     if not moved:
         return keys
     neighbours = {**_neighbours(connection, before, moved), **moved}
-    known = _KnownInDatabase(connection)
+    known = _KnownInDatabase(connection, neighbours.values())
     assigned = []
     for record in neighbours.values():
         key = machine_of(record, known)
@@ -175,30 +199,12 @@ def _store_runs(
             assigned.append({"the_run": record.run, "the_machine": key})
             keys |= {key, record.machine} - {""}
     if assigned:
-        connection.execute(
-            update(runs).where(runs.c.run == bindparam("the_run")).values(machine=bindparam("the_machine")),
-            assigned,
-        )
+        connection.execute(_ASSIGN, assigned)
     return keys
 
 
 def _identity_before(before: Mapping[str, RunRecord], run: str) -> tuple[str | None, ...] | None:
     return before[run].identity if run in before else None
-
-
-def _write_runs(
-    connection: Connection, before: Mapping[str, RunRecord], after: Mapping[str, RunRecord]
-) -> None:
-    added = [record.to_row() for run, record in after.items() if run not in before]
-    changed = [record.to_row() for run, record in after.items() if run in before]
-    if added:
-        connection.execute(insert(runs), added)
-    if changed:
-        values: dict[str, Any] = {name: bindparam(name) for name in changed[0] if name != "run"}
-        connection.execute(
-            update(runs).where(runs.c.run == bindparam("the_run")).values(values),
-            [{**row, "the_run": row["run"]} for row in changed],
-        )
 
 
 def _neighbours(
@@ -207,18 +213,16 @@ def _neighbours(
     """The runs without a firmware UUID whose machine may now be another one: those of the same disk that
     have the same first name, or none.
     """
-    places: dict[str, set[str]] = defaultdict(set)
-    for record in (*moved.values(), *(before[run] for run in moved if run in before)):
-        if record.disk_guid:
-            places[record.disk_guid] |= {record.first_name_key} - {None}  # type: ignore[arg-type]
+    changed = [*moved.values(), *(before[run] for run in moved if run in before)]
+    places = {(record.disk_guid, record.first_name_key) for record in changed if record.disk_guid}
     found = {}
-    for disk_guid, names in places.items():
-        of_disk = select(runs).where(runs.c.disk_guid == disk_guid, runs.c.smbios_uuid.is_(None))
-        queries = [of_disk.where(runs.c.first_name_key.is_(None))]
-        queries += [of_disk.where(runs.c.first_name_key.in_(chunk)) for chunk in chunks(sorted(names))]
-        for query in queries:
-            for row in rows_of(connection, query):
-                found[row["run"]] = run_of(row)
+    for chunk in chunks(sorted({disk for disk, _ in places if disk})):
+        for row in rows_of(connection, _NAMELESS, {"disks": chunk}):
+            found[row["run"]] = run_of(row)
+    for named in chunks({(disk, name) for disk, name in places if disk and name}):
+        wanted = {"disks": {disk for disk, _ in named}, "names": {name for _, name in named}}
+        for row in rows_of(connection, _NAMED, _listed(wanted)):
+            found[row["run"]] = run_of(row)
     return found
 
 
@@ -231,8 +235,6 @@ def _add_to_totals(connection: Connection, arrived: Sequence[Arrived], oddities:
         "first_event": min(known.get("first_event", times[0]), *times),
         "last_event": max(known.get("last_event", times[0]), *times),
     }
-    for name, value in wanted.items():
-        if name not in known:
-            connection.execute(insert(totals), {"name": name, "value": value})
-        elif known[name] != value:
-            connection.execute(update(totals).where(totals.c.name == name).values(value=value))
+    rows = [{"name": name, "value": value} for name, value in wanted.items() if known.get(name) != value]
+    update_rows(connection, totals, [row for row in rows if row["name"] in known])
+    insert_rows(connection, totals, [row for row in rows if row["name"] not in known])

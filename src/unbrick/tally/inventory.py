@@ -19,7 +19,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from unbrick.errors import UsageError
 from unbrick.identity import valid_serial
-from unbrick.tally.chunked import chunks, rows_of, rows_where
+from unbrick.tally.bulk import chunks, rows_of, rows_where
 from unbrick.tally.machines import refresh
 from unbrick.tally.records import InventoryCounts, LineProblem
 from unbrick.tally.runs import name_key

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Column, Connection, Table, bindparam, func, select
 
 from unbrick.standing import MachineStatus
-from unbrick.tally.chunked import chunks, rows_of, rows_where
+from unbrick.tally.bulk import chunks, delete_rows, insert_rows, rows_of, rows_where, update_rows
 from unbrick.tally.clock import MICROSECONDS_A_MINUTE
 from unbrick.tally.rows import (
     NAMED,
@@ -28,6 +28,14 @@ from unbrick.tally.rows import (
 )
 from unbrick.tally.runs import RunRecord, run_of
 from unbrick.tally.schema import counters, expected, machine_names, machines, minutes, runs, statements
+
+_LAST_STATEMENTS = select(statements).where(
+    statements.c.number.in_(
+        select(func.max(statements.c.number))
+        .where(statements.c.name_key.in_(bindparam("wanted", expanding=True)))
+        .group_by(statements.c.name_key)
+    )
+)
 
 
 def refresh(connection: Connection, keys: Iterable[str], names: Iterable[str]) -> None:
@@ -51,25 +59,16 @@ class _Change:
 
     def write(self, connection: Connection, before: Mapping[str, Row], after: Mapping[str, Row]) -> None:
         """Write the rows that differ and note what that does to the counters."""
-        gone = [key for key in before if key not in after]
-        added = [dict(row) for key, row in after.items() if key not in before]
-        changed = [
-            dict(row) for key, row in after.items() if key in before and dict(before[key]) != dict(row)
-        ]
-        if gone:
-            connection.execute(delete(machines).where(machines.c.key.in_(gone)))
-        if added:
-            connection.execute(insert(machines), added)
-        if changed:
-            values: dict[str, Any] = {name: bindparam(name) for name in changed[0] if name != "key"}
-            connection.execute(
-                update(machines).where(machines.c.key == bindparam("the_key")).values(values),
-                [{**row, "the_key": row["key"]} for row in changed],
-            )
+        gone = [row for key, row in before.items() if key not in after]
+        added = [row for key, row in after.items() if key not in before]
+        changed = [row for key, row in after.items() if key in before and before[key] != row]
+        delete_rows(connection, machines, gone)
+        insert_rows(connection, machines, added)
+        update_rows(connection, machines, changed)
         for row in (*added, *changed):
             self._note(row, 1)
-        for key in (*gone, *(row["key"] for row in changed)):
-            self._note(before[key], -1)
+        for row in (*gone, *(before[row["key"]] for row in changed)):
+            self._note(row, -1)
 
     def _note(self, row: Row, by: int) -> None:
         for counter, place in counted_places(row):
@@ -77,18 +76,13 @@ class _Change:
 
     def count(self, connection: Connection) -> None:
         """Move the counters."""
-        counted = [
-            {"status": status, "site": site, "reason": reason, "basis": basis, "machines": by}
-            for (status, site, reason, basis), by in self.counted.items()
-            if by
-        ]
-        _move(connection, counters, ("status", "site", "reason", "basis"), counted)
-        moved = [
-            {"minute": minute, "repaired": self.repaired[minute], "finished": self.finished[minute]}
+        counted = {place: {"machines": by} for place, by in self.counted.items()}
+        _move(connection, counters, counters.c.site, counted)
+        moved = {
+            (minute,): {"repaired": self.repaired[minute], "finished": self.finished[minute]}
             for minute in self.finished.keys() | self.repaired.keys()
-            if self.repaired[minute] or self.finished[minute]
-        ]
-        _move(connection, minutes, ("minute",), moved)
+        }
+        _move(connection, minutes, minutes.c.minute, moved)
 
 
 def counted_places(row: Row) -> list[tuple[str, Any]]:
@@ -102,19 +96,31 @@ def counted_places(row: Row) -> list[tuple[str, Any]]:
     return places
 
 
-def _move(connection: Connection, table: Table, key: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
-    """Add to the numbers of a table; a row is made when it is needed and goes when all of it is nought."""
-    here = [table.c[name] == bindparam(f"the_{name}") for name in key]
-    numbers = [column for column in table.columns if column.name not in key]
-    more = update(table).where(*here).values({c.name: c + bindparam(f"by_{c.name}") for c in numbers})
-    for row in rows:
-        place = {f"the_{name}": row[name] for name in key}
-        by = {f"by_{column.name}": row[column.name] for column in numbers}
-        if not connection.execute(more, {**place, **by}).rowcount:
-            connection.execute(insert(table), row)
-        elif any(value < 0 for value in by.values()):
-            nought = [column == 0 for column in numbers]
-            connection.execute(delete(table).where(*here, *nought), place)
+def _move(
+    connection: Connection, table: Table, near: Column[Any], moved: Mapping[tuple[Any, ...], dict[str, int]]
+) -> None:
+    """Add to the numbers of a table; a row is made when it is needed and goes when all of it is nought.
+
+    `moved` is by primary key; `near` is the column of it by which the rows are looked up.
+    """
+    moved = {place: numbers for place, numbers in moved.items() if any(numbers.values())}
+    key = [column.name for column in table.primary_key]
+    here = {place[key.index(near.name)] for place in moved}
+    kept = {tuple(row[name] for name in key): row for row in rows_where(connection, table, near, here)}
+    added: list[Row] = []
+    changed: list[Row] = []
+    gone: list[Row] = []
+    for place, numbers in moved.items():
+        old = kept.get(place)
+        by_place = dict(zip(key, place, strict=True))
+        row = {**by_place, **{name: by + (old[name] if old else 0) for name, by in numbers.items()}}
+        if not any(row[name] for name in numbers):
+            gone.append(row)
+        else:
+            (changed if old else added).append(row)
+    delete_rows(connection, table, gone)
+    update_rows(connection, table, changed)
+    insert_rows(connection, table, added)
 
 
 def _refresh_machines(connection: Connection, keys: Sequence[str], change: _Change) -> set[str]:
@@ -156,12 +162,8 @@ def _replace_names(
     }
     now = {(name, one.key) for one in gathered for name in one.name_keys}
     change.write(connection, before, after)
-    for name, key in was - now:
-        here = (machine_names.c.name_key == name, machine_names.c.key == key)
-        connection.execute(delete(machine_names).where(*here))
-    if now - was:
-        rows = [{"name_key": name, "key": key} for name, key in now - was]
-        connection.execute(insert(machine_names), rows)
+    delete_rows(connection, machine_names, [{"name_key": name, "key": key} for name, key in was - now])
+    insert_rows(connection, machine_names, [{"name_key": name, "key": key} for name, key in now - was])
     return {name for name, _ in was ^ now}
 
 
@@ -191,7 +193,7 @@ def _expectations(
     connection: Connection, names: Iterable[str], serials: Iterable[str]
 ) -> tuple[dict[str, Row], dict[str, Row]]:
     """The inventory's lines by name, and the first line (by name) of each serial number."""
-    by_name = {
+    by_name: dict[str, Row] = {
         row["name_key"]: row for row in rows_where(connection, expected, expected.c.name_key, sorted(names))
     }
     by_serial: dict[str, Row] = {}
@@ -204,16 +206,11 @@ def _expectations(
 
 def _statements(connection: Connection, names: Iterable[str]) -> dict[str, Row]:
     """The last statement under each name."""
-    found: dict[str, Row] = {}
-    for chunk in chunks(names):
-        last = (
-            select(func.max(statements.c.number))
-            .where(statements.c.name_key.in_(chunk))
-            .group_by(statements.c.name_key)
-        )
-        for row in rows_of(connection, select(statements).where(statements.c.number.in_(last))):
-            found[row["name_key"]] = row
-    return found
+    return {
+        row["name_key"]: row
+        for chunk in chunks(names)
+        for row in rows_of(connection, _LAST_STATEMENTS, {"wanted": chunk})
+    }
 
 
 def machines_called(connection: Connection, name: str) -> list[str]:

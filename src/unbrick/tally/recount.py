@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from unbrick.tally.chunked import rows_of
+from unbrick.tally.bulk import rows_of
 from unbrick.tally.counting import fold_rows
 from unbrick.tally.identities import machine_of
 from unbrick.tally.machines import counted_places

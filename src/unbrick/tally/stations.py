@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, or_, select, update
 
-from unbrick.tally.chunked import rows_of
+from unbrick.tally.bulk import rows_of
 from unbrick.tally.clock import microseconds, moment_of, present
 from unbrick.tally.records import StatementError, Station
 from unbrick.tally.rows import Row

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, or_, select
 
 from unbrick.event import parse_event
 from unbrick.standing import mark_of
-from unbrick.tally.chunked import rows_of
+from unbrick.tally.bulk import rows_of
 from unbrick.tally.clock import MICROSECONDS_A_MINUTE, microseconds, moment_of, present
 from unbrick.tally.machines import machines_called
 from unbrick.tally.rates import count_in, estimate, rates, window_minutes

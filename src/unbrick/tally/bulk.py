@@ -1,0 +1,100 @@
+"""Many rows at once, in statements of bounded length that are put together once and then reused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Delete,
+    Insert,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
+
+_Item = TypeVar("_Item")
+_MOST_VALUES = 500
+
+
+def chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    """The items in lists short enough for one statement."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, _MOST_VALUES)):
+        yield chunk
+
+
+def rows_of(
+    connection: Connection, query: Select[Any], values: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """The rows of a query, each as its own dictionary."""
+    result = connection.execute(query, values or {})
+    names = tuple(result.keys())
+    for row in result:
+        yield dict(zip(names, row, strict=True))
+
+
+def rows_where(
+    connection: Connection, table: Table, column: Column[Any], values: Iterable[Any]
+) -> list[dict[str, Any]]:
+    """The rows of a table whose column has one of the values."""
+    found: list[dict[str, Any]] = []
+    for chunk in chunks(values):
+        found += rows_of(connection, _selected(table, column), {"wanted": chunk})
+    return found
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add whole rows."""
+    if rows:
+        connection.execute(_inserted(table), [dict(row) for row in rows])
+
+
+def update_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write whole rows over those with the same primary key."""
+    if rows:
+        keys = [column.name for column in table.primary_key]
+        connection.execute(
+            _updated(table), [{**row, **{f"old_{key}": row[key] for key in keys}} for row in rows]
+        )
+
+
+def delete_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Take away the rows with the same primary key."""
+    if rows:
+        keys = [column.name for column in table.primary_key]
+        connection.execute(_deleted(table), [{f"old_{key}": row[key] for key in keys} for row in rows])
+
+
+@cache
+def _selected(table: Table, column: Column[Any]) -> Select[Any]:
+    return select(table).where(column.in_(bindparam("wanted", expanding=True)))
+
+
+@cache
+def _inserted(table: Table) -> Insert:
+    return insert(table)
+
+
+@cache
+def _updated(table: Table) -> Update:
+    keys = list(table.primary_key)
+    values: dict[str, Any] = {
+        column.name: bindparam(column.name) for column in table.columns if column not in keys
+    }
+    here = [column == bindparam(f"old_{column.name}") for column in keys]
+    return update(table).where(*here).values(values)
+
+
+@cache
+def _deleted(table: Table) -> Delete:
+    return delete(table).where(*(column == bindparam(f"old_{column.name}") for column in table.primary_key))
