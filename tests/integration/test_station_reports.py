@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
 import signal
 import socket
@@ -325,6 +326,55 @@ def test_killed_at_any_moment_a_station_loses_nothing_that_was_kept(
     assert len(whole_runs(events_in(lonely.outbox)) - before) == 1
     assert not list(lonely.outbox.glob(".new-*"))
     assert disk.complaints(repaired=True) == ()
+
+
+def test_a_run_whose_process_dies_has_a_last_word(
+    drills: Drills, tmp_path: Path, lonely: MadeStation
+) -> None:
+    disk = drills.copy("xts-128", tmp_path / "disks")
+    arguments = ("repair", disk.image, "--keys", disk.keys, "--yes", "--json", "--station", lonely.file)
+    process = start_program(*arguments)
+    deadline = time.monotonic() + 60
+    while not list(lonely.outbox.glob("*-000005-*.json")):  # the password is being stretched
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    (worker,) = grandchildren(process.pid)
+    os.kill(worker, signal.SIGKILL)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, json.loads(out)["reason"]) == (1, "interrupted"), err
+    events = events_in(lonely.outbox)
+    assert events[-1].details == {"status": "failed", "reason": "interrupted"}
+    assert {event.run for event in events} == whole_runs(events[:-1])
+    mark = fold_all(events).mark
+    assert mark is not None
+    assert mark.status is MachineStatus.FAILED
+
+
+def grandchildren(process: int) -> list[int]:
+    """The children of a process's children: of our program, the one that works on the disk."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [
+        int(one)
+        for child in children
+        for one in Path(f"/proc/{child}/task/{child}/children").read_text().split()
+    ]
+
+
+def test_what_a_power_cut_has_torn_is_set_aside_and_said(
+    drills: Drills, tmp_path: Path, lonely: MadeStation
+) -> None:
+    disk = drills.copy("plain", tmp_path / "disks")
+    run_program("scan", disk.image, "--station", lonely.file)
+    first, second, *_ = sorted(lonely.outbox.iterdir())
+    first.write_bytes(first.read_bytes()[:100])
+    second.write_bytes(b"")
+    ended = run_program("scan", disk.image, "--station", lonely.file)
+    assert ended.code == 0
+    for torn in (first, second):
+        assert sum(torn.name in line for line in ended.err.splitlines()) == 1
+        assert (lonely.outbox / "damaged" / torn.name).exists()
+    listed = run_program("outbox", "list", "--station", lonely.file, "--json")
+    assert (listed.code, listed.document["damaged"]) == (0, 2)
 
 
 def wait_until_free(disk: Drilled) -> None:

@@ -15,8 +15,9 @@ import click
 from unbrick.cli.progress import terminal_listeners
 from unbrick.cli.wording import diagnostic_lines, plan_lines, printable, report_lines
 from unbrick.command import SystemRunner
+from unbrick.disks.firmware import read_firmware
 from unbrick.disks.isolation import run_isolated
-from unbrick.errors import UnbrickError, UsageError
+from unbrick.errors import Reason, UnbrickError, UsageError
 from unbrick.incidents.library import load_library
 from unbrick.keys.chain import KeyChain, open_sources
 from unbrick.model import DiskReport, exit_code, worst_status
@@ -78,7 +79,7 @@ def open_keys(specs: Sequence[str], *, ask_person: bool, link: StationLink | Non
 
 
 def _work(
-    order: Order, keys: KeyChain, confirm: Confirm | None, link: StationLink | None, workdir: Path
+    order: Order, run: str, keys: KeyChain, confirm: Confirm | None, link: StationLink | None, workdir: Path
 ) -> tuple[DiskReport, tuple[SignedEvent, ...]]:
     """The report, and the events about it that no outbox would take."""
     listener = link.listener() if link else None
@@ -86,7 +87,7 @@ def _work(
     kit = Kit(
         runner=SystemRunner(),
         recorder=Recorder(
-            new_run_id(),
+            run,
             (listener, *listeners) if listener else listeners,
             site=link.station.site if link else None,
         ),
@@ -111,10 +112,14 @@ def recover_isolated(
 
     Raises click.Abort where a signal or the person stopped it: everything has been cleaned up by then.
     """
+    run = new_run_id()
     try:
-        report, kept = run_isolated(partial(_work, order, keys, confirm, link))
+        report, kept = run_isolated(partial(_work, order, run, keys, confirm, link))
     except UnbrickError as error:
-        return Draft(order.disk, trouble=error).report()
+        report = Draft(order.disk, trouble=error, firmware=read_firmware(order.disk)).report()
+        if link and error.reason == Reason.INTERRUPTED:
+            link.tell_last_word(run, report)
+        return report
     except (KeyboardInterrupt, SystemExit):
         raise click.Abort from None
     if link:

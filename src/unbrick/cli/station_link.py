@@ -9,6 +9,7 @@ import itertools
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
@@ -16,7 +17,10 @@ import click
 
 from unbrick.cli.wording import printable
 from unbrick.errors import UnbrickError
+from unbrick.event import MOST_EVENTS_IN_A_RUN, Event, EventKind, moment
+from unbrick.model import DiskReport
 from unbrick.report.client import Limits, TallySession
+from unbrick.report.facts import plain_machine, short_facts
 from unbrick.report.outbox import Outbox, OutboxError, outbox_folder
 from unbrick.report.outbox_listener import OutboxListener
 from unbrick.report.sender import BackgroundSender
@@ -38,6 +42,7 @@ _PATIENCE_WHERE_NOBODY_ANSWERS = 3.0
 _PATIENCE_WHEN_STOPPED = 1.0
 _HASTY = Limits(connect=2.0, handshake=4.0, answer=4.0)
 _MOST_SENT_FROM_MEMORY = 100
+_MOST_LOOKED_AT = 1000  # a huge outbox must not hold up the first disk
 
 
 def tell(sentence: str) -> None:
@@ -69,12 +74,14 @@ class StationLink:
         self._sender: BackgroundSender | None = None
         self._in_memory: list[SignedEvent] = []
         self._trouble_told = False
+        self._damaged = 0
 
     def __enter__(self) -> StationLink:
         try:
             self._outbox = Outbox(self._folder, tell)
-            for _ in self._outbox.pending():  # tells what a power cut has damaged
-                pass
+            for _ in itertools.islice(self._outbox.pending(), _MOST_LOOKED_AT):
+                pass  # tells what a power cut has damaged
+            self._damaged = self._outbox.count_set_aside()[1]
         except OutboxError as error:
             self._tell_trouble(f"reports cannot be kept in the outbox: {error.message}; the work goes on")
         try:
@@ -94,6 +101,21 @@ class StationLink:
         if kept:
             self._trouble_told = True
         self._empty_memory()
+
+    def tell_last_word(self, run: str, report: DiskReport) -> None:
+        """Report what became of a run whose process died: after everything that it can have told itself."""
+        event = Event(
+            run=run,
+            sequence=MOST_EVENTS_IN_A_RUN,
+            kind=EventKind.OUTCOME.value,
+            at=moment(datetime.now(UTC)),
+            machine=plain_machine(report.machine),
+            site=self.station.site,
+            details=short_facts({"status": report.status.value, "reason": report.reason}),
+        )
+        listener = self.listener()
+        listener(event)
+        self.take_back(listener.kept)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -167,3 +189,6 @@ class StationLink:
             tell(f"{len(self._in_memory)} reports could be neither kept nor sent, and are lost{why}")
         if status.refused:
             tell(f"the tally refused {status.refused} reports; they are kept in {self._folder / 'refused'}")
+        damaged = 0 if self._outbox is None else self._outbox.count_set_aside()[1] - self._damaged
+        if damaged > 0:
+            tell(f"{damaged} damaged reports were set aside in {self._folder / 'damaged'}")
