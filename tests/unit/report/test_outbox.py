@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -308,11 +310,43 @@ def test_several_processes_put_and_read_at_once(outbox: Outbox, told: list[str])
     assert told == []
 
 
-def listener(outbox: Outbox | None, told: list[str], folder: Path) -> OutboxListener:
+def test_what_another_process_is_writing_is_not_cleared_away(outbox: Outbox) -> None:
+    begun = outbox.folder / ".new-0123456789abcdef"
+    with begun.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert waiting(outbox) == []
+        assert begun.exists()
+    assert waiting(outbox) == []
+    assert not begun.exists()
+
+
+def test_an_event_is_synced_before_it_has_its_name_and_its_name_before_put_returns(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, rename = os.fsync, Path.rename
+
+    def note_sync(descriptor: int) -> None:
+        done.append("sync folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "sync file")
+        sync(descriptor)
+
+    def note_rename(path: Path, target: Path) -> Path:
+        done.append("rename")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "rename", note_rename)
+    outbox.put(signed(1))
+    assert done == ["sync file", "rename", "sync folder"]
+
+
+def listener(
+    outbox: Outbox | None, told: list[str], folder: Path, nudge: Callable[[], None] | None = None
+) -> OutboxListener:
     from support.stations import make_station
 
     make_station(folder)
-    return OutboxListener(outbox, Signer.load(folder / "station"), told.append)
+    return OutboxListener(outbox, Signer.load(folder / "station"), told.append, nudge)
 
 
 def event(sequence: int) -> Event:
@@ -320,10 +354,12 @@ def event(sequence: int) -> Event:
 
 
 def test_the_listener_keeps_each_event_signed(outbox: Outbox, told: list[str], tmp_path: Path) -> None:
-    listen = listener(outbox, told, tmp_path / "stick")
+    nudged: list[str] = []
+    listen = listener(outbox, told, tmp_path / "stick", lambda: nudged.append("nudged"))
     for n in (1, 2, 3):
         listen(event(n))
     assert [one.event() for one in waiting(outbox)] == [event(1), event(2), event(3)]
+    assert len(nudged) == 3
     assert all("BEGIN SSH SIGNATURE" in one.signature for one in waiting(outbox))
     assert listen.kept == ()
 
