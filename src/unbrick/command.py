@@ -188,6 +188,13 @@ class SystemRunner:
 
     def start(self, argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> Server:
         """See `Runner.start`."""
+        return self._start(argv, pass_fds, subprocess.DEVNULL)
+
+    def start_writing(self, argv: Sequence[str], stdout: IO[bytes]) -> Server:
+        """Like `start`; what the program says on its standard output goes to a file."""
+        return self._start(argv, (), stdout)
+
+    def _start(self, argv: Sequence[str], pass_fds: Sequence[int], stdout: IO[bytes] | int) -> Server:
         import tempfile
 
         stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
@@ -195,7 +202,7 @@ class SystemRunner:
             process = subprocess.Popen(
                 list(argv),
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=stdout,
                 stderr=stderr,
                 env=_CLEAN_ENVIRONMENT,
                 pass_fds=tuple(pass_fds),

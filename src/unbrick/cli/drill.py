@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.wording import styled_status
 from unbrick.errors import UsageError
-from unbrick.model import Action, ActionState, DiskReport
-
-if TYPE_CHECKING:
-    from unbrick.drill.fleet import Fleet
-    from unbrick.drill.machine import MadeMachine
 
 _ENCRYPTIONS = ("none", "xts-128", "xts-256")
 
@@ -122,13 +113,15 @@ def new(
 @click.option("--size", default="256M", show_default=True, help="Size of each disk.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same fleet.")
 def run(directory: Path | None, files: int, size: str, seed: int) -> None:
-    """Make the standard fleet of eight machines and recover every disk of it with the real tools.
+    """Make the standard fleet of eight machines, recover every disk of it, and count them with a tally.
 
-    DIR must be new or empty; without it a folder is made, and named at the end. Exit code 0 means that
-    every machine ended as it should.
+    Real tools, the real command, and a real tally on this computer, whose dashboard is live on a terminal of
+    80 × 24 or more. DIR must be new or empty; without it a folder is made, and named at the end. Exit code 0
+    means that every machine ended as it should, and that the tally counted just that.
 
     Example: unbrick drill run
     """
+    from unbrick.cli.drill_run import run_drill
     from unbrick.command import SystemRunner
     from unbrick.drill.fleet import make_fleet
     from unbrick.drill.options import FleetOptions, parse_size, standard_fleet
@@ -137,72 +130,4 @@ def run(directory: Path | None, files: int, size: str, seed: int) -> None:
     options = FleetOptions(standard_fleet(seed, parse_size(size), files), seed)
     _tell(f"A bricked fleet of {len(options.machines)} machines, made with real NTFS and real BitLocker:")
     fleet = make_fleet(path, options, SystemRunner(), lambda line: _tell(f"  {line}"))
-    results = [_recover(fleet, machine) for machine in fleet.machines]
-    _show_table(results)
-    click.echo(f"\nLook into it: {fleet.directory}")
-    click.echo(f"Take one back: unbrick undo {results[0].machine.disk} --yes")
-    sys.exit(0 if all(result.as_expected for result in results) else 1)
-
-
-@dataclass(frozen=True)
-class _Result:
-    machine: MadeMachine
-    report: DiskReport
-    seconds: float
-
-    @property
-    def as_expected(self) -> bool:
-        return self.report.status is self.machine.options.expected
-
-
-def _recover(fleet: Fleet, machine: MadeMachine) -> _Result:
-    """Recover one disk exactly as `unbrick repair DISK --keys keys.csv --yes` would."""
-    from unbrick.cli.disk_work import open_keys, recover_isolated
-    from unbrick.recovery import Goal, Order
-
-    _tell(f"\nunbrick repair {machine.disk.name} --keys {fleet.keys.name} --yes")
-    started = time.monotonic()
-    keys = open_keys((str(fleet.keys),), ask_person=False)
-    report = recover_isolated(Order(machine.disk, Goal.REPAIR), keys)
-    seconds = time.monotonic() - started
-    for action in _moved(report):
-        _tell(f"  moved to quarantine: {action.path}")
-    if report.error:
-        _tell(f"  {report.error}")
-    _tell(f"  {styled_status(report.status)} in {seconds:.1f} s")
-    return _Result(machine, report, seconds)
-
-
-def _moved(report: DiskReport) -> list[Action]:
-    actions = (action for one in report.installations for action in one.actions)
-    return [action for action in actions if action.state is ActionState.DONE]
-
-
-def _show_table(results: list[_Result]) -> None:
-    from collections import Counter
-
-    from rich.console import Console
-    from rich.table import Table
-
-    from unbrick.cli.wording import COLOUR
-
-    table = Table(title="The fleet", title_justify="left")
-    for heading in ("machine", "what it was", "status", "reason", "files moved", "seconds"):
-        table.add_column(heading, justify="right" if heading in {"files moved", "seconds"} else "left")
-    for result in results:
-        status = result.report.status
-        moved = len(_moved(result.report))
-        surprise = "" if result.as_expected else f" (expected {result.machine.options.expected.value})"
-        table.add_row(
-            ", ".join(result.report.machine.hostnames) or result.machine.options.name,
-            result.machine.options.scenario,
-            f"[{COLOUR[status]}]{status.value}[/]{surprise}",
-            result.report.reason or "",
-            str(moved or ""),
-            f"{result.seconds:.1f}",
-        )
-    counts = Counter(result.report.status.value for result in results)
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print()
-    console.print(table)
-    console.print(f"{len(results)} machines: " + ", ".join(f"{n} {word}" for word, n in counts.items()))
+    sys.exit(run_drill(fleet))
