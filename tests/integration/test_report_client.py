@@ -344,19 +344,43 @@ def test_an_answer_about_other_events_counts_for_nothing(
 # -- clocks
 
 
-PROGRAM = """
+PRELUDE = """
 import sys
 from datetime import datetime
 from pathlib import Path
 from support.signed_events import unsigned_event
 from support.station import StationStandIn
-from unbrick.report.client import TallySession
+from unbrick.report.client import TallyRefusedError, TallySession
 
 folder, port, host_ca = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 station = StationStandIn("127.0.0.1", port, host_ca, folder / "station", folder / "station-cert.pub")
+"""
+SENDING_PROGRAM = """
 with TallySession.open(station) as session:
     print(datetime.now().year, len(session.send([unsigned_event(1)]).acknowledged))
 """
+
+
+REFUSED_PROGRAM = """
+try:
+    TallySession.open(station)
+except TallyRefusedError as error:
+    print(*[word for word in error.message.replace(";", " ").split() if word == "damaged"])
+"""
+
+
+def run_program(
+    program: str, credentials: Credentials, port: int, *before: str
+) -> subprocess.CompletedProcess[str]:
+    arguments = [str(credentials.folder), str(port), credentials.host_ca]
+    return subprocess.run(
+        [*before, sys.executable, "-c", PRELUDE + program, *arguments],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "FAKETIME_DONT_FAKE_MONOTONIC": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 @pytest.mark.parametrize("year", ["2009", "2037"])
@@ -365,24 +389,13 @@ def test_a_machine_with_a_wrong_clock_still_reports(
 ) -> None:
     faketime = shutil.which("faketime")
     assert faketime, "install the Debian package faketime"
-    tests = str(Path(__file__).parents[1])
-    arguments = [str(credentials.folder), str(tally.port), credentials.host_ca]
-    done = subprocess.run(
-        [faketime, "-m", f"{year}-01-01 00:00:00", sys.executable, "-c", PROGRAM, *arguments],
-        env={**os.environ, "PYTHONPATH": tests, "FAKETIME_DONT_FAKE_MONOTONIC": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    wrong = (faketime, "-m", f"{year}-01-01 00:00:00")
+    done = run_program(SENDING_PROGRAM, credentials, tally.port, *wrong)
     assert (done.stdout, done.stderr) == (f"{year} 1\n", "")
 
 
-def test_nothing_is_written_to_the_terminal(
-    credentials: Credentials, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_is_written_to_the_terminal(credentials: Credentials) -> None:
     """paramiko logs what it stumbles over, with a stack trace, which Python prints where nobody listens."""
     with lying_host(credentials.folder / "host_key", b"nonsense") as host:
-        refusal(credentials.station(host.port))
-    out, err = capfd.readouterr()
-    assert (out, err) == ("", "")
+        done = run_program(REFUSED_PROGRAM, credentials, host.port)
+    assert (done.stdout, done.stderr) == ("damaged\n", "")

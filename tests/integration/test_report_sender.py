@@ -108,6 +108,7 @@ WAITING_STATION = """
 put(1, 1)
 sender = BackgroundSender(station, waiting)
 signal.signal(signal.SIGINT, lambda *_: None)
+signal.signal(signal.SIGQUIT, lambda *_: None)
 wait_for(lambda: sender.status().acknowledged == 1)
 say(sender._process)
 sys.stdin.readline()
@@ -123,6 +124,7 @@ def test_ctrl_c_does_not_reach_it(credentials: Credentials, outbox: Path) -> Non
     ):
         read_line(station)
         os.killpg(station.pid, signal.SIGINT)
+        os.killpg(station.pid, signal.SIGQUIT)
         tell(station)
         assert read_line(station) == "0 ended"
         assert numbers(tally) == [1, 2, 3, 4, 5]
