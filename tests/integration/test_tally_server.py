@@ -45,6 +45,11 @@ def _refusals(folder: Path) -> list[str]:
     return [line["why"] for line in audit_lines(folder) if line["what"] == "refused"]
 
 
+def _details(folder: Path) -> list[str]:
+    lines = [line for line in audit_lines(folder) if line["what"] == "refused"]
+    return [line.get("detail", line["why"]) for line in lines]
+
+
 async def _until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
@@ -132,8 +137,8 @@ def _process(**options: Any) -> Attempt:
 OTHER_REQUESTS: dict[str, Attempt] = {
     "a shell was asked for": _process(),
     "a command was to be run": _process(command="id"),
-    "the subsystem sftp was asked for": lambda connection: connection.start_sftp_client(),
-    "the subsystem unbrick-tally2 was asked for": _process(subsystem="unbrick-tally2"),
+    "another subsystem was asked for": lambda connection: connection.start_sftp_client(),
+    "another subsystem was asked for ": _process(subsystem="unbrick-tally2"),
     "not permitted: pty": _process(subsystem="unbrick-tally", term_type="xterm"),
     FORWARDING: lambda connection: connection.open_connection("127.0.0.1", 22),
     f"{FORWARDING} ": lambda connection: connection.start_server(lambda *_: None, "", 0),
@@ -191,7 +196,7 @@ def _frame(message: dict[str, Any]) -> str:
         (["-A", "station@127.0.0.1", "id"], ["a command was to be run"]),
         (["-N", "-R0:127.0.0.1:1", "-oExitOnForwardFailure=yes", "station@127.0.0.1"], [FORWARDING]),
         (["-W", "127.0.0.1:22", "station@127.0.0.1"], [FORWARDING]),
-        (["-s", "station@127.0.0.1", "sftp"], ["the subsystem sftp was asked for"]),
+        (["-s", "station@127.0.0.1", "sftp"], ["another subsystem was asked for"]),
         (["-oPubkeyAuthentication=no", "station@127.0.0.1"], [NOTHING_OFFERED]),
         (["-oPreferredAuthentications=password", "station@127.0.0.1"], [NOTHING_OFFERED]),
         (["-oPreferredAuthentications=keyboard-interactive", "station@127.0.0.1"], [NOTHING_OFFERED]),
@@ -319,7 +324,7 @@ def test_a_revoked_station_is_out_at_once_also_in_an_open_session(tally: Path, t
 
     asyncio.run(main())
     assert stored_ids(tally) == [event_id(one) for one in stick.signed(1, 1)]
-    assert [why for why in _refusals(tally) if not why.startswith("revoked-station")] == [
+    assert [why for why in _refusals(tally) if "revoked-station" not in why] == [
         "a revoked certificate",
         "a revoked certificate",
     ]
@@ -351,7 +356,7 @@ def test_garbage_ends_the_session_with_one_line(tally: Path, data: bytes, why: s
             assert await talk.hear() is None
 
     asyncio.run(main())
-    assert _refusals(tally) == [why]
+    assert _details(tally) == [why]
 
 
 @pytest.mark.parametrize("data", [b"\0" * 10_000, b"GET / HTTP/1.0\r\n", b"SSH-2.0-x\r\n" + b"\xff" * 2000])
@@ -369,7 +374,7 @@ def test_what_is_no_ssh_is_one_line(tally: Path, data: bytes) -> None:
 
     asyncio.run(main())
     (why,) = _refusals(tally)
-    assert why.startswith("no SSH")
+    assert why == "no SSH"
 
 
 def test_one_byte_a_second_is_ended_and_others_are_served_meanwhile(tally: Path) -> None:
@@ -395,6 +400,21 @@ def test_one_byte_a_second_is_ended_and_others_are_served_meanwhile(tally: Path)
     asyncio.run(main())
     assert _refusals(tally) == ["a frame came too slowly"]
     assert event_id(event) not in stored_ids(tally)
+
+
+def test_who_does_not_read_the_answers_is_not_listened_to_for_ever(tally: Path) -> None:
+    station = StationFiles(tally)
+    batch = [one.to_document() for one in station.signed(1, 100)]
+
+    async def main() -> None:
+        async with served_here(tally, QUICK) as port, await station.connect(port) as deaf:
+            talk = await Talk.begin(deaf, window=2048)
+            for _ in range(40):
+                talk.say({"type": "send", "events": batch})
+            await _until(lambda: bool(_refusals(tally)))
+
+    asyncio.run(main())
+    assert _refusals(tally) == ["answers were not read"]
 
 
 def test_an_idle_session_ends_and_is_no_refusal(tally: Path) -> None:

@@ -80,9 +80,11 @@ class Talk:
         self._messages: list[dict[str, Any]] = []
 
     @classmethod
-    async def begin(cls, connection: asyncssh.SSHClientConnection, *, greet: bool = True) -> Talk:
+    async def begin(
+        cls, connection: asyncssh.SSHClientConnection, *, greet: bool = True, **options: Any
+    ) -> Talk:
         """Open the subsystem and exchange greetings."""
-        process = await connection.create_process(subsystem=SUBSYSTEM, encoding=None)
+        process = await connection.create_process(subsystem=SUBSYSTEM, encoding=None, **options)
         talk = cls(process)
         if greet:
             talk.say(HELLO)

@@ -19,17 +19,21 @@ from unbrick.event import moment
 
 _LONGEST_TEXT = 200
 _MOST_WAITING = 1000
-_MOST_KINDS = 5000
 
 
 @dataclass(frozen=True)
 class AuditSettings:
-    """How much is kept: files of `most_bytes`, `files` of them; `burst` lines alike in `window` seconds."""
+    """How much is kept: files of `most_bytes`, `files` of them.
+
+    In `window` seconds `burst` refusals of one kind from one address are told one by one; beyond
+    `most_lines` of all kinds, addresses are no longer told apart.
+    """
 
     most_bytes: int = 10 * 1024 * 1024
     files: int = 5
     burst: int = 20
     window: float = 60.0
+    most_lines: int = 1000
 
 
 @dataclass
@@ -51,16 +55,19 @@ class AuditLog:
         self._settings = settings
         self._clock = clock
         self._waiting: deque[bytes] = deque(maxlen=_MOST_WAITING)
-        self._floods: dict[tuple[str, str, str], _Flood] = {}
+        self._floods: dict[tuple[str, str], _Flood] = {}
+        self._told = 0
 
-    def refused(self, why: str, *, where: str = "", who: str = "") -> None:
-        """Tell one refusal: why, from which address (`host:port`), under which name."""
+    def refused(self, why: str, *, detail: str = "", where: str = "", who: str = "") -> None:
+        """Tell one refusal: why (one of few texts), what exactly, from which `host:port`, as whom."""
         address = where.rpartition(":")[0]
-        kind = ("refused", why, address if len(self._floods) < _MOST_KINDS else "")
+        kind = (why, address if self._told < self._settings.most_lines else "")
         flood = self._floods.setdefault(kind, _Flood(self._clock()))
         flood.count += 1
         if flood.count <= self._settings.burst:
-            self._write({"what": "refused", "why": why, "from": where, "who": who})
+            self._told += 1
+            more = {"detail": detail} if detail else {}
+            self._write({"what": "refused", "why": why, **more, "from": where, "who": who})
 
     def tell(self, what: str, **facts: str | int) -> None:
         """Tell one thing that was done or that ails: enrolled, revoked, a full disk, a start."""
@@ -73,6 +80,7 @@ class AuditLog:
             if now - flood.since >= self._settings.window:
                 self._sum_up(kind, flood)
                 del self._floods[kind]
+                self._told -= min(flood.count, self._settings.burst)
         self._write_waiting()
 
     def close(self) -> None:
@@ -81,11 +89,11 @@ class AuditLog:
             self._sum_up(kind, flood)
         self._floods.clear()
 
-    def _sum_up(self, kind: tuple[str, str, str], flood: _Flood) -> None:
+    def _sum_up(self, kind: tuple[str, str], flood: _Flood) -> None:
         more = flood.count - self._settings.burst
         if more > 0:
-            what, why, address = kind
-            self._write({"what": what, "why": why, "from": address, "who": "", "more": more})
+            why, address = kind
+            self._write({"what": "refused", "why": why, "from": address, "who": "", "more": more})
 
     def _write(self, facts: dict[str, str | int]) -> None:
         at = moment(datetime.fromtimestamp(self._clock(), UTC))

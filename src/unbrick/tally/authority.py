@@ -5,12 +5,15 @@ Its private key signs here and nowhere else. Who was enrolled is in `register.py
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from unbrick.errors import UsageError
+from unbrick.errors import FailedError, Reason, UsageError
 from unbrick.event import moment
 from unbrick.files import atomic_write, sync_directory
 from unbrick.tally.certificates import (
@@ -41,6 +44,12 @@ def create_authority(
     checked_name(site, "site")
     folder = TallyFolder(directory)
     _empty_folder(directory)
+    with _errors_named(directory):
+        _fill(folder, address, site, now)
+    return folder
+
+
+def _fill(folder: TallyFolder, address: Address, site: str, now: datetime) -> None:
     authority, host = new_key(), new_key()
     atomic_write(folder.authority, private_text(authority))
     atomic_write(folder.authority_public, _line(public_line(authority.public_key())), mode=0o644)
@@ -48,9 +57,8 @@ def create_authority(
     certificate = host_certificate(authority, host.public_key(), [address.host])
     atomic_write(folder.host_certificate, _line(certificate), mode=0o644)
     write_register(folder.stations, ())
-    _enrol(folder, address, FIRST_STATION, site, directory, now)
+    _enrol(folder, address, FIRST_STATION, site, folder.path, now)
     write_settings(folder, TallySettings(address))
-    return folder
 
 
 def enrol(directory: Path, name: str, site: str, out: Path, *, now: datetime | None = None) -> Enrolment:
@@ -59,13 +67,15 @@ def enrol(directory: Path, name: str, site: str, out: Path, *, now: datetime | N
     checked_name(site, "site")
     folder, settings = read_settings(directory)
     _empty_folder(out)
-    return _enrol(folder, settings.address, name, site, out, now or datetime.now(UTC))
+    with _errors_named(out):
+        return _enrol(folder, settings.address, name, site, out, now or datetime.now(UTC))
 
 
 def revoke(directory: Path, name: str, *, now: datetime | None = None) -> tuple[Enrolment, ...]:
     """End the trust in a station, at once, also in sessions that are open; raises UsageError."""
     folder, _ = read_settings(directory)
-    return revoke_name(folder.stations, name, now or datetime.now(UTC))
+    with _errors_named(directory):
+        return revoke_name(folder.stations, name, now or datetime.now(UTC))
 
 
 def _enrol(
@@ -101,6 +111,15 @@ def _station_file(address: Address, authority: str, site: str) -> bytes:
             "",
         ]
     ).encode()
+
+
+@contextmanager
+def _errors_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = Reason.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
+        raise FailedError(f"cannot write in {path}: {error.strerror or error}", reason=reason) from error
 
 
 def _empty_folder(path: Path) -> None:

@@ -68,6 +68,15 @@ def read_public_line(line: str) -> Ed25519PublicKey:
     return key
 
 
+def read_public_file(path: Path) -> Ed25519PublicKey:
+    """Read a public key file; raises KeyFileError."""
+    try:
+        with path.open("rb") as stream:
+            return read_public_line(stream.read(_MOST_BYTES).decode("ascii"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyFileError(f"{path} cannot be read") from error
+
+
 def key_of_blob(blob: bytes) -> Ed25519PublicKey:
     """The key of its SSH wire form; raises KeyFileError."""
     if len(blob) != len(_BLOB_PREFIX) + 32 or not blob.startswith(_BLOB_PREFIX):

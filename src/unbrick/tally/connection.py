@@ -22,6 +22,8 @@ from unbrick.tally.session import Desk, StationSession
 
 _MOST_KEYS_OFFERED = 12
 _MOST_CHANNELS = 32
+_BROKEN = "broken SSH"
+_NO_SSH = "no SSH"
 
 
 @dataclass
@@ -134,10 +136,10 @@ class StationConnection(asyncssh.SSHServerConnection):
         self._dropped = True
         self.abort()
 
-    def refuse(self, why: str) -> None:
+    def refuse(self, why: str, detail: str = "") -> None:
         """Write down one refusal inside a session; who tries too often is sent away."""
         who = self._admission.station if self._admission else ""
-        self._gate.desk.audit.refused(why, where=self._where, who=who)
+        self._gate.desk.audit.refused(why, detail=detail, where=self._where, who=who)
         self._refusals += 1
         if self._refusals == self._gate.desk.limits.refusals_per_session:
             self.drop("too many refusals in one session")
@@ -153,19 +155,30 @@ class StationConnection(asyncssh.SSHServerConnection):
             self._gate.sessions.leave(self._admission.station)
         why = self._why if self._dropped else self._reason(exc)
         if why:
-            self._gate.desk.audit.refused(why, where=self._where, who=who)
+            detail = str(exc) if why in (_BROKEN, _NO_SSH) else ""
+            self._gate.desk.audit.refused(why, detail=detail, where=self._where, who=who)
 
     def _reason(self, exc: Exception | None) -> str:
         broken = isinstance(exc, asyncssh.DisconnectError) and not isinstance(exc, asyncssh.ConnectionLost)
         if self._admission is not None:
-            return f"broken SSH: {exc}" if broken else ""
+            return _BROKEN if broken else ""
         if self._why:
             return self._why
         if isinstance(exc, asyncssh.ConnectionLost) and "timeout" in str(exc):
             return "no login in time"
         if self._username:
             return "no certificate was offered"
-        return f"no SSH: {exc}" if exc is not None and not isinstance(exc, OSError) else ""
+        return _NO_SSH if exc is not None and not isinstance(exc, OSError) else ""
+
+    def pause_writing(self) -> None:
+        """The other end does not take what is sent: nothing more is read from it until it does."""
+        for session in self._sessions:
+            session.pause_writing()
+
+    def resume_writing(self) -> None:
+        """It takes it again."""
+        for session in self._sessions:
+            session.resume_writing()
 
     async def reload_config(self) -> None:
         """Nothing here depends on who connects; asyncssh would read every option again."""

@@ -72,18 +72,23 @@ class GroupCommit(Generic[One]):
             await self._task
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._waiting:
             group = self._next_group()
-            events = [event for part in group for event in part.events]
-            try:
-                await loop.run_in_executor(self._worker, self._store, events)
-            except StoreBusyError as error:
-                self._say(error.message)
-                self._answer(group, error)
+            failed = await self._try(group)
+            if failed is not None and not isinstance(failed, StoreBusyError) and len(group) > 1:
+                for part in group:  # what nobody foresaw may lie in one of them: the others go their way
+                    self._answer([part], await self._try([part]))
             else:
-                self._say("")
-                self._answer(group, None)
+                self._answer(group, failed)
+
+    async def _try(self, group: Sequence[_Part[One]]) -> BaseException | None:
+        """Store a group; what came of it is told, never raised: whoever waits must get an answer."""
+        events = [event for part in group for event in part.events]
+        work = asyncio.get_running_loop().run_in_executor(self._worker, self._store, events)
+        await asyncio.wait([work])
+        failed = work.exception()
+        self._say("" if failed is None else _text(failed))
+        return failed
 
     def _next_group(self) -> list[_Part[One]]:
         group = [self._waiting.popleft()]
@@ -94,16 +99,22 @@ class GroupCommit(Generic[One]):
         self._events_waiting -= size
         return group
 
-    def _answer(self, group: Sequence[_Part[One]], error: StoreBusyError | None) -> None:
+    def _answer(self, group: Sequence[_Part[One]], failed: BaseException | None) -> None:
         for part in group:
             if part.stored.done():  # its session is gone; the events may be stored all the same
                 continue
-            if error is None:
+            if failed is None:
                 part.stored.set_result(None)
             else:
-                part.stored.set_exception(StoreBusyError(error.message))
+                part.stored.set_exception(StoreBusyError(_text(failed)))
 
     def _say(self, ails: str) -> None:
         if ails != self._ails:
             self._ails = ails
             self._condition(ails)
+
+
+def _text(failed: BaseException) -> str:
+    if isinstance(failed, StoreBusyError):
+        return failed.message
+    return f"the tally cannot store what it received ({type(failed).__name__})"

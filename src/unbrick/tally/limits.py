@@ -56,6 +56,10 @@ class Arrivals:
         del self._waiting[oldest]
         return oldest
 
+    def all(self) -> tuple[Hashable, ...]:
+        """Everybody who waits, the oldest first."""
+        return tuple(self._waiting)
+
     def leave(self, connection: Hashable) -> None:
         """A connection logged in or went away."""
         self._waiting.pop(connection, None)

@@ -12,7 +12,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,9 +21,9 @@ import asyncssh
 
 from unbrick.errors import FailedError, UsageError
 from unbrick.tally.audit import AuditLog
-from unbrick.tally.certificates import read_private, read_public_line
+from unbrick.tally.certificates import read_public_file
 from unbrick.tally.condition import write_condition
-from unbrick.tally.connection import Door, Gate, connection_factory
+from unbrick.tally.connection import Door, Gate, StationConnection, connection_factory
 from unbrick.tally.group_commit import GroupCommit, StoreBusyError
 from unbrick.tally.intake import Intake
 from unbrick.tally.limits import Arrivals, Limits, Sessions, sessions_that_fit
@@ -71,7 +71,7 @@ class TallyServer:
         desk = Desk(register, Intake(register, clock), self._commit, self._audit, self._limits, clock)
         self._gate = Gate(
             desk,
-            read_public_line(folder.authority_public.read_text()),
+            read_public_file(folder.authority_public),
             Arrivals(limits.logins_at_once),
             Sessions(self._limits.sessions, limits.sessions_per_station),
         )
@@ -102,6 +102,9 @@ class TallyServer:
         """Take nothing more, commit and acknowledge what is in hand, end."""
         if self._server is not None:
             self._server.close()
+        for waiting in self._gate.arrivals.all():
+            if isinstance(waiting, StationConnection):
+                waiting.abort()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.stop_seconds):
                 await asyncio.gather(*(one.stop() for one in list(self._gate.inside)))
@@ -115,9 +118,11 @@ class TallyServer:
         self._audit.tell("stopped")
 
     def _options(self) -> asyncssh.SSHServerConnectionOptions:
-        certificate = asyncssh.read_certificate(str(self._folder.host_certificate))
-        key = asyncssh.import_private_key(self._folder.host_key.read_bytes())
-        read_private(self._folder.host_key)
+        try:
+            key = asyncssh.read_private_key(str(self._folder.host_key))
+            certificate = asyncssh.read_certificate(str(self._folder.host_certificate))
+        except (OSError, asyncssh.KeyImportError) as error:
+            raise FailedError(f"the host key of {self._folder.path} cannot be read: {error}") from error
         return asyncssh.SSHServerConnectionOptions(
             config=None,
             server_factory=lambda: Door(self._gate),
@@ -168,14 +173,16 @@ class TallyServer:
 @contextmanager
 def _only_server(folder: TallyFolder) -> Iterator[None]:
     """Hold the folder against a second server; raises UsageError."""
-    with lock_file(folder.lock) as lock:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(held.enter_context(lock_file(folder.lock)), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UsageError(
                 f"{folder.path} is being served already",
                 hint="one server serves one folder; end the other first",
             ) from error
+        except OSError as error:
+            raise FailedError(f"{folder.lock} cannot be opened: {error.strerror}") from error
         yield
 
 

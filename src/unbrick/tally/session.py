@@ -24,8 +24,6 @@ from unbrick.tally.records import ReceivedEvent
 from unbrick.tally.register import RegisterError, StationRegister
 from unbrick.wire import PROTOCOL, SUBSYSTEM, FrameReader, SignedEvent, WireError, encode_frame, events_of
 
-_ANY_EVENT = 1
-
 
 @dataclass(frozen=True)
 class Desk:
@@ -51,7 +49,7 @@ class _EndError(Exception):
 class StationSession(asyncssh.SSHServerSession[bytes]):
     """The server's end of one session channel; everything but our subsystem is refused."""
 
-    def __init__(self, desk: Desk, admission: Admission, refused: Callable[[str], None]) -> None:
+    def __init__(self, desk: Desk, admission: Admission, refused: Callable[[str, str], None]) -> None:
         self._desk = desk
         self._admission = admission
         self._refused = refused
@@ -60,6 +58,7 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         self._messages: deque[Mapping[str, Any]] = deque()
         self._broken: WireError | None = None
         self._frame_since: float | None = None
+        self._unread = False
         self._gone = False
         self._stopping = False
         self._wake = asyncio.Event()
@@ -72,18 +71,18 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
 
     def shell_requested(self) -> bool:
         """No shell."""
-        self._refused("a shell was asked for")
+        self._refused("a shell was asked for", "")
         return False
 
     def exec_requested(self, command: str) -> bool:
         """No command, whatever it is."""
-        self._refused("a command was to be run")
+        self._refused("a command was to be run", "")
         return False
 
     def subsystem_requested(self, subsystem: str) -> bool:
         """Only ours."""
         if subsystem != SUBSYSTEM:
-            self._refused(f"the subsystem {subsystem[:32]} was asked for")
+            self._refused("another subsystem was asked for", subsystem)
         return subsystem == SUBSYSTEM
 
     def session_started(self) -> None:
@@ -104,6 +103,15 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
             self._frame_since = loop_time if self._reader.waiting else None
         if (self._messages or self._broken) and self._channel is not None:
             self._channel.pause_reading()
+        self._wake.set()
+
+    def pause_writing(self) -> None:
+        """The station does not read its answers."""
+        self._unread = True
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._unread = False
         self._wake.set()
 
     def eof_received(self) -> bool:
@@ -136,9 +144,9 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
                     raise WireError("a message of a kind that this tally does not know")
                 await self._take(events_of(message))
         except _EndError as error:
-            self._end(error.why, error.text)
+            self._end(error.why, "", error.text)
         except WireError as error:
-            self._end(error.message, error.message)
+            self._end("a broken message", error.message, error.message)
         except RegisterError as error:
             self._desk.audit.tell("register-unreadable", text=error.message)
             self._send({"type": "busy", "text": "the tally cannot read who is enrolled; try later"})
@@ -162,6 +170,9 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         """The next message; reading goes on meanwhile, and every wait has an end."""
         loop = asyncio.get_running_loop()
         idle_until = loop.time() + self._desk.limits.idle_seconds
+        await self._answers_read()
+        if self._frame_since is not None:  # what came while a batch was in hand was not late
+            self._frame_since = loop.time()
         while True:
             if self._messages:
                 return self._messages.popleft()
@@ -183,6 +194,16 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
             if not self._wake.is_set():
                 await self._woken(until - loop.time())
 
+    async def _answers_read(self) -> None:
+        """Take nothing more from a station that does not read what it is told."""
+        until = asyncio.get_running_loop().time() + self._desk.limits.frame_seconds
+        while self._unread and not self._gone and not self._stopping:
+            left = until - asyncio.get_running_loop().time()
+            if left <= 0:
+                raise _EndError("answers were not read", "")
+            self._wake.clear()
+            await self._woken(left)
+
     async def _woken(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(max(seconds, 0.001)):
@@ -198,7 +219,7 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
             check_still_admitted(self._admission, desk.register, desk.clock())
         except RefusedLoginError as error:
             raise _EndError(error.message, f"no longer let in: {error.message}") from error
-        wait = self._pace.take(max(len(events), _ANY_EVENT))
+        wait = self._pace.take(max(len(events), 1))
         if wait > 0:
             await asyncio.sleep(wait)
         judged = await desk.intake.judge_gently(events)
@@ -216,14 +237,14 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
             by_reason.setdefault((one.reason, one.text), []).append(one.id)
         for (reason, text), ids in by_reason.items():
             self._send({"type": "refuse", "ids": ids, "reason": reason, "text": text})
-            self._refused(f"{reason}: {text}")
+            self._refused(f"an event: {reason}", text)
 
     def _send(self, message: Mapping[str, Any]) -> None:
         if self._channel is not None and not self._channel.is_closing():
             self._channel.write(encode_frame(message))
 
-    def _end(self, why: str, text: str) -> None:
+    def _end(self, why: str, detail: str, text: str) -> None:
         if why:
-            self._refused(why)
+            self._refused(why, detail)
         if text:
             self._send({"type": "bye", "text": text})

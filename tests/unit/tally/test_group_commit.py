@@ -100,3 +100,27 @@ def test_a_session_that_left_does_not_take_others_with_it() -> None:
 
     with ThreadPoolExecutor(1) as worker:
         asyncio.run(main(worker))
+
+
+def test_what_nobody_foresaw_hits_only_the_part_it_lies_in() -> None:
+    async def main(worker: ThreadPoolExecutor) -> None:
+        disk, said = Disk(), list[str]()
+
+        def store(events: Sequence[int]) -> None:
+            disk.store(events)
+            if 13 in events:
+                disk.groups.pop()
+                raise ZeroDivisionError
+
+        commit = GroupCommit(store, worker, most_waiting=100, condition=said.append)
+        disk.open.clear()
+        adds = [asyncio.create_task(commit.add([number])) for number in (11, 12, 13, 14)]
+        await asyncio.sleep(0.02)
+        disk.open.set()
+        results = await asyncio.gather(*adds, return_exceptions=True)
+        assert [type(result) for result in results] == [type(None), type(None), StoreBusyError, type(None)]
+        assert sorted(number for group in disk.groups for number in group) == [11, 12, 14]
+        assert "ZeroDivisionError" in "".join(said)
+
+    with ThreadPoolExecutor(1) as worker:
+        asyncio.run(main(worker))

@@ -94,3 +94,16 @@ def test_a_condition_is_told_in_place_and_taken_back(tmp_path: Path) -> None:
     assert (path.stat().st_ino, path.stat().st_size) == (inode, size)
     write_condition(path, "")
     assert read_condition(path) is None
+
+
+def test_many_addresses_cannot_flood_the_log_either(tmp_path: Path) -> None:
+    path, clock = tmp_path / "audit.log", Clock()
+    audit = AuditLog(path, AuditSettings(burst=2, window=60, most_lines=100), clock)
+    for number in range(5000):
+        audit.refused("no SSH", detail=f"variant {number}", where=f"2001:db8::{number:x}:22")
+    assert len(_lines(path)) <= 103
+    clock.now += 61
+    audit.tick()
+    assert sum(line.get("more", 1) for line in _lines(path)) == 5000
+    audit.refused("no SSH", where="10.0.0.1:1")
+    assert _lines(path)[-1]["from"] == "10.0.0.1:1"
