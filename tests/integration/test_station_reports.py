@@ -387,6 +387,20 @@ def wait_until_free(disk: Drilled) -> None:
     raise AssertionError("the disk of a killed run stays in use")
 
 
+def test_ctrl_c_after_the_repair_ends_only_the_waiting(
+    drills: Drills, tmp_path: Path, lonely: MadeStation
+) -> None:
+    disk = drills.copy("plain", tmp_path / "disks")
+    process = start_program("repair", disk.image, "--yes", "--json", "--station", lonely.file)
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["status"] == "repaired"
+    time.sleep(0.5)  # it waits for seconds now, since nobody answers
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert f"reports wait in {lonely.outbox}" in err
+
+
 def test_ctrl_c_ends_the_sender_too(drills: Drills, tmp_path: Path, lonely: MadeStation) -> None:
     disk = drills.copy("plain", tmp_path / "disks")
     process = start_program("repair", disk.image, "--yes", "--station", lonely.file)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import itertools
 import shlex
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -134,10 +136,11 @@ class StationLink:
         patience = _PATIENCE_SECONDS
         if status.state in (SenderState.UNREACHABLE, SenderState.BUSY):
             patience = _PATIENCE_WHERE_NOBODY_ANSWERS
-        try:
-            waiting = self._sender.finish(_PATIENCE_WHEN_STOPPED if stopped else patience)
-        except OutboxError:
-            waiting = 0
+        if sys.stderr.isatty() and not stopped and self._count():
+            click.echo("  sending the last reports … (Ctrl-C: send them another time)", err=True)
+        with suppress(OutboxError, KeyboardInterrupt):  # the work on disks is done; only the waiting ends
+            self._sender.finish(_PATIENCE_WHEN_STOPPED if stopped else patience)
+        waiting = self._count()
         after = self._sender.status()
         # That we ended it says nothing; why it could not send does.
         why = after.why if after.state is SenderState.REFUSED else status.why
@@ -170,7 +173,7 @@ class StationLink:
                     self._in_memory = [one for one in self._in_memory if one.id not in answered]
                     if answer.busy is not None or not answered:
                         return
-        except UnbrickError:  # that they are lost is told below
+        except (UnbrickError, KeyboardInterrupt):  # that they are lost is told below
             pass
 
     def _tell_trouble(self, sentence: str) -> None:
