@@ -127,7 +127,8 @@ def _open_plain(case: Case, disk: Disk, kit: Kit, held: ExitStack) -> PlainVolum
     volume = case.volume
     if volume.kind is VolumeKind.NTFS:
         return held.enter_context(open_plain(disk, volume, None, kit.runner, kit.workdir))
-    kit.recorder.tell(EventKind.LOCKED, None, **partition_detail(volume))
+    ids = [p.id for p in volume.protectors if p.kind is ProtectorKind.RECOVERY_PASSWORD][:16]
+    kit.recorder.tell(EventKind.LOCKED, None, protectors=ids or None, **partition_detail(volume))
     with kit.recorder.step("unlock", **partition_detail(volume)):
         plain = _unlock(case, disk, kit, held)
     kit.recorder.tell(EventKind.UNLOCKED, None, **partition_detail(volume))

@@ -44,7 +44,7 @@ def summary(
 
 def row(name: str, status: str, reason: str | None = None, site: str | None = "st-marys") -> MachineRow:
     """A machine of the list."""
-    return MachineRow(f"disk:{name}", name, status, Basis.PROVED, reason=reason, site=site)
+    return MachineRow(f"disk:{name}", name, status, Basis.PROVED, reason, site, run=f"run of {name}")
 
 
 def recent(
@@ -72,7 +72,8 @@ def board(numbers: Summary, *rows: MachineRow, events: tuple[RecentEvent, ...] =
     """A board at `NOW`; the rows go to the list they belong to."""
     keys = tuple(one for one in rows if one.status == "needs-key")
     persons = tuple(one for one in rows if one.status in NEEDS_A_PERSON)
-    return Board(NOW, numbers, needs_key=keys, needs_person=persons, events=events)
+    key_ids = {one.run: ("0B8E2F9C-1111-2222-3333-444455556666",) for one in keys if one.run}
+    return Board(NOW, numbers, keys, persons, key_ids, events)
 
 
 def nine() -> Board:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
+from unbrick.event import EventKind
 from unbrick.standing import MachineStatus
 from unbrick.tally.records import FINISHED, MachineRow, RecentEvent, Statement, StoreError, Summary
 
@@ -52,6 +53,9 @@ class Readable(Protocol):
     def recent(self, limit: int = 20) -> tuple[RecentEvent, ...]:
         """See `Store.recent`."""
 
+    def key_ids(self, runs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """See `Store.key_ids`."""
+
 
 @dataclass(frozen=True)
 class SiteCount:
@@ -65,12 +69,16 @@ class SiteCount:
 
 @dataclass(frozen=True)
 class Board:
-    """Everything at one moment. The lists are the first of theirs; the numbers are of all machines."""
+    """Everything at one moment. The lists are the first of theirs; the numbers are of all machines.
+
+    `key_ids` has the protectors' ids of the machines in `needs_key`, by run.
+    """
 
     now: datetime
     summary: Summary = field(default_factory=Summary)
     needs_key: tuple[MachineRow, ...] = ()
     needs_person: tuple[MachineRow, ...] = ()
+    key_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     events: tuple[RecentEvent, ...] = ()
     trouble: str | None = None
 
@@ -112,13 +120,25 @@ class Board:
 def read_board(store: Readable, now: datetime, *, rows: int = 100) -> Board:
     """Read everything for one screen; `rows` at most of each list."""
     summary = store.summary(now)
+    needs_key = tuple(_waiting(store, summary, (MachineStatus.NEEDS_KEY,), rows))
     return Board(
         now,
         summary,
-        needs_key=tuple(_waiting(store, summary, (MachineStatus.NEEDS_KEY,), rows)),
+        needs_key=needs_key,
         needs_person=tuple(_waiting(store, summary, NEEDS_A_PERSON, rows))[:rows],
-        events=store.recent(rows),
+        key_ids=store.key_ids([one.run for one in needs_key if one.run]),
+        events=tuple(_telling(store.recent(4 * rows)))[:rows],
     )
+
+
+def _telling(events: Iterable[RecentEvent]) -> Iterator[RecentEvent]:
+    """Without the single steps, except the one where a machine is now: many steps are one piece of news."""
+    runs: set[str] = set()
+    for event in events:
+        step = event.kind in {EventKind.STEP_STARTED, EventKind.STEP_ENDED, EventKind.RUN_STARTED}
+        if event.run not in runs or not step:
+            yield event
+        runs.add(event.run)
 
 
 def _waiting(store: Readable, summary: Summary, statuses: tuple[str, ...], rows: int) -> Iterator[MachineRow]:

@@ -151,27 +151,28 @@ def _site_line(one: SiteCount, name: int, numbers: int) -> Text:
 
 
 def waiting(
-    title: str, colour: str, count: int, rows: Sequence[MachineRow], width: int, height: int
+    title: str, colour: str, count: int, rows: Sequence[MachineRow], board: Board, width: int, height: int
 ) -> list[Text]:
     """The machines that wait for a key or a person: name, site, and what is known of why."""
     lines = [Text(fitted(f"{title} ({count:,})", width), f"bold {colour}" if count else "bold")]
     room = height - 1
     shown = rows[: room if count <= room else room - 1]
-    name = min(16, max(width // 2 - 6, 8))
-    site = min(12, width // 4)
+    name = min(16, max(width // 2 - 5, 8))
+    site = min(13, max(width // 4, 8))
     for one in shown:
         line = Text(fitted(one.name or "no name", name - 1) + " ")
         line.append(fitted(one.site or "", site - 1) + " ", "dim")
-        line.append(fitted(why(one), width - name - site))
+        line.append(fitted(why(one, board), width - name - site))
         lines.append(line)
     if count > len(shown):
         lines.append(Text(fitted(f"and {count - len(shown):,} more", width), "dim"))
     return lines
 
 
-def why(one: MachineRow) -> str:
-    """The reason word, or the status where there is none; and whether a person said so."""
-    said = one.reason or word(one.status)
+def why(one: MachineRow, board: Board, cells: int = 8) -> str:
+    """The ids of the keys it waits for as they begin on the blue screen, and the reason word."""
+    keys = [key[:cells] for key in board.key_ids.get(one.run or "", ())]
+    said = " ".join([*keys, one.reason or word(one.status)])
     return f"{said} (by hand)" if one.basis is Basis.MARKED else said
 
 

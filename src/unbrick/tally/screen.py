@@ -81,8 +81,10 @@ class Dashboard:
         half = (width - 2) // 2
         keys, persons = board.count(MachineStatus.NEEDS_KEY), board.count(*NEEDS_A_PERSON)
         return panes.beside(
-            panes.waiting("needs its key", "yellow", keys, board.needs_key, half, height),
-            panes.waiting("needs a person", "magenta", persons, board.needs_person, width - half - 2, height),
+            panes.waiting("needs its key", "yellow", keys, board.needs_key, board, half, height),
+            panes.waiting(
+                "needs a person", "magenta", persons, board.needs_person, board, width - half - 2, height
+            ),
             half,
         )
 
@@ -120,7 +122,7 @@ def render_status(board: Board) -> RenderableType:
         ("needs a person", board.count(*NEEDS_A_PERSON), board.needs_person),
     ):
         if count:
-            parts.append(_waiting_table(title, rows))
+            parts.append(_waiting_table(title, rows, board))
             parts += _more(count)
     return Group(*parts)
 
@@ -147,14 +149,14 @@ def _site_table(board: Board) -> Table:
     return table
 
 
-def _waiting_table(title: str, rows: tuple[MachineRow, ...]) -> Table:
+def _waiting_table(title: str, rows: tuple[MachineRow, ...], board: Board) -> Table:
     table = _table(title, "site", "service", "why")
     for one in rows[:_MOST_ROWS]:
         table.add_row(
             Text(fitted(one.name or "no name", 32).rstrip()),
             Text(fitted(one.site or "", 24).rstrip()),
             Text(fitted(one.service or "", 24).rstrip()),
-            Text(harmless(panes.why(one), 64)),
+            Text(harmless(panes.why(one, board, 36), 120)),
         )
     return table
 

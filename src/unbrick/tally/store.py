@@ -14,6 +14,7 @@ from unbrick.tally import stations
 from unbrick.tally.counting import add_events
 from unbrick.tally.database import Database
 from unbrick.tally.inventory import read_inventory, take_inventory
+from unbrick.tally.key_ids import read_key_ids
 from unbrick.tally.marks import state, statement_of
 from unbrick.tally.migrations import is_current, migrate
 from unbrick.tally.records import (
@@ -98,6 +99,11 @@ class Store:
         """The events that arrived last, the latest first."""
         with self._database.read() as connection:
             return recent_events(connection, limit)
+
+    def key_ids(self, runs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The ids of the BitLocker keys that runs met locked volumes of, by run."""
+        with self._database.read() as connection:
+            return read_key_ids(connection, runs)
 
     def import_inventory(self, path: Path, *, replace: bool = False) -> InventoryCounts:
         """Take the expected machines from a CSV (`inventory.py`); who is not in it stays unless `replace`.

@@ -65,7 +65,7 @@ def test_a_small_fleet_is_told_in_full(size: tuple[int, int]) -> None:
     assert re.search(r"not yet seen +1", text)
     assert re.search(r"st-marys +4/5", text)
     assert re.search(r"elm-road +2/4", text)
-    assert re.search(r"PHARMACY-004 +st-marys +key-missing", text)
+    assert re.search(r"PHARMACY-004 +st-marys +0B8E2F9C", text)
     assert re.search(r"LAB-008 +elm-road +hibernated", text)
     assert re.search(r"14:03:22  WARD-000 +st-marys +repaired", text)
     assert "0.8 a minute, too early to say how long; 2 stuck" in text
@@ -191,7 +191,7 @@ def test_the_table_has_every_status_site_and_machine_that_waits() -> None:
     assert re.search(r"re-imaged +1 +1", text)
     assert re.search(r"needs-hands +1 +hibernated 1", text)
     assert re.search(r"elm-road +4 +2 +1", text)
-    assert re.search(r"PHARMACY-004 +st-marys +key-missing", text)
+    assert re.search(r"PHARMACY-004 +st-marys +0B8E2F9C-1111-2222-3333-444455556666 key-missing", text)
     assert re.search(r"LAB-008 +elm-road +hibernated", text)
 
 

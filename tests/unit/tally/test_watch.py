@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -49,7 +49,12 @@ class Store:
         return (row(f"a {status}", status or ""),)
 
     def recent(self, limit: int = 20) -> tuple[RecentEvent, ...]:
-        return (recent("WARD-1"),)
+        steps = [("outcome", 9), ("step-ended", 8), ("moved", 7), ("step-started", 6), ("run-started", 1)]
+        done = [replace(recent("WARD-1"), run="a", kind=kind, sequence=number) for kind, number in steps]
+        return (replace(recent("WARD-2"), run="b", kind="step-started", step="unlock"), *done)
+
+    def key_ids(self, runs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        return dict.fromkeys(runs, ("0B8E2F9C-1111-2222-3333-444455556666",))
 
 
 def terminal(width: int = 80, height: int = 24) -> tuple[Console, io.StringIO]:
@@ -117,7 +122,12 @@ def test_a_board_is_read_with_the_lists_of_those_who_wait() -> None:
     assert [one.name for one in board.needs_key] == ["a needs-key"]
     assert [one.name for one in board.needs_person] == ["a failed"]
     assert store.asked == ["needs-key", "failed"], "nobody is asked for a status that no machine has"
-    assert [one.name for one in board.events] == ["WARD-1"]
+    assert list(board.key_ids) == [board.needs_key[0].run]
+
+
+def test_single_steps_are_no_news_except_where_a_machine_is_now() -> None:
+    told = [(one.name, one.kind) for one in read_board(Store(), NOW).events]
+    assert told == [("WARD-2", "step-started"), ("WARD-1", "outcome"), ("WARD-1", "moved")]
 
 
 def test_a_store_that_cannot_be_read_leaves_the_last_board_and_says_so() -> None:
