@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unbrick.cli.wording import printable
-from unbrick.errors import UsageError
+from unbrick.errors import FailedError, Reason, UsageError
 
 if TYPE_CHECKING:
     from unbrick.tally.board import Board
@@ -25,7 +25,24 @@ _directory = click.argument("directory", metavar="DIR", type=click.Path(path_typ
 _who = click.option("--who", metavar="NAME", help="On whose word; without it, your login name.")
 
 
-@click.group("tally")
+class _TallyGroup(click.Group):
+    """The tally's libraries are optional: a medium has no use for them."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the verb; says in a line which library is missing."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            if error.name not in {"asyncssh", "sqlalchemy"}:
+                raise
+            raise FailedError(
+                f"the library {error.name} is not installed",
+                hint="install unbrick with its tally: pip install 'unbrick[tally]'",
+                reason=Reason.MISSING_TOOL,
+            ) from error
+
+
+@click.group("tally", cls=_TallyGroup)
 def command() -> None:
     """Count every machine, once, over SSH: the tally, its stations and its dashboard.
 
