@@ -216,7 +216,9 @@ def _neighbours(
     changed = [*moved.values(), *(before[run] for run in moved if run in before)]
     places = {(record.disk_guid, record.first_name_key) for record in changed if record.disk_guid}
     found = {}
-    for chunk in chunks(sorted({disk for disk, _ in places if disk})):
+    # A run that shows neither name nor UUID changes nothing for the others that show neither.
+    telling = {one.disk_guid for one in changed if one.first_name_key or one.smbios_uuid}
+    for chunk in chunks(sorted(disk for disk in telling if disk)):
         for row in rows_of(connection, _NAMELESS, {"disks": chunk}):
             found[row["run"]] = run_of(row)
     for named in chunks({(disk, name) for disk, name in places if disk and name}):
