@@ -1,0 +1,241 @@
+"""What one report costs the tally, beside OpenSSH's sshd and beside asyncssh alone: one run, ratios, memory.
+
+Each connection is a whole one: key exchange, login by certificate, one durable report, its answer, the end.
+sshd runs a forced command that appends and syncs; asyncssh alone answers without storing anything. Not part
+of the tests: nothing here is asserted. Needs root and OpenSSH's sshd; everything stays on 127.0.0.1.
+
+    PYTHONPATH=tests .venv/bin/python tests/bench/tally_server_speed.py [--connections N] [--sessions N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import pwd
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncssh
+from support.tally_client import StationFiles, Talk
+from support.tally_server import new_tally, served_by_program
+
+from unbrick.wire import FrameReader, SignedEvent, encode_frame
+
+AT_ONCE = 16
+BARE = "--serve-without-a-store"
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and of the children that it has waited for."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_kib(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+
+Report = Callable[[int, SignedEvent], Awaitable[None]]
+
+
+def connections(name: str, pid: int, port: int, events: list[SignedEvent], report: Report) -> float:
+    """Milliseconds of the server's CPU for each connection."""
+
+    async def main() -> None:
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(event: SignedEvent) -> None:
+            async with gate:
+                await report(port, event)
+
+        await asyncio.gather(*(one(event) for event in events))
+
+    before, start = cpu_seconds(pid), time.monotonic()
+    asyncio.run(main())
+    wall = time.monotonic() - start
+    each = (cpu_seconds(pid) - before) / len(events) * 1000
+    print(f"{name:28} {each:8.2f} ms CPU each  {1000 / each:7.0f}/s a core  {len(events) / wall:7.0f}/s wall")
+    return each
+
+
+def by_subsystem(station: StationFiles) -> Report:
+    async def report(port: int, event: SignedEvent) -> None:
+        async with await station.connect(port) as connection:
+            (answer,) = await (await Talk.begin(connection)).send([event])
+            assert answer["type"] == "acknowledge", answer
+
+    return report
+
+
+def by_forced_command(station: StationFiles) -> Report:
+    async def report(port: int, event: SignedEvent) -> None:
+        async with await station.connect(port, username=pwd.getpwuid(os.getuid()).pw_name) as connection:
+            done = await connection.run("report", input=event.data.decode() + event.signature)
+            assert done.exit_status == 0, done.stderr
+
+    return report
+
+
+@contextmanager
+def sshd(folder: Path) -> Iterator[tuple[int, int]]:
+    """OpenSSH's server with a forced command; gives its process id and port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    principals = folder / "principals"
+    principals.write_text("station\n")
+    settings = {
+        "ListenAddress": "127.0.0.1",
+        "HostKey": folder / "host_key",
+        "HostCertificate": folder / "host_key-cert.pub",
+        "TrustedUserCAKeys": folder / "authority.pub",
+        "AuthorizedPrincipalsFile": principals,
+        "ForceCommand": f"dd of={folder / 'reports'} oflag=append conv=notrunc,fsync status=none",
+        "StrictModes": "no",
+        "UsePAM": "no",
+        "PidFile": "none",
+        "MaxStartups": "100",
+    }
+    configuration = folder / "sshd_config"
+    configuration.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+    Path("/run/sshd").mkdir(exist_ok=True)
+    program = shutil.which("sshd", path="/usr/sbin:/usr/bin")
+    assert program is not None, "apt install openssh-server"
+    process = subprocess.Popen([program, "-D", "-e", "-q", "-p", str(port), "-f", configuration])
+    try:
+        while socket.socket().connect_ex(("127.0.0.1", port)):
+            time.sleep(0.05)
+        yield process.pid, port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class _Answering(asyncssh.SSHServerSession[bytes]):
+    """Answers every message and keeps nothing."""
+
+    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
+        self._channel, self._reader = chan, FrameReader()
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        return True
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        for message in self._reader.feed(data):
+            hello = message["type"] == "hello"
+            answer = {"type": "welcome", "protocol": 1} if hello else {"type": "acknowledge", "ids": []}
+            self._channel.write(encode_frame(answer))
+
+
+class _BareServer(asyncssh.SSHServer):
+    def session_requested(self) -> _Answering:
+        return _Answering()
+
+
+async def serve_without_a_store(folder: Path) -> None:
+    """asyncssh as it comes, with the same keys and the same trust."""
+    trusted = folder / "trusted"
+    trusted.write_text(f"cert-authority {(folder / 'authority.pub').read_text()}")
+    server = await asyncssh.listen(
+        "127.0.0.1",
+        0,
+        server_factory=_BareServer,
+        server_host_keys=[(str(folder / "host_key"), str(folder / "host_key-cert.pub"))],
+        authorized_client_keys=str(trusted),
+        encoding=None,
+    )
+    print(server.get_port(), flush=True)
+    await asyncio.Event().wait()
+
+
+@contextmanager
+def bare(folder: Path) -> Iterator[tuple[int, int]]:
+    process = subprocess.Popen([sys.executable, __file__, BARE, folder], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process.pid, int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def open_sessions(pid: int, port: int, station: StationFiles, batches: list[list[SignedEvent]]) -> None:
+    async def main() -> None:
+        async with await station.connect(port) as connection:
+            talk = await Talk.begin(connection)
+            for batch in batches:
+                (answer,) = await talk.send(batch)
+                assert answer["type"] == "acknowledge", answer
+
+    count = sum(map(len, batches))
+    before, start = cpu_seconds(pid), time.monotonic()
+    asyncio.run(main())
+    each = (cpu_seconds(pid) - before) / count * 1000
+    wall = count / (time.monotonic() - start)
+    name = f"events, {len(batches[0])} a frame"
+    print(f"{name:28} {each:8.3f} ms CPU each  {1000 / each:7.0f}/s a core  {wall:7.0f}/s wall, one session")
+
+
+def idle_sessions(pid: int, port: int, station: StationFiles, count: int) -> None:
+    async def main() -> None:
+        gate, held = asyncio.Semaphore(AT_ONCE), []
+
+        async def one() -> None:
+            async with gate:
+                connection = await station.connect(port)
+                held.append((connection, await Talk.begin(connection)))
+
+        before = resident_kib(pid)
+        await asyncio.gather(*(one() for _ in range(count)))
+        each = (resident_kib(pid) - before) / count
+        idle = cpu_seconds(pid)
+        await asyncio.sleep(5)
+        idle = (cpu_seconds(pid) - idle) / 5 * 100
+        print(f"{count} sessions held: {each:.1f} KiB each, idle CPU {idle:.1f} %")
+        for connection, _ in held:
+            connection.abort()
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    asyncio.run(main())
+
+
+def main() -> None:
+    if BARE in sys.argv:
+        asyncio.run(serve_without_a_store(Path(sys.argv[-1])))
+        return
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--connections", type=int, default=300)
+    parser.add_argument("--sessions", type=int, default=2000)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as work:
+        folder = new_tally(Path(work) / "tally")
+        station = StationFiles(folder)
+        events = station.signed(1, chosen.connections)
+        with sshd(folder) as (pid, port):
+            openssh = connections(
+                "OpenSSH, forced command", pid, port, events[:100], by_forced_command(station)
+            )
+        with bare(folder) as (pid, port):
+            alone = connections("asyncssh, no store", pid, port, events, by_subsystem(station))
+        with served_by_program(folder) as server:
+            ours = connections("unbrick tally serve", server.pid, server.port, events, by_subsystem(station))
+            print(f"OpenSSH / tally: {openssh / ours:.1f} ×    tally / asyncssh: {ours / alone:.2f} ×")
+            for size in (1, 16, 100):
+                signed = station.signed(1, 20 * size + 200, f"20240719T09{size:04}Z-0000aa")
+                batches = [signed[at : at + size] for at in range(0, len(signed), size)]
+                open_sessions(server.pid, server.port, station, batches)
+            idle_sessions(server.pid, server.port, station, chosen.sessions)
+
+
+if __name__ == "__main__":
+    main()
