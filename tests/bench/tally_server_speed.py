@@ -222,9 +222,8 @@ def main() -> None:
         station = StationFiles(folder)
         events = station.signed(1, chosen.connections)
         with sshd(folder) as (pid, port):
-            openssh = connections(
-                "OpenSSH, forced command", pid, port, events[:100], by_forced_command(station)
-            )
+            forced = by_forced_command(station)
+            openssh = connections("OpenSSH, forced command", pid, port, events[:100], forced)
         with bare(folder) as (pid, port):
             alone = connections("asyncssh, no store", pid, port, events, by_subsystem(station))
         with served_by_program(folder) as server:

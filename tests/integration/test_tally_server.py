@@ -330,6 +330,27 @@ def test_a_revoked_station_is_out_at_once_also_in_an_open_session(tally: Path, t
     ]
 
 
+def test_while_the_register_cannot_be_read_nothing_is_taken_and_nothing_lost(tally: Path) -> None:
+    station = StationFiles(tally)
+    register = tally / "stations.json"
+    good = register.read_bytes()
+
+    async def main() -> None:
+        async with served_here(tally) as port, await station.connect(port) as connection:
+            talk = await Talk.begin(connection)
+            register.write_text("{}")
+            (answer,) = await talk.send(station.signed(1, 1))
+            assert answer["type"] == "busy"
+            await _denied(port, station)
+            register.write_bytes(good)
+            async with await station.connect(port) as again:
+                (answer,) = await (await Talk.begin(again)).send(station.signed(1, 1))
+                assert answer["type"] == "acknowledge"
+
+    asyncio.run(main())
+    assert len(stored_ids(tally)) == 1
+
+
 @pytest.mark.parametrize(
     ("data", "why"),
     [

@@ -148,7 +148,7 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         except WireError as error:
             self._end("a broken message", error.message, error.message)
         except RegisterError as error:
-            self._desk.audit.tell("register-unreadable", text=error.message)
+            self._refused("the register of stations cannot be read", error.message)
             self._send({"type": "busy", "text": "the tally cannot read who is enrolled; try later"})
         finally:
             if self._channel is not None:
