@@ -16,6 +16,7 @@ from pathlib import Path
 
 import asyncssh
 import pytest
+from support.cutting_line import cutting_line
 from support.fake_tally import RunningTally, running_tally
 from support.lying_host import lying_host
 from support.openssh_tally import openssh_tally
@@ -25,11 +26,15 @@ from support.station import StationStandIn
 
 from unbrick.errors import UnbrickError, UsageError
 from unbrick.report.client import Limits, TallyRefusedError, TallySession, TallyUnreachableError
+from unbrick.report.outbox import Outbox
+from unbrick.report.sender_status import SenderState, SenderStatus
+from unbrick.report.sending_loop import SendingLoop
 from unbrick.wire import SignedEvent
 
 STRANGER = asyncssh.generate_private_key("ssh-ed25519")
 EVENTS = [unsigned_event(number) for number in range(1, 6)]
-QUICK = Limits(connect=2, handshake=3, answer=1)
+QUICK = Limits(connect=5, handshake=20, answer=1)
+HASTY = Limits(connect=5, handshake=1, answer=1)
 KEX_INIT, KEX_ECDH_INIT = 20, 30
 
 
@@ -87,6 +92,26 @@ def test_only_the_algorithms_we_chose_are_offered(credentials: Credentials, tall
         assert transport.local_cipher == transport.remote_cipher == "aes256-gcm@openssh.com"
         assert transport.local_compression == transport.remote_compression == "none"
         assert transport.agreed_on_strict_kex
+
+
+def test_new_keys_in_the_middle_of_a_session_are_checked_too(credentials: Credentials) -> None:
+    with (
+        running_tally(credentials.folder, "new-keys") as tally,
+        TallySession.open(credentials.station(tally.port)) as session,
+    ):
+        exchanged = {session._transport.H}
+        for _ in range(10):
+            session.send([unsigned_event(number, text="x" * 1000) for number in range(1, 101)])
+        exchanged.add(session._transport.H)
+        assert len(exchanged) == 2
+        # A host that is no longer ours is noticed at the next change of keys.
+        session._transport._authority = STRANGER.public_data
+        assert "not certified by" in breaking_off(lambda: send_much(session))
+
+
+def send_much(session: TallySession) -> None:
+    for _ in range(20):
+        session.send([unsigned_event(number, text="x" * 1000) for number in range(1, 101)])
 
 
 # -- hosts that are not the one the stick was made for
@@ -253,7 +278,7 @@ def test_a_host_that_is_no_ssh_server_or_falls_silent(credentials: Credentials, 
         thread.start()
         station = credentials.station(listener.getsockname()[1])
         started = time.monotonic()
-        breaking_off(lambda: TallySession.open(station, limits=QUICK))
+        breaking_off(lambda: TallySession.open(station, limits=HASTY))
         thread.join()
         held[0].close()
     assert time.monotonic() - started < 30
@@ -277,10 +302,10 @@ def test_one_byte_a_second_does_not_hold_us(credentials: Credentials) -> None:
         thread = threading.Thread(target=drip)
         thread.start()
         station = credentials.station(listener.getsockname()[1])
-        message = breaking_off(lambda: TallySession.open(station, limits=QUICK))
+        message = breaking_off(lambda: TallySession.open(station, limits=HASTY))
         over.set()
         thread.join()
-    assert "did not answer within 3 s" in message
+    assert "did not answer within 1 s" in message
 
 
 @pytest.mark.parametrize(
@@ -339,6 +364,49 @@ def test_an_answer_about_other_events_counts_for_nothing(
         stranger = SignedEvent(b"not an event", "x")
         with pytest.raises(UnbrickError):
             session.send([stranger] * 257)
+
+
+# -- lines that are cut
+
+
+class _Orders:
+    """Finish when nothing waits, with a clock that runs fast, so that pauses are short."""
+
+    def __init__(self) -> None:
+        self.finish_by = self.clock() + 60 * FASTER
+
+    def clock(self) -> float:
+        return time.monotonic() * FASTER
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds / FASTER)
+
+
+FASTER = 50
+
+
+@pytest.mark.parametrize("towards_tally", [True, False])
+def test_a_line_cut_anywhere_loses_nothing(
+    credentials: Credentials, tally: RunningTally, tmp_path: Path, towards_tally: bool
+) -> None:
+    """Within the key exchange, the login, the greeting, in the middle of a frame and of its answer."""
+    outbox = Outbox(tmp_path / "outbox")
+    for number in range(1, 61):
+        outbox.put(unsigned_event(number))
+    cuts = [0, 30, 1400, 2400, 2600, 2800, 2900, 3000, 3100, 3200, 4000, 8000]
+    shown: list[SenderStatus] = []
+    orders = _Orders()
+    with cutting_line(tally.port, cuts, towards_tally=towards_tally) as line:
+        station = credentials.station(line.port)
+        SendingLoop(
+            outbox, lambda: TallySession.open(station), orders, shown.append, clock=orders.clock
+        ).run()
+        made = line.connections
+    assert outbox.count() == 0
+    assert {event["sequence"] for event in tally.received()} == set(range(1, 61))
+    assert made > 5
+    assert SenderState.UNREACHABLE in {status.state for status in shown}
+    assert SenderState.REFUSED not in {status.state for status in shown}
 
 
 # -- clocks

@@ -117,6 +117,7 @@ async def _run(folder: Path, behaviour: str, port: int) -> None:
         process_factory=tally.serve,
         encoding=None,
         allow_scp=False,
+        rekey_bytes=20_000 if behaviour == "new-keys" else 1 << 30,
     )
     sys.stdout.write(f"{server.get_port()}\n")
     sys.stdout.flush()

@@ -225,6 +225,9 @@ class TallySession:
         while not self._messages:
             data = self._channel.recv(65536) if self._channel is not None else b""
             if not data:
+                error = self._transport.get_exception()
+                if error is not None and not isinstance(error, EOFError):
+                    raise error
                 raise TallyUnreachableError(f"the tally at {self._address} hung up")
             self._messages.extend(self._reader.feed(data))
         message = self._messages.pop(0)

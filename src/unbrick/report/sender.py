@@ -58,12 +58,14 @@ class BackgroundSender:
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._orders.setblocking(False)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        self._process = os.fork()
-        if self._process == 0:
-            open_session = connect or partial(TallySession.open, station)
-            _live(self._parent, theirs, self._board, self._outbox, open_session)
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        theirs.close()
+        try:
+            self._process = os.fork()
+            if self._process == 0:
+                open_session = connect or partial(TallySession.open, station)
+                _live(self._parent, theirs, self._board, self._outbox, open_session)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            theirs.close()
 
     def status(self) -> SenderStatus:
         """How the sending goes; never waits."""

@@ -131,21 +131,30 @@ class SendingLoop:
         if self._clock() < self._not_before:
             return
         session = self._open_session()
-        while batch := self._next_batch():
-            answer = session.send(batch)
-            self._acknowledged += len(answer.acknowledged)
-            self._refused += sum(len(refusal.ids) for refusal in answer.refused)
-            if answer.acknowledged:
-                self._outbox.acknowledge(answer.acknowledged)
-            for refusal in answer.refused:
-                self._outbox.set_aside(refusal.ids, f"{refusal.reason}: {refusal.text}".strip(": "))
-            if answer.busy is not None:
-                self._put_off(SenderState.BUSY, answer.busy)
-                return
-            self._failures = 0
-            self._tell(SenderState.CONNECTED)
-            if self._orders.finish_by is not None and self._clock() >= self._orders.finish_by:
-                return
+        sending = True
+        while sending:
+            sending = False
+            for batch in self._batches():
+                sending = self._send(session, batch)
+                if not sending:
+                    return
+
+    def _send(self, session: Session, batch: Sequence[SignedEvent]) -> bool:
+        """Send one frame and heed the answer; whether to go on at once."""
+        answer = session.send(batch)
+        self._acknowledged += len(answer.acknowledged)
+        self._refused += sum(len(refusal.ids) for refusal in answer.refused)
+        if answer.acknowledged:
+            self._outbox.acknowledge(answer.acknowledged)
+        for refusal in answer.refused:
+            self._outbox.set_aside(refusal.ids, f"{refusal.reason}: {refusal.text}".strip(": "))
+        if answer.busy is not None:
+            self._put_off(SenderState.BUSY, answer.busy)
+            return False
+        self._failures = 0
+        self._tell(SenderState.CONNECTED)
+        deadline = self._orders.finish_by
+        return deadline is None or self._clock() < deadline
 
     def _open_session(self) -> Session:
         if self._session is not None:
@@ -158,16 +167,19 @@ class SendingLoop:
         self._tell(SenderState.CONNECTED)
         return session
 
-    def _next_batch(self) -> list[SignedEvent]:
-        """What fits into one frame of what waits; at least one event where any waits."""
+    def _batches(self) -> Iterator[list[SignedEvent]]:
+        """What waits now, a frame at a time, from one look at the outbox: it may be large."""
         batch: list[SignedEvent] = []
         size = _FRAME_HEAD_BYTES
         for _, event in self._outbox.pending():
-            size += len(json.dumps(event.to_document(), ensure_ascii=False).encode()) + 1
-            if batch and (size > MOST_FRAME_BYTES or len(batch) == MOST_EVENTS_IN_A_FRAME):
-                break
+            length = len(json.dumps(event.to_document(), ensure_ascii=False).encode()) + 1
+            if batch and (size + length > MOST_FRAME_BYTES or len(batch) == MOST_EVENTS_IN_A_FRAME):
+                yield batch
+                batch, size = [], _FRAME_HEAD_BYTES
             batch.append(event)
-        return batch
+            size += length
+        if batch:
+            yield batch
 
     def _put_off(self, state: SenderState, why: str) -> None:
         """Try again after a pause that doubles, and that no two stations of a fleet share."""
