@@ -296,6 +296,28 @@ def test_an_outbox_that_has_room_for_some_keeps_those(
     assert "could be neither kept nor sent" in done.stderr
 
 
+def test_a_later_run_on_a_machine_whose_clock_went_back_counts_as_later(
+    drills: Drills, tmp_path: Path, tally: ServerProcess
+) -> None:
+    folder = tmp_path / "tally"
+    disk = drills.copy("plain", tmp_path / "disks")
+    assert repair(disk, folder / "unbrick.yaml").code == 0
+    back = [
+        "faketime",
+        "2009-01-01 00:00:40",
+        sys.executable,
+        "-m",
+        "unbrick",
+        "undo",
+        str(disk.image),
+        "--yes",
+    ]
+    done = subprocess.run([*back, "--station", folder / "unbrick.yaml"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (machine,) = run_program("tally", "status", folder, "--json").document["machines"]
+    assert machine["status"] == "undone"
+
+
 def test_two_repairs_at_once_share_an_outbox(drills: Drills, tmp_path: Path, lonely: MadeStation) -> None:
     running = []
     for number in (1, 2):
@@ -365,7 +387,7 @@ def test_what_a_power_cut_has_torn_is_set_aside_and_said(
 ) -> None:
     disk = drills.copy("plain", tmp_path / "disks")
     run_program("scan", disk.image, "--station", lonely.file)
-    first, second, *_ = sorted(lonely.outbox.iterdir())
+    first, second, *_ = sorted(lonely.outbox.glob("*.json"))
     first.write_bytes(first.read_bytes()[:100])
     second.write_bytes(b"")
     ended = run_program("scan", disk.image, "--station", lonely.file)

@@ -26,8 +26,8 @@ def public_line(key: Ed25519PrivateKey) -> str:
     return encoded.decode()
 
 
-def certificate(key: Ed25519PrivateKey, authority: Ed25519PrivateKey) -> bytes:
-    """A user certificate for a station's key."""
+def certificate(key: Ed25519PrivateKey, authority: Ed25519PrivateKey, *, until: int = 2**64 - 1) -> bytes:
+    """A user certificate for a station's key, valid for ever unless told otherwise."""
     builder = (
         SSHCertificateBuilder()
         .public_key(key.public_key())
@@ -36,7 +36,7 @@ def certificate(key: Ed25519PrivateKey, authority: Ed25519PrivateKey) -> bytes:
         .key_id(b"station")
         .valid_principals([b"station"])
         .valid_after(0)
-        .valid_before(2**64 - 1)
+        .valid_before(until)
     )
     return builder.sign(authority).public_bytes()
 

@@ -112,7 +112,7 @@ def recover_isolated(
 
     Raises click.Abort where a signal or the person stopped it: everything has been cleaned up by then.
     """
-    run = new_run_id()
+    run = link.run_in_order(new_run_id()) if link else new_run_id()
     try:
         report, kept = run_isolated(partial(_work, order, run, keys, confirm, link))
     except UnbrickError as error:

@@ -25,6 +25,7 @@ from unbrick.report.client import Limits, TallySession
 from unbrick.report.facts import plain_machine, short_facts
 from unbrick.report.outbox import Outbox, OutboxError, outbox_folder
 from unbrick.report.outbox_listener import OutboxListener
+from unbrick.report.run_order import run_in_order
 from unbrick.report.sender import BackgroundSender
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.signer import Signer
@@ -62,14 +63,18 @@ def load_station_and_signer(path: Path) -> tuple[Station, Signer]:
 
 def open_link(path: Path | None) -> StationLink | None:
     """The link that `--station` asks for, None without it; raises UsageError before anything is touched."""
-    return None if path is None else StationLink(*load_station_and_signer(path))
+    if path is None:
+        return None
+    station, signer = load_station_and_signer(path)
+    return StationLink(station, signer, valid_until=signer.check_certificate(station.certificate))
 
 
 class StationLink:
     """The tie to the tally while some disks are worked on; used as a context around that work."""
 
-    def __init__(self, station: Station, signer: Signer) -> None:
+    def __init__(self, station: Station, signer: Signer, *, valid_until: datetime | None = None) -> None:
         self.station = station
+        self._valid_until = valid_until
         self._signer = signer
         self._folder = outbox_folder(station.path)
         self._outbox: Outbox | None = None
@@ -91,6 +96,10 @@ class StationLink:
         except (UnbrickError, OSError) as error:
             self._tell_trouble(f"reports cannot be sent meanwhile: {error}; the work goes on")
         return self
+
+    def run_in_order(self, proposed: str) -> str:
+        """The id of a new run, after all earlier ones of this medium, whatever this machine's clock says."""
+        return run_in_order(proposed, self._folder, latest=self._valid_until)
 
     def listener(self) -> OutboxListener:
         """What listens to the work on one disk; made and used in the process that does this work."""

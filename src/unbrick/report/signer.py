@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,10 +60,11 @@ class Signer:
         raw = self._key.public_key().public_bytes_raw()
         return armor(_pair(_ALGORITHM, raw), _pair(_ALGORITHM, signature), NAMESPACE)
 
-    def check_certificate(self, path: Path) -> None:
+    def check_certificate(self, path: Path) -> datetime | None:
         """Raise UsageError unless the file is an OpenSSH certificate of this very key.
 
-        Who signed it and until when it is valid is for the tally to judge: our clock may be wrong.
+        Tells until when it is valid by the tally's clock, None for ever. Whether it still is, and who signed
+        it, is for the tally to judge: our clock may be wrong.
         """
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives import serialization
@@ -76,6 +78,10 @@ class Signer:
             raise StationKeyError(f"{path}: this is a key, not a certificate", hint=_HINT)
         if identity.public_key() != self._key.public_key():
             raise StationKeyError(f"{path}: the certificate is for another key", hint=_HINT)
+        try:
+            return datetime.fromtimestamp(identity.valid_before, UTC)
+        except (ValueError, OverflowError, OSError):  # beyond every calendar: for ever
+            return None
 
     def __repr__(self) -> str:
         return f"Signer({self.public_key!r})"

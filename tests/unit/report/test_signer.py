@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,12 @@ def test_a_key_with_a_passphrase_is_refused(tmp_path: Path) -> None:
 def test_a_certificate_must_be_one_and_of_this_key(tmp_path: Path) -> None:
     make_station(tmp_path)
     signer = Signer.load(tmp_path / "station")
-    signer.check_certificate(tmp_path / "station-cert.pub")
+    assert signer.check_certificate(tmp_path / "station-cert.pub") is None
+    authority = Ed25519PrivateKey.generate()
+    key = serialization.load_ssh_private_key((tmp_path / "station").read_bytes(), None)
+    assert isinstance(key, Ed25519PrivateKey)
+    (tmp_path / "ends").write_bytes(certificate(key, authority, until=1_784_000_000))
+    assert signer.check_certificate(tmp_path / "ends") == datetime.fromtimestamp(1_784_000_000, UTC)
     other = Ed25519PrivateKey.generate()
     for content in (b"", b"\xff", public_line(other).encode(), certificate(other, other)):
         (tmp_path / "other").write_bytes(content)

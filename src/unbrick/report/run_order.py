@@ -1,0 +1,58 @@
+"""Keeps the runs of one medium in their order, whatever the clocks of the machines say.
+
+Runs are ordered by their ids, which begin with the time. A machine with a dead battery starts in the same
+minute of 2009 each time: without this, what was found on a second visit would count as older than the first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import stat
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+_NAME = ".last-run"
+_RUN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
+_FORM = "%Y%m%dT%H%M%SZ"
+_TIME_LENGTH = 16
+
+
+def run_in_order(proposed: str, folder: Path, *, latest: datetime | None = None) -> str:
+    """The id for a new run: the proposed one, or one a second after the last run that `folder` remembers.
+
+    What is remembered after `latest` came from a clock that ran ahead, and is forgotten. Raises nothing of
+    ours: where the folder cannot be used, the proposed id stands.
+    """
+    run = proposed
+    with suppress(OSError):
+        descriptor = os.open(
+            folder / _NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600
+        )
+        with os.fdopen(descriptor, "r+b", buffering=0) as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return proposed
+            # Whoever holds the lock begins a run at this moment: which one is first does not matter then.
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            last = stream.read(64).decode("ascii", errors="replace").strip()
+            run = _after(proposed, last, latest)
+            stream.seek(0)
+            stream.write(f"{run}\n".encode())  # in place: also where no space is left
+            stream.truncate()
+            os.fsync(descriptor)
+    return run
+
+
+def _after(proposed: str, last: str, latest: datetime | None) -> str:
+    if _RUN.fullmatch(last) is None or last < proposed:
+        return proposed
+    try:
+        time = datetime.strptime(last[:_TIME_LENGTH], _FORM).replace(tzinfo=UTC) + timedelta(seconds=1)
+    except (ValueError, OverflowError):
+        return proposed
+    if latest is not None and time > latest:
+        return proposed
+    return time.strftime(_FORM) + proposed[_TIME_LENGTH:]
