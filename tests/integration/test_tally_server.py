@@ -33,7 +33,7 @@ from unbrick.tally.limits import Limits
 from unbrick.tally.server import TallyServer
 from unbrick.tally.settings import TallyFolder
 
-QUICK = Limits(login_seconds=1.0, frame_seconds=0.6, idle_seconds=2.0)
+QUICK = Limits(frame_seconds=1.0)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def _details(folder: Path) -> list[str]:
     return [line.get("detail", line["why"]) for line in lines]
 
 
-async def _until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+async def _until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)
@@ -440,7 +440,7 @@ def test_who_does_not_read_the_answers_is_not_listened_to_for_ever(tally: Path) 
 
 def test_an_idle_session_ends_and_is_no_refusal(tally: Path) -> None:
     async def main() -> None:
-        limits = replace(QUICK, idle_seconds=0.3)
+        limits = Limits(idle_seconds=1.0)
         async with served_here(tally, limits) as port, await StationFiles(tally).connect(port) as connection:
             talk = await Talk.begin(connection)
             assert (await talk.hear()) == {"type": "bye", "text": "nothing was sent for too long"}
@@ -451,7 +451,7 @@ def test_an_idle_session_ends_and_is_no_refusal(tally: Path) -> None:
 
 def test_three_hundred_half_open_connections_do_not_keep_others_out(tally: Path) -> None:
     station = StationFiles(tally)
-    limits = replace(QUICK, logins_at_once=100, login_seconds=30)
+    limits = Limits(logins_at_once=100, login_seconds=120)
 
     async def main() -> None:
         async with served_here(tally, limits) as port:
@@ -476,7 +476,7 @@ def test_three_hundred_half_open_connections_do_not_keep_others_out(tally: Path)
 
 def test_who_does_not_log_in_is_sent_away(tally: Path) -> None:
     async def main() -> None:
-        async with served_here(tally, QUICK) as port:
+        async with served_here(tally, Limits(login_seconds=0.5)) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             assert (await reader.read()).startswith(b"SSH-2.0-unbrick")
             writer.close()
@@ -489,7 +489,7 @@ def test_sessions_of_one_station_are_limited(tally: Path) -> None:
     station = StationFiles(tally)
 
     async def main() -> None:
-        async with served_here(tally, replace(QUICK, sessions_per_station=2)) as port:
+        async with served_here(tally, Limits(sessions_per_station=2)) as port:
             one, two = await station.connect(port), await station.connect(port)
             with suppress(asyncssh.Error, OSError):
                 three = await station.connect(port)
