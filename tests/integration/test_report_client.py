@@ -166,7 +166,7 @@ def test_the_lying_host_is_believed_when_it_tells_the_truth(credentials: Credent
     """So that the refusals above are about the lies: here the login is tried, and fails there."""
     right = credentials.host_certificate().public_data
     with lying_host(credentials.folder / "host_key", right) as host:
-        assert "does not let the station" in refusal(credentials.station(host.port)).message
+        assert "does not let this station" in refusal(credentials.station(host.port)).message
     assert host.packets()[:3] == [KEX_INIT, KEX_ECDH_INIT, 21]
 
 
@@ -226,7 +226,7 @@ def test_openssh_with_the_certificate_of_another_authority_is_told_nothing(crede
 def test_a_station_of_another_authority_is_not_let_in(credentials: Credentials, tally: RunningTally) -> None:
     stranger = enrol_by_another(credentials, STRANGER)
     error = refusal(stranger.station(tally.port))
-    assert "does not let the station station-1 in" in error.message
+    assert "does not let this station (station-1) in" in error.message
     assert "unbrick tally enrol" in (error.hint or "")
 
 

@@ -202,7 +202,7 @@ class TallySession:
 
     def _not_let_in(self, name: str) -> TallyRefusedError:
         return TallyRefusedError(
-            f"the tally at {self._address} does not let the station {name} in",
+            f"the tally at {self._address} does not let this station ({name}) in",
             hint="its certificate has run out or was revoked: ask for a new one (unbrick tally enrol)",
         )
 
