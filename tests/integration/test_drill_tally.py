@@ -69,7 +69,17 @@ def test_a_drill_at_a_terminal_shows_the_dashboard_and_leaves_the_log(tmp_path: 
     assert left.rstrip().endswith(_COUNTED)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_ctrl_c_ends_a_drill_at_a_terminal_and_puts_the_terminal_back(tmp_path: Path) -> None:
+    folder = tmp_path / "fleet"
+    with at_terminal("drill", "run", folder, *_SMALL) as person:
+        person.wait_for("unbrick repair")
+        person.press(b"\x03")
+        assert person.end() == 1
+    assert "stopped; nothing is lost" in person.shown.rpartition("\x1b[?1049l")[2]
+    _wait_until_gone(folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_drill_that_is_stopped_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
     folder = tmp_path / "fleet"
     process = start_program("drill", "run", folder, *_SMALL)

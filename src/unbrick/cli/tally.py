@@ -6,7 +6,7 @@ import getpass
 import json
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -238,7 +238,7 @@ def status(directory: Path, as_json: bool) -> None:
             return
         from rich.console import Console
 
-        board = read_board(store, datetime.now(UTC))
+        board = read_board(store, datetime.now().astimezone())
         Console().print(render_status(replace(board, trouble=trouble or board.trouble)))
 
 
@@ -260,7 +260,7 @@ def watch(directory: Path) -> None:
         reader = Reader(store)
 
         def read() -> Board:
-            board = reader.read(datetime.now(UTC))
+            board = reader.read(datetime.now().astimezone())
             trouble = read_condition(condition)
             return replace(board, trouble=trouble) if trouble else board
 
