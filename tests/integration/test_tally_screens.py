@@ -37,6 +37,7 @@ def test_the_live_view_follows_what_others_write_and_ends_on_q(tally: Path) -> N
         person.press(b"q")
         assert person.end() == 0
         assert person.shown.endswith("\x1b[?25h\x1b[?1049l"), "cursor and former screen are back"
+        assert person.is_line_by_line()
 
 
 def test_the_live_view_takes_the_terminal_as_it_is_resized(tally: Path) -> None:
@@ -58,6 +59,7 @@ def test_a_signal_leaves_the_terminal_as_it_was(tally: Path, number: signal.Sign
         person.send(number)
         assert person.end() == 0
         assert "\x1b[?1049l" in person.shown
+        assert person.is_line_by_line()
 
 
 def test_without_a_terminal_the_live_view_says_what_to_do(tally: Path) -> None:
