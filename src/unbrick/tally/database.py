@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from unbrick.errors import Reason
+from unbrick.files import sync_directory
 from unbrick.tally.records import StoreError, StoreFullError
 
 _BUSY_MILLISECONDS = 15_000
@@ -33,8 +34,9 @@ class Database:
         """Raises StoreError where there is no such file (and none is to be made) or it cannot be used."""
         self._path = path
         try:
-            if create:
+            if create and not path.exists():
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                sync_directory(path.parent)
             elif not path.is_file():
                 raise StoreError(f"there is no tally's database {path}", hint="make one with `tally init`")
         except OSError as error:

@@ -6,12 +6,13 @@ import sqlite3
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.tally_events import Told, disk, uuid
+from support.tally_events import START, Told, disk, uuid
 
 from unbrick.model import Machine
 from unbrick.tally.records import ReceivedEvent
@@ -74,25 +75,41 @@ def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
         return {table: sorted(reader.execute(f"select * from {table}"), key=repr) for table in _TABLES}
 
 
-def deliver(path: Path, batches: Sequence[Sequence[ReceivedEvent]]) -> dict[str, list[tuple[Any, ...]]]:
+def deliver(
+    path: Path, batches: Sequence[Sequence[ReceivedEvent]], *, listed_at: int
+) -> dict[str, list[tuple[Any, ...]]]:
+    """Add the batches; before the one of that number (or after all) the inventory comes."""
     with Store.open(path) as store:
-        (path.parent / "inventory.csv").write_text("name,serial,site\na,,ward\nD,SN-2,lab\nE,,\n")
-        store.import_inventory(path.parent / "inventory.csv")
-        store.mark(
-            "c", "re-imaged", reason="by hand", who="kim", at=batches[0][0].received.replace(minute=30)
-        )
-        for batch in batches:
+        people_speak(store)
+        for number, batch in enumerate([*batches, []]):
+            if number == min(listed_at, len(batches)):
+                inventory_comes(store, path.parent / "inventory.csv")
             store.add(batch)
         assert store.check() == ()
         assert store.summary().total == len(store.machines(limit=None))
     return contents(path)
 
 
-@given(_deliveries())
+def people_speak(store: Store) -> None:
+    """Before any event: later a name may belong to two machines, which is refused."""
+    store.mark("c", "re-imaged", reason="by hand", who="kim", at=START + timedelta(minutes=30))
+    store.confirm("B", who="kim", at=START + timedelta(minutes=10))
+    store.unmark("B", who="kim", at=START + timedelta(minutes=11))
+    store.mark("D", "firmware-locked", reason="x", who="kim", at=START + timedelta(minutes=20))
+
+
+def inventory_comes(store: Store, listed: Path) -> None:
+    listed.write_text("name,serial,site\nB,SN-1,gone\nE,,\nC,,hall\n")
+    store.import_inventory(listed)
+    listed.write_text("name,serial,site\na,,ward\nD,SN-2,lab\nE,,\n")
+    store.import_inventory(listed, replace=True)
+
+
+@given(_deliveries(), st.integers(0, 7), st.integers(0, 7))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_any_order_repetition_and_batches_give_the_same_tally(
-    deliveries: tuple[list[list[ReceivedEvent]], list[list[ReceivedEvent]]],
+    deliveries: tuple[list[list[ReceivedEvent]], list[list[ReceivedEvent]]], first: int, second: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         one, other = (Path(folder) / name for name in ("one.db", "other.db"))
-        assert deliver(one, deliveries[0]) == deliver(other, deliveries[1])
+        assert deliver(one, deliveries[0], listed_at=first) == deliver(other, deliveries[1], listed_at=second)
