@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -89,7 +90,8 @@ def test_a_signal_is_told_in_one_line(drills: Drills, tmp_path: Path, seconds: f
         time.sleep(seconds / 2)
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
-        assert out == ""
+        document = json.loads(out)
+        assert (document["status"], document["reason"]) == ("failed", "interrupted")
         assert process.returncode == 1
         assert err == "unbrick: stopped; nothing is lost, run the same command again to go on\n"
     _ends_well(disk)

@@ -17,7 +17,7 @@ from unbrick.cli.wording import diagnostic_lines, plan_lines, printable, report_
 from unbrick.command import SystemRunner
 from unbrick.disks.firmware import read_firmware
 from unbrick.disks.isolation import run_isolated
-from unbrick.errors import Reason, UnbrickError, UsageError
+from unbrick.errors import FailedError, Reason, UnbrickError, UsageError
 from unbrick.incidents.library import load_library
 from unbrick.keys.chain import KeyChain, open_sources
 from unbrick.model import DiskReport, exit_code, worst_status
@@ -100,6 +100,22 @@ def _work(
     return report, listener.kept if listener else ()
 
 
+class StoppedError(click.Abort):
+    """A signal or the person stopped the work on one disk; `report` is what a script is told of it."""
+
+    def __init__(self, report: DiskReport) -> None:
+        super().__init__()
+        self.report = report
+
+
+def _stopped(order: Order) -> FailedError:
+    return FailedError(
+        f"the work on {order.disk} was stopped before it was done",
+        hint="run the same command again: what was begun is then finished or taken back",
+        reason=Reason.INTERRUPTED,
+    )
+
+
 def recover_isolated(
     order: Order,
     keys: KeyChain,
@@ -110,7 +126,7 @@ def recover_isolated(
 
     What happens is reported through `link`, which must have been entered.
 
-    Raises click.Abort where a signal or the person stopped it: everything has been cleaned up by then.
+    Raises StoppedError where a signal or the person stopped it: everything has been cleaned up by then.
     """
     run = link.run_in_order(new_run_id()) if link else new_run_id()
     try:
@@ -121,7 +137,10 @@ def recover_isolated(
             link.tell_last_word(run, report)
         return report
     except (KeyboardInterrupt, SystemExit):
-        raise click.Abort from None
+        report = Draft(order.disk, trouble=_stopped(order), firmware=read_firmware(order.disk)).report()
+        if link:
+            link.tell_last_word(run, report)
+        raise StoppedError(report) from None
     if link:
         link.take_back(kept)
     return report
@@ -141,7 +160,12 @@ def work_on_disks(
         for order in orders:
             undoing = order.goal is Goal.UNDO
             confirm = None if yes else partial(_ask, undoing=undoing)
-            report = recover_isolated(order, keys, confirm, link)
+            try:
+                report = recover_isolated(order, keys, confirm, link)
+            except StoppedError as stopped:
+                if as_json:
+                    click.echo(json.dumps(stopped.report.to_document()))
+                raise
             reports.append(report)
             _print_report(report, undoing=undoing, as_json=as_json)
     sys.exit(exit_code(worst_status(report.status for report in reports)))
