@@ -52,14 +52,24 @@ _PROOFS = {MachineStatus.REPAIRED, MachineStatus.UNDONE}
 _LOOKS = {MachineStatus.FOUND, MachineStatus.HEALTHY}
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Mark:
-    """A status and where it stands in the order of runs and events; later ones are greater."""
+    """A status and where it stands in the order of runs and events; later ones are greater.
+
+    That a medium saw the machine is less than anything that is known of it: a later visit that only looks
+    at the disk, or dies early, must not hide what an earlier one said.
+    """
 
     run: str
     sequence: int
     status: MachineStatus
     reason: str = ""
+
+    def _order(self) -> tuple[bool, str, int, str, str]:
+        return (self.status is not MachineStatus.SEEN, self.run, self.sequence, self.status, self.reason)
+
+    def __lt__(self, other: Mark) -> bool:
+        return self._order() < other._order()
 
 
 @dataclass(frozen=True)

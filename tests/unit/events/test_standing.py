@@ -115,3 +115,10 @@ def test_loss_and_sending_again_gives_the_same_standing(
             arrived += batch[: data.draw(st.integers(0, len(batch)))]
         arrived += batch
     assert fold_all(arrived) == fold_all(one for batch in batches for one in batch)
+
+
+@pytest.mark.parametrize("status", ["found", "needs-key", "healthy", "failed"])
+def test_a_later_visit_that_only_looks_at_the_disk_hides_nothing(status: str) -> None:
+    scan = (event(2, 1, EventKind.RUN_STARTED), outcome(2, "scanned"))
+    assert status_of(outcome(1, status), *scan) is MachineStatus(status)
+    assert status_of(*scan, outcome(3, status)) is MachineStatus(status)
