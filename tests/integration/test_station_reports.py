@@ -434,4 +434,6 @@ def test_ctrl_c_ends_the_sender_too(drills: Drills, tmp_path: Path, lonely: Made
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "stopped; nothing is lost" in err
-    assert len(whole_runs(events_in(lonely.outbox))) == 1
+    *told, last = events_in(lonely.outbox)
+    assert len(whole_runs(told)) == 1
+    assert last.details == {"status": "failed", "reason": "interrupted"}
