@@ -15,7 +15,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,9 +52,15 @@ class Ended:
         return self.out + self.err
 
 
-def run_program(*arguments: Argument, cwd: Path | None = None, temporary: Path | None = None) -> Ended:
+def run_program(
+    *arguments: Argument, cwd: Path | None = None, temporary: Path | None = None, inside: Sequence[str] = ()
+) -> Ended:
     """Run to the end with pipes for all three streams; no test ends with a stack trace on a screen."""
-    process = start_program(*arguments, cwd=cwd, temporary=temporary)
+    return await_end(start_program(*arguments, cwd=cwd, temporary=temporary, inside=inside))
+
+
+def await_end(process: subprocess.Popen[str]) -> Ended:
+    """Wait for a program that was started, and look at what it wrote."""
     out, err = process.communicate(timeout=_LIMIT_SECONDS)
     ended = Ended(process.returncode, out, err)
     assert "Traceback" not in ended.said, ended.said
@@ -64,11 +70,11 @@ def run_program(*arguments: Argument, cwd: Path | None = None, temporary: Path |
 
 
 def start_program(
-    *arguments: Argument, cwd: Path | None = None, temporary: Path | None = None
+    *arguments: Argument, cwd: Path | None = None, temporary: Path | None = None, inside: Sequence[str] = ()
 ) -> subprocess.Popen[str]:
-    """Start it with pipes, in a session of its own."""
+    """Start it with pipes, in a session of its own; `inside` is a command that starts it elsewhere."""
     return subprocess.Popen(
-        [*_PROGRAM, *map(str, arguments)],
+        [*inside, *_PROGRAM, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -6,7 +6,7 @@ import hashlib
 import signal
 import sqlite3
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 
@@ -38,11 +38,11 @@ async def served_here(folder: Path, limits: Limits | None = None) -> AsyncIterat
 class ServerProcess:
     """`unbrick tally serve` as a process of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        self._process = start_program("tally", "serve", folder, "--port", "0")
+    def __init__(self, folder: Path, *, port: int = 0, inside: Sequence[str] = ()) -> None:
+        self._process = start_program("tally", "serve", folder, "--port", str(port), inside=inside)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        if not line.startswith("listening on 127.0.0.1:"):
+        if not line.startswith("listening on " if inside else "listening on 127.0.0.1:"):
             self.kill()
             raise AssertionError(f"the tally said {line!r} and {self.errors!r}")
         self.port = int(line.rpartition(":")[2])
@@ -75,9 +75,9 @@ class ServerProcess:
 
 
 @contextmanager
-def served_by_program(folder: Path) -> Iterator[ServerProcess]:
+def served_by_program(folder: Path, *, port: int = 0, inside: Sequence[str] = ()) -> Iterator[ServerProcess]:
     """The real program, ended when the block is left."""
-    process = ServerProcess(folder)
+    process = ServerProcess(folder, port=port, inside=inside)
     try:
         yield process
     finally:
