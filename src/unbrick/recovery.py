@@ -24,6 +24,7 @@ from unbrick.model import (
     DiskReport,
     FilesystemState,
     InstallationReport,
+    Plan,
     ProtectorKind,
     Status,
     Verdict,
@@ -33,9 +34,10 @@ from unbrick.model import (
 from unbrick.outcome import Draft, place_of, refused_volume
 from unbrick.recovery_change import carry_out
 from unbrick.recovery_order import Case, Confirm, Goal, Kit, Order, partition_detail
+from unbrick.repair.apply import check_plan
 from unbrick.repair.plan import make_plan
 from unbrick.repair.quarantine import inspect
-from unbrick.repair.resume import find_unfinished
+from unbrick.repair.resume import check_unfinished, find_unfinished
 from unbrick.repair.undo import plan_undo
 from unbrick.windows.installation import Installation, find_installations
 
@@ -173,8 +175,22 @@ def _find_windows(case: Case, view: View, order: Order, kit: Kit) -> None:
     if order.goal in {Goal.REPAIR, Goal.UNDO}:
         inspect(view.root)
         case.unfinished = find_unfinished(view.root, kit.playbooks)
+        for run in case.unfinished:
+            check_unfinished(view.root, run, kit.playbooks, case.folders)
+    if order.goal is Goal.REPAIR:
+        case.plan = make_plan(kit.recorder.run, [f for _, one in case.diagnoses for f in one.repairable])
+        if not case.unfinished:
+            _foresee(case, case.plan, view, kit)
     if order.goal is Goal.UNDO and not case.unfinished:
         case.undo = plan_undo(view.root, kit.playbooks, case.folders, order.run)
+
+
+def _foresee(case: Case, plan: Plan, view: View, kit: Kit) -> None:
+    """What would stop this plan: known from looking, so that for it nothing is written, not even a flag."""
+    try:
+        check_plan(view.root, plan, kit.playbooks, volume_was_dirty=view.state is FilesystemState.DIRTY)
+    except UnbrickError as error:
+        case.foreseen = error
 
 
 def _installation_report(
@@ -216,9 +232,7 @@ def _plan(case: Case, order: Order, kit: Kit, draft: Draft) -> bool:
     if order.goal is Goal.UNDO:
         actions = case.undo.actions if case.undo else ()
     else:
-        assert draft.run is not None
-        case.plan = make_plan(draft.run, [f for _, one in case.diagnoses for f in one.repairable])
-        actions = case.plan.actions
+        actions = case.plan.actions if case.plan else ()
     for run in case.unfinished:
         actions += tuple(entry.to_action(ActionState.PLANNED) for entry in run.header.entries)
         if order.dry_run or kit.confirm:
@@ -229,6 +243,8 @@ def _plan(case: Case, order: Order, kit: Kit, draft: Draft) -> bool:
     with _blame_installations(case):
         _refuse_beside_hibernation(case, draft)
         check_change(case.plain, order.change_options, kit.runner, kit.workdir)
+        if case.foreseen is not None:
+            raise case.foreseen
         return True
     return False
 

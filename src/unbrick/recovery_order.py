@@ -11,6 +11,7 @@ from unbrick.command import Runner
 from unbrick.diagnosis.diagnose import Diagnosis
 from unbrick.disks.mount import ChangeOptions
 from unbrick.disks.plain import PlainVolume
+from unbrick.errors import UnbrickError
 from unbrick.incidents.playbook import Playbook
 from unbrick.keys.chain import KeyChain
 from unbrick.model import DiskReport, FilesystemState, Plan, Volume
@@ -71,6 +72,7 @@ class Case(VolumeCase):
     diagnoses: list[tuple[Installation, Diagnosis]] = field(default_factory=list)
     unfinished: tuple[UnfinishedRun, ...] = ()
     plan: Plan | None = None
+    foreseen: UnbrickError | None = None  # why the plan could not be carried out
     undo: UndoPlan | None = None
 
     @property

@@ -49,10 +49,7 @@ def apply_plan(
     """
     if not plan.actions:
         return ()
-    inspect(root)
-    with disk_errors("looking at the files to move", was_dirty=volume_was_dirty):
-        header = _prepare(root, plan, playbooks, volume_was_dirty)
-        _expect_room(root, header)
+    header = _look_first(root, plan, playbooks, volume_was_dirty)
     journal = _begin(root, header, sync)
     run = open_run(root, journal.path.parent, journal)
     try:
@@ -65,6 +62,20 @@ def apply_plan(
     for action in done:
         on_action(action)
     return done
+
+
+def check_plan(root: Path, plan: Plan, playbooks: Sequence[Playbook], *, volume_was_dirty: bool) -> None:
+    """Raise what `apply_plan` would before its first write, so that a dry run foresees it; reads only."""
+    if plan.actions:
+        _look_first(root, plan, playbooks, volume_was_dirty)
+
+
+def _look_first(root: Path, plan: Plan, playbooks: Sequence[Playbook], volume_was_dirty: bool) -> Header:
+    inspect(root)
+    with disk_errors("looking at the files to move", was_dirty=volume_was_dirty):
+        header = _prepare(root, plan, playbooks, volume_was_dirty)
+        _expect_room(root, header)
+    return header
 
 
 def _prepare(root: Path, plan: Plan, playbooks: Sequence[Playbook], volume_was_dirty: bool) -> Header:
@@ -108,7 +119,7 @@ def _expect_room(root: Path, header: Header) -> None:
     records = _RECORDS + len(header.entries)
     if volume.f_bavail * volume.f_frsize < needed or volume.f_favail < records:
         raise NeedsHandsError(
-            f"the volume is full: moving {len(header.entries)} files needs {needed // 1024} KiB free",
+            f"the volume is full: {needed // 1024} KiB have to be free to move what is to be moved",
             reason=Reason.DISK_FULL,
             hint="make room on it; nothing was changed",
         )

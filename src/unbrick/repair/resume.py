@@ -83,6 +83,16 @@ def find_unfinished(root: Path, playbooks: Sequence[Playbook]) -> tuple[Unfinish
     return tuple(found)
 
 
+def check_unfinished(
+    root: Path, run: UnfinishedRun, playbooks: Sequence[Playbook], installation_folders: Sequence[str]
+) -> None:
+    """Foresee whether `finish` would refuse a run, from a look at the volume; reads only.
+
+    Raises what `finish` raises before its first write.
+    """
+    _open_checked(root, run, playbooks, installation_folders)
+
+
 def finish(
     root: Path,
     run: UnfinishedRun,
@@ -97,19 +107,10 @@ def finish(
     Raises NeedsHandsError (bad-journal and the reasons of `trust.py`) with nothing written, or
     damaged-volume where the file system's records contradict each other.
     """
-    folder = root / HOME / run.run
-    for name, found in find_run_folders(root):
-        if name == run.run:
-            folder = found
-    journal = open_journal(folder)
-    if journal is None or journal.state not in UNFINISHED:
-        raise JournalError(f"{run.run} is not unfinished any more")
-    for former in journal.header.folders:
-        _expect_whole(root, former.path)
-    opened = open_run(root, folder, journal)
-    check_run(opened, Authority.of(playbooks, installation_folders))
+    opened = _open_checked(root, run, playbooks, installation_folders)
     with disk_errors(f"finishing the run {run.run}"):
         action_state = _finish(opened, sync)
+    journal = opened.journal
     actions = tuple(entry.to_action(action_state) for entry in journal.header.entries)
     for action in actions:
         on_action(action)
@@ -121,6 +122,23 @@ def finish(
         opened.torn,
         tuple(opened.notes),
     )
+
+
+def _open_checked(
+    root: Path, run: UnfinishedRun, playbooks: Sequence[Playbook], installation_folders: Sequence[str]
+) -> OpenRun:
+    folder = root / HOME / run.run
+    for name, found in find_run_folders(root):
+        if name == run.run:
+            folder = found
+    journal = open_journal(folder)
+    if journal is None or journal.state not in UNFINISHED:
+        raise JournalError(f"{run.run} is not unfinished any more")
+    for former in journal.header.folders:
+        _expect_whole(root, former.path)
+    opened = open_run(root, folder, journal)
+    check_run(opened, Authority.of(playbooks, installation_folders))
+    return opened
 
 
 def _expect_whole(root: Path, folder: str) -> None:

@@ -25,6 +25,8 @@ def verify_applied(root: Path, actions: Sequence[Action]) -> None:
         journal = open_journal(folder)
         if journal is None or journal.state is not RunState.REPAIRED:
             continue
+        if missing.keys().isdisjoint(_key(e.to_action(ActionState.DONE)) for e in journal.header.entries):
+            continue  # an older run: whether its folders are still there is no question of this one
         for place in open_run(root, folder, journal).places:
             if missing.pop(_key(place.entry.to_action(ActionState.DONE)), None) is not None:
                 with disk_errors("reading back what was done"):

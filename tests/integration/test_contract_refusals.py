@@ -1,0 +1,102 @@
+"""What a repair has to refuse is foreseen: the dry run says so too, and not one bit is written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.bricked_volume import mounted
+from support.drilled import Drilled, Drills
+from support.program import run_program
+
+from unbrick.drill.truth import sha256_of
+from unbrick.files import sync_directory
+from unbrick.repair.file_state import describe, read_three_times
+from unbrick.repair.journal_file import create_journal
+from unbrick.repair.quarantine import make_run_folder
+from unbrick.repair.record import Folder, Header, RunState
+
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
+
+_RUN = "20240801T000000Z-0000aa"
+_HIVE = "\\Windows\\System32\\config\\SYSTEM"
+
+
+@pytest.fixture
+def image(drills: Drills, tmp_path: Path) -> Path:
+    """The faulty Windows volume of a drill disk alone: a disk without a table, easily altered."""
+    disk = drills.copy("plain", tmp_path / "disks")
+    return _windows_alone(disk, tmp_path / "volume.img")
+
+
+def _windows_alone(disk: Drilled, target: Path) -> Path:
+    with disk.image.open("rb") as source:
+        source.seek(disk.volume.offset)
+        target.write_bytes(source.read(disk.volume.length))
+    return target
+
+
+def _fill(root: Path) -> None:
+    for size in (1 << 20, 1 << 12, 1 << 9):
+        with (root / f"filler-{size}").open("wb", buffering=0) as filler:
+            try:
+                while filler.write(bytes(size)):
+                    pass
+            except OSError:
+                continue
+
+
+def _plant_a_journal(root: Path) -> None:
+    """An unfinished one, with the rights that only an administrator can set, that names a registry hive."""
+    _record(root, root / "Windows/System32/config/SYSTEM", _HIVE)
+
+
+def _record(root: Path, file: Path, source: str, *states: RunState) -> Path:
+    """The folder of a run whose journal says that it moves one file, and has come to its last state."""
+
+    def sync() -> None:
+        sync_directory(root)
+
+    entry = describe(file, source, "0001.bin", "crowdstrike-cf291")
+    folders = (Folder(entry.parent, read_three_times(file.parent)),)
+    folder = make_run_folder(root, _RUN, sync)
+    journal = create_journal(
+        folder, Header(_RUN, "0.1.0", "2024-08-01T00:00:00Z", False, (entry,), folders), sync
+    )
+    for state in states:
+        journal.reach(state, sync)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("alter", "reason"), [(_fill, "disk-full"), (_plant_a_journal, "bad-journal")], ids=["full", "journal"]
+)
+def test_what_can_be_foreseen_is_refused_before_a_flag_is_set(
+    image: Path, tmp_path: Path, alter: Callable[[Path], None], reason: str
+) -> None:
+    with mounted(image, tmp_path / "mount") as root:
+        alter(root)
+    before = sha256_of(image)
+    for options in (["--dry-run"], ["--yes"]):
+        ended = run_program("repair", image, "--json", *options)
+        assert (ended.code, ended.document["reason"]) == (5, reason)
+        assert _HIVE not in [a["path"] for i in ended.document["installations"] for a in i["actions"]]
+    if reason == "bad-journal":
+        ended = run_program("undo", image, "--yes", "--json")
+        assert (ended.code, ended.document["reason"]) == (5, reason)
+    assert sha256_of(image) == before
+
+
+def test_an_earlier_run_whose_folder_is_gone_does_not_spoil_the_next(image: Path, tmp_path: Path) -> None:
+    with mounted(image, tmp_path / "mount") as root:
+        gone = root / "Windows/System32/drivers/Gone"
+        gone.mkdir()
+        former = gone / "former.sys"
+        former.write_bytes(b"what an earlier run had moved")
+        source = "\\Windows\\System32\\drivers\\Gone\\former.sys"
+        shutil.move(former, _record(root, former, source, RunState.LINKED, RunState.REPAIRED) / "0001.bin")
+        gone.rmdir()
+    ended = run_program("repair", image, "--yes", "--json")
+    assert (ended.code, ended.document["status"]) == (0, "repaired"), ended.out
