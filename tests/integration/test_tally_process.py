@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import stat
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import asyncssh
@@ -111,6 +111,17 @@ def test_one_folder_is_served_once(tally: Path) -> None:
         assert "is being served already" in second.err
         third = run_program("tally", "serve", tally, "--port", str(server.port))
         assert third.code == 2
+
+
+def test_the_screen_says_when_nothing_serves_the_tally(tally: Path) -> None:
+    sentence = f"nothing serves this tally, and no station can report: unbrick tally serve {tally}"
+    for served in (False, True, False):
+        with served_by_program(tally) if served else nullcontext():
+            shown = run_program("tally", "status", tally)
+            assert (shown.code, sentence in " ".join(shown.out.split())) == (0, not served)
+            document = run_program("tally", "status", tally, "--json")
+            assert document.err.strip() == ("" if served else f"unbrick: {sentence}")
+            assert document.document["total"] == 0
 
 
 def test_a_port_in_use_is_said_in_one_line(tally: Path, tmp_path: Path) -> None:

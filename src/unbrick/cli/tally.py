@@ -220,10 +220,10 @@ def status(directory: Path, as_json: bool) -> None:
     Example: unbrick tally status tally --json
     """
     from unbrick.tally.board import read_board
-    from unbrick.tally.condition import read_condition
+    from unbrick.tally.condition import read_trouble
     from unbrick.tally.screen import render_status
 
-    trouble = read_condition(_folder(directory).condition)
+    trouble = read_trouble(_folder(directory))
     with _store(directory) as store:
         if as_json:
             if trouble:
@@ -252,16 +252,16 @@ def watch(directory: Path) -> None:
     from rich.console import Console
 
     from unbrick.tally.board import Reader
-    from unbrick.tally.condition import read_condition
+    from unbrick.tally.condition import read_trouble
     from unbrick.tally.watch import watch_terminal
 
-    condition = _folder(directory).condition
+    folder = _folder(directory)
     with _store(directory) as store:
         reader = Reader(store)
 
         def read() -> Board:
             board = reader.read(datetime.now().astimezone())
-            trouble = read_condition(condition)
+            trouble = read_trouble(folder)
             return replace(board, trouble=trouble) if trouble else board
 
         watch_terminal(read, Console())

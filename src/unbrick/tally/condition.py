@@ -1,13 +1,16 @@
-"""What ails the running tally, in a file of fixed size: overwritten in place, it tells of a full disk too.
+"""What ails the tally, for `status` and `watch`, which are other processes than the one that serves.
 
-Read by `status` and `watch`, which are other processes.
+The server says it in a file of fixed size: overwritten in place, it tells of a full disk too.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
+
+from unbrick.tally.settings import TallyFolder
 
 _SIZE = 512
 
@@ -31,3 +34,27 @@ def read_condition(path: Path) -> str | None:
     except OSError:
         return None
     return text or None
+
+
+def is_served(folder: TallyFolder) -> bool:
+    """Whether a process serves this tally; True where that cannot be known."""
+    try:
+        descriptor = os.open(folder.lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def read_trouble(folder: TallyFolder) -> str | None:
+    """What a person who looks at the tally must know: that nothing serves it, or what ails it; else None."""
+    if not is_served(folder):
+        return f"nothing serves this tally, and no station can report: unbrick tally serve {folder.path}"
+    return read_condition(folder.condition)

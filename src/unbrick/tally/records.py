@@ -78,18 +78,6 @@ class ReceivedEvent:
 
 
 @dataclass(frozen=True)
-class Station:
-    """An enrolled station. `public_key` is `ssh-ed25519 AAAA…`, no comment; `serial` its certificate's."""
-
-    name: str
-    public_key: str
-    serial: int
-    site: str | None = None
-    enrolled_at: datetime | None = None
-    revoked_at: datetime | None = None
-
-
-@dataclass(frozen=True)
 class MachineRow:
     """One machine as it is counted. `status` is a word of MachineStatus or of Statement.
 

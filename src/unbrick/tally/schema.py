@@ -1,8 +1,9 @@
 """The tables, for SQLite now and PostgreSQL later: nothing here belongs to one of them alone.
 
-`events`, `statements`, `expected` and `stations` are what was told to us; everything else is added up from
-them and could be made again. Times are microseconds since 1970 (UTC), empty text stands for "none" where a
-column is part of a key, and names and serial numbers are compared by their upper-case form (`*_key`).
+`events`, `statements` and `expected` are what was told to us; everything else is added up from them and could
+be made again. Who may report is not here but in `register.py`. Times are microseconds since 1970 (UTC), empty
+text stands for "none" where a column is part of a key, and names and serial numbers are compared by their
+upper-case form (`*_key`).
 """
 
 from __future__ import annotations
@@ -157,16 +158,4 @@ totals = Table(
     metadata,
     Column("name", String(32), primary_key=True),
     Column("value", BigInteger, nullable=False),
-)
-
-stations = Table(
-    "stations",
-    metadata,
-    Column("serial", BigInteger, primary_key=True, autoincrement=False),
-    Column("name", Text, nullable=False),
-    Column("public_key", Text, nullable=False, unique=True),
-    Column("site", Text),
-    Column("enrolled_at", BigInteger),
-    Column("revoked_at", BigInteger),
-    Index("stations_by_name", "name"),
 )

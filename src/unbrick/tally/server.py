@@ -10,6 +10,7 @@ import fcntl
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -36,6 +37,7 @@ from unbrick.tally.store import Store
 _WINDOW = 128 * 1024
 _MOST_PACKET = 32 * 1024
 _BACKLOG = 1024
+_LOOK_SECONDS = 0.2
 _FULL = "the disk of the tally is full: nothing is stored until there is room"
 _UNUSABLE = "the tally's database cannot be used"
 
@@ -175,7 +177,7 @@ def _only_server(folder: TallyFolder) -> Iterator[None]:
     """Hold the folder against a second server; raises UsageError."""
     with ExitStack() as held:
         try:
-            fcntl.flock(held.enter_context(lock_file(folder.lock)), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(held.enter_context(lock_file(folder.lock)))
         except BlockingIOError as error:
             raise UsageError(
                 f"{folder.path} is being served already",
@@ -184,6 +186,15 @@ def _only_server(folder: TallyFolder) -> Iterator[None]:
         except OSError as error:
             raise FailedError(f"{folder.lock} cannot be opened: {error.strerror}") from error
         yield
+
+
+def _lock(descriptor: int) -> None:
+    """Twice: who only looks whether somebody serves (`condition.py`) holds the lock for an instant."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(_LOOK_SECONDS)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def serve(

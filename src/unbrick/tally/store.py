@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from unbrick.tally import stations
 from unbrick.tally.counting import add_events
 from unbrick.tally.database import Database
 from unbrick.tally.inventory import read_inventory, take_inventory
@@ -24,7 +23,6 @@ from unbrick.tally.records import (
     RecentEvent,
     Statement,
     StatementError,
-    Station,
     StoreError,
     Summary,
 )
@@ -144,25 +142,6 @@ class Store:
             state(connection, name, status, reason, who, at)
             rows = list_machines(connection, status=None, site=None, name=name, limit=1, offset=0)
         return rows[0] if rows else None
-
-    def add_station(self, station: Station) -> None:
-        """Write down an enrolled station; raises StatementError where the name or the key is in use."""
-        with self._database.write() as connection:
-            stations.add(connection, station)
-
-    def revoke_station(self, name: str, at: datetime | None = None) -> Station | None:
-        """Note that a station is no longer trusted; None where no trusted one has that name."""
-        with self._database.write() as connection:
-            return stations.revoke(connection, name, at)
-
-    def stations(self) -> tuple[Station, ...]:
-        """All stations ever enrolled, by serial number."""
-        with self._database.read() as connection:
-            return stations.all_stations(connection)
-
-    def station_keys(self) -> Mapping[str, str]:
-        """The public key (`ssh-ed25519 AAAA…`) of each station that is not revoked, with its name."""
-        return {one.public_key: one.name for one in self.stations() if one.revoked_at is None}
 
     def check(self) -> tuple[str, ...]:
         """Recount everything from the events and say each difference in a sentence; empty when all is well.

@@ -11,7 +11,7 @@ from support.tally_events import START, Told, disk, uuid
 
 from unbrick.model import Machine
 from unbrick.tally.marks import statement_of
-from unbrick.tally.records import Basis, Statement, StatementError, Station
+from unbrick.tally.records import Basis, Statement, StatementError
 from unbrick.tally.store import Store
 
 WARD_1 = Machine(None, None, disk(1), ("WARD-1",))
@@ -143,27 +143,3 @@ def test_a_mark_says_of_what_why_and_by_whom(store: Store, name: str, reason: st
     with pytest.raises(StatementError):
         store.mark(name, "replaced", reason=reason, who=who)
     assert store.summary().total == 0
-
-
-def test_a_station_is_trusted_until_it_is_revoked(store: Store) -> None:
-    store.add_station(Station("stick-1", "ssh-ed25519 AAAA1 a comment", 1, "ward"))
-    store.add_station(Station("stick-2", "ssh-ed25519 AAAA2", 2))
-    assert store.station_keys() == {"ssh-ed25519 AAAA1": "stick-1", "ssh-ed25519 AAAA2": "stick-2"}
-    for same in (
-        Station("stick-1", "ssh-ed25519 AAAA3", 3),
-        Station("stick-3", "ssh-ed25519 AAAA1", 3),
-        Station("stick-3", "ssh-ed25519 AAAA3", 2),
-    ):
-        with pytest.raises(StatementError, match="enrolled already"):
-            store.add_station(same)
-    gone = store.revoke_station("stick-1", LATER)
-    assert gone is not None
-    assert (gone.serial, gone.revoked_at) == (1, LATER)
-    assert store.revoke_station("stick-1") is None
-    assert store.station_keys() == {"ssh-ed25519 AAAA2": "stick-2"}
-    store.add_station(Station("stick-1", "ssh-ed25519 AAAA4", 4))
-    assert [(one.name, one.serial) for one in store.stations()] == [
-        ("stick-1", 1),
-        ("stick-2", 2),
-        ("stick-1", 4),
-    ]

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from unbrick.tally import server
 from unbrick.tally.audit import AuditLog, AuditSettings
-from unbrick.tally.condition import read_condition, write_condition
+from unbrick.tally.condition import is_served, read_condition, write_condition
+from unbrick.tally.register import lock_file
+from unbrick.tally.settings import TallyFolder
 
 
 class Clock:
@@ -107,3 +114,14 @@ def test_many_addresses_cannot_flood_the_log_either(tmp_path: Path) -> None:
     assert sum(line.get("more", 1) for line in _lines(path)) == 5000
     audit.refused("no SSH", where="10.0.0.1:1")
     assert _lines(path)[-1]["from"] == "10.0.0.1:1"
+
+
+def test_who_only_looks_keeps_no_server_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = TallyFolder(tmp_path)
+    assert not is_served(folder)
+    with lock_file(folder.lock) as looking, lock_file(folder.lock) as serving:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        monkeypatch.setattr(time, "sleep", lambda _: fcntl.flock(looking, fcntl.LOCK_UN))
+        server._lock(serving)
+        assert is_served(folder)
+    assert not is_served(folder)
