@@ -37,6 +37,8 @@ from unbrick.wire import SignedEvent
 
 PORT = 2291
 PATIENCE_SECONDS = 120.0
+_TOO_SLOW = {"no login in time", "no certificate was offered"}
+"""Why the tally gives up on a station of ours whose line lets a login take too long."""
 _SENDER = """
 import sys
 from functools import partial
@@ -263,7 +265,8 @@ class Scene:
             assert json.loads(out)["waiting"] == len(self._stranger.kept)
             assert "does not let this station (station) in" in err
         refused = [one for one in audit_lines(self.tally) if one["what"] == "refused"]
-        assert {one.get("who") for one in refused} <= {"station"}
+        of_ours = [one for one in refused if one["who"] != "station" and one["why"] not in _TOO_SLOW]
+        assert of_ours == [], of_ours
         assert not set(stored_ids(self.tally)) & self._stranger.kept.keys()
 
 
