@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,3 +102,27 @@ def test_an_earlier_run_whose_folder_is_gone_does_not_spoil_the_next(image: Path
         gone.rmdir()
     ended = run_program("repair", image, "--yes", "--json")
     assert (ended.code, ended.document["status"]) == (0, "repaired"), ended.out
+
+
+def test_a_raw_image_shorter_than_a_sector_is_cut_short(tmp_path: Path) -> None:
+    image = tmp_path / "short.img"
+    image.write_bytes(bytes(511))
+    for verb in ("scan", "diagnose"):
+        document = run_program(verb, image, "--json").document
+        assert (document["status"], document["reason"]) == ("needs-hands", "truncated")
+
+
+def test_an_output_that_cannot_be_written_is_said(drills: Drills, tmp_path: Path) -> None:
+    disk = drills.copy("plain", tmp_path / "disks")
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        ended = subprocess.run(
+            [sys.executable, "-m", "unbrick", "scan", str(disk.image), "--json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert "the output could not be" in ended.stderr
+    assert "internal error" not in ended.stderr

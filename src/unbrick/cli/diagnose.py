@@ -6,8 +6,15 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.disk_work import disks_argument, json_option, keys_option, open_keys, work_on_disks
-from unbrick.cli.station_link import open_link, station_option
+from unbrick.cli.disk_work import (
+    disks_argument,
+    json_option,
+    keys_option,
+    open_keys,
+    open_station,
+    station_option,
+    work_on_disks,
+)
 from unbrick.recovery import Goal, Order
 
 
@@ -23,7 +30,7 @@ def command(disks: tuple[Path, ...], keys: tuple[str, ...], station: Path | None
 
     Example: unbrick diagnose machine.img --keys keys.csv
     """
-    link = open_link(station)
+    link = open_station(station)
     orders = [Order(disk, Goal.DIAGNOSE) for disk in disks]
     chain = open_keys(keys, ask_person=not as_json, link=link)
     work_on_disks(orders, keys=chain, yes=True, as_json=as_json, link=link)

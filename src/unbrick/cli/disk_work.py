@@ -41,8 +41,25 @@ keys_option = click.option(
     metavar="SRC",
     help="Where recovery passwords are: a CSV with KeyID,RecoveryKey. May be given several times.",
 )
+station_option = click.option(
+    "--station",
+    "station",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The unbrick.yaml of a station: report to its tally.",
+)
 yes_option = click.option("--yes", is_flag=True, help="Do not ask before writing.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
+
+
+def open_station(path: Path | None) -> StationLink | None:
+    """The link that `--station` asks for, None without it; raises UsageError before anything is touched."""
+    if path is None:
+        return None
+    # Loaded here because a repair that reports to nobody should not wait for it.
+    from unbrick.cli.station_link import open_link
+
+    return open_link(path)
 
 
 def require_consent(*, yes: bool, dry_run: bool) -> None:

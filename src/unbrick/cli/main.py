@@ -79,6 +79,10 @@ def main() -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    except OSError as error:
+        where = printable(str(error.filename)) if error.filename else "the output"
+        click.echo(f"unbrick: {where} could not be read or written: {error.strerror or error}", err=True)
+        code = 1
     except Exception as error:  # the last door: a user never sees a stack trace
         if os.environ.get("UNBRICK_DEBUG"):
             raise

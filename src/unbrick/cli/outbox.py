@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbrick.cli.station_link import load_station_and_signer, station_option, tell
+from unbrick.cli.disk_work import station_option
+from unbrick.cli.station_link import load_station_and_signer, tell
 from unbrick.cli.wording import printable
 from unbrick.errors import UsageError
 from unbrick.report.outbox import DEFAULT_FOLDER, Outbox, outbox_folder

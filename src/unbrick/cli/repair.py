@@ -12,11 +12,12 @@ from unbrick.cli.disk_work import (
     json_option,
     keys_option,
     open_keys,
+    open_station,
     require_consent,
+    station_option,
     work_on_disks,
     yes_option,
 )
-from unbrick.cli.station_link import open_link, station_option
 from unbrick.recovery import Goal, Order
 
 
@@ -54,7 +55,7 @@ def command(
     Example: unbrick repair machine.img --keys keys.csv --yes
     """
     require_consent(yes=yes, dry_run=dry_run)
-    link = open_link(station)
+    link = open_station(station)
     orders = [
         Order(
             disk,

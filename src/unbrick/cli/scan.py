@@ -6,8 +6,14 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.disk_work import disks_argument, json_option, open_keys, work_on_disks
-from unbrick.cli.station_link import open_link, station_option
+from unbrick.cli.disk_work import (
+    disks_argument,
+    json_option,
+    open_keys,
+    open_station,
+    station_option,
+    work_on_disks,
+)
 from unbrick.recovery import Goal, Order
 
 
@@ -22,6 +28,6 @@ def command(disks: tuple[Path, ...], station: Path | None, as_json: bool) -> Non
 
     Example: unbrick scan /dev/nvme0n1 --json
     """
-    link = open_link(station)
+    link = open_station(station)
     orders = [Order(disk, Goal.SCAN) for disk in disks]
     work_on_disks(orders, keys=open_keys((), ask_person=False), yes=True, as_json=as_json, link=link)

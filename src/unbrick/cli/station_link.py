@@ -32,14 +32,6 @@ from unbrick.report.signer import Signer
 from unbrick.report.station_file import Station, load_station
 from unbrick.wire import SignedEvent
 
-station_option = click.option(
-    "--station",
-    "station",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The unbrick.yaml of a station: report to its tally.",
-)
-
 _PATIENCE_SECONDS = 10.0
 _PATIENCE_WHERE_NOBODY_ANSWERS = 3.0
 _PATIENCE_WHEN_STOPPED = 1.0
@@ -61,10 +53,8 @@ def load_station_and_signer(path: Path) -> tuple[Station, Signer]:
     return station, signer
 
 
-def open_link(path: Path | None) -> StationLink | None:
-    """The link that `--station` asks for, None without it; raises UsageError before anything is touched."""
-    if path is None:
-        return None
+def open_link(path: Path) -> StationLink:
+    """The link that `--station` asks for; raises UsageError before anything is touched."""
     station, signer = load_station_and_signer(path)
     return StationLink(station, signer, valid_until=signer.check_certificate(station.certificate))
 

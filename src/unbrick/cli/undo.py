@@ -12,11 +12,12 @@ from unbrick.cli.disk_work import (
     json_option,
     keys_option,
     open_keys,
+    open_station,
     require_consent,
+    station_option,
     work_on_disks,
     yes_option,
 )
-from unbrick.cli.station_link import open_link, station_option
 from unbrick.recovery import Goal, Order
 
 
@@ -44,7 +45,7 @@ def command(
     Example: unbrick undo machine.img --yes
     """
     require_consent(yes=yes, dry_run=dry_run)
-    link = open_link(station)
+    link = open_station(station)
     orders = [Order(disk, Goal.UNDO, dry_run=dry_run, run=run) for disk in disks]
     chain = open_keys(keys, ask_person=not as_json, link=link)
     work_on_disks(orders, keys=chain, yes=yes, as_json=as_json, link=link)

@@ -30,6 +30,7 @@ from unbrick.disks.verdict import Verdict, judge_disk
 from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.model import Volume
 
+_SMALLEST_SECTOR = 512
 _BLKSSZGET = 0x1268  # linux/fs.h: the logical sector size
 
 
@@ -134,8 +135,15 @@ def _resolve(path: Path) -> tuple[Path, int]:
 def _open_image(real: Path, runner: Runner, workdir: Path, stack: ExitStack) -> _Opened:
     with _open_for_reading(real):
         pass
-    if real.stat().st_size == 0:
+    size = real.stat().st_size
+    if size == 0:
         raise _empty(real)
+    if size < _SMALLEST_SECTOR:
+        raise NeedsHandsError(
+            f"{real} is cut short: {size} bytes are not even one sector",
+            hint="copy the image again",
+            reason=Reason.TRUNCATED,
+        )
     refuse_image_in_use([real])
     image = examine_image(real)
     refuse_image_in_use(image.files[1:])

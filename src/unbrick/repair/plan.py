@@ -38,18 +38,25 @@ def make_plan(run: str, findings: Sequence[Finding]) -> Plan:
     them. Raises NeedsHandsError where a faulty file could not be read or there are too many.
     """
     actions: list[Action] = []
-    planned: set[str] = set()
+    planned: dict[str, str] = {}
     for finding in findings:
         if finding.verdict is not Verdict.FAULTY:
             continue
         for fact in finding.files:
-            if fact.path.casefold() in planned:
+            same = planned.get(fact.path.casefold())
+            if same is not None and _name(same) == _name(fact.path):
                 continue
+            if same is not None:
+                raise NeedsHandsError(
+                    f"{same} and {fact.path} differ by case only; Windows cannot tell them apart",
+                    hint="look at the two files by hand",
+                    reason=Reason.PERSON_DECIDES,
+                )
             if fact.sha256 is None:
                 raise NeedsHandsError(
                     f"{fact.path} was judged without being read", reason=Reason.UNREADABLE_FILE
                 )
-            planned.add(fact.path.casefold())
+            planned[fact.path.casefold()] = fact.path
             name = f"{len(actions) + 1:04}.bin"
             actions.append(Action(QUARANTINE_FILE, fact.path, finding.playbook, fact.sha256, fact.size, name))
     if len(actions) > MOST_FILES:
@@ -58,3 +65,7 @@ def make_plan(run: str, findings: Sequence[Finding]) -> Plan:
             reason=Reason.TOO_MANY_FILES,
         )
     return Plan(run, tuple(actions))
+
+
+def _name(path: str) -> str:
+    return path.rpartition("\\")[2]

@@ -112,13 +112,19 @@ def _read_folder(root: Path, name: str) -> Installation | None:
         software = find_inside(root, f"{folder}\\System32\\config\\SOFTWARE")
         # Only Windows PE has this program; it starts from memory, and there is nothing to repair in it.
         preinstallation = find_inside(root, f"{folder}\\System32\\winpeshl.exe")
+        kernel = find_inside(root, f"{folder}\\System32\\ntoskrnl.exe")
     except (PathError, OSError) as error:
         if name.casefold() != "windows":
             return None
         why = error.message if isinstance(error, PathError) else str(error.strerror)
         return Installation(folder, warnings=(f"its hives cannot be reached: {why}",), readable=False)
-    if system is None or software is None or preinstallation is not None:
+    if preinstallation is not None:
         return None
+    if system is None or software is None:
+        if kernel is None or name.casefold() != "windows":
+            return None
+        missing = "SYSTEM" if system is None else "SOFTWARE"
+        return Installation(folder, warnings=(f"its registry hive {missing} is missing",), readable=False)
     return _read_software(_read_system(Installation(folder), system), software)
 
 

@@ -32,7 +32,7 @@ def test_only_faulty_files_are_moved_and_to_names_that_say_nothing() -> None:
 
 
 def test_a_file_that_two_playbooks_find_is_moved_once() -> None:
-    twice = [finding(Verdict.FAULTY, "\\Windows\\A.sys"), finding(Verdict.FAULTY, "\\WINDOWS\\a.SYS")]
+    twice = [finding(Verdict.FAULTY, "\\Windows\\A.sys"), finding(Verdict.FAULTY, "\\WINDOWS\\A.sys")]
     assert [a.path for a in make_plan(new_run_id(), twice).actions] == ["\\Windows\\A.sys"]
 
 
@@ -55,3 +55,10 @@ def test_run_ids_are_never_twice_the_same_and_known_again() -> None:
     assert all(map(is_run_id, ids))
     assert not is_run_id("../20240719T061203Z-8f3a1c")
     assert not is_run_id("20240719T061203Z-8f3a1c\n")
+
+
+def test_names_that_differ_by_case_only_are_left_to_a_person() -> None:
+    facts = tuple(FileFact(f"\\Windows\\{name}.sys", "0" * 64, 8, None) for name in ("A", "a"))
+    with pytest.raises(NeedsHandsError, match="differ by case only") as caught:
+        make_plan("20240719T061203Z-8f3a1c", [Finding("made-up", Verdict.FAULTY, facts, "Faulty.")])
+    assert caught.value.reason == "person-decides"

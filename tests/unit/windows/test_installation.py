@@ -334,3 +334,15 @@ def test_a_root_that_cannot_be_listed_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FailedError) as caught:
         find_installations(tmp_path / "none")
     assert caught.value.reason == Reason.DAMAGED_VOLUME
+
+
+@pytest.mark.parametrize("gone", ["SYSTEM", "SOFTWARE"])
+def test_a_windows_without_a_hive_is_one_that_cannot_be_read(tmp_path: Path, gone: str) -> None:
+    config = tmp_path / "Windows" / "System32" / "config"
+    config.mkdir(parents=True)
+    (config.parent / "ntoskrnl.exe").write_bytes(b"MZ")
+    for name in {"SYSTEM", "SOFTWARE"} - {gone}:
+        (config / name).write_bytes(b"regf")
+    (installation,) = find_installations(tmp_path)
+    assert not installation.readable
+    assert installation.warnings == (f"its registry hive {gone} is missing",)
