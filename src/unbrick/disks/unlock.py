@@ -1,15 +1,18 @@
 """Opens a BitLocker volume: one call over `cryptsetup` (where device-mapper is) and `dislocker` (elsewhere).
 
-The password is checked and stretched here, once; the programs get the key it leads to, through a file that
-exists in memory only. A volume that is still converting is refused before any program is started.
+The password is checked and stretched once, by cryptsetup where it can and else here; the programs get the
+key it leads to, through a file that exists in memory only. A volume that is still converting is refused
+before any program is started.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.command import Runner, wait_until
@@ -18,6 +21,7 @@ from unbrick.disks.discover import Disk
 from unbrick.disks.fuse_mount import FuseMount
 from unbrick.disks.key_box import open_box, password_key, stretch
 from unbrick.disks.loop_device import attach_loop
+from unbrick.disks.quick_stretch import ask_volume_key
 from unbrick.errors import FailedError, NeedsHandsError, NeedsKeyError, Reason
 from unbrick.model import ProtectorKind, Volume, VolumeState
 from unbrick.secret import Secret
@@ -25,6 +29,7 @@ from unbrick.secret import Secret
 _START_SECONDS = 60.0
 _END_SECONDS = 120.0
 _MASTER_KEY_LENGTH = 32
+_DISLOCKER_CIPHERS = {"aes-xts-128": 0x8004, "aes-xts-256": 0x8005}
 _MAPPER_FOLDER = Path("/dev/mapper")
 
 
@@ -120,20 +125,34 @@ def unlock(
             "BitLocker's metadata speaks of a volume larger than its partition",
             reason=Reason.DAMAGED_METADATA,
         )
+    quick = ask_volume_key(disk, volume, metadata, password, runner) if password is not None else None
+    keys = _Keys(None, quick) if quick is not None else _find_keys(metadata, password, protector_ids)
+    # cryptsetup takes a volume with a clear key for one that is being decrypted, and refuses it.
+    if has_device_mapper(runner) and not has_clear_key(metadata):
+        kernel_key = _key_for_cryptsetup(keys.volume, metadata.method)
+        with _open_with_cryptsetup(disk, volume, kernel_key, runner) as path:
+            yield path
+    else:
+        with _open_with_dislocker(disk, volume, _key_for_dislocker(keys, metadata), runner, workdir) as path:
+            yield path
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """The keys of an opened volume; `master` is None where only the key it leads to is known."""
+
+    master: Secret | None
+    volume: Secret
+
+
+def _find_keys(metadata: BitLockerMetadata, password: Secret | None, protector_ids: Sequence[str]) -> _Keys:
     if password is None:
         master_key = open_clear_key(metadata)
     else:
         master_key = check_password(metadata, password, protector_ids)
     volume_key = open_volume_key(metadata, master_key)
     assert volume_key is not None
-    # cryptsetup takes a volume with a clear key for one that is being decrypted, and refuses it.
-    if has_device_mapper(runner) and not has_clear_key(metadata):
-        kernel_key = _key_for_cryptsetup(volume_key, metadata.method)
-        with _open_with_cryptsetup(disk, volume, kernel_key, runner) as path:
-            yield path
-    else:
-        with _open_with_dislocker(disk, volume, master_key, runner, workdir) as path:
-            yield path
+    return _Keys(master_key, volume_key)
 
 
 def has_device_mapper(runner: Runner) -> bool:
@@ -160,13 +179,14 @@ def _key_file(key: Secret) -> Iterator[int]:
 
 @contextmanager
 def _open_with_dislocker(
-    disk: Disk, volume: Volume, master_key: Secret, runner: Runner, workdir: Path
+    disk: Disk, volume: Volume, given: tuple[str, Secret], runner: Runner, workdir: Path
 ) -> Iterator[Path]:
+    option, secret = given
     folder = workdir / f"unlocked-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o700)
-    with _key_file(master_key) as key:
+    with _key_file(secret) as key:
         argv = ["dislocker", "-q", "-V", str(disk.raw), "-O", str(volume.offset)]
-        argv += ["-K", f"/proc/self/fd/{key}", "--", "-f", str(folder)]
+        argv += [option, f"/proc/self/fd/{key}", "--", "-f", str(folder)]
         server = runner.start(argv, pass_fds=(key,))
         mounted = FuseMount(folder, server)
         try:
@@ -180,6 +200,14 @@ def _open_with_dislocker(
         if plain.stat().st_size > volume.length:
             raise FailedError("dislocker shows more than the partition holds")
         yield plain
+
+
+def _key_for_dislocker(keys: _Keys, metadata: BitLockerMetadata) -> tuple[str, Secret]:
+    """The option and the key file's content: the master key, or the cipher's number and the volume key."""
+    if keys.master is not None:
+        return "-K", keys.master
+    # Debian's dislocker takes no shorter file, however long the cipher's key is.
+    return "-k", Secret(struct.pack("<H64s", _DISLOCKER_CIPHERS[metadata.method], keys.volume.reveal()))
 
 
 def _key_for_cryptsetup(volume_key: Secret, method: str) -> Secret:

@@ -12,10 +12,11 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
 from unbrick.command import RecordedRunner, Result
-from unbrick.disks import key_box, unlock
+from unbrick.disks import key_box, quick_stretch, unlock
 from unbrick.disks.bitlocker import BitLockerMetadata, KeyProtector, SealedBox
 from unbrick.disks.discover import Disk
 from unbrick.disks.loop_device import LoopDevice
+from unbrick.disks.quick_stretch import ask_volume_key
 from unbrick.disks.unlock import (
     KeyWrongError,
     check_password,
@@ -145,12 +146,13 @@ def mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
     """A disk whose volume would be opened by device-mapper, and a node for it."""
 
     @contextmanager
-    def loop(backing: Path, *, offset: int, length: int) -> Iterator[LoopDevice]:
+    def loop(backing: Path, *, offset: int, length: int, read_only: bool = False) -> Iterator[LoopDevice]:
         assert (offset, length) == (1 << 20, 2 << 20)
         yield LoopDevice(Path("/dev/loop9"), length, -1)
 
     monkeypatch.setattr(unlock, "_MAPPER_FOLDER", tmp_path)
     monkeypatch.setattr(unlock, "attach_loop", loop)
+    monkeypatch.setattr(quick_stretch, "attach_loop", loop)
     monkeypatch.setattr("secrets.token_hex", lambda size: "f" * 2 * size)
     monkeypatch.setattr(unlock, "_kernel_node", lambda _: Path("/dev/dm-7"))
     (tmp_path / "control").touch()
@@ -171,13 +173,68 @@ def test_cryptsetup_gets_the_volume_key_and_no_secret_in_its_arguments(
     runner = KeyReadingRunner(programs=frozenset({"cryptsetup"}))
     with unlock.unlock(mapped, VOLUME, PASSWORD, runner, tmp_path) as plain:
         assert plain == Path("/dev/dm-7")
-    opened, closed = runner.asked
+    asked, opened, closed = runner.asked
+    assert asked[:2] == ("cryptsetup", "bitlkDump")
     name = f"unbrick-{'f' * 16}"
     assert opened[:5] == ("cryptsetup", "open", "--type", "bitlk", "--volume-key-file")
     assert opened[6:] == ("/dev/loop9", name)
     assert closed == ("cryptsetup", "close", "--deferred", name)
     assert runner.keys == [VOLUME_KEY]
     assert not any(os.fsdecode(PASSWORD.reveal()) in word for argv in runner.asked for word in argv)
+
+
+@dataclass
+class DumpingRunner(RecordedRunner):
+    """Answers as `cryptsetup bitlkDump` would, and keeps what it was given on standard input."""
+
+    returncode: int = 0
+    dump: bytes = b""
+    given: list[bytes | Secret | None] = field(default_factory=list)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: bytes | Secret | None = None,
+        ok: Collection[int] | None = (0,),
+        pass_fds: Sequence[int] = (),
+    ) -> Result:
+        self.asked.append(tuple(argv))
+        self.given.append(stdin)
+        return Result(tuple(argv), self.returncode, self.dump, b"")
+
+
+def dump_of(key: bytes) -> bytes:
+    lines = [key[start : start + 16].hex(" ") for start in range(0, len(key), 16)]
+    return b"MK bits:       \t256\nMK dump:\t" + " \n\t\t".join(lines).encode() + b" \n"
+
+
+def test_cryptsetup_is_asked_for_the_key_with_the_password_on_its_input_only(mapped: Disk) -> None:
+    runner = DumpingRunner(programs=frozenset({"cryptsetup"}), dump=dump_of(VOLUME_KEY))
+    locked = metadata(recovery("A", PASSWORD))
+    assert ask_volume_key(mapped, VOLUME, locked, PASSWORD, runner) == Secret(VOLUME_KEY)
+    assert runner.given == [PASSWORD]
+    assert not any(os.fsdecode(PASSWORD.reveal()) in word for argv in runner.asked for word in argv)
+
+
+@pytest.mark.parametrize(
+    ("returncode", "dump"),
+    [(2, b""), (0, b""), (0, dump_of(VOLUME_KEY[:-1])), (2, dump_of(VOLUME_KEY)), (0, b"MK dump:\tzz zz\n")],
+)
+def test_what_cryptsetup_does_not_know_is_for_us_to_find(mapped: Disk, returncode: int, dump: bytes) -> None:
+    runner = DumpingRunner(programs=frozenset({"cryptsetup"}), returncode=returncode, dump=dump)
+    locked = metadata(recovery("A", PASSWORD))
+    assert ask_volume_key(mapped, VOLUME, locked, PASSWORD, runner) is None
+
+
+def test_cryptsetup_is_asked_only_where_it_is_and_only_for_plain_xts(mapped: Disk) -> None:
+    locked = metadata(recovery("A", PASSWORD))
+    assert ask_volume_key(mapped, VOLUME, locked, PASSWORD, DumpingRunner()) is None
+    runner = DumpingRunner(programs=frozenset({"cryptsetup"}), dump=dump_of(VOLUME_KEY))
+    for method in ("aes-cbc-128", "aes-cbc-256-elephant"):
+        assert ask_volume_key(mapped, VOLUME, replace(locked, method=method), PASSWORD, runner) is None
+    assert runner.asked == []
 
 
 def test_diffuser_key_is_handed_over_without_its_padding(
