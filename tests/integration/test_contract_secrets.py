@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,11 +29,17 @@ def _trace(folder: Path, *arguments: str) -> tuple[bytes, bytes]:
     """What the program printed, and strace's record of every exec, open and write, of each process."""
     record = folder / "trace"
     calls = "execve,execveat,openat,open,creat,write,pwrite64,writev,pwritev,sendto,sendmsg,memfd_create"
-    argv = ["strace", "-f", "-ff", "-qq", "-s", "4096", "-x", "-e", f"trace={calls}", "-o", str(record)]
+    argv = ["strace", "-f", "-ff", "-qq", "-y", "-s", "4096", "-x", "-e", f"trace={calls}", "-o", str(record)]
     done = subprocess.run(
         [*argv, sys.executable, "-m", "unbrick", *arguments], capture_output=True, check=False, timeout=180
     )
     return done.stdout + done.stderr, b"".join(path.read_bytes() for path in folder.glob("trace.*"))
+
+
+def _without_standard_input(trace: bytes, password: str) -> bytes:
+    """The record without the one way a password may go: alone, by a pipe, to a program's standard input."""
+    handed = rb'write\(\d+<pipe:\[\d+\]>, "' + re.escape(password.encode()) + rb'", 55\) = 55\n'
+    return re.sub(handed, b"", trace)
 
 
 def _unescaped(trace: bytes) -> bytes:
@@ -54,8 +61,10 @@ def test_the_password_is_in_no_argument_no_write_and_no_output(
     # The watch itself is no blind one: it saw the helpers start and the report being written.
     for seen in (b'"ntfs-3g"', b'"dislocker"', b"disk_guid"):
         assert seen in trace
+    trace = _without_standard_input(trace, password)
     assert _holds_none(trace, password)
     assert _holds_none(_unescaped(trace), password)
+    shutil.rmtree(folder)  # the record itself knows what went through that pipe
     _holds_no_key(disk, password, tmp_path)
 
 

@@ -380,8 +380,7 @@ def test_an_empty_and_a_blank_disk(tmp_path: Path) -> None:
     assert reason_of(write(tmp_path, b"")) == "empty-disk"
     with opened(write(tmp_path, bytes(SIZE), "blank.img")) as found:
         assert summary(found) == [(None, "unknown", "open", None)]
-    with opened(write(tmp_path, bytes(100), "tiny.img")) as found:
-        assert summary(found) == [(None, "unknown", "open", None)]
+    assert reason_of(write(tmp_path, bytes(100), "tiny.img")) == "truncated"
 
 
 def test_a_cut_off_disk_and_a_cut_off_volume(tmp_path: Path) -> None:

@@ -135,20 +135,19 @@ def _resolve(path: Path) -> tuple[Path, int]:
 def _open_image(real: Path, runner: Runner, workdir: Path, stack: ExitStack) -> _Opened:
     with _open_for_reading(real):
         pass
-    size = real.stat().st_size
-    if size == 0:
+    if real.stat().st_size == 0:
         raise _empty(real)
-    if size < _SMALLEST_SECTOR:
-        raise NeedsHandsError(
-            f"{real} is cut short: {size} bytes are not even one sector",
-            hint="copy the image again",
-            reason=Reason.TRUNCATED,
-        )
     refuse_image_in_use([real])
     image = examine_image(real)
     refuse_image_in_use(image.files[1:])
     refuse_base_in_use(image.bases)
     if image.format is ImageFormat.RAW:
+        if image.virtual_size < _SMALLEST_SECTOR:
+            raise NeedsHandsError(
+                f"{real} is cut short: {image.virtual_size} bytes are not even one sector",
+                hint="copy the image again",
+                reason=Reason.TRUNCATED,
+            )
         return _Opened(real, image.virtual_size, image.sector_sizes, (real,), (real,))
     raw = stack.enter_context(export_raw(image, runner, workdir))
     return _Opened(raw, image.virtual_size, image.sector_sizes, (raw, *image.files))
