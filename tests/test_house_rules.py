@@ -31,6 +31,7 @@ GROUND = (
     "event",
     "standing",
     "sshsig",
+    "signed_folder",
     "wire",
     "command",
     "files",
