@@ -1,0 +1,1 @@
+"""A text as QR codes made of characters, as many as the screen needs."""
