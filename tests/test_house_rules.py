@@ -36,10 +36,12 @@ GROUND = (
     "command",
     "files",
     "ntfs_file",
+    "printable",
 )
 INSTRUMENTS = ("disks", "windows", "incidents", "keys", "report")
 JUDGEMENT = ("diagnosis", "repair")
 BELOW_THE_STORIES = (*GROUND, *INSTRUMENTS, *JUDGEMENT)
+STORY_OF_ONE_DISK = (*BELOW_THE_STORIES, "outcome", "recovery_order", "recovery_change", "recovery")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "__init__": (),
     **{room: GROUND[:index] for index, room in enumerate(GROUND)},
@@ -48,8 +50,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "outcome": GROUND,
     "recovery_order": (*BELOW_THE_STORIES, "outcome"),
     "recovery_change": (*BELOW_THE_STORIES, "outcome", "recovery_order"),
-    "recovery": (*BELOW_THE_STORIES, "outcome", "recovery_order", "recovery_change"),
-    **dict.fromkeys(("station", "bulk", "drill"), (*BELOW_THE_STORIES, "outcome", "recovery")),
+    "recovery": STORY_OF_ONE_DISK[:-1],
+    "recovery_isolated": STORY_OF_ONE_DISK,
+    **dict.fromkeys(("station", "bulk", "drill"), (*STORY_OF_ONE_DISK, "recovery_isolated")),
     **dict.fromkeys(("tally", "media"), GROUND),
     "manual": (),
 }

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unbrick.cli.disk_work import open_keys, recover_isolated
-from unbrick.recovery import Goal, Order
+from unbrick.cli.disk_work import open_keys
+from unbrick.recovery_isolated import recover_isolated
+from unbrick.recovery_order import Goal, Order
 
 
 class RepairWorker:

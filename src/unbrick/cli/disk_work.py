@@ -13,22 +13,16 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from unbrick.cli.progress import terminal_listeners
-from unbrick.cli.wording import diagnostic_lines, plan_lines, printable, report_lines
-from unbrick.command import SystemRunner
-from unbrick.disks.firmware import read_firmware
-from unbrick.disks.isolation import run_isolated
-from unbrick.errors import FailedError, Reason, UnbrickError, UsageError
-from unbrick.incidents.library import load_library
+from unbrick.cli.wording import diagnostic_lines, plan_lines, report_lines
+from unbrick.errors import UsageError
 from unbrick.keys.chain import KeyChain, open_sources
 from unbrick.model import DiskReport, exit_code, worst_status
-from unbrick.outcome import Draft
-from unbrick.recovery import Confirm, Goal, Kit, Order, recover_disk
-from unbrick.repair.plan import new_run_id
-from unbrick.report.recorder import Recorder
-from unbrick.wire import SignedEvent
+from unbrick.printable import printable
+from unbrick.recovery_isolated import StoppedError, recover_isolated
+from unbrick.recovery_order import Goal, Order
 
 if TYPE_CHECKING:
-    from unbrick.cli.station_link import StationLink
+    from unbrick.report.link import StationLink
 
 disks_argument = click.argument(
     "disks", nargs=-1, required=True, metavar="DISK...", type=click.Path(path_type=Path)
@@ -57,9 +51,18 @@ def open_station(path: Path | None) -> StationLink | None:
     if path is None:
         return None
     # Loaded here because a repair that reports to nobody should not wait for it.
-    from unbrick.cli.station_link import open_link
+    from unbrick.report.link import open_link
 
-    return open_link(path)
+    return open_link(path, tell, _tell_last_wait if sys.stderr.isatty() else None)
+
+
+def tell(sentence: str) -> None:
+    """One line on stderr, whatever the words in it came from."""
+    click.echo(f"unbrick: {printable(sentence)}", err=True)
+
+
+def _tell_last_wait() -> None:
+    click.echo("  sending the last reports … (Ctrl-C: send them another time)", err=True)
 
 
 def require_consent(*, yes: bool, dry_run: bool) -> None:
@@ -91,76 +94,8 @@ def open_keys(specs: Sequence[str], *, ask_person: bool, link: StationLink | Non
         sources = (*sources, PersonKeySource(sys.stdin, sys.stderr))
     chain = KeyChain(sources, interactive=interactive)
     for warning in chain.warnings:
-        click.echo(f"unbrick: {printable(warning)}", err=True)
+        tell(warning)
     return chain
-
-
-def _work(
-    order: Order, run: str, keys: KeyChain, confirm: Confirm | None, link: StationLink | None, workdir: Path
-) -> tuple[DiskReport, tuple[SignedEvent, ...]]:
-    """The report, and the events about it that no outbox would take."""
-    listener = link.listener() if link else None
-    listeners = terminal_listeners()
-    kit = Kit(
-        runner=SystemRunner(),
-        recorder=Recorder(
-            run,
-            (listener, *listeners) if listener else listeners,
-            site=link.station.site if link else None,
-        ),
-        keys=keys,
-        playbooks=load_library(),
-        workdir=workdir,
-        confirm=confirm,
-    )
-    report = recover_disk(order, kit)
-    return report, listener.kept if listener else ()
-
-
-class StoppedError(click.Abort):
-    """A signal or the person stopped the work on one disk; `report` is what a script is told of it."""
-
-    def __init__(self, report: DiskReport) -> None:
-        super().__init__()
-        self.report = report
-
-
-def _stopped(order: Order) -> FailedError:
-    return FailedError(
-        f"the work on {order.disk} was stopped before it was done",
-        hint="run the same command again: what was begun is then finished or taken back",
-        reason=Reason.INTERRUPTED,
-    )
-
-
-def recover_isolated(
-    order: Order,
-    keys: KeyChain,
-    confirm: Confirm | None = None,
-    link: StationLink | None = None,
-) -> DiskReport:
-    """Work on one disk in namespaces of its own; an error becomes the disk's report.
-
-    What happens is reported through `link`, which must have been entered.
-
-    Raises StoppedError where a signal or the person stopped it: everything has been cleaned up by then.
-    """
-    run = link.run_in_order(new_run_id()) if link else new_run_id()
-    try:
-        report, kept = run_isolated(partial(_work, order, run, keys, confirm, link))
-    except UnbrickError as error:
-        report = Draft(order.disk, trouble=error, firmware=read_firmware(order.disk)).report()
-        if link and error.reason == Reason.INTERRUPTED:
-            link.tell_last_word(run, report)
-        return report
-    except (KeyboardInterrupt, SystemExit):
-        report = Draft(order.disk, trouble=_stopped(order), firmware=read_firmware(order.disk)).report()
-        if link:
-            link.tell_last_word(run, report)
-        raise StoppedError(report) from None
-    if link:
-        link.take_back(kept)
-    return report
 
 
 def work_on_disks(
@@ -178,11 +113,13 @@ def work_on_disks(
             undoing = order.goal is Goal.UNDO
             confirm = None if yes else partial(_ask, undoing=undoing)
             try:
-                report = recover_isolated(order, keys, confirm, link)
+                report = recover_isolated(
+                    order, keys, confirm=confirm, link=link, listeners=terminal_listeners()
+                )
             except StoppedError as stopped:
                 if as_json:
                     click.echo(json.dumps(stopped.report.to_document()))
-                raise
+                raise click.Abort from None
             reports.append(report)
             _print_report(report, undoing=undoing, as_json=as_json)
     sys.exit(exit_code(worst_status(report.status for report in reports)))

@@ -20,10 +20,11 @@ import click
 
 from unbrick.cli.drill_screen import DrillScreen, drill_screen
 from unbrick.cli.drill_tally import DrillTally, drill_tally
-from unbrick.cli.wording import COLOUR, printable, styled_status
+from unbrick.cli.wording import COLOUR, styled_status
 from unbrick.command import SystemRunner
 from unbrick.errors import FailedError
 from unbrick.model import ActionState, Status
+from unbrick.printable import printable
 from unbrick.tally.board import Board
 from unbrick.tally.screen import totals_sentence
 

@@ -10,8 +10,8 @@ from typing import NoReturn
 import click
 
 from unbrick import __version__
-from unbrick.cli.wording import printable
 from unbrick.errors import UnbrickError
+from unbrick.printable import printable
 
 _VERBS = {
     "diagnose": "Say what is wrong with a disk; writes nothing.",

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbrick.cli.disk_work import station_option
-from unbrick.cli.station_link import load_station_and_signer, tell
-from unbrick.cli.wording import printable
+from unbrick.cli.disk_work import station_option, tell
 from unbrick.errors import UsageError
+from unbrick.printable import printable
+from unbrick.report.link import load_station_and_signer
 from unbrick.report.outbox import DEFAULT_FOLDER, Outbox, outbox_folder
 from unbrick.report.sender_status import SenderState, SenderStatus
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from unbrick.cli.wording import printable
 from unbrick.errors import UsageError
 from unbrick.incidents.library import find_playbook, load_library
 from unbrick.incidents.loader import PlaybookError, load_playbook
 from unbrick.incidents.playbook import Playbook
 from unbrick.incidents.schema import json_schema
 from unbrick.incidents.writing import to_document
+from unbrick.printable import printable
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one document a line.")
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.wording import printable
 from unbrick.errors import FailedError, Reason, UsageError
+from unbrick.printable import printable
 
 if TYPE_CHECKING:
     from unbrick.tally.board import Board

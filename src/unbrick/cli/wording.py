@@ -16,6 +16,7 @@ from unbrick.model import (
     VolumeKind,
     VolumeState,
 )
+from unbrick.printable import printable
 
 COLOUR = {
     Status.FAILED: "red",
@@ -44,11 +45,6 @@ _NEXT_STEP = {
     Status.REPAIRED: "restart this machine into Windows",
     Status.HEALTHY: "no known fault is here; look for the cause elsewhere",
 }
-
-
-def printable(text: str) -> str:
-    """Text from a disk or a file, safe for a terminal: control characters become `?`."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def styled_status(status: Status) -> str:

@@ -1,23 +1,19 @@
-"""What `--station FILE` adds to the work on disks: each event is kept, signed, and sent in the background.
+"""What a station adds to the work on disks: each event is kept, signed, and sent in the background.
 
-Never stops and never delays that work: whatever fails here is a line on stderr.
+Never stops and never delays that work: whatever fails here is a sentence for whoever listens.
 """
 
 from __future__ import annotations
 
 import itertools
 import shlex
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-import click
-
-from unbrick.cli.wording import printable
 from unbrick.errors import UnbrickError
 from unbrick.event import MOST_EVENTS_IN_A_RUN, Event, EventKind, moment
 from unbrick.model import DiskReport
@@ -39,10 +35,7 @@ _HASTY = Limits(connect=2.0, handshake=4.0, answer=4.0)
 _MOST_SENT_FROM_MEMORY = 100
 _MOST_LOOKED_AT = 1000  # a huge outbox must not hold up the first disk
 
-
-def tell(sentence: str) -> None:
-    """One line on stderr, whatever the words in it came from."""
-    click.echo(f"unbrick: {printable(sentence)}", err=True)
+Tell = Callable[[str], None]
 
 
 def load_station_and_signer(path: Path) -> tuple[Station, Signer]:
@@ -53,17 +46,32 @@ def load_station_and_signer(path: Path) -> tuple[Station, Signer]:
     return station, signer
 
 
-def open_link(path: Path) -> StationLink:
-    """The link that `--station` asks for; raises UsageError before anything is touched."""
+def open_link(path: Path, tell: Tell, on_last_wait: Callable[[], None] | None = None) -> StationLink:
+    """The link that `--station` asks for; raises UsageError before anything is touched.
+
+    `tell` is given what went wrong or is left, a sentence each; `on_last_wait` is called before the last
+    reports are waited for.
+    """
     station, signer = load_station_and_signer(path)
-    return StationLink(station, signer, valid_until=signer.check_certificate(station.certificate))
+    valid_until = signer.check_certificate(station.certificate)
+    return StationLink(station, signer, tell, valid_until=valid_until, on_last_wait=on_last_wait)
 
 
 class StationLink:
     """The tie to the tally while some disks are worked on; used as a context around that work."""
 
-    def __init__(self, station: Station, signer: Signer, *, valid_until: datetime | None = None) -> None:
+    def __init__(
+        self,
+        station: Station,
+        signer: Signer,
+        tell: Tell,
+        *,
+        valid_until: datetime | None = None,
+        on_last_wait: Callable[[], None] | None = None,
+    ) -> None:
         self.station = station
+        self._tell = tell
+        self._on_last_wait = on_last_wait
         self._valid_until = valid_until
         self._signer = signer
         self._folder = outbox_folder(station.path)
@@ -75,7 +83,7 @@ class StationLink:
 
     def __enter__(self) -> StationLink:
         try:
-            self._outbox = Outbox(self._folder, tell)
+            self._outbox = Outbox(self._folder, self._tell)
             for _ in itertools.islice(self._outbox.pending(), _MOST_LOOKED_AT):
                 pass  # tells what a power cut has damaged
             self._damaged = self._outbox.count_set_aside()[1]
@@ -86,6 +94,11 @@ class StationLink:
         except (UnbrickError, OSError) as error:
             self._tell_trouble(f"reports cannot be sent meanwhile: {error}; the work goes on")
         return self
+
+    @property
+    def site(self) -> str | None:
+        """The station's site."""
+        return self.station.site
 
     def run_in_order(self, proposed: str) -> str:
         """The id of a new run, after all earlier ones of this medium, whatever this machine's clock says."""
@@ -135,8 +148,8 @@ class StationLink:
         patience = _PATIENCE_SECONDS
         if status.state in (SenderState.UNREACHABLE, SenderState.BUSY):
             patience = _PATIENCE_WHERE_NOBODY_ANSWERS
-        if sys.stderr.isatty() and not stopped and self._count():
-            click.echo("  sending the last reports … (Ctrl-C: send them another time)", err=True)
+        if self._on_last_wait is not None and not stopped and self._count():
+            self._on_last_wait()
         with suppress(OutboxError, KeyboardInterrupt):  # the work on disks is done; only the waiting ends
             self._sender.finish(_PATIENCE_WHEN_STOPPED if stopped else patience)
         waiting = self._count()
@@ -179,18 +192,20 @@ class StationLink:
         """Tell once that reports are in trouble, not again for each disk."""
         if not self._trouble_told:
             self._trouble_told = True
-            tell(sentence)
+            self._tell(sentence)
 
     def _tell_what_is_left(self, status: SenderStatus, waiting: int) -> None:
         why = f" ({status.why})" if status.why and (waiting or self._in_memory) else ""
         if waiting:
             command = f"unbrick outbox send --station {shlex.quote(str(self.station.path))}"
             reports = "1 report waits" if waiting == 1 else f"{waiting} reports wait"
-            tell(f"{reports} in {self._folder}; send them with {command}{why}")
+            self._tell(f"{reports} in {self._folder}; send them with {command}{why}")
         if self._in_memory:
-            tell(f"{len(self._in_memory)} reports could be neither kept nor sent, and are lost{why}")
+            self._tell(f"{len(self._in_memory)} reports could be neither kept nor sent, and are lost{why}")
         if status.refused:
-            tell(f"the tally refused {status.refused} reports; they are kept in {self._folder / 'refused'}")
+            self._tell(
+                f"the tally refused {status.refused} reports; they are kept in {self._folder / 'refused'}"
+            )
         damaged = 0 if self._outbox is None else self._outbox.count_set_aside()[1] - self._damaged
         if damaged > 0:
-            tell(f"{damaged} damaged reports were set aside in {self._folder / 'damaged'}")
+            self._tell(f"{damaged} damaged reports were set aside in {self._folder / 'damaged'}")

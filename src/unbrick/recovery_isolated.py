@@ -1,0 +1,127 @@
+"""The story of one disk in a process and namespaces of its own, so that nothing outlives it.
+
+Whatever happens there, even by kill -9, ends in a report of the disk, and in an event for whoever counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from unbrick.command import SystemRunner
+from unbrick.disks.firmware import read_firmware
+from unbrick.disks.isolation import run_isolated
+from unbrick.errors import FailedError, Reason, UnbrickError
+from unbrick.event import Listener
+from unbrick.incidents.library import load_library
+from unbrick.incidents.playbook import Playbook
+from unbrick.keys.chain import KeyChain
+from unbrick.model import DiskReport
+from unbrick.outcome import Draft
+from unbrick.recovery import recover_disk
+from unbrick.recovery_order import Confirm, Kit, Order
+from unbrick.repair.plan import new_run_id
+from unbrick.report.outbox_listener import OutboxListener
+from unbrick.report.recorder import Recorder
+from unbrick.wire import SignedEvent
+
+
+class ReportLink(Protocol):
+    """Where reports go (`report.link.StationLink`); entered before the work and left after it."""
+
+    @property
+    def site(self) -> str | None:
+        """What every event says of the place."""
+
+    def run_in_order(self, proposed: str) -> str:
+        """The id of a new run, after all earlier ones."""
+
+    def listener(self) -> OutboxListener:
+        """What listens to the work on one disk, in the process that does it."""
+
+    def take_back(self, kept: Sequence[SignedEvent]) -> None:
+        """Take over the events that the process of one disk could not put away."""
+
+    def tell_last_word(self, run: str, report: DiskReport) -> None:
+        """Report what became of a run whose process died."""
+
+
+class StoppedError(Exception):
+    """A signal or the person stopped the work on one disk; `report` is what a script is told of it."""
+
+    def __init__(self, report: DiskReport) -> None:
+        super().__init__()
+        self.report = report
+
+
+def recover_isolated(
+    order: Order,
+    keys: KeyChain,
+    *,
+    confirm: Confirm | None = None,
+    link: ReportLink | None = None,
+    listeners: Sequence[Listener] = (),
+    playbooks: Callable[[], Sequence[Playbook]] = load_library,
+) -> DiskReport:
+    """Work on one disk in namespaces of its own; an error becomes the disk's report.
+
+    What happens is told to `listeners`, in that process, and through `link`, which must have been entered;
+    `playbooks` is asked there too.
+
+    Raises StoppedError where a signal or the person stopped it: everything has been cleaned up by then.
+    """
+    run = link.run_in_order(new_run_id()) if link else new_run_id()
+    work = partial(_work, order, run, keys, confirm, link, listeners, playbooks)
+    try:
+        report, kept = run_isolated(work)
+    except UnbrickError as error:
+        report = Draft(order.disk, trouble=error, firmware=read_firmware(order.disk)).report()
+        if link and error.reason == Reason.INTERRUPTED:
+            link.tell_last_word(run, report)
+        return report
+    except (KeyboardInterrupt, SystemExit):
+        report = Draft(order.disk, trouble=_stopped(order), firmware=read_firmware(order.disk)).report()
+        if link:
+            link.tell_last_word(run, report)
+        raise StoppedError(report) from None
+    if link:
+        link.take_back(kept)
+    return report
+
+
+def _work(
+    order: Order,
+    run: str,
+    keys: KeyChain,
+    confirm: Confirm | None,
+    link: ReportLink | None,
+    listeners: Sequence[Listener],
+    playbooks: Callable[[], Sequence[Playbook]],
+    workdir: Path,
+) -> tuple[DiskReport, tuple[SignedEvent, ...]]:
+    """The report, and the events about it that no outbox would take."""
+    listener = link.listener() if link else None
+    kit = Kit(
+        runner=SystemRunner(),
+        recorder=Recorder(
+            run,
+            (listener, *listeners) if listener else listeners,
+            site=link.site if link else None,
+        ),
+        keys=keys,
+        playbooks=playbooks(),
+        workdir=workdir,
+        confirm=confirm,
+    )
+    report = recover_disk(order, kit)
+    return report, listener.kept if listener else ()
+
+
+def _stopped(order: Order) -> FailedError:
+    return FailedError(
+        f"the work on {order.disk} was stopped before it was done",
+        hint="run the same command again: what was begun is then finished or taken back",
+        reason=Reason.INTERRUPTED,
+    )
