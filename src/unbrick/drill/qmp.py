@@ -1,0 +1,93 @@
+"""Talks to a running QEMU over its monitor: keys, photographs, unplugging, and what happens to the machine.
+
+The protocol is QEMU's documented QMP: a JSON object a line; a greeting, then `qmp_capabilities`, then
+commands with answers, between which events may come at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import Any
+
+from unbrick.errors import FailedError, Reason
+
+_MOST_BYTES = 4 * 1024 * 1024
+_ANSWER_SECONDS = 60.0
+
+
+class MonitorError(FailedError):
+    """The virtual machine's monitor refused a command, or is gone."""
+
+
+class Monitor:
+    """One conversation. `connection` is a connected stream socket; it is closed by `close`."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._received = b""
+        self._events: list[dict[str, Any]] = []
+
+    def greet(self) -> None:
+        """Take the greeting and enter command mode."""
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while (message := self._read(deadline)) is not None:
+            if "QMP" in message:
+                self.execute("qmp_capabilities")
+                return
+        raise MonitorError("the virtual machine's monitor did not greet", reason=Reason.TIMED_OUT)
+
+    def execute(self, command: str, **arguments: Any) -> Any:
+        """Run a command and give what it returns; raises MonitorError."""
+        message = {"execute": command, "arguments": arguments} if arguments else {"execute": command}
+        try:
+            self._connection.sendall(json.dumps(message).encode() + b"\n")
+        except OSError as error:
+            raise MonitorError(f"the virtual machine is gone: {error.strerror}") from error
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while (answer := self._read(deadline)) is not None:
+            if "return" in answer:
+                return answer["return"]
+            if "error" in answer:
+                raise MonitorError(f"{command}: {answer['error'].get('desc', answer['error'])}")
+        raise MonitorError(f"{command}: no answer from the virtual machine", reason=Reason.TIMED_OUT)
+
+    def has_happened(self, event: str) -> bool:
+        """Whether an event (`RESET`, `SHUTDOWN`, `DEVICE_DELETED`) has come since the last `forget`."""
+        try:
+            while self._read(time.monotonic()) is not None:
+                pass
+        except MonitorError:  # gone: what came before that still counts
+            pass
+        return any(one["event"] == event for one in self._events)
+
+    def forget(self, event: str) -> None:
+        """Wait for that event anew from now on."""
+        self.has_happened(event)
+        self._events = [one for one in self._events if one["event"] != event]
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._connection.close()
+
+    def _read(self, deadline: float) -> dict[str, Any] | None:
+        """The next message, events kept aside too; None where none came in time."""
+        while b"\n" not in self._received:
+            self._connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            try:
+                part = self._connection.recv(65536)
+            except TimeoutError:
+                return None
+            except OSError as error:
+                raise MonitorError(f"the virtual machine is gone: {error.strerror}") from error
+            if not part or len(self._received) > _MOST_BYTES:
+                raise MonitorError("the virtual machine is gone")
+            self._received += part
+        line, _, self._received = self._received.partition(b"\n")
+        message = json.loads(line)
+        if not isinstance(message, dict):
+            raise MonitorError("the virtual machine's monitor speaks nonsense")
+        if "event" in message:
+            self._events.append(message)
+        return message
