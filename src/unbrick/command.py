@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import shlex
 import shutil
 import signal
@@ -183,6 +184,31 @@ class SystemRunner:
         except subprocess.TimeoutExpired as error:
             raise CommandTimeoutError(argv, timeout) from error
         if ok is not None and done.returncode not in ok:
+            raise CommandError(argv, done.returncode, done.stderr)
+        return Result(tuple(argv), done.returncode, done.stdout, done.stderr)
+
+    def run_at_terminal(self, argv: Sequence[str], *, timeout: float, keep: Collection[str] = ()) -> Result:
+        """Run a program that may ask the person at our terminal (for a key's passphrase, which we never see).
+
+        `keep` names the variables of our environment that it needs besides the clean ones. Like `run`, it
+        raises CommandError and its kin.
+        """
+        kept = {name: os.environ[name] for name in keep if name in os.environ}
+        try:
+            done = subprocess.run(
+                list(argv),
+                capture_output=True,
+                timeout=timeout,
+                env={**_CLEAN_ENVIRONMENT, **kept},
+                cwd="/",
+                check=False,
+                preexec_fn=_die_with_parent,
+            )
+        except FileNotFoundError as error:
+            raise MissingToolError(argv[0]) from error
+        except subprocess.TimeoutExpired as error:
+            raise CommandTimeoutError(argv, timeout) from error
+        if done.returncode != 0:
             raise CommandError(argv, done.returncode, done.stderr)
         return Result(tuple(argv), done.returncode, done.stdout, done.stderr)
 

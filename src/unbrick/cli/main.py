@@ -17,6 +17,7 @@ _VERBS = {
     "diagnose": "Say what is wrong with a disk; writes nothing.",
     "drill": "Make a simulated bricked fleet, and recover it.",
     "help": "The manual, offline.",
+    "media": "Make boot media and sticks, sign their settings, boot over the network.",
     "outbox": "Reports that wait until the tally has them.",
     "playbook": "What unbrick looks for, and checks for your own playbooks.",
     "repair": "Take the fault away, so that it can be put back.",

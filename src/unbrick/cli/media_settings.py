@@ -1,0 +1,90 @@
+"""Gathers a site's settings for a medium: `unbrick.yaml`, what it names, and the playbooks beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from unbrick.errors import UsageError
+from unbrick.media.signing_settings import MOST_FILE_BYTES
+
+if TYPE_CHECKING:
+    from unbrick.report.station_file import Station
+
+SETTINGS_NAME = "unbrick.yaml"
+PLAYBOOKS = "playbooks"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Files by the name they have on a medium; `key_files` are those that hold recovery passwords."""
+
+    files: dict[str, bytes]
+    key_files: tuple[str, ...] = ()
+
+
+def read_settings(station_file: Path) -> Settings:
+    """A station file, all that it names and `playbooks/*.yaml` beside it; raises UsageError.
+
+    Whatever the station file is called, it is `unbrick.yaml` on a medium.
+    """
+    from unbrick.report.station_file import load_station, read_small_file
+
+    station = load_station(station_file)
+    folder = station_file.parent.resolve()
+    files = {SETTINGS_NAME: read_small_file(station_file)}
+    spoken = set(_texts(files[SETTINGS_NAME]))
+    for path in _named(station):
+        name = path.relative_to(folder).as_posix()
+        if name not in spoken:
+            raise UsageError(
+                f"{station_file}: names {name} by way of a link", hint="put the file itself beside it"
+            )
+        if name == SETTINGS_NAME:
+            raise UsageError(f"{station_file}: names a file {name}, which is its own name on a medium")
+        files[name] = read_small_file(path, MOST_FILE_BYTES)
+    for name, data in read_playbooks(folder).items():
+        files.setdefault(name, data)
+    return Settings(files, tuple(path.relative_to(folder).as_posix() for path in station.keys))
+
+
+def read_playbooks(folder: Path) -> dict[str, bytes]:
+    """The playbooks in a folder's `playbooks/`, each checked; raises UsageError's kin."""
+    from unbrick.incidents.loader import load_playbook
+    from unbrick.report.station_file import read_small_file
+
+    found = {}
+    for path in sorted((folder / PLAYBOOKS).glob("*.yaml")):
+        if path.is_symlink():
+            raise UsageError(f"{path}: is a link", hint="put the file itself there")
+        load_playbook(path)
+        found[f"{PLAYBOOKS}/{path.name}"] = read_small_file(path, MOST_FILE_BYTES)
+    return found
+
+
+def _named(station: Station) -> Iterator[Path]:
+    """Every file that a station file names, whatever settings it will have one day."""
+    for one in fields(station):
+        value = getattr(station, one.name)
+        for path in value if isinstance(value, tuple) else (value,):
+            if isinstance(path, Path) and path != station.path:
+                yield path
+
+
+def _texts(data: bytes) -> Iterator[str]:
+    """Every text in a station file, as the relative path that it may be."""
+    import yaml
+
+    def walk(value: Any) -> Iterator[str]:
+        if isinstance(value, dict):
+            for one in value.values():
+                yield from walk(one)
+        elif isinstance(value, list):
+            for one in value:
+                yield from walk(one)
+        elif isinstance(value, str):
+            yield PurePosixPath(value).as_posix()
+
+    yield from walk(yaml.safe_load(data.decode("utf-8-sig")))

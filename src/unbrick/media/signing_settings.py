@@ -1,0 +1,96 @@
+"""Signs the settings and playbooks of a folder, and says of a folder whether its signature still holds.
+
+The signature lies in the folder itself, in the two files that `signed_folder` names, so that a folder can be
+copied to a stick, a web server or another stick as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbrick.errors import FailedError
+from unbrick.files import atomic_write, find_inside
+from unbrick.media.signing import SignatureError, TerminalRunner, sign, verify
+from unbrick.signed_folder import (
+    MANIFEST_NAME,
+    MOST_MANIFEST_BYTES,
+    SETTINGS_NAMESPACE,
+    SIGNATURE_NAME,
+    SignedFiles,
+    SignedFolderError,
+    check_file,
+    make_manifest,
+    parse_manifest,
+)
+
+MOST_FILE_BYTES = 64 * 1024 * 1024
+"""The largest file that is signed and copied: a fleet's recovery passwords are far smaller."""
+
+
+@dataclass(frozen=True)
+class FolderCheck:
+    """What was found: the names that are as they were signed, and what is wrong, in sentences."""
+
+    good: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def sign_settings(files: Mapping[str, bytes], key: Path, runner: TerminalRunner) -> dict[str, bytes]:
+    """The two files that sign these files (relative names with slashes); raises UnbrickError's kin."""
+    manifest = make_manifest(files)
+    signature = sign(manifest, key, SETTINGS_NAMESPACE, runner)
+    return {MANIFEST_NAME: manifest, SIGNATURE_NAME: signature.encode("ascii")}
+
+
+def write_signature(folder: Path, signature: Mapping[str, bytes]) -> None:
+    """Put the two files of `sign_settings` into a folder, the signature last; raises OSError."""
+    for name in (MANIFEST_NAME, SIGNATURE_NAME):
+        atomic_write(folder / name, signature[name], mode=0o644)
+
+
+def check_folder(folder: Path, line: str, wanted: Collection[str]) -> FolderCheck:
+    """Check a folder's signature against the public key `line`, and each file that it lists.
+
+    `wanted` are names that a station would use: those that are not listed are a problem too.
+    """
+    try:
+        signed = _read_list(folder, line)
+    except FailedError as error:
+        return FolderCheck((), (error.message,))
+    good, problems = [], []
+    for name in signed.files:
+        try:
+            check_file(signed, name, _read(folder, name, MOST_FILE_BYTES))
+            good.append(name)
+        except SignedFolderError as error:
+            problems.append(error.message)
+    unsigned = [name for name in wanted if signed.get(name) is None]
+    return FolderCheck(
+        tuple(good), (*problems, *(f"{name} is not among the signed files" for name in unsigned))
+    )
+
+
+def _read_list(folder: Path, line: str) -> SignedFiles:
+    manifest = _read(folder, MANIFEST_NAME, MOST_MANIFEST_BYTES)
+    signature = _read(folder, SIGNATURE_NAME, MOST_MANIFEST_BYTES)
+    try:
+        verify(manifest, signature.decode("ascii", errors="replace"), line, SETTINGS_NAMESPACE)
+    except SignatureError as error:
+        raise SignatureError(f"{SIGNATURE_NAME}: {error.message}") from error
+    return parse_manifest(manifest)
+
+
+def _read(folder: Path, name: str, most: int) -> bytes:
+    path = find_inside(folder, name)
+    try:
+        if path is None or not path.is_file():
+            raise SignedFolderError(f"{name} is missing")
+        with path.open("rb") as stream:
+            data = stream.read(most + 1)
+    except OSError as error:
+        raise SignedFolderError(f"{name} cannot be read: {error.strerror}") from error
+    if len(data) > most:
+        raise SignedFolderError(f"{name} is too large")
+    return data
