@@ -38,7 +38,7 @@ class GuidedKeySource:
 
 
 def confirm_plan(screens: Screens, hardware: str | None = None) -> Callable[[DiskReport], bool]:
-    """What `Kit.confirm` takes: shows the machine and the plan, and asks. `hardware`: maker, model, serial."""
+    """What `Kit.confirm` takes: shows machine and plan, and asks. `hardware`: maker, model, serial."""
     raise NotImplementedError
 
 
