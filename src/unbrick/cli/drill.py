@@ -131,3 +131,29 @@ def run(directory: Path | None, files: int, size: str, seed: int) -> None:
     _tell(f"A bricked fleet of {len(options.machines)} machines, made with real NTFS and real BitLocker:")
     fleet = make_fleet(path, options, SystemRunner(), lambda line: _tell(f"  {line}"))
     sys.exit(run_drill(fleet))
+
+
+@command.command("boot")
+@click.argument("directory", metavar="[DIR]", type=click.Path(path_type=Path), required=False)
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same machine.")
+def boot(directory: Path | None, seed: int) -> None:
+    """Switch on a bricked BitLocker machine with the boot medium in it, and watch it being brought back.
+
+    The machine is a virtual one (QEMU, emulated) with Secure Boot on; the medium is built as `unbrick media
+    build` does it; a tally on this computer counts the machine; a signed loader stands in for Windows. DIR
+    must be new or empty; without it a folder is made, and named at the end. Exit code 0 means that the tally
+    counted the machine as repaired, and that the stand-in was really started, with Secure Boot on.
+
+    Example: unbrick drill boot
+    """
+    from unbrick.cli.drill_boot import run_boot_drill
+
+    path = (directory or Path(tempfile.mkdtemp(prefix="unbrick-drill-"))).absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        taken = any(path.iterdir())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be used for a drill: {error.strerror}") from error
+    if taken:
+        raise UsageError(f"{path} is not empty", hint="give a folder that is new or empty")
+    sys.exit(run_boot_drill(path, seed))

@@ -39,16 +39,21 @@ class DrillTally:
 
 
 @contextmanager
-def drill_tally(folder: Path, inventory: Path, site: str, runner: SystemRunner) -> Iterator[DrillTally]:
-    """Make a tally in the new `folder`, tell it which machines to expect, and serve it.
+def drill_tally(
+    folder: Path, inventory: Path, site: str, runner: SystemRunner, *, seen_at: str = _HERE
+) -> Iterator[DrillTally]:
+    """Make a tally in the new `folder`, tell it which machines to expect, and serve it on this computer only.
 
-    The server is a process of its own that dies with this one. Raises FailedError where it does not come up.
+    The server is a process of its own that dies with this one; stations find this computer at the address
+    `seen_at`. Raises FailedError where it does not come up.
     """
-    address = Address(_HERE, _free_port())
+    address = Address(seen_at, _free_port())
     made = create_authority(folder, address, site=site)
     with Store.open(made.database) as store:
         store.import_inventory(inventory)
-        server = runner.start([sys.executable, "-m", "unbrick", "tally", "serve", str(folder)])
+        server = runner.start(
+            [sys.executable, "-m", "unbrick", "tally", "serve", str(folder), "--host", _HERE]
+        )
         try:
             wait_until(server, lambda: _is_served(made), timeout=_START_SECONDS, what="the tally")
             yield DrillTally(folder, store)

@@ -21,6 +21,7 @@ GLOBAL = uuid.UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c")
 SHIM = uuid.UUID("605dab50-e046-4300-abb6-3dd810dd8b23")
 """The vendor of what shim keeps, `SbatLevel` among it."""
 NON_VOLATILE, BOOT_SERVICE, RUNTIME = 1, 2, 4
+_USUAL = NON_VOLATILE | BOOT_SERVICE | RUNTIME
 
 _STORE_AUTHENTICATED = uuid.UUID("aaf32c78-947b-439a-a180-2e144ec37792")
 _VOLUME_SIGNATURE = b"_FVH"
@@ -71,14 +72,13 @@ class FirmwareVariables:
         found = self.all().get((vendor, name))
         return None if found is None else found.value
 
-    def set(self, name: str, value: bytes, vendor: uuid.UUID = GLOBAL) -> None:
-        """Set a variable that outlives a reset; raises FailedError where the store is full."""
+    def set(self, name: str, value: bytes, vendor: uuid.UUID = GLOBAL, attributes: int = _USUAL) -> None:
+        """Set a variable; raises FailedError where the store is full."""
         at = self._first
         for place in self._places():
             at = place.end
             if (place.variable.vendor, place.variable.name) == (vendor, name) and place.state & 2:
                 self._data[place.offset + 2] &= _DELETED_MASK
-        attributes = NON_VOLATILE | BOOT_SERVICE | RUNTIME
         text = name.encode("utf-16-le") + b"\0\0"
         lengths = (len(text), len(value))
         header = _HEADER.pack(_START, _ADDED, 0, attributes, 0, bytes(16), 0, *lengths, vendor.bytes_le)
