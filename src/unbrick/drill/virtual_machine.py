@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -111,8 +111,10 @@ def factory_variables(shape: MachineShape, folder: Path) -> FirmwareVariables:
 
 
 @contextmanager
-def running(shape: MachineShape, folder: Path, runner: Runner) -> Iterator[VirtualMachine]:
-    """Start a machine; it is off when the block is left.
+def running(
+    shape: MachineShape, folder: Path, runner: Runner, *, pass_fds: Sequence[int] = ()
+) -> Iterator[VirtualMachine]:
+    """Start a machine; it is off when the block is left. `pass_fds` are descriptors that `shape` speaks of.
 
     `folder` gets `serial.log` and, unless they are there from a run before, the firmware's variables as from
     the factory. Raises MissingToolError, and FailedError where it does not come up.
@@ -125,7 +127,7 @@ def running(shape: MachineShape, folder: Path, runner: Runner) -> Iterator[Virtu
     ours, theirs = socket.socketpair()
     with ours, theirs:
         argv = shape.command_line(variables=flash, serial=serial, monitor=theirs.fileno())
-        server = runner.start(argv, pass_fds=(theirs.fileno(),))
+        server = runner.start(argv, pass_fds=(theirs.fileno(), *pass_fds))
         theirs.close()
         try:
             yield VirtualMachine(server, _monitor(ours, server), SerialLine(serial), flash)

@@ -61,10 +61,14 @@ class Drive:
 
 @dataclass(frozen=True)
 class Network:
-    """How the machine's network card is connected: QEMU's words for it (`user`, `tap,ifname=…`)."""
+    """How the machine's network card is connected: QEMU's words for it (`user`, `tap,ifname=…`).
+
+    `http`: a machine that starts from the network does so by HTTP boot, not by PXE.
+    """
 
     connected: str = "user"
     model: str = "virtio-net-pci"
+    http: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ class MachineShape:
         return [
             *("-netdev", f"{self.network.connected},id=net"),
             *("-device", f"{device},romfile="),
-            *("-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=y"),
+            *("-fw_cfg", f"name=opt/org.tianocore/IPv4PXESupport,string={'n' if self.network.http else 'y'}"),
             *("-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"),
         ]
 
