@@ -62,6 +62,7 @@ MAY_RUN_PROGRAMS = {"command.py"}
 MAY_FORK = {
     "disks/isolation.py",  # a namespace of its own for each disk
     "report/sender.py",  # sends in a process of its own, so that no network delays a repair
+    "station/companion.py",  # what runs beside the work and must not hold it up
     "windows/bounded.py",  # hostile hives are read by C code in a child with limits
 }
 MAY_REVEAL_SECRETS = {
@@ -74,6 +75,7 @@ MAY_REVEAL_SECRETS = {
     "drill/fleet.py",  # and writes the escrow of its invented fleet
 }
 MAY_CATCH_EVERYTHING = {
+    "station/main.py",  # the last door on a booted medium: one line, and a key restarts
     "cli/main.py",  # the last door: a user never sees a stack trace
     "disks/isolation.py",  # hands whatever went wrong in a child to its parent
 }

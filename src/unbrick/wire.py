@@ -4,12 +4,14 @@ A frame is a four-byte big-endian length and that many bytes of UTF-8 JSON, an o
 station opens the subsystem `unbrick-tally` and speaks first:
 
     station: {"type": "hello", "protocol": 1, "version": "0.1.0"}
-    tally:   {"type": "welcome", "protocol": 1}
+    tally:   {"type": "welcome", "protocol": 1, "time": "2026-11-25T17:00:00.000000Z"}
     station: {"type": "send", "events": [{"data": "<canonical JSON>", "signature": "<armored SSHSIG>"}, …]}
     tally:   {"type": "acknowledge", "ids": ["<event id>", …]}            durable now; forget them
     tally:   {"type": "refuse", "ids": [...], "reason": "…", "text": "…"}  never sendable; set aside
     tally:   {"type": "busy", "text": "…"}                                 not stored; keep and try later
     either:  {"type": "bye", "text": "…"}                                  before closing on purpose
+
+`time` is the tally's clock, for stations whose own cannot be right; an older tally does not say it.
 
 Everything read here is hostile: lengths first, then types.
 """

@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -105,6 +106,8 @@ class TallySession:
         self._channel: Channel | None = None
         self._reader = FrameReader()
         self._messages: list[dict[str, Any]] = []
+        self.tally_time: datetime | None = None
+        """What time it was at the tally when the session was opened; None where it did not say."""
 
     @classmethod
     def open(cls, tally: TallyAddress, *, limits: Limits | None = None) -> TallySession:
@@ -214,6 +217,7 @@ class TallySession:
                 f"the tally at {self._address} speaks another version of our protocol",
                 hint="bring stick and tally to the same version of unbrick",
             )
+        self.tally_time = _time(message)
 
     def _write(self, message: dict[str, Any]) -> None:
         if self._channel is None:
@@ -316,6 +320,15 @@ def _answered(message: dict[str, Any], waiting: set[str]) -> tuple[str, ...]:
     ids = tuple(dict.fromkeys(one for one in ids_of(message) if one in waiting))
     waiting.difference_update(ids)
     return ids
+
+
+def _time(message: dict[str, Any]) -> datetime | None:
+    """The tally's clock, None where it did not say, or says what no clock does."""
+    text = _text(message, "time")
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _text(message: dict[str, Any], name: str) -> str:

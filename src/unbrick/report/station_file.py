@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,13 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:
 _AUTHORITY_TYPE = "ssh-ed25519"
 _MODES = ("unattended", "guided")
 _FINISHES = ("restart", "power-off", "wait")
-_TOP = {"tally", "identity", "site", "technician", "mode", "finish", "keys"}
+_TOP = {
+    *("tally", "identity", "site", "technician", "mode", "finish"),
+    *("keys", "playbooks", "network", "shell"),
+}
 _MOST_KEYS = 32
+_MOST_NAME_SERVERS = 3  # as many as a resolver asks
+_HIGHEST_VLAN = 4094
 _DEEPEST = 4
 _HINT = "`unbrick tally init` and `unbrick tally enrol` write such a file; take theirs, with all beside it"
 
@@ -37,10 +43,24 @@ class StationFileError(UsageError):
 
 
 @dataclass(frozen=True)
+class Network:
+    """How a booted medium finds the network; without any of these it asks for everything by DHCP.
+
+    `address` is an address with the length of its network (`10.0.0.5/24`), `vlan` a number of IEEE 802.1Q.
+    """
+
+    address: str | None = None
+    gateway: str | None = None
+    dns: tuple[str, ...] = ()
+    vlan: int | None = None
+
+
+@dataclass(frozen=True)
 class Station:
     """What `unbrick.yaml` says. `host_ca` is the tally's authority as an OpenSSH public key line.
 
-    `host` has no brackets, also where it is an IPv6 address. `path` is the file itself.
+    `host` has no brackets, also where it is an IPv6 address. `path` is the file itself. `network`, `shell`
+    (may the technician have one) and `playbooks` are for a booted medium.
     """
 
     path: Path
@@ -54,6 +74,9 @@ class Station:
     mode: str = "unattended"
     finish: str = "restart"
     keys: tuple[Path, ...] = ()
+    playbooks: tuple[Path, ...] = ()
+    network: Network = field(default_factory=Network)
+    shell: bool = False
 
 
 def load_station(path: Path) -> Station:
@@ -74,6 +97,9 @@ def load_station(path: Path) -> Station:
         mode=table.one_of("mode", _MODES),
         finish=table.one_of("finish", _FINISHES),
         keys=tuple(_beside(path, name) for name in table.texts("keys")),
+        playbooks=tuple(_beside(path, name) for name in table.texts("playbooks")),
+        network=_network(table),
+        shell=table.flag("shell"),
     )
 
 
@@ -116,6 +142,30 @@ class _Table:
         if not isinstance(value, str) or value not in words:
             raise self._error(f"must be one of {', '.join(words)}", key)
         return value
+
+    def flag(self, key: str) -> bool:
+        value = self.content.get(key, False)
+        if not isinstance(value, bool):
+            raise self._error("must be true or false", key)
+        return value
+
+    def number(self, key: str, highest: int) -> int | None:
+        value = self.content.get(key)
+        if value is not None and (type(value) is not int or not 1 <= value <= highest):
+            raise self._error(f"must be a number from 1 to {highest}", key)
+        return value
+
+    def address(self, key: str, text: str, *, with_network: bool = False) -> str:
+        """An IP address as text, with the length of its network where that is asked for."""
+        try:
+            if not with_network:
+                return str(ipaddress.ip_address(text))
+            if "/" in text:
+                return str(ipaddress.ip_interface(text))
+        except ValueError:
+            pass
+        example = "10.0.0.5/24" if with_network else "10.0.0.1"
+        raise self._error(f"must be an address, as in {example}", key)
 
     def texts(self, key: str) -> tuple[str, ...]:
         value = self.content.get(key)
@@ -210,6 +260,27 @@ def _authority(path: Path, line: str) -> str:
             path, f"tally.host_ca: must be an OpenSSH public key line, {_AUTHORITY_TYPE} …"
         )
     return line.strip()
+
+
+def _network(table: _Table) -> Network:
+    if table.content.get("network") is None:
+        return Network()
+    inside = table.table("network", {"address", "gateway", "dns", "vlan"})
+    address, gateway, servers = (
+        inside.optional_text("address"),
+        inside.optional_text("gateway"),
+        inside.texts("dns"),
+    )
+    if gateway is not None and address is None:
+        raise StationFileError(table.path, "network.gateway: goes with network.address only")
+    if len(servers) > _MOST_NAME_SERVERS:
+        raise StationFileError(table.path, f"network.dns: at most {_MOST_NAME_SERVERS} are asked")
+    return Network(
+        address=None if address is None else inside.address("address", address, with_network=True),
+        gateway=None if gateway is None else inside.address("gateway", gateway),
+        dns=tuple(inside.address("dns", one) for one in servers),
+        vlan=inside.number("vlan", _HIGHEST_VLAN),
+    )
 
 
 def _site(path: Path, text: str | None) -> str | None:

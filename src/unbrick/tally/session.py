@@ -15,6 +15,7 @@ from typing import Any
 
 import asyncssh
 
+from unbrick.event import moment
 from unbrick.tally.admission import Admission, RefusedLoginError, check_still_admitted
 from unbrick.tally.audit import AuditLog
 from unbrick.tally.group_commit import GroupCommit, StoreBusyError
@@ -164,7 +165,8 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
                 "a protocol of another version",
                 f"this tally speaks protocol {PROTOCOL}; bring both to one version",
             )
-        self._send({"type": "welcome", "protocol": PROTOCOL})
+        time = moment(self._desk.clock())
+        self._send({"type": "welcome", "protocol": PROTOCOL, "time": time})
 
     async def _next(self) -> Mapping[str, Any]:
         """The next message; reading goes on meanwhile, and every wait has an end."""

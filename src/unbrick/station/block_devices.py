@@ -1,0 +1,100 @@
+"""The block devices of this machine, as the kernel lists them in /sys: what each is and who holds it.
+
+Only looks. Where a disk sits decides what it is: inside the machine, plugged in from outside, made of others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbrick.disks.firmware import is_built_in
+
+SYSFS = Path("/sys")
+_DEV = Path("/dev")
+_SECTOR = 512  # /sys counts in these, whatever the disk's own sector is
+_NEVER = ("loop", "ram", "zram", "fd", "dm-", "nbd", "mtdblock", "drbd", "rbd")
+_OPTICAL = ("sr", "scd")
+_MOST_BYTES = 256
+
+
+@dataclass(frozen=True)
+class BlockDevice:
+    """A whole disk, an array or an optical drive, with its partitions; sizes in bytes.
+
+    `outside` is true of what is removable or plugged in from outside; `held_by` names the arrays and mappings
+    that the disk or one of its partitions is part of. `array` is the md state (`clean`, `active`, …) where it
+    is an array, `container` true where it only holds arrays.
+    """
+
+    name: str
+    path: Path
+    size: int
+    optical: bool = False
+    outside: bool = False
+    held_by: tuple[str, ...] = ()
+    partitions: tuple[str, ...] = ()
+    array: str | None = None
+    container: bool = False
+    degraded: bool = False
+    syncing: bool = False
+
+
+def list_block_devices(sysfs: Path = SYSFS) -> tuple[BlockDevice, ...]:
+    """Every device that could be a disk or a stick, by name; raises nothing of ours."""
+    try:
+        names = sorted(entry.name for entry in (sysfs / "block").iterdir())
+    except OSError:
+        return ()
+    return tuple(
+        _device(sysfs, name) for name in names if not name.startswith(_NEVER) and not _is_part_of_flash(name)
+    )
+
+
+def _is_part_of_flash(name: str) -> bool:
+    """Whether it is one of the small extra areas of an eMMC: boot code and keys, never a Windows."""
+    return name.startswith("mmcblk") and ("boot" in name or "rpmb" in name)
+
+
+def _device(sysfs: Path, name: str) -> BlockDevice:
+    folder = sysfs / "block" / name
+    partitions = sorted(entry.parent.name for entry in folder.glob(f"{name}*/partition"))
+    holders = {one for place in (folder, *(folder / part for part in partitions)) for one in _holders(place)}
+    state = _text(folder / "md" / "array_state")
+    removable = _text(folder / "removable") == "1" or _text(folder / "device" / "type") == "SD"
+    built_in = is_built_in(_text(folder / "dev") or "", block=sysfs / "dev" / "block")
+    return BlockDevice(
+        name=name,
+        path=_DEV / name.replace("!", "/"),
+        size=_number(folder / "size") * _SECTOR,
+        optical=name.startswith(_OPTICAL),
+        outside=state is None and (removable or not built_in),
+        held_by=tuple(sorted(holders)),
+        partitions=tuple(partitions),
+        array=state,
+        container=state is not None and _text(folder / "md" / "level") == "container",
+        degraded=_number(folder / "md" / "degraded") > 0,
+        syncing=(_text(folder / "md" / "sync_action") or "idle") not in {"idle", "frozen"},
+    )
+
+
+def _holders(folder: Path) -> Iterator[str]:
+    with suppress(OSError):
+        yield from (entry.name for entry in (folder / "holders").iterdir())
+
+
+def _number(path: Path) -> int:
+    try:
+        return int(_text(path) or "0")
+    except ValueError:
+        return 0
+
+
+def _text(path: Path) -> str | None:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_MOST_BYTES).decode(errors="replace").strip()
+    except OSError:
+        return None

@@ -1,0 +1,58 @@
+"""Waits for the devices of this machine, as short as can be: until udev has nothing left to do.
+
+A stick is waited for a little longer only where USB shows one that has no disk yet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from unbrick.command import Runner
+from unbrick.errors import UnbrickError
+
+_USB = Path("/sys/bus/usb/devices")
+_MASS_STORAGE = "08"
+_SETTLE_SECONDS = 10
+_PAUSE_SECONDS = 0.1
+
+T = TypeVar("T")
+
+
+def settle(runner: Runner) -> None:
+    """Wait until udev has dealt with the devices that it knows of."""
+    with suppress(UnbrickError):
+        argv = ("udevadm", "settle", f"--timeout={_SETTLE_SECONDS}")
+        runner.run(argv, timeout=_SETTLE_SECONDS + 5, ok=None)
+
+
+def is_stick_coming(folder: Path = _USB) -> bool:
+    """Whether USB has a mass storage interface that shows no disk yet."""
+    with suppress(OSError):
+        for interface in folder.iterdir():
+            with suppress(OSError):
+                kind = (interface / "bInterfaceClass").read_text().strip()
+                if kind == _MASS_STORAGE and not any(interface.glob("**/block/*")):
+                    return True
+    return False
+
+
+def wait_for(
+    find: Callable[[], T],
+    seconds: float,
+    *,
+    worth_waiting: Callable[[], bool] = lambda: True,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """What `find` finds, as soon as it is something, or the time is up, or waiting makes no sense."""
+    deadline = clock() + seconds
+    while True:
+        found = find()
+        empty = found is None or (isinstance(found, Sequence) and not found)
+        if not empty or clock() >= deadline or not worth_waiting():
+            return found
+        sleep(_PAUSE_SECONDS)

@@ -1,0 +1,40 @@
+"""The log of one boot: one line for each event and for each sentence that a person was told. No secrets.
+
+Events hold none, by construction, and sentences come from errors, which hold none either. Kept in memory;
+`stick_keeper` brings it to the stick.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from unbrick.event import Event
+from unbrick.printable import printable
+
+_MOST_BYTES = 1024 * 1024
+_LONGEST = 2000
+
+
+class EventLog:
+    """Appends to one file; also in forks of the process that made it. Fails in silence."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with suppress(OSError):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def __call__(self, event: Event) -> None:
+        """Write down an event: when, which run, what, and its details."""
+        words = [event.kind, *([event.step] if event.step else [])]
+        details = json.dumps(dict(event.details), sort_keys=True) if event.details else ""
+        self.say(f"{event.run} {event.sequence} {' '.join(words)} {details}".rstrip())
+
+    def say(self, sentence: str) -> None:
+        """Write down a sentence, with the seconds since the kernel started."""
+        line = f"{time.monotonic():9.2f} {printable(sentence)[:_LONGEST]}\n"
+        with suppress(OSError), self._path.open("a", encoding="utf-8") as stream:
+            if stream.tell() < _MOST_BYTES:
+                stream.write(line)

@@ -1,0 +1,116 @@
+"""The way out: everything closed, then a reset of the whole machine, into Windows where its firmware allows.
+
+Windows is never started from here: that would change what the TPM measures, and BitLocker would ask. BootNext
+is the only thing that is changed in the firmware.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbrick.command import Runner
+from unbrick.errors import UnbrickError
+from unbrick.station.block_devices import BlockDevice, list_block_devices
+from unbrick.station.firmware_entries import (
+    BootEntry,
+    find_windows_entry,
+    read_boot_entries,
+    set_boot_next,
+)
+from unbrick.station.stick import find_medium
+from unbrick.station.targets import close_arrays
+
+BOOT_NEXT, REMOVE_STICK, NONE = "boot-next", "remove-stick", "none"
+PARTITIONS_BY_GUID = Path("/dev/disk/by-partuuid")
+_CDROMEJECT = 0x5309  # linux/cdrom.h
+_SYNC_SECONDS = 20.0
+_LOOK_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Restart:
+    """How this machine comes back into Windows: `way` is a word of `EndingFacts.restart_way`."""
+
+    way: str
+    entry: BootEntry | None = None
+
+
+def plan_restart(
+    entries: tuple[BootEntry, ...], partitions: frozenset[str], medium: Sequence[BlockDevice]
+) -> Restart:
+    """The way back: Windows' own entry, else without the medium, else (nothing to take out) as it comes."""
+    entry = find_windows_entry(entries, partitions)
+    if entry is not None:
+        return Restart(BOOT_NEXT, entry)
+    return Restart(REMOVE_STICK if medium else NONE)
+
+
+def find_restart(disks: Sequence[str]) -> Restart:
+    """The way back for this machine, after work on these disks (`/dev/sda`)."""
+    partitions = partitions_of(disks)
+    return plan_restart(read_boot_entries(), partitions, find_medium(list_block_devices()))
+
+
+def partitions_of(disks: Sequence[str], folder: Path = PARTITIONS_BY_GUID) -> frozenset[str]:
+    """The GUIDs (upper case) of the partitions of some disks, as udev lists them."""
+    names = {Path(disk).name for disk in disks}
+    found = set()
+    with suppress(OSError):
+        for link in folder.iterdir():
+            target = link.resolve().name
+            if any(target.startswith(name) for name in names):
+                found.add(link.name.upper())
+    return frozenset(found)
+
+
+def take_boot_next(restart: Restart) -> tuple[Restart, str | None]:
+    """Write BootNext where that is the way; another way, and why, where the firmware will not have it."""
+    if restart.entry is None:
+        return restart, None
+    try:
+        set_boot_next(restart.entry)
+    except UnbrickError as error:
+        medium = find_medium(list_block_devices())
+        return Restart(REMOVE_STICK if medium else NONE), error.message
+    return restart, None
+
+
+def wait_for_removal(
+    find: Callable[[], Sequence[BlockDevice]] = lambda: find_medium(list_block_devices()),
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait until nothing is plugged in any more that carries the medium; discs are put out."""
+    ejected: set[str] = set()
+    while medium := find():
+        for disk in medium:
+            if disk.optical and disk.name not in ejected:
+                ejected.add(disk.name)
+                _eject(disk.path)
+        sleep(_LOOK_SECONDS)
+
+
+def _eject(drive: Path) -> None:
+    with suppress(OSError):
+        descriptor = os.open(drive, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(descriptor, _CDROMEJECT)
+        finally:
+            os.close(descriptor)
+
+
+def close_everything(runner: Runner) -> list[str]:
+    """Stop the arrays clean, and have every disk keep what was written; sentences where one fails."""
+    told = close_arrays(list_block_devices(), runner)
+    syncing = threading.Thread(target=os.sync, daemon=True)
+    syncing.start()
+    syncing.join(_SYNC_SECONDS)
+    if syncing.is_alive():
+        told.append("a disk does not answer any more; the restart does not wait for it")
+    return told

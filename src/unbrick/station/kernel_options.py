@@ -1,0 +1,52 @@
+"""What the kernel's command line may say: only what makes the station more careful.
+
+    unbrick.mode=guided               ask a person before anything is written
+    unbrick.finish=wait|power-off     do not restart at the end
+
+The boot menu lies on FAT, ISO or a network server and is signed by nobody, so whoever can write there must
+not be able to switch questions off, name a tally, or add a key. Every other word is told of and not heeded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+COMMAND_LINE = Path("/proc/cmdline")
+_PREFIX = "unbrick."
+_MOST_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class KernelOptions:
+    """What was said and may be heeded; `notes` are sentences about the rest."""
+
+    guided: bool = False
+    finish: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_kernel_options(path: Path = COMMAND_LINE) -> KernelOptions:
+    """The options of this boot; none where the line cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return parse_kernel_options(stream.read(_MOST_BYTES).decode("ascii", errors="replace"))
+    except OSError:
+        return KernelOptions()
+
+
+def parse_kernel_options(line: str) -> KernelOptions:
+    """The options in a command line; of one that is given twice the last counts."""
+    guided, finish = False, None
+    notes: list[str] = []
+    for word in line.split():
+        if not word.startswith(_PREFIX):
+            continue
+        name, _, value = word.removeprefix(_PREFIX).partition("=")
+        if (name, value) == ("mode", "guided"):
+            guided = True
+        elif name == "finish" and value in {"wait", "power-off"}:
+            finish = value
+        else:
+            notes.append(f"{word[:60]} on the kernel's command line is not heeded: nobody has signed it")
+    return KernelOptions(guided, finish, tuple(notes))

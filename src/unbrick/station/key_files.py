@@ -1,0 +1,41 @@
+"""The recovery passwords that a station has: the files its settings name, and every CSV on the stick.
+
+They are read once, into memory, and written nowhere. A file that cannot be used is told of by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from unbrick.errors import UnbrickError
+from unbrick.keys.csv_file import CsvKeySource
+from unbrick.keys.source import KeySource
+
+KEYS_FOLDER = "keys"
+_MOST_FILES = 64
+
+
+def open_key_files(named: Sequence[Path], stick: Path | None) -> tuple[list[KeySource], list[str]]:
+    """The key sources, and sentences about what cannot be used of them."""
+    sources: list[KeySource] = []
+    told: list[str] = []
+    files = [*named, *(_on_stick(stick) if stick is not None else ())]
+    for path in files[:_MOST_FILES]:
+        try:
+            source = CsvKeySource.open(path)
+        except (UnbrickError, OSError) as error:
+            told.append(f"a keys file is not used: {error}")
+            continue
+        sources.append(source)
+        told += source.warnings
+    return sources, told
+
+
+def _on_stick(stick: Path) -> Iterator[Path]:
+    """Every CSV at the top of the stick and in its folder `keys`."""
+    for folder in (stick, stick / KEYS_FOLDER):
+        with suppress(OSError):
+            entries = sorted(folder.iterdir())
+            yield from (path for path in entries if path.suffix.lower() == ".csv" and path.is_file())

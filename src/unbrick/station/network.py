@@ -1,0 +1,144 @@
+"""Brings up every wired network in the background: by DHCP, or as the settings say. Nobody waits for it.
+
+Watches for interfaces that come later (a USB adapter, a phone) as long as the station runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from unbrick.command import Runner, Server
+from unbrick.errors import UnbrickError
+from unbrick.report.station_file import Network
+from unbrick.station.companion import Orders
+
+_NETWORK_CLASS = Path("/sys/class/net")
+_RESOLVER = Path("/etc/resolv.conf")
+_ETHERNET = "1"  # ARPHRD_ETHER, linux/if_arp.h
+_SECONDS = 20.0
+_LOOK_SECONDS = 0.5
+_DHCP = ("dhcpcd", "--nobackground", "--quiet", "--noipv4ll", "--timeout", "0")
+
+
+def wired_interfaces(folder: Path = _NETWORK_CLASS) -> Iterator[str]:
+    """The Ethernet interfaces of this machine that are real ones, by name."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        with suppress(OSError):
+            real = (entry / "device").exists() and not (entry / "phy80211").exists()
+            if real and (entry / "type").read_text().strip() == _ETHERNET:
+                yield entry.name
+
+
+def has_carrier(interface: str, folder: Path = _NETWORK_CLASS) -> bool:
+    """Whether a cable is plugged in that leads somewhere."""
+    try:
+        return (folder / interface / "carrier").read_text().strip() == "1"
+    except OSError:  # it is down
+        return False
+
+
+def raise_links(runner: Runner, known: set[str], folder: Path = _NETWORK_CLASS) -> list[str]:
+    """Switch on every wired interface that is not in `known` yet; those that are new."""
+    fresh = [name for name in wired_interfaces(folder) if name not in known]
+    for name in fresh:
+        with suppress(UnbrickError):
+            runner.run(("ip", "link", "set", "dev", name, "up"), timeout=_SECONDS)
+        known.add(name)
+    return fresh
+
+
+class NetworkLife:
+    """What the companion for the network does all its life."""
+
+    def __init__(
+        self,
+        wanted: Network,
+        runner: Runner,
+        *,
+        folder: Path = _NETWORK_CLASS,
+        resolver: Path = _RESOLVER,
+    ) -> None:
+        self._wanted = wanted
+        self._runner = runner
+        self._folder = folder
+        self._resolver = resolver
+        self._known: set[str] = set()
+        self._configured: set[str] = set()
+        self._client: Server | None = None
+
+    def __call__(self, orders: Orders) -> None:
+        """Live until told to finish."""
+        while not orders.finish:
+            self.look()
+            orders.wait(_LOOK_SECONDS)
+
+    def look(self) -> None:
+        """See to what is there now; what fails is tried again at the next look."""
+        raise_links(self._runner, self._known, self._folder)
+        with suppress(UnbrickError, OSError):
+            if self._wanted.address is None and self._wanted.vlan is None:
+                if self._known:
+                    self._ask_by_dhcp(())
+            else:
+                self._configure()
+
+    def _configure(self) -> None:
+        """Give the first interface with a cable its VLAN and address."""
+        for name in sorted(self._known):
+            if self._configured or not has_carrier(name, self._folder):
+                continue
+            device = self._add_vlan(name)
+            if self._wanted.address is None:
+                self._ask_by_dhcp((device,))
+            else:
+                self._give_address(device)
+            self._configured.add(name)
+
+    def _add_vlan(self, name: str) -> str:
+        number = self._wanted.vlan
+        if number is None:
+            return name
+        device = f"unbrick.{number}"
+        if not (self._folder / device).exists():
+            link = ("link", "add", "link", name, "name", device, "type", "vlan", "id", str(number))
+            self._runner.run(("ip", *link), timeout=_SECONDS)
+        self._runner.run(("ip", "link", "set", "dev", device, "up"), timeout=_SECONDS)
+        return device
+
+    def _give_address(self, device: str) -> None:
+        wanted = self._wanted
+        assert wanted.address is not None
+        self._runner.run(("ip", "address", "replace", wanted.address, "dev", device), timeout=_SECONDS)
+        if wanted.gateway is not None:
+            route = ("route", "replace", "default", "via", wanted.gateway, "dev", device)
+            self._runner.run(("ip", *route), timeout=_SECONDS)
+        if wanted.dns:
+            self._resolver.write_text("".join(f"nameserver {one}\n" for one in wanted.dns))
+
+    def _ask_by_dhcp(self, devices: tuple[str, ...]) -> None:
+        """Keep the DHCP client running: it sees to new interfaces by itself where none is named."""
+        if self._client is None or self._client.poll() is not None:
+            servers = " ".join(self._wanted.dns)
+            own = ("--static", f"domain_name_servers={servers}") if servers else ()
+            self._client = self._runner.start((*_DHCP, *own, *devices))
+
+
+def has_network(folder: Path = Path("/proc/net")) -> bool:
+    """Whether there is any route to elsewhere: before, dialling is a waste of time."""
+    with suppress(OSError):
+        lines = (folder / "route").read_text().splitlines()[1:]
+        if any(line.split()[0] != "lo" for line in lines if line.split()):
+            return True
+    with suppress(OSError):
+        for line in (folder / "ipv6_route").read_text().splitlines():
+            fields = line.split()
+            link_local = fields[0].startswith(("fe80", "ff"))
+            if len(fields) == 10 and fields[9] != "lo" and not link_local:
+                return True
+    return False

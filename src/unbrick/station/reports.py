@@ -1,0 +1,156 @@
+"""Where a station's reports go: signed into an outbox in memory, sent from there, copied to the stick beside.
+
+The outbox is in memory so that a stick which is slow, full or pulled never holds up a repair; `stick_keeper`
+brings what lies there to the stick. Implements `recovery_isolated.ReportLink`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from unbrick.errors import UnbrickError
+from unbrick.event import MOST_EVENTS_IN_A_RUN, Event, EventKind, moment
+from unbrick.model import DiskReport, Machine
+from unbrick.report.client import TallySession, TallyUnreachableError
+from unbrick.report.facts import plain_machine, short_facts
+from unbrick.report.outbox import Outbox, OutboxError
+from unbrick.report.outbox_listener import OutboxListener
+from unbrick.report.run_order import run_in_order
+from unbrick.report.sender import BackgroundSender
+from unbrick.report.sender_status import SenderState, SenderStatus
+from unbrick.report.signer import Signer
+from unbrick.report.station_file import Station
+from unbrick.station.network import has_network
+from unbrick.wire import SignedEvent
+
+Tell = Callable[[str], None]
+
+
+class Reports:
+    """The reports of one boot. `nudge` is called for each that was put into the outbox."""
+
+    def __init__(
+        self,
+        folder: Path,
+        station: Station | None,
+        signer: Signer,
+        tell: Tell,
+        *,
+        nudge: Callable[[], None] | None = None,
+        latest: datetime | None = None,
+    ) -> None:
+        """Keep reports in a folder in memory; raises OutboxError where it cannot be made."""
+        self.outbox = Outbox(folder, tell)
+        self._folder = folder
+        self._station = station
+        self._signer = signer
+        self._tell = tell
+        self._nudge_stick = nudge
+        self._latest = latest
+        self._sender: BackgroundSender | None = None
+        self._in_memory: list[SignedEvent] = []
+
+    @property
+    def site(self) -> str | None:
+        """What every event says of the place."""
+        return self._station.site if self._station else None
+
+    @property
+    def has_tally(self) -> bool:
+        """Whether anybody is there to send to."""
+        return self._station is not None
+
+    def start_sending(self, on_session: Callable[[TallySession], None]) -> None:
+        """Send in a process of its own from now on; `on_session` is called there for each new session."""
+        station = self._station
+        if station is None:
+            return
+
+        def connect() -> TallySession:
+            # Before there is a network, not even paramiko is worth its loading: the repair needs the time.
+            if not has_network():
+                raise TallyUnreachableError("there is no network yet")
+            session = TallySession.open(station)
+            on_session(session)
+            return session
+
+        try:
+            self._sender = BackgroundSender(station, self._folder, connect=connect)
+        except (UnbrickError, OSError) as error:
+            self._tell(f"reports cannot be sent: {error}; they are kept")
+
+    def run_in_order(self, proposed: str) -> str:
+        """See `ReportLink.run_in_order`."""
+        return run_in_order(proposed, self._folder, latest=self._latest)
+
+    def listener(self) -> OutboxListener:
+        """See `ReportLink.listener`."""
+        return OutboxListener(self.outbox, self._signer, self._tell, self._nudge)
+
+    def take_back(self, kept: Sequence[SignedEvent]) -> None:
+        """See `ReportLink.take_back`: they are tried again with each report that comes after."""
+        self._in_memory += kept
+        with suppress(OutboxError):
+            while self._in_memory:
+                self.outbox.put(self._in_memory[0])
+                del self._in_memory[0]
+
+    def tell_last_word(self, run: str, report: DiskReport) -> None:
+        """See `ReportLink.tell_last_word`."""
+        facts = {"status": report.status.value, "reason": report.reason}
+        self._put(run, MOST_EVENTS_IN_A_RUN, EventKind.OUTCOME, report.machine, facts)
+
+    def note(self, run: str, machine: Machine, **facts: object) -> None:
+        """Report something that changes no status, such as that a shell was opened."""
+        self._put(run, MOST_EVENTS_IN_A_RUN - 1, EventKind.NOTE, machine, facts)
+
+    def waiting(self) -> int:
+        """How many reports nobody has acknowledged."""
+        try:
+            return self.outbox.count() + len(self._in_memory)
+        except OutboxError:
+            return len(self._in_memory)
+
+    def status(self) -> SenderStatus:
+        """How the sending goes."""
+        return self._sender.status() if self._sender else SenderStatus(SenderState.ENDED)
+
+    def finish_sending(self, seconds: float) -> None:
+        """Give the sender so long to empty the outbox, then end it; at once where it was refused."""
+        if self._sender is not None:
+            with suppress(OutboxError):
+                self._sender.finish(seconds)
+
+    def outcomes(self, most: int) -> list[SignedEvent]:
+        """The outcome events that wait, the latest first: what a person could carry as a picture."""
+        found = [
+            signed
+            for _, signed in itertools.islice(self.outbox.pending(), 10_000)
+            if signed.event().kind == EventKind.OUTCOME
+        ]
+        return found[::-1][:most]
+
+    def _put(self, run: str, sequence: int, kind: EventKind, machine: Machine, facts: object) -> None:
+        assert isinstance(facts, dict)
+        event = Event(
+            run=run,
+            sequence=sequence,
+            kind=kind.value,
+            at=moment(datetime.now(UTC)),
+            machine=plain_machine(machine),
+            site=self.site,
+            details=short_facts(facts),
+        )
+        listener = self.listener()
+        listener(event)
+        self.take_back(listener.kept)
+
+    def _nudge(self) -> None:
+        if self._sender is not None:
+            self._sender.nudge()
+        if self._nudge_stick is not None:
+            self._nudge_stick()

@@ -1,0 +1,104 @@
+"""A screenful as data: lines of styled text, and the few ways to lay words out on them. Pure.
+
+Only characters that the Linux console's built-in font draws are let through (ASCII and code page 437):
+a name from a disk can neither steer the terminal nor push a line out of its place.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Hue(Enum):
+    """The colours that every terminal has, by their number."""
+
+    BLACK = 0
+    RED = 1
+    GREEN = 2
+    AMBER = 3
+    BLUE = 4
+    WHITE = 7
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a piece of text looks."""
+
+    fore: Hue = Hue.WHITE
+    back: Hue = Hue.BLACK
+    bold: bool = False
+
+
+PLAIN = Style()
+STRONG = Style(bold=True)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of a line in one style."""
+
+    text: str
+    style: Style = field(default_factory=Style)
+
+
+Line = tuple[Span, ...]
+BLANK: Line = ()
+
+
+def drawable(text: str) -> str:
+    """A text with `?` for every character that the console's font does not have, or that would steer it."""
+    return "".join(c if c.isprintable() and _in_the_font(c) else "?" for c in text)
+
+
+def _in_the_font(character: str) -> bool:
+    try:
+        character.encode("cp437")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def width_of(line: Line) -> int:
+    """How many columns a line takes."""
+    return sum(len(span.text) for span in line)
+
+
+def fitted(line: Line, columns: int, fill: Style = PLAIN) -> Line:
+    """A line made exactly so many columns wide: cut, or filled up in a style."""
+    spans: list[Span] = []
+    left = columns
+    for span in line:
+        text = drawable(span.text)[:left]
+        left -= len(text)
+        if text:
+            spans.append(Span(text, span.style))
+    return (*spans, Span(" " * left, fill)) if left else tuple(spans)
+
+
+def centred(line: Line, columns: int, fill: Style = PLAIN) -> Line:
+    """A line moved to the middle of so many columns."""
+    before = max((columns - width_of(line)) // 2, 0)
+    return fitted((Span(" " * before, fill), *line), columns, fill)
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    """The text in lines of at most so many columns; a word is cut only where it is longer than a line."""
+    return textwrap.wrap(drawable(text), max(columns, 1), break_on_hyphens=False) or [""]
+
+
+def paragraphs(sentences: Iterable[str], columns: int, style: Style = PLAIN) -> list[Line]:
+    """Sentences as lines, each beginning on a line of its own."""
+    return [(Span(piece, style),) for sentence in sentences for piece in wrapped(sentence, columns)]
+
+
+def indented(lines: Iterable[Line], columns: int) -> list[Line]:
+    """Lines moved to the right."""
+    return [(Span(" " * columns), *line) if line else line for line in lines]
+
+
+def spaced(lines: Sequence[Line]) -> list[Line]:
+    """Lines with an empty one between them."""
+    return [one for line in lines for one in (line, BLANK)][:-1]

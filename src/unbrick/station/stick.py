@@ -1,0 +1,103 @@
+"""The stick's partition UNBRICK: found among what is plugged in from outside, and mounted as data.
+
+FAT, so that any PC can open it; whatever lies there is hostile. A stick may be pulled at any moment.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbrick.station.block_devices import BlockDevice
+from unbrick.station.system_calls import mount_data, unmount
+
+LABEL = b"UNBRICK    "
+_OPTIONS = "umask=0077,flush,shortname=mixed,errors=remount-ro"
+# Microsoft's FAT specification: signature, kind of file system, label, by their offsets in the boot sector.
+_SIGNATURE = (510, b"\x55\xaa")
+_KINDS = ((82, 71, b"FAT32   "), (54, 43, b"FAT16   "), (54, 43, b"FAT12   "))
+# ECMA-119: the primary volume descriptor, and its volume identifier.
+_ISO_DESCRIPTOR, _ISO_MAGIC, _ISO_LABEL = 16 * 2048, b"\x01CD001", slice(40, 72)
+
+
+@dataclass(frozen=True)
+class Stick:
+    """A partition UNBRICK: its device, and the disk that it is on."""
+
+    device: Path
+    disk: BlockDevice
+
+
+def find_stick(devices: Sequence[BlockDevice]) -> Stick | None:
+    """The first partition UNBRICK on something plugged in from outside."""
+    for disk in devices:
+        if not disk.outside or disk.optical or not disk.size:
+            continue
+        for device in (*(disk.path.with_name(name) for name in disk.partitions), disk.path):
+            if is_unbrick_fat(_read(device, 0, 512)):
+                return Stick(device, disk)
+    return None
+
+
+def find_medium(devices: Sequence[BlockDevice]) -> tuple[BlockDevice, ...]:
+    """What carries the medium itself: a stick with our partition, a disc or disk with our ISO image."""
+    return tuple(
+        disk for disk in devices if disk.size and not disk.held_by and disk.array is None and _is_medium(disk)
+    )
+
+
+def _is_medium(disk: BlockDevice) -> bool:
+    places = [disk.path.with_name(name) for name in disk.partitions] if disk.outside else []
+    return is_unbrick_iso(_read(disk.path, _ISO_DESCRIPTOR, 2048)) or any(
+        is_unbrick_fat(_read(place, 0, 512)) for place in (*places, disk.path)
+    )
+
+
+def is_unbrick_fat(sector: bytes) -> bool:
+    """Whether a boot sector is that of a FAT file system labelled UNBRICK."""
+    at, signature = _SIGNATURE
+    if sector[at : at + 2] != signature:
+        return False
+    return any(
+        sector[kind_at : kind_at + 8] == kind and sector[label_at : label_at + 11].upper() == LABEL
+        for kind_at, label_at, kind in _KINDS
+    )
+
+
+def is_unbrick_iso(descriptor: bytes) -> bool:
+    """Whether a volume descriptor is that of an ISO image of ours."""
+    return descriptor.startswith(_ISO_MAGIC) and descriptor[_ISO_LABEL].strip().startswith(b"UNBRICK")
+
+
+@contextmanager
+def mounted(stick: Stick, folder: Path) -> Iterator[bool]:
+    """Mount the stick on a folder while the context lasts; tells whether it takes writes. Raises OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    writable = True
+    try:
+        mount_data(stick.device, folder, "vfat", _OPTIONS)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        mount_data(stick.device, folder, "vfat", _OPTIONS, read_only=True)
+        writable = False
+    try:
+        yield writable
+    finally:
+        with suppress(OSError):
+            unmount(folder)
+
+
+def _read(device: Path, offset: int, length: int) -> bytes:
+    try:
+        descriptor = os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return os.pread(descriptor, length, offset)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return b""

@@ -1,0 +1,176 @@
+"""Copies outbox and log from memory to the stick, in a process of its own, whenever there is a stick.
+
+The stick is mounted only while something is written, so that it can nearly always be pulled without harm.
+When it is gone everything waits in memory, and goes to the next stick labelled UNBRICK that is put in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from unbrick.errors import UnbrickError
+from unbrick.files import atomic_write
+from unbrick.report.outbox import Outbox
+from unbrick.station.block_devices import list_block_devices
+from unbrick.station.companion import Orders, read_word, write_word
+from unbrick.station.identity import KEY_NAME
+from unbrick.station.stick import Stick, find_stick, mounted
+from unbrick.station.system_calls import leave_mount_namespace
+
+OUTBOX, LOG = "outbox", "log"
+_LAST_RUN = ".last-run"
+_STATUS = "stick-status"
+_LOOK_SECONDS = 0.3
+_SEARCH_SECONDS = 2.0
+_MOST_TAKEN_OVER = 5000
+_MOST_LOG_BYTES = 1024 * 1024
+_MOST_LOGS = 500
+
+
+@dataclass(frozen=True)
+class StickStatus:
+    """How the copying goes: `kept` of the reports in memory are on the stick; `trouble` is a sentence."""
+
+    present: bool = False
+    kept: int = 0
+    missing: int = 0
+    trouble: str = ""
+
+
+def read_status(memory: Path) -> StickStatus:
+    """What the keeper said last."""
+    try:
+        return StickStatus(**json.loads(read_word(memory / _STATUS, "{}")))
+    except (ValueError, TypeError):
+        return StickStatus()
+
+
+def take_over(stick: Path, memory: Path) -> set[str]:
+    """Copy what waits on a mounted stick into memory, to be sent from there; the names now in both."""
+    ours = Outbox(memory / OUTBOX)
+    with contextlib.suppress(OSError):
+        for name in (_LAST_RUN, KEY_NAME):
+            source, target = stick / OUTBOX / name, memory / OUTBOX / name
+            if source.is_file() and not target.exists():
+                with source.open("rb") as stream:
+                    target.write_bytes(stream.read(4096))
+                target.chmod(0o600)
+    taken: set[str] = set()
+    if not (stick / OUTBOX).is_dir():
+        return taken
+    with contextlib.suppress(UnbrickError, OSError):
+        for path, signed in Outbox(stick / OUTBOX).pending():
+            if len(taken) == _MOST_TAKEN_OVER:
+                break
+            ours.put(signed)
+            taken.add(path.name)
+    return taken
+
+
+@dataclass
+class StickKeeper:
+    """What the companion for the stick does all its life.
+
+    `memory` holds `outbox` and `log`; `on_stick` are the names of reports that the stick held at the start.
+    """
+
+    memory: Path
+    folder: Path
+    on_stick: set[str] = field(default_factory=set)
+    find: Callable[[], Stick | None] = lambda: find_stick(list_block_devices())
+    _logged: dict[str, int] = field(default_factory=dict)
+    _device: Path | None = None
+    _not_before: float = 0.0
+
+    def __call__(self, orders: Orders) -> None:
+        """Live until told to finish, and then once more write what is left."""
+        leave_mount_namespace()
+        while True:
+            last = orders.finish
+            self.look(now=time.monotonic() if not last else float("inf"))
+            if last:
+                return
+            orders.wait(_LOOK_SECONDS)
+
+    def look(self, now: float) -> None:
+        """Write to the stick what it does not have yet, if there is a stick."""
+        names = self._names()
+        if not self._has_work(names) or now < self._not_before:
+            return
+        stick = self.find()
+        if stick is None:
+            self._not_before = now + _SEARCH_SECONDS
+            self._say(False, names, "")
+            return
+        if stick.device != self._device:
+            self._device, self._logged = stick.device, {}
+        try:
+            with mounted(stick, self.folder) as writable:
+                if not writable:
+                    raise OSError(0, "the stick is write-protected")
+                self.write(self.folder)
+            self._say(True, self._names(), "")
+        except (OSError, UnbrickError) as error:
+            self._not_before = now + _SEARCH_SECONDS
+            said = error.message if isinstance(error, UnbrickError) else (error.strerror or str(error))
+            self._say(True, names, said)
+
+    def write(self, stick: Path) -> None:
+        """Bring a mounted stick up to date; raises OSError, UnbrickError."""
+        ours, theirs = Outbox(self.memory / OUTBOX), Outbox(stick / OUTBOX)
+        there = {entry.name for entry in theirs.folder.iterdir()}
+        for path, signed in ours.pending():
+            if path.name not in there:
+                theirs.put(signed)
+            self.on_stick.add(path.name)
+        # What we brought there and is gone from memory was acknowledged, or set aside for good.
+        for name in self.on_stick - self._names():
+            (theirs.folder / name).unlink(missing_ok=True)
+            self.on_stick.discard(name)
+        self._write_small(theirs.folder)
+        self._write_logs(stick / LOG)
+
+    def _write_small(self, folder: Path) -> None:
+        for name in (_LAST_RUN, KEY_NAME):
+            source = self.memory / OUTBOX / name
+            if source.is_file():
+                data = source.read_bytes()
+                if not (folder / name).is_file() or (folder / name).read_bytes() != data:
+                    atomic_write(folder / name, data)
+
+    def _write_logs(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        for name, size in self._logs().items():
+            if self._logged.get(name) != size:
+                with (self.memory / LOG / name).open("rb") as stream:
+                    atomic_write(folder / name, stream.read(_MOST_LOG_BYTES))
+                self._logged[name] = size
+        for name in sorted(entry.name for entry in folder.glob("*.log"))[:-_MOST_LOGS]:
+            (folder / name).unlink(missing_ok=True)
+
+    def _has_work(self, names: set[str]) -> bool:
+        return names != self.on_stick or self._logs() != self._logged
+
+    def _names(self) -> set[str]:
+        try:
+            names = [entry.name for entry in (self.memory / OUTBOX).iterdir()]
+        except OSError:
+            return set()
+        return {name for name in names if name.endswith(".json") and not name.startswith(".")}
+
+    def _logs(self) -> dict[str, int]:
+        try:
+            return {path.name: path.stat().st_size for path in (self.memory / LOG).glob("*.log")}
+        except OSError:
+            return {}
+
+    def _say(self, present: bool, names: set[str], trouble: str) -> None:
+        kept = len(names & self.on_stick)
+        status = StickStatus(present, kept, len(names) - kept, trouble)
+        with contextlib.suppress(OSError):
+            write_word(self.memory / _STATUS, json.dumps(asdict(status)))

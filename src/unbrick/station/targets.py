@@ -1,0 +1,112 @@
+"""The disks that a station works on: each whole disk or array built into this machine, members never.
+
+Arrays are put together first, as Intel's firmware or Linux made them, so that both halves of a mirror stay
+the same. Until the first write an array is read-only, so that looking changes nothing on it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbrick.command import Runner
+from unbrick.disks.members import find_firmware_raid, find_linux_raid
+from unbrick.disks.raw_view import RawView
+from unbrick.errors import UnbrickError
+from unbrick.station.block_devices import BlockDevice, list_block_devices
+
+START_READ_ONLY = Path("/sys/module/md_mod/parameters/start_ro")
+_ASSEMBLY_SECONDS = 60.0
+_STOP_SECONDS = 30.0
+_STANDS = {"clean", "active", "active-idle", "read-auto", "readonly", "write-pending"}
+# Intel's metadata is also found where its option ROM does not answer: after a change in the BIOS, in a VM.
+_ASSEMBLE = ("env", "IMSM_NO_PLATFORM=1", "mdadm", "--assemble", "--scan")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A disk to work on; `notes` are sentences about the array it is."""
+
+    path: Path
+    notes: tuple[str, ...] = ()
+
+
+def choose_targets(devices: Sequence[BlockDevice], *, medium: frozenset[str] = frozenset()) -> list[Target]:
+    """Which of the devices to work on; `medium` names those that carry the medium itself."""
+    return [
+        Target(device.path, _notes(device))
+        for device in devices
+        if device.size > 0 and not device.outside and not device.optical and device.name not in medium
+        if not device.held_by and not device.container
+        if device.array is None or device.array in _STANDS
+    ]
+
+
+def _notes(device: BlockDevice) -> tuple[str, ...]:
+    notes = []
+    if device.degraded:
+        notes.append("a disk of this RAID is missing or has failed; it was repaired as it stands")
+    if device.syncing:
+        notes.append("this RAID is making its disks the same again; Windows' own driver goes on with it")
+    return tuple(notes)
+
+
+def assemble_arrays(
+    devices: Sequence[BlockDevice], runner: Runner, *, start_read_only: Path = START_READ_ONLY
+) -> str | None:
+    """Put the arrays together whose members are here; a sentence where that could not be done.
+
+    Starts no program where no disk carries a member's signature.
+    """
+    if not any(_holds_member(device) for device in devices):
+        return None
+    with suppress(OSError):
+        start_read_only.write_text("1")
+    try:
+        # 2: some array could not be had. What stands is worked on, a lone member is left alone.
+        runner.run(_ASSEMBLE, timeout=_ASSEMBLY_SECONDS, ok=(0, 1, 2))
+    except UnbrickError as error:
+        return f"RAID arrays could not be put together: {error.message}"
+    return None
+
+
+def close_arrays(devices: Sequence[BlockDevice], runner: Runner) -> list[str]:
+    """Mark every array clean and stop it, so that the firmware finds it whole; sentences where one stays."""
+    told = []
+    arrays = [device for device in devices if device.array is not None]
+    for device in sorted(arrays, key=lambda one: one.container):
+        try:
+            if not device.container:
+                # 1: it had nothing to wait for.
+                runner.run(("mdadm", "--wait-clean", str(device.path)), timeout=_STOP_SECONDS, ok=(0, 1))
+            runner.run(("mdadm", "--stop", str(device.path)), timeout=_STOP_SECONDS)
+        except UnbrickError as error:
+            told.append(f"the RAID {device.name} was not closed: {error.message}")
+    return told
+
+
+def _holds_member(
+    device: BlockDevice, *, open_device: Callable[[Path], int] = lambda path: os.open(path, os.O_RDONLY)
+) -> bool:
+    """Whether a disk, or one of its partitions, carries the signature of a RAID member."""
+    if device.array is not None or device.held_by or device.outside or device.optical or not device.size:
+        return False
+    places = [device.path, *(device.path.with_name(name) for name in device.partitions)]
+    return any(_is_member(place, open_device) for place in places)
+
+
+def _is_member(path: Path, open_device: Callable[[Path], int]) -> bool:
+    try:
+        with os.fdopen(open_device(path), "rb", buffering=0) as stream:
+            view = RawView(stream, stream.seek(0, os.SEEK_END), str(path))
+            return find_firmware_raid(view) is not None or find_linux_raid(view) is not None
+    except (OSError, UnbrickError):
+        return False
+
+
+def present_targets(medium: frozenset[str]) -> list[Target]:
+    """The disks to work on as they are at this moment."""
+    return choose_targets(list_block_devices(), medium=medium)

@@ -1,0 +1,108 @@
+"""Settings that somebody carried here: copied into memory, then believed only where the site signed them.
+
+Copied before they are looked at, so that a stick which is changed or pulled meanwhile changes nothing; and
+only what the signed list names is copied.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from unbrick.errors import FailedError, UnbrickError
+from unbrick.report.host_certificate import authority_of, is_signed_by
+from unbrick.signed_folder import (
+    MANIFEST_NAME,
+    MOST_MANIFEST_BYTES,
+    SETTINGS_NAMESPACE,
+    SIGNATURE_NAME,
+    SignedFiles,
+    check_file,
+    parse_manifest,
+)
+from unbrick.sshsig import HASH, parse_signature, signed_data
+
+_MOST_SIGNATURE_BYTES = 16 * 1024
+_MOST_FILE_BYTES = 16 * 1024 * 1024
+_MOST_BYTES = 64 * 1024 * 1024
+_RAW_KEY_BYTES = 32
+
+
+class NotTrustedError(FailedError):
+    """A folder that the site's key has not signed as it is now; nothing of it was used."""
+
+
+def is_signed(folder: Path) -> bool:
+    """Whether a folder claims to be signed."""
+    return (folder / SIGNATURE_NAME).is_file()
+
+
+def copy_signed(folder: Path, target: Path, site_key: str) -> SignedFiles:
+    """Copy the signed files of a folder to a new one in memory; raises NotTrustedError, with none copied.
+
+    `site_key` is an OpenSSH public key line. Only what the list names is copied, each file checked as the
+    bytes that were copied.
+    """
+    try:
+        manifest = read_plain_file(folder, MANIFEST_NAME, MOST_MANIFEST_BYTES)
+        signature = read_plain_file(folder, SIGNATURE_NAME, _MOST_SIGNATURE_BYTES)
+        _check_signature(manifest, signature, site_key)
+        signed = parse_manifest(manifest)
+        if sum(file.size for file in signed.files.values()) > _MOST_BYTES:
+            raise NotTrustedError(f"more than {_MOST_BYTES >> 20} MiB were signed")
+        contents = {}
+        for name, file in signed.files.items():
+            contents[name] = read_plain_file(folder, name, min(file.size, _MOST_FILE_BYTES))
+            check_file(signed, name, contents[name])
+        _write_all(target, contents)
+    except NotTrustedError:
+        raise
+    except UnbrickError as error:
+        raise NotTrustedError(error.message) from error
+    except OSError as error:
+        raise NotTrustedError(f"it cannot be read: {error.strerror or error}") from error
+    return signed
+
+
+def _check_signature(manifest: bytes, text: bytes, site_key: str) -> None:
+    signature = parse_signature(text.decode("ascii", errors="replace"))
+    key = authority_of(site_key)
+    if signature.public_key != key:
+        raise NotTrustedError("another key than this medium's site key has signed it")
+    if signature.namespace != SETTINGS_NAMESPACE or signature.hash_algorithm != HASH:
+        raise NotTrustedError("its signature was made for something else")
+    raw_key = key[-_RAW_KEY_BYTES:]
+    if not is_signed_by(raw_key, signature.signature, signed_data(manifest, SETTINGS_NAMESPACE)):
+        raise NotTrustedError("its list of files is not as it was signed")
+
+
+def _write_all(target: Path, contents: dict[str, bytes]) -> None:
+    for name, data in contents.items():
+        path = target.joinpath(*name.split("/"))
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+
+
+def read_plain_file(folder: Path, name: str, most_bytes: int) -> bytes:
+    """A plain file below a folder, reached through no link; raises OSError, NotTrustedError."""
+    here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        *folders, last = name.split("/")
+        for part in folders:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            below = os.open(part, flags, dir_fd=here)
+            os.close(here)
+            here = below
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(last, flags, dir_fd=here), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise NotTrustedError(f"{name} is no plain file")
+            data = stream.read(most_bytes + 1)
+    finally:
+        os.close(here)
+    if len(data) > most_bytes:
+        raise NotTrustedError(f"{name} is larger than it may be")
+    return data

@@ -1,0 +1,59 @@
+"""The work on every disk of this machine, one after the other; nobody has to touch anything.
+
+Disks that appear while others are worked on are worked on too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from unbrick.event import Listener
+from unbrick.keys.chain import KeyChain
+from unbrick.model import DiskReport
+from unbrick.recovery_isolated import recover_isolated
+from unbrick.recovery_order import Confirm, Goal, Order
+from unbrick.station.reports import Reports
+from unbrick.station.settings import Settings, playbooks_of
+from unbrick.station.targets import Target
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What the work on each disk needs. `tell` is given each report; `confirm` is asked before writing."""
+
+    settings: Settings
+    keys: KeyChain
+    reports: Reports
+    listeners: Sequence[Listener]
+    tell: Callable[[DiskReport], None]
+    confirm: Confirm | None = None
+
+    def work_on(self, target: Target, *, discard: bool = False) -> DiskReport:
+        """Recover one disk, or only look where the settings allow no more.
+
+        `discard` gives up what a hibernated Windows saved, or a journal that cannot be replayed.
+        """
+        goal = Goal.DIAGNOSE if self.settings.only_looks else Goal.REPAIR
+        report = recover_isolated(
+            Order(target.path, goal, discard_hibernation=discard, reset_log=discard),
+            self.keys,
+            confirm=self.confirm,
+            link=self.reports,
+            listeners=self.listeners,
+            playbooks=partial(playbooks_of, self.settings),
+        )
+        report = replace(report, notes=(*target.notes, *report.notes))
+        self.tell(report)
+        return report
+
+    def work_on_all(self, find: Callable[[], Sequence[Target]]) -> list[DiskReport]:
+        """Recover every disk there is, until no new one turns up."""
+        reports: list[DiskReport] = []
+        done: set[str] = set()
+        while fresh := [target for target in find() if str(target.path) not in done]:
+            for target in fresh:
+                done.add(str(target.path))
+                reports.append(self.work_on(target))
+        return reports

@@ -1,0 +1,51 @@
+"""All that the station says: on the screen, on the serial line, in the log. Each of them may be missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unbrick.model import DiskReport
+from unbrick.station.display import Display
+from unbrick.station.event_log import EventLog
+from unbrick.station.serial_line import SerialLine
+
+
+@dataclass(frozen=True)
+class Voice:
+    """The three together."""
+
+    display: Display
+    serial: SerialLine
+    log: EventLog
+
+    def line(self, words: str) -> None:
+        """A fact for whoever reads the serial line, and for the log."""
+        self.serial.say(words)
+        self.log.say(words)
+
+    def note(self, sentence: str) -> None:
+        """Something a person should know, that stops nothing."""
+        self.line(f"note: {sentence}")
+
+    def progress(self, words: str) -> None:
+        """What is being done now."""
+        self.log.say(words)
+        self.display.progress(words)
+
+    def disk(self, report: DiskReport) -> None:
+        """What became of a disk."""
+        self.line(f"disk {report.disk} status={report.status.value} reason={report.reason or '-'}")
+        for said in (report.error, report.hint, *report.notes):
+            if said:
+                self.log.say(f"{report.disk}: {said}")
+
+    def stopped(self, why: str) -> None:
+        """That the station itself has failed; waits for a key where there is a screen."""
+        self.line(f"stopped: {why}")
+        self.display.message(
+            "unbrick had to stop:",
+            why,
+            "Nothing is lost: start from the stick again, and it goes on.",
+            "Press Enter to restart this machine.",
+        )
+        self.display.wait_for_key(None)
