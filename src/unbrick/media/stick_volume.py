@@ -1,0 +1,90 @@
+"""The partition UNBRICK: FAT32, so that any PC can open it, with the site's settings and room for reports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from unbrick.command import Runner
+from unbrick.errors import UsageError
+from unbrick.media.stick_layout import LABEL, MIB, SECTOR, StickLayout
+
+FOLDERS = ("outbox", "log", "playbooks")
+README_NAME = "README.txt"
+_TIMEOUT = 120.0
+_EDGE = 4 * MIB
+_SPARE = 32 * MIB
+_README = """\
+This is the partition of an unbrick stick that any PC can open. The system itself lies beside it.
+
+unbrick.yaml   what the stick does: its tally, its site, what happens in the end
+*.csv          recovery passwords (KeyID,RecoveryKey), if the site put them here: keep the stick safe
+playbooks\\     the site's own playbooks
+outbox\\        reports that no tally has yet: take them there with `unbrick tally import`
+log\\           what the stick did, for people
+
+Settings and playbooks act only when they are signed by the site's key. After a change of any of them:
+    unbrick media sign FOLDER --site-key KEY
+An unsigned change is not used for repairs; the stick then only looks.
+
+To start a machine from this stick, plug it in, switch on, and choose it in the boot menu
+(mostly F12, F9, F8 or Esc). Secure Boot can stay on.
+"""
+
+
+def make_volume(
+    layout: StickLayout, files: Mapping[str, bytes], runner: Runner
+) -> tuple[tuple[int, bytes], ...]:
+    """The partition as `(offset in it, bytes)`: all that holds something, and both of its edges.
+
+    `files` are relative names with slashes. Made in memory: the settings may hold recovery passwords. Raises
+    UsageError where the files do not fit.
+    """
+    contents = {README_NAME: _README.replace("\n", "\r\n").encode("ascii"), **files}
+    if sum(len(data) for data in contents.values()) > layout.partition_size - _SPARE:
+        raise UsageError("the settings do not fit on the stick", hint="take a larger stick, or smaller files")
+    descriptor = os.memfd_create("unbrick-volume")
+    try:
+        os.ftruncate(descriptor, layout.partition_size)
+        _fill(f"/proc/{os.getpid()}/fd/{descriptor}", layout, contents, runner)
+        extents = list(_extents(descriptor, layout.partition_size))
+        return tuple((start, os.pread(descriptor, end - start, start)) for start, end in extents)
+    finally:
+        os.close(descriptor)
+
+
+def _fill(image: str, layout: StickLayout, contents: Mapping[str, bytes], runner: Runner) -> None:
+    sectors_before = layout.partition_offset // SECTOR
+    shape = ["-F", "32", "-n", LABEL, "-i", layout.volume_id, "-h", str(sectors_before)]
+    runner.run(["mkfs.fat", *shape, image], timeout=_TIMEOUT)
+    parents = {str(parent) for name in contents for parent in Path(name).parents if str(parent) != "."}
+    folders = sorted({*FOLDERS, *parents})
+    runner.run(["mmd", "-i", image, *(f"::/{folder}" for folder in folders)], timeout=_TIMEOUT)
+    for name, data in sorted(contents.items()):
+        runner.run(["mcopy", "-i", image, "-", f"::/{name}"], timeout=_TIMEOUT, stdin=data)
+
+
+def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """Start and end of what holds data; at the edges lie the marks of what was on the stick before."""
+    found = [(0, _EDGE), (size - _EDGE, size)]
+    position = _seek(descriptor, 0, os.SEEK_DATA, size)
+    while position < size:
+        end = _seek(descriptor, position, os.SEEK_HOLE, size)
+        found.append((position, end))
+        position = _seek(descriptor, end, os.SEEK_DATA, size)
+    found.sort()
+    start, end = found[0]
+    for next_start, next_end in found[1:]:
+        if next_start > end:
+            yield start, end
+            start = next_start
+        end = max(end, next_end)
+    yield start, end
+
+
+def _seek(descriptor: int, offset: int, whence: int, size: int) -> int:
+    try:
+        return min(os.lseek(descriptor, offset, whence), size)
+    except OSError:  # ENXIO: no data any more
+        return size

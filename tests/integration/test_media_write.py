@@ -1,0 +1,208 @@
+"""`unbrick media write`, from outside: what is refused, what is asked, and that the stick is as was meant."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from support.program import Ended, at_terminal, run_program
+from support.small_image import MIB, make_image
+from support.stations import make_station, private_text, public_line
+
+SIZE = 100 * MIB
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_image(tmp_path_factory.mktemp("image") / "unbrick.iso")
+
+
+@pytest.fixture
+def stick(tmp_path: Path) -> Path:
+    path = tmp_path / "stick.img"
+    with path.open("wb") as stream:
+        stream.write(b"\xa5" * MIB)
+        stream.truncate(SIZE)
+    return path
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    made = Ed25519PrivateKey.generate()
+    path = tmp_path / "site-key"
+    path.write_bytes(private_text(made))
+    path.chmod(0o600)
+    (tmp_path / "allowed").write_text(f"site {public_line(made)}\n")
+    return path
+
+
+def write(stick: Path, image: Path, *options: str | Path) -> Ended:
+    return run_program("media", "write", stick, "--image", image, *options)
+
+
+def partitions(stick: Path) -> list[dict[str, Any]]:
+    said = subprocess.run(["sfdisk", "--json", stick], capture_output=True, check=True).stdout
+    found: list[dict[str, Any]] = json.loads(said)["partitiontable"]["partitions"]
+    return found
+
+
+def volume_of(stick: Path) -> str:
+    """The partition UNBRICK, as mtools name it."""
+    (last,) = [one for one in partitions(stick) if one["name"] == "UNBRICK"]
+    return f"{stick}@@{last['start'] * 512}"
+
+
+def on_stick(stick: Path, name: str) -> bytes:
+    argv = ["mtype", "-i", volume_of(stick), f"::/{name}"]
+    return subprocess.run(argv, capture_output=True, check=True).stdout
+
+
+def test_a_stick_holds_the_image_and_signed_settings_and_says_what_it_did(
+    stick: Path, image: Path, key: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "station"
+    station = make_station(folder, more="keys: [keys.csv]\n")
+    (folder / "keys.csv").write_text("KeyID,RecoveryKey\n")
+    ended = write(stick, image, "--station", station.file, "--site-key", key, "--yes", "--json")
+    assert ended.code == 0, ended.err
+    names = ["keys.csv", "station", "station-cert.pub", "unbrick.yaml"]
+    document = ended.document
+    assert (document["settings"], document["size"]) == (names, SIZE)
+    assert "recovery passwords of keys.csv will lie on the stick in the clear" in ended.err
+    whole, data = image.read_bytes(), stick.read_bytes()
+    assert data[32768 : len(whole)] == whole[32768:]
+    checked = subprocess.run(["sgdisk", "-v", stick], capture_output=True, text=True, check=True).stdout
+    assert "No problems found" in checked
+    for name in names:
+        assert on_stick(stick, name) == (folder / name).read_bytes()
+    manifest = on_stick(stick, "unbrick-signed.json")
+    listed = {name: entry["sha256"] for name, entry in json.loads(manifest)["files"].items()}
+    assert listed == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    (tmp_path / "sig").write_bytes(on_stick(stick, "unbrick-signed.json.sig"))
+    space = "unbrick-settings@unbrick"
+    argv: list[str | Path] = [
+        "ssh-keygen",
+        "-Y",
+        "verify",
+        "-f",
+        tmp_path / "allowed",
+        "-I",
+        "site",
+        "-n",
+        space,
+    ]
+    verified = subprocess.run([*argv, "-s", tmp_path / "sig"], input=manifest, capture_output=True)
+    assert verified.returncode == 0, verified.stderr
+
+
+def test_the_same_stick_can_be_written_again(stick: Path, image: Path) -> None:
+    for _ in range(2):
+        ended = write(stick, image, "--yes")
+        assert ended.code == 0, ended.err
+    assert "written and read back" in ended.out
+    assert len([one for one in partitions(stick) if one["name"] == "UNBRICK"]) == 1
+
+
+def test_unsigned_settings_are_said_to_repair_nothing(stick: Path, image: Path, tmp_path: Path) -> None:
+    station = make_station(tmp_path / "station")
+    ended = write(stick, image, "--station", station.file, "--yes", "--json")
+    assert ended.code == 0
+    assert "not signed" in ended.err
+    assert ended.document["signed_by"] is None
+
+
+def test_nobody_to_ask_means_nothing_is_touched(stick: Path, image: Path) -> None:
+    before = stick.read_bytes()
+    ended = write(stick, image)
+    assert ended.code == 2
+    assert "--yes" in ended.err
+    assert stick.read_bytes() == before
+
+
+def test_a_person_sees_what_is_wiped_and_a_clear_yes_is_needed(stick: Path, image: Path) -> None:
+    before = stick.read_bytes()
+    for answer, code in (("", 1), ("n", 1), ("y", 0)):
+        assert stick.read_bytes() == before
+        with at_terminal("media", "write", stick, "--image", image) as person:
+            person.wait_for("This is wiped")
+            person.wait_for(f"{stick}: a file of 104.9 MB")
+            person.wait_for("Wipe it and write the stick?")
+            person.type(answer)
+            assert person.end() == code
+    assert stick.read_bytes() != before
+
+
+def test_a_windows_is_not_wiped(stick: Path, image: Path) -> None:
+    subprocess.run(["mkntfs", "-q", "-F", "-f", stick], check=True, capture_output=True)
+    before = stick.read_bytes()
+    for options in ((), ("--serial", "x")):
+        ended = write(stick, image, "--yes", *options)
+        assert ended.code == 2
+        assert stick.read_bytes() == before
+    assert "holds a Windows: it is NTFS" in write(stick, image, "--yes").err
+
+
+@pytest.fixture
+def device(stick: Path) -> Iterator[Path]:
+    made = subprocess.run(["losetup", "--find", "--show", stick], capture_output=True, text=True, check=True)
+    yield Path(made.stdout.strip())
+    subprocess.run(["losetup", "--detach", made.stdout.strip()], check=True)
+
+
+def test_a_device_is_written_and_read_back_past_the_cache(stick: Path, image: Path, device: Path) -> None:
+    ended = write(device, image, "--yes", "--json")
+    assert ended.code == 0, ended.err
+    assert on_stick(stick, "README.txt").startswith(b"This is the partition")
+    assert ended.document["written"] > image.stat().st_size
+
+
+def test_what_is_in_use_is_refused(stick: Path, image: Path, device: Path, tmp_path: Path) -> None:
+    ended = write(stick, image, "--yes")
+    assert (ended.code, f"attached as {device}" in ended.err) == (5, True)
+    subprocess.run(["mkfs.ext4", "-q", device], check=True, capture_output=True)
+    place = tmp_path / "mounted"
+    place.mkdir()
+    subprocess.run(["mount", device, place], check=True)
+    try:
+        before = stick.read_bytes()
+        ended = write(device, image, "--yes")
+        assert ended.code == 5
+        assert "mounted at" in ended.err
+        assert stick.read_bytes() == before
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_wrong_words_are_told_in_a_line_and_touch_nothing(
+    stick: Path, image: Path, key: Path, tmp_path: Path
+) -> None:
+    before = stick.read_bytes()
+    no_image = tmp_path / "no.iso"
+    no_image.write_bytes(bytes(MIB))
+    station = make_station(tmp_path / "station").file
+    small = tmp_path / "small.img"
+    small.write_bytes(bytes(60 * MIB))
+    public = tmp_path / "text"
+    public.write_text("no key")
+    for arguments in (
+        (stick, tmp_path / "missing.iso"),
+        (stick, no_image),
+        (image, image),
+        (small, image),
+        (tmp_path / "missing", image),
+        (Path("/dev/null"), image),
+        (tmp_path, image),
+        (stick, image, "--station", tmp_path / "missing.yaml"),
+        (stick, image, "--station", station, "--site-key", public),
+        (stick, image, "--station", station, "--site-key", tmp_path / "missing"),
+    ):
+        ended = write(*arguments, "--yes")
+        assert ended.code == 2, arguments
+        assert len(ended.err.strip().splitlines()) <= 5, ended.err
+    assert stick.read_bytes() == before
