@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from support.drilled import Drilled, Drills
 
@@ -100,19 +101,24 @@ def make_machine(
     medium: Drive | None,
     firmware: Firmware = Firmware.SECURE_BOOT,
     windows_entry_of: int | None = 0,
-    **properties: object,
+    write_log: Path | None = None,
+    **properties: Any,
 ) -> Machine:
     """A machine that starts from the medium, be it a stick or a CD, and from its disk when that is gone.
 
     `windows_entry_of` is the number of the disk to which the firmware's entry "Windows Boot Manager" leads;
-    None: there is no such entry. `properties` are those of `MachineShape`.
+    None: there is no such entry. `write_log` logs what is written to the first disk. `properties` are those
+    of `MachineShape`.
     """
+    if write_log is not None:
+        write_log.touch()
     disks = tuple(
-        Drive(disk.image, bus, f"disk{number}") for number, (disk, bus) in enumerate(drives, start=1)
+        Drive(disk.image, bus, f"disk{number}", write_log=None if number else write_log)
+        for number, (disk, bus) in enumerate(drives)
     )
     inserted = (medium,) if medium else ()
     first = medium.name if medium else None
-    shape = MachineShape(firmware, (*disks, *inserted), first=first, **properties)  # type: ignore[arg-type]
+    shape = MachineShape(firmware, (*disks, *inserted), first=first, **properties)
     folder.mkdir(parents=True, exist_ok=True)
     machine = Machine(folder, shape, tuple(disk for disk, _ in drives))
     if firmware is not Firmware.BIOS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,10 @@ class HostTally:
         return folder / "unbrick.yaml"
 
     @contextmanager
-    def served(self, host: str = _HERE) -> Iterator[None]:
-        """Serve it while the block lasts."""
-        process = start_program("tally", "serve", self.folder, "--host", host, "--port", str(self.port))
+    def served(self, host: str = _HERE, inside: Sequence[str] = ()) -> Iterator[None]:
+        """Serve it while the block lasts; `inside` is a command that starts it elsewhere."""
+        options = ["--host", host, "--port", str(self.port)]
+        process = start_program("tally", "serve", self.folder, *options, inside=inside)
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
