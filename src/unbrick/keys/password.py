@@ -51,7 +51,7 @@ class RecoveryPassword:
             groups = _split(text)
         elif not any(int(group) % _DIVISOR or int(group) >= _LIMIT for group in groups):
             return cls(Secret("-".join(groups)))  # the short way, for files of a hundred thousand
-        faults = [(number, fault) for number, group in enumerate(groups, 1) if (fault := _fault(group))]
+        faults = [(number, fault) for number, group in enumerate(groups, 1) if (fault := fault_of_group(group))]
         if faults and len(groups) <= GROUPS:
             said = "; ".join(f"group {number} {fault}" for number, fault in faults)
             raise PasswordError(said, group=faults[0][0])
@@ -88,7 +88,7 @@ def _split(text: str) -> list[str]:
     return [run[start : start + DIGITS] for start in range(0, len(run), DIGITS)]
 
 
-def _fault(group: str) -> str | None:
+def fault_of_group(group: str) -> str | None:
     """What is wrong with one group, to follow "group 3 "; None where it is right."""
     if not (group.isascii() and group.isdigit()):
         return "holds something that is not a digit"

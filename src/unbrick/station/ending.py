@@ -5,11 +5,20 @@ Pure: concluded from the reports and from what the station knows; draws nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from unbrick.model import DiskReport
+from unbrick.errors import Reason
+from unbrick.model import ActionState, DiskReport, Machine, Status, VolumeKind, worst_status
+from unbrick.station.next_in_windows import after_repair, is_suspended, recovery_key_ids, windows_volumes
+from unbrick.station.sheet import drawable
+from unbrick.station.short_code import short_code
+from unbrick.station.words import meaning_of
+
+_MEDIUM_SHOWN = 8
+_LONGEST_ERROR = 180
+_LONGEST_QR = 1200
 
 
 class Colour(StrEnum):
@@ -56,6 +65,235 @@ class Ending:
     qr: str | None
 
 
+_COLOUR = {
+    Status.FAILED: Colour.RED,
+    Status.NEEDS_HANDS: Colour.AMBER,
+    Status.NEEDS_KEY: Colour.AMBER,
+    Status.FOUND: Colour.AMBER,
+    Status.SCANNED: Colour.AMBER,
+}
+_HEADLINE = {
+    Status.FAILED: "FAILED",
+    Status.NEEDS_HANDS: "HELP NEEDED",
+    Status.NEEDS_KEY: "KEY NEEDED",
+    Status.FOUND: "FAULT FOUND",
+    Status.REPAIRED: "DONE",
+    Status.UNDONE: "PUT BACK",
+    Status.HEALTHY: "NO FAULT",
+    Status.SCANNED: "ONLY LOOKED",
+}
+_SUMMARY = {
+    Status.REPAIRED: "The faulty file was taken away. Nothing was deleted, and it can be put back.",
+    Status.UNDONE: "The repair was taken back: the disk is as it was before, with the fault.",
+    Status.HEALTHY: "This computer does not have the fault. If it does not start, the cause is another one.",
+    Status.FOUND: "The fault is on this computer. Nothing was changed.",
+    Status.SCANNED: "This computer was looked at. Nothing was changed.",
+}
+_TROUBLED = {Status.FAILED, Status.NEEDS_HANDS, Status.NEEDS_KEY}
+_STARTS = {Status.REPAIRED, Status.HEALTHY}
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One machine at its end: its disks, the worst of them, and how it is called."""
+
+    reports: tuple[DiskReport, ...]
+    facts: EndingFacts
+    status: Status
+    worst: DiskReport
+    name: str
+    code: str
+
+    @property
+    def already(self) -> bool:
+        """Whether nothing had to be done because an earlier visit had done it."""
+        return bool(self.facts.already) and self.status in {Status.HEALTHY, Status.SCANNED, Status.REPAIRED}
+
+    @property
+    def starts(self) -> bool:
+        return self.already or self.status in _STARTS
+
+
 def ending_of(reports: Sequence[DiskReport], facts: EndingFacts) -> Ending:
-    """The last screen for these disks of one machine: of several the worst counts, and all are listed."""
-    raise NotImplementedError
+    """The last screen for these disks of one machine: of several the worst counts, and all are listed.
+
+    No disk at all means that none was found, unless `facts.already` says why none was looked at.
+    """
+    case = _case(tuple(reports) or _no_disk(facts), facts)
+    waits_in_memory = facts.reports_waiting > 0 and not facts.reports_on_stick
+    return Ending(
+        colour=Colour.GREEN if case.already else _COLOUR.get(case.status, Colour.GREEN),
+        headline="ALREADY DONE" if case.already else _HEADLINE[case.status],
+        summary=_summary(case),
+        machine=case.name,
+        code=case.code,
+        next_in_windows=_next_in_windows(case),
+        to_do=tuple(_to_do(case, waits_in_memory)),
+        helpdesk=tuple(_helpdesk(case)),
+        qr=_qr_text(case) if waits_in_memory else None,
+    )
+
+
+def _no_disk(facts: EndingFacts) -> tuple[DiskReport, ...]:
+    if facts.already:
+        return (DiskReport(disk="", status=Status.SCANNED),)
+    missing = "no disk was found in this computer"
+    return (DiskReport(disk="", status=Status.NEEDS_HANDS, reason=Reason.NO_WINDOWS, error=missing),)
+
+
+def _case(reports: tuple[DiskReport, ...], facts: EndingFacts) -> _Case:
+    status = worst_status(report.status for report in reports)
+    worst = next(report for report in reports if report.status is status)
+    # Most is known of the disk with the Windows on it, which need not be the worst one.
+    named = sorted(reports, key=lambda one: (not one.machine.hostnames, one is not worst))
+    machines = [report.machine for report in named]
+    machine = Machine(
+        smbios_uuid=next((one.smbios_uuid for one in machines if one.smbios_uuid), None),
+        serial=next((one.serial for one in machines if one.serial), None),
+        disk_guid=next((one.disk_guid for one in machines if one.disk_guid), None),
+        hostnames=machines[0].hostnames,
+    )
+    run = next((report.run for report in named if report.run), None)
+    if machine.hostnames:
+        name = drawable(machine.hostnames[0])
+    else:
+        name = f"Serial {drawable(machine.serial)}" if machine.serial else "No name"
+    return _Case(reports, facts, status, worst, name, short_code(machine, run))
+
+
+def _summary(case: _Case) -> str:
+    if case.already:
+        return f"This computer was already repaired: {case.facts.already}."
+    if case.status in _TROUBLED:
+        return meaning_of(case.status, case.worst.reason).what
+    if case.facts.only_looked:
+        found = "The fault is on this computer" if case.status is Status.FOUND else "It was looked at"
+        return f"{found}. Nothing was changed: {case.facts.only_looked}."
+    return _SUMMARY[case.status]
+
+
+def _next_in_windows(case: _Case) -> tuple[str, ...]:
+    if case.starts:
+        return after_repair(case.reports)
+    if case.status is Status.UNDONE:
+        return ("Windows is as it was before the repair: it will stop again.",)
+    done = any(
+        action.state is ActionState.DONE
+        for report in case.reports
+        for installation in report.installations
+        for action in installation.actions
+    )
+    if done:
+        return ("A part was repaired: Windows may start, or stop as before.",)
+    if case.status is Status.FAILED:
+        return ("Windows may not start.",)
+    return ("Windows will stop as it did before.",)
+
+
+def _to_do(case: _Case, waits_in_memory: bool) -> Iterator[str]:
+    facts = case.facts
+    if case.status in _TROUBLED and not case.already:
+        yield _key_to_find(case) or meaning_of(case.status, case.worst.reason).to_do
+    if not case.starts and case.status is not Status.NEEDS_KEY:
+        yield f"Call the helpdesk and say the code {case.code}."
+    if waits_in_memory:
+        yield "Photograph the square code on the next page and send it to the helpdesk."
+    elif facts.reports_waiting:
+        yield "Keep this stick: the report on this computer is on it and was not sent yet."
+    yield _ending_sentence(facts)
+
+
+def _key_to_find(case: _Case) -> str | None:
+    """What to ask the helpdesk for, where the disk tells which key it is."""
+    if case.status is not Status.NEEDS_KEY:
+        return None
+    ids = _missing_keys(case)
+    if not ids:
+        return "Only its own computer opens this disk. Leave it as it is, and call the helpdesk."
+    return (
+        f"Call the helpdesk: ask for the recovery key {' or '.join(ids[:2])} (48 digits). "
+        "Then start from the stick again and type it."
+    )
+
+
+def _missing_keys(case: _Case) -> list[str]:
+    waiting = [report for report in case.reports if report.status is Status.NEEDS_KEY]
+    opened = {volume for report in waiting for volume in windows_volumes([report])}
+    return [
+        key
+        for report in waiting
+        for volume in report.volumes
+        if volume.kind is VolumeKind.BITLOCKER and volume not in opened
+        for key in recovery_key_ids(volume.protectors)
+    ]
+
+
+def _ending_sentence(facts: EndingFacts) -> str:
+    """What happens now by itself, and what becomes of the stick."""
+    if facts.finish == "power-off":
+        return "The computer switches itself off. Take the stick out."
+    if facts.finish == "wait":
+        return "Take the stick out, then press Enter: the computer restarts."
+    if facts.restart_way == "remove-stick":
+        return "Take the stick out now: the computer then restarts by itself."
+    return "Take the stick out. The computer restarts by itself."
+
+
+def _helpdesk(case: _Case) -> Iterator[str]:
+    facts, worst = case.facts, case.worst
+    serial = f", serial {worst.machine.serial}" if worst.machine.serial else ""
+    yield f"Computer {case.name}, code {case.code}{serial}."
+    reason = f" ({worst.reason})" if worst.reason else ""
+    if facts.already:
+        yield f"Repaired before: {facts.already}. Now: {case.status}{reason}."
+    elif case.starts and facts.tally_known and not facts.reports_waiting:
+        yield f"Result: {case.status}{reason}. The tally knows it already."
+    else:
+        yield f"Result: {case.status}{reason}."
+    if case.status in _TROUBLED:
+        yield meaning_of(case.status, worst.reason).helpdesk
+        if worst.error:
+            yield f"It says: {_clipped(worst.error)}"
+    yield from _about_the_lock(case)
+    if len(case.reports) > 1:
+        listed = (
+            f"{one.disk} {one.status}" + (f" ({one.reason})" if one.reason else "") for one in case.reports
+        )
+        yield f"Disks: {', '.join(listed)}."
+    yield f"Stick {facts.medium_id[:_MEDIUM_SHOWN]}." + _runs(case)
+
+
+def _runs(case: _Case) -> str:
+    runs = [report.run for report in case.reports if report.run]
+    return f" Run {', '.join(runs)}." if runs else ""
+
+
+def _about_the_lock(case: _Case) -> Iterator[str]:
+    """Which recovery key belongs to this machine, should Windows or the next visit ask for it."""
+    if case.status is Status.NEEDS_KEY:
+        if ids := _missing_keys(case):
+            yield f"Recovery key ID: {', '.join(ids)}."
+        return
+    volumes = [one for one in windows_volumes(case.reports) if one.kind is VolumeKind.BITLOCKER]
+    ids = [key for volume in volumes for key in recovery_key_ids(volume.protectors)]
+    if ids and case.starts:
+        yield f"Should Windows ask for a recovery key, its ID is {' or '.join(ids)}."
+    if any(is_suspended(volume) for volume in volumes):
+        yield "BitLocker is suspended here: resume it (manage-bde -protectors -enable C:)."
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _LONGEST_ERROR else text[: _LONGEST_ERROR - 3] + "..."
+
+
+def _qr_text(case: _Case) -> str:
+    """What is photographed: the reports themselves where they are short enough, else who and what."""
+    if case.facts.report_text and len(case.facts.report_text) <= _LONGEST_QR:
+        return case.facts.report_text
+    lines = [f"UNBRICK {case.code} {case.name}"]
+    for one in case.reports:
+        disk = one.disk.removeprefix("/dev/")
+        lines.append(" ".join(filter(None, (disk, one.status, one.reason, one.run))))
+    serial = case.worst.machine.serial
+    lines.append(f"stick {case.facts.medium_id[:_MEDIUM_SHOWN]}" + (f" serial {serial}" if serial else ""))
+    return "\n".join(drawable(line) for line in lines)[:_LONGEST_QR]

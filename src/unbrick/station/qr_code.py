@@ -1,1 +1,79 @@
-"""A text as QR codes made of characters, as many as the screen needs."""
+"""A text as QR codes drawn with half blocks, as many as the screen needs, to be photographed.
+
+The version is the largest that the screen has room for with the quiet zone of four modules that the standard
+(ISO/IEC 18004) asks for; the lowest error correction, as a screen has no dirt on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+QUIET_ZONE = 4
+_SMALLEST, _LARGEST = 1, 40
+_MOST_CODES = 99
+
+
+@dataclass(frozen=True)
+class Code:
+    """One QR code: rows of half blocks, light where a block is drawn. `number` counts from 1 to `of`."""
+
+    rows: tuple[str, ...]
+    number: int
+    of: int
+
+
+def codes_for(text: str, columns: int, rows: int) -> tuple[Code, ...]:
+    """The codes for a text on so many columns and rows; none where not even the smallest code fits.
+
+    A text that needs several is cut, and each part begins with a line `1/3`, to be put together again.
+    """
+    side = min(columns, rows * 2)
+    version = min((side - 2 * QUIET_ZONE - 17) // 4, _LARGEST)
+    if version < _SMALLEST:
+        return ()
+    data = text.encode()
+    for count in range(1, _MOST_CODES + 1):
+        made = [_modules(part, version) for part in _parts(data, count)]
+        if all(made):
+            return tuple(
+                Code(_drawn(modules, side), number, count)
+                for number, modules in enumerate((one for one in made if one), 1)
+            )
+    return ()
+
+
+def _parts(data: bytes, count: int) -> list[bytes]:
+    if count == 1:
+        return [data]
+    length = -(-len(data) // count)
+    return [
+        f"{number + 1}/{count}\n".encode() + data[number * length : (number + 1) * length]
+        for number in range(count)
+    ]
+
+
+def _modules(data: bytes, most_version: int) -> list[list[bool]] | None:
+    """The code's modules with its quiet zone, True where light; None where the data is too long for it."""
+    # Loaded here because most visits end without a code.
+    import segno
+
+    try:
+        code = segno.make_qr(data, error="L", mode="byte", boost_error=False)
+    except segno.DataOverflowError:
+        return None
+    if int(code.version) > most_version:
+        return None
+    return [[not dark for dark in row] for row in code.matrix_iter(border=QUIET_ZONE)]
+
+
+def _drawn(modules: list[list[bool]], side: int) -> tuple[str, ...]:
+    """The modules as half blocks, each several times as large where there is room."""
+    times = max(side // len(modules), 1)
+    dots = [[dot for dot in row for _ in range(times)] for row in modules for _ in range(times)]
+    if len(dots) % 2:
+        dots.append([True] * len(dots[0]))
+    blocks = {(True, True): "█", (True, False): "▀", (False, True): "▄", (False, False): " "}
+    return tuple(
+        "".join(blocks[pair] for pair in zip(above, below, strict=True))
+        for above, below in zip(dots[::2], dots[1::2], strict=True)
+    )
