@@ -37,6 +37,7 @@ GROUND = (
     "files",
     "ntfs_file",
     "printable",
+    "carried_reports",
 )
 INSTRUMENTS = ("disks", "windows", "incidents", "keys", "report")
 JUDGEMENT = ("diagnosis", "repair")

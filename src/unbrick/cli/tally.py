@@ -138,14 +138,23 @@ def revoke(directory: Path, name: str) -> None:
 @command.command("import")
 @_directory
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
-def import_file(directory: Path, file: Path) -> None:
+@click.option(
+    "--accept-key",
+    "accepted",
+    multiple=True,
+    metavar="FINGERPRINT",
+    help="Also take what this key signed, which nobody enrolled: a medium's without settings.",
+)
+def import_file(directory: Path, file: Path, accepted: tuple[str, ...]) -> None:
     """Take the reports that `unbrick outbox export` wrote to FILE; each is counted once.
+
+    FILE may also hold, a line each, the texts of the pictures that stations showed (UNBRICK1:…).
 
     Example: unbrick tally import tally outbox-stick-07.jsonl
     """
     from unbrick.tally.exported import import_export
 
-    counts = import_export(directory, file)
+    counts = import_export(directory, file, accepted)
     _tell(f"{counts.new} new, {counts.known} known already, {counts.refused.total()} refused")
     for text, count in counts.refused.most_common():
         click.echo(f"unbrick: refused {count}: {printable(text)}", err=True)

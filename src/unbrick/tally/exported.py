@@ -1,14 +1,18 @@
-"""Takes an outbox that was exported to a file, as `import` is told to; counted once, whoever carries it."""
+"""Takes reports that came as a file, as `import` is told to; counted once, whoever carries them.
+
+A line is an event of an exported outbox, or the text of a picture that a station showed.
+"""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from unbrick.carried_reports import PREFIX, CarriedTextError, read_text
 from unbrick.errors import UsageError
 from unbrick.tally.intake import Intake
 from unbrick.tally.register import StationRegister
@@ -29,10 +33,14 @@ class ImportCounts:
     refused: Counter[str] = field(default_factory=Counter)
 
 
-def import_export(directory: Path, file: Path) -> ImportCounts:
-    """Judge and store every event of an export (one JSON line each); raises UsageError, StoreError."""
+def import_export(directory: Path, file: Path, accepted: Collection[str] = ()) -> ImportCounts:
+    """Judge and store every event of a file; raises UsageError, StoreError.
+
+    `accepted` are fingerprints (`SHA256:…`) of keys that count although nobody enrolled them: those of media
+    that went without settings.
+    """
     folder, _ = read_settings(directory)
-    intake = Intake(StationRegister(folder.stations), lambda: datetime.now(UTC))
+    intake = Intake(StationRegister(folder.stations), lambda: datetime.now(UTC), accepted)
     counts = ImportCounts()
     with Store.open(folder.database) as store:
         for batch in _batches(file, counts):
@@ -48,13 +56,19 @@ def _batches(file: Path, counts: ImportCounts) -> Iterator[list[SignedEvent]]:
     batch: list[SignedEvent] = []
     for line in _lines(file):
         try:
-            batch.append(signed_event(json.loads(line)))
-        except (ValueError, RecursionError, WireError):
+            batch += _events(line)
+        except (ValueError, RecursionError, WireError, CarriedTextError):
             counts.refused["a line that is no exported event"] += 1
-        if len(batch) == _AT_ONCE:
+        if len(batch) >= _AT_ONCE:
             yield batch
             batch = []
     yield batch
+
+
+def _events(line: bytes) -> tuple[SignedEvent, ...]:
+    if line.startswith(PREFIX.encode()):
+        return read_text(line.decode())
+    return (signed_event(json.loads(line)),)
 
 
 def _lines(file: Path) -> Iterator[bytes]:
