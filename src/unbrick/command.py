@@ -16,6 +16,7 @@ import subprocess
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Protocol
 
 from unbrick.errors import FailedError, Reason
@@ -211,6 +212,27 @@ class SystemRunner:
         if done.returncode != 0:
             raise CommandError(argv, done.returncode, done.stderr)
         return Result(tuple(argv), done.returncode, done.stdout, done.stderr)
+
+    def lend_terminal(self, argv: Sequence[str], terminal: Path) -> int:
+        """Leave a terminal to a program until it ends, however long that takes; its exit code.
+
+        Nothing that is typed or shown there is seen here. Raises MissingToolError, OSError.
+        """
+        with terminal.open("r+b", buffering=0) as lent:
+            try:
+                # In our own session, whose terminal it is: a shell without one has no Ctrl-C.
+                done = subprocess.run(
+                    list(argv),
+                    stdin=lent,
+                    stdout=lent,
+                    stderr=lent,
+                    env={**_CLEAN_ENVIRONMENT, "TERM": "linux"},
+                    cwd="/",
+                    check=False,
+                )
+            except FileNotFoundError as error:
+                raise MissingToolError(argv[0]) from error
+        return done.returncode
 
     def start(self, argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> Server:
         """See `Runner.start`."""

@@ -265,11 +265,24 @@ class InstallationReport:
 
 
 @dataclass(frozen=True)
+class EarlierRepair:
+    """A repair that an earlier run did and nobody took back.
+
+    `begun` is a UTC time in ISO 8601, by the clock of that machine then; `medium` the id of the boot medium
+    that did it, None where it was done otherwise.
+    """
+
+    run: str
+    begun: str
+    medium: str | None
+
+
+@dataclass(frozen=True)
 class DiskReport:
     """Everything one run says of one disk; one of these is one line of `--json`.
 
     `hint` and `notes` are sentences for a person, and no part of the document: what to do, and what was done
-    besides the plan (a journal replayed, a log reset).
+    besides the plan (a journal replayed, a log reset). Nor is `earlier`, the newest repair of an earlier run.
     """
 
     disk: str
@@ -282,6 +295,7 @@ class DiskReport:
     error: str | None = None
     hint: str | None = None
     notes: tuple[str, ...] = ()
+    earlier: EarlierRepair | None = None
 
     def to_document(self) -> dict[str, Any]:
         """The contract's JSON document."""

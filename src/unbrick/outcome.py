@@ -15,6 +15,7 @@ from unbrick.model import (
     Action,
     ActionState,
     DiskReport,
+    EarlierRepair,
     InstallationReport,
     Machine,
     ProtectorKind,
@@ -40,6 +41,7 @@ class VolumeCase:
     notes: list[str] = field(default_factory=list)
     passing_notes: tuple[str, ...] = ()
     """What is true of the volume until it is changed."""
+    earlier: EarlierRepair | None = None
 
     def show(self, folders: Sequence[str], actions: Sequence[Action], status: Status) -> None:
         """Put actions into the reports of the installations whose folders they are in, with a new status."""
@@ -214,4 +216,7 @@ class Draft:
             error=worst.text if troubled else None,
             hint=worst.hint if troubled else None,
             notes=tuple(dict.fromkeys([*self.notes, *notes])),
+            earlier=max(
+                (case.earlier for case in self.cases if case.earlier), key=lambda one: one.run, default=None
+            ),
         )

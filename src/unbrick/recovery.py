@@ -35,6 +35,7 @@ from unbrick.outcome import Draft, place_of, refused_volume
 from unbrick.recovery_change import carry_out
 from unbrick.recovery_order import Case, Confirm, Goal, Kit, Order, partition_detail
 from unbrick.repair.apply import check_plan
+from unbrick.repair.history import find_last_repair
 from unbrick.repair.plan import make_plan
 from unbrick.repair.quarantine import inspect
 from unbrick.repair.resume import check_unfinished, find_unfinished
@@ -172,6 +173,8 @@ def _find_windows(case: Case, view: View, order: Order, kit: Kit) -> None:
     with kit.recorder.step("diagnose", **partition_detail(volume)):
         case.diagnoses = [(one, diagnose(view.root, one, kit.playbooks)) for one in installations]
     case.installations = tuple(_installation_report(case, order, *pair) for pair in case.diagnoses)
+    if order.goal is not Goal.SCAN:
+        case.earlier = find_last_repair(view.root)
     if order.goal in {Goal.REPAIR, Goal.UNDO}:
         inspect(view.root)
         case.unfinished = find_unfinished(view.root, kit.playbooks)

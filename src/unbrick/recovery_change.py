@@ -12,6 +12,7 @@ from unbrick.model import Action, ActionState, Status
 from unbrick.outcome import Draft
 from unbrick.recovery_order import Case, Goal, Kit, Order, partition_detail
 from unbrick.repair.apply import apply_plan
+from unbrick.repair.history import program_name
 from unbrick.repair.plan import make_plan
 from unbrick.repair.record import RunState
 from unbrick.repair.resume import ResumeResult, finish
@@ -69,6 +70,7 @@ def _repair(case: Case, mounted: Mounted, kit: Kit, draft: Draft) -> None:
             volume_was_dirty=mounted.was_dirty,
             playbooks=kit.playbooks,
             on_action=_ignore,
+            program=program_name(kit.medium),
         )
         verify_applied(mounted.root, applied)
         done += applied

@@ -64,16 +64,17 @@ def recover_isolated(
     link: ReportLink | None = None,
     listeners: Sequence[Listener] = (),
     playbooks: Callable[[], Sequence[Playbook]] = load_library,
+    medium: str | None = None,
 ) -> DiskReport:
     """Work on one disk in namespaces of its own; an error becomes the disk's report.
 
     What happens is told to `listeners`, in that process, and through `link`, which must have been entered;
-    `playbooks` is asked there too.
+    `playbooks` is asked there too. `medium` is the id of the boot medium we run from.
 
     Raises StoppedError where a signal or the person stopped it: everything has been cleaned up by then.
     """
     run = link.run_in_order(new_run_id()) if link else new_run_id()
-    work = partial(_work, order, run, keys, confirm, link, listeners, playbooks)
+    work = partial(_work, order, run, keys, confirm, link, listeners, playbooks, medium)
     try:
         report, kept = run_isolated(work)
     except UnbrickError as error:
@@ -99,6 +100,7 @@ def _work(
     link: ReportLink | None,
     listeners: Sequence[Listener],
     playbooks: Callable[[], Sequence[Playbook]],
+    medium: str | None,
     workdir: Path,
 ) -> tuple[DiskReport, tuple[SignedEvent, ...]]:
     """The report, and the events about it that no outbox would take."""
@@ -114,6 +116,7 @@ def _work(
         playbooks=playbooks(),
         workdir=workdir,
         confirm=confirm,
+        medium=medium,
     )
     report = recover_disk(order, kit)
     return report, listener.kept if listener else ()

@@ -53,7 +53,10 @@ Confirm = Callable[[DiskReport], bool]
 
 @dataclass(frozen=True)
 class Kit:
-    """What the story works with. `confirm` is shown the plan before anything is written; None agrees."""
+    """What the story works with. `confirm` is shown the plan before anything is written; None agrees.
+
+    `medium` is the id of the boot medium we run from, if any: a repair's journal names it.
+    """
 
     runner: Runner
     recorder: Recorder
@@ -61,6 +64,7 @@ class Kit:
     playbooks: Sequence[Playbook]
     workdir: Path
     confirm: Confirm | None = None
+    medium: str | None = None
 
 
 @dataclass

@@ -41,15 +41,17 @@ def apply_plan(
     volume_was_dirty: bool,
     playbooks: Sequence[Playbook],
     on_action: Callable[[Action], None],
+    program: str = unbrick.__version__,
 ) -> tuple[Action, ...]:
     """Move every file of the plan into `\\Unbrick\\<run>`; gives the actions, done, in their order.
 
-    `sync` flushes everything down to the disk. Raises NeedsHandsError where nothing was begun or the file
-    system forbids it, FailedError where it was rolled back; an interrupted run is for `resume.py`.
+    `program` is what the journal says that wrote it. `sync` flushes everything down to the disk. Raises
+    NeedsHandsError where nothing was begun or the file system forbids it, FailedError where it was rolled
+    back; an interrupted run is for `resume.py`.
     """
     if not plan.actions:
         return ()
-    header = _look_first(root, plan, playbooks, volume_was_dirty)
+    header = replace(_look_first(root, plan, playbooks, volume_was_dirty), program=program)
     journal = _begin(root, header, sync)
     run = open_run(root, journal.path.parent, journal)
     try:

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from unbrick.command import Runner
 from unbrick.keys.chain import KeyChain
 from unbrick.keys.source import KeySource
+from unbrick.model import DiskReport
 from unbrick.report.client import TallySession
 from unbrick.report.signer import Signer
 from unbrick.station.block_devices import list_block_devices
 from unbrick.station.clock import correct_clock, take_tally_time
 from unbrick.station.companion import Companion
 from unbrick.station.devices import is_stick_coming, settle, wait_for
+from unbrick.station.guided import GuidedKeySource
+from unbrick.station.guided_visit import GuidedVisit
 from unbrick.station.identity import medium_signer
 from unbrick.station.kernel_options import read_kernel_options
 from unbrick.station.key_files import open_key_files
-from unbrick.station.leaving import Leaving
+from unbrick.station.leaving import Leaving, already_repaired
 from unbrick.station.medium_facts import MediumFacts, read_medium_facts
 from unbrick.station.network import NetworkLife
 from unbrick.station.reports import Reports
 from unbrick.station.settings import Settings, find_settings
 from unbrick.station.stick import Stick, find_medium, find_stick, mounted
 from unbrick.station.stick_keeper import LOG, OUTBOX, StickKeeper, take_over
+from unbrick.station.system_calls import ignore_restart_keys
 from unbrick.station.targets import Target, assemble_arrays, present_targets
-from unbrick.station.unattended import Visit
+from unbrick.station.unattended import Visit, work_on_all
 from unbrick.station.voice import Voice
 
 _STICK_SECONDS = 8.0
 _DISK_SECONDS = 20.0
+_ABANDONED_SECONDS = 5.0
+_CONSOLE = (("/proc/sys/kernel/printk", "1"), ("/proc/sys/kernel/sysrq", "0"))
 
 
 @dataclass
@@ -56,73 +62,90 @@ class Boot:
     def run(self) -> None:
         """Do everything, from the settings to the restart; raises what went wrong."""
         voice = self._voice
-        for name in (OUTBOX, LOG, "settings", "stick"):
-            (self._memory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._prepare()
         medium = read_medium_facts()
-        doubt = correct_clock(medium)
-        if doubt:
-            voice.note(doubt)
-        voice.progress("Looking for the disks of this machine")
+        doubt = self._correct_clock(medium)
+        voice.progress("Looking for the disks of this computer")
         settle(self._runner)
         carried = self._read_settings(medium)
         settings = carried.settings
         for note in (*settings.notes, *carried.notes):
             voice.note(note)
         voice.log.say(f"works by {settings.origin}")
-        reports = self._start_reports(settings, medium, carried, clock_was_wrong=doubt is not None)
-        visit = Visit(settings, self._key_chain(carried), reports, (voice.log, voice.display), voice.disk)
-        done = visit.work_on_all(self._find_targets)
-        Leaving(self._memory, voice, self._runner, settings, medium, reports, self._companions).leave(done)
+        reports = self._start_reports(settings, medium, carried, clock_was_wrong=doubt)
+        done = work_on_all(self._find_targets, self._worker(carried, reports, medium))
+        leaving = Leaving(self._memory, voice, self._runner, settings, medium, reports, self._companions)
+        leaving.leave(done)
+
+    def abandon(self) -> None:
+        """End what runs beside the work, after it has written what it can; for when `run` has failed."""
+        for companion in self._companions:
+            companion.finish(_ABANDONED_SECONDS)
+
+    def _prepare(self) -> None:
+        for name in (OUTBOX, LOG, "settings", "stick"):
+            (self._memory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Neither a key nor the kernel's messages shall get in between.
+        with suppress(OSError):
+            ignore_restart_keys()
+        for path, value in _CONSOLE:
+            with suppress(OSError):
+                Path(path).write_text(value)
+
+    def _correct_clock(self, medium: MediumFacts) -> bool:
+        """Whether the clock of this machine could not be believed."""
+        try:
+            doubt = correct_clock(medium)
+        except OSError as error:
+            doubt = f"the clock of this machine cannot be set: {error.strerror}"
+        if doubt:
+            self._voice.note(doubt)
+        return doubt is not None
 
     def _read_settings(self, medium: MediumFacts) -> _Carried:
         """Settings, keys and waiting reports, all of them in memory, so that the stick may be pulled."""
-        options, memory = read_kernel_options(), self._memory / "settings"
         stick = wait_for(self._find_stick, _STICK_SECONDS, worth_waiting=is_stick_coming)
-        carried = _Carried()
         if stick is not None:
+            place = self._memory / "stick"
             try:
-                with mounted(stick, self._memory / "stick") as writable:
-                    place = self._memory / "stick"
-                    carried.settings = find_settings(place, medium.site_key, options, memory)
-                    carried.keys, carried.notes = self._open_keys(carried.settings, place)
+                with mounted(stick, place) as writable:
+                    carried = self._read_from(place, medium)
                     if not writable:
                         carried.notes.append("the stick is write-protected; reports stay in memory")
-                    carried.reports = take_over(place, self._memory)
-                return carried
+                    return carried
             except OSError as error:
                 self._voice.note(f"the stick cannot be read: {error.strerror or error}")
-        carried.settings = find_settings(None, medium.site_key, options, memory)
-        carried.keys, carried.notes = self._open_keys(carried.settings, None)
-        return carried
+        return self._read_from(None, medium)
+
+    def _read_from(self, stick: Path | None, medium: MediumFacts) -> _Carried:
+        options = read_kernel_options()
+        settings = find_settings(stick, medium.site_key, options, self._memory / "settings")
+        if settings.guided and not settings.only_looks and self._voice.display.screens is None:
+            settings = replace(settings, only_looks="nobody can be asked here: there is no screen")
+        named = settings.station.keys if settings.station else ()
+        keys, notes = open_key_files(named, stick)
+        reports = take_over(stick, self._memory) if stick is not None else set()
+        return _Carried(settings, keys, notes, reports)
 
     def _find_stick(self) -> Stick | None:
         return find_stick(list_block_devices())
-
-    def _open_keys(self, settings: Settings, stick: Path | None) -> tuple[list[KeySource], list[str]]:
-        named = settings.station.keys if settings.station else ()
-        return open_key_files(named, stick)
-
-    def _key_chain(self, carried: _Carried) -> KeyChain:
-        return KeyChain(carried.keys, interactive=False)
 
     def _start_reports(
         self, settings: Settings, medium: MediumFacts, carried: _Carried, *, clock_was_wrong: bool
     ) -> Reports:
         """Start what runs beside the work, and keep reports from now on."""
-        keeper = StickKeeper(self._memory, self._memory / "stick", carried.reports)
-        to_stick = Companion.start(keeper)
+        to_stick = Companion.start(StickKeeper(self._memory, self._memory / "stick", carried.reports))
         self._companions.append(to_stick)
         station = settings.station
         if station is not None:
             self._companions.append(Companion.start(NetworkLife(station.network, self._runner)))
-        latest: datetime = medium.expires
         reports = Reports(
             self._memory / OUTBOX,
             station,
             Signer.load(station.key) if station else medium_signer(self._memory / OUTBOX),
             self._voice.note,
             nudge=to_stick.nudge,
-            latest=latest,
+            latest=medium.expires,
         )
 
         def heed_time(session: TallySession) -> None:
@@ -132,9 +155,28 @@ class Boot:
         reports.start_sending(heed_time)
         return reports
 
+    def _worker(
+        self, carried: _Carried, reports: Reports, medium: MediumFacts
+    ) -> Callable[[Target], DiskReport]:
+        """What works on one disk: by itself, or with a person."""
+        voice, screens = self._voice, self._voice.display.screens
+        asks = screens is not None and carried.settings.guided
+        sources = [*carried.keys, GuidedKeySource(screens)] if screens and asks else carried.keys
+        visit = Visit(
+            settings=carried.settings,
+            medium=medium.id,
+            keys=KeyChain(sources, interactive=asks),
+            reports=reports,
+            listeners=(voice.log, voice.display),
+            tell=voice.disk,
+        )
+        if screens and asks and not carried.settings.only_looks:
+            return GuidedVisit(visit, screens, already_repaired).work_on
+        return visit.work_on
+
     def _find_targets(self) -> list[Target]:
         """The disks to work on, waited for where there is none yet."""
-        told = assemble_arrays(list_block_devices(), self._runner)
+        told = assemble_arrays(self._runner)
         if told:
             self._voice.note(told)
         return wait_for(self._targets_now, _DISK_SECONDS)

@@ -14,16 +14,20 @@ from typing import TypeVar
 from unbrick.command import Runner
 from unbrick.errors import UnbrickError
 
+DRIVERS_LOADED = Path("/run/unbrick-drivers-loaded")
+"""What the first program makes once it has asked for every driver."""
 _USB = Path("/sys/bus/usb/devices")
 _MASS_STORAGE = "08"
+_DRIVERS_SECONDS = 15.0
 _SETTLE_SECONDS = 10
 _PAUSE_SECONDS = 0.1
 
 T = TypeVar("T")
 
 
-def settle(runner: Runner) -> None:
-    """Wait until udev has dealt with the devices that it knows of."""
+def settle(runner: Runner, *, marker: Path = DRIVERS_LOADED) -> None:
+    """Wait until drivers were asked for, and udev has dealt with the devices that it knows of."""
+    wait_for(lambda: [marker] if marker.exists() else [], _DRIVERS_SECONDS)
     with suppress(UnbrickError):
         argv = ("udevadm", "settle", f"--timeout={_SETTLE_SECONDS}")
         runner.run(argv, timeout=_SETTLE_SECONDS + 5, ok=None)

@@ -1,14 +1,18 @@
 """The screen of the station where there is one; a headless server is worked on in silence.
 
-Whatever goes wrong with a screen must not stop a repair: then there is none from that moment on.
+A question is also said on the serial line, so that whoever reads there knows what is waited for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from unbrick.errors import UnbrickError
 from unbrick.event import Event, EventKind
+from unbrick.keys.password import RecoveryPassword
 from unbrick.station.ending import Ending
-from unbrick.station.screens import Screens
+from unbrick.station.screens import Question, Screens
+from unbrick.station.serial_line import SerialLine
 from unbrick.station.terminal import Terminal
 
 _WORDS = {
@@ -23,26 +27,49 @@ _WORDS = {
 }
 
 
+class _SpokenScreens(Screens):
+    """Screens that say on the serial line what they wait for."""
+
+    def __init__(self, terminal: Terminal, serial: SerialLine) -> None:
+        super().__init__(terminal)
+        self._serial = serial
+
+    def ask(self, question: Question) -> int:
+        """See `Screens.ask`."""
+        self._serial.say(f"asks {question.title}")
+        return super().ask(question)
+
+    def ask_password(
+        self, protector_ids: Sequence[str], volume: str = "This disk", *, tried_wrong: bool = False
+    ) -> RecoveryPassword | None:
+        """See `Screens.ask_password`."""
+        again = " again" if tried_wrong else ""
+        self._serial.say(f"asks recovery-password {' '.join(protector_ids)}{again}")
+        return super().ask_password(protector_ids, volume, tried_wrong=tried_wrong)
+
+
 class Display:
     """What the station shows. `screens` is None where nobody could see anything."""
 
-    def __init__(self, terminal: Terminal | None) -> None:
-        self._terminal = terminal
-        self.screens = Screens(terminal) if terminal else None
+    def __init__(self, terminal: Terminal | None, serial: SerialLine) -> None:
+        self.terminal = terminal
+        self.screens: Screens | None = _SpokenScreens(terminal, serial) if terminal else None
+        self._serial = serial
 
     @classmethod
-    def open(cls) -> Display:
+    def open(cls, serial: SerialLine) -> Display:
         """Take over the first virtual terminal, where there is one."""
         try:
-            return cls(Terminal.open())
-        except (UnbrickError, OSError, NotImplementedError):
-            return cls(None)
+            return cls(Terminal.open(), serial)
+        except (UnbrickError, OSError):
+            return cls(None, serial)
 
     def __call__(self, event: Event) -> None:
         """Follow the work on a disk, as a listener in the process that does it."""
         if event.kind == EventKind.STEP_STARTED and event.step is not None:
-            names = event.machine.hostnames
-            self.progress(_WORDS.get(event.step, event.step), names[0] if names else None)
+            name = next(iter(event.machine.hostnames), None)
+            self._serial.say(f"step {event.step} {name or '-'}")
+            self.progress(_WORDS.get(event.step, event.step), name)
 
     def progress(self, words: str, machine: str | None = None) -> None:
         """Show what is being done now."""
@@ -65,5 +92,5 @@ class Display:
 
     def close(self) -> None:
         """Give the terminal back."""
-        if self._terminal:
-            self._terminal.close()
+        if self.terminal:
+            self.terminal.close()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+from unbrick.carried_reports import CarriedTextError, write_text
 from unbrick.command import Runner
-from unbrick.model import DiskReport, Status, worst_status
+from unbrick.errors import UnbrickError
+from unbrick.model import DiskReport, Machine, Status
 from unbrick.report.sender_status import SenderState
 from unbrick.station.companion import Companion
 from unbrick.station.ending import Colour, Ending, EndingFacts, ending_of
@@ -26,6 +29,7 @@ from unbrick.station.medium_facts import MediumFacts
 from unbrick.station.network import has_carrier, has_network, wired_interfaces
 from unbrick.station.reports import Reports
 from unbrick.station.settings import Settings
+from unbrick.station.shell import open_shell, wants_shell
 from unbrick.station.stick_keeper import read_status
 from unbrick.station.system_calls import power_off_platform, restart_platform
 from unbrick.station.voice import Voice
@@ -33,11 +37,13 @@ from unbrick.station.voice import Voice
 _SEND_SECONDS = 20.0
 _SEND_SECONDS_UNREACHABLE = 4.0
 _SEND_SECONDS_WITHOUT_CABLE = 1.0
-_STICK_SECONDS = 15.0
-_COMPANION_SECONDS = 3.0
+_KEEP_SECONDS = 5.0
+_END_SECONDS = 15.0
 _SHOWN_SECONDS = 3.0
 _LOOK_SECONDS = 0.1
-_GREEN = {Status.REPAIRED, Status.HEALTHY, Status.UNDONE}
+_REDRAW_SECONDS = 20.0
+_MOST_CARRIED = 8
+_MOST_CHARACTERS = 1200
 
 
 class Leaving:
@@ -65,15 +71,22 @@ class Leaving:
         """Send, show, wait where a person has to see it, close, and restart or power off."""
         self._send_last_reports()
         restart = find_restart([report.disk for report in done])
-        ending, colour = self._show(done, restart)
-        self._voice.line(f"end {colour}")
-        by_itself = colour == Colour.GREEN and self._settings.finish != "wait"
-        if ending is not None and self._voice.display.screens:
-            self._voice.display.wait_for_key(_SHOWN_SECONDS if by_itself else None)
-        elif not by_itself:
-            self._wait_for_ever()
+        ending = self._ending(done, restart)
+        self._voice.display.show(ending)
+        self._voice.line(f"end {ending.colour}")
+        by_itself = self._ends_by_itself(ending.colour)
+        if by_itself:
+            self._voice.display.wait_for_key(_SHOWN_SECONDS)
+        else:
+            self._wait_for_a_person(done, restart, ending)
+        screens = self._voice.display.screens
+        shell = not by_itself and self._settings.shell and screens is not None and wants_shell(screens)
+        if shell:
+            self._reports.note(done[0].machine if done else Machine(), note="shell-opened")
         self._close()
-        self._go(restart, power_off=self._settings.finish == "power-off" and by_itself)
+        if shell:
+            open_shell(self._voice)
+        self._go(restart, power_off=by_itself and self._settings.finish == "power-off")
 
     def _send_last_reports(self) -> None:
         """Wait for the reports to go out, as long as that has a chance; say how many did."""
@@ -83,52 +96,96 @@ class Leaving:
             begun = time.monotonic()
             while reports.waiting() and time.monotonic() - begun < self._patience():
                 time.sleep(_LOOK_SECONDS)
-        waiting = reports.waiting()
-        if waiting:
-            self._voice.line(f"report kept {waiting}")
+        if reports.waiting():
+            self._wait_for_the_stick()
+            self._voice.line(f"report kept {reports.waiting()}")
         else:
             self._voice.line(f"report sent {reports.status().acknowledged}")
 
     def _patience(self) -> float:
+        """How many seconds of waiting make sense as things stand."""
         state = self._reports.status().state
         if state in (SenderState.REFUSED, SenderState.ENDED):
             return 0.0
-        if not has_network() and not any(has_carrier(name) for name in wired_interfaces()):
-            return _SEND_SECONDS_WITHOUT_CABLE
-        if state is SenderState.UNREACHABLE and has_network():
-            return _SEND_SECONDS_UNREACHABLE
-        return _SEND_SECONDS
+        if has_network():
+            return _SEND_SECONDS_UNREACHABLE if state is SenderState.UNREACHABLE else _SEND_SECONDS
+        if any(has_carrier(name) for name in wired_interfaces()):
+            return _SEND_SECONDS
+        return _SEND_SECONDS_WITHOUT_CABLE
 
-    def _show(self, done: Sequence[DiskReport], restart: Restart) -> tuple[Ending | None, str]:
-        """The last screen, and its colour."""
-        stick = read_status(self._memory)
-        facts = EndingFacts(
-            finish=self._settings.finish,
+    def _wait_for_the_stick(self) -> None:
+        """Give what is not sent a moment to reach the stick, where there is one."""
+        deadline = time.monotonic() + _KEEP_SECONDS
+        while time.monotonic() < deadline:
+            stick = read_status(self._memory)
+            if stick and (stick.trouble or not stick.present or stick.holds(self._reports.waiting())):
+                return
+            time.sleep(_LOOK_SECONDS)
+
+    def _facts(self, done: Sequence[DiskReport], restart: Restart) -> EndingFacts:
+        waiting = self._reports.waiting()
+        on_stick = self._are_on_stick(waiting)
+        finish = self._settings.finish if on_stick or not waiting else "wait"
+        only_looked = self._settings.only_looks
+        if only_looked is None and self._settings.guided and _was_declined(done):
+            only_looked = "that is what was chosen here"
+        return EndingFacts(
+            finish=finish,
             restart_way=restart.way,
-            reports_waiting=self._reports.waiting(),
-            reports_on_stick=stick.present and not stick.missing,
+            reports_waiting=waiting,
+            reports_on_stick=on_stick,
             tally_known=self._reports.has_tally,
-            already=None,
+            already=_already(done),
             medium_id=self._medium.id,
-            only_looked=self._settings.only_looks,
+            only_looked=only_looked,
+            report_text=None if on_stick or not waiting else self._report_text(),
         )
-        try:
-            ending = ending_of(done, facts)
-        except NotImplementedError:
-            return None, _plain_colour(done)
-        self._voice.display.show(ending)
-        return ending, ending.colour.value
 
-    def _wait_for_ever(self) -> None:
-        """Nobody can press a key: stay as it is, so that what happened can be read from outside."""
+    def _ending(self, done: Sequence[DiskReport], restart: Restart) -> Ending:
+        facts = self._facts(done, restart)
+        ending = ending_of(done, facts)
+        if ending.colour != Colour.GREEN and facts.finish != "wait":
+            # What is no success does not end by itself: somebody has to see it.
+            ending = ending_of(done, replace(facts, finish="wait"))
+        return ending
+
+    def _ends_by_itself(self, colour: Colour) -> bool:
+        waiting = self._reports.waiting()
+        kept = not waiting or self._are_on_stick(waiting)
+        return colour == Colour.GREEN and self._settings.finish != "wait" and kept
+
+    def _are_on_stick(self, reports: int) -> bool:
+        stick = read_status(self._memory)
+        return stick is not None and stick.holds(reports)
+
+    def _report_text(self) -> str | None:
+        """The outcomes that wait, as many as fit a picture."""
+        for count in range(_MOST_CARRIED, 0, -1):
+            try:
+                text = write_text(self._reports.outcomes(count))
+            except (CarriedTextError, UnbrickError):
+                return None
+            if len(text) <= _MOST_CHARACTERS:
+                return text
+        return None
+
+    def _wait_for_a_person(self, done: Sequence[DiskReport], restart: Restart, ending: Ending) -> None:
+        """Stay until somebody presses Enter; reports go out meanwhile, and the screen says so."""
         while True:
-            time.sleep(60.0)
+            if self._voice.display.screens is None:
+                time.sleep(_REDRAW_SECONDS)  # for good: what happened can be read from outside
+            elif self._voice.display.wait_for_key(_REDRAW_SECONDS):
+                return
+            now = self._ending(done, restart)
+            if now != ending:
+                ending = now
+                self._voice.display.show(ending)
 
     def _close(self) -> None:
         self._reports.finish_sending(0.5)
         for companion in self._companions:
-            if not companion.finish(_STICK_SECONDS):
-                self._voice.line("note: something beside the work did not end in time")
+            if not companion.finish(_END_SECONDS):
+                self._voice.note("something beside the work did not end in time")
         for sentence in close_everything(self._runner):
             self._voice.note(sentence)
 
@@ -136,15 +193,18 @@ class Leaving:
         if power_off:
             self._voice.line("powering off")
             power_off_platform()
-        restart, why = take_boot_next(restart)
+        chosen, why = take_boot_next(restart)
         if why:
             self._voice.note(why)
-        if restart.way == BOOT_NEXT and restart.entry is not None:
-            self._voice.line(f"restarting into Windows (BootNext {restart.entry.number:04X})")
+        if chosen.way == BOOT_NEXT and chosen.entry is not None:
+            self._voice.line(f"restarting into Windows (BootNext {chosen.entry.number:04X})")
             restart_platform()
-        if restart.way == REMOVE_STICK:
+        if chosen.way == REMOVE_STICK:
             self._voice.line("waiting for the stick to be removed")
-            self._voice.display.message("Take the stick out now.", "This machine then restarts by itself.")
+            if chosen != restart:
+                self._voice.display.message(
+                    "Take the stick out now.", "The computer then restarts by itself."
+                )
             wait_for_removal()
         self._voice.line("restarting")
         with suppress(OSError):
@@ -152,8 +212,21 @@ class Leaving:
         restart_platform()
 
 
-def _plain_colour(done: Sequence[DiskReport]) -> str:
-    status = worst_status(report.status for report in done)
-    if done and status in _GREEN:
-        return Colour.GREEN.value
-    return Colour.RED.value if status is Status.FAILED else Colour.AMBER.value
+def already_repaired(report: DiskReport) -> str | None:
+    """When and by which medium a disk was repaired by an earlier run, as a sentence goes on with it."""
+    if report.earlier is None:
+        return None
+    by = f" by medium {report.earlier.medium[:8]}" if report.earlier.medium else ""
+    return f"{report.earlier.begun[:10]}{by}"
+
+
+def _already(done: Sequence[DiskReport]) -> str | None:
+    """The same for the whole machine: only where nothing had to be done now."""
+    if not done or any(report.status not in {Status.HEALTHY, Status.NEEDS_HANDS} for report in done):
+        return None
+    told = [already_repaired(report) for report in done if report.status is Status.HEALTHY]
+    return next((one for one in told if one), None)
+
+
+def _was_declined(done: Sequence[DiskReport]) -> bool:
+    return any(report.status is Status.FOUND for report in done)

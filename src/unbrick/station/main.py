@@ -6,37 +6,49 @@ kept, and one key restarts the machine.
 
 from __future__ import annotations
 
+import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
 
 from unbrick.command import SystemRunner
 from unbrick.errors import UnbrickError
+from unbrick.repair.plan import new_run_id
 from unbrick.station.boot import Boot
 from unbrick.station.display import Display
 from unbrick.station.event_log import EventLog
+from unbrick.station.finish import close_everything
 from unbrick.station.serial_line import SerialLine
 from unbrick.station.system_calls import restart_platform
 from unbrick.station.voice import Voice
 
 MEMORY = Path("/run/station")
+_FOREVER_SECONDS = 3600.0
 
 
 def main() -> int:
     """Run the station; comes back only where the machine could not be restarted."""
-    voice = Voice(Display.open(), SerialLine.open(), EventLog(MEMORY / "log" / "station.log"))
-    voice.line("station started")
+    serial = SerialLine.open()
+    serial.say("station started")
+    voice = Voice(Display.open(serial), serial, EventLog(MEMORY / "log" / f"{new_run_id()}.log"))
+    runner = SystemRunner()
+    boot = Boot(MEMORY, voice, runner)
     try:
-        Boot(MEMORY, voice, SystemRunner()).run()
+        boot.run()
     except Exception as error:  # the last door: one line, one key, a restart
-        _guard(voice, error)
+        _guard(voice, boot, runner, error)
     return 1
 
 
-def _guard(voice: Voice, error: Exception) -> None:
+def _guard(voice: Voice, boot: Boot, runner: SystemRunner, error: Exception) -> None:
     """Say in one line what happened, and restart at a key: what was begun is finished by the next run."""
     why = error.message if isinstance(error, UnbrickError) else f"{type(error).__name__}: {error}"
     voice.log.say("".join(traceback.format_exception(error)))
+    voice.line(f"stopped: {why}")
     with suppress(Exception):
+        boot.abandon()
+        close_everything(runner)
         voice.stopped(why)
-        restart_platform()
+    while voice.display.screens is None:  # nobody can press a key: not in a circle of restarts
+        time.sleep(_FOREVER_SECONDS)
+    restart_platform()

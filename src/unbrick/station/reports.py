@@ -15,6 +15,7 @@ from pathlib import Path
 from unbrick.errors import UnbrickError
 from unbrick.event import MOST_EVENTS_IN_A_RUN, Event, EventKind, moment
 from unbrick.model import DiskReport, Machine
+from unbrick.repair.plan import new_run_id
 from unbrick.report.client import TallySession, TallyUnreachableError
 from unbrick.report.facts import plain_machine, short_facts
 from unbrick.report.outbox import Outbox, OutboxError
@@ -104,9 +105,9 @@ class Reports:
         facts = {"status": report.status.value, "reason": report.reason}
         self._put(run, MOST_EVENTS_IN_A_RUN, EventKind.OUTCOME, report.machine, facts)
 
-    def note(self, run: str, machine: Machine, **facts: object) -> None:
-        """Report something that changes no status, such as that a shell was opened."""
-        self._put(run, MOST_EVENTS_IN_A_RUN - 1, EventKind.NOTE, machine, facts)
+    def note(self, machine: Machine, **facts: object) -> None:
+        """Report something that changes no status, such as that a shell was opened, as a run of its own."""
+        self._put(self.run_in_order(new_run_id()), 1, EventKind.NOTE, machine, facts)
 
     def waiting(self) -> int:
         """How many reports nobody has acknowledged."""

@@ -41,13 +41,17 @@ class StickStatus:
     missing: int = 0
     trouble: str = ""
 
+    def holds(self, reports: int) -> bool:
+        """Whether so many reports are safe there."""
+        return self.present and self.kept >= reports
 
-def read_status(memory: Path) -> StickStatus:
-    """What the keeper said last."""
+
+def read_status(memory: Path) -> StickStatus | None:
+    """What the keeper said last; None where it has not said anything yet."""
     try:
-        return StickStatus(**json.loads(read_word(memory / _STATUS, "{}")))
+        return StickStatus(**json.loads(read_word(memory / _STATUS)))
     except (ValueError, TypeError):
-        return StickStatus()
+        return None
 
 
 def take_over(stick: Path, memory: Path) -> set[str]:
@@ -90,6 +94,7 @@ class StickKeeper:
     def __call__(self, orders: Orders) -> None:
         """Live until told to finish, and then once more write what is left."""
         leave_mount_namespace()
+        self._say(self.find() is not None, self._names(), "")
         while True:
             last = orders.finish
             self.look(now=time.monotonic() if not last else float("inf"))

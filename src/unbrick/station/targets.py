@@ -17,6 +17,7 @@ from unbrick.disks.members import find_firmware_raid, find_linux_raid
 from unbrick.disks.raw_view import RawView
 from unbrick.errors import UnbrickError
 from unbrick.station.block_devices import BlockDevice, list_block_devices
+from unbrick.station.devices import wait_for
 
 START_READ_ONLY = Path("/sys/module/md_mod/parameters/start_ro")
 _ASSEMBLY_SECONDS = 60.0
@@ -24,6 +25,8 @@ _STOP_SECONDS = 30.0
 _STANDS = {"clean", "active", "active-idle", "read-auto", "readonly", "write-pending"}
 # Intel's metadata is also found where its option ROM does not answer: after a change in the BIOS, in a VM.
 _ASSEMBLE = ("env", "IMSM_NO_PLATFORM=1", "mdadm", "--assemble", "--scan")
+# As long as other members may still be on their way, no array is started without them.
+_MEMBER_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -55,22 +58,33 @@ def _notes(device: BlockDevice) -> tuple[str, ...]:
 
 
 def assemble_arrays(
-    devices: Sequence[BlockDevice], runner: Runner, *, start_read_only: Path = START_READ_ONLY
+    runner: Runner,
+    *,
+    find: Callable[[], Sequence[BlockDevice]] = list_block_devices,
+    start_read_only: Path = START_READ_ONLY,
 ) -> str | None:
     """Put the arrays together whose members are here; a sentence where that could not be done.
 
-    Starts no program where no disk carries a member's signature.
+    Starts no program where no disk carries a member's signature. An array that lacks a disk is started only
+    when that has had time to come.
     """
-    if not any(_holds_member(device) for device in devices):
+    if not _has_free_members(find()):
         return None
     with suppress(OSError):
         start_read_only.write_text("1")
     try:
-        # 2: some array could not be had. What stands is worked on, a lone member is left alone.
-        runner.run(_ASSEMBLE, timeout=_ASSEMBLY_SECONDS, ok=(0, 1, 2))
+        # 1 and 2: some array could not be had. What stands is worked on, a lone member is left alone.
+        runner.run((*_ASSEMBLE, "--no-degraded"), timeout=_ASSEMBLY_SECONDS, ok=(0, 1, 2))
+        if wait_for(lambda: [] if _has_free_members(find()) else [True], _MEMBER_SECONDS):
+            return None
+        runner.run((*_ASSEMBLE, "--run"), timeout=_ASSEMBLY_SECONDS, ok=(0, 1, 2))
     except UnbrickError as error:
         return f"RAID arrays could not be put together: {error.message}"
     return None
+
+
+def _has_free_members(devices: Sequence[BlockDevice]) -> bool:
+    return any(_holds_member(device) for device in devices)
 
 
 def close_arrays(devices: Sequence[BlockDevice], runner: Runner) -> list[str]:

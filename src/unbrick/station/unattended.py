@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from unbrick.event import Listener
 from unbrick.keys.chain import KeyChain
@@ -24,18 +25,19 @@ class Visit:
     """What the work on each disk needs. `tell` is given each report; `confirm` is asked before writing."""
 
     settings: Settings
+    medium: str
     keys: KeyChain
     reports: Reports
     listeners: Sequence[Listener]
     tell: Callable[[DiskReport], None]
     confirm: Confirm | None = None
 
-    def work_on(self, target: Target, *, discard: bool = False) -> DiskReport:
+    def work_on(self, target: Target, *, discard: bool = False, goal: Goal = Goal.REPAIR) -> DiskReport:
         """Recover one disk, or only look where the settings allow no more.
 
         `discard` gives up what a hibernated Windows saved, or a journal that cannot be replayed.
         """
-        goal = Goal.DIAGNOSE if self.settings.only_looks else Goal.REPAIR
+        goal = Goal.DIAGNOSE if self.settings.only_looks else goal
         report = recover_isolated(
             Order(target.path, goal, discard_hibernation=discard, reset_log=discard),
             self.keys,
@@ -43,17 +45,21 @@ class Visit:
             link=self.reports,
             listeners=self.listeners,
             playbooks=partial(playbooks_of, self.settings),
+            medium=self.medium,
         )
         report = replace(report, notes=(*target.notes, *report.notes))
         self.tell(report)
         return report
 
-    def work_on_all(self, find: Callable[[], Sequence[Target]]) -> list[DiskReport]:
-        """Recover every disk there is, until no new one turns up."""
-        reports: list[DiskReport] = []
-        done: set[str] = set()
-        while fresh := [target for target in find() if str(target.path) not in done]:
-            for target in fresh:
-                done.add(str(target.path))
-                reports.append(self.work_on(target))
-        return reports
+
+def work_on_all(
+    find: Callable[[], Sequence[Target]], work_on: Callable[[Target], DiskReport]
+) -> list[DiskReport]:
+    """Work on every disk there is, until no new one turns up."""
+    reports: list[DiskReport] = []
+    done: set[Path] = set()
+    while fresh := [target for target in find() if target.path not in done]:
+        for target in fresh:
+            done.add(target.path)
+            reports.append(work_on(target))
+    return reports

@@ -41,7 +41,6 @@ class Voice:
 
     def stopped(self, why: str) -> None:
         """That the station itself has failed; waits for a key where there is a screen."""
-        self.line(f"stopped: {why}")
         self.display.message(
             "unbrick had to stop:",
             why,

@@ -1,0 +1,36 @@
+"""A shell for the technician: only where the site's own settings allow one, and after all disks are closed.
+
+It is reported before it opens. Afterwards this machine can only be restarted.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from unbrick.command import SystemRunner
+from unbrick.errors import UnbrickError
+from unbrick.station.screens import Question, Screens
+from unbrick.station.voice import Voice
+
+_SHELL = ("/bin/sh", "-i")
+_TERMINAL = Path("/dev/tty1")
+_QUESTION = Question(
+    "What now?",
+    ("This site allows a shell here. That one was opened is reported.",),
+    ("Restart this computer", "Open a shell"),
+)
+
+
+def wants_shell(screens: Screens) -> bool:
+    """Whether the person would rather have a shell than a restart."""
+    return screens.ask(_QUESTION) == 1
+
+
+def open_shell(voice: Voice) -> None:
+    """Leave the terminal to a shell until that ends; the disks must be closed by then."""
+    voice.line("shell opened")
+    voice.display.close()
+    with suppress(UnbrickError, OSError):
+        SystemRunner().lend_terminal(_SHELL, _TERMINAL)
+    voice.line("shell closed")
