@@ -33,10 +33,10 @@ class Colour(StrEnum):
 class EndingFacts:
     """What the station knows besides the reports.
 
-    `finish` is what really happens now: `restart`, `power-off` or `wait` (for a key). `restart_way` is
-    `boot-next`, `remove-stick` or `none`. `already` says when and by which medium the machine was repaired
-    earlier; `only_looked` why nothing was changed, as half a sentence; `report_text` what a person can carry
-    to the tally as a picture, where the reports are nowhere but in memory.
+    `finish` is what the settings say: `restart`, `power-off` or `wait` for a key, as every ending does that
+    is not green. `restart_way` is `boot-next`, `remove-stick` or `none`. `already` says when and by which
+    medium the machine was repaired earlier; `only_looked` why nothing was changed, as half a sentence;
+    `report_text` what a person can carry to the tally as a picture, where the reports are only in memory.
     """
 
     finish: str
@@ -105,6 +105,11 @@ class _Case:
     code: str
 
     @property
+    def colour(self) -> Colour:
+        """Green only where nothing is left for a person to do."""
+        return Colour.GREEN if self.already else _COLOUR.get(self.status, Colour.GREEN)
+
+    @property
     def already(self) -> bool:
         """Whether nothing had to be done because an earlier visit had done it."""
         return bool(self.facts.already) and self.status in {Status.HEALTHY, Status.SCANNED, Status.REPAIRED}
@@ -122,7 +127,7 @@ def ending_of(reports: Sequence[DiskReport], facts: EndingFacts) -> Ending:
     case = _case(tuple(reports) or _no_disk(facts), facts)
     waits_in_memory = facts.reports_waiting > 0 and not facts.reports_on_stick
     return Ending(
-        colour=Colour.GREEN if case.already else _COLOUR.get(case.status, Colour.GREEN),
+        colour=case.colour,
         headline="ALREADY DONE" if case.already else _HEADLINE[case.status],
         summary=_summary(case),
         machine=case.name,
@@ -200,7 +205,7 @@ def _to_do(case: _Case, waits_in_memory: bool) -> Iterator[str]:
         yield "Photograph the square code on the next page and send it to the helpdesk."
     elif facts.reports_waiting:
         yield "Keep this stick: the report on this computer is on it and was not sent yet."
-    yield _ending_sentence(facts)
+    yield _ending_sentence(facts, waits=case.colour is not Colour.GREEN or facts.finish == "wait")
 
 
 def _key_to_find(case: _Case) -> str | None:
@@ -228,12 +233,12 @@ def _missing_keys(case: _Case) -> list[str]:
     ]
 
 
-def _ending_sentence(facts: EndingFacts) -> str:
+def _ending_sentence(facts: EndingFacts, *, waits: bool) -> str:
     """What happens now by itself, and what becomes of the stick."""
+    if waits:
+        return "Take the stick out, then press Enter: the computer restarts."
     if facts.finish == "power-off":
         return "The computer switches itself off. Take the stick out."
-    if facts.finish == "wait":
-        return "Take the stick out, then press Enter: the computer restarts."
     if facts.restart_way == "remove-stick":
         return "Take the stick out now: the computer then restarts by itself."
     return "Take the stick out. The computer restarts by itself."

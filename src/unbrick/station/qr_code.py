@@ -26,12 +26,13 @@ def codes_for(text: str, columns: int, rows: int) -> tuple[Code, ...]:
     """The codes for a text on so many columns and rows; none where not even the smallest code fits.
 
     A text that needs several is cut, and each part begins with a line `1/3`, to be put together again.
+    What is not ASCII becomes `?`: readers guess at the encoding of anything else, and guess wrong.
     """
     side = min(columns, rows * 2)
     version = min((side - 2 * QUIET_ZONE - 17) // 4, _LARGEST)
     if version < _SMALLEST:
         return ()
-    data = text.encode()
+    data = text.encode("ascii", "replace")
     for count in range(1, _MOST_CODES + 1):
         made = [_modules(part, version) for part in _parts(data, count)]
         if all(made):

@@ -71,8 +71,8 @@ class Screens:
         self._terminal.drain()
         chosen: int | None = None
         last = len(question.choices) - 1
+        self._show([question_page(question, chosen, *self._terminal.size())])
         while True:
-            self._show([question_page(question, chosen, *self._terminal.size())])
             key = self._next_key()
             if key.kind is KeyKind.ENTER and chosen is not None:
                 return chosen
@@ -82,6 +82,7 @@ class Screens:
                 chosen = 0 if chosen is None else min(chosen + 1, last)
             elif key.kind is KeyKind.UP:
                 chosen = last if chosen is None else max(chosen - 1, 0)
+            self._terminal.update(question_page(question, chosen, *self._terminal.size()))
 
     def ask_password(
         self, protector_ids: Sequence[str], volume: str = "This disk", *, tried_wrong: bool = False
@@ -142,14 +143,15 @@ class Screens:
 
     def _type(self, request: KeyRequest, entry: PasswordEntry) -> Key:
         """Write keys into the fields, up to one that ends the typing: Enter, Tab or Esc."""
+        self._show([password_page(request, entry, *self._terminal.size())])
         while True:
-            self._show([password_page(request, entry, *self._terminal.size())])
             key: Key | None = self._next_key()
             while key is not None:  # a scanner is faster than a serial line draws
                 if key.kind in _ENDS_TYPING:
                     return key
                 entry.press(key)
                 key = self._terminal.read_key(0)
+            self._terminal.update(password_page(request, entry, *self._terminal.size()))
 
     def _turn(self, step: int) -> None:
         if self._pages:

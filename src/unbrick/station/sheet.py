@@ -32,6 +32,8 @@ class Style:
     bold: bool = False
 
 
+_FONT = {character for character in bytes(range(256)).decode("cp437") if character.isprintable()}
+
 PLAIN = Style()
 STRONG = Style(bold=True)
 
@@ -50,15 +52,7 @@ BLANK: Line = ()
 
 def drawable(text: str) -> str:
     """A text with `?` for every character that the console's font does not have, or that would steer it."""
-    return "".join(c if c.isprintable() and _in_the_font(c) else "?" for c in text)
-
-
-def _in_the_font(character: str) -> bool:
-    try:
-        character.encode("cp437")
-    except UnicodeEncodeError:
-        return False
-    return True
+    return "".join(character if character in _FONT else "?" for character in text)
 
 
 def width_of(line: Line) -> int:

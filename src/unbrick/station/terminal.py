@@ -81,9 +81,14 @@ class Terminal:
         return min(columns, _MOST_COLUMNS), min(rows, _MOST_ROWS)
 
     def draw(self, lines: Sequence[Line]) -> None:
-        """Fill the screen with these lines, from the top; what does not fit is left out.
+        """Fill the screen with these lines, from the top; what does not fit is left out."""
+        self._painted = []
+        self.update(lines)
 
-        Only rows that differ from the last picture are written.
+    def update(self, lines: Sequence[Line]) -> None:
+        """The same, but only rows that differ from what this process has drawn last are written.
+
+        Not for a screen that another process, which works on a disk, may have drawn on since.
         """
         self._lines = tuple(lines)
         columns, rows = self.size()
@@ -111,7 +116,6 @@ class Terminal:
             elif left <= _REDRAW_SECONDS and end is not None:
                 return None
             else:
-                self._painted = []
                 self.draw(self._lines)
         return self._keys.popleft()
 

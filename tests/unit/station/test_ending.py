@@ -1,0 +1,199 @@
+"""What the last screen says, for every status and reason, and what the disk tells of Windows' next start."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from support.endings import FACTS, KEY_ID, RUN, ended, facts
+
+from unbrick.errors import Reason
+from unbrick.model import DiskReport, FilesystemState, ProtectorKind, Status
+from unbrick.station.ending import Colour, Ending, ending_of
+from unbrick.station.short_code import is_short_code
+
+_P = ProtectorKind
+_TROUBLES = (Status.FAILED, Status.NEEDS_HANDS, Status.NEEDS_KEY)
+
+
+def said(ending: Ending) -> str:
+    return " ".join([ending.summary, *ending.to_do, *ending.next_in_windows, *ending.helpdesk])
+
+
+@pytest.mark.parametrize(
+    ("status", "colour", "headline"),
+    [
+        (Status.REPAIRED, Colour.GREEN, "DONE"),
+        (Status.HEALTHY, Colour.GREEN, "NO FAULT"),
+        (Status.UNDONE, Colour.GREEN, "PUT BACK"),
+        (Status.FOUND, Colour.AMBER, "FAULT FOUND"),
+        (Status.SCANNED, Colour.AMBER, "ONLY LOOKED"),
+        (Status.NEEDS_KEY, Colour.AMBER, "KEY NEEDED"),
+        (Status.NEEDS_HANDS, Colour.AMBER, "HELP NEEDED"),
+        (Status.FAILED, Colour.RED, "FAILED"),
+    ],
+)
+def test_a_status_has_a_colour_and_a_word(status: Status, colour: Colour, headline: str) -> None:
+    ending = ending_of([ended(status)], FACTS)
+    assert (ending.colour, ending.headline) == (colour, headline)
+    assert ending.machine == "DESKTOP-NPM7RCA"
+    assert is_short_code(ending.code)
+    assert ending.code in said(ending)
+
+
+@pytest.mark.parametrize(("status", "reason"), list(product(_TROUBLES, Reason)))
+def test_every_trouble_says_what_it_is_what_to_do_and_whom_to_call(status: Status, reason: Reason) -> None:
+    ending = ending_of([ended(status, reason)], FACTS)
+    assert ending.colour is not Colour.GREEN
+    assert ending.summary.endswith(".")
+    assert len(ending.to_do) >= 2
+    assert "helpdesk" in " ".join(ending.to_do).lower()
+    assert any(f"{status} ({reason})" in sentence for sentence in ending.helpdesk)
+    assert "press Enter" in ending.to_do[-1], "nothing restarts by itself while somebody has to see it"
+    assert "starts by itself" not in " ".join(ending.next_in_windows)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        ((), "Windows starts by itself."),
+        ((_P.TPM, _P.RECOVERY_PASSWORD), "Windows starts by itself."),
+        ((_P.TPM_PIN, _P.RECOVERY_PASSWORD), "ask for the PIN of this computer's owner"),
+        ((_P.STARTUP_KEY, _P.RECOVERY_PASSWORD), "ask for the USB stick with its startup key"),
+        ((_P.PASSPHRASE, _P.RECOVERY_PASSWORD), "ask for the password of this disk"),
+        ((_P.RECOVERY_PASSWORD,), f"ask for the recovery key {KEY_ID} (48 digits)"),
+        ((_P.TPM_PIN, _P.CLEAR_KEY), "Windows starts by itself."),
+    ],
+)
+def test_what_windows_asks_for_depends_on_its_protectors(
+    kinds: tuple[ProtectorKind, ...], words: str
+) -> None:
+    ending = ending_of([ended(Status.REPAIRED, kinds=kinds)], FACTS)
+    assert words in ending.next_in_windows[0]
+    assert ("Windows starts by itself." in ending.next_in_windows) == (words == "Windows starts by itself.")
+
+
+@pytest.mark.parametrize("state", FilesystemState)
+def test_a_disk_check_is_foretold_where_windows_will_make_one(state: FilesystemState) -> None:
+    ending = ending_of([ended(Status.REPAIRED, filesystem=state)], FACTS)
+    foretold = any("checks its disk first" in sentence for sentence in ending.next_in_windows)
+    assert foretold == (state in {FilesystemState.DIRTY, FilesystemState.UNCLEAN_LOG})
+
+
+def test_the_screen_after_failed_starts_is_foretold() -> None:
+    for status in (Status.REPAIRED, Status.HEALTHY):
+        assert any("'Continue'" in one for one in ending_of([ended(status)], FACTS).next_in_windows)
+
+
+def test_a_suspended_bitlocker_is_the_helpdesks_to_resume() -> None:
+    ending = ending_of([ended(Status.REPAIRED, kinds=(_P.TPM, _P.CLEAR_KEY))], FACTS)
+    assert any("suspended" in sentence for sentence in ending.helpdesk)
+    assert "suspended" not in said(ending_of([ended(Status.REPAIRED)], FACTS))
+
+
+def test_the_key_that_is_needed_is_named_as_windows_shows_it() -> None:
+    ending = ending_of([ended(Status.NEEDS_KEY, Reason.KEY_MISSING)], FACTS)
+    assert f"recovery key {KEY_ID}" in ending.to_do[0]
+    assert f"Recovery key ID: {KEY_ID}." in ending.helpdesk
+    assert "99999999" not in said(ending), "that of another protector opens nothing"
+
+
+def test_a_disk_without_a_recovery_key_asks_for_none() -> None:
+    ending = ending_of([ended(Status.NEEDS_KEY, Reason.KEY_MISSING, kinds=(_P.TPM,))], FACTS)
+    assert "48 digits" not in " ".join(ending.to_do)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "Take the stick out. The computer restarts by itself."),
+        ({"restart_way": "none"}, "Take the stick out. The computer restarts by itself."),
+        ({"restart_way": "remove-stick"}, "Take the stick out now: the computer then restarts by itself."),
+        ({"finish": "power-off"}, "The computer switches itself off."),
+        ({"finish": "wait"}, "press Enter"),
+        ({"finish": "wait", "restart_way": "remove-stick"}, "press Enter"),
+    ],
+)
+def test_what_becomes_of_the_stick_is_said_last(changes: dict[str, object], words: str) -> None:
+    assert words in ending_of([ended(Status.REPAIRED)], facts(**changes)).to_do[-1]
+
+
+def test_of_several_disks_the_worst_counts_and_all_are_listed() -> None:
+    reports = [
+        ended(Status.REPAIRED, done=True),
+        ended(Status.NEEDS_HANDS, Reason.RAID_MEMBER, name=None, disk="/dev/sda"),
+    ]
+    ending = ending_of(reports, FACTS)
+    assert ending.headline == "HELP NEEDED"
+    assert ending.machine == "DESKTOP-NPM7RCA", "the name is known from the other disk"
+    assert "Disks: /dev/nvme0n1 repaired, /dev/sda needs-hands (raid-member)." in ending.helpdesk
+    assert ending.next_in_windows == ("A part was repaired: Windows may start, or stop as before.",)
+    assert ending_of(list(reversed(reports)), FACTS).code == ending.code
+
+
+def test_a_machine_without_a_name_is_called_by_its_serial_number() -> None:
+    assert ending_of([ended(Status.REPAIRED, name=None)], FACTS).machine == "Serial 5CG1234XYZ"
+
+
+def test_no_disk_at_all_is_no_success() -> None:
+    ending = ending_of([], FACTS)
+    assert ending.colour is Colour.AMBER
+    assert "no disk was found" in said(ending)
+
+
+@pytest.mark.parametrize("reports", [[], [ended(Status.HEALTHY)]])
+def test_a_machine_that_was_already_repaired_says_when_and_by_which_stick(reports: list[DiskReport]) -> None:
+    ending = ending_of(reports, facts(already="2026-11-25 by medium 01234567"))
+    assert (ending.colour, ending.headline) == (Colour.GREEN, "ALREADY DONE")
+    assert "2026-11-25 by medium 01234567" in ending.summary
+    assert "helpdesk" not in " ".join(ending.to_do)
+
+
+def test_an_earlier_repair_hides_no_new_trouble() -> None:
+    ending = ending_of([ended(Status.FAILED, Reason.VERIFY_FAILED)], facts(already="2026-11-25 by medium 0"))
+    assert ending.headline == "FAILED"
+    assert "2026-11-25" in said(ending)
+
+
+def test_why_nothing_was_changed_is_said() -> None:
+    ending = ending_of([ended(Status.FOUND)], facts(only_looked="the settings are not signed"))
+    assert ending.colour is Colour.AMBER
+    assert "Nothing was changed: the settings are not signed." in ending.summary
+
+
+@pytest.mark.parametrize("status", Status)
+def test_reports_that_wait_are_on_the_stick_or_on_the_screen(status: Status) -> None:
+    on_stick = ending_of([ended(status)], facts(reports_waiting=3))
+    assert on_stick.qr is None
+    assert "Keep this stick" in " ".join(on_stick.to_do)
+    nowhere = ending_of([ended(status)], facts(reports_waiting=3, reports_on_stick=False))
+    assert nowhere.qr is not None
+    assert "Photograph" in " ".join(nowhere.to_do)
+    sent = ending_of([ended(status)], facts(reports_on_stick=False))
+    assert sent.qr is None
+    assert "Photograph" not in " ".join(sent.to_do)
+
+
+def test_the_picture_says_who_what_and_which_run() -> None:
+    waiting = facts(reports_waiting=3, reports_on_stick=False)
+    ending = ending_of([ended(Status.REPAIRED)], waiting)
+    assert (
+        ending.qr
+        == f"UNBRICK {ending.code} DESKTOP-NPM7RCA\nnvme0n1 repaired {RUN}\nstick 01234567 serial 5CG1234XYZ"
+    )
+    assert len(ending.qr) <= 134, "one code on 80 by 25"
+    own = ending_of(
+        [ended(Status.REPAIRED)], facts(reports_waiting=3, reports_on_stick=False, report_text="abc")
+    )
+    assert own.qr == "abc"
+
+
+def test_the_helpdesk_is_not_called_where_the_tally_knows() -> None:
+    assert "knows it already" in said(ending_of([ended(Status.REPAIRED)], FACTS))
+    assert "knows it already" not in said(ending_of([ended(Status.REPAIRED)], facts(reports_waiting=1)))
+    assert "knows it already" not in said(ending_of([ended(Status.REPAIRED)], facts(tally_known=False)))
+
+
+def test_a_long_message_is_cut_short() -> None:
+    ending = ending_of([ended(Status.FAILED, error="x" * 5000)], FACTS)
+    assert max(map(len, ending.helpdesk)) < 250
