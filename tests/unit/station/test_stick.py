@@ -1,0 +1,209 @@
+"""Finding the stick by what is on it, and keeping it up to date from memory."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from unbrick.event import Event, EventKind
+from unbrick.report.outbox import Outbox
+from unbrick.report.signer import Signer
+from unbrick.station.block_devices import BlockDevice
+from unbrick.station.identity import KEY_NAME, medium_signer
+from unbrick.station.key_files import open_key_files
+from unbrick.station.stick import find_medium, find_stick
+from unbrick.station.stick_keeper import LOG, OUTBOX, StickKeeper, StickStatus, read_status, take_over
+from unbrick.wire import SignedEvent
+
+
+def _fat(path: Path, label: str, size: int = 64) -> Path:
+    subprocess.run(
+        ["mformat", "-C", "-F", "-v", label, "-T", str(size * 2048), "-i", str(path), "::"], check=True
+    )
+    return path
+
+
+def _iso(path: Path, label: bytes) -> Path:
+    path.write_bytes(bytes(16 * 2048) + b"\x01CD001\x01\0" + bytes(32) + label.ljust(32) + bytes(4096))
+    return path
+
+
+def _device(disk: Path, *partitions: Path, outside: bool = True, optical: bool = False) -> BlockDevice:
+    names = tuple(path.name for path in partitions)
+    return BlockDevice(disk.name, disk, 1 << 20, outside=outside, optical=optical, partitions=names)
+
+
+def test_the_stick_is_told_by_its_label_and_by_where_it_is_plugged_in(tmp_path: Path) -> None:
+    disk = tmp_path / "sdb"
+    disk.write_bytes(bytes(4096))
+    ours, other = _fat(tmp_path / "sdb2", "UNBRICK"), _fat(tmp_path / "sdb1", "OTHER")
+
+    found = find_stick([_device(disk, other, ours)])
+
+    assert found is not None
+    assert found.device == ours
+    assert find_stick([_device(disk, other)]) is None
+    assert find_stick([_device(disk, ours, outside=False)]) is None
+    assert find_stick([]) is None
+
+
+def test_the_medium_is_a_disc_or_a_stick_of_ours_and_no_disk_inside_for_a_label_on_it(tmp_path: Path) -> None:
+    disc = _iso(tmp_path / "sr0", b"UNBRICK_20261125")
+    other_disc = _iso(tmp_path / "sr1", b"OFFICE_2013")
+    stick, inside = tmp_path / "sdb", tmp_path / "sda"
+    for path in (stick, inside):
+        path.write_bytes(bytes(4096))
+    on_stick, on_inside = _fat(tmp_path / "sdb1", "UNBRICK"), _fat(tmp_path / "sda1", "UNBRICK")
+    devices = [
+        _device(disc, optical=True),
+        _device(other_disc, optical=True),
+        _device(stick, on_stick),
+        _device(inside, on_inside, outside=False),
+    ]
+
+    assert [disk.name for disk in find_medium(devices)] == ["sr0", "sdb"]
+
+
+def _signer() -> Signer:
+    key = Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return Signer(public.decode(), key)
+
+
+def _report(number: int) -> SignedEvent:
+    event = Event(
+        run="20261125T170000Z-8f3a1c",
+        sequence=number,
+        kind=EventKind.NOTE.value,
+        at="2026-11-25T17:00:09.123456Z",
+    )
+    data = event.to_bytes()
+    return SignedEvent(data, _signer().sign(data))
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("*.json")}
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Path:
+    for name in (OUTBOX, LOG):
+        (tmp_path / "memory" / name).mkdir(parents=True)
+    return tmp_path / "memory"
+
+
+@pytest.fixture
+def stick(tmp_path: Path) -> Path:
+    (tmp_path / "stick").mkdir()
+    return tmp_path / "stick"
+
+
+def test_what_waits_is_on_the_stick_and_what_was_acknowledged_leaves_it(memory: Path, stick: Path) -> None:
+    ours = Outbox(memory / OUTBOX)
+    first, second = _report(1), _report(2)
+    ours.put(first)
+    ours.put(second)
+    (memory / LOG / "a.log").write_text("begun\n")
+    keeper = StickKeeper(memory, stick)
+
+    keeper.write(stick)
+
+    assert _names(stick / OUTBOX) == _names(memory / OUTBOX)
+    assert [one.data for _, one in Outbox(stick / OUTBOX).pending()] == [first.data, second.data]
+    assert (stick / LOG / "a.log").read_text() == "begun\n"
+    ours.acknowledge([first.id])
+    with (memory / LOG / "a.log").open("a") as log:
+        log.write("ended\n")
+    keeper.write(stick)
+    assert [one.data for _, one in Outbox(stick / OUTBOX).pending()] == [second.data]
+    assert (stick / LOG / "a.log").read_text() == "begun\nended\n"
+
+
+def test_what_an_earlier_visit_left_on_the_stick_is_sent_from_memory_and_then_leaves_the_stick(
+    memory: Path, stick: Path
+) -> None:
+    old = _report(1)
+    Outbox(stick / OUTBOX).put(old)
+    (stick / OUTBOX / ".last-run").write_text("20261125T160000Z-000000\n")
+
+    taken = take_over(stick, memory)
+
+    assert _names(memory / OUTBOX) == taken == _names(stick / OUTBOX)
+    assert (memory / OUTBOX / ".last-run").read_text() == "20261125T160000Z-000000\n"
+    Outbox(memory / OUTBOX).acknowledge([old.id])
+    keeper = StickKeeper(memory, stick, taken)
+    keeper.write(stick)
+    assert _names(stick / OUTBOX) == set()
+
+
+def test_what_the_stick_holds_of_others_is_left_alone(memory: Path, stick: Path) -> None:
+    (stick / "holiday.jpg").write_text("beach")
+    (stick / OUTBOX).mkdir()
+    (stick / OUTBOX / "notes.txt").write_text("mine")
+
+    assert take_over(stick, memory) == set()
+    StickKeeper(memory, stick).write(stick)
+
+    assert (stick / "holiday.jpg").read_text() == "beach"
+    assert _names(memory / OUTBOX) == set()
+    assert any(path.read_text() == "mine" for path in (stick / OUTBOX).rglob("notes.txt*"))
+
+
+def test_without_a_stick_reports_wait_and_go_to_the_next_one(
+    memory: Path, stick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Outbox(memory / OUTBOX).put(_report(1))
+    keeper = StickKeeper(memory, stick, find=lambda: None)
+
+    keeper.look(now=0.0)
+
+    assert read_status(memory) == StickStatus(present=False, kept=0, missing=1)
+    assert not StickStatus(present=True, kept=1, missing=1).holds(2)
+    assert StickStatus(present=True, kept=2).holds(2)
+    keeper.write(stick)
+    assert _names(stick / OUTBOX) == _names(memory / OUTBOX)
+
+
+def test_the_log_on_the_stick_has_an_end(memory: Path, stick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unbrick.station.stick_keeper._MOST_LOGS", 3)
+    (stick / LOG).mkdir()
+    for number in range(5):
+        (stick / LOG / f"2026112{number}.log").write_text("old")
+    (memory / LOG / "20261130.log").write_text("new")
+
+    StickKeeper(memory, stick).write(stick)
+
+    assert sorted(path.name for path in (stick / LOG).iterdir()) == [
+        "20261123.log",
+        "20261124.log",
+        "20261130.log",
+    ]
+
+
+def test_a_medium_without_settings_has_a_key_of_its_own_for_good(tmp_path: Path) -> None:
+    first = medium_signer(tmp_path)
+    assert medium_signer(tmp_path).public_key == first.public_key
+    (tmp_path / KEY_NAME).write_text("torn")
+    assert medium_signer(tmp_path).public_key != first.public_key
+
+
+def test_every_csv_on_the_stick_is_a_key_source_and_a_broken_one_stops_nothing(stick: Path) -> None:
+    password = "-".join(["000011"] * 8)  # eight groups, each a multiple of eleven
+    (stick / "keys").mkdir()
+    (stick / "keys.csv").write_text(f"KeyID,RecoveryKey\n{'1' * 8}-1111-1111-1111-{'1' * 12},{password}\n")
+    (stick / "keys" / "WARD.CSV").write_text(
+        f"KeyID,RecoveryKey\n{'2' * 8}-2222-2222-2222-{'2' * 12},{password}\n"
+    )
+    (stick / "keys" / "notes.txt").write_text(password)
+    (stick / "budget.csv").write_text("item,price\ntea,3\n")
+
+    sources, told = open_key_files([], stick)
+
+    assert sorted(source.name for source in sources) == ["WARD.CSV", "keys.csv"]
+    assert len(told) == 1
+    assert "budget.csv" in told[0]
+    assert open_key_files([stick / "missing.csv"], None)[0] == []
