@@ -16,7 +16,7 @@ def make_image(path: Path, *, seed: int = 1, size: int = 5 * MIB) -> Path:
     for name, content in {
         "boot/initrd.img": dice.randbytes(size),
         "boot/vmlinuz": dice.randbytes(50_000),
-        "boot/grub/grub.cfg": b"# menu\n",
+        "boot/grub/grub.cfg": b"linux $folder/vmlinuz\ninitrd $folder/initrd.img\n",
         "netboot/shimx64.efi": b"MZ" + dice.randbytes(20_000),
         "netboot/grubnetx64.efi": b"MZ" + dice.randbytes(30_000),
     }.items():

@@ -1,0 +1,123 @@
+"""A small web server for firmware and GRUB: GET and HEAD of a fixed list of files, and nothing else.
+
+Bounded in threads and in time. A path is looked up in the list, never joined to a folder.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from unbrick.errors import FailedError
+
+Seen = Callable[[str, str, int], None]
+"""Called as `seen(address, name, status)` when an answer has been sent, in a thread of the server."""
+
+_MOST_AT_ONCE = 100
+_IDLE_SECONDS = 60.0
+
+
+class BootServer(ThreadingHTTPServer):
+    """Serves `files`, by name (relative, slashes), until `shutdown`; raises FailedError: it cannot listen."""
+
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], files: Mapping[str, Path], seen: Seen) -> None:
+        self.files = dict(files)
+        self.seen = seen
+        self._places = threading.BoundedSemaphore(_MOST_AT_ONCE)
+        try:
+            super().__init__(address, _Handler)
+        except OSError as error:
+            raise FailedError(
+                f"port {address[1]} of {address[0]} cannot be served: {error.strerror}",
+                hint="stop the web server there, or choose another port with --port",
+            ) from error
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Take a connection, if one of the places is free; who is turned away asks again."""
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, in a thread of its own."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A machine that was switched off in the middle is no news."""
+
+    def server_bind(self) -> None:
+        """Like the standard library's, without asking DNS for our name."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        host, port = self.socket.getsockname()[:2]
+        self.server_address = (host, port)
+        self.server_name, self.server_port = host, port
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: BootServer
+    server_version = "unbrick"
+    sys_version = ""
+    timeout = _IDLE_SECONDS
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: `seen` is told."""
+
+    def _answer(self, *, with_body: bool) -> None:
+        name = self.path.partition("?")[0].lstrip("/")
+        path = self.server.files.get(name)
+        if path is None:
+            self._refuse(name)
+            return
+        try:
+            with _open(path) as (stream, size):
+                self.send_response(HTTPStatus.OK)
+                self.send_header("Content-Type", "application/octet-stream")
+                self.send_header("Content-Length", str(size))
+                self.end_headers()
+                if with_body:
+                    self.wfile.flush()
+                    self.connection.sendfile(stream, count=size)
+        except OSError:
+            self.close_connection = True
+            return
+        self.server.seen(self.client_address[0], name, HTTPStatus.OK)
+
+    def _refuse(self, name: str) -> None:
+        self.send_response(HTTPStatus.NOT_FOUND)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        self.server.seen(self.client_address[0], name, HTTPStatus.NOT_FOUND)
+
+
+@contextmanager
+def _open(path: Path) -> Any:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as stream:
+        facts = os.fstat(stream.fileno())
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(f"{path} is no file")
+        yield stream, facts.st_size

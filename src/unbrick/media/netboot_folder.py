@@ -1,0 +1,147 @@
+"""Makes the folder that machines are booted from over the network, from the image alone.
+
+    DIR/dnsmasq.conf          a complete configuration, for a dnsmasq that is run by hand
+    DIR/served/               all that machines may fetch, and nothing else
+        shimx64.efi           Debian's signed shim, which loads
+        grubx64.efi           Debian's signed network GRUB, which reads
+        grub/grub.cfg         the medium's menu
+        vmlinuz, initrd.img   the medium; the settings are packed behind the initrd
+        unbrick-bios.0        GRUB for a legacy BIOS, if the image has it
+
+Firmware, shim and GRUB look for these names on the server that the first came from: shim for `grubx64.efi`
+beside itself, Debian's network GRUB for `/grub/grub.cfg` (its built-in prefix).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from unbrick.command import CommandError, Runner
+from unbrick.errors import UsageError
+from unbrick.files import atomic_write
+from unbrick.media.dnsmasq_config import BIOS_LOADER, LOADER
+from unbrick.media.netboot_settings import padding, settings_archive
+
+SERVED = "served"
+CONFIG = "dnsmasq.conf"
+MENU = "grub/grub.cfg"
+INITRD = "initrd.img"
+
+_TIMEOUT = 300.0
+_REQUIRED = {
+    "/netboot/shimx64.efi": LOADER,
+    "/netboot/grubnetx64.efi": "grubx64.efi",
+    "/boot/vmlinuz": "vmlinuz",
+    "/boot/initrd.img": INITRD,
+    "/boot/grub/grub.cfg": MENU,
+}
+_OPTIONAL = {f"/netboot/{BIOS_LOADER}": BIOS_LOADER}
+_HINT = "give the file that `unbrick media build --out` of this version made"
+
+_MENU = """\
+# Made by `unbrick media netboot`. Secure Boot does not cover this menu, nor the initrd that it names: who
+# can change what this server gives out decides what machines start. Settings act only if they are signed.
+set netboot=yes
+set folder=($root)
+# Over HTTP where there is a server for it: quicker, and kinder to a network with many machines.
+if [ -s (http,{server})/{menu} ]; then
+    set folder=(http,{server})
+fi
+"""
+
+
+def make_folder(
+    directory: Path, image: Path, settings: Mapping[str, bytes], server: str, runner: Runner
+) -> None:
+    """Make `directory` (new, empty, or made by this function before) from an image.
+
+    `settings` are relative names with slashes, signature included; `server` is HOST:PORT of the web server.
+    Raises UsageError: no image of ours, a folder with something else in it.
+    """
+    _refuse_foreign(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    with _beside(directory) as place:
+        _extract(image, place, runner)
+        menu = (place / MENU).read_text(encoding="utf-8")
+        if "$folder/" not in menu:
+            raise UsageError(f"{image}: its menu cannot be used over the network", hint=_HINT)
+        (place / MENU).write_text(_MENU.format(server=server, menu=MENU) + menu, encoding="utf-8")
+        if settings:
+            _append_settings(place / INITRD, settings)
+        for path in (place, *place.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        _exchange(place, directory / SERVED)
+
+
+def write_config(directory: Path, text: str) -> None:
+    """Write the complete dnsmasq configuration."""
+    atomic_write(directory / CONFIG, text.encode(), mode=0o644)
+
+
+def served_files(directory: Path) -> dict[str, Path]:
+    """What may be fetched, by name; raises UsageError where the folder is not one of ours."""
+    names = (*_REQUIRED.values(), *_OPTIONAL.values())
+    found = {name: path for name in names if (path := directory / SERVED / name).is_file()}
+    if missing := set(_REQUIRED.values()) - set(found):
+        raise UsageError(f"{directory}: {min(missing)} is missing", hint="make it with --image unbrick.iso")
+    return found
+
+
+def _refuse_foreign(directory: Path) -> None:
+    try:
+        names = {entry.name for entry in directory.iterdir()}
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"{directory}: {error.strerror}", hint="name a new folder") from error
+    if names and not names & {SERVED, CONFIG}:
+        raise UsageError(f"{directory}: is not empty, and not made by this command", hint="name a new folder")
+
+
+@contextmanager
+def _beside(directory: Path) -> Iterator[Path]:
+    """A folder on its way to become DIR/served."""
+    place = Path(tempfile.mkdtemp(prefix=".new-", dir=directory))
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _extract(image: Path, place: Path, runner: Runner) -> None:
+    if not image.is_file():
+        raise UsageError(f"{image}: is no file", hint=_HINT)
+    (place / MENU).parent.mkdir()
+    wanted = [word for source, name in _REQUIRED.items() for word in ("-extract", source, str(place / name))]
+    try:
+        runner.run(_xorriso(image, wanted), timeout=_TIMEOUT)
+    except CommandError as error:
+        raise UsageError(f"{image}: is not the image of a medium", hint=_HINT) from error
+    for source, name in _OPTIONAL.items():
+        runner.run(_xorriso(image, ["-extract", source, str(place / name)]), timeout=_TIMEOUT, ok=None)
+
+
+def _xorriso(image: Path, words: list[str]) -> list[str]:
+    quiet = ["-report_about", "SORRY", "-abort_on", "SORRY"]
+    return ["xorriso", *quiet, "-osirrox", "on", "-indev", f"stdio:{image.absolute()}", *words]
+
+
+def _append_settings(initrd: Path, settings: Mapping[str, bytes]) -> None:
+    """The kernel unpacks archives one after another; one file is one thing less that a server can mix up."""
+    with initrd.open("r+b") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.write(padding(size) + settings_archive(settings))
+
+
+def _exchange(place: Path, served: Path) -> None:
+    """Put the new folder where the old one was; who is just fetching an old file gets all of it."""
+    old = place.with_name(place.name + ".old")
+    if served.exists():
+        served.rename(old)
+    place.rename(served)
+    shutil.rmtree(old, ignore_errors=True)
