@@ -19,7 +19,7 @@ from typing import Any
 from unbrick.errors import FailedError
 
 Seen = Callable[[str, str, int], None]
-"""Called as `seen(address, name, status)` when an answer has been sent, in a thread of the server."""
+"""Called as `seen(address, name, status)` when a file was sent or refused, in a thread of the server."""
 
 _MOST_AT_ONCE = 100
 _IDLE_SECONDS = 60.0
@@ -98,9 +98,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header("Content-Type", "application/octet-stream")
                 self.send_header("Content-Length", str(size))
                 self.end_headers()
-                if with_body:
-                    self.wfile.flush()
-                    self.connection.sendfile(stream, count=size)
+                if not with_body:
+                    return
+                self.wfile.flush()
+                self.connection.sendfile(stream, count=size)
         except OSError:
             self.close_connection = True
             return

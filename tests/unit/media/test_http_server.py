@@ -67,6 +67,7 @@ def test_a_file_comes_whole_with_its_length(running: Running) -> None:
 
 def test_firmware_asks_for_the_length_first(running: Running) -> None:
     assert running.ask("HEAD", "/initrd.img") == (200, b"", "3000000")
+    assert running.told == []
 
 
 PATHS = "/ /grub /grub/ /secret /../secret /grub/../secret /grub/%2e%2e/secret /etc/passwd //x /link /gone"
