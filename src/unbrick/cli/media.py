@@ -7,6 +7,7 @@ import importlib
 import click
 
 _VERBS = {
+    "build": "Build the image that machines are booted from.",
     "netboot": "Make a folder to boot machines from over the network, and serve it.",
     "sign": "Sign settings and playbooks, so that stations act on them.",
     "write": "Write a stick, with a partition UNBRICK that any PC can open.",

@@ -1,0 +1,160 @@
+"""`unbrick media build`: the image that machines are booted from."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from unbrick.cli.media_settings import Settings, read_settings
+from unbrick.command import SystemRunner
+from unbrick.errors import UsageError
+from unbrick.media.build import Built, build_medium
+from unbrick.media.build_inputs import BuildRequest
+from unbrick.media.signing import fingerprint
+from unbrick.printable import printable
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("build")
+@click.option("--out", required=True, metavar="FILE.iso", type=_PATH, help="The image to write.")
+@click.option(
+    "--station", metavar="FILE", type=_PATH, help="unbrick.yaml: put it, and what it names, on the medium."
+)
+@click.option(
+    "--site-key",
+    metavar="KEY",
+    type=_PATH,
+    help="The site's key (OpenSSH, Ed25519); usual: site-key beside the image, made once.",
+)
+@click.option(
+    "--built",
+    metavar="TIME",
+    help="When it was built, as 2026-11-25 or with a time; usual: its newest package's date.",
+)
+@click.option(
+    "--expires", metavar="TIME", help="Until when a machine's clock is believed; usual: 13 months later."
+)
+@click.option(
+    "--fresh", is_flag=True, help="Fetch the Debian packages anew, even if it was done within a week."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(
+    out: Path,
+    station: Path | None,
+    site_key: Path | None,
+    built: str | None,
+    expires: str | None,
+    fresh: bool,
+    as_json: bool,
+) -> None:
+    """Build the image that machines are booted from, from Debian's packages.
+
+    Beside it lie the list of what is on it, signed sums, and which hardware it covers. The same inputs give
+    the same bytes. Settings given here need no further signature.
+
+    Example: unbrick media build --out unbrick.iso --station unbrick.yaml
+    """
+    out = out.absolute()
+    started = time.monotonic()
+    settings = read_settings(station) if station else Settings({})
+    request = BuildRequest(
+        out=out,
+        settings=settings.files,
+        site_key=(site_key or out.with_name("site-key")).absolute(),
+        built=_moment(built, "--built") if built else _epoch(),
+        expires=_moment(expires, "--expires") if expires else None,
+        fresh=fresh,
+    )
+    done = build_medium(request, _step, SystemRunner())
+    _report(done, settings, time.monotonic() - started, as_json=as_json)
+
+
+@contextmanager
+def _step(words: str) -> Iterator[None]:
+    """A line for each step on stderr; at a terminal it is there from the start."""
+    watched = sys.stderr.isatty()
+    if watched:
+        click.echo(f"  {words} …\r", err=True, nl=False)
+    began = time.monotonic()
+    yield
+    click.echo(
+        f"  {words}: {time.monotonic() - began:.0f} s\x1b[K"
+        if watched
+        else f"  {words}: {time.monotonic() - began:.0f} s",
+        err=True,
+    )
+
+
+def _epoch() -> int | None:
+    """SOURCE_DATE_EPOCH, the usual way to say when something was built."""
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if text is None:
+        return None
+    if not text.isdigit():
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH: {text!r} is no time", hint="unset it, or give seconds since 1970"
+        )
+    return int(text)
+
+
+def _moment(text: str, option: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(
+            f"{option}: {text!r} is no time", hint="write it as 2026-11-25 or 2026-11-25T17:00:00Z"
+        ) from error
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def _report(done: Built, settings: Settings, seconds: float, *, as_json: bool) -> None:
+    manifest = done.manifest
+    if as_json:
+        document = {
+            "image": str(done.image),
+            "beside": [str(path) for path in done.beside],
+            "id": manifest.id,
+            "built": manifest.built,
+            "expires": manifest.expires,
+            "size": manifest.size,
+            "site_key": fingerprint(done.site_key),
+            "settings": sorted(settings.files),
+            "suites": list(done.suites),
+            "packages": done.packages,
+            "system_bytes": done.system_bytes,
+            "seconds": round(seconds, 1),
+        }
+        click.echo(json.dumps(document))
+        return
+    click.echo(printable(f"{done.image}: {manifest.size / 1e6:.0f} MB, medium {manifest.id}"))
+    click.echo(f"built {manifest.built}, a machine's clock is believed until {manifest.expires}")
+    click.echo(printable(f"signed by the site key {fingerprint(done.site_key)}"))
+    if done.new_site_key:
+        click.echo(
+            f"unbrick: a new site key was made, {done.image.with_name('site-key')}: keep it secret and safe; "
+            "who has it can make settings that stations act on",
+            err=True,
+        )
+    if not any(suite.endswith("-security") for suite in done.suites):
+        click.echo(
+            "unbrick: this machine's mirrors have no security updates; the medium has none either", err=True
+        )
+    if settings.key_files:
+        click.echo(
+            printable(
+                f"unbrick: the medium holds recovery passwords ({', '.join(settings.key_files)}): lock it away"
+            ),
+            err=True,
+        )
+    click.echo(
+        "What it covers, what was left out, and its parts: " + ", ".join(path.name for path in done.beside)
+    )

@@ -1,0 +1,237 @@
+"""The story of a build: system from the cache or new, settings, image, its signed manifest, what lies beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from unbrick import __version__
+from unbrick.command import SystemRunner
+from unbrick.errors import UsageError
+from unbrick.files import atomic_write
+from unbrick.media import image_manifest
+from unbrick.media.boot_files import make_efi_partition
+from unbrick.media.build_inputs import BuildRequest, Progress
+from unbrick.media.definition import Definition, read_definition
+from unbrick.media.file_tree import FileTree, write_cpio
+from unbrick.media.image_manifest import ImageManifest, ListedFile
+from unbrick.media.iso_image import write_image
+from unbrick.media.signing import make_site_key, public_line, sign
+from unbrick.media.software import bill_of_materials
+from unbrick.media.system_part import SystemPart, cache_folder, make_system
+
+_MONTHS_13 = 396 * 24 * 3600
+_SETTINGS = "etc/unbrick/settings"
+_SUMS_NAMESPACE = "file"
+_ALIGN = 512
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build made; times as in the manifest."""
+
+    image: Path
+    beside: tuple[Path, ...]
+    manifest: ImageManifest
+    site_key: str
+    new_site_key: bool
+    suites: tuple[str, ...]
+    packages: int
+    system_bytes: int
+
+
+def build_medium(request: BuildRequest, progress: Progress, runner: SystemRunner) -> Built:
+    """Build a medium; raises UsageError and FailedError with what to do."""
+    _refuse_bad_times(request)
+    definition = read_definition()
+    new_key = not request.site_key.exists() and not _public(request.site_key).exists()
+    site_key = make_site_key(request.site_key, runner) if new_key else public_line(request.site_key)
+    system = make_system(definition, cache_folder(), fresh=request.fresh, progress=progress, runner=runner)
+    with tempfile.TemporaryDirectory(prefix=".unbrick-", dir=request.out.parent) as folder:
+        work = Path(folder)
+        facts = _facts(request, system, site_key)
+        with progress("making the image"):
+            image = _make_image(definition, system, request.settings, facts, work, runner)
+        with progress("listing and signing it"):
+            manifest = _complete(image, work / "staged", facts, request.site_key, runner)
+        beside = _write_beside(request, system, image, manifest, runner)
+        os.replace(image, request.out)
+    return Built(
+        image=request.out,
+        beside=beside,
+        manifest=manifest,
+        site_key=site_key,
+        new_site_key=new_key,
+        suites=system.root.suites,
+        packages=len(json.loads(system.software)),
+        system_bytes=system.archive.stat().st_size,
+    )
+
+
+def _public(key: Path) -> Path:
+    return key.with_name(f"{key.name}.pub")
+
+
+def _refuse_bad_times(request: BuildRequest) -> None:
+    if request.expires is not None and request.built is not None and request.expires <= request.built:
+        raise UsageError("the medium would expire before it was built", hint="correct --built or --expires")
+    if not request.out.parent.is_dir():
+        raise UsageError(f"{request.out.parent}: no such folder", hint="make it, or name another")
+    if request.out.is_dir():
+        raise UsageError(f"{request.out}: is a folder", hint="name a file, like unbrick.iso")
+
+
+def _facts(request: BuildRequest, system: SystemPart, site_key: str) -> dict[str, str]:
+    """What the medium says of itself; its id is a hash of everything that makes it what it is."""
+    built = request.built if request.built is not None else system.root.newest
+    expires = request.expires if request.expires is not None else built + _MONTHS_13
+    if expires <= built:
+        raise UsageError("the medium would expire before it was built", hint="correct --expires")
+    facts = {
+        "version": __version__,
+        "built": _moment(built),
+        "expires": _moment(expires),
+        "site_key": " ".join(site_key.split()[:2]),
+    }
+    digest = hashlib.sha256(json.dumps([system.digest, sorted(facts.items())]).encode())
+    for name, data in sorted(request.settings.items()):
+        digest.update(f"{name}\0{len(data)}\0".encode() + data)
+    return {"id": digest.hexdigest()[:16], **facts}
+
+
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _seconds(moment: str) -> int:
+    return int(datetime.strptime(moment, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
+
+
+def _make_image(
+    definition: Definition,
+    system: SystemPart,
+    settings: Mapping[str, bytes],
+    facts: Mapping[str, str],
+    work: Path,
+    runner: SystemRunner,
+) -> Path:
+    staged = work / "staged"
+    seconds = _seconds(facts["built"])
+    for folder in (".unbrick", "boot/grub", "netboot", "EFI/BOOT"):
+        (staged / folder).mkdir(parents=True)
+    (staged / ".unbrick" / facts["id"]).touch()
+    for name, source in (
+        ("boot/vmlinuz", "vmlinuz"),
+        ("boot/grub/eltorito.img", "eltorito.img"),
+        ("EFI/BOOT/BOOTX64.EFI", "shimx64.efi"),
+        ("EFI/BOOT/grubx64.efi", "grubx64.efi"),
+        ("netboot/shimx64.efi", "shimx64.efi"),
+        ("netboot/grubnetx64.efi", "grubnetx64.efi"),
+        ("netboot/unbrick-bios.0", "grubnet.0"),
+    ):
+        shutil.copyfile(system.boot / source, staged / name)
+    (staged / "boot/grub/grub.cfg").write_text(definition.boot_menu, encoding="utf-8")
+    shutil.copyfile(system.licences, staged / "licences.tar.xz")
+    for name, length in _RESERVED.items():
+        (staged / name).write_bytes(image_manifest.reserved(facts["id"], length, name))
+    _write_initrd(staged / "boot/initrd.img", system, settings, facts)
+    find = definition.boot_find.replace("@ID@", facts["id"]).encode()
+    make_efi_partition(system.root, system.boot, find, work / "efi.img", seconds, runner)
+    image = work / "image.iso"
+    write_image(system.root, staged, system.boot, work / "efi.img", image, seconds, runner)
+    return image
+
+
+_RESERVED = {
+    image_manifest.MANIFEST_NAME: image_manifest.MANIFEST_BYTES,
+    image_manifest.SIGNATURE_NAME: image_manifest.SIGNATURE_BYTES,
+}
+
+
+def _write_initrd(
+    path: Path, system: SystemPart, settings: Mapping[str, bytes], facts: Mapping[str, str]
+) -> None:
+    """The system's archive, and behind it a small one with what this build was given."""
+    tree = FileTree()
+    tree.add_file("etc/unbrick/medium.json", json.dumps(facts, indent=1).encode() + b"\n")
+    tree.add_folder(_SETTINGS)
+    for name, data in settings.items():
+        tree.add_file(f"{_SETTINGS}/{name}", data)
+    shutil.copyfile(system.archive, path)
+    with path.open("ab") as stream:
+        stream.write(bytes(-stream.tell() % _ALIGN))
+        write_cpio(tree, stream, _seconds(facts["built"]))
+
+
+def _complete(
+    image: Path, staged: Path, facts: Mapping[str, str], key: Path, runner: SystemRunner
+) -> ImageManifest:
+    """Hash the image, sign the list, and write both into their reserved places."""
+    size = image.stat().st_size
+    with image.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as data:
+        zeros = []
+        for name, length in _RESERVED.items():
+            at = data.find(image_manifest.reserved(facts["id"], length, name))
+            if at < 0:
+                raise image_manifest.ManifestError("the reserved place of the manifest is not in the image")
+            zeros.append((at, length))
+        whole, pieces = image_manifest.hash_image(lambda at, length: data[at : at + length], size, zeros)
+        manifest = ImageManifest(
+            id=facts["id"],
+            version=facts["version"],
+            built=facts["built"],
+            expires=facts["expires"],
+            size=size,
+            sha256=whole,
+            piece=image_manifest.PIECE,
+            pieces=pieces,
+            zeros=tuple(zeros),
+            files=_listed_files(staged),
+        )
+        listed = image_manifest.manifest_bytes(manifest)
+        signature = sign(listed, key, image_manifest.NAMESPACE, runner).encode()
+        for (at, length), content in zip(zeros, (listed, signature), strict=True):
+            data[at : at + length] = content.ljust(length, b"\n")
+    return manifest
+
+
+def _listed_files(staged: Path) -> dict[str, ListedFile]:
+    """Every file whose bytes the image takes over as they are; the BIOS loader is patched by the image's maker."""
+    patched = {*_RESERVED, "boot/grub/eltorito.img"}
+    return {
+        name: ListedFile(path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in sorted(staged.rglob("*"))
+        if path.is_file() and (name := path.relative_to(staged).as_posix()) not in patched
+    }
+
+
+def _write_beside(
+    request: BuildRequest, system: SystemPart, image: Path, manifest: ImageManifest, runner: SystemRunner
+) -> tuple[Path, ...]:
+    out = request.out
+    components = json.loads(system.software)
+    contents = {
+        out.with_name(f"{out.name}.cdx.json"): bill_of_materials(
+            components, manifest.id, _seconds(manifest.built)
+        ),
+        out.with_name(f"{out.name}.manifest.json"): image_manifest.manifest_bytes(manifest),
+        out.with_name(f"{out.name}.hardware.txt"): system.hardware,
+    }
+    with image.open("rb") as stream:
+        sums = [f"{hashlib.file_digest(stream, 'sha256').hexdigest()}  {out.name}\n"]
+    for path, data in contents.items():
+        atomic_write(path, data, mode=0o644)
+        sums.append(f"{hashlib.sha256(data).hexdigest()}  {path.name}\n")
+    listed = "".join(sums).encode()
+    signature = sign(listed, request.site_key, _SUMS_NAMESPACE, runner)
+    atomic_write(out.with_name("SHA256SUMS"), listed, mode=0o644)
+    atomic_write(out.with_name("SHA256SUMS.sig"), signature.encode(), mode=0o644)
+    return (*contents, out.with_name("SHA256SUMS"), out.with_name("SHA256SUMS.sig"))

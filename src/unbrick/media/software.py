@@ -1,0 +1,97 @@
+"""What software is on the medium: its Debian packages, its Python packages, unbrick; as CycloneDX components."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from unbrick import __version__
+from unbrick.media.debian_root import DebianPackage, DebianRoot
+from unbrick.media.file_tree import FileTree
+from unbrick.media.python_part import PythonPackage
+
+_BOOT = ("grub-common", "grub-efi-amd64-signed", "grub-pc-bin", "shim-signed", "shim-helpers-amd64-signed")
+
+
+def list_software(tree: FileTree, root: DebianRoot, python: Iterable[PythonPackage]) -> list[dict[str, Any]]:
+    """Components (CycloneDX 1.5) of all packages that have a file on the medium."""
+    used = [package for package in root.packages if _is_used(package, tree, root)]
+    return [
+        *map(_debian_component, used),
+        *(_python_component(package) for package in sorted(python)),
+        {
+            "bom-ref": f"unbrick@{__version__}",
+            "type": "application",
+            "name": "unbrick",
+            "version": __version__,
+            "licenses": [{"expression": "Apache-2.0"}],
+        },
+    ]
+
+
+def bill_of_materials(components: list[dict[str, Any]], medium: str, seconds: int) -> bytes:
+    """The CycloneDX 1.5 document of a medium; `seconds` since 1970 is its time. The same input, the same bytes."""
+    number = uuid.UUID(bytes=hashlib.sha256(medium.encode()).digest()[:16], version=4)
+    document = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "serialNumber": f"urn:uuid:{number}",
+        "version": 1,
+        "metadata": {
+            "timestamp": datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "component": {
+                "type": "firmware",
+                "name": "unbrick boot medium",
+                "version": medium,
+                "bom-ref": "medium",
+            },
+        },
+        "components": components,
+    }
+    return json.dumps(document, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def _is_used(package: DebianPackage, tree: FileTree, root: DebianRoot) -> bool:
+    if package.name in _BOOT:
+        return True
+    files = root.files_of(package.name)
+    if files is None:
+        return True
+    merged = {
+        f"usr/{path}" if path.split("/")[0] in ("bin", "lib", "lib64", "sbin") else path for path in files
+    }
+    return any(path in tree or f"{path}c" in tree for path in merged if not path.endswith("/"))
+
+
+def _debian_component(package: DebianPackage) -> dict[str, Any]:
+    version = quote(package.version, safe=".-~")
+    source = quote(f"{package.source}@{package.source_version}", safe=".-~@")
+    purl = f"pkg:deb/debian/{quote(package.name, safe='.-~')}@{version}?arch={package.architecture}&upstream={source}"
+    return {
+        "bom-ref": purl,
+        "type": "library",
+        "name": package.name,
+        "version": package.version,
+        "purl": purl,
+        "properties": [
+            {"name": "debian:source", "value": package.source},
+            {"name": "debian:source-version", "value": package.source_version},
+        ],
+    }
+
+
+def _python_component(package: PythonPackage) -> dict[str, Any]:
+    purl = f"pkg:pypi/{package.name.lower().replace('_', '-')}@{package.version}"
+    return {
+        "bom-ref": purl,
+        "type": "library",
+        "name": package.name,
+        "version": package.version,
+        "purl": purl,
+        "licenses": [{"license": {"name": package.licence}}],
+    }
