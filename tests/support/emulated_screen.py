@@ -73,11 +73,16 @@ class EmulatedScreen:
     def wait_until(self, text: str, *, present: bool) -> None:
         """Wait until some words are on the screen, or are not."""
         end = time.monotonic() + _LIMIT_SECONDS
-        while (text in self.text) is not present:
-            with self._change:
+        with self._change:
+            while (text in self.text) is not present:
                 if not self._change.wait(end - time.monotonic()):
                     break
-        assert (text in self.text) is present, "\n".join(self.rows)
+            assert (text in self.text) is present, "\n".join(self.rows)
+
+    def pause(self) -> None:
+        """Wait until the screen has changed, a tenth of a second at the most."""
+        with self._change:
+            self._change.wait(0.1)
 
     def press(self, keys: bytes | str) -> None:
         """Press keys."""
@@ -85,6 +90,8 @@ class EmulatedScreen:
 
     def hang_up(self) -> None:
         """Pull the plug of the terminal."""
+        if self._master < 0:
+            return
         self._ended = True
         self._reader.join()
         os.close(self._master)
@@ -92,8 +99,7 @@ class EmulatedScreen:
 
     def close(self) -> None:
         """Take everything down."""
-        if self._master >= 0:
-            self.hang_up()
+        self.hang_up()
 
     def _read(self) -> None:
         while not self._ended:

@@ -150,6 +150,7 @@ class Screens:
                 if key.kind in _ENDS_TYPING:
                     return key
                 entry.press(key)
+                request = replace(request, trouble=None)
                 key = self._terminal.read_key(0)
             self._terminal.update(password_page(request, entry, *self._terminal.size()))
 
