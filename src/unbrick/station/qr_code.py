@@ -25,16 +25,16 @@ class Code:
 def codes_for(text: str, columns: int, rows: int) -> tuple[Code, ...]:
     """The codes for a text on so many columns and rows; none where not even the smallest code fits.
 
-    A text that needs several is cut, and each part begins with a line `1/3`, to be put together again.
+    A text that needs several is cut, and each part begins with `1/3:`, to be put together again.
     What is not ASCII becomes `?`: readers guess at the encoding of anything else, and guess wrong.
     """
     side = min(columns, rows * 2)
     version = min((side - 2 * QUIET_ZONE - 17) // 4, _LARGEST)
     if version < _SMALLEST:
         return ()
-    data = text.encode("ascii", "replace")
+    plain = text.encode("ascii", "replace").decode()
     for count in range(1, _MOST_CODES + 1):
-        made = [_modules(part, version) for part in _parts(data, count)]
+        made = [_modules(part, version) for part in _parts(plain, count)]
         if all(made):
             return tuple(
                 Code(_drawn(modules, side), number, count)
@@ -43,23 +43,25 @@ def codes_for(text: str, columns: int, rows: int) -> tuple[Code, ...]:
     return ()
 
 
-def _parts(data: bytes, count: int) -> list[bytes]:
+def _parts(text: str, count: int) -> list[str]:
     if count == 1:
-        return [data]
-    length = -(-len(data) // count)
+        return [text]
+    length = -(-len(text) // count)
     return [
-        f"{number + 1}/{count}\n".encode() + data[number * length : (number + 1) * length]
-        for number in range(count)
+        f"{number + 1}/{count}:{text[number * length : (number + 1) * length]}" for number in range(count)
     ]
 
 
-def _modules(data: bytes, most_version: int) -> list[list[bool]] | None:
-    """The code's modules with its quiet zone, True where light; None where the data is too long for it."""
+def _modules(text: str, most_version: int) -> list[list[bool]] | None:
+    """The code's modules with its quiet zone, True where light; None where the text is too long for it.
+
+    Capitals and digits alone (base 45) are packed tighter than other texts.
+    """
     # Loaded here because most visits end without a code.
     import segno
 
     try:
-        code = segno.make_qr(data, error="L", mode="byte", boost_error=False)
+        code = segno.make_qr(text, error="L", boost_error=False)
     except segno.DataOverflowError:
         return None
     if int(code.version) > most_version:
