@@ -281,6 +281,7 @@ def _runs(process: int) -> bool:
 
 
 def test_wrong_words_are_told_in_a_line(wire: Wire, place: Path, image: Path, tmp_path: Path) -> None:
+    commented = tmp_path / "a #b"
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("x")
@@ -297,12 +298,27 @@ def test_wrong_words_are_told_in_a_line(wire: Wire, place: Path, image: Path, tm
         (place, "--image", image, "--repaired", bad),
         (place, "--image", image, "--repaired", tmp_path / "missing"),
         (foreign, "--image", image),
+        (commented, "--image", image),
         (place, "--image", image, "--station", tmp_path / "missing.yaml"),
     ):
         ended = run_program("media", "netboot", *options, inside=wire.inside)
         assert ended.code == 2, (options, ended.err)
         assert "unbrick: " in ended.err
     assert json.dumps(sorted(entry.name for entry in foreign.iterdir())) == '["thesis.txt"]'
+
+
+def test_a_folder_that_is_served_elsewhere_names_its_server_anew(
+    wire: Wire, place: Path, image: Path
+) -> None:
+    make(wire, place, image)
+    menu = place / "served" / "grub" / "grub.cfg"
+    before = menu.read_text()
+    assert f"(http,{SERVER}:80)" in before
+    assert before.endswith("linux $folder/vmlinuz\ninitrd $folder/initrd.img\n")
+    with serving(wire, place, "--port", "8080"):
+        http = wire.ask(HTTP, 16, MACHINE)
+        assert wire.answers(http)[http].file == f"http://{SERVER}:8080/shimx64.efi"
+    assert menu.read_text() == before.replace(f"{SERVER}:80", f"{SERVER}:8080")
 
 
 def test_a_port_that_is_taken_is_told(wire: Wire, place: Path, image: Path) -> None:

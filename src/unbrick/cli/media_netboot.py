@@ -18,7 +18,14 @@ from unbrick.command import SystemRunner
 from unbrick.errors import UsageError
 from unbrick.media.dnsmasq_config import BIOS_LOADER, whole_config
 from unbrick.media.netboot_address import ServedNetwork, find_network
-from unbrick.media.netboot_folder import CONFIG, SERVED, make_folder, served_files, write_config
+from unbrick.media.netboot_folder import (
+    CONFIG,
+    SERVED,
+    make_folder,
+    name_server,
+    served_files,
+    write_config,
+)
 from unbrick.media.netboot_repaired import Repaired, read_repaired, repaired_uuids
 from unbrick.media.netboot_serve import Serving, serve, url_of
 from unbrick.media.signing_settings import sign_settings
@@ -91,6 +98,8 @@ def command(
         make_folder(directory, image, files, f"{network.host}:{port}", runner)
     elif station is not None or not serving:
         raise UsageError("there is nothing to make DIR from", hint="name the medium with --image unbrick.iso")
+    else:
+        name_server(directory, f"{network.host}:{port}")
     served = (directory / SERVED).resolve()
     bios = BIOS_LOADER in served_files(directory)
     write_config(directory, whole_config(network, url_of(network, port), served, bios=bios, repaired=done))

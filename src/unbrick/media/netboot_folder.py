@@ -15,6 +15,7 @@ beside itself, Debian's network GRUB for `/grub/grub.cfg` (its built-in prefix).
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -53,6 +54,9 @@ if [ -s (http,{server})/{menu} ]; then
     set folder=(http,{server})
 fi
 """
+_MENU_BEGINS = "# The medium's own menu:\n"
+# What dnsmasq's configuration can name without quoting; a `#` would begin a comment.
+_PLAIN_PATH = re.compile(r"[\w./+@=~ -]+")
 
 
 def make_folder(
@@ -70,12 +74,21 @@ def make_folder(
         menu = (place / MENU).read_text(encoding="utf-8")
         if "$folder/" not in menu:
             raise UsageError(f"{image}: its menu cannot be used over the network", hint=_HINT)
-        (place / MENU).write_text(_MENU.format(server=server, menu=MENU) + menu, encoding="utf-8")
+        (place / MENU).write_text(_menu(server, menu), encoding="utf-8")
         if settings:
             _append_settings(place / INITRD, settings)
         for path in (place, *place.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
         _exchange(place, directory / SERVED)
+
+
+def name_server(directory: Path, server: str) -> None:
+    """Make an old folder's menu name the web server (HOST:PORT) that serves it now; raises UsageError."""
+    path = served_files(directory)[MENU]
+    _, begins, menu = path.read_text(encoding="utf-8").partition(_MENU_BEGINS)
+    if not begins:
+        raise UsageError(f"{path}: was not made by this command", hint="make the folder anew, with --image")
+    atomic_write(path, _menu(server, menu).encode(), mode=0o644)
 
 
 def write_config(directory: Path, text: str) -> None:
@@ -92,7 +105,13 @@ def served_files(directory: Path) -> dict[str, Path]:
     return found
 
 
+def _menu(server: str, menu: str) -> str:
+    return _MENU.format(server=server, menu=MENU) + _MENU_BEGINS + menu
+
+
 def _refuse_foreign(directory: Path) -> None:
+    if _PLAIN_PATH.fullmatch(str(directory.absolute())) is None:
+        raise UsageError(f"{directory}: dnsmasq cannot be told of a folder with such a name")
     try:
         names = {entry.name for entry in directory.iterdir()}
     except FileNotFoundError:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.errors import FailedError
+from unbrick.errors import FailedError, UsageError
 from unbrick.files import atomic_write, find_inside
 from unbrick.media.signing import SignatureError, TerminalRunner, sign, verify
 from unbrick.signed_folder import (
@@ -25,8 +25,9 @@ from unbrick.signed_folder import (
     parse_manifest,
 )
 
-MOST_FILE_BYTES = 64 * 1024 * 1024
-"""The largest file that is signed and copied: a fleet's recovery passwords are far smaller."""
+MOST_FILE_BYTES = 16 * 1024 * 1024
+"""The largest file that a station takes: a fleet's recovery passwords are far smaller."""
+_MOST_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class FolderCheck:
 
 def sign_settings(files: Mapping[str, bytes], key: Path, runner: TerminalRunner) -> dict[str, bytes]:
     """The two files that sign these files (relative names with slashes); raises UnbrickError's kin."""
+    if sum(len(data) for data in files.values()) > _MOST_BYTES:
+        raise UsageError(f"the settings are too large: a station takes {_MOST_BYTES >> 20} MiB of them")
     manifest = make_manifest(files)
     signature = sign(manifest, key, SETTINGS_NAMESPACE, runner)
     return {MANIFEST_NAME: manifest, SIGNATURE_NAME: signature.encode("ascii")}

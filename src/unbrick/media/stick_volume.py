@@ -54,6 +54,15 @@ def make_volume(
         os.close(descriptor)
 
 
+def find_boot_files(stick: Path, layout: StickLayout, runner: Runner) -> bool:
+    """Whether somebody put a boot loader on UNBRICK: firmware looks for one on every FAT volume.
+
+    None of ours lies there, and no signature covers that partition.
+    """
+    argv = ["mdir", "-b", "-i", f"{stick}@@{layout.partition_offset}", "::/EFI"]
+    return runner.run(argv, timeout=_TIMEOUT, ok=None).returncode == 0
+
+
 def _fill(image: str, layout: StickLayout, contents: Mapping[str, bytes], runner: Runner) -> None:
     sectors_before = layout.partition_offset // SECTOR
     shape = ["-F", "32", "-n", LABEL, "-i", layout.volume_id, "-h", str(sectors_before)]

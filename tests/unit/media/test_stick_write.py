@@ -15,7 +15,7 @@ from support.small_image import MIB, make_image
 from unbrick.command import SystemRunner
 from unbrick.errors import FailedError, NeedsHandsError, UsageError
 from unbrick.media.stick_layout import HEAD_BYTES, StickLayout, plan_stick
-from unbrick.media.stick_volume import make_volume
+from unbrick.media.stick_volume import find_boot_files, make_volume
 from unbrick.media.stick_write import open_exclusively, write_stick
 
 SIZE = 90 * MIB
@@ -98,6 +98,17 @@ def test_nothing_of_what_was_there_before_marks_the_partition(layout: StickLayou
 def test_settings_that_do_not_fit_are_refused(layout: StickLayout) -> None:
     with pytest.raises(UsageError, match="do not fit"):
         make_volume(layout, {"keys.csv": bytes(60 * MIB)}, SystemRunner())
+
+
+def test_a_boot_loader_that_somebody_put_on_the_partition_is_found(
+    image: Path, layout: StickLayout, volume: Volume, stick: Path
+) -> None:
+    with open_exclusively(stick) as descriptor:
+        write_stick(descriptor, image, layout, volume, quietly)
+    assert not find_boot_files(stick, layout, SystemRunner())
+    partition = f"{stick}@@{layout.partition_offset}"
+    subprocess.run(["mmd", "-i", partition, "::/efi", "::/efi/boot"], check=True)
+    assert find_boot_files(stick, layout, SystemRunner())
 
 
 @pytest.mark.parametrize("where", ["head", "partition", "second table"])
