@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from unbrick.command import Runner
+from unbrick.errors import UnbrickError
 from unbrick.keys.chain import KeyChain
 from unbrick.keys.source import KeySource
 from unbrick.model import DiskReport
@@ -142,7 +143,7 @@ class Boot:
         reports = Reports(
             self._memory / OUTBOX,
             station,
-            Signer.load(station.key) if station else medium_signer(self._memory / OUTBOX),
+            self._signer(settings),
             self._voice.note,
             nudge=to_stick.nudge,
             latest=medium.expires,
@@ -154,6 +155,15 @@ class Boot:
 
         reports.start_sending(heed_time)
         return reports
+
+    def _signer(self, settings: Settings) -> Signer:
+        """The station's own; that its key cannot be read is no reason to leave a machine broken."""
+        if settings.station is not None:
+            try:
+                return Signer.load(settings.station.key)
+            except UnbrickError as error:
+                self._voice.note(f"reports are signed by the medium: {error.message}")
+        return medium_signer(self._memory / OUTBOX)
 
     def _worker(
         self, carried: _Carried, reports: Reports, medium: MediumFacts

@@ -18,6 +18,8 @@ DRIVERS_LOADED = Path("/run/unbrick-drivers-loaded")
 """What the first program makes once it has asked for every driver."""
 _USB = Path("/sys/bus/usb/devices")
 _MASS_STORAGE = "08"
+# What USB needs from a driver's start until a stick shows, and then some.
+_ENUMERATION_SECONDS = 3.0
 _DRIVERS_SECONDS = 15.0
 _SETTLE_SECONDS = 10
 _PAUSE_SECONDS = 0.1
@@ -33,8 +35,11 @@ def settle(runner: Runner, *, marker: Path = DRIVERS_LOADED) -> None:
         runner.run(argv, timeout=_SETTLE_SECONDS + 5, ok=None)
 
 
-def is_stick_coming(folder: Path = _USB) -> bool:
-    """Whether USB has a mass storage interface that shows no disk yet."""
+def is_stick_coming(folder: Path = _USB, *, marker: Path = DRIVERS_LOADED) -> bool:
+    """Whether drivers were loaded only now, or USB has a mass storage interface that shows no disk yet."""
+    with suppress(OSError):
+        if 0 <= time.time() - marker.stat().st_mtime < _ENUMERATION_SECONDS:
+            return True
     with suppress(OSError):
         for interface in folder.iterdir():
             with suppress(OSError):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from unbrick.command import Runner
 from unbrick.errors import UnbrickError
-from unbrick.station.block_devices import BlockDevice, list_block_devices
+from unbrick.station.block_devices import SYSFS, BlockDevice, list_block_devices
 from unbrick.station.firmware_entries import (
     BootEntry,
     find_windows_entry,
@@ -28,7 +28,8 @@ from unbrick.station.stick import find_medium
 from unbrick.station.targets import close_arrays
 
 BOOT_NEXT, REMOVE_STICK, NONE = "boot-next", "remove-stick", "none"
-PARTITIONS_BY_GUID = Path("/dev/disk/by-partuuid")
+_UDEV = Path("/run/udev/data")
+_PARTITION_GUID = "E:ID_PART_ENTRY_UUID"
 _CDROMEJECT = 0x5309  # linux/cdrom.h
 _SYNC_SECONDS = 20.0
 _LOOK_SECONDS = 0.3
@@ -54,19 +55,23 @@ def plan_restart(
 
 def find_restart(disks: Sequence[str]) -> Restart:
     """The way back for this machine, after work on these disks (`/dev/sda`)."""
-    partitions = partitions_of(disks)
-    return plan_restart(read_boot_entries(), partitions, find_medium(list_block_devices()))
+    devices = list_block_devices()
+    return plan_restart(read_boot_entries(), partitions_of(disks, devices), find_medium(devices))
 
 
-def partitions_of(disks: Sequence[str], folder: Path = PARTITIONS_BY_GUID) -> frozenset[str]:
-    """The GUIDs (upper case) of the partitions of some disks, as udev lists them."""
-    names = {Path(disk).name for disk in disks}
+def partitions_of(
+    disks: Sequence[str], devices: Sequence[BlockDevice], *, sysfs: Path = SYSFS, udev: Path = _UDEV
+) -> frozenset[str]:
+    """The GUIDs (upper case) of the partitions of some disks, as udev has read them."""
     found = set()
-    with suppress(OSError):
-        for link in folder.iterdir():
-            target = link.resolve().name
-            if any(target.startswith(name) for name in names):
-                found.add(link.name.upper())
+    for device in devices:
+        for name in device.partitions if str(device.path) in disks else ():
+            with suppress(OSError):
+                number = (sysfs / "class/block" / name / "dev").read_text().strip()
+                for line in (udev / f"b{number}").read_text(errors="replace").splitlines():
+                    key, _, value = line.partition("=")
+                    if key == _PARTITION_GUID:
+                        found.add(value.upper())
     return frozenset(found)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from unbrick.errors import UnbrickError
 from unbrick.report.signer import Signer
 
-KEY_NAME = "medium-key"
+KEY_NAME = ".medium-key"  # a name that no outbox takes for a report
 
 
 def medium_signer(folder: Path) -> Signer:

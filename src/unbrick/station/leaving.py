@@ -39,6 +39,7 @@ _SEND_SECONDS_UNREACHABLE = 4.0
 _SEND_SECONDS_WITHOUT_CABLE = 1.0
 _KEEP_SECONDS = 5.0
 _END_SECONDS = 15.0
+_LAST_SECONDS, _GOODBYE_SECONDS = 5.0, 0.5
 _SHOWN_SECONDS = 3.0
 _LOOK_SECONDS = 0.1
 _REDRAW_SECONDS = 20.0
@@ -182,7 +183,8 @@ class Leaving:
                 self._voice.display.show(ending)
 
     def _close(self) -> None:
-        self._reports.finish_sending(0.5)
+        more = self._reports.waiting() and has_network()
+        self._reports.finish_sending(_LAST_SECONDS if more else _GOODBYE_SECONDS)
         for companion in self._companions:
             if not companion.finish(_END_SECONDS):
                 self._voice.note("something beside the work did not end in time")

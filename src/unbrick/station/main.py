@@ -6,6 +6,7 @@ kept, and one key restarts the machine.
 
 from __future__ import annotations
 
+import resource
 import time
 import traceback
 from contextlib import suppress
@@ -28,6 +29,7 @@ _FOREVER_SECONDS = 3600.0
 
 def main() -> int:
     """Run the station; comes back only where the machine could not be restarted."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold recovery passwords
     serial = SerialLine.open()
     serial.say("station started")
     voice = Voice(Display.open(serial), serial, EventLog(MEMORY / "log" / f"{new_run_id()}.log"))

@@ -27,6 +27,7 @@ _LAST_RUN = ".last-run"
 _STATUS = "stick-status"
 _LOOK_SECONDS = 0.3
 _SEARCH_SECONDS = 2.0
+_PAUSE_SECONDS = 2.0
 _MOST_TAKEN_OVER = 5000
 _MOST_LOG_BYTES = 1024 * 1024
 _MOST_LOGS = 500
@@ -119,6 +120,7 @@ class StickKeeper:
                 if not writable:
                     raise OSError(0, "the stick is write-protected")
                 self.write(self.folder)
+            self._not_before = now + _PAUSE_SECONDS
             self._say(True, self._names(), "")
         except (OSError, UnbrickError) as error:
             self._not_before = now + _SEARCH_SECONDS

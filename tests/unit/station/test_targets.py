@@ -178,7 +178,7 @@ def test_arrays_are_closed_before_their_container(tmp_path: Path) -> None:
 
 def test_an_array_that_does_not_close_is_told_of() -> None:
     class Failing(RecordedRunner):
-        def run(self, argv, **_: object) -> Result:  # type: ignore[no-untyped-def,override]
+        def run(self, argv, **_: object) -> Result:  # type: ignore[no-untyped-def]
             raise CommandError(argv, 1, b"busy")
 
     devices = (BlockDevice("md126", Path("/dev/md126"), 1, array="clean"),)
