@@ -6,6 +6,7 @@ export PYTHONDONTWRITEBYTECODE=1 IMSM_NO_PLATFORM=1
 
 say() {
     echo "unbrick: $*" >/dev/console
+    echo "unbrick: $*" 2>/dev/null >/dev/ttyS0
     echo "<5>unbrick: $*" >/dev/kmsg
 }
 
