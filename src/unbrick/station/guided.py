@@ -75,15 +75,16 @@ def _about_the_plan(report: DiskReport, hardware: str | None, *, undoing: bool) 
     lines = [f"This is {called}." if not hardware else f"This is {called} ({hardware})."]
     if undoing:
         lines.append(f"An earlier repair took away {_files(actions)}.")
-        lines.append("Put back, they bring the fault back as well.")
+        lines.append(f"Putting {'it' if len(actions) == 1 else 'them'} back brings the fault back as well.")
         return Question(
             "Put back?",
             tuple(lines),
-            ("Yes, put them back", "No, leave it as it is"),
+            ("Yes, put back", "No, leave it as it is"),
             next(iter(names), None),
         )
     lines.append(f"It has the fault, in {_files(actions)}.")
-    lines.append("To repair it they are moved aside. Nothing is deleted, and they can be put back.")
+    moved = "it is moved aside" if len(actions) == 1 else "they are moved aside"
+    lines.append(f"To repair it, {moved}. Nothing is deleted, and all can be put back.")
     return Question(
         "Repair it?",
         tuple(lines),

@@ -25,7 +25,7 @@ _SET, _GET, _SET_TALL, _GET_TALL = 0, 1, 4, 5
 _FONT_OP = struct.Struct("@5IP")  # op, flags, width, height, number of glyphs, address of the bits
 _MOST_GLYPHS = 512
 _WIDEST, _TALLEST = 64, 128
-_OLD_PITCH = 32  # rows that each glyph takes in the older requests, whatever its height
+_OLD_PITCH = 32  # rows that each glyph takes in the older requests
 
 # Red, green and amber on which black or white text is read easily; the console's own amber is a brown.
 _COLOURS = {1: (0xB4, 0x1E, 0x1E), 2: (0x1E, 0xAA, 0x50), 3: (0xFF, 0xB4, 0x00)}
@@ -90,10 +90,9 @@ def _read_font(descriptor: int, request: int) -> Font:
     _, _, width, height, count, _ = _FONT_OP.unpack(head)
     if not (0 < width <= _WIDEST and 0 < height <= pitch and 0 < count <= _MOST_GLYPHS):
         raise OSError("the kernel describes a font that cannot be")
-    stored = height if request == _GET_TALL else _OLD_PITCH
     row = (width + 7) // 8
     data = bits.tobytes()
-    step = stored * row
+    step = pitch * row  # each glyph takes as many rows as were asked for, whatever its height
     return Font(
         width, height, tuple(data[start : start + height * row] for start in range(0, count * step, step))
     )

@@ -111,7 +111,11 @@ def password_page(request: KeyRequest, entry: PasswordEntry, columns: int, rows:
     for protector in request.protector_ids[:_MOST_IDS]:
         page += indented(_key_id(protector, columns - 2 * _MARGIN), _MARGIN)
         page.append(BLANK)
-    page += indented([(Span("Type the key here:"),), *_fields(entry)], _MARGIN)
+    page += indented([(Span("Type the key here:"),)], _MARGIN)
+    fields = list(_fields(entry))
+    if rows - len(page) > 3 * len(fields):  # room enough for the eye
+        fields = [BLANK, *fields[:2], BLANK, *fields[2:]]
+    page += indented(fields, _MARGIN)
     trouble = request.trouble or _trouble(entry)
     page += [BLANK, *indented(paragraphs([trouble], width, STRONG), _MARGIN)]
     keys = "Enter: done    Arrows: another group    Delete: start again    Esc: no key"

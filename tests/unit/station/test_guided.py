@@ -101,7 +101,7 @@ def test_a_long_plan_names_its_first_files_only() -> None:
 def test_taking_a_repair_back_is_asked_in_its_own_words() -> None:
     person = Person(answers=[0])
     assert confirm_plan(person, undoing=True)(planned(1)) is True
-    assert "bring the fault back" in " ".join(person.asked[0].lines)
+    assert "brings the fault back" in " ".join(person.asked[0].lines)
 
 
 @pytest.mark.parametrize("answer", Earlier)
