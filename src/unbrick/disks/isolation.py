@@ -17,7 +17,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -295,7 +294,11 @@ def _check(result: int, what: str) -> None:
 
 
 def _pack_error(error: BaseException) -> _Message:
-    trace = "" if isinstance(error, UnbrickError) else "".join(traceback.format_exception(error))
+    trace = ""
+    if not isinstance(error, UnbrickError):
+        import traceback  # not needed where all goes well, and slow to load
+
+        trace = "".join(traceback.format_exception(error))
     return ("error", (type(error), error.args, dict(error.__dict__), trace))
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import ipaddress
 from dataclasses import dataclass
 
 from unbrick.errors import FailedError
@@ -145,6 +144,8 @@ def _is_signed(authority: bytes, signature: bytes, data: bytes) -> bool:
 
 def _same_form(host: str) -> str:
     """A host's name or address in the one form that can be compared."""
+    import ipaddress
+
     try:
         return str(ipaddress.ip_address(host.strip("[]")))
     except ValueError:

@@ -6,7 +6,7 @@ Knows no processes and no signals (`sender.py` does) and no SSH (`client.py` doe
 from __future__ import annotations
 
 import json
-import random
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -78,14 +78,14 @@ class SendingLoop:
         show: Callable[[SenderStatus], None],
         *,
         clock: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] | None = None,
     ) -> None:
         self._outbox = outbox
         self._connect = connect
         self._orders = orders
         self._show = show
         self._clock = clock
-        self._chance = chance
+        self._chance = chance or _chance
         self._session: Session | None = None
         self._opened = 0.0
         self._not_before = 0.0
@@ -206,3 +206,8 @@ class SendingLoop:
 
     def _tell(self, state: SenderState, why: str = "") -> None:
         self._show(SenderStatus(state, why, self._acknowledged, self._refused))
+
+
+def _chance() -> float:
+    """A number from 0 to 1 that no other station has."""
+    return int.from_bytes(os.urandom(4), "big") / 2**32

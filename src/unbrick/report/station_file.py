@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 import os
 import re
 import stat
@@ -157,6 +156,8 @@ class _Table:
 
     def address(self, key: str, text: str, *, with_network: bool = False) -> str:
         """An IP address as text, with the length of its network where that is asked for."""
+        import ipaddress  # few name one, and it is slow to load
+
         try:
             if not with_network:
                 return str(ipaddress.ip_address(text))

@@ -18,12 +18,9 @@ from unbrick.station.block_devices import list_block_devices
 from unbrick.station.clock import correct_clock, take_tally_time
 from unbrick.station.companion import Companion
 from unbrick.station.devices import is_stick_coming, settle, wait_for
-from unbrick.station.guided import GuidedKeySource
-from unbrick.station.guided_visit import GuidedVisit
 from unbrick.station.identity import medium_signer
 from unbrick.station.kernel_options import read_kernel_options
 from unbrick.station.key_files import open_key_files
-from unbrick.station.leaving import Leaving, already_repaired
 from unbrick.station.medium_facts import MediumFacts, read_medium_facts
 from unbrick.station.network import NetworkLife
 from unbrick.station.reports import Reports
@@ -75,6 +72,8 @@ class Boot:
         voice.log.say(f"works by {settings.origin}")
         reports = self._start_reports(settings, medium, carried, clock_was_wrong=doubt)
         done = work_on_all(self._find_targets, self._worker(carried, reports, medium))
+        from unbrick.station.leaving import Leaving  # the repair did not have to wait for its loading
+
         leaving = Leaving(self._memory, voice, self._runner, settings, medium, reports, self._companions)
         leaving.leave(done)
 
@@ -170,19 +169,20 @@ class Boot:
     ) -> Callable[[Target], DiskReport]:
         """What works on one disk: by itself, or with a person."""
         voice, screens = self._voice, self._voice.display.screens
-        asks = screens is not None and carried.settings.guided
-        sources = [*carried.keys, GuidedKeySource(screens)] if screens and asks else carried.keys
         visit = Visit(
             settings=carried.settings,
             medium=medium.id,
-            keys=KeyChain(sources, interactive=asks),
+            keys=KeyChain(carried.keys, interactive=False),
             reports=reports,
             listeners=(voice.log, voice.display),
             tell=voice.disk,
         )
-        if screens and asks and not carried.settings.only_looks:
-            return GuidedVisit(visit, screens, already_repaired).work_on
-        return visit.work_on
+        if screens is None or not carried.settings.guided:
+            return visit.work_on
+        # Loaded only here: where nobody is asked, the repair does not have to wait for it.
+        from unbrick.station.guided_visit import GuidedVisit
+
+        return GuidedVisit(visit, screens, carried.keys).work_on
 
     def _find_targets(self) -> list[Target]:
         """The disks to work on, waited for where there is none yet."""

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from unbrick.keys.chain import KeyChain
+from unbrick.keys.source import KeySource
 from unbrick.model import DiskReport, Status
 from unbrick.recovery_order import Goal
-from unbrick.station.guided import Earlier, ask_about_earlier_repair, ask_to_discard, confirm_plan
+from unbrick.station.guided import (
+    Earlier,
+    GuidedKeySource,
+    ask_about_earlier_repair,
+    ask_to_discard,
+    confirm_plan,
+)
+from unbrick.station.leaving import already_repaired
 from unbrick.station.screens import Screens
 from unbrick.station.targets import Target
 from unbrick.station.unattended import Visit
@@ -33,18 +42,18 @@ def read_hardware(folder: Path = _DMI) -> str | None:
 class GuidedVisit:
     """Works on one disk at a time, and asks on the screen."""
 
-    def __init__(self, visit: Visit, screens: Screens, already: Callable[[DiskReport], str | None]) -> None:
-        """`already` says when and by which medium a disk was repaired before."""
+    def __init__(self, visit: Visit, screens: Screens, keys: Sequence[KeySource]) -> None:
+        """Ask on these screens; `keys` are tried before the person is asked for a recovery password."""
         hardware = read_hardware()
         self._screens = screens
-        self._already = already
+        visit = replace(visit, keys=KeyChain([*keys, GuidedKeySource(screens)]))
         self._visit = replace(visit, confirm=confirm_plan(screens, hardware))
         self._undoing = replace(visit, confirm=confirm_plan(screens, hardware, undoing=True))
 
     def work_on(self, target: Target) -> DiskReport:
         """Recover one disk; what was repaired before can be taken back, what hinders can be given up."""
         report = self._visit.work_on(target)
-        already = self._already(report)
+        already = already_repaired(report)
         if already is not None and report.status is Status.HEALTHY:
             name = next(iter(report.machine.hostnames), "This computer")
             if ask_about_earlier_repair(self._screens, name, already) is Earlier.UNDO:

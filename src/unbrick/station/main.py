@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import resource
 import time
-import traceback
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,6 +43,8 @@ def main() -> int:
 
 def _guard(voice: Voice, boot: Boot, runner: SystemRunner, error: Exception) -> None:
     """Say in one line what happened, and restart at a key: what was begun is finished by the next run."""
+    import traceback
+
     why = error.message if isinstance(error, UnbrickError) else f"{type(error).__name__}: {error}"
     voice.log.say("".join(traceback.format_exception(error)))
     voice.line(f"stopped: {why}")

@@ -11,7 +11,6 @@ import stat
 from pathlib import Path
 
 from unbrick.errors import FailedError, UnbrickError
-from unbrick.report.host_certificate import authority_of, is_signed_by
 from unbrick.signed_folder import (
     MANIFEST_NAME,
     MOST_MANIFEST_BYTES,
@@ -66,6 +65,8 @@ def copy_signed(folder: Path, target: Path, site_key: str) -> SignedFiles:
 
 
 def _check_signature(manifest: bytes, text: bytes, site_key: str) -> None:
+    from unbrick.report.host_certificate import authority_of, is_signed_by
+
     signature = parse_signature(text.decode("ascii", errors="replace"))
     key = authority_of(site_key)
     if signature.public_key != key:
