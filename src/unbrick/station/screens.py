@@ -33,6 +33,8 @@ _PAGE_SECONDS = 15.0
 
 _ENDS_TYPING = {KeyKind.ENTER, KeyKind.TAB, KeyKind.ESCAPE}
 
+_TURNS = {KeyKind.RIGHT: 1, KeyKind.DOWN: 1, KeyKind.LEFT: -1, KeyKind.UP: -1}
+
 _GIVING_UP = Question(
     "No key?",
     ("Without its recovery key this disk stays locked, and nothing on it is changed.",),
@@ -50,6 +52,7 @@ class Screens:
         self._machine: str | None = None
         self._pages: list[Page] = []
         self._page = 0
+        self._turn_at: float | None = None
 
     def progress(self, words: str, machine: str | None = None) -> None:
         """Show what is being done now; `machine` once its name is known. Returns at once."""
@@ -119,27 +122,22 @@ class Screens:
     def wait_for_key(self, seconds: float | None) -> bool:
         """Whether Enter was pressed within so many seconds (None: wait for ever).
 
-        Arrow keys turn the pages of an ending; where nobody does, they turn by themselves now and then.
+        Arrow keys turn the pages of an ending; where nobody does, they turn by themselves now and then,
+        however often this is called meanwhile.
         """
         end = None if seconds is None else time.monotonic() + seconds
-        turning = len(self._pages) > 1
         while True:
-            left = None if end is None else max(end - time.monotonic(), 0)
-            own = self._page_seconds if turning else None
-            pause = min((one for one in (left, own) if one is not None), default=None)
+            moments = [moment for moment in (end, self._turn_at) if moment is not None]
+            pause = max(min(moments) - time.monotonic(), 0) if moments else None
             key = self._terminal.read_key(pause)
             if key is None:
-                if left is not None and (own is None or left <= own):
+                if end is not None and time.monotonic() >= end:
                     return False
                 self._turn(1)
             elif key.kind is KeyKind.ENTER:
                 return True
-            elif key.kind in {KeyKind.RIGHT, KeyKind.DOWN}:
-                turning = False
-                self._turn(1)
-            elif key.kind in {KeyKind.LEFT, KeyKind.UP}:
-                turning = False
-                self._turn(-1)
+            elif key.kind in _TURNS:
+                self._turn(_TURNS[key.kind], by_hand=True)
 
     def _type(self, request: KeyRequest, entry: PasswordEntry) -> Key:
         """Write keys into the fields, up to one that ends the typing: Enter, Tab or Esc."""
@@ -154,13 +152,15 @@ class Screens:
                 key = self._terminal.read_key(0)
             self._terminal.update(password_page(request, entry, *self._terminal.size()))
 
-    def _turn(self, step: int) -> None:
-        if self._pages:
+    def _turn(self, step: int, *, by_hand: bool = False) -> None:
+        if len(self._pages) > 1:
             self._page = (self._page + step) % len(self._pages)
+            self._turn_at = None if by_hand else time.monotonic() + self._page_seconds
             self._terminal.draw(self._pages[self._page])
 
     def _show(self, pages: list[Page]) -> None:
         self._pages, self._page = pages, 0
+        self._turn_at = time.monotonic() + self._page_seconds if len(pages) > 1 else None
         self._terminal.draw(pages[0] if pages else [])
 
     def _next_key(self) -> Key:

@@ -252,7 +252,7 @@ def test_the_pages_turn_by_themselves_where_nobody_does() -> None:
     ending = ending_of([ended(Status.REPAIRED)], facts(reports_waiting=1, reports_on_stick=False))
     with visit(page_seconds=0.5) as (screens, person, start):
         screens.show(ending)
-        pressed = start(lambda: screens.wait_for_key(None))
+        pressed = start(lambda: any(screens.wait_for_key(0.1) for _ in range(600)))
         person.wait_for("Photograph this and")
         person.wait_for("turn the page (1 of")
         person.press("\r")
