@@ -74,6 +74,21 @@ def write_stick(
 
     `volume` is what `make_volume` gave. Everything that was on the stick is lost with the first byte.
     """
+    try:
+        return _write_and_compare(stick, image, layout, volume, progress)
+    except KeyboardInterrupt as error:
+        raise FailedError(
+            "stopped: the stick is not complete", hint="write it again; it is wiped already"
+        ) from error
+
+
+def _write_and_compare(
+    stick: int,
+    image: Path,
+    layout: StickLayout,
+    volume: Sequence[tuple[int, bytes]],
+    progress: Progress,
+) -> Written:
     total = layout.image_size + sum(len(data) for _, data in (*layout.pieces[1:], *volume))
     began = time.monotonic()
     _wipe(stick, layout.disk_size)

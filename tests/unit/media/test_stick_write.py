@@ -127,6 +127,17 @@ def test_a_stick_that_forgets_is_found_out(
         write_stick(descriptor, image, layout, volume, spoil)
 
 
+def test_a_person_who_stops_it_is_told_what_became_of_the_stick(
+    image: Path, layout: StickLayout, volume: Volume, stick: Path
+) -> None:
+    def stop(words: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with open_exclusively(stick) as descriptor, pytest.raises(FailedError, match="stopped") as failed:
+        write_stick(descriptor, image, layout, volume, stop)
+    assert failed.value.hint == "write it again; it is wiped already"
+
+
 @contextmanager
 def no_file_larger_than(size: int) -> Iterator[None]:
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
