@@ -7,6 +7,7 @@ brings what lies there to the stick. Implements `recovery_isolated.ReportLink`.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -28,6 +29,9 @@ from unbrick.report.station_file import Station
 from unbrick.station.network import has_network
 from unbrick.wire import SignedEvent
 
+_NETWORK_SECONDS = 60.0
+_LOOK_SECONDS = 0.1
+
 Tell = Callable[[str], None]
 
 
@@ -43,8 +47,10 @@ class Reports:
         *,
         nudge: Callable[[], None] | None = None,
         latest: datetime | None = None,
+        is_online: Callable[[], bool] = has_network,
     ) -> None:
         """Keep reports in a folder in memory; raises OutboxError where it cannot be made."""
+        self._is_online = is_online
         self.outbox = Outbox(folder, tell)
         self._folder = folder
         self._station = station
@@ -73,8 +79,11 @@ class Reports:
 
         def connect() -> TallySession:
             # Before there is a network, not even paramiko is worth its loading: the repair needs the time.
-            if not has_network():
-                raise TallyUnreachableError("there is no network yet")
+            deadline = time.monotonic() + _NETWORK_SECONDS
+            while not self._is_online():
+                if time.monotonic() > deadline:
+                    raise TallyUnreachableError("there is no network")
+                time.sleep(_LOOK_SECONDS)
             session = TallySession.open(station)
             on_session(session)
             return session

@@ -1,0 +1,114 @@
+"""A program for the tests of the station: one disk is worked on as on a booted medium, without its screens.
+
+Takes what to do as a JSON argument and prints what became of it. A process of its own because the work needs
+one with a single thread.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from unbrick.keys.chain import KeyChain
+from unbrick.report.signer import Signer
+from unbrick.report.station_file import load_station
+from unbrick.station.companion import Companion, Orders
+from unbrick.station.event_log import EventLog
+from unbrick.station.identity import medium_signer
+from unbrick.station.key_files import open_key_files
+from unbrick.station.reports import Reports
+from unbrick.station.settings import Settings
+from unbrick.station.targets import Target
+from unbrick.station.unattended import Visit, work_on_all
+
+
+def visit(
+    disks: list[Path],
+    memory: Path,
+    *,
+    keys: list[Path] | None = None,
+    station: Path | None = None,
+    medium: str = "0123456789abcdef",
+    only_looks: str | None = None,
+    online: bool = True,
+) -> dict[str, Any]:
+    """What the station says of the disks, how many reports wait, and what it told."""
+    asked = {
+        "disks": [str(disk) for disk in disks],
+        "memory": str(memory),
+        "keys": [str(key) for key in keys or ()],
+        "station": str(station) if station else None,
+        "medium": medium,
+        "only_looks": only_looks,
+        "online": online,
+    }
+    done = subprocess.run(
+        [sys.executable, __file__, json.dumps(asked)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def _beside(orders: Orders) -> None:
+    while not orders.finish:
+        orders.wait(1.0)
+
+
+def main() -> None:
+    asked = json.loads(sys.argv[1])
+    memory, told = Path(asked["memory"]), list[str]()
+    (memory / "outbox").mkdir(parents=True, exist_ok=True)
+    station = load_station(Path(asked["station"])) if asked["station"] else None
+    signer = Signer.load(station.key) if station else medium_signer(memory / "outbox")
+    beside = Companion.start(_beside)
+    reports = Reports(
+        memory / "outbox",
+        station,
+        signer,
+        told.append,
+        nudge=beside.nudge,
+        is_online=lambda: bool(asked["online"]),
+    )
+    reports.start_sending(lambda _: None)
+    sources, notes = open_key_files([Path(key) for key in asked["keys"]], None)
+    visit = Visit(
+        settings=Settings(station, only_looks=asked["only_looks"]),
+        medium=asked["medium"],
+        keys=KeyChain(sources, interactive=False),
+        reports=reports,
+        listeners=(EventLog(memory / "log" / "visit.log"),),
+        tell=lambda report: told.append(f"{Path(report.disk).name} {report.status}"),
+    )
+    disks = [Target(Path(disk), ("a note",)) for disk in asked["disks"]]
+    done = work_on_all(lambda: disks, visit.work_on)
+    deadline = time.monotonic() + (30.0 if station and asked["online"] else 0.0)
+    while reports.waiting() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    reports.finish_sending(0.1)
+    answer = {
+        "disks": [
+            {
+                **report.to_document(),
+                "notes": report.notes,
+                "earlier": vars(report.earlier) if report.earlier else None,
+            }
+            for report in done
+        ],
+        "told": [*notes, *told],
+        "waiting": reports.waiting(),
+        "ended": beside.finish(10.0),
+    }
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()
