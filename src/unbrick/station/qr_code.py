@@ -25,7 +25,8 @@ class Code:
 def codes_for(text: str, columns: int, rows: int) -> tuple[Code, ...]:
     """The codes for a text on so many columns and rows; none where not even the smallest code fits.
 
-    A text that needs several is cut, and each part begins with `1/3:`, to be put together again.
+    A text that needs several is cut, and each part is written `1/3:part.`, to be put together again: the
+    tally's import takes them, in their order. (The full stop keeps a blank at the end of a part.)
     What is not ASCII becomes `?`: readers guess at the encoding of anything else, and guess wrong.
     """
     side = min(columns, rows * 2)
@@ -48,7 +49,7 @@ def _parts(text: str, count: int) -> list[str]:
         return [text]
     length = -(-len(text) // count)
     return [
-        f"{number + 1}/{count}:{text[number * length : (number + 1) * length]}" for number in range(count)
+        f"{number + 1}/{count}:{text[number * length : (number + 1) * length]}." for number in range(count)
     ]
 
 

@@ -1,11 +1,13 @@
 """Takes reports that came as a file, as `import` is told to; counted once, whoever carries them.
 
-A line is an event of an exported outbox, or the text of a picture that a station showed.
+A line is an event of an exported outbox, or the text of a picture that a station showed; where that took
+several pictures, each line is a part, `1/3:part.`, and they follow one another.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ from unbrick.wire import SignedEvent, WireError, signed_event
 
 _LONGEST_LINE = 1024 * 1024
 _AT_ONCE = 500
+_PART = re.compile(rb"([0-9]{1,2})/([0-9]{1,2}):(.*)\.\s*")
 
 
 @dataclass
@@ -54,7 +57,7 @@ def import_export(directory: Path, file: Path, accepted: Collection[str] = ()) -
 
 def _batches(file: Path, counts: ImportCounts) -> Iterator[list[SignedEvent]]:
     batch: list[SignedEvent] = []
-    for line in _lines(file):
+    for line in _joined(_lines(file), counts):
         try:
             batch += _events(line)
         except (ValueError, RecursionError, WireError, CarriedTextError):
@@ -69,6 +72,29 @@ def _events(line: bytes) -> tuple[SignedEvent, ...]:
     if line.startswith(PREFIX.encode()):
         return read_text(line.decode())
     return (signed_event(json.loads(line)),)
+
+
+def _joined(lines: Iterator[bytes], counts: ImportCounts) -> Iterator[bytes]:
+    """The lines, with the parts of each text that took several pictures put together."""
+    parts: list[bytes] = []
+    count = 0
+    for line in lines:
+        part = _PART.fullmatch(line)
+        if parts and (part is None or (int(part[1]), int(part[2])) != (len(parts) + 1, count)):
+            counts.refused["the parts of a picture, of which some are missing"] += 1
+            parts = []
+        if part is None:
+            yield line
+        elif parts or int(part[1]) == 1:
+            count = int(part[2])
+            parts.append(part[3])
+            if len(parts) == count:
+                yield b"".join(parts)
+                parts = []
+        else:
+            counts.refused["the parts of a picture, of which some are missing"] += 1
+    if parts:
+        counts.refused["the parts of a picture, of which some are missing"] += 1
 
 
 def _lines(file: Path) -> Iterator[bytes]:
