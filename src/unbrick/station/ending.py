@@ -89,6 +89,7 @@ _SUMMARY = {
     Status.FOUND: "The fault is on this computer. Nothing was changed.",
     Status.SCANNED: "This computer was looked at. Nothing was changed.",
 }
+_NO_DISK = "No disk was found in this computer."
 _TROUBLED = {Status.FAILED, Status.NEEDS_HANDS, Status.NEEDS_KEY}
 _STARTS = {Status.REPAIRED, Status.HEALTHY}
 
@@ -142,8 +143,7 @@ def ending_of(reports: Sequence[DiskReport], facts: EndingFacts) -> Ending:
 def _no_disk(facts: EndingFacts) -> tuple[DiskReport, ...]:
     if facts.already:
         return (DiskReport(disk="", status=Status.SCANNED),)
-    missing = "no disk was found in this computer"
-    return (DiskReport(disk="", status=Status.NEEDS_HANDS, reason=Reason.NO_WINDOWS, error=missing),)
+    return (DiskReport(disk="", status=Status.NEEDS_HANDS, reason=Reason.NO_WINDOWS, error=_NO_DISK),)
 
 
 def _case(reports: tuple[DiskReport, ...], facts: EndingFacts) -> _Case:
@@ -158,7 +158,7 @@ def _case(reports: tuple[DiskReport, ...], facts: EndingFacts) -> _Case:
         disk_guid=next((one.disk_guid for one in machines if one.disk_guid), None),
         hostnames=machines[0].hostnames,
     )
-    run = next((report.run for report in named if report.run), None)
+    run = next((report.run for report in named if report.run), facts.medium_id)
     if machine.hostnames:
         name = drawable(machine.hostnames[0])
     else:
@@ -170,7 +170,7 @@ def _summary(case: _Case) -> str:
     if case.already:
         return f"This computer was already repaired: {case.facts.already}."
     if case.status in _TROUBLED:
-        return meaning_of(case.status, case.worst.reason).what
+        return _NO_DISK if not case.worst.disk else meaning_of(case.status, case.worst.reason).what
     if case.facts.only_looked:
         found = "The fault is on this computer" if case.status is Status.FOUND else "It was looked at"
         return f"{found}. Nothing was changed: {case.facts.only_looked}."

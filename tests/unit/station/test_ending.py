@@ -138,7 +138,7 @@ def test_a_machine_without_a_name_is_called_by_its_serial_number() -> None:
 def test_no_disk_at_all_is_no_success() -> None:
     ending = ending_of([], FACTS)
     assert ending.colour is Colour.AMBER
-    assert "no disk was found" in said(ending)
+    assert ending.summary == "No disk was found in this computer."
 
 
 @pytest.mark.parametrize("reports", [[], [ended(Status.HEALTHY)]])
