@@ -42,6 +42,8 @@ from unbrick.repair.resume import check_unfinished, find_unfinished
 from unbrick.repair.undo import plan_undo
 from unbrick.windows.installation import Installation, find_installations
 
+_CUT_OFF = "a repair or an undo was cut off here: run it again, which finishes it, before Windows is started"
+
 __all__ = ["Confirm", "Goal", "Kit", "Order", "recover_disk"]
 
 
@@ -168,6 +170,7 @@ def _find_windows(case: Case, view: View, order: Order, kit: Kit) -> None:
     if not installations:
         return
     case.passing_notes = view.notes
+    case.cut_off = view.cut_off is not None
     for installation in installations:
         case.notes += installation.warnings
     with kit.recorder.step("diagnose", **partition_detail(volume)):
@@ -177,7 +180,7 @@ def _find_windows(case: Case, view: View, order: Order, kit: Kit) -> None:
         case.earlier = find_last_repair(view.root)
     if order.goal in {Goal.REPAIR, Goal.UNDO}:
         inspect(view.root)
-        case.unfinished = find_unfinished(view.root, kit.playbooks)
+        case.unfinished = find_unfinished(view.root, kit.playbooks, view.cut_off)
         for run in case.unfinished:
             check_unfinished(view.root, run, kit.playbooks, case.folders)
     if order.goal is Goal.REPAIR:
@@ -208,6 +211,8 @@ def _installation_report(
     )
     if order.goal in {Goal.SCAN, Goal.UNDO}:
         return report
+    if case.cut_off and order.goal is Goal.DIAGNOSE:
+        return replace(report, status=Status.FOUND, explanation=_CUT_OFF, findings=diagnosis.findings)
     return replace(
         report,
         status=diagnosis.status,
@@ -240,7 +245,7 @@ def _plan(case: Case, order: Order, kit: Kit, draft: Draft) -> bool:
         actions += tuple(entry.to_action(ActionState.PLANNED) for entry in run.header.entries)
         if order.dry_run or kit.confirm:
             case.notes.append(f"the run {run.run} was interrupted; it will be finished or taken back first")
-    if not actions:
+    if not actions and not case.cut_off:
         return False
     case.show(case.folders, actions, Status.FOUND)
     with _blame_installations(case):

@@ -54,6 +54,7 @@ def _repair(case: Case, mounted: Mounted, kit: Kit, draft: Draft) -> None:
     """Finish what an earlier run was cut off in, then carry out the plan."""
     plan = case.plan
     assert plan is not None
+    mounted.run = plan.run
     done: list[Action] = []
     if case.unfinished:
         for ended in _finish_earlier_runs(case, mounted, kit):
@@ -103,6 +104,7 @@ def _ignore(_: Action) -> None:
 
 def _undo(case: Case, mounted: Mounted, order: Order, kit: Kit, draft: Draft) -> None:
     """Put back one run; where it was interrupted, ending it may have done that already."""
+    mounted.run = case.run_to_undo() or ""
     for ended in _finish_earlier_runs(case, mounted, kit):
         if ended.state is not RunState.REPAIRED and order.run in {None, ended.run}:
             draft.run = ended.run
@@ -111,7 +113,7 @@ def _undo(case: Case, mounted: Mounted, order: Order, kit: Kit, draft: Draft) ->
             )
             return
     undo = case.undo or plan_undo(mounted.root, kit.playbooks, case.folders, order.run)
-    draft.run = undo.run
+    draft.run = mounted.run = undo.run
     case.notes += undo.notes
     case.show(
         case.folders,

@@ -75,6 +75,7 @@ class Case(VolumeCase):
     state: FilesystemState | None = None
     diagnoses: list[tuple[Installation, Diagnosis]] = field(default_factory=list)
     unfinished: tuple[UnfinishedRun, ...] = ()
+    cut_off: bool = False  # a change of ours lies ready on the disk, which a cut of the power has stopped
     plan: Plan | None = None
     foreseen: UnbrickError | None = None  # why the plan could not be carried out
     undo: UndoPlan | None = None

@@ -49,7 +49,9 @@ def mount_everything(image: Path, locked: Path, password: str, ready: Path, end:
             "namespace": Path("/proc/self/ns/pid").stat().st_ino,
             "pid": os.getpid(),
             "processes": sum(entry.name.isdigit() for entry in Path("/proc").iterdir()),
-            "mounts": Path("/proc/self/mountinfo").read_text().count(str(workdir)),
+            "mounts": sum(
+                str(workdir) in line for line in Path("/proc/self/mountinfo").read_text().splitlines()
+            ),
         }
         ready.with_suffix(".new").write_text(json.dumps(state))
         ready.with_suffix(".new").rename(ready)

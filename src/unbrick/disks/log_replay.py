@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.command import Runner
-from unbrick.disks.ntfs_log import FAST_START_VERSION, LogState, read_log_state
+from unbrick.disks.ntfs_log import FAST_START_VERSION, LogState, open_log, read_log_state
 from unbrick.disks.ntfs_mirror import differing_records
 from unbrick.disks.ntfs_volume import Geometry, damaged, open_view, read_dirty, read_geometry
+from unbrick.disks.redo_log import Pending, find_pending
 from unbrick.model import FilesystemState
 
 _REPLAY_SECONDS = 600.0
@@ -19,13 +20,15 @@ _PROBE_SECONDS = 60.0
 class VolumeFacts:
     """What an NTFS volume's own bytes say of how it was left.
 
-    `unmirrored` are the first records of the file table that differ from their mirror.
+    `unmirrored` are the first records of the file table that differ from their mirror. `pending` is a change
+    of ours that a cut of the power has stopped: the volume may contradict itself until it is completed.
     """
 
     geometry: Geometry
     dirty: bool
     log: LogState
     unmirrored: tuple[int, ...] = ()
+    pending: Pending | None = None
 
     @property
     def state(self) -> FilesystemState:
@@ -41,11 +44,13 @@ def read_facts(path: Path, length: int) -> VolumeFacts:
         geometry = read_geometry(view)
         if geometry.length > length:
             raise damaged("it is larger than its partition")
+        log = read_log_state(view, geometry)
         return VolumeFacts(
             geometry,
             read_dirty(view, geometry),
-            read_log_state(view, geometry),
+            log,
             differing_records(view, geometry),
+            None if log.needs_replay else find_pending(view, geometry, open_log(view, geometry)),
         )
 
 

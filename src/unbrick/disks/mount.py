@@ -1,11 +1,11 @@
 """Two views of an NTFS volume, however Windows left it: `look` never writes, `change` writes what it must.
 
 `look` shows what a repair would find: after a crash, the journal is replayed on an overlay in memory.
+`change` works on such an overlay too; what was written reaches the disk when all went well, in one piece.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.command import Runner
+from unbrick.disks.atomic_change import Written, commit, complete, show_completed, write_replayed
 from unbrick.disks.hibernation import Hibernation, discard_hibernation, find_hibernation
 from unbrick.disks.log_replay import VolumeFacts, read_facts, replay_log
 from unbrick.disks.ntfs_log import has_pending_records, reset_log
 from unbrick.disks.ntfs_mirror import mend_mirror
 from unbrick.disks.ntfs_mount import mount_ntfs
-from unbrick.disks.ntfs_volume import RECORD_VOLUME, open_view, read_dirty, write_dirty
+from unbrick.disks.ntfs_volume import RECORD_VOLUME, open_view, write_dirty
 from unbrick.disks.overlay import open_overlay
 from unbrick.disks.plain import PlainVolume
-from unbrick.errors import FailedError, NeedsHandsError, Reason, UnbrickError
+from unbrick.errors import FailedError, NeedsHandsError, Reason
+from unbrick.files import sync_directory
 from unbrick.model import FilesystemState
 
 _REPLAYED = "Windows had crashed: its NTFS journal was replayed first"
@@ -45,36 +47,39 @@ class ChangeOptions:
 
 @dataclass(frozen=True)
 class View:
-    """A volume to look at: `root` is mounted read-only; `notes` are sentences for a person."""
+    """A volume to look at: `root` is mounted read-only; `notes` are sentences for a person.
+
+    `cut_off` is the id of a run that a cut of the power has stopped: it is shown completed here, and the next
+    `change` completes it on the disk.
+    """
 
     root: Path
     state: FilesystemState
     notes: tuple[str, ...] = ()
+    cut_off: str | None = None
 
 
 class Mounted:
-    """A volume to change, mounted at `root`. `was_dirty`: Windows' dirty flag before we set ours."""
+    """A copy of a volume to change, mounted at `root`; the changes reach the disk when the context ends.
 
-    def __init__(self, root: Path, plain: PlainVolume, notes: tuple[str, ...], *, was_dirty: bool) -> None:
+    `was_dirty`: Windows' dirty flag. `run`: the id of the run that the changes belong to, to be set.
+    """
+
+    def __init__(self, root: Path, notes: tuple[str, ...], *, was_dirty: bool) -> None:
         self.root = root
         self.notes = notes
         self.was_dirty = was_dirty
         self.stays_dirty = was_dirty
-        self._plain = plain
+        self.run = ""
 
     def sync(self) -> None:
-        """Flush every layer down to the disk; raises FailedError."""
+        """Make the driver write out what it holds, as far as the copy; raises FailedError."""
         try:
-            descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_directory(self.root)
         except OSError as error:
             raise FailedError(
-                f"what was written did not reach the disk: {error.strerror}", reason=Reason.UNREADABLE_DISK
+                f"what was written could not be kept: {error.strerror}", reason=Reason.UNREADABLE_DISK
             ) from error
-        self._plain.sync()
 
     def leave_dirty(self) -> None:
         """Leave the dirty flag set at the end, so that Windows checks the volume."""
@@ -91,22 +96,22 @@ def look(plain: PlainVolume, runner: Runner, workdir: Path) -> Iterator[View]:
 
     Raises NeedsHandsError (damaged-volume, disk-in-use), FailedError.
     """
-    facts = read_facts(plain.path, plain.length)
-    with _mended(plain, facts, runner, workdir) as lying, ExitStack() as as_it_lies:
+    found = read_facts(plain.path, plain.length)
+    with _mended(plain, found, runner, workdir) as (lying, facts), ExitStack() as as_it_lies:
         root = as_it_lies.enter_context(mount_ntfs(lying, _folder(workdir), runner, read_only=True))
         hibernation = find_hibernation(root)
         if hibernation is not None:
             yield View(root, FilesystemState.HIBERNATED, _notes(hibernation))
             return
         if not facts.log.needs_replay:
-            yield View(root, facts.state)
+            yield View(root, facts.state, cut_off=found.pending.redo.run if found.pending else None)
             return
         with open_overlay(lying, plain.length, runner, workdir) as overlay:
-            if not replay_log(overlay, plain.length, facts.log, runner):
+            if not replay_log(overlay.path, plain.length, facts.log, runner):
                 yield View(root, FilesystemState.UNCLEAN_LOG, (_SHOWN_UNREPLAYED,))
                 return
             as_it_lies.close()
-            with mount_ntfs(overlay, _folder(workdir), runner, read_only=True) as replayed:
+            with mount_ntfs(overlay.path, _folder(workdir), runner, read_only=True) as replayed:
                 yield View(replayed, FilesystemState.UNCLEAN_LOG)
 
 
@@ -117,28 +122,23 @@ def check_change(plain: PlainVolume, options: ChangeOptions, runner: Runner, wor
 
 @contextmanager
 def change(plain: PlainVolume, options: ChangeOptions, runner: Runner, workdir: Path) -> Iterator[Mounted]:
-    """Mount a volume for writing, with whatever must be done first to make that safe.
+    """Mount a copy of a volume for writing, with whatever must be done first to make that safe.
 
-    While it lasts the volume is marked dirty; afterwards the flag is as it was, unless an exception passed
-    or the journal had to be reset, or the mirror of the file table mended. Raises NeedsHandsError
-    (hibernated, unclean-log, read-only, damaged-volume, disk-in-use), before anything is written;
-    FailedError.
+    When the context ends, what was written reaches the disk, all or nothing (`atomic_change.py`); when an
+    exception passes, nothing of it does. The dirty flag is then as it was, unless the journal had to be
+    reset, or the mirror of the file table mended. Raises NeedsHandsError (hibernated, unclean-log, read-only,
+    damaged-volume, disk-in-use), before anything is written; FailedError.
     """
+    found = read_facts(plain.path, plain.length)
+    was_dirty = found.pending.redo.dirty_after if found.pending else found.dirty
+    notes, to_check = _prepare(plain, found, options, runner, workdir)
     facts = read_facts(plain.path, plain.length)
-    notes, to_check = _prepare(plain, facts, options, runner, workdir)
-    was_dirty = _mark(plain, facts, dirty=True)
-    with ExitStack() as stack:
-        # Runs after the unmount, also when an exception passes.
-        stack.callback(plain.sync)
-        try:
-            root = stack.enter_context(mount_ntfs(plain.path, _folder(workdir), runner, read_only=False))
-        except UnbrickError:
-            _mark(plain, facts, dirty=was_dirty or to_check)
-            raise
-        mounted = Mounted(root, plain, notes, was_dirty=was_dirty)
-        yield mounted
-    if not mounted.stays_dirty and not to_check:
-        _mark(plain, facts, dirty=False)
+    with plain.locked(), open_overlay(plain.path, plain.length, runner, workdir) as copy:
+        with mount_ntfs(copy.path, _folder(workdir), runner, read_only=False) as root:
+            mounted = Mounted(root, notes, was_dirty=was_dirty)
+            yield mounted
+        dirty_after = mounted.stays_dirty or to_check
+        commit(plain, facts, copy.end(), run=mounted.run, dirty_after=dirty_after)
 
 
 def _prepare(
@@ -148,14 +148,17 @@ def _prepare(
 
     Everything that can be refused is refused before the first byte is written.
     """
-    hibernation, replayable = _check(plain, facts, options, runner, workdir)
-    resetting = facts.log.needs_replay and not replayable
+    hibernation, replayed = _check(plain, facts, options, runner, workdir)
+    if facts.pending is not None:
+        complete(plain, facts, facts.pending)
+        facts = read_facts(plain.path, plain.length)
+    resetting = facts.log.needs_replay and replayed is None
     notes: list[str] = []
     # The flag itself is a single bit, which is right wherever it lies: nothing else then needs a check.
     torn = any(number != RECORD_VOLUME for number in facts.unmirrored)
     if facts.unmirrored:
         if torn:
-            _mark(plain, facts, dirty=True)
+            _mark_dirty(plain, facts)
         with open_view(plain.path, writable=True) as view:
             mend_mirror(view, facts.geometry)
         plain.sync()
@@ -166,13 +169,11 @@ def _prepare(
             discard_hibernation(view, facts.geometry, hibernation)
         plain.sync()
         notes += [_DISCARDED, *_notes(hibernation)]
-    if replayable:
-        if not replay_log(plain.path, plain.length, facts.log, runner):
-            raise FailedError("the NTFS journal was replayed on trial, but not on the disk")
-        plain.sync()
+    if replayed is not None:
+        write_replayed(plain, facts, replayed)
         notes.append(_REPLAYED)
     elif resetting:
-        _mark(plain, facts, dirty=True)
+        _mark_dirty(plain, facts)
         with open_view(plain.path, writable=True) as view:
             reset_log(view, facts.geometry)
         plain.sync()
@@ -182,8 +183,11 @@ def _prepare(
 
 def _check(
     plain: PlainVolume, facts: VolumeFacts, options: ChangeOptions, runner: Runner, workdir: Path
-) -> tuple[Hibernation | None, bool]:
-    """What stands in the way of writing; NeedsHandsError where it may not be cleared away. Writes nothing."""
+) -> tuple[Hibernation | None, Written | None]:
+    """What may be cleared away before writing: a hibernation, and what replaying the journal would write.
+
+    Raises NeedsHandsError where something stands in the way. Writes nothing.
+    """
     if plain.write_protected:
         raise NeedsHandsError(
             "this disk is write-protected",
@@ -191,47 +195,53 @@ def _check(
             reason=Reason.READ_ONLY,
         )
     with (
-        _mended(plain, facts, runner, workdir) as lying,
+        _mended(plain, facts, runner, workdir) as (lying, _),
         mount_ntfs(lying, _folder(workdir), runner, read_only=True) as root,
     ):
         hibernation = find_hibernation(root)
     if hibernation is not None and not options.discard_hibernation:
         raise _hibernated(hibernation)
-    replayable = facts.log.needs_replay and _rehearse(plain, facts, hibernation, runner, workdir)
-    resetting = facts.log.needs_replay and not replayable
+    replayed = _replay(plain, facts, hibernation, runner, workdir) if facts.log.needs_replay else None
+    resetting = facts.log.needs_replay and replayed is None
     if resetting and not options.reset_log and _has_pending(plain, facts):
         raise NeedsHandsError(
             "Windows crashed, and the NTFS journal of this volume cannot be replayed",
             hint="let Windows' recovery environment check the volume (chkdsk), or repeat with --reset-log",
             reason=Reason.UNCLEAN_LOG,
         )
-    return hibernation, replayable
+    return hibernation, replayed
 
 
-def _rehearse(
+def _replay(
     plain: PlainVolume, facts: VolumeFacts, hibernation: Hibernation | None, runner: Runner, workdir: Path
-) -> bool:
-    """Whether the journal can be replayed, tried in memory: half a replay on a disk cannot be undone."""
+) -> Written | None:
+    """What replaying the journal writes, tried in memory; None where it cannot be replayed."""
     with (
-        _mended(plain, facts, runner, workdir) as lying,
+        _mended(plain, facts, runner, workdir) as (lying, _),
         open_overlay(lying, plain.length, runner, workdir) as overlay,
     ):
         if hibernation is not None:
-            with open_view(overlay, writable=True) as view:
+            with open_view(overlay.path, writable=True) as view:
                 discard_hibernation(view, facts.geometry, hibernation)
-        return replay_log(overlay, plain.length, facts.log, runner)
+        if not replay_log(overlay.path, plain.length, facts.log, runner):
+            return None
+        return list(overlay.end())
 
 
 @contextmanager
-def _mended(plain: PlainVolume, facts: VolumeFacts, runner: Runner, workdir: Path) -> Iterator[Path]:
-    """The volume; on an overlay with its mirror mended where that differs, for ntfs-3g refuses it else."""
-    if not facts.unmirrored:
-        yield plain.path
+def _mended(
+    plain: PlainVolume, facts: VolumeFacts, runner: Runner, workdir: Path
+) -> Iterator[tuple[Path, VolumeFacts]]:
+    """The volume; on an overlay where a change is pending or the mirror differs, with these mended there."""
+    if facts.pending is None and not facts.unmirrored:
+        yield plain.path, facts
         return
     with open_overlay(plain.path, plain.length, runner, workdir) as overlay:
-        with open_view(overlay, writable=True) as view:
+        with open_view(overlay.path, writable=True) as view:
+            if facts.pending is not None:
+                show_completed(view, facts, facts.pending)
             mend_mirror(view, facts.geometry)
-        yield overlay
+        yield overlay.path, read_facts(overlay.path, plain.length)
 
 
 def _has_pending(plain: PlainVolume, facts: VolumeFacts) -> bool:
@@ -256,10 +266,7 @@ def _notes(hibernation: Hibernation) -> tuple[str, ...]:
     return (hibernation.note,) if hibernation.note else ()
 
 
-def _mark(plain: PlainVolume, facts: VolumeFacts, *, dirty: bool) -> bool:
-    """Set the dirty flag and flush it; returns what it was."""
+def _mark_dirty(plain: PlainVolume, facts: VolumeFacts) -> None:
     with open_view(plain.path, writable=True) as view:
-        was_dirty = read_dirty(view, facts.geometry)
-        write_dirty(view, facts.geometry, dirty)
+        write_dirty(view, facts.geometry, dirty=True)
     plain.sync()
-    return was_dirty

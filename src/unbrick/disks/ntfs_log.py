@@ -34,7 +34,8 @@ FAST_START_VERSION = (2, 0)
 class LogState:
     """What the newest valid restart page says. `version` is None where there is none.
 
-    `oldest` is the first log sequence number that is still needed, `current` the last when it was written.
+    `oldest` is the first log sequence number that is still needed, `current` the last when it was written;
+    `newest` is where in the log, in bytes, that last one lies.
     """
 
     empty: bool
@@ -42,6 +43,7 @@ class LogState:
     version: tuple[int, int] | None = None
     oldest: int = 0
     current: int = 0
+    newest: int | None = None
 
     @property
     def needs_replay(self) -> bool:
@@ -50,6 +52,46 @@ class LogState:
         It refuses every log of version 2.0, the clean ones too, for Windows may hold more in its cache.
         """
         return not self.empty and (not self.clean or self.version == FAST_START_VERSION)
+
+
+class LogArea:
+    """The bytes of the log, wherever its runs lie on the volume."""
+
+    def __init__(self, view: ByteView, log: Attribute) -> None:
+        self.size = log.size
+        self._view = view
+        self._log = log
+
+    def read(self, position: int, length: int) -> bytes:
+        """Bytes of the log; fewer only at its end. Raises OSError."""
+        return _read(self._view, self._log, position, length)
+
+    def write(self, position: int, data: bytes) -> None:
+        """Put all of `data` there; raises OSError."""
+        for run in self._log.runs:
+            if data and position < run.length:
+                piece = data[: run.length - position]
+                if run.offset is None:
+                    raise damaged("its $LogFile has holes")
+                self._view.write(run.offset + position, piece)
+                data = data[len(piece) :]
+                position += len(piece)
+            position -= run.length
+        if data:
+            raise damaged("its $LogFile is shorter than it says")
+
+    def extents(self) -> list[tuple[int, int]]:
+        """Where on the volume it lies: offset and length of each run, in bytes."""
+        return [(run.offset, run.length) for run in self._log.runs if run.offset is not None]
+
+    def covers(self, offset: int) -> bool:
+        """Whether a byte of the volume is one of the log's."""
+        return any(start <= offset < start + length for start, length in self.extents())
+
+
+def open_log(view: ByteView, geometry: Geometry) -> LogArea:
+    """The volume's log; raises NeedsHandsError (damaged-volume) where it cannot be found."""
+    return LogArea(view, _log_data(view, geometry))
 
 
 def read_log_state(view: ByteView, geometry: Geometry) -> LogState:
@@ -117,12 +159,15 @@ def _parse_restart_page(view: ByteView, log: Attribute, position: int, head: byt
     if clients != 1 or client % 8 or client + 16 > len(page) or (in_use != _NO_CLIENT and in_use >= clients):
         return None
     (oldest,) = struct.unpack_from("<Q", page, client)
+    (sequence_bits,) = struct.unpack_from("<I", page, start + 16)
     return LogState(
         empty=False,
         clean=in_use == _NO_CLIENT or bool(flags & _CLEAN),
         version=(major, minor),
         oldest=oldest,
         current=current,
+        # A log sequence number is a count of the log's rounds, then a place in units of 8 bytes.
+        newest=(current << sequence_bits & 2**64 - 1) >> sequence_bits << 3 if sequence_bits < 64 else None,
     )
 
 

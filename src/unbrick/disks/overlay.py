@@ -7,17 +7,39 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.command import Runner, wait_until
 from unbrick.disks.fuse_mount import FuseMount, is_mounted
+from unbrick.disks.overlay_store import create_store, written_clusters
+from unbrick.errors import FailedError
 
 _START_SECONDS = 30.0
 _END_SECONDS = 30.0
 
 
+@dataclass(frozen=True)
+class Overlay:
+    """A file at `path` that shows a volume and takes writes."""
+
+    path: Path
+    _store: Path
+    _mounted: FuseMount
+
+    def end(self) -> Iterator[tuple[int, bytes]]:
+        """End it early: place and bytes of all that was written, in 64 KiB, in the order of their places.
+
+        The last may reach beyond the volume. Raises FailedError where the server did not end well, OSError.
+        """
+        self._mounted.drop(_END_SECONDS)
+        if self._mounted.server.poll() != 0:
+            raise FailedError("qemu-storage-daemon ended with an error: nothing was written to the disk")
+        return written_clusters(self._store)
+
+
 @contextmanager
-def open_overlay(plain: Path, length: int, runner: Runner, workdir: Path) -> Iterator[Path]:
+def open_overlay(plain: Path, length: int, runner: Runner, workdir: Path) -> Iterator[Overlay]:
     """A file of `length` bytes that shows `plain` and takes writes, which are forgotten with the context.
 
     They are kept in a qcow2 file in `workdir` (in memory). Formats and files are named, never probed: the
@@ -26,7 +48,7 @@ def open_overlay(plain: Path, length: int, runner: Runner, workdir: Path) -> Ite
     name = f"overlay-{secrets.token_hex(4)}"  # one may lie over another
     store = workdir / f"{name}.qcow2"
     shown = workdir / f"{name}.raw"
-    runner.run(["qemu-img", "create", "-q", "-f", "qcow2", str(store), str(length)], timeout=_START_SECONDS)
+    create_store(store, length)
     shown.touch()
     driver = "host_device" if stat.S_ISBLK(plain.stat().st_mode) else "file"
     backing = {"driver": driver, "filename": str(plain), "read-only": True, "locking": "off"}
@@ -42,7 +64,7 @@ def open_overlay(plain: Path, length: int, runner: Runner, workdir: Path) -> Ite
     mounted = FuseMount(shown, server)
     try:
         wait_until(server, lambda: is_mounted(shown), timeout=_START_SECONDS, what="qemu-storage-daemon")
-        yield shown
+        yield Overlay(shown, store, mounted)
     finally:
         mounted.drop(_END_SECONDS)
         store.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.model import Volume, VolumeKind
 from unbrick.secret import Secret
 
+_LOCK = struct.Struct("@hhqqi4x")  # fcntl.h: struct flock; 0 bytes from 0 is all
 _BLKROGET = 0x125E  # linux/fs.h: whether a block device is read-only
 
 
@@ -36,6 +37,19 @@ class PlainVolume:
     def sync(self) -> None:
         """Flush every layer from here down to the disk; raises FailedError (unreadable-disk)."""
         self._sync()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep another ntfs-3g from mounting the volume meanwhile: it asks for such a lock as well.
+
+        Raises NeedsHandsError (disk-in-use), OSError.
+        """
+        descriptor = _open(self.path)
+        try:
+            _lock(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -75,6 +89,18 @@ def open_plain(
 
         length = os.lseek(descriptor, 0, os.SEEK_END)
         yield PlainVolume(path, length, sync, write_protected=_is_write_protected(disk.raw))
+
+
+def _lock(descriptor: int) -> None:
+    # Of the open file, not of the process: closing another of our descriptors does not drop it.
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except BlockingIOError as error:
+        raise NeedsHandsError(
+            "the volume is in use by another program",
+            hint="unmount it, or shut the virtual machine down, then try again",
+            reason=Reason.DISK_IN_USE,
+        ) from error
 
 
 def _is_write_protected(raw: Path) -> bool:

@@ -68,15 +68,18 @@ class ResumeResult:
         return self.volume_was_dirty or self.torn or not self.notes
 
 
-def find_unfinished(root: Path, playbooks: Sequence[Playbook]) -> tuple[UnfinishedRun, ...]:
+def find_unfinished(
+    root: Path, playbooks: Sequence[Playbook], cut_off: str | None = None
+) -> tuple[UnfinishedRun, ...]:
     """Every interrupted run of a volume, the newest first; reads only.
 
-    Raises NeedsHandsError: foreign-quarantine, bad-journal, unknown-playbook.
+    `cut_off` is the id of one that was finished here, but not where it counts: on the disk itself. Raises
+    NeedsHandsError: foreign-quarantine, bad-journal, unknown-playbook.
     """
     found: list[UnfinishedRun] = []
     for _, folder in find_run_folders(root):
         journal = open_journal(folder)
-        if journal is not None and journal.state in UNFINISHED:
+        if journal is not None and (journal.state in UNFINISHED or journal.header.run == cut_off):
             for entry in journal.header.entries:
                 find_playbook(playbooks, entry)
             found.append(UnfinishedRun(journal.header, journal.state))
@@ -90,7 +93,8 @@ def check_unfinished(
 
     Raises what `finish` raises before its first write.
     """
-    _open_checked(root, run, playbooks, installation_folders)
+    if run.state in UNFINISHED:
+        _open_checked(root, run, playbooks, installation_folders)
 
 
 def finish(
@@ -107,6 +111,8 @@ def finish(
     Raises NeedsHandsError (bad-journal and the reasons of `trust.py`) with nothing written, or
     damaged-volume where the file system's records contradict each other.
     """
+    if run.state not in UNFINISHED:
+        return _as_finished(run)
     opened = _open_checked(root, run, playbooks, installation_folders)
     with disk_errors(f"finishing the run {run.run}"):
         action_state = _finish(opened, sync)
@@ -122,6 +128,13 @@ def finish(
         opened.torn,
         tuple(opened.notes),
     )
+
+
+def _as_finished(run: UnfinishedRun) -> ResumeResult:
+    """What came of a run of which nothing was left to do but to bring it to the disk."""
+    state = ActionState.DONE if run.state is RunState.REPAIRED else ActionState.UNDONE
+    actions = tuple(entry.to_action(state) for entry in run.header.entries)
+    return ResumeResult(run.run, run.state, actions, run.header.volume_was_dirty, torn=False)
 
 
 def _open_checked(

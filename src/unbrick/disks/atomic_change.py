@@ -1,0 +1,131 @@
+"""Brings a change to a volume whole: a cut of the power at any moment leaves all of it or nothing.
+
+The steps, each durable before the next: the redo record; the dirty flag; the change; the flag as it was; the
+record away. Until the first is whole nothing was done, and from then on `complete` can do all the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from unbrick.disks.log_replay import VolumeFacts
+from unbrick.disks.ntfs_log import open_log
+from unbrick.disks.ntfs_volume import (
+    RECORD_VOLUME,
+    ByteView,
+    FileView,
+    Geometry,
+    open_view,
+    read_dirty,
+    write_dirty,
+)
+from unbrick.disks.plain import PlainVolume
+from unbrick.disks.redo_log import Pending, is_ours_to_change, place_record
+from unbrick.disks.redo_record import Change, Redo, compare
+from unbrick.errors import FailedError
+
+Written = Iterable[tuple[int, bytes]]
+"""Places on a volume and the bytes that are to be there, in order."""
+
+_PIECE = 4096
+
+
+def commit(
+    plain: PlainVolume,
+    facts: VolumeFacts,
+    written: Written,
+    *,
+    run: str,
+    dirty_after: bool,
+) -> None:
+    """Bring what was written (place and bytes, in order) to the disk, and leave the dirty flag as said.
+
+    Raises NeedsHandsError (too-many-files) with nothing written; FailedError where the disk gives an error,
+    which the next run may get over.
+    """
+    with open_view(plain.path, writable=True) as view:
+        area = open_log(view, facts.geometry)
+        changes = tuple(_differences(view, facts.geometry, written))
+        for change in changes:
+            if not is_ours_to_change(change.offset, len(change.data), facts.geometry, area):
+                raise FailedError("the NTFS driver changed what is not its own: nothing was written")
+        if not changes:
+            _mark(plain, view, facts.geometry, dirty=dirty_after)
+            return
+        placed = place_record(area, facts.log, Redo(run, dirty_after, changes))
+        area.write(placed.start, placed.record)
+        plain.sync()
+        _carry_out(plain, view, facts.geometry, changes, dirty_after=dirty_after)
+        area.write(placed.start, placed.former)
+        plain.sync()
+
+
+def complete(plain: PlainVolume, facts: VolumeFacts, pending: Pending) -> None:
+    """End on the disk what a cut of the power has stopped; raises FailedError."""
+    with open_view(plain.path, writable=True) as view:
+        redo = pending.redo
+        _carry_out(plain, view, facts.geometry, redo.changes, dirty_after=redo.dirty_after)
+        # What lay there is lost; so lies a page of the journal that was never written to.
+        open_log(view, facts.geometry).write(pending.start, b"\xff" * pending.length)
+        plain.sync()
+
+
+def write_replayed(plain: PlainVolume, facts: VolumeFacts, written: Written) -> None:
+    """Bring to the disk what replaying NTFS's journal has written: the journal itself last.
+
+    Until that is done, the journal can be replayed again, and asks for it. Raises FailedError.
+    """
+    with open_view(plain.path, writable=True) as view:
+        area = open_log(view, facts.geometry)
+        piece = min(facts.geometry.cluster, _PIECE)  # none lies partly in the journal
+        elsewhere: list[tuple[int, bytes]] = []
+        journal: list[tuple[int, bytes]] = []
+        for offset, cluster in written:
+            former = view.read(offset, min(len(cluster), facts.geometry.length - offset))
+            for at in range(0, len(former), piece):
+                if former[at : at + piece] != (data := cluster[: len(former)][at : at + piece]):
+                    (journal if area.covers(offset + at) else elsewhere).append((offset + at, data))
+        for places in (elsewhere, journal):
+            for place, data in places:
+                view.write(place, data)
+            plain.sync()
+
+
+def show_completed(view: ByteView, facts: VolumeFacts, pending: Pending) -> None:
+    """Write to a copy of the volume what `complete` would to the volume."""
+    _apply(view, pending.redo.changes)
+    write_dirty(view, facts.geometry, pending.redo.dirty_after)
+
+
+def _carry_out(
+    plain: PlainVolume, view: FileView, geometry: Geometry, changes: Iterable[Change], *, dirty_after: bool
+) -> None:
+    _mark(plain, view, geometry, dirty=True)
+    _apply(view, changes)
+    plain.sync()
+    _mark(plain, view, geometry, dirty=dirty_after)
+
+
+def _apply(view: ByteView, changes: Iterable[Change]) -> None:
+    for change in changes:
+        view.write(change.offset, change.data)
+
+
+def _mark(plain: PlainVolume, view: FileView, geometry: Geometry, *, dirty: bool) -> None:
+    if read_dirty(view, geometry) is not dirty:
+        write_dirty(view, geometry, dirty)
+        plain.sync()
+
+
+def _differences(view: ByteView, geometry: Geometry, written: Written) -> Iterator[Change]:
+    """The sectors that changed; not those of the record with the dirty flag, which is set by itself."""
+    flag = RECORD_VOLUME * geometry.record
+    kept = [(table + flag, table + flag + geometry.record) for table in (geometry.mft, geometry.mirror)]
+    for offset, cluster in written:
+        former = view.read(offset, min(len(cluster), geometry.length - offset))
+        data = bytearray(cluster[: len(former)])
+        for start, end in kept:
+            first, last = max(start - offset, 0), min(end - offset, len(data))
+            if first < last:
+                data[first:last] = former[first:last]
+        yield from compare(offset, former, bytes(data))

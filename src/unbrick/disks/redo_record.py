@@ -1,0 +1,141 @@
+"""The redo record: all that a change writes to a volume, in one piece that is believed whole or not at all.
+
+It is written before the change itself. Where a cut of the power stops that, the next run writes it again:
+each sector is then as before or as after, and no order or loss among the writes matters. Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+SECTOR = 512
+"""Bytes that a disk writes whole or not at all."""
+LONGEST_RUN_ID = 32
+
+_MAGIC = b"UNBRICK REDO 1\r\n"
+_HEAD = struct.Struct(f"<16sII?7x{LONGEST_RUN_ID}s32s32s")
+_DIGEST = 16
+_EXTENT = struct.Struct("<QI")
+_LARGEST = 256 << 20
+
+
+@dataclass(frozen=True)
+class Change:
+    """Consecutive sectors from `offset` (bytes): the digest of each as it was, and their new bytes."""
+
+    offset: int
+    former: tuple[bytes, ...]
+    data: bytes
+
+    def sectors(self) -> Iterator[tuple[bytes, bytes]]:
+        """Of each sector: the digest of what it was, and what it will be."""
+        for index, former in enumerate(self.former):
+            yield former, self.data[index * SECTOR : (index + 1) * SECTOR]
+
+
+@dataclass(frozen=True)
+class Redo:
+    """A change of a volume. `run` is the id of the run it belongs to, or empty.
+
+    `dirty_after` is the volume's dirty flag when all is done.
+    """
+
+    run: str
+    dirty_after: bool
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class Head:
+    """The first sector of a record; `length` is that of all that follows, in bytes.
+
+    `context` is the digest of what must be as it was when the record was written.
+    """
+
+    run: str
+    dirty_after: bool
+    length: int
+    unpacked: int
+    digest: bytes
+    context: bytes
+
+
+def digest_of(data: bytes) -> bytes:
+    """What a sector is known by in a record."""
+    return hashlib.sha256(data).digest()[:_DIGEST]
+
+
+def compare(offset: int, former: bytes, data: bytes) -> Iterator[Change]:
+    """The sectors from `offset` in which `data` differs from `former`, as few changes as it takes."""
+    if former == data:
+        return
+    start = None
+    for at in range(0, len(data) + SECTOR, SECTOR):
+        differs = at < len(data) and data[at : at + SECTOR] != former[at : at + SECTOR]
+        if differs and start is None:
+            start = at
+        elif not differs and start is not None:
+            digests = tuple(digest_of(former[one : one + SECTOR]) for one in range(start, at, SECTOR))
+            yield Change(offset + start, digests, data[start:at])
+            start = None
+
+
+def encode(redo: Redo, context: bytes) -> bytes:
+    """The record in whole sectors, the head being the first."""
+    parts = (_EXTENT.pack(c.offset, len(c.former)) + b"".join(c.former) + c.data for c in redo.changes)
+    plain = b"".join(parts)
+    body = zlib.compress(plain, 1)
+    body = body.ljust(-(-len(body) // SECTOR) * SECTOR, b"\0")
+    fields = (len(body), len(plain), redo.dirty_after, redo.run.encode("ascii"))
+    head = _HEAD.pack(_MAGIC, *fields, context, hashlib.sha256(body).digest())
+    return (head + hashlib.sha256(head).digest()).ljust(SECTOR, b"\0") + body
+
+
+def decode_head(sector: bytes) -> Head | None:
+    """The head that a sector is; None where it is none, or half of one."""
+    head = sector[: _HEAD.size]
+    if len(sector) != SECTOR or sector[_HEAD.size : _HEAD.size + 32] != hashlib.sha256(head).digest():
+        return None
+    magic, length, unpacked, dirty_after, run, context, digest = _HEAD.unpack(head)
+    name = run.rstrip(b"\0")
+    if magic != _MAGIC or not name.isascii() or length % SECTOR or max(length, unpacked) > _LARGEST:
+        return None
+    return Head(name.decode(), dirty_after, length, unpacked, digest, context)
+
+
+def decode(head: Head, body: bytes) -> Redo | None:
+    """The record with its head's body; None where that is not whole, or says what no `encode` has written."""
+    if hashlib.sha256(body).digest() != head.digest:
+        return None
+    try:
+        plain = zlib.decompressobj().decompress(body, head.unpacked + 1)
+        changes = tuple(_read_changes(plain)) if len(plain) == head.unpacked else ()
+    except (zlib.error, struct.error):
+        return None
+    return Redo(head.run, head.dirty_after, changes) if changes and _is_ordered(changes) else None
+
+
+def _read_changes(plain: bytes) -> Iterator[Change]:
+    position = 0
+    while position < len(plain):
+        offset, count = _EXTENT.unpack_from(plain, position)
+        digests = position + _EXTENT.size
+        data = digests + count * _DIGEST
+        position = data + count * SECTOR
+        former = tuple(plain[at : at + _DIGEST] for at in range(digests, data, _DIGEST))
+        yield Change(offset, former, plain[data:position])
+
+
+def _is_ordered(changes: Iterable[Change]) -> bool:
+    """Whether all are whole sectors, one after the other."""
+    end = 0
+    for change in changes:
+        length = len(change.former) * SECTOR
+        if change.offset % SECTOR or change.offset < end or not length or len(change.data) != length:
+            return False
+        end = change.offset + length
+    return True
