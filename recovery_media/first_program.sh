@@ -22,8 +22,7 @@ say "first program started"
 
 (
     /usr/lib/systemd/systemd-udevd --daemon
-    udevadm trigger --type=subsystems --action=add
-    udevadm trigger --type=devices --action=add
+    udevadm trigger --action=add @SUBSYSTEMS@
     modprobe -a -q -b @MODULES@
     mount -t efivarfs -o nosuid,noexec,nodev efivarfs /sys/firmware/efi/efivars 2>/dev/null
     ip link set lo up

@@ -151,7 +151,7 @@ def _report(done: Built, settings: Settings, seconds: float, *, as_json: bool) -
     if settings.key_files:
         click.echo(
             printable(
-                f"unbrick: the medium holds recovery passwords ({', '.join(settings.key_files)}): lock it away"
+                f"unbrick: the medium holds recovery passwords ({', '.join(settings.key_files)}): lock it up"
             ),
             err=True,
         )

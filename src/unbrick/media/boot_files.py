@@ -1,4 +1,4 @@
-"""What starts the kernel: Debian's signed shim and GRUB untouched, GRUB for legacy BIOS, the small EFI partition."""
+"""What starts the kernel: Debian's signed shim and GRUB untouched, GRUB for BIOS, the EFI partition."""
 
 from __future__ import annotations
 

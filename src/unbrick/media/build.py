@@ -1,11 +1,10 @@
-"""The story of a build: system from the cache or new, settings, image, its signed manifest, what lies beside it."""
+"""The story of a build: the system, settings, the image, its signed manifest, what lies beside it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import mmap
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -63,7 +62,7 @@ def build_medium(request: BuildRequest, progress: Progress, runner: SystemRunner
         with progress("listing and signing it"):
             manifest = _complete(image, work / "staged", facts, request.site_key, runner)
         beside = _write_beside(request, system, image, manifest, runner)
-        os.replace(image, request.out)
+        image.replace(request.out)
     return Built(
         image=request.out,
         beside=beside,
@@ -204,7 +203,7 @@ def _complete(
 
 
 def _listed_files(staged: Path) -> dict[str, ListedFile]:
-    """Every file whose bytes the image takes over as they are; the BIOS loader is patched by the image's maker."""
+    """Every file that is on the image as it was staged; the loader for BIOS is patched by xorriso."""
     patched = {*_RESERVED, "boot/grub/eltorito.img"}
     return {
         name: ListedFile(path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())

@@ -1,4 +1,4 @@
-"""The Debian packages of the medium, unpacked into a folder: fetched by mmdebstrap from this machine's own mirror.
+"""The Debian packages of the medium, unpacked into a folder, from this machine's own mirror.
 
 Packages are only unpacked; none of their scripts runs, so an ordinary user can build and the outcome depends
 on the packages alone. Programs of the unpacked system are run with its own loader and libraries.
@@ -31,7 +31,8 @@ _WRITE_LISTS = """
 mkdir "$1/contents"
 for deb in "$1"/var/cache/apt/archives/*.deb; do
     name=$(dpkg-deb --field "$deb" Package)
-    dpkg-deb --show --showformat='${Package}\\t${Version}\\t${Architecture}\\t${source:Package}\\t${source:Version}\\n' "$deb"
+    dpkg-deb --show --showformat='${Package}\\t${Version}\\t${Architecture}\\t' "$deb"
+    dpkg-deb --show --showformat='${source:Package}\\t${source:Version}\\n' "$deb"
     case $name in
         firmware-*|linux-image-*) ;;
         *) dpkg-deb --fsys-tarfile "$deb" | tar -t >"$1/contents/$name" ;;
@@ -97,7 +98,7 @@ class DebianRoot:
         environment: Mapping[str, str] | None = None,
         stdin: bytes | None = None,
     ) -> Result:
-        """Run one of its programs here, with its own loader and libraries; `called` is the name it is told."""
+        """Run one of its programs here, with its own loader and libraries, by the name `called`."""
         folder = self.folder
         libraries = f"{folder / _LIBRARIES}:{folder / _LIBRARIES / 'systemd'}"
         argv = [str(folder / _LOADER), "--library-path", libraries, "--argv0", called or program]

@@ -23,7 +23,7 @@ class DefinitionError(UsageError):
 
 @dataclass(frozen=True)
 class SystemDefinition:
-    """`system.yaml`: packages, programs, files, and the parts of Python that are left out (pattern: reason)."""
+    """`system.yaml`: packages, programs, files; what is left out is told with a reason."""
 
     suite: str
     architecture: str
@@ -56,6 +56,7 @@ class ModulesDefinition:
     not_covered: Mapping[str, str]
     firmware_left_out: Mapping[str, str]
     load_at_boot: tuple[str, ...]
+    announced_at_boot: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,7 @@ def _modules(table: dict[str, Any]) -> ModulesDefinition:
         not_covered=_reasons(table, "not_covered"),
         firmware_left_out=_reasons(table, "firmware_left_out"),
         load_at_boot=_words(table, "load_at_boot"),
+        announced_at_boot=_words(table, "announced_at_boot"),
     )
     _nothing_more("kernel_modules.yaml", table)
     return found

@@ -37,7 +37,7 @@ class _Segment:
 
 
 def read_needs(data: bytes) -> Needs | None:
-    """What an ELF file needs; None where the bytes are no 64-bit ELF file. Raises ElfError for a broken one."""
+    """What an ELF file needs, None for bytes that are no 64-bit ELF file; raises ElfError."""
     if not data.startswith(_MAGIC):
         return None
     try:

@@ -27,7 +27,7 @@ class TreeError(FailedError):
 
 @dataclass(frozen=True)
 class Entry:
-    """One file, folder or link: its mode with the type's bits, and its content (a path is read when written)."""
+    """One file, folder or link: its mode with the type's bits, and its content (or where to read it)."""
 
     mode: int
     content: bytes | Path = b""

@@ -68,7 +68,7 @@ def _find(root: Path, name: str) -> dict[str, Path]:
 def add_firmware(
     tree: FileTree, choice: FirmwareChoice, root: DebianRoot, workdir: Path, runner: Runner
 ) -> None:
-    """Put the files into the tree, packed as the kernel unpacks them (xz with CRC-32); the same file only once."""
+    """Put the files into the tree, once each, packed as the kernel unpacks them (xz with CRC-32)."""
     first: dict[Path, str] = {}
     for name, path in sorted(choice.files.items()):
         place = f"{_FOLDER}/{name}.xz"

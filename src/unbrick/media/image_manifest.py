@@ -4,7 +4,8 @@ It lies on the image itself, in two files that are reserved before they are know
 those two count as zeros. So a stick alone is enough to check every byte of it against the site's key.
 
     {"schema": 1, "id": "<16 hex>", "version": "0.1.0", "built": "…Z", "expires": "…Z",
-     "image": {"size": 0, "sha256": "…", "piece": 4194304, "pieces": ["…", …], "zeros": [[offset, length], …]},
+     "image": {"size": 0, "sha256": "…", "piece": 4194304, "pieces": ["…", …],
+               "zeros": [[offset, length], …]},
      "files": {"boot/vmlinuz": {"size": 0, "sha256": "…"}, …}}
 """
 

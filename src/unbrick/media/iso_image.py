@@ -1,4 +1,4 @@
-"""Puts the staged files into a hybrid image: CD and USB stick, UEFI and legacy BIOS, the same bytes every time."""
+"""Puts the staged files into a hybrid image: CD and USB stick, UEFI and legacy BIOS."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def _module(block: str, folder: Path) -> Module:
         name=canonical(fields["name"][0]),
         path=Path(path.strip()).relative_to(folder).as_posix(),
         depends=tuple(map(canonical, filter(None, ",".join(fields.get("depends", ())).split(",")))),
-        softly=tuple([*softly, *" ".join(fields.get("weakdep", ())).split()]),
+        softly=(*softly, *" ".join(fields.get("weakdep", ())).split()),
         firmware=tuple(fields.get("firmware", ())),
         aliases=tuple(fields.get("alias", ())),
     )

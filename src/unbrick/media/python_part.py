@@ -112,7 +112,7 @@ def add_python(
     workdir: Path,
     runner: Runner,
 ) -> None:
-    """Put the standard library, the locked packages and unbrick into the tree; `workdir` holds the byte code."""
+    """Put the standard library, the locked packages and unbrick into the tree, compiled in `workdir`."""
     library = f"usr/lib/python{definition.python_version}"
     sources = [
         *_collect(tree, root.folder / library, library, definition.python_left_out, keep=False),

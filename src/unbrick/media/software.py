@@ -1,4 +1,4 @@
-"""What software is on the medium: its Debian packages, its Python packages, unbrick; as CycloneDX components."""
+"""What software is on the medium: Debian packages, Python packages, unbrick; as CycloneDX components."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def list_software(tree: FileTree, root: DebianRoot, python: Iterable[PythonPacka
 
 
 def bill_of_materials(components: list[dict[str, Any]], medium: str, seconds: int) -> bytes:
-    """The CycloneDX 1.5 document of a medium; `seconds` since 1970 is its time. The same input, the same bytes."""
+    """The CycloneDX 1.5 document of a medium, made at `seconds` since 1970."""
     number = uuid.UUID(bytes=hashlib.sha256(medium.encode()).digest()[:16], version=4)
     document = {
         "bomFormat": "CycloneDX",
@@ -71,7 +71,8 @@ def _is_used(package: DebianPackage, tree: FileTree, root: DebianRoot) -> bool:
 def _debian_component(package: DebianPackage) -> dict[str, Any]:
     version = quote(package.version, safe=".-~")
     source = quote(f"{package.source}@{package.source_version}", safe=".-~@")
-    purl = f"pkg:deb/debian/{quote(package.name, safe='.-~')}@{version}?arch={package.architecture}&upstream={source}"
+    name = quote(package.name, safe=".-~")
+    purl = f"pkg:deb/debian/{name}@{version}?arch={package.architecture}&upstream={source}"
     return {
         "bom-ref": purl,
         "type": "library",

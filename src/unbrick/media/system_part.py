@@ -1,4 +1,4 @@
-"""The part of the medium that is the same for every site: system archive, kernel, boot programs. Kept in a cache.
+"""What is the same on every site's medium: system archive, kernel, boot programs. Kept in a cache.
 
 <cache>/debian-<hash>/    unpacked packages, fetched anew after a week or when asked
 <cache>/system-<hash>/    what was made of them; the hash covers everything that it was made of

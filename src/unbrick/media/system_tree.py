@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from unbrick.command import Runner
 from unbrick.errors import FailedError
@@ -22,27 +22,28 @@ _APPLETS_SECONDS = 30.0
 _FIRST_PROGRAM = "usr/lib/unbrick/first-program"
 _FOLDERS = ("dev", "proc", "sys", "run", "root", "mnt", "media", "var/lib/dhcpcd", "var/log", "etc/unbrick")
 _TEXTS = {
-    "etc/passwd": "root:x:0:0:root:/root:/usr/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    "etc/passwd": "root:x:0:0:root:/root:/usr/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
     "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
     "etc/hostname": "unbrick\n",
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
     "etc/mdadm/mdadm.conf": "HOMEHOST <ignore>\nAUTO +all\n",
 }
 # The groups that udev's rules name, with Debian's numbers where there are any.
-_GROUPS = {
-    **{
-        "root": 0,
-        "tty": 5,
-        "disk": 6,
-        "lp": 7,
-        "kmem": 15,
-        "dialout": 20,
-        "cdrom": 24,
-        "tape": 26,
-        "audio": 29,
-    },
-    **{"video": 44, "render": 992, "sgx": 993, "kvm": 994, "input": 995, "clock": 996, "nogroup": 65534},
-}
+_GROUPS = [
+    *(
+        "root:0",
+        "tty:5",
+        "disk:6",
+        "lp:7",
+        "kmem:15",
+        "dialout:20",
+        "cdrom:24",
+        "tape:26",
+        "audio:29",
+        "video:44",
+    ),
+    *("render:992", "sgx:993", "kvm:994", "input:995", "clock:996", "nogroup:65534"),
+]
 
 
 class SystemTreeError(FailedError):
@@ -84,7 +85,7 @@ def add_libraries(tree: FileTree, root: DebianRoot, definition: SystemDefinition
         needs = read_needs(entry.read())
         if needs is None:
             continue
-        bundled = [folder.replace("$ORIGIN", f"/{os.path.dirname(path)}") for folder in needs.folders]
+        bundled = [folder.replace("$ORIGIN", f"/{PurePosixPath(path).parent}") for folder in needs.folders]
         for name in needs.libraries:
             if name not in seen:
                 waiting.extend(_add_library(tree, root, name, bundled, path))
@@ -122,11 +123,11 @@ def _add_path(tree: FileTree, root: DebianRoot, path: str, *, executable: bool) 
         return []
     here = root.folder / path
     if here.is_symlink():
-        target = os.readlink(here)
+        target = str(here.readlink())
         joined = (
             target.lstrip("/")
             if target.startswith("/")
-            else os.path.normpath(f"{os.path.dirname(path)}/{target}")
+            else os.path.normpath(f"{PurePosixPath(path).parent}/{target}")
         )
         tree.add_link(path, target)
         return _add_path(tree, root, _merged(joined), executable=executable)
@@ -149,11 +150,11 @@ def _add_frame(tree: FileTree, definition: Definition) -> None:
     tree.add_link("etc/mtab", "../proc/self/mounts")
     for path, text in _TEXTS.items():
         tree.add_file(path, text.encode())
-    groups = "".join(
-        f"{name}:x:{number}:\n" for name, number in sorted(_GROUPS.items(), key=lambda pair: pair[1])
-    )
+    groups = "".join("{}:x:{}:\n".format(*group.split(":")) for group in _GROUPS)
     tree.add_file("etc/group", groups.encode())
+    announced = " ".join(f"--subsystem-match={name}" for name in definition.modules.announced_at_boot)
     program = definition.first_program.replace("@MODULES@", " ".join(definition.modules.load_at_boot))
+    program = program.replace("@SUBSYSTEMS@", announced)
     tree.add_file(_FIRST_PROGRAM, program.encode(), executable=True)
 
 
