@@ -81,7 +81,7 @@ def write_replayed(plain: PlainVolume, facts: VolumeFacts, written: Written) -> 
         elsewhere: list[tuple[int, bytes]] = []
         journal: list[tuple[int, bytes]] = []
         for offset, cluster in written:
-            former = view.read(offset, min(len(cluster), facts.geometry.length - offset))
+            former = view.read(offset, max(0, min(len(cluster), facts.geometry.length - offset)))
             for at in range(0, len(former), piece):
                 if former[at : at + piece] != (data := cluster[: len(former)][at : at + piece]):
                     (journal if area.covers(offset + at) else elsewhere).append((offset + at, data))
@@ -122,7 +122,7 @@ def _differences(view: ByteView, geometry: Geometry, written: Written) -> Iterat
     flag = RECORD_VOLUME * geometry.record
     kept = [(table + flag, table + flag + geometry.record) for table in (geometry.mft, geometry.mirror)]
     for offset, cluster in written:
-        former = view.read(offset, min(len(cluster), geometry.length - offset))
+        former = view.read(offset, max(0, min(len(cluster), geometry.length - offset)))
         data = bytearray(cluster[: len(former)])
         for start, end in kept:
             first, last = max(start - offset, 0), min(end - offset, len(data))

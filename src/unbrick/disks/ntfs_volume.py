@@ -118,9 +118,17 @@ class Geometry:
 
 
 def read_geometry(view: ByteView) -> Geometry:
-    """Read the boot sector; raises NeedsHandsError (damaged-volume) where it makes no sense."""
+    """Read the boot sector; raises NeedsHandsError (damaged-volume, no-windows) where it is none of NTFS."""
     boot = view.read(0, 512)
-    if len(boot) < 512 or boot[3:11] != b"NTFS    " or boot[510:512] != b"\x55\xaa":
+    named = boot[3:11]
+    if named == b"EXFAT   " or (named != b"NTFS    " and b"FAT" in (boot[0x36:0x39], boot[0x52:0x55])):
+        # What BitLocker To Go locks is often one; that shows only when it is open.
+        raise NeedsHandsError(
+            "this volume holds a FAT file system, and no Windows starts from one",
+            hint="check that this is the system disk of the machine",
+            reason=Reason.NO_WINDOWS,
+        )
+    if len(boot) < 512 or named != b"NTFS    " or boot[510:512] != b"\x55\xaa":
         raise damaged("its boot sector is not one")
     sector, per_cluster = struct.unpack_from("<HB", boot, 0x0B)
     # Above 128, the byte is a negative power of two (clusters over 64 KiB).

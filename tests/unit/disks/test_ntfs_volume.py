@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,24 @@ def test_boot_sector_that_makes_no_sense_is_refused(pristine: bytes, offset: int
     with pytest.raises(NeedsHandsError) as caught:
         read_geometry(view)
     assert caught.value.reason == "damaged-volume"
+
+
+@pytest.mark.parametrize(
+    ("command", "size"),
+    [(["mkfs.fat", "-F", "32"], 64 << 20), (["mkfs.fat", "-F", "16"], 32 << 20), ([], 512)],
+)
+def test_a_fat_file_system_is_called_one(tmp_path: Path, command: list[str], size: int) -> None:
+    """Not a damaged NTFS: BitLocker To Go often has one inside."""
+    volume = tmp_path / "volume"
+    with volume.open("wb") as stream:
+        stream.truncate(size)
+    if command:
+        subprocess.run([*command, volume], check=True, stdout=subprocess.DEVNULL)
+    else:
+        volume.write_bytes(b"\xeb\x76\x90EXFAT   ".ljust(510, b"\0") + b"\x55\xaa")
+    with open_view(volume) as view, pytest.raises(NeedsHandsError, match="FAT") as caught:
+        read_geometry(view)
+    assert caught.value.reason == "no-windows"
 
 
 def test_large_clusters_are_powers_below_zero(pristine: bytes) -> None:
