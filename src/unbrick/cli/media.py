@@ -10,6 +10,7 @@ _VERBS = {
     "build": "Build the image that machines are booted from.",
     "netboot": "Make a folder to boot machines from over the network, and serve it.",
     "sign": "Sign settings and playbooks, so that stations act on them.",
+    "verify": "Check every byte of an image or a stick against its signature.",
     "write": "Write a stick, with a partition UNBRICK that any PC can open.",
 }
 

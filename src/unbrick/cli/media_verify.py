@@ -1,0 +1,83 @@
+"""`unbrick media verify`: is an image, or a stick that comes back, as it was built?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from unbrick.cli.media_progress import ByteBar
+from unbrick.command import SystemRunner
+from unbrick.media.signing import fingerprint, public_line
+from unbrick.media.verify import Verdict, verify_medium
+from unbrick.printable import printable
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("verify")
+@click.argument("medium", metavar="DEVICE_OR_ISO", type=_PATH)
+@click.option(
+    "--site-key",
+    metavar="PUB",
+    type=_PATH,
+    help="The site's public key (site-key.pub). Without it only damage is found, not a forgery.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(medium: Path, site_key: Path | None, as_json: bool) -> None:
+    """Check every byte of an image or a stick against the signed list that lies on it. Writes nothing.
+
+    Exits with 0 where it is as it was built and written, with 1 where something differs.
+
+    Example: unbrick media verify /dev/sdb --site-key site-key.pub
+    """
+    line = public_line(site_key) if site_key else None
+    verdict = verify_medium(medium, line, SystemRunner(), ByteBar())
+    if as_json:
+        click.echo(json.dumps(_document(medium, verdict, line)))
+    else:
+        _tell(medium, verdict, line)
+    if verdict.problems:
+        click.get_current_context().exit(1)
+
+
+def _document(medium: Path, verdict: Verdict, line: str | None) -> dict[str, object]:
+    manifest = verdict.manifest
+    return {
+        "medium": str(medium),
+        "good": not verdict.problems,
+        "kind": "stick" if verdict.stick else "image",
+        "id": manifest.id,
+        "version": manifest.version,
+        "built": manifest.built,
+        "expires": manifest.expires,
+        "key": fingerprint(line) if line else None,
+        "problems": list(verdict.problems),
+        "settings": list(verdict.settings),
+        "unsigned": list(verdict.unsigned),
+        "notes": list(verdict.notes),
+    }
+
+
+def _tell(medium: Path, verdict: Verdict, line: str | None) -> None:
+    manifest = verdict.manifest
+    for note in verdict.notes:
+        click.echo(f"note: {note}", err=True)
+    for name in verdict.settings:
+        click.echo(printable(f"signed    {name}"))
+    for name in verdict.unsigned:
+        click.echo(printable(f"unsigned  {name}"))
+    for problem in verdict.problems:
+        click.echo(printable(f"unbrick: {medium}: {problem}"), err=True)
+    if verdict.problems:
+        click.echo("  what to do: start no machine from it; find out where it was, write it anew", err=True)
+        return
+    what = "stick" if verdict.stick else "image"
+    by = f", signed by {fingerprint(line)}" if line else ""
+    click.echo(printable(f"{medium}: every byte of the {what} is as it was built: medium {manifest.id}{by}"))
+    if not line:
+        click.echo(
+            "unbrick: without --site-key damage is found, but not a forgery that brings its own list",
+            err=True,
+        )

@@ -1,0 +1,202 @@
+"""Checks every byte of an image or of a stick against the signed manifest that lies on it.
+
+What is not the image's and not the partition table's has no signature: files on the partition UNBRICK are
+listed, and what lies behind it is said.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbrick.command import Runner
+from unbrick.errors import FailedError, UsageError
+from unbrick.media.image_manifest import (
+    MANIFEST_BYTES,
+    MANIFEST_NAME,
+    NAMESPACE,
+    SIGNATURE_BYTES,
+    SIGNATURE_NAME,
+    ImageManifest,
+    hash_image,
+    parse_manifest,
+    signed_bytes,
+)
+from unbrick.media.iso_files import IsoFile, find_files
+from unbrick.media.signing import SignatureError, verify
+from unbrick.media.signing_settings import check_folder
+from unbrick.media.stick_layout import StickLayout, find_differences, plan_stick
+from unbrick.media.stick_volume import find_boot_files
+from unbrick.signed_folder import MANIFEST_NAME as SETTINGS_LIST
+from unbrick.signed_folder import SIGNATURE_NAME as SETTINGS_SIGNATURE
+
+_TIMEOUT = 300.0
+_MOST_FILES = 10_000
+_OWN_FILES = ("README.TXT",)
+_OWN_FOLDERS = ("outbox/", "log/")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found. `problems` make the medium bad; `unsigned` are files that nobody vouches for."""
+
+    manifest: ImageManifest
+    stick: bool
+    signed: bool
+    problems: tuple[str, ...]
+    settings: tuple[str, ...]
+    unsigned: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def verify_medium(
+    path: Path, site_key: str | None, runner: Runner, progress: Callable[[str, int, int], None]
+) -> Verdict:
+    """Check an image or a stick; raises UsageError where it is neither. `site_key` is a public key line."""
+    descriptor = _open(path)
+    try:
+        size = _size(descriptor)
+
+        def read(offset: int, length: int) -> bytes:
+            try:
+                return os.pread(descriptor, length, offset)
+            except OSError as error:
+                raise FailedError(f"{path}: cannot be read at byte {offset}: {error.strerror}") from error
+
+        return _verify(path, read, size, site_key, runner, progress)
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: {error.strerror}", hint="name the image, or the whole stick; as root, for a stick"
+        ) from error
+
+
+def _size(descriptor: int) -> int:
+    kind = os.fstat(descriptor).st_mode
+    if not stat.S_ISBLK(kind) and not stat.S_ISREG(kind):
+        raise UsageError("neither a file nor a disk", hint="name the image, or the whole stick")
+    return os.lseek(descriptor, 0, os.SEEK_END)
+
+
+def _verify(
+    path: Path,
+    read: Callable[[int, int], bytes],
+    size: int,
+    site_key: str | None,
+    runner: Runner,
+    progress: Callable[[str, int, int], None],
+) -> Verdict:
+    manifest, problems = _read_manifest(path, read, site_key)
+    if size < manifest.size:
+        problems.append(f"it is cut short: {size} of {manifest.size} bytes are there")
+    head, layout, notes = b"", None, []
+    if size > manifest.size:
+        head, layout, differences = _compare_table(read, manifest.size, size)
+        problems += differences
+        if layout is None:
+            notes.append(f"{size - manifest.size} bytes behind the image do not belong to it")
+
+    def read_image(offset: int, length: int) -> bytes:
+        progress("checking", offset, manifest.size)
+        data = read(offset, length)
+        return (head + data[len(head) :] if head and offset == 0 else data).ljust(length, b"\0")
+
+    whole, pieces = hash_image(read_image, manifest.size, manifest.zeros, manifest.piece)
+    progress("checking", manifest.size, manifest.size)
+    problems += _changed_pieces(manifest, whole, pieces)
+    settings: tuple[str, ...] = ()
+    unsigned: tuple[str, ...] = ()
+    if layout is not None:
+        settings, unsigned, found = _check_partition(path, layout, site_key, runner)
+        problems += found
+        rest = size - layout.partition_offset - layout.partition_size - len(layout.pieces[-1][1])
+        if rest > 0:
+            notes.append(
+                f"{rest} bytes behind the partition UNBRICK belong to nothing and were not looked at"
+            )
+    signed = site_key is not None
+    return Verdict(manifest, layout is not None, signed, tuple(problems), settings, unsigned, tuple(notes))
+
+
+def _read_manifest(
+    path: Path, read: Callable[[int, int], bytes], site_key: str | None
+) -> tuple[ImageManifest, list[str]]:
+    files = find_files(read)
+    reserved = [files.get(name, IsoFile(0, 0)) for name in (MANIFEST_NAME.lower(), SIGNATURE_NAME.lower())]
+    if [file.size for file in reserved] != [MANIFEST_BYTES, SIGNATURE_BYTES]:
+        raise UsageError(f"{path}: has no list of its files", hint="it was not made by `unbrick media build`")
+    listed, signature = (read(file.offset, file.size) for file in reserved)
+    problems = []
+    if site_key is not None:
+        try:
+            text = signature.rstrip(b"\n\0 ").decode("ascii", errors="replace") + "\n"
+            verify(signed_bytes(listed), text, site_key, NAMESPACE)
+        except SignatureError as error:
+            problems.append(f"the list of its files is not the site's: {error.message}")
+    manifest = parse_manifest(listed)
+    expected = tuple((file.offset, file.size) for file in reserved)
+    if manifest.zeros != expected:
+        problems.append("the list of its files does not lie where it says")
+    return manifest, problems
+
+
+def _compare_table(
+    read: Callable[[int, int], bytes], image_size: int, size: int
+) -> tuple[bytes, StickLayout | None, list[str]]:
+    """A stick's head differs from its image's: the image's own head, and what is wrong with the stick's."""
+    try:
+        head, differences = find_differences(read, image_size, size)
+        return head, plan_stick(head, image_size, size), differences
+    except UsageError:
+        return b"", None, []  # the image was copied as it stands: its own head is the stick's
+
+
+def _changed_pieces(manifest: ImageManifest, whole: str, pieces: tuple[str, ...]) -> list[str]:
+    changed = [
+        index for index, pair in enumerate(zip(pieces, manifest.pieces, strict=True)) if pair[0] != pair[1]
+    ]
+    if not changed:
+        return [] if whole == manifest.sha256 else ["the list of its files contradicts itself"]
+    places = ", ".join(f"{index * manifest.piece}" for index in changed[:8])
+    more = f" and {len(changed) - 8} more" if len(changed) > 8 else ""
+    return [f"bytes of the image were changed, in the {manifest.piece >> 20} MiB from byte {places}{more}"]
+
+
+def _check_partition(
+    stick: Path, layout: StickLayout, site_key: str | None, runner: Runner
+) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
+    """Names that the site signed, names that nobody did, and problems."""
+    problems = []
+    if find_boot_files(stick, layout, runner):
+        problems.append("a boot loader lies on the partition UNBRICK; none belongs there")
+    drive = f"{stick.absolute()}@@{layout.partition_offset}"
+    listed = runner.run(["mdir", "-/", "-b", "-i", drive, "::/"], timeout=_TIMEOUT, ok=None)
+    if listed.returncode != 0:
+        return (), (), [*problems, "the partition UNBRICK cannot be read"]
+    lines = [line.removeprefix("::/") for line in listed.stdout.decode(errors="replace").splitlines()]
+    names = [line for line in lines if line and not line.endswith("/")][:_MOST_FILES]
+    good: tuple[str, ...] = ()
+    if site_key is not None and SETTINGS_LIST in names:
+        with tempfile.TemporaryDirectory(prefix="unbrick-verify-") as folder:
+            runner.run(["mcopy", "-s", "-n", "-i", drive, "::/", folder], timeout=_TIMEOUT, ok=None)
+            check = check_folder(Path(folder), site_key, ())
+        good = check.good
+        problems += [f"on the partition UNBRICK, {problem}" for problem in check.problems]
+    known = {name.upper() for name in (*good, *(_SIGNATURES if good else ()), *_OWN_FILES)}
+    unsigned = tuple(
+        name for name in names if name.upper() not in known and not name.lower().startswith(_OWN_FOLDERS)
+    )
+    return good, unsigned, problems
+
+
+_SIGNATURES = (SETTINGS_LIST, SETTINGS_SIGNATURE)
