@@ -52,6 +52,8 @@ def test_sgdisk_finds_no_fault_and_one_partition_more(image: Path, tmp_path: Pat
     assert lines[-1][3:] == ("0700", "UNBRICK")
     assert {line[3] for line in lines[:-1]} == {"8300", "EF00"}
     assert int(lines[-1][1]) * 512 == layout.partition_offset
+    first, sectors = struct.unpack_from("<II", layout.head, 446 + 8)
+    assert (first, sectors) == (1, min(size // 512 - 1, 0xFFFFFFFF)), "the protective entry spans the stick"
     assert layout.partition_offset % MIB == layout.partition_size % MIB == 0
     assert 64 * MIB <= layout.partition_size <= 1024 * MIB
     assert (int(lines[-1][2]) + 1) * 512 == layout.partition_offset + layout.partition_size
