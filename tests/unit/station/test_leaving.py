@@ -1,0 +1,276 @@
+"""The end of a visit, step by step: what is said, what is waited for, and what the machine does then."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import pytest
+
+from unbrick.command import RecordedRunner
+from unbrick.errors import FailedError
+from unbrick.model import DiskReport, Machine, Status
+from unbrick.report.sender_status import SenderState, SenderStatus
+from unbrick.station import leaving, main
+from unbrick.station.ending import Ending
+from unbrick.station.finish import BOOT_NEXT, NONE, REMOVE_STICK, Restart
+from unbrick.station.firmware_entries import BootEntry
+from unbrick.station.leaving import Leaving
+from unbrick.station.medium_facts import MediumFacts
+from unbrick.station.reports import Reports
+from unbrick.station.settings import Settings
+from unbrick.station.voice import Voice
+
+MEDIUM = MediumFacts(
+    "0123456789abcdef", "0.1.0", datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC), None
+)
+WINDOWS = Restart(BOOT_NEXT, BootEntry(0x10, "Windows Boot Manager", True))
+
+
+class Gone(BaseException):
+    """The machine was restarted or switched off."""
+
+
+class Scene:
+    """Everything around the leaving, as lines of what happened in their order."""
+
+    def __init__(self, folder: Path) -> None:
+        self.memory = folder
+        self.happened: list[str] = []
+        self.endings: list[Ending] = []
+        self.keys: list[bool] = []
+        self.sent = True
+        self.restart = WINDOWS
+        self.screens: Any = self
+        self.answer = 0
+        self.display = self
+        self.log = self
+        self.has_tally = True
+
+    # a voice
+    def line(self, words: str) -> None:
+        self.happened.append(words)
+
+    def note(self, sentence: str) -> None:
+        self.happened.append(f"note: {sentence}")
+
+    def progress(self, words: str) -> None:
+        pass
+
+    def say(self, sentence: str) -> None:
+        pass
+
+    def stopped(self, why: str) -> None:
+        self.happened.append(f"screen: {why}")
+
+    # a display
+    def show(self, ending: Ending) -> None:
+        self.endings.append(ending)
+
+    def message(self, *lines: str) -> None:
+        self.happened.append(lines[0])
+
+    def wait_for_key(self, seconds: float | None) -> bool:
+        self.happened.append(f"waits {seconds or 'for a key'}")
+        return self.keys.pop(0) if self.keys else False
+
+    def ask(self, question: object) -> int:
+        return self.answer
+
+    def close(self) -> None:
+        pass
+
+    # reports
+    def waiting(self) -> int:
+        return 0 if self.sent else 5
+
+    def status(self) -> SenderStatus:
+        return SenderStatus(SenderState.ENDED, acknowledged=5 if self.sent else 0)
+
+    def finish_sending(self, seconds: float) -> None:
+        self.happened.append("sending ended")
+
+    def outcomes(self, most: int) -> list[object]:
+        return []
+
+    def report_note(self, machine: Machine, **facts: object) -> None:
+        self.happened.append(f"reported {facts}")
+
+    # a companion
+    def finish(self, seconds: float) -> bool:
+        self.happened.append("stick written")
+        return True
+
+    def leave(self, *done: DiskReport, finish: str = "restart", **settings: Any) -> list[str]:
+        reports = _Reports(self)
+        leaver = Leaving(
+            self.memory,
+            cast("Voice", self),
+            RecordedRunner(),
+            Settings(finish=finish, guided=False, **settings),
+            MEDIUM,
+            cast("Reports", reports),
+            [cast("Any", self)],
+        )
+        with pytest.raises(Gone):
+            leaver.leave(done)
+        return self.happened
+
+    def keep_on_stick(self, kept: int) -> None:
+        (self.memory / "stick-status").write_text(
+            json.dumps({"present": True, "kept": kept, "missing": 0, "trouble": ""})
+        )
+
+
+class _Reports:
+    def __init__(self, scene: Scene) -> None:
+        self.has_tally, self.waiting, self.status = scene.has_tally, scene.waiting, scene.status
+        self.finish_sending, self.outcomes, self.note = (
+            scene.finish_sending,
+            scene.outcomes,
+            scene.report_note,
+        )
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    made = Scene(tmp_path)
+
+    def gone(word: str) -> Any:
+        def end() -> NoReturn:
+            made.happened.append(word)
+            raise Gone
+
+        return end
+
+    def closed(_: object) -> list[str]:
+        made.happened.append("closed")
+        return []
+
+    monkeypatch.setattr(leaving, "find_restart", lambda _: made.restart)
+    monkeypatch.setattr(leaving, "take_boot_next", lambda restart: (restart, None))
+    monkeypatch.setattr(leaving, "wait_for_removal", lambda: made.happened.append("stick is gone"))
+    monkeypatch.setattr(leaving, "restart_platform", gone("RESET"))
+    monkeypatch.setattr(leaving, "power_off_platform", gone("OFF"))
+    monkeypatch.setattr(leaving, "open_shell", lambda _: made.happened.append("SHELL"))
+    monkeypatch.setattr(leaving, "close_everything", closed)
+    monkeypatch.setattr(main, "close_everything", closed)
+    monkeypatch.setattr(main, "restart_platform", gone("RESET"))
+    monkeypatch.setattr(leaving, "has_network", lambda: False)
+    monkeypatch.setattr(leaving, "wired_interfaces", lambda: iter(()))
+    monkeypatch.setattr(leaving, "_KEEP_SECONDS", 0.0)
+    return made
+
+
+def _report(status: Status, reason: str | None = None) -> DiskReport:
+    return DiskReport("/dev/sda", status, reason=reason, machine=Machine(hostnames=("WARD-3",)))
+
+
+def test_a_repaired_machine_restarts_into_windows_with_everything_closed_before(scene: Scene) -> None:
+    assert scene.leave(_report(Status.REPAIRED)) == [
+        "report sent 5",
+        "end green",
+        "waits 3.0",
+        "sending ended",
+        "stick written",
+        "closed",
+        "restarting into Windows (BootNext 0010)",
+        "RESET",
+    ]
+
+
+def test_without_a_windows_entry_the_stick_is_waited_for(scene: Scene) -> None:
+    scene.restart = Restart(REMOVE_STICK)
+    assert scene.leave(_report(Status.HEALTHY))[-4:] == [
+        "waiting for the stick to be removed",
+        "stick is gone",
+        "restarting",
+        "RESET",
+    ]
+
+
+def test_where_nothing_is_plugged_in_it_just_restarts(scene: Scene) -> None:
+    scene.restart = Restart(NONE)
+    assert scene.leave(_report(Status.REPAIRED))[-3:] == ["closed", "restarting", "RESET"]
+
+
+def test_what_is_no_success_stays_until_somebody_has_seen_it(scene: Scene) -> None:
+    scene.keys = [False, False, True]
+
+    happened = scene.leave(_report(Status.NEEDS_KEY, "key-missing"))
+
+    assert "end amber" in happened
+    assert happened.count("waits 20.0") == 3
+    assert happened[-1] == "RESET"
+
+
+def test_the_settings_can_end_in_power_off_or_in_waiting(scene: Scene) -> None:
+    assert scene.leave(_report(Status.REPAIRED), finish="power-off")[-3:] == ["closed", "powering off", "OFF"]
+    scene.happened, scene.keys = [], [True]
+    waited = scene.leave(_report(Status.REPAIRED), finish="wait")
+    assert waited[2] == "waits 20.0"
+    assert waited[-1] == "RESET"
+
+
+def test_a_failure_is_never_switched_off_by_itself(scene: Scene) -> None:
+    scene.keys = [True]
+    assert scene.leave(_report(Status.FAILED), finish="power-off")[-1] == "RESET"
+
+
+def test_reports_on_the_stick_hold_nobody_up(scene: Scene) -> None:
+    scene.sent = False
+    scene.keep_on_stick(5)
+    happened = scene.leave(_report(Status.REPAIRED))
+    assert happened[0] == "report kept 5"
+    assert "waits 3.0" in happened
+    assert scene.endings[-1].qr is None
+
+
+def test_reports_that_are_only_in_memory_wait_for_a_person_with_a_picture(scene: Scene) -> None:
+    scene.sent, scene.keys = False, [True]
+    happened = scene.leave(_report(Status.REPAIRED))
+    assert happened[0] == "report kept 5"
+    assert "waits 3.0" not in happened
+    assert scene.endings[-1].qr is not None
+
+
+def test_a_shell_is_offered_only_where_the_settings_allow_it_and_after_closing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.keys, scene.answer = [True], 1
+    assert "SHELL" not in scene.leave(_report(Status.NEEDS_KEY))
+    monkeypatch.setattr(Settings, "shell", property(lambda _: True))
+    scene.happened, scene.keys = [], [True]
+    happened = scene.leave(_report(Status.NEEDS_KEY))
+    assert happened.index("reported {'note': 'shell-opened'}") < happened.index("sending ended")
+    assert happened.index("closed") < happened.index("SHELL")
+    assert happened[-1] == "RESET"
+
+
+def test_a_machine_without_disks_is_no_success(scene: Scene) -> None:
+    scene.keys = [True]
+    assert "end amber" in scene.leave()
+
+
+class _Boot:
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+
+    def abandon(self) -> None:
+        self._scene.happened.append("stick written")
+
+
+@pytest.mark.parametrize("error", [FailedError("no medium"), ZeroDivisionError("oh"), MemoryError()])
+def test_whatever_fails_is_one_line_then_everything_is_closed_and_a_key_restarts(
+    scene: Scene, error: Exception
+) -> None:
+    with pytest.raises(Gone):
+        main._guard(cast("Voice", scene), cast("Any", _Boot(scene)), cast("Any", None), error)
+
+    assert scene.happened[0].startswith("stopped: ")
+    assert "\n" not in scene.happened[0]
+    assert scene.happened[1:3] == ["stick written", "closed"]
+    assert scene.happened[3].startswith("screen: ")
+    assert scene.happened[-1] == "RESET"
