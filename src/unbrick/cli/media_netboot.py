@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from unbrick.tally.store import Store
 
 _path = click.Path(path_type=Path)
+_LIST_ANYWAY_SECONDS = 60.0
 
 
 @click.command("netboot")
@@ -136,11 +138,11 @@ def _warn(settings: Settings, key: Path | None) -> None:
 
 def _who_is_done(listed: Path | None, tally: Path | None) -> Callable[[], Repaired]:
     """A question that asks the file and the tally anew each time."""
-    store = _open_tally(tally) if tally is not None else None
+    at_tally = _DoneAtTally(_open_tally(tally)) if tally is not None else Repaired
 
     def ask() -> Repaired:
         found = read_repaired(listed) if listed is not None else Repaired()
-        return found | _done_at(store) if store is not None else found
+        return found | at_tally()
 
     return ask
 
@@ -152,11 +154,29 @@ def _open_tally(directory: Path) -> Store:
     return Store.open(read_tally(directory)[0].database, create=False)
 
 
-def _done_at(store: Store) -> Repaired:
-    from unbrick.tally.records import FINISHED
+class _DoneAtTally:
+    """Who is done at a tally. Counting is quick and listing is not: it lists when the counts have changed."""
 
-    rows = (row for status in FINISHED for row in store.machines(status=status, limit=None))
-    return repaired_uuids(row.key.removeprefix("smbios:") for row in rows if row.key.startswith("smbios:"))
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._counts: dict[str, int] | None = None
+        self._listed_at = 0.0
+        self._done = Repaired()
+
+    def __call__(self) -> Repaired:
+        """The machines, by their firmware's UUID."""
+        counts = dict(self._store.summary().by_status)
+        if counts != self._counts or time.monotonic() - self._listed_at > _LIST_ANYWAY_SECONDS:
+            self._done, self._counts, self._listed_at = self._list(), counts, time.monotonic()
+        return self._done
+
+    def _list(self) -> Repaired:
+        from unbrick.tally.records import FINISHED
+
+        rows = (row for status in FINISHED for row in self._store.machines(status=status, limit=None))
+        return repaired_uuids(
+            row.key.removeprefix("smbios:") for row in rows if row.key.startswith("smbios:")
+        )
 
 
 def _stop_when_told() -> threading.Event:
