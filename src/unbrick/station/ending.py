@@ -202,7 +202,7 @@ def _to_do(case: _Case, waits_in_memory: bool) -> Iterator[str]:
     if not case.starts and case.status is not Status.NEEDS_KEY:
         yield f"Call the helpdesk and say the code {case.code}."
     if waits_in_memory:
-        yield "Photograph the square code on the next page and send it to the helpdesk."
+        yield "Press the right arrow key. Photograph each square code, and send it to the helpdesk."
     elif facts.reports_waiting:
         yield "Keep this stick: the report on this computer is on it and was not sent yet."
     yield _ending_sentence(facts, waits=case.colour is not Colour.GREEN or facts.finish == "wait")

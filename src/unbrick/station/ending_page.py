@@ -56,18 +56,23 @@ def ending_pages(ending: Ending, columns: int, rows: int) -> list[Page]:
     helpdesk = _Part("Helpdesk", ending.helpdesk)
     room = rows - 1  # the last row says how the pages are turned
     parts, rest = _divided([what, now, windows, helpdesk], ending, columns, room)
-    pages = [_first_page(parts, ending, columns, room)]
-    if rest:
-        pages.append(_second_page(rest, ending, columns, room))
     codes = codes_for(ending.qr, columns - _CAPTION, rows) if ending.qr else ()
-    count = len(pages) + len(codes)
-    if count > 1:
-        for number, page in enumerate(pages, 1):
-            page += [BLANK] * (room - len(page))
-            page.append(centred((Span(_turning(number, count)),), columns))
-    for number, code in enumerate(codes, len(pages) + 1):
+    count = 1 + len(codes) + bool(rest)
+    pages = [_with_foot(_first_page(parts, ending, columns, room), 1, count, columns, room)]
+    for number, code in enumerate(codes, 2):
         pages.append(_code_page(code, ending, columns, _turning(number, count)))
+    if rest:
+        page = _second_page(rest, ending, columns, room)
+        pages.append(_with_foot(page, count, count, columns, room))
     return pages
+
+
+def _with_foot(page: Page, number: int, count: int, columns: int, room: int) -> Page:
+    """A page with how it is turned on the last row of the screen, where there are several."""
+    if count == 1:
+        return page
+    foot = centred((Span(_turning(number, count)),), columns)
+    return [*page, *[BLANK] * (room - len(page)), foot]
 
 
 def _turning(number: int, count: int) -> str:

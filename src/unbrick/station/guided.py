@@ -83,8 +83,8 @@ def _about_the_plan(report: DiskReport, hardware: str | None, *, undoing: bool) 
             next(iter(names), None),
         )
     lines.append(f"It has the fault, in {_files(actions)}.")
-    moved = "it is moved aside" if len(actions) == 1 else "they are moved aside"
-    lines.append(f"To repair it, {moved}. Nothing is deleted, and all can be put back.")
+    moved = "it" if len(actions) == 1 else "them"
+    lines.append(f"The repair moves {moved} aside. Nothing is deleted, and all can be put back.")
     return Question(
         "Repair it?",
         tuple(lines),

@@ -98,6 +98,11 @@ def test_the_key_that_is_needed_is_named_as_windows_shows_it() -> None:
     assert "99999999" not in said(ending), "that of another protector opens nothing"
 
 
+def test_the_key_id_is_told_to_the_helpdesk_should_windows_ask_for_it_all_the_same() -> None:
+    assert f"its ID is {KEY_ID}" in said(ending_of([ended(Status.REPAIRED)], FACTS))
+    assert KEY_ID not in said(ending_of([ended(Status.REPAIRED, kinds=())], FACTS))
+
+
 def test_a_disk_without_a_recovery_key_asks_for_none() -> None:
     ending = ending_of([ended(Status.NEEDS_KEY, Reason.KEY_MISSING, kinds=(_P.TPM,))], FACTS)
     assert "48 digits" not in " ".join(ending.to_do)

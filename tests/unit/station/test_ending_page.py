@@ -103,8 +103,7 @@ def test_the_band_has_its_colour_from_edge_to_edge() -> None:
 def test_the_code_to_photograph_has_a_page_and_says_which_machine_it_is_of() -> None:
     report = ended(Status.NEEDS_HANDS, Reason.HIBERNATED)
     ending = ending_of([report], facts(reports_waiting=2, reports_on_stick=False))
-    *_, last = ending_pages(ending, 80, 25)
-    shown = words_of(texts(last))
+    shown = words_of(texts(ending_pages(ending, 80, 25)[1]))
     for words in ("Photograph this", ending.machine, ending.code, "HELP NEEDED", "AMBER"):
         assert words in shown
 
