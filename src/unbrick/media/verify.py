@@ -26,7 +26,7 @@ from unbrick.media.image_manifest import (
     parse_manifest,
     signed_bytes,
 )
-from unbrick.media.iso_files import IsoFile, find_files
+from unbrick.media.iso_files import IsoError, IsoFile, find_files
 from unbrick.media.signing import SignatureError, verify
 from unbrick.media.signing_settings import check_folder
 from unbrick.media.stick_layout import StickLayout, find_differences, plan_stick
@@ -36,6 +36,7 @@ from unbrick.signed_folder import SIGNATURE_NAME as SETTINGS_SIGNATURE
 
 _TIMEOUT = 300.0
 _MOST_FILES = 10_000
+_MOST_READ_BEHIND = 64 * 1024 * 1024
 _OWN_FILES = ("README.TXT",)
 _OWN_FOLDERS = ("outbox/", "log/")
 
@@ -119,11 +120,7 @@ def _verify(
     if layout is not None:
         settings, unsigned, found = _check_partition(path, layout, site_key, runner)
         problems += found
-        rest = size - layout.partition_offset - layout.partition_size - len(layout.pieces[-1][1])
-        if rest > 0:
-            notes.append(
-                f"{rest} bytes behind the partition UNBRICK belong to nothing and were not looked at"
-            )
+        notes += _behind_partition(read, layout, size)
     signed = site_key is not None
     return Verdict(manifest, layout is not None, signed, tuple(problems), settings, unsigned, tuple(notes))
 
@@ -131,7 +128,10 @@ def _verify(
 def _read_manifest(
     path: Path, read: Callable[[int, int], bytes], site_key: str | None
 ) -> tuple[ImageManifest, list[str]]:
-    files = find_files(read)
+    try:
+        files = find_files(read)
+    except IsoError as error:
+        raise UsageError(f"{path}: {error.message}", hint="name the image, or the whole stick") from error
     reserved = [files.get(name, IsoFile(0, 0)) for name in (MANIFEST_NAME.lower(), SIGNATURE_NAME.lower())]
     if [file.size for file in reserved] != [MANIFEST_BYTES, SIGNATURE_BYTES]:
         raise UsageError(f"{path}: has no list of its files", hint="it was not made by `unbrick media build`")
@@ -170,6 +170,17 @@ def _changed_pieces(manifest: ImageManifest, whole: str, pieces: tuple[str, ...]
     places = ", ".join(f"{index * manifest.piece}" for index in changed[:8])
     more = f" and {len(changed) - 8} more" if len(changed) > 8 else ""
     return [f"bytes of the image were changed, in the {manifest.piece >> 20} MiB from byte {places}{more}"]
+
+
+def _behind_partition(read: Callable[[int, int], bytes], layout: StickLayout, size: int) -> list[str]:
+    """What is said of the room that belongs to nothing; nobody ever reads it, so it makes no stick bad."""
+    start = layout.partition_offset + layout.partition_size
+    length = size - start - len(layout.pieces[-1][1])
+    if length > _MOST_READ_BEHIND:
+        return [f"{length >> 20} MiB behind the partition UNBRICK belong to nothing and were not looked at"]
+    if any(read(start, length)):
+        return [f"{length} bytes behind the partition UNBRICK belong to nothing, and are not empty"]
+    return []
 
 
 def _check_partition(
