@@ -51,6 +51,19 @@ _FINALS = {"A": KeyKind.UP, "B": KeyKind.DOWN, "C": KeyKind.RIGHT, "D": KeyKind.
 _KEYPAD = dict(zip("pqrstuvwxy", "0123456789", strict=True))
 
 
+_SIGNS = dict(zip("!@#$%^&*()", "1234567890", strict=True))
+
+
+def digit_of(key: Key) -> str | None:
+    """The digit that a key is meant for; None for any other.
+
+    The sign above a digit counts as it: who is used to a French keyboard, or a scanner set up for one, holds
+    Shift down for digits.
+    """
+    text = _SIGNS.get(key.text, key.text)
+    return text if len(text) == 1 and text in "0123456789" else None
+
+
 class KeyDecoder:
     """Takes bytes as they come and gives keys; half a sequence waits for the rest."""
 

@@ -8,9 +8,8 @@ keyboard for, its digits then arrive as the signs above them.
 from __future__ import annotations
 
 from unbrick.keys.password import DIGITS, GROUPS, RecoveryPassword, fault_of_group
-from unbrick.station.keystrokes import Key, KeyKind
+from unbrick.station.keystrokes import Key, KeyKind, digit_of
 
-_SHIFTED = dict(zip("!@#$%^&*()", "1234567890", strict=True))
 _DASH_OF_A_FRENCH_KEYBOARD = "6"
 
 
@@ -57,7 +56,7 @@ class PasswordEntry:
     def press(self, key: Key) -> None:
         """Take one key; what is neither a digit nor moves or deletes is ignored, as dashes and spaces are."""
         if key.kind is KeyKind.CHARACTER:
-            self._write(key.text)
+            self._write(key)
         elif key.kind is KeyKind.BACKSPACE:
             self._delete()
         elif key.kind is KeyKind.DELETE:
@@ -72,11 +71,11 @@ class PasswordEntry:
         self._replaces = True
         self._shifted_before = 0
 
-    def _write(self, text: str) -> None:
-        shifted = text in _SHIFTED
-        digit = _SHIFTED.get(text, text)
-        if not (digit.isascii() and digit.isdigit() and len(digit) == 1):
+    def _write(self, key: Key) -> None:
+        digit = digit_of(key)
+        if digit is None:
             return
+        shifted = digit != key.text
         # A French keyboard, or a scanner set up for one, has its digits on Shift and its dash on the key 6.
         between = self._shifted_before == DIGITS
         if between and not shifted and digit == _DASH_OF_A_FRENCH_KEYBOARD:

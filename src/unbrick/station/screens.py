@@ -13,7 +13,7 @@ from dataclasses import replace
 from unbrick.keys.password import RecoveryPassword
 from unbrick.station.ending import Ending
 from unbrick.station.ending_page import ending_pages
-from unbrick.station.keystrokes import Key, KeyKind
+from unbrick.station.keystrokes import Key, KeyKind, digit_of
 from unbrick.station.pages import (
     KeyRequest,
     Page,
@@ -79,8 +79,9 @@ class Screens:
             key = self._next_key()
             if key.kind is KeyKind.ENTER and chosen is not None:
                 return chosen
-            if key.kind is KeyKind.CHARACTER and key.text in "123456789"[: last + 1]:
-                return int(key.text) - 1
+            number = int(digit_of(key) or 0) - 1
+            if 0 <= number <= last:
+                return number
             if key.kind is KeyKind.DOWN:
                 chosen = 0 if chosen is None else min(chosen + 1, last)
             elif key.kind is KeyKind.UP:

@@ -66,6 +66,7 @@ def test_a_question_is_answered_by_its_number(columns: int, rows: int) -> None:
         ("\x1bOB\x1bOB\r", 1),
         ("\r\r" + "3", 2),
         ("0x9 -q" + _ESCAPE + "\t1", 0),
+        (")$@", 1),  # as on a keyboard that has its digits on Shift
     ],
 )
 def test_a_question_takes_arrows_and_enter_and_no_key_that_answers_nothing(keys: str, answer: int) -> None:
