@@ -23,6 +23,8 @@ from support.small_image import make_image
 from support.stations import make_station, private_text
 from support.tally_events import Told
 
+from unbrick.command import SystemRunner
+from unbrick.media.signing import sign
 from unbrick.model import Machine
 from unbrick.tally.store import Store
 
@@ -221,6 +223,22 @@ def test_signed_settings_lie_where_the_station_looks_for_them(
         assert (settings / name).read_bytes() == (station.file.parent / name).read_bytes()
     checked = run_program("media", "sign", settings, "--site-key", key, "--check")
     assert checked.code == 0, checked.err
+
+
+def test_a_key_that_the_medium_does_not_believe_signs_nothing_for_it(
+    wire: Wire, place: Path, tmp_path: Path
+) -> None:
+    keys = [tmp_path / "site-key", tmp_path / "other-key"]
+    for key in keys:
+        key.write_bytes(private_text(Ed25519PrivateKey.generate()))
+        key.chmod(0o600)
+    signature = sign(b"the list", keys[0], "unbrick-medium@unbrick", SystemRunner())
+    image = make_image(tmp_path / "built.iso", size=100_000, signature=signature)
+    told = ("--image", image, "--station", make_station(tmp_path / "station").file, "--site-key")
+    refused = run_program("media", "netboot", place, *told, keys[1], inside=wire.inside)
+    assert (refused.code, "built with another site key" in refused.err) == (2, True)
+    assert not place.exists()
+    make(wire, place, image, *told[2:], keys[0])
 
 
 def test_secrets_are_given_to_a_whole_network_only_when_that_is_said(

@@ -15,6 +15,9 @@ from support.program import Ended, at_terminal, run_program
 from support.small_image import MIB, make_image
 from support.stations import make_station, private_text, public_line
 
+from unbrick.command import SystemRunner
+from unbrick.media.signing import sign
+
 SIZE = 100 * MIB
 
 
@@ -99,6 +102,23 @@ def test_a_stick_holds_the_image_and_signed_settings_and_says_what_it_did(
     ]
     verified = subprocess.run([*argv, "-s", tmp_path / "sig"], input=manifest, capture_output=True)
     assert verified.returncode == 0, verified.stderr
+
+
+def test_a_key_that_the_medium_does_not_believe_signs_nothing_for_it(
+    stick: Path, key: Path, tmp_path: Path
+) -> None:
+    signature = sign(b"the list", key, "unbrick-medium@unbrick", SystemRunner())
+    image = make_image(tmp_path / "built.iso", size=100_000, signature=signature)
+    station = make_station(tmp_path / "station").file
+    other = tmp_path / "other-key"
+    other.write_bytes(private_text(Ed25519PrivateKey.generate()))
+    other.chmod(0o600)
+    before = stick.read_bytes()
+    told = ("--station", station, "--yes", "--site-key")
+    refused = write(stick, image, *told, other)
+    assert (refused.code, "built with another site key" in refused.err) == (2, True)
+    assert stick.read_bytes() == before
+    assert write(stick, image, *told, key).code == 0
 
 
 def test_the_same_stick_can_be_written_again(stick: Path, image: Path) -> None:

@@ -9,14 +9,18 @@ from pathlib import Path
 MIB = 1024 * 1024
 
 
-def make_image(path: Path, *, seed: int = 1, size: int = 5 * MIB) -> Path:
-    """Write an image whose contents depend on `seed` only; `size` is that of its largest file, in bytes."""
+def make_image(path: Path, *, seed: int = 1, size: int = 5 * MIB, signature: str = "") -> Path:
+    """Write an image whose contents depend on `seed` only; `size` is that of its largest file, in bytes.
+
+    `signature` is that of the site's key over the list of the image's files, as text.
+    """
     dice = random.Random(seed)
     tree = path.with_name(path.name + ".tree")
     for name, content in {
         "boot/initrd.img": dice.randbytes(size),
         "boot/vmlinuz": dice.randbytes(50_000),
         "boot/grub/grub.cfg": b"linux $folder/vmlinuz\ninitrd $folder/initrd.img\n",
+        "manifest.sig": signature.encode().ljust(4096, b"\n"),
         "netboot/shimx64.efi": b"MZ" + dice.randbytes(20_000),
         "netboot/grubnetx64.efi": b"MZ" + dice.randbytes(30_000),
     }.items():

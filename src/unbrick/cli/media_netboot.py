@@ -29,6 +29,8 @@ from unbrick.media.netboot_folder import (
 )
 from unbrick.media.netboot_repaired import Repaired, read_repaired, repaired_uuids
 from unbrick.media.netboot_serve import Serving, serve, url_of
+from unbrick.media.signing import public_line
+from unbrick.media.signing_medium import refuse_other_key
 from unbrick.media.signing_settings import sign_settings
 from unbrick.printable import printable
 
@@ -95,6 +97,8 @@ def command(
         settings = _settings(station, with_keys=with_keys)
         _warn(settings, key)
         files = dict(settings.files)
+        if key is not None:
+            refuse_other_key(image, public_line(key))
         if key is not None and files:
             files |= sign_settings(files, key, runner)
         make_folder(directory, image, files, f"{network.host}:{port}", runner)

@@ -14,6 +14,7 @@ from unbrick.cli.media_settings import Settings, read_settings
 from unbrick.command import SystemRunner
 from unbrick.errors import UsageError
 from unbrick.media.signing import fingerprint, public_line
+from unbrick.media.signing_medium import refuse_other_key
 from unbrick.media.signing_settings import sign_settings
 from unbrick.media.stick_layout import HEAD_BYTES, StickLayout, plan_stick
 from unbrick.media.stick_target import Target, TargetKind, describe, in_words, look_at, refuse
@@ -64,6 +65,8 @@ def command(
     refuse(target, serial)
     _refuse_in_use(target)
     layout = _plan(image, target)
+    if key is not None:
+        refuse_other_key(image, public_line(key))
     _tell(target, settings, key, as_json=as_json)
     files = dict(settings.files)
     if key is not None and files:
