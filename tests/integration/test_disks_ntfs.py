@@ -241,6 +241,25 @@ def test_crash_with_pending_records_is_replayed(crashed: Path, work: Path) -> No
         check_tree(view.root)
 
 
+def test_a_replay_that_was_cut_off_is_done_again(crashed: Path, work: Path) -> None:
+    """What the journal says is on the disk before the journal is closed: until then it can be replayed."""
+
+    class CutError(Exception):
+        pass
+
+    def cut() -> None:
+        raise CutError
+
+    with pytest.raises(CutError), change(plain_of(crashed, cut), NOTHING_ALLOWED, RUNNER, work):
+        pass
+    assert probe(crashed) == 14
+    (note,) = changed(crashed, work)
+    assert "replayed" in note
+    assert probe(crashed) == 0
+    with look(plain_of(crashed), RUNNER, work) as view:
+        check_tree(view.root)
+
+
 @pytest.mark.parametrize("version", [(1, 1), (2, 0)])
 def test_open_log_with_nothing_in_it_is_reset_and_windows_will_check(
     volume: Path, work: Path, version: tuple[int, int]

@@ -299,18 +299,3 @@ def is_marked_dirty(stream: BinaryIO) -> bool:
     assert information is not None
     assert information.value is not None
     return bool(information.value[10] & 1)
-
-
-def contents_by_name(stream: BinaryIO) -> Iterator[tuple[str, bytes]]:
-    """Every name that a file has, listed or not, and the file's bytes: what a check of the volume keeps.
-
-    Raises TornError where the file table itself cannot be read.
-    """
-    volume = _Volume(stream)
-    records = _read_records(volume, set())
-    for number, record in records.items():
-        data = record.find(_DATA)
-        if record.flags & _IN_USE and not record.base and data is not None and number >= _SYSTEM_RECORDS:
-            content = volume.content(data)
-            for _, _, name in _names_of(records, number):
-                yield name, content
