@@ -66,6 +66,17 @@ def test_everything_that_a_station_would_use_is_signed_and_any_change_is_seen(st
     assert (code, document["problems"]) == (1, ["playbooks/more.yaml is not among the signed files"])
 
 
+def test_a_playbook_that_the_settings_name_is_signed_wherever_it_lies(stick: Path, key: Path) -> None:
+    mine = (stick / "playbooks" / "mine.yaml").read_bytes()
+    (stick / "named.yaml").write_bytes(mine)
+    with (stick / "unbrick.yaml").open("a") as stream:
+        stream.write("playbooks: [named.yaml, ./playbooks/mine.yaml]\n")
+    code, document = sign(stick, key)
+    assert (code, document["signed"]) == (0, sorted([*ALL, "named.yaml"]))
+    (stick / "named.yaml").write_text("id: [")
+    assert run_program("media", "sign", stick, "--site-key", key).code == 2
+
+
 def test_another_key_and_a_changed_list_are_seen(stick: Path, key: Path, tmp_path: Path) -> None:
     sign(stick, key)
     other = tmp_path / "other"

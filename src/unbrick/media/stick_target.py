@@ -163,7 +163,9 @@ def _how_to_insist(target: Target) -> str:
         return f"take another stick; or, if really this disk is to be wiped, add --serial {target.serial}"
     if target.kind is TargetKind.FILE:
         return "take a new file of the wanted size (truncate -s 1G stick.img)"
-    return "take another stick: this one has no serial number by which it could be named"
+    return (
+        "take another stick, or empty this one yourself (wipefs --all): it has no serial number to name it by"
+    )
 
 
 def _facts(path: Path, runner: Runner) -> dict[str, Any]:
