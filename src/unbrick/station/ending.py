@@ -113,7 +113,7 @@ class _Case:
     @property
     def already(self) -> bool:
         """Whether nothing had to be done because an earlier visit had done it."""
-        return bool(self.facts.already) and self.status in {Status.HEALTHY, Status.SCANNED, Status.REPAIRED}
+        return bool(self.facts.already) and self.status in {Status.HEALTHY, Status.SCANNED}
 
     @property
     def starts(self) -> bool:

@@ -154,6 +154,12 @@ def test_a_machine_that_was_already_repaired_says_when_and_by_which_stick(report
     assert "helpdesk" not in " ".join(ending.to_do)
 
 
+def test_a_machine_that_had_the_fault_again_is_done_and_not_already_done() -> None:
+    ending = ending_of([ended(Status.REPAIRED)], facts(already="2026-07-20 by medium 01234567"))
+    assert ending.headline == "DONE"
+    assert any("Repaired before: 2026-07-20" in sentence for sentence in ending.helpdesk)
+
+
 def test_an_earlier_repair_hides_no_new_trouble() -> None:
     ending = ending_of([ended(Status.FAILED, Reason.VERIFY_FAILED)], facts(already="2026-11-25 by medium 0"))
     assert ending.headline == "FAILED"
