@@ -17,13 +17,15 @@ class ByteBar:
     def __init__(self) -> None:
         self._watched = sys.stderr.isatty()
         self._words = ""
-        self._began = self._drawn = 0.0
+        self._began = self._called = time.monotonic()
+        self._drawn = 0.0
 
     def __call__(self, words: str, done: int, total: int) -> None:
         """Draw the line, at most some times a second, and its end always."""
         now = time.monotonic()
         if words != self._words:
-            self._words, self._began, self._drawn = words, now, 0.0
+            self._words, self._began, self._drawn = words, self._called, 0.0
+        self._called = now
         if not self._watched or (done < total and now - self._drawn < _EVERY_SECONDS):
             return
         self._drawn = now

@@ -98,6 +98,7 @@ def _write_and_compare(
         done += len(data)
         progress("writing", done, total)
     _write(stick, 0, layout.head)
+    progress("writing", total, total)
     _drop_cache(stick)
     written = time.monotonic()
     done = 0

@@ -53,8 +53,15 @@ def quietly(words: str, done: int, total: int) -> None:
 def test_everything_lies_where_it_belongs(
     image: Path, layout: StickLayout, volume: Volume, stick: Path
 ) -> None:
+    seen: dict[str, int] = {}
+
+    def progress(words: str, done: int, total: int) -> None:
+        assert seen.get(words, 0) < done <= total
+        seen[words] = done
+
     with open_exclusively(stick) as descriptor:
-        written = write_stick(descriptor, image, layout, volume, quietly)
+        written = write_stick(descriptor, image, layout, volume, progress)
+    assert seen == {"writing": written.size, "reading back": written.size}
     data, whole = stick.read_bytes(), image.read_bytes()
     assert len(data) == SIZE
     assert data[HEAD_BYTES : len(whole)] == whole[HEAD_BYTES:]
