@@ -171,6 +171,8 @@ def _find_windows(case: Case, view: View, order: Order, kit: Kit) -> None:
         return
     case.passing_notes = view.notes
     case.cut_off = view.cut_off is not None
+    if case.cut_off and order.goal in {Goal.SCAN, Goal.DIAGNOSE}:
+        case.notes.append(_CUT_OFF)
     for installation in installations:
         case.notes += installation.warnings
     with kit.recorder.step("diagnose", **partition_detail(volume)):
@@ -212,7 +214,7 @@ def _installation_report(
     if order.goal in {Goal.SCAN, Goal.UNDO}:
         return report
     if case.cut_off and order.goal is Goal.DIAGNOSE:
-        return replace(report, status=Status.FOUND, explanation=_CUT_OFF, findings=diagnosis.findings)
+        return replace(report, status=Status.FOUND, findings=diagnosis.findings)
     return replace(
         report,
         status=diagnosis.status,

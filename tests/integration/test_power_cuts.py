@@ -47,6 +47,7 @@ class Recording:
     writes: tuple[Write, ...]
     open_volume: Callable[[Path], Any]
     bare: bool
+    run: str
 
     @property
     def crashed(self) -> bool:
@@ -76,7 +77,9 @@ def record(drills: Drills, kind: str, verb: Goal, folder: Path, *, bare: bool) -
     writes = read_log(folder / "log")
     opener = _opener(disk, volume, base)
     keys = disk.keys if volume.protector else None
-    return Recording(f"{verb.value} {kind}", verb, base, keys, volume, writes, opener, bare)
+    return Recording(
+        f"{verb.value} {kind}", verb, base, keys, volume, writes, opener, bare, ended.document["run"]
+    )
 
 
 def _cut_out(disk: Path, volume: VolumeTruth, target: Path) -> None:
@@ -186,6 +189,28 @@ def test_after_any_write_of_a_repair_the_next_run_ends_it(bare_repair: Recording
 @pytest.mark.parametrize("torn", [False, True], ids=["lost", "torn"])
 def test_unflushed_writes_of_a_repair_may_be_lost(bare_repair: Recording, tmp_path: Path, torn: bool) -> None:
     assert run_all(bare_repair, lossy(bare_repair, 40, torn=torn), tmp_path / "cut.img") == []
+
+
+@pytest.mark.parametrize("flush", [1, 2, 3, 4])
+def test_a_disk_that_waits_to_be_finished_is_seen_to(
+    bare_repair: Recording, tmp_path: Path, flush: int
+) -> None:
+    """Looking says so and writes nothing; the next repair is the one that was cut off, with all it did."""
+    image = tmp_path / "cut.img"
+    state = different(durable_states(bare_repair.writes), 1000, set())[flush]
+    replay(bare_repair.base, image, state.writes)
+    as_cut = image.read_bytes()
+    looked = run_program("diagnose", image, "--json")
+    assert looked.document["status"] == "found"
+    assert "cut off" in looked.err
+    assert "cut off" in run_program("scan", image).said
+    planned = run_program("repair", image, "--dry-run", "--json").document
+    assert planned["status"] == "found"
+    assert [action["state"] for action in planned["installations"][0]["actions"]] == ["planned"]
+    assert image.read_bytes() == as_cut
+    repaired = run_program("repair", image, "--yes", "--json").document
+    assert (repaired["status"], repaired["run"]) == ("repaired", bare_repair.run)
+    assert [action["state"] for action in repaired["installations"][0]["actions"]] == ["done"]
 
 
 def test_at_every_flush_of_an_undo_the_next_run_ends_it(bare_undo: Recording, tmp_path: Path) -> None:
