@@ -169,8 +169,8 @@ def _thin_band(ending: Ending, columns: int) -> list[Line]:
 
 def _code_page(code: Code, ending: Ending, columns: int, turning: str) -> Page:
     """The code at the left, and at its right which machine it is of, so that the photograph shows both."""
-    which = f"code {code.number} of {code.of}" if code.of > 1 else ""
-    said = ["Photograph this and", "send it to the helpdesk.", "", which, ""]
+    which = [f"code {code.number} of {code.of}", ""] if code.of > 1 else []
+    said = ["Photograph this and", "send it to the helpdesk.", "", *which]
     caption: list[Line] = [
         (Span(f" {ending.headline} ", BAND[ending.colour]),),
         (Span(ending.colour.upper()),),
