@@ -253,4 +253,5 @@ def _explained(error: CommandError) -> DebianError:
             return DebianError(
                 message.format(*(part.decode(errors="replace") for part in found.groups())), hint=hint
             )
-    return DebianError(error.message)
+    said = error.stderr.decode(errors="replace").strip().splitlines()
+    return DebianError(f"mmdebstrap: {said[-1][:300] if said else f'exit code {error.returncode}'}")

@@ -193,11 +193,12 @@ def matching(patterns: Mapping[str, str], path: str) -> str | None:
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether a path, or a folder above it, is what the pattern names: `*` in one name, `**` at any depth."""
+    """Whether a path, or a folder above it, is what the pattern names: `*`, `**` at any depth, `[…]`."""
     return _compiled(pattern).match(path) is not None
 
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
     escaped = re.escape(pattern).replace(r"\*\*", ".*").replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
+    escaped = escaped.replace(r"\[!", "[^").replace(r"\[", "[").replace(r"\]", "]")
     return re.compile(f"{escaped}(/.*)?$")

@@ -1,0 +1,169 @@
+"""`unbrick media verify`: a medium that was changed anywhere is told, and one that was not is good."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.boot_medium import Medium, build_medium
+from support.program import Ended, run_program
+
+
+@pytest.fixture(scope="session")
+def medium(tmp_path_factory: pytest.TempPathFactory) -> Medium:
+    base = tmp_path_factory.getbasetemp()
+    return build_medium((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "medium")
+
+
+@pytest.fixture
+def stick(medium: Medium, tmp_path: Path) -> Path:
+    return medium.stick(tmp_path / "stick.img")
+
+
+def verify(path: Path, medium: Medium, *options: str | Path) -> Ended:
+    return run_program("media", "verify", path, "--site-key", medium.site_key.with_suffix(".pub"), *options)
+
+
+def change(path: Path, at: int) -> None:
+    with path.open("r+b") as stream:
+        stream.seek(at)
+        byte = stream.read(1)
+        stream.seek(at)
+        stream.write(bytes([byte[0] ^ 1]))
+
+
+def partition(stick: Path) -> tuple[int, int]:
+    """First byte and first byte behind the last partition, as sfdisk reads it."""
+    told = subprocess.run(["sfdisk", "--json", str(stick)], check=True, capture_output=True).stdout
+    last = max(json.loads(told)["partitiontable"]["partitions"], key=lambda one: int(one["start"]))
+    return last["start"] * 512, (last["start"] + last["size"]) * 512
+
+
+def test_the_image_and_a_stick_are_good_as_they_were_made(medium: Medium, stick: Path) -> None:
+    done = verify(medium.image, medium, "--json")
+    assert done.code == 0, done.said
+    assert (done.document["good"], done.document["kind"], done.document["problems"]) == (True, "image", [])
+    done = verify(stick, medium, "--json")
+    assert done.code == 0, done.said
+    assert (done.document["good"], done.document["kind"], done.document["problems"]) == (True, "stick", [])
+    assert done.document["unsigned"] == []
+
+
+def test_a_changed_byte_anywhere_is_told(medium: Medium, stick: Path) -> None:
+    size = medium.image.stat().st_size
+    end_of_stick = stick.stat().st_size
+    start, _ = partition(stick)
+    places = [
+        *(
+            0,
+            440,
+            512 + 20,
+            1024 + 40,
+            32 * 1024 - 1,
+        ),  # boot code, MBR, both parts of the GPT, the head's end
+        *(32 * 1024, 40_000, size // 3, size // 2, size - 1),  # the image
+        *(size, size + 32 * 1024 - 1, start - 1),  # the image's own head, and the room behind it
+        *(end_of_stick - 512, end_of_stick - 1024),  # the second GPT
+    ]
+    for at in places:
+        change(stick, at)
+        done = verify(stick, medium)
+        assert done.code == 1, f"byte {at}: {done.said}"
+        assert "what to do" in done.err
+        change(stick, at)
+    assert verify(stick, medium).code == 0
+
+
+def test_a_changed_image_says_about_where(medium: Medium, tmp_path: Path) -> None:
+    image = Path(shutil.copy(medium.image, tmp_path / "x.iso"))
+    change(image, 30_000_000)
+    done = verify(image, medium)
+    assert done.code == 1
+    assert "in the 4 MiB from byte 29360128" in done.err
+
+
+def cut(image: Path) -> None:
+    os.truncate(image, image.stat().st_size - 5_000_000)
+
+
+def add(image: Path) -> None:
+    with image.open("ab") as stream:
+        stream.write(b"more" * 100_000)
+
+
+def test_a_shorter_image_is_bad_and_what_lies_behind_one_is_said(medium: Medium, tmp_path: Path) -> None:
+    image = Path(shutil.copy(medium.image, tmp_path / "x.iso"))
+    add(image)
+    done = verify(image, medium)
+    assert done.code == 0
+    assert "400000 bytes behind the image do not belong to it" in done.err
+    os.truncate(image, medium.image.stat().st_size)
+    cut(image)
+    done = verify(image, medium)
+    assert done.code == 1
+    assert "cut short" in done.err
+
+
+def test_a_medium_of_another_site_is_not_ours(medium: Medium, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other)], check=True)
+    done = run_program("media", "verify", medium.image, "--site-key", other.with_suffix(".pub"))
+    assert done.code == 1
+    assert "not the site's" in done.err
+    done = run_program("media", "verify", medium.image)
+    assert done.code == 0
+    assert "not a forgery" in done.err
+
+
+def test_files_on_the_open_partition_are_listed_and_a_loader_there_is_bad(
+    medium: Medium, stick: Path, tmp_path: Path
+) -> None:
+    drive = f"{stick}@@{partition(stick)[0]}"
+    note = tmp_path / "note.txt"
+    note.write_text("hello")
+    subprocess.run(["mcopy", "-i", drive, str(note), "::/note.txt"], check=True)
+    subprocess.run(["mcopy", "-i", drive, str(note), "::/log/kept.log"], check=True)
+    done = verify(stick, medium, "--json")
+    assert done.code == 0, done.said
+    assert done.document["unsigned"] == ["note.txt"]
+    subprocess.run(["mmd", "-i", drive, "::/EFI"], check=True)
+    done = verify(stick, medium)
+    assert done.code == 1
+    assert "boot loader" in done.err
+
+
+def make_empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def make_zeros(path: Path) -> None:
+    path.write_bytes(bytes(1_000_000))
+
+
+def make_other_iso(path: Path) -> None:
+    command = [
+        "xorriso",
+        "-as",
+        "mkisofs",
+        "-quiet",
+        "-o",
+        str(path),
+        str(Path(__file__).parent / "conftest.py"),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("make", [make_empty, make_zeros, make_other_iso, None], ids=str)
+def test_what_is_no_medium_is_told(make: Callable[[Path], None] | None, tmp_path: Path) -> None:
+    path = tmp_path / "x.iso"
+    if make is not None:
+        make(path)
+    done = run_program("media", "verify", path)
+    assert done.code == 2, done.said
+    assert str(path) in done.err
+    assert "what to do" in done.err
