@@ -2,7 +2,7 @@
 
 The list is canonical JSON (`unbrick-signed.json`); its signature lies beside it as SSHSIG text, over the
 list's bytes, as `ssh-keygen -Y sign` makes it. Signs and verifies nothing itself: `media/` signs, `station/`
-verifies. A list or file is hostile until the signature has been verified *and* the file's own bytes were checked.
+verifies. A list or file is hostile until the signature was verified *and* the file's own bytes were checked.
 """
 
 from __future__ import annotations
