@@ -14,7 +14,7 @@ from unbrick.command import SystemRunner
 from unbrick.disks.firmware import read_firmware
 from unbrick.disks.isolation import run_isolated
 from unbrick.errors import FailedError, Reason, UnbrickError
-from unbrick.event import Listener
+from unbrick.event import Event, Listener
 from unbrick.incidents.library import load_library
 from unbrick.incidents.playbook import Playbook
 from unbrick.keys.chain import KeyChain
@@ -23,9 +23,19 @@ from unbrick.outcome import Draft
 from unbrick.recovery import recover_disk
 from unbrick.recovery_order import Confirm, Kit, Order
 from unbrick.repair.plan import new_run_id
-from unbrick.report.outbox_listener import OutboxListener
 from unbrick.report.recorder import Recorder
 from unbrick.wire import SignedEvent
+
+
+class EventKeeper(Protocol):
+    """What listens to the work on one disk (`report.outbox_listener.OutboxListener`)."""
+
+    @property
+    def kept(self) -> tuple[SignedEvent, ...]:
+        """The events that it could put away nowhere."""
+
+    def __call__(self, event: Event) -> None:
+        """Keep one event; raises nothing of ours."""
 
 
 class ReportLink(Protocol):
@@ -38,7 +48,7 @@ class ReportLink(Protocol):
     def run_in_order(self, proposed: str) -> str:
         """The id of a new run, after all earlier ones."""
 
-    def listener(self) -> OutboxListener:
+    def listener(self) -> EventKeeper:
         """What listens to the work on one disk, in the process that does it."""
 
     def take_back(self, kept: Sequence[SignedEvent]) -> None:

@@ -16,12 +16,13 @@ from typing import Any
 from unbrick.keys.chain import KeyChain
 from unbrick.report.signer import Signer
 from unbrick.report.station_file import load_station
-from unbrick.station.companion import Companion, Orders
+from unbrick.station.companion import Companion
 from unbrick.station.event_log import EventLog
 from unbrick.station.identity import medium_signer
 from unbrick.station.key_files import open_key_files
 from unbrick.station.reports import Reports
 from unbrick.station.settings import Settings
+from unbrick.station.spool import SPOOL, SigningLife, Spool
 from unbrick.station.targets import Target
 from unbrick.station.unattended import Visit, work_on_all
 
@@ -58,25 +59,20 @@ def visit(
     return answer
 
 
-def _beside(orders: Orders) -> None:
-    while not orders.finish:
-        orders.wait(1.0)
-
-
 def main() -> None:
     asked = json.loads(sys.argv[1])
     memory, told = Path(asked["memory"]), list[str]()
     (memory / "outbox").mkdir(parents=True, exist_ok=True)
     station = load_station(Path(asked["station"])) if asked["station"] else None
-    signer = Signer.load(station.key) if station else medium_signer(memory / "outbox")
-    beside = Companion.start(_beside)
+
+    def load() -> Signer:
+        return Signer.load(station.key) if station else medium_signer(memory / "outbox")
+
+    (memory / SPOOL).mkdir(exist_ok=True)
+    spool = Spool(memory / SPOOL)
+    beside = Companion.start(SigningLife(spool, memory / "outbox", load))
     reports = Reports(
-        memory / "outbox",
-        station,
-        signer,
-        told.append,
-        nudge=beside.nudge,
-        is_online=lambda: bool(asked["online"]),
+        memory / "outbox", spool, station, load, told.append, is_online=lambda: bool(asked["online"])
     )
     reports.start_sending(lambda _: None)
     sources, notes = open_key_files([Path(key) for key in asked["keys"]], None)
@@ -90,6 +86,7 @@ def main() -> None:
     )
     disks = [Target(Path(disk), ("a note",)) for disk in asked["disks"]]
     done = work_on_all(lambda: disks, visit.work_on)
+    reports.sign_all(30.0)
     deadline = time.monotonic() + (30.0 if station and asked["online"] else 0.0)
     while reports.waiting() and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from unbrick.command import Runner
@@ -25,6 +26,7 @@ from unbrick.station.medium_facts import MediumFacts, read_medium_facts
 from unbrick.station.network import NetworkLife
 from unbrick.station.reports import Reports
 from unbrick.station.settings import Settings, find_settings
+from unbrick.station.spool import SPOOL, SigningLife, Spool
 from unbrick.station.stick import Stick, find_medium, find_stick, mounted
 from unbrick.station.stick_keeper import LOG, OUTBOX, StickKeeper, take_over
 from unbrick.station.system_calls import ignore_restart_keys
@@ -65,12 +67,14 @@ class Boot:
         doubt = self._correct_clock(medium)
         voice.progress("Looking for the disks of this computer")
         settle(self._runner)
+        voice.log.say("devices are there")
         carried = self._read_settings(medium)
         settings = carried.settings
         for note in (*settings.notes, *carried.notes):
             voice.note(note)
         voice.log.say(f"works by {settings.origin}")
         reports = self._start_reports(settings, medium, carried, clock_was_wrong=doubt)
+        voice.log.say("reports are kept from now on")
         done = work_on_all(self._find_targets, self._worker(carried, reports, medium))
         from unbrick.station.leaving import Leaving  # the repair did not have to wait for its loading
 
@@ -83,7 +87,7 @@ class Boot:
             companion.finish(_ABANDONED_SECONDS)
 
     def _prepare(self) -> None:
-        for name in (OUTBOX, LOG, "settings", "stick"):
+        for name in (OUTBOX, SPOOL, LOG, "settings", "stick"):
             (self._memory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         # Neither a key nor the kernel's messages shall get in between.
         with suppress(OSError):
@@ -134,19 +138,15 @@ class Boot:
         self, settings: Settings, medium: MediumFacts, carried: _Carried, *, clock_was_wrong: bool
     ) -> Reports:
         """Start what runs beside the work, and keep reports from now on."""
-        to_stick = Companion.start(StickKeeper(self._memory, self._memory / "stick", carried.reports))
-        self._companions.append(to_stick)
+        keeper = StickKeeper(self._memory, self._memory / "stick", carried.reports)
+        self._companions.append(Companion.start(keeper))
         station = settings.station
         if station is not None:
             self._companions.append(Companion.start(NetworkLife(station.network, self._runner)))
-        reports = Reports(
-            self._memory / OUTBOX,
-            station,
-            self._signer(settings),
-            self._voice.note,
-            nudge=to_stick.nudge,
-            latest=medium.expires,
-        )
+        spool, outbox = Spool(self._memory / SPOOL), self._memory / OUTBOX
+        load = partial(self._signer, settings)
+        self._companions.append(Companion.start(SigningLife(spool, outbox, load)))
+        reports = Reports(outbox, spool, station, load, self._voice.note, latest=medium.expires)
 
         def heed_time(session: TallySession) -> None:
             with suppress(OSError):
@@ -189,6 +189,7 @@ class Boot:
         told = assemble_arrays(self._runner)
         if told:
             self._voice.note(told)
+        self._voice.log.say("arrays are put together")
         return wait_for(self._targets_now, _DISK_SECONDS)
 
     def _targets_now(self) -> list[Target]:

@@ -34,6 +34,7 @@ from unbrick.station.stick_keeper import read_status
 from unbrick.station.system_calls import power_off_platform, restart_platform
 from unbrick.station.voice import Voice
 
+_SIGN_SECONDS = 15.0
 _SEND_SECONDS = 20.0
 _SEND_SECONDS_UNREACHABLE = 4.0
 _SEND_SECONDS_WITHOUT_CABLE = 1.0
@@ -84,6 +85,7 @@ class Leaving:
         shell = not by_itself and self._settings.shell and screens is not None and wants_shell(screens)
         if shell:
             self._reports.note(done[0].machine if done else Machine(), note="shell-opened")
+            self._reports.sign_all(_SIGN_SECONDS)
         self._close()
         if shell:
             open_shell(self._voice)
@@ -92,6 +94,7 @@ class Leaving:
     def _send_last_reports(self) -> None:
         """Wait for the reports to go out, as long as that has a chance; say how many did."""
         reports = self._reports
+        reports.sign_all(_SIGN_SECONDS)
         if reports.has_tally and reports.waiting():
             self._voice.progress("Sending the report")
             begun = time.monotonic()

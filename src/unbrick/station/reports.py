@@ -1,7 +1,8 @@
-"""Where a station's reports go: signed into an outbox in memory, sent from there, copied to the stick beside.
+"""Where a station's reports go: written down, signed into an outbox in memory, sent and copied from there.
 
-The outbox is in memory so that a stick which is slow, full or pulled never holds up a repair; `stick_keeper`
-brings what lies there to the stick. Implements `recovery_isolated.ReportLink`.
+The work only writes down (`spool`); signing, sending and the copy on the stick (`stick_keeper`) are processes
+of their own, so that neither a network nor a slow, full or pulled stick holds up a repair. Implements
+`recovery_isolated.ReportLink`.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from unbrick.repair.plan import new_run_id
 from unbrick.report.client import TallySession, TallyUnreachableError
 from unbrick.report.facts import plain_machine, short_facts
 from unbrick.report.outbox import Outbox, OutboxError
-from unbrick.report.outbox_listener import OutboxListener
 from unbrick.report.run_order import run_in_order
 from unbrick.report.sender import BackgroundSender
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.signer import Signer
 from unbrick.report.station_file import Station
 from unbrick.station.network import has_network
+from unbrick.station.spool import Spool
 from unbrick.wire import SignedEvent
 
 _NETWORK_SECONDS = 60.0
@@ -36,16 +37,16 @@ Tell = Callable[[str], None]
 
 
 class Reports:
-    """The reports of one boot. `nudge` is called for each that was put into the outbox."""
+    """The reports of one boot. `signer` is called where what should sign beside has ended too early."""
 
     def __init__(
         self,
         folder: Path,
+        spool: Spool,
         station: Station | None,
-        signer: Signer,
+        signer: Callable[[], Signer],
         tell: Tell,
         *,
-        nudge: Callable[[], None] | None = None,
         latest: datetime | None = None,
         is_online: Callable[[], bool] = has_network,
     ) -> None:
@@ -54,12 +55,11 @@ class Reports:
         self.outbox = Outbox(folder, tell)
         self._folder = folder
         self._station = station
+        self._spool = spool
         self._signer = signer
         self._tell = tell
-        self._nudge_stick = nudge
         self._latest = latest
         self._sender: BackgroundSender | None = None
-        self._in_memory: list[SignedEvent] = []
 
     @property
     def site(self) -> str | None:
@@ -97,17 +97,12 @@ class Reports:
         """See `ReportLink.run_in_order`."""
         return run_in_order(proposed, self._folder, latest=self._latest)
 
-    def listener(self) -> OutboxListener:
+    def listener(self) -> Spool:
         """See `ReportLink.listener`."""
-        return OutboxListener(self.outbox, self._signer, self._tell, self._nudge)
+        return self._spool
 
     def take_back(self, kept: Sequence[SignedEvent]) -> None:
-        """See `ReportLink.take_back`: they are tried again with each report that comes after."""
-        self._in_memory += kept
-        with suppress(OutboxError):
-            while self._in_memory:
-                self.outbox.put(self._in_memory[0])
-                del self._in_memory[0]
+        """See `ReportLink.take_back`: the spool leaves nothing to take."""
 
     def tell_last_word(self, run: str, report: DiskReport) -> None:
         """See `ReportLink.tell_last_word`."""
@@ -120,10 +115,19 @@ class Reports:
 
     def waiting(self) -> int:
         """How many reports nobody has acknowledged."""
-        try:
-            return self.outbox.count() + len(self._in_memory)
-        except OutboxError:
-            return len(self._in_memory)
+        unsigned = self._spool.count()
+        with suppress(OutboxError):
+            return unsigned + self.outbox.count()
+        return unsigned
+
+    def sign_all(self, seconds: float) -> None:
+        """Wait until everything is signed; after so many seconds, do it here."""
+        deadline = time.monotonic() + seconds
+        while self._spool.count():
+            if time.monotonic() > deadline:
+                self._spool.empty_into(self.outbox, self._signer())
+                return
+            time.sleep(_LOOK_SECONDS)
 
     def status(self) -> SenderStatus:
         """How the sending goes."""
@@ -155,12 +159,4 @@ class Reports:
             site=self.site,
             details=short_facts(facts),
         )
-        listener = self.listener()
-        listener(event)
-        self.take_back(listener.kept)
-
-    def _nudge(self) -> None:
-        if self._sender is not None:
-            self._sender.nudge()
-        if self._nudge_stick is not None:
-            self._nudge_stick()
+        self._spool(event)

@@ -92,6 +92,9 @@ class Scene:
     def finish_sending(self, seconds: float) -> None:
         self.happened.append("sending ended")
 
+    def sign_all(self, seconds: float) -> None:
+        pass
+
     def outcomes(self, most: int) -> list[object]:
         return []
 
@@ -127,6 +130,7 @@ class Scene:
 class _Reports:
     def __init__(self, scene: Scene) -> None:
         self.has_tally, self.waiting, self.status = scene.has_tally, scene.waiting, scene.status
+        self.sign_all = scene.sign_all
         self.finish_sending, self.outcomes, self.note = (
             scene.finish_sending,
             scene.outcomes,

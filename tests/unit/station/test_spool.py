@@ -1,0 +1,91 @@
+"""Events on their way into the outbox: none is lost, whoever dies, and all are signed in their order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from unbrick.event import Event, EventKind
+from unbrick.report.outbox import Outbox, OutboxFullError
+from unbrick.report.signer import Signer
+from unbrick.station.reports import Reports
+from unbrick.station.spool import Spool
+from unbrick.wire import SignedEvent
+
+
+def _signer() -> Signer:
+    key = Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return Signer(public.decode(), key)
+
+
+def _event(number: int) -> Event:
+    return Event(
+        run="20261125T170000Z-8f3a1c",
+        sequence=number,
+        kind=EventKind.NOTE.value,
+        at="2026-11-25T17:00:09.123456Z",
+    )
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    (tmp_path / "spool").mkdir()
+    return Spool(tmp_path / "spool")
+
+
+def _sequences(outbox: Outbox) -> list[int]:
+    return [signed.event().sequence for _, signed in outbox.pending()]
+
+
+def test_events_are_signed_in_their_order_and_leave_the_spool(spool: Spool, tmp_path: Path) -> None:
+    for number in (1, 2, 10, 3):
+        spool(_event(number))
+    outbox = Outbox(tmp_path / "outbox")
+
+    assert spool.count() == 4
+    spool.empty_into(outbox, _signer())
+
+    assert spool.count() == 0
+    assert _sequences(outbox) == [1, 2, 3, 10]
+
+
+def test_what_the_outbox_cannot_take_stays(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    spool(_event(1))
+
+    def full(_: SignedEvent) -> None:
+        raise OutboxFullError("no space is left for reports")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "put", full)
+        spool.empty_into(outbox, _signer())
+    assert spool.count() == 1
+    spool.empty_into(outbox, _signer())
+    assert _sequences(outbox) == [1]
+
+
+def test_where_nobody_signs_beside_it_is_done_at_the_end(spool: Spool, tmp_path: Path) -> None:
+    told: list[str] = []
+    reports = Reports(tmp_path / "outbox", spool, None, _signer, told.append)
+    reports.listener()(_event(1))
+
+    assert reports.waiting() == 1
+    reports.sign_all(0.0)
+
+    assert reports.waiting() == 1
+    assert _sequences(reports.outbox) == [1]
+    assert told == []
+
+
+def test_half_written_and_foreign_files_are_no_events(spool: Spool, tmp_path: Path) -> None:
+    (tmp_path / "spool" / "20261125T170000Z-8f3a1c-000001.new").write_text("half")
+    (tmp_path / "spool" / "notes.txt").write_text("mine")
+    assert spool.count() == 0
+    spool.empty_into(Outbox(tmp_path / "outbox"), _signer())
+    assert _sequences(Outbox(tmp_path / "outbox")) == []
