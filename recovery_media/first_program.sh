@@ -2,7 +2,7 @@
 # The first program on a booted medium: everything that must be there, then the station. No login, no systemd.
 # Speed matters: the station starts at once, drivers load beside it; the station waits for devices itself.
 export PATH=/usr/sbin:/usr/bin HOME=/ LANG=C.UTF-8 LC_ALL=C.UTF-8 TZ=UTC
-export PYTHONDONTWRITEBYTECODE=1 IMSM_NO_PLATFORM=1
+export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/usr/lib/python3/dist-packages IMSM_NO_PLATFORM=1
 
 say() {
     echo "unbrick: $*" >/dev/console
@@ -10,17 +10,12 @@ say() {
     echo "<5>unbrick: $*" >/dev/kmsg
 }
 
-mount -t proc -o nosuid,noexec,nodev proc /proc
-mount -t sysfs -o nosuid,noexec,nodev sysfs /sys
-mount -t devtmpfs -o nosuid,mode=0755 devtmpfs /dev
-mkdir -p /dev/pts /run/lock
-mount -t devpts -o noexec,nosuid,gid=5,mode=0620,ptmxmode=0666 devpts /dev/pts
-mount -t tmpfs -o nosuid,nodev,mode=0755 tmpfs /run
-mkdir -p /run/lock /run/udev
-ln -s /proc/self/fd /dev/fd
+mount -a
 say "first program started"
 
 (
+    # Not sooner: while the kernel starts, it would stop at every module that it thinks might be of use.
+    ln -s ../bin/kmod /usr/sbin/modprobe
     /usr/lib/systemd/systemd-udevd --daemon
     udevadm trigger --action=add @SUBSYSTEMS@
     modprobe -a -q -b @MODULES@
@@ -30,7 +25,7 @@ say "first program started"
 ) &
 
 while :; do
-    setsid -c python3 -m unbrick.station </dev/tty1 >/dev/tty1 2>&1
+    setsid -c python3 -S -s -m unbrick.station </dev/tty1 >/dev/tty1 2>&1
     code=$?
     say "stopped: the program ended with code $code"
     printf '\n\nThe program stopped. Press Enter to start the machine again.\n' >/dev/tty1

@@ -67,6 +67,7 @@ class Definition:
     modules: ModulesDefinition
     boot_menu: str
     boot_find: str
+    file_systems: str
     first_program: str
     requirements: Path
     digest: str
@@ -88,6 +89,7 @@ def read_definition(folder: Path = _FOLDER) -> Definition:
         _modules(_mapping(texts, "kernel_modules.yaml")),
         texts["boot_menu.cfg"],
         texts["boot_find.cfg"],
+        texts["file_systems.fstab"],
         texts["first_program.sh"],
         folder / "requirements.txt",
         digest.hexdigest(),
@@ -97,6 +99,7 @@ def read_definition(folder: Path = _FOLDER) -> Definition:
 _NAMES = (
     "boot_find.cfg",
     "boot_menu.cfg",
+    "file_systems.fstab",
     "first_program.sh",
     "kernel_modules.yaml",
     "requirements.txt",

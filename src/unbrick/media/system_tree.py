@@ -152,6 +152,7 @@ def _add_frame(tree: FileTree, definition: Definition) -> None:
         tree.add_file(path, text.encode())
     groups = "".join("{}:x:{}:\n".format(*group.split(":")) for group in _GROUPS)
     tree.add_file("etc/group", groups.encode())
+    tree.add_file("etc/fstab", definition.file_systems.encode())
     announced = " ".join(f"--subsystem-match={name}" for name in definition.modules.announced_at_boot)
     program = definition.first_program.replace("@MODULES@", " ".join(definition.modules.load_at_boot))
     program = program.replace("@SUBSYSTEMS@", announced)
@@ -197,6 +198,7 @@ def _add_modules(tree: FileTree, parts: SystemParts) -> None:
 def _add_busybox_names(tree: FileTree, root: DebianRoot, runner: Runner) -> None:
     told = root.run(runner, "usr/bin/busybox", "--list", timeout=_APPLETS_SECONDS, called="busybox").stdout
     taken = {path.rsplit("/", 1)[-1] for path in tree.entries if path.startswith(("usr/bin/", "usr/sbin/"))}
+    taken.add("modprobe")  # the first program makes that name, for kmod
     for name in told.decode().split():
         if canonical(name) not in {canonical(each) for each in taken}:
             tree.add_link(f"usr/bin/{name}", "busybox")

@@ -22,6 +22,7 @@ from unbrick.media.image_manifest import (
     SIGNATURE_BYTES,
     SIGNATURE_NAME,
     ImageManifest,
+    ManifestError,
     hash_image,
     parse_manifest,
     signed_bytes,
@@ -36,6 +37,7 @@ from unbrick.signed_folder import SIGNATURE_NAME as SETTINGS_SIGNATURE
 
 _TIMEOUT = 300.0
 _MOST_FILES = 10_000
+_HINT = "start no machine from it; name the image, or the whole stick"
 _MOST_READ_BEHIND = 64 * 1024 * 1024
 _OWN_FILES = ("README.TXT",)
 _OWN_FOLDERS = ("outbox/", "log/")
@@ -57,7 +59,7 @@ class Verdict:
 def verify_medium(
     path: Path, site_key: str | None, runner: Runner, progress: Callable[[str, int, int], None]
 ) -> Verdict:
-    """Check an image or a stick; raises UsageError where it is neither. `site_key` is a public key line."""
+    """Check an image or a stick; raises FailedError where it is neither. `site_key` is a public key line."""
     descriptor = _open(path)
     try:
         size = _size(descriptor)
@@ -131,10 +133,10 @@ def _read_manifest(
     try:
         files = find_files(read)
     except IsoError as error:
-        raise UsageError(f"{path}: {error.message}", hint="name the image, or the whole stick") from error
+        raise FailedError(f"{path}: {error.message}, or a damaged one", hint=_HINT) from error
     reserved = [files.get(name, IsoFile(0, 0)) for name in (MANIFEST_NAME.lower(), SIGNATURE_NAME.lower())]
     if [file.size for file in reserved] != [MANIFEST_BYTES, SIGNATURE_BYTES]:
-        raise UsageError(f"{path}: has no list of its files", hint="it was not made by `unbrick media build`")
+        raise FailedError(f"{path}: has no list of its files, or is damaged", hint=_HINT)
     listed, signature = (read(file.offset, file.size) for file in reserved)
     problems = []
     if site_key is not None:
@@ -143,7 +145,10 @@ def _read_manifest(
             verify(signed_bytes(listed), text, site_key, NAMESPACE)
         except SignatureError as error:
             problems.append(f"the list of its files is not the site's: {error.message}")
-    manifest = parse_manifest(listed)
+    try:
+        manifest = parse_manifest(listed)
+    except ManifestError as error:
+        raise FailedError(f"{path}: {error.message}", hint=_HINT) from error
     expected = tuple((file.offset, file.size) for file in reserved)
     if manifest.zeros != expected:
         problems.append("the list of its files does not lie where it says")
