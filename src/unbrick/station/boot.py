@@ -82,9 +82,13 @@ class Boot:
         leaving.leave(done)
 
     def abandon(self) -> None:
-        """End what runs beside the work, after it has written what it can; for when `run` has failed."""
+        """Close everything, once what runs beside the work wrote what it can; for a `run` that failed."""
+        from unbrick.station.finish import close_everything
+
         for companion in self._companions:
             companion.finish(_ABANDONED_SECONDS)
+        for sentence in close_everything(self._runner):
+            self._voice.note(sentence)
 
     def _prepare(self) -> None:
         for name in (OUTBOX, SPOOL, LOG, "settings", "stick"):

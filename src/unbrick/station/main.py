@@ -10,17 +10,18 @@ import resource
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unbrick.command import SystemRunner
 from unbrick.errors import UnbrickError
 from unbrick.repair.plan import new_run_id
-from unbrick.station.boot import Boot
 from unbrick.station.display import Display
 from unbrick.station.event_log import EventLog
-from unbrick.station.finish import close_everything
 from unbrick.station.serial_line import SerialLine
-from unbrick.station.system_calls import restart_platform
 from unbrick.station.voice import Voice
+
+if TYPE_CHECKING:
+    from unbrick.station.boot import Boot
 
 MEMORY = Path("/run/station")
 _FOREVER_SECONDS = 3600.0
@@ -32,25 +33,32 @@ def main() -> int:
     serial = SerialLine.open()
     serial.say("station started")
     voice = Voice(Display.open(serial), serial, EventLog(MEMORY / "log" / f"{new_run_id()}.log"))
-    runner = SystemRunner()
-    boot = Boot(MEMORY, voice, runner)
+    voice.progress("Starting")
+    boot: Boot | None = None
     try:
+        # Loaded here because it takes a while: somebody may be looking at the screen.
+        from unbrick.station.boot import Boot
+
+        boot = Boot(MEMORY, voice, SystemRunner())
         boot.run()
     except Exception as error:  # the last door: one line, one key, a restart
-        _guard(voice, boot, runner, error)
+        _guard(voice, boot, error)
     return 1
 
 
-def _guard(voice: Voice, boot: Boot, runner: SystemRunner, error: Exception) -> None:
+def _guard(voice: Voice, boot: Boot | None, error: Exception) -> None:
     """Say in one line what happened, and restart at a key: what was begun is finished by the next run."""
     import traceback
+
+    from unbrick.station.system_calls import restart_platform
 
     why = error.message if isinstance(error, UnbrickError) else f"{type(error).__name__}: {error}"
     voice.log.say("".join(traceback.format_exception(error)))
     voice.line(f"stopped: {why}")
     with suppress(Exception):
-        boot.abandon()
-        close_everything(runner)
+        if boot is not None:
+            boot.abandon()
+    with suppress(Exception):
         voice.stopped(why)
     while voice.display.screens is None:  # nobody can press a key: not in a circle of restarts
         time.sleep(_FOREVER_SECONDS)

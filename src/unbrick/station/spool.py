@@ -1,7 +1,7 @@
 """Events on their way into the outbox: written down at once, signed by a process beside the work.
 
-Loading what signs takes as long as a small repair, so the repair does not wait for it. A folder in memory is
-the queue between the two: an event is a file there until it lies signed in the outbox, whoever dies meanwhile.
+Loading what signs takes as long as a small repair, so the repair does not wait for it. A folder in memory
+is the queue between the two: an event is a file there until it lies signed in the outbox, whoever dies.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from unbrick.command import RecordedRunner
 from unbrick.errors import FailedError
 from unbrick.model import DiskReport, Machine, Status
 from unbrick.report.sender_status import SenderState, SenderStatus
-from unbrick.station import leaving, main
+from unbrick.station import leaving, main, system_calls
 from unbrick.station.ending import Ending
 from unbrick.station.finish import BOOT_NEXT, NONE, REMOVE_STICK, Restart
 from unbrick.station.firmware_entries import BootEntry
@@ -160,8 +160,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     monkeypatch.setattr(leaving, "power_off_platform", gone("OFF"))
     monkeypatch.setattr(leaving, "open_shell", lambda _: made.happened.append("SHELL"))
     monkeypatch.setattr(leaving, "close_everything", closed)
-    monkeypatch.setattr(main, "close_everything", closed)
-    monkeypatch.setattr(main, "restart_platform", gone("RESET"))
+    monkeypatch.setattr(system_calls, "restart_platform", gone("RESET"))
     monkeypatch.setattr(leaving, "has_network", lambda: False)
     monkeypatch.setattr(leaving, "wired_interfaces", lambda: iter(()))
     monkeypatch.setattr(leaving, "_KEEP_SECONDS", 0.0)
@@ -263,7 +262,7 @@ class _Boot:
         self._scene = scene
 
     def abandon(self) -> None:
-        self._scene.happened.append("stick written")
+        self._scene.happened.append("stick written, disks closed")
 
 
 @pytest.mark.parametrize("error", [FailedError("no medium"), ZeroDivisionError("oh"), MemoryError()])
@@ -271,10 +270,10 @@ def test_whatever_fails_is_one_line_then_everything_is_closed_and_a_key_restarts
     scene: Scene, error: Exception
 ) -> None:
     with pytest.raises(Gone):
-        main._guard(cast("Voice", scene), cast("Any", _Boot(scene)), cast("Any", None), error)
+        main._guard(cast("Voice", scene), cast("Any", _Boot(scene)), error)
 
     assert scene.happened[0].startswith("stopped: ")
     assert "\n" not in scene.happened[0]
-    assert scene.happened[1:3] == ["stick written", "closed"]
-    assert scene.happened[3].startswith("screen: ")
+    assert scene.happened[1] == "stick written, disks closed"
+    assert scene.happened[2].startswith("screen: ")
     assert scene.happened[-1] == "RESET"
