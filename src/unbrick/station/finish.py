@@ -82,13 +82,17 @@ def take_boot_next(restart: Restart) -> tuple[Restart, str | None]:
     try:
         set_boot_next(restart.entry)
     except UnbrickError as error:
-        medium = find_medium(list_block_devices())
-        return Restart(REMOVE_STICK if medium else NONE), error.message
+        return Restart(REMOVE_STICK if present_medium() else NONE), error.message
     return restart, None
 
 
+def present_medium() -> tuple[BlockDevice, ...]:
+    """What carries the medium, as far as it is plugged in now."""
+    return find_medium(list_block_devices())
+
+
 def wait_for_removal(
-    find: Callable[[], Sequence[BlockDevice]] = lambda: find_medium(list_block_devices()),
+    find: Callable[[], Sequence[BlockDevice]] = present_medium,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Wait until nothing is plugged in any more that carries the medium; discs are put out."""

@@ -22,6 +22,7 @@ from unbrick.station.finish import (
     Restart,
     close_everything,
     find_restart,
+    present_medium,
     take_boot_next,
     wait_for_removal,
 )
@@ -43,7 +44,8 @@ _END_SECONDS = 15.0
 _LAST_SECONDS, _GOODBYE_SECONDS = 5.0, 0.5
 _SHOWN_SECONDS = 3.0
 _LOOK_SECONDS = 0.1
-_REDRAW_SECONDS = 20.0
+_REDRAW_SECONDS = 20.0  # longer than a page of the last screen stands
+_REMOVAL_SECONDS = 1.0
 _MOST_CARRIED = 8
 _MOST_CHARACTERS = 1200
 
@@ -103,6 +105,8 @@ class Leaving:
         if reports.waiting():
             self._wait_for_the_stick()
             self._voice.line(f"report kept {reports.waiting()}")
+            if why := reports.status().why:
+                self._voice.note(f"reports could not be sent: {why}")
         else:
             self._voice.line(f"report sent {reports.status().acknowledged}")
 
@@ -129,7 +133,8 @@ class Leaving:
     def _facts(self, done: Sequence[DiskReport], restart: Restart) -> EndingFacts:
         waiting = self._reports.waiting()
         on_stick = self._are_on_stick(waiting)
-        finish = self._settings.finish if on_stick or not waiting else "wait"
+        by_itself = (on_stick or not waiting) and not self._settings.guided
+        finish = self._settings.finish if by_itself else "wait"
         only_looked = self._settings.only_looks
         if only_looked is None and self._settings.guided and _was_declined(done):
             only_looked = "that is what was chosen here"
@@ -156,7 +161,8 @@ class Leaving:
     def _ends_by_itself(self, colour: Colour) -> bool:
         waiting = self._reports.waiting()
         kept = not waiting or self._are_on_stick(waiting)
-        return colour == Colour.GREEN and self._settings.finish != "wait" and kept
+        wanted = self._settings.finish != "wait" and not self._settings.guided
+        return colour == Colour.GREEN and wanted and kept
 
     def _are_on_stick(self, reports: int) -> bool:
         stick = read_status(self._memory)
@@ -174,11 +180,18 @@ class Leaving:
         return None
 
     def _wait_for_a_person(self, done: Sequence[DiskReport], restart: Restart, ending: Ending) -> None:
-        """Stay until somebody presses Enter; reports go out meanwhile, and the screen says so."""
+        """Stay until somebody presses Enter; reports go out meanwhile, and the screen says so.
+
+        Where all is well, taking the medium out is as good an answer.
+        """
+        enough = ending.colour == Colour.GREEN and ending.qr is None and bool(present_medium())
+        seconds = _REMOVAL_SECONDS if enough else _REDRAW_SECONDS
         while True:
             if self._voice.display.screens is None:
                 time.sleep(_REDRAW_SECONDS)  # for good: what happened can be read from outside
-            elif self._voice.display.wait_for_key(_REDRAW_SECONDS):
+            elif self._voice.display.wait_for_key(seconds):
+                return
+            if enough and not present_medium():
                 return
             now = self._ending(done, restart)
             if now != ending:

@@ -19,7 +19,8 @@ _RESOLVER = Path("/etc/resolv.conf")
 _ETHERNET = "1"  # ARPHRD_ETHER, linux/if_arp.h
 _SECONDS = 20.0
 _LOOK_SECONDS = 0.5
-_DHCP = ("dhcpcd", "--nobackground", "--quiet", "--noipv4ll", "--timeout", "0")
+# Asking whether somebody else has the address costs seconds; who gave it to us knows.
+_DHCP = ("dhcpcd", "--nobackground", "--quiet", "--noipv4ll", "--noarp", "--timeout", "0")
 
 
 def wired_interfaces(folder: Path = _NETWORK_CLASS) -> Iterator[str]:

@@ -48,6 +48,7 @@ class Scene:
         self.display = self
         self.log = self
         self.has_tally = True
+        self.medium: list[tuple[str, ...]] = []
 
     # a voice
     def line(self, words: str) -> None:
@@ -112,7 +113,7 @@ class Scene:
             self.memory,
             cast("Voice", self),
             RecordedRunner(),
-            Settings(finish=finish, guided=False, **settings),
+            Settings(finish=finish, **{"guided": False, **settings}),
             MEDIUM,
             cast("Reports", reports),
             [cast("Any", self)],
@@ -162,6 +163,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     monkeypatch.setattr(leaving, "close_everything", closed)
     monkeypatch.setattr(system_calls, "restart_platform", gone("RESET"))
     monkeypatch.setattr(leaving, "has_network", lambda: False)
+    monkeypatch.setattr(leaving, "present_medium", lambda: made.medium.pop(0) if made.medium else ())
     monkeypatch.setattr(leaving, "wired_interfaces", lambda: iter(()))
     monkeypatch.setattr(leaving, "_KEEP_SECONDS", 0.0)
     return made
@@ -215,6 +217,16 @@ def test_the_settings_can_end_in_power_off_or_in_waiting(scene: Scene) -> None:
     waited = scene.leave(_report(Status.REPAIRED), finish="wait")
     assert waited[2] == "waits 20.0"
     assert waited[-1] == "RESET"
+
+
+def test_a_person_sees_the_end_of_a_guided_visit_until_a_key_or_until_the_stick_is_out(scene: Scene) -> None:
+    scene.keys = [False, True]
+    assert scene.leave(_report(Status.REPAIRED), guided=True).count("waits 20.0") == 2
+    scene.happened, scene.keys = [], []
+    scene.medium = [("sdb",), ("sdb",), ("sdb",), ()]
+    happened = scene.leave(_report(Status.REPAIRED), guided=True)
+    assert happened.count("waits 1.0") == 3
+    assert happened[-1] == "RESET"
 
 
 def test_a_failure_is_never_switched_off_by_itself(scene: Scene) -> None:

@@ -42,7 +42,7 @@ def test_a_firmware_that_refuses_boot_next_has_the_stick_asked_for(monkeypatch: 
         raise FailedError("the firmware does not take BootNext")
 
     monkeypatch.setattr(finish, "set_boot_next", refuse)
-    monkeypatch.setattr(finish, "find_medium", lambda _: (STICK,))
+    monkeypatch.setattr(finish, "present_medium", lambda: (STICK,))
 
     restart, why = take_boot_next(Restart(BOOT_NEXT, WINDOWS))
 
