@@ -32,6 +32,7 @@ from unbrick.disks.log_replay import read_facts
 from unbrick.disks.loop_device import attach_loop
 from unbrick.disks.mount import ChangeOptions, change, look
 from unbrick.disks.ntfs_log import open_log
+from unbrick.disks.ntfs_mount import mount_ntfs
 from unbrick.disks.ntfs_volume import open_view, read_geometry
 from unbrick.disks.plain import PlainVolume
 from unbrick.errors import FailedError, NeedsHandsError
@@ -411,6 +412,28 @@ def test_volume_that_is_mounted_already_is_in_use(volume: Path, work: Path, tmp_
         pass
     assert caught.value.reason == "disk-in-use"
     assert not is_marked_dirty(volume)
+
+
+@pytest.mark.parametrize("as_device", [False, True], ids=["file", "device"])
+def test_nobody_else_mounts_it_while_it_is_changed(volume: Path, work: Path, as_device: bool) -> None:
+    with contextlib.ExitStack() as stack:
+        path = volume
+        if as_device:
+            path = stack.enter_context(attach_loop(volume, offset=0, length=volume.stat().st_size)).path
+        plain = PlainVolume(path, volume.stat().st_size, lambda: None)
+        with change(plain, NOTHING_ALLOWED, RUNNER, work):
+            with (
+                pytest.raises(NeedsHandsError) as caught,
+                mount_ntfs(path, work / "other", RUNNER, read_only=False),
+            ):
+                pass
+            assert caught.value.reason == "disk-in-use"
+        if as_device:
+            held = os.open(path, os.O_RDWR | os.O_EXCL)  # as the kernel holds what it has mounted
+            stack.callback(os.close, held)
+            with pytest.raises(NeedsHandsError) as caught, change(plain, NOTHING_ALLOWED, RUNNER, work):
+                pass
+            assert caught.value.reason == "disk-in-use"
 
 
 def test_streams_acls_and_access_times(volume: Path, work: Path, tmp_path: Path) -> None:

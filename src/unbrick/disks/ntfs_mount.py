@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,10 +54,13 @@ def mount_ntfs(device: Path, root: Path, runner: Runner, *, read_only: bool) -> 
 
 def _explained(server: Server, error: FailedError) -> FailedError | NeedsHandsError:
     code = server.poll()
-    if code in (_NOT_NTFS, _CORRUPT, _UNKNOWN_REASON):
-        said = server.read_error().decode(errors="replace").strip().splitlines()
+    said = server.read_error().decode(errors="replace").strip().splitlines()
+    # A lock that another holds, or a device that the kernel holds, has no exit code of its own.
+    busy = (os.strerror(errno.EAGAIN), os.strerror(errno.EBUSY))
+    in_use = code == _IN_USE or any(word in line for word in busy for line in said)
+    if code in (_NOT_NTFS, _CORRUPT, _UNKNOWN_REASON) and not in_use:
         return damaged(f"the NTFS driver refuses it ({said[0][:200] if said else code})")
-    if code == _IN_USE:
+    if in_use:
         return NeedsHandsError(
             "the volume is in use by another program",
             hint="unmount it, or shut the virtual machine down, then try again",

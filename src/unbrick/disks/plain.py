@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -40,11 +41,17 @@ class PlainVolume:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep another ntfs-3g from mounting the volume meanwhile: it asks for such a lock as well.
+        """Keep others from mounting the volume meanwhile, or refuse, as ntfs-3g does that mounts one.
 
         Raises NeedsHandsError (disk-in-use), OSError.
         """
-        descriptor = _open(self.path)
+        exclusive = os.O_EXCL if self.path.is_block_device() else 0  # against the kernel's own file systems
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | exclusive)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            raise _in_use() from error
         try:
             _lock(descriptor)
             yield
@@ -96,11 +103,15 @@ def _lock(descriptor: int) -> None:
     try:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
     except BlockingIOError as error:
-        raise NeedsHandsError(
-            "the volume is in use by another program",
-            hint="unmount it, or shut the virtual machine down, then try again",
-            reason=Reason.DISK_IN_USE,
-        ) from error
+        raise _in_use() from error
+
+
+def _in_use() -> NeedsHandsError:
+    return NeedsHandsError(
+        "the volume is in use by another program",
+        hint="unmount it, or shut the virtual machine down, then try again",
+        reason=Reason.DISK_IN_USE,
+    )
 
 
 def _is_write_protected(raw: Path) -> bool:
