@@ -175,7 +175,7 @@ def test_the_firmware_that_the_drivers_name_is_there_but_for_the_switches(
 
 def test_what_was_left_out_lies_beside_the_image(medium: Medium) -> None:
     text = medium.image.with_name("unbrick.iso.hardware.txt").read_text(encoding="utf-8")
-    for words in ("wired network: ", "storage: ", "keyboards: ", "Wi-Fi: ", "mlxsw_spectrum", "netronome"):
+    for words in ("wired network: ", "storage: ", "keyboards: ", "Wi-Fi: ", "scsi_debug", "netronome"):
         assert words in text
 
 
@@ -238,7 +238,7 @@ def test_byte_code_is_used_as_it_stands_and_nothing_of_tests_and_documents_is_th
         r"\.pyi$",
         r"/idlelib/",
         r"var/lib/dpkg",
-        r"/perl",
+        r"/perl/",
     ):
         assert [name for name in names if re.search(pattern, name)] == []
     sources = [name for name in names if name.endswith(".py")]

@@ -33,6 +33,7 @@ class SystemDefinition:
     libraries: tuple[str, ...]
     files: tuple[str, ...]
     links: Mapping[str, str]
+    busybox_left_out: tuple[str, ...]
     udev_rules_left_out: Mapping[str, str]
     python_version: str
     python_left_out: Mapping[str, str]
@@ -137,6 +138,7 @@ def _system(table: dict[str, Any]) -> SystemDefinition:
         libraries=_words(table, "libraries"),
         files=_words(table, "files"),
         links=_reasons(table, "links"),
+        busybox_left_out=_words(table, "busybox_left_out"),
         udev_rules_left_out=_reasons(table, "udev_rules_left_out"),
         python_version=_word(python, "version"),
         python_left_out=_reasons(python, "left_out"),

@@ -65,7 +65,12 @@ def _is_used(package: DebianPackage, tree: FileTree, root: DebianRoot) -> bool:
     merged = {
         f"usr/{path}" if path.split("/")[0] in ("bin", "lib", "lib64", "sbin") else path for path in files
     }
-    return any(path in tree or f"{path}c" in tree for path in merged if not path.endswith("/"))
+    return any(_is_from(root, path, tree) or (path.endswith(".py") and f"{path}c" in tree) for path in merged)
+
+
+def _is_from(root: DebianRoot, path: str, tree: FileTree) -> bool:
+    """Whether the medium's file of that path is the package's, not a name of busybox."""
+    return path in tree and tree.entries[path].content == root.folder / path
 
 
 def _debian_component(package: DebianPackage) -> dict[str, Any]:

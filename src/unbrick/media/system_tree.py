@@ -71,7 +71,7 @@ def add_system(tree: FileTree, parts: SystemParts, definition: Definition, runne
     _add_named(tree, parts.root, definition.system)
     _add_modules(tree, parts)
     add_firmware(tree, parts.firmware, parts.root, parts.workdir / "firmware", runner)
-    _add_busybox_names(tree, parts.root, runner)
+    _add_busybox_names(tree, parts.root, definition.system, runner)
 
 
 def add_libraries(tree: FileTree, root: DebianRoot, definition: SystemDefinition) -> None:
@@ -195,10 +195,13 @@ def _add_modules(tree: FileTree, parts: SystemParts) -> None:
         tree.add_file(f"usr/lib/modules/{kernel}/{index.name}", index)
 
 
-def _add_busybox_names(tree: FileTree, root: DebianRoot, runner: Runner) -> None:
+def _add_busybox_names(
+    tree: FileTree, root: DebianRoot, definition: SystemDefinition, runner: Runner
+) -> None:
     told = root.run(runner, "usr/bin/busybox", "--list", timeout=_APPLETS_SECONDS, called="busybox").stdout
     taken = {path.rsplit("/", 1)[-1] for path in tree.entries if path.startswith(("usr/bin/", "usr/sbin/"))}
-    taken.add("modprobe")  # the first program makes that name, for kmod
+    # The first program makes the name modprobe, for kmod.
+    taken.update({"modprobe", *definition.busybox_left_out})
     for name in told.decode().split():
         if canonical(name) not in {canonical(each) for each in taken}:
             tree.add_link(f"usr/bin/{name}", "busybox")
