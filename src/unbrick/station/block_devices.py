@@ -74,10 +74,16 @@ def _device(sysfs: Path, name: str) -> BlockDevice:
         held_by=tuple(sorted(holders)),
         partitions=tuple(partitions),
         array=state,
-        container=state is not None and _text(folder / "md" / "level") == "container",
+        container=state is not None and _is_container(folder / "md"),
         degraded=_number(folder / "md" / "degraded") > 0,
         syncing=(_text(folder / "md" / "sync_action") or "idle") not in {"idle", "frozen"},
     )
+
+
+def _is_container(md: Path) -> bool:
+    """Whether an array only holds others: its metadata is the firmware's own, not a part of another's."""
+    version = _text(md / "metadata_version") or ""
+    return version.startswith("external:") and not version.startswith(("external:/", "external:-"))
 
 
 def _holders(folder: Path) -> Iterator[str]:

@@ -66,7 +66,7 @@ class Boot:
         medium = read_medium_facts()
         doubt = self._correct_clock(medium)
         voice.progress("Looking for the disks of this computer")
-        settle(self._runner)
+        settle()
         voice.log.say("devices are there")
         carried = self._read_settings(medium)
         settings = carried.settings

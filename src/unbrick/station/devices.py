@@ -11,28 +11,27 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from unbrick.command import Runner
-from unbrick.errors import UnbrickError
-
 DRIVERS_LOADED = Path("/run/unbrick-drivers-loaded")
 """What the first program makes once it has asked for every driver."""
+_UDEV_QUEUE = Path("/run/udev/queue")
 _USB = Path("/sys/bus/usb/devices")
 _MASS_STORAGE = "08"
 # What USB needs from a driver's start until a stick shows, and then some.
 _ENUMERATION_SECONDS = 3.0
 _DRIVERS_SECONDS = 15.0
-_SETTLE_SECONDS = 10
-_PAUSE_SECONDS = 0.1
+_SETTLE_SECONDS = 10.0
+_PAUSE_SECONDS = 0.05
 
 T = TypeVar("T")
 
 
-def settle(runner: Runner, *, marker: Path = DRIVERS_LOADED) -> None:
-    """Wait until drivers were asked for, and udev has dealt with the devices that it knows of."""
-    wait_for(lambda: [marker] if marker.exists() else [], _DRIVERS_SECONDS)
-    with suppress(UnbrickError):
-        argv = ("udevadm", "settle", f"--timeout={_SETTLE_SECONDS}")
-        runner.run(argv, timeout=_SETTLE_SECONDS + 5, ok=None)
+def settle(*, marker: Path = DRIVERS_LOADED, queue: Path = _UDEV_QUEUE) -> None:
+    """Wait until drivers were asked for, and udev has dealt with the devices that it knows of.
+
+    udev keeps a file as long as it is at work; to start `udevadm settle` would cost more than looking there.
+    """
+    wait_for(lambda: True if marker.exists() else None, _DRIVERS_SECONDS)
+    wait_for(lambda: None if queue.exists() else True, _SETTLE_SECONDS)
 
 
 def is_stick_coming(folder: Path = _USB, *, marker: Path = DRIVERS_LOADED) -> bool:

@@ -24,7 +24,8 @@ _ASSEMBLY_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _STANDS = {"clean", "active", "active-idle", "read-auto", "readonly", "write-pending"}
 # Intel's metadata is also found where its option ROM does not answer: after a change in the BIOS, in a VM.
-_ASSEMBLE = ("env", "IMSM_NO_PLATFORM=1", "mdadm", "--assemble", "--scan")
+_MDADM = ("env", "IMSM_NO_PLATFORM=1", "mdadm")
+_ASSEMBLE = (*_MDADM, "--assemble", "--scan")
 # As long as other members may still be on their way, no array is started without them.
 _MEMBER_SECONDS = 10.0
 
@@ -72,15 +73,41 @@ def assemble_arrays(
         return None
     with suppress(OSError):
         start_read_only.write_text("1")
+
+    def assemble_more() -> bool | None:
+        """True once nothing is left to wait for."""
+        if _has_free_members(find()):
+            # 1 and 2: some array could not be had. What stands is worked on, a lone member is left alone.
+            runner.run((*_ASSEMBLE, "--no-degraded"), timeout=_ASSEMBLY_SECONDS, ok=(0, 1, 2))
+        devices = find()
+        return None if _has_free_members(devices) or _unstarted(devices) else True
+
     try:
-        # 1 and 2: some array could not be had. What stands is worked on, a lone member is left alone.
-        runner.run((*_ASSEMBLE, "--no-degraded"), timeout=_ASSEMBLY_SECONDS, ok=(0, 1, 2))
-        if wait_for(lambda: [] if _has_free_members(find()) else [True], _MEMBER_SECONDS):
-            return None
-        runner.run((*_ASSEMBLE, "--run"), timeout=_ASSEMBLY_SECONDS, ok=(0, 1, 2))
+        if wait_for(assemble_more, _MEMBER_SECONDS) is None:
+            _start_without_the_missing(runner, find)
     except UnbrickError as error:
         return f"RAID arrays could not be put together: {error.message}"
     return None
+
+
+def _start_without_the_missing(runner: Runner, find: Callable[[], Sequence[BlockDevice]]) -> None:
+    if _has_free_members(find()):
+        runner.run((*_ASSEMBLE, "--run"), timeout=_ASSEMBLY_SECONDS, ok=(0, 1, 2))
+    for array in _unstarted(find()):
+        how = ("--incremental", "--run") if array.container else ("--run",)
+        runner.run((*_MDADM, *how, str(array.path)), timeout=_ASSEMBLY_SECONDS, ok=None)
+
+
+def _unstarted(devices: Sequence[BlockDevice]) -> list[BlockDevice]:
+    """Containers with a disk that no started array has, and arrays that were put together only in part."""
+    containers = {device.name for device in devices if device.container}
+    idle = {name for device in devices for name in device.held_by if set(device.held_by) <= containers}
+    return [
+        device
+        for device in devices
+        if (device.container and device.name in idle)
+        or (device.array is not None and not device.container and device.array not in _STANDS)
+    ]
 
 
 def _has_free_members(devices: Sequence[BlockDevice]) -> bool:

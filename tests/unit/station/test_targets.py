@@ -90,8 +90,9 @@ def test_an_array_is_worked_on_and_its_members_and_container_are_not(sysfs: Sysf
         sysfs.hold(member, "md127")
     part = sysfs.add("sdc", PCI.replace("ata1", "ata-c"), parts=1)
     sysfs.hold(part / "sdc1", "md0")
-    sysfs.add("md126", VIRTUAL, parts=2, md__array_state="read-auto", md__level="raid1", md__degraded="0")
-    sysfs.add("md127", VIRTUAL, md__array_state="inactive", md__level="container")
+    volume = sysfs.add("md126", VIRTUAL, parts=2, md__array_state="read-auto", md__degraded="0")
+    (volume / "md" / "metadata_version").write_text("external:/md127/0\n")
+    sysfs.add("md127", VIRTUAL, md__array_state="active", md__metadata_version="external:imsm")
     sysfs.add("md5", VIRTUAL, md__array_state="inactive", md__level="raid1")
 
     assert _chosen(sysfs.devices()) == ["/dev/md126"]
@@ -121,7 +122,8 @@ def _disk(path: Path, *, member: bool) -> BlockDevice:
     return BlockDevice(path.name, path, len(data))
 
 
-NO_DEGRADED = ("env", "IMSM_NO_PLATFORM=1", "mdadm", "--assemble", "--scan", "--no-degraded")
+MDADM = ("env", "IMSM_NO_PLATFORM=1", "mdadm")
+NO_DEGRADED = (*MDADM, "--assemble", "--scan", "--no-degraded")
 RUN = (*NO_DEGRADED[:-1], "--run")
 
 
@@ -141,7 +143,8 @@ def test_where_no_disk_is_a_member_no_program_is_started(tmp_path: Path) -> None
 def test_an_array_is_put_together_read_only_until_the_first_write(tmp_path: Path) -> None:
     runner = _runner(NO_DEGRADED)
     (tmp_path / "ro").write_text("0")
-    looks = [(_disk(tmp_path / "sda", member=True),), ()]
+    member = (_disk(tmp_path / "sda", member=True),)
+    looks = [member, member, ()]
 
     told = assemble_arrays(runner, find=lambda: looks.pop(0), start_read_only=tmp_path / "ro")
 
@@ -151,6 +154,31 @@ def test_an_array_is_put_together_read_only_until_the_first_write(tmp_path: Path
 
 
 def test_an_array_that_lacks_a_disk_is_started_once_that_had_time_to_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "_MEMBER_SECONDS", 0.0)
+    linux, intel = ("--run", "/dev/md0"), ("--incremental", "--run", "/dev/md127")
+    runner = _runner(NO_DEGRADED, (*MDADM, *linux), (*MDADM, *intel))
+    free = (_disk(tmp_path / "sda", member=True),)
+    held = (
+        BlockDevice("md0", Path("/dev/md0"), 0, array="inactive"),
+        BlockDevice("md126", Path("/dev/md126"), 1, array="read-auto"),
+        BlockDevice("md127", Path("/dev/md127"), 0, array="inactive", container=True),
+        BlockDevice("md128", Path("/dev/md128"), 0, array="inactive", container=True),
+        BlockDevice("sda", Path("/dev/sda"), 1, held_by=("md127",)),
+        BlockDevice("sdb", Path("/dev/sdb"), 1, held_by=("md126", "md128")),
+    )
+    looks = [free, free]
+
+    told = assemble_arrays(
+        runner, find=lambda: looks.pop(0) if looks else held, start_read_only=tmp_path / "ro"
+    )
+
+    assert told is None
+    assert runner.asked == [NO_DEGRADED, (*MDADM, *linux), (*MDADM, *intel)]
+
+
+def test_a_lone_member_is_tried_without_the_missing_and_then_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(targets, "_MEMBER_SECONDS", 0.0)
