@@ -20,7 +20,7 @@ from unbrick.disks.ntfs_log import has_pending_records, reset_log
 from unbrick.disks.ntfs_mirror import mend_mirror
 from unbrick.disks.ntfs_mount import mount_ntfs
 from unbrick.disks.ntfs_volume import RECORD_VOLUME, open_view, write_dirty
-from unbrick.disks.overlay import open_overlay
+from unbrick.disks.overlay import begin_overlay, open_overlay
 from unbrick.disks.plain import PlainVolume
 from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.files import sync_directory
@@ -131,14 +131,16 @@ def change(plain: PlainVolume, options: ChangeOptions, runner: Runner, workdir: 
     """
     found = read_facts(plain.path, plain.length)
     was_dirty = found.pending.redo.dirty_after if found.pending else found.dirty
-    notes, to_check = _prepare(plain, found, options, runner, workdir)
-    facts = read_facts(plain.path, plain.length)
-    with plain.locked(), open_overlay(plain.path, plain.length, runner, workdir) as copy:
-        with mount_ntfs(copy.path, _folder(workdir), runner, read_only=False) as root:
-            mounted = Mounted(root, notes, was_dirty=was_dirty)
-            yield mounted
-        dirty_after = mounted.stays_dirty or to_check
-        commit(plain, facts, copy.end(), run=mounted.run, dirty_after=dirty_after)
+    with begin_overlay(plain.path, plain.length, runner, workdir) as copy:
+        notes, to_check = _prepare(plain, found, options, runner, workdir)
+        facts = read_facts(plain.path, plain.length)
+        copy.wait()
+        with plain.locked():
+            with mount_ntfs(copy.path, _folder(workdir), runner, read_only=False) as root:
+                mounted = Mounted(root, notes, was_dirty=was_dirty)
+                yield mounted
+            dirty_after = mounted.stays_dirty or to_check
+            commit(plain, facts, copy.end(), run=mounted.run, dirty_after=dirty_after)
 
 
 def _prepare(

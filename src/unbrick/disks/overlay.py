@@ -21,11 +21,16 @@ _END_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Overlay:
-    """A file at `path` that shows a volume and takes writes."""
+    """A file at `path` that shows a volume and takes writes, once `wait` has returned."""
 
     path: Path
     _store: Path
     _mounted: FuseMount
+
+    def wait(self) -> None:
+        """Wait until it is there; raises FailedError."""
+        server = self._mounted.server
+        wait_until(server, lambda: is_mounted(self.path), timeout=_START_SECONDS, what="qemu-storage-daemon")
 
     def end(self) -> Iterator[tuple[int, bytes]]:
         """End it early: place and bytes of all that was written, in 64 KiB, in the order of their places.
@@ -40,9 +45,17 @@ class Overlay:
 
 @contextmanager
 def open_overlay(plain: Path, length: int, runner: Runner, workdir: Path) -> Iterator[Overlay]:
-    """A file of `length` bytes that shows `plain` and takes writes, which are forgotten with the context.
+    """A file of `length` bytes that shows `plain` and takes writes, which are forgotten with the context."""
+    with begin_overlay(plain, length, runner, workdir) as overlay:
+        overlay.wait()
+        yield overlay
 
-    They are kept in a qcow2 file in `workdir` (in memory). Formats and files are named, never probed: the
+
+@contextmanager
+def begin_overlay(plain: Path, length: int, runner: Runner, workdir: Path) -> Iterator[Overlay]:
+    """Like `open_overlay`, but only begun: until `wait` is called, other work can be done, on `plain` too.
+
+    Writes are kept in a qcow2 file in `workdir` (in memory). Formats and files are named, never probed: the
     volume's bytes are hostile and may look like an image that points elsewhere. Raises FailedError.
     """
     name = f"overlay-{secrets.token_hex(4)}"  # one may lie over another
@@ -63,7 +76,6 @@ def open_overlay(plain: Path, length: int, runner: Runner, workdir: Path) -> Ite
     server = runner.start(argv)
     mounted = FuseMount(shown, server)
     try:
-        wait_until(server, lambda: is_mounted(shown), timeout=_START_SECONDS, what="qemu-storage-daemon")
         yield Overlay(shown, store, mounted)
     finally:
         mounted.drop(_END_SECONDS)
