@@ -21,7 +21,7 @@ def write_image(
         *("--grub2-boot-info", "--grub2-mbr", str(boot / "boot_hybrid.img")),
         *("-append_partition", "2", "0xef", str(efi_partition), "-appended_part_as_gpt"),
         *("-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot"),
-        *("-o", str(out), str(staged)),
+        *("--set_all_file_dates", f"={seconds}", "-o", str(out), str(staged)),
     ]
     settings = {"SOURCE_DATE_EPOCH": str(seconds)}
     root.run(runner, "usr/bin/xorriso", *arguments, timeout=_SECONDS, environment=settings)
