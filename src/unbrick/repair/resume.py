@@ -1,8 +1,8 @@
 """Finds runs that were interrupted and finishes them, or rolls them back, whichever is possible.
 
 A journal that an interrupted run left is as hostile as any: nothing is touched before `trust.py` agrees. What
-`disks/mount.py` changes reaches the disk whole, so of a cut there only the run that it completes is left to be
-told; runs stopped halfway are of mounts without that, as the tests of this room make them.
+`disks/mount.py` changes reaches the disk whole, so of a cut there only the run that it completes is left to
+be told; runs stopped halfway are of mounts without that, as the tests of this room make them.
 """
 
 from __future__ import annotations
