@@ -239,7 +239,7 @@ _CAUSES = (
         "free 4 GB",
     ),
     (
-        rb"newuidmap|subuid|unshare|must be root|user namespaces",
+        rb"newuidmap|subuid|unshare|unable to pick chroot mode|must be root|user namespaces",
         "this user may not unpack packages",
         "run it as root, or give the user a range in /etc/subuid and /etc/subgid and install uidmap",
     ),
