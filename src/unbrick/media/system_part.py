@@ -33,7 +33,8 @@ from unbrick.media.software import list_software
 from unbrick.media.system_tree import SystemParts, add_libraries, add_system
 
 _FORMAT = 1  # counted up when the same inputs are to give something else
-_WEEK = 7 * 24 * 3600.0
+_DAY = 24 * 3600.0
+_WEEK = 7 * _DAY
 _PACK_SECONDS = 900.0
 _LEVEL = "-12"
 
@@ -90,6 +91,8 @@ def make_system(
         if not folder.is_dir():
             with _whole_or_not(folder) as place:
                 _make(definition, root, place, progress, runner)
+        os.utime(folder)
+        _remove_old(cache)
         return SystemPart(folder, root, key)
 
 
@@ -145,6 +148,13 @@ def _choose(
     choice = choose_modules(modules, definition.modules)
     write_index(root, choice, work / "modules", runner)
     return choice, choose_firmware(choice.modules, root.folder, definition.modules.firmware_left_out)
+
+
+def _remove_old(cache: Path) -> None:
+    """Take away systems that no build has used for a day; another build may be reading a newer one."""
+    for folder in cache.glob("system-*"):
+        if time.time() - folder.stat().st_mtime > _DAY:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _key(*parts: object) -> str:
