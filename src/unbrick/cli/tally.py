@@ -148,7 +148,8 @@ def revoke(directory: Path, name: str) -> None:
 def import_file(directory: Path, file: Path, accepted: tuple[str, ...]) -> None:
     """Take the reports that `unbrick outbox export` wrote to FILE; each is counted once.
 
-    FILE may also hold, a line each, the texts of the pictures that stations showed (UNBRICK1:…).
+    FILE may also be an opened stick, or its folder outbox; nothing leaves it. Or it holds, a line each, the
+    texts of the pictures that stations showed (UNBRICK1:…).
 
     Example: unbrick tally import tally outbox-stick-07.jsonl
     """

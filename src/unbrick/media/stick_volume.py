@@ -21,7 +21,8 @@ This is the partition of an unbrick stick that any PC can open. The system itsel
 unbrick.yaml   what the stick does: its tally, its site, what happens in the end
 *.csv          recovery passwords (KeyID,RecoveryKey), if the site put them here: keep the stick safe
 playbooks\\     the site's own playbooks
-outbox\\        reports that no tally has yet: unbrick outbox send --station unbrick.yaml
+outbox\\        reports that no tally has yet: unbrick outbox send --station unbrick.yaml,
+               or at the tally: unbrick tally import TALLY THIS-FOLDER
 log\\           what the stick did, for people
 
 Settings and playbooks act only when they are signed by the site's key. After a change of any of them:

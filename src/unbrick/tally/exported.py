@@ -1,13 +1,16 @@
 """Takes reports that came as a file, as `import` is told to; counted once, whoever carries them.
 
 A line is an event of an exported outbox, or the text of a picture that a station showed; where that took
-several pictures, each line is a part, `1/3:part.`, and they follow one another.
+several pictures, each line is a part, `1/3:part.`, one after the other. A stick's outbox, a folder with
+a line in each of its files, is read as it lies there.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +27,7 @@ from unbrick.wire import SignedEvent, WireError, signed_event
 
 _LONGEST_LINE = 1024 * 1024
 _AT_ONCE = 500
+_OUTBOX = "outbox"
 _PART = re.compile(rb"([0-9]{1,2})/([0-9]{1,2}):(.*)\.\s*")
 
 
@@ -37,7 +41,7 @@ class ImportCounts:
 
 
 def import_export(directory: Path, file: Path, accepted: Collection[str] = ()) -> ImportCounts:
-    """Judge and store every event of a file; raises UsageError, StoreError.
+    """Judge and store every event of a file, an outbox, or an opened stick; raises UsageError, StoreError.
 
     `accepted` are fingerprints (`SHA256:…`) of keys that count although nobody enrolled them: those of media
     that went without settings.
@@ -99,11 +103,34 @@ def _joined(lines: Iterator[bytes], counts: ImportCounts) -> Iterator[bytes]:
 
 def _lines(file: Path) -> Iterator[bytes]:
     try:
-        with file.open("rb") as stream:
-            while line := stream.readline(_LONGEST_LINE):
-                if len(line) == _LONGEST_LINE:
-                    raise UsageError(f"{file} is no export of an outbox: a line without an end")
-                if line.strip():
-                    yield line
+        for part in _files(file):
+            # Carried here from anywhere: a link or a pipe in its place must not be followed, nor block.
+            descriptor = os.open(part, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | _follow(part, file))
+            with os.fdopen(descriptor, "rb") as stream:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise UsageError(f"{part} is no plain file")
+                while line := stream.readline(_LONGEST_LINE):
+                    if len(line) == _LONGEST_LINE:
+                        raise UsageError(f"{part} is no export of an outbox: a line without an end")
+                    if line.strip():
+                        yield line
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}") from error
+        raise UsageError(f"{error.filename or file} cannot be read: {error.strerror}") from error
+
+
+def _files(place: Path) -> list[Path]:
+    """The file itself, or the reports of an outbox: that folder, or an opened stick that holds it."""
+    if not place.is_dir():
+        return [place]
+    folder = place / _OUTBOX if (place / _OUTBOX).is_dir() else place
+    reports = sorted(folder.glob("*.json"))
+    if not reports:
+        raise UsageError(
+            f"{folder} holds no reports", hint="name the folder `outbox` of a stick, or an export"
+        )
+    return reports
+
+
+def _follow(part: Path, named: Path) -> int:
+    """What somebody named may be a link; what lies in a folder that came from somewhere may not."""
+    return 0 if part == named else os.O_NOFOLLOW
