@@ -2,7 +2,7 @@
 
 One run, the same virtual machine for all: emulated (TCG), Secure Boot on, a USB stick. The stock image is
 Debian with systemd, squashfs and the same packages, to its login prompt. Not part of the tests: timings are
-measured here, never asserted there. Needs root, scripts/setup --development, and `apt install squashfs-tools`.
+measured here, never asserted there. Needs root, scripts/setup --development, squashfs-tools.
 
     .venv/bin/python tests/bench/boot_speed.py [--rounds N] [--stock STOCK.ISO] [--keep FOLDER]
 """

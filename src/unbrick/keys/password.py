@@ -51,7 +51,9 @@ class RecoveryPassword:
             groups = _split(text)
         elif not any(int(group) % _DIVISOR or int(group) >= _LIMIT for group in groups):
             return cls(Secret("-".join(groups)))  # the short way, for files of a hundred thousand
-        faults = [(number, fault) for number, group in enumerate(groups, 1) if (fault := fault_of_group(group))]
+        faults = [
+            (number, fault) for number, group in enumerate(groups, 1) if (fault := fault_of_group(group))
+        ]
         if faults and len(groups) <= GROUPS:
             said = "; ".join(f"group {number} {fault}" for number, fault in faults)
             raise PasswordError(said, group=faults[0][0])
