@@ -37,6 +37,8 @@ _RUN_SECONDS = 900.0
 _STOP_SECONDS = 10.0
 _LAST_REPORTS_SECONDS = 30.0
 _PAUSE_SECONDS = 0.1
+_STARTS = 3
+_PANIC = "Kernel panic"
 _STATION_FILES = ("station", "station-cert.pub")
 
 
@@ -104,13 +106,22 @@ def _pass_on(text: bytes, said: int) -> int:
 
 
 def _boot(shape: MachineShape, folder: Path, runner: SystemRunner) -> str | None:
-    """Show what the machine says, with the seconds since it was switched on; how the stand-in started."""
-    on = time.monotonic()
-    with running(shape, folder, runner) as machine:
-        return _watch(machine, lambda text, at: _tell(f"  {at - on:6.1f} s  {printable(text)}"))
+    """Show what the machine says, with the seconds since it was switched on; how the stand-in started.
+
+    The emulated processor fails a kernel now and then in its first second: then it is switched on again.
+    """
+    for _ in range(_STARTS):
+        on = time.monotonic()
+        with running(shape, folder, runner) as machine:
+            said = _watch(machine, lambda text, at: _tell(f"  {at - on:6.1f} s  {printable(text)}"))  # noqa: B023
+        if said is None or _PANIC not in said:
+            return said
+        _tell("  The emulated processor failed; switching the machine on again.")
+    return None
 
 
 def _watch(machine: VirtualMachine, show: Callable[[str, float], None]) -> str | None:
+    """The line by which the stand-in said that it was started, or that of a failing kernel."""
     deadline = time.monotonic() + _RUN_SECONDS
     while time.monotonic() < deadline:
         alive = machine.is_running()
@@ -118,7 +129,7 @@ def _watch(machine: VirtualMachine, show: Callable[[str, float], None]) -> str |
             text = line.text[line.text.find("unbrick: ") :] if "unbrick: " in line.text else line.text
             if text.startswith(("unbrick: ", "stand-in: ", "BdsDxe: starting")):
                 show(text, line.at)
-            if STARTED in text:
+            if STARTED in text or _PANIC in text:
                 return text
         if not alive:
             return None

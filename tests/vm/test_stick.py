@@ -1,0 +1,174 @@
+"""A machine is switched on with a stick in it, Secure Boot on, and nobody touches it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.boot_machine import (
+    BOOT_SECONDS,
+    REPAIR_SECONDS,
+    BootDisk,
+    Machine,
+    boot_disk,
+    changed,
+    make_machine,
+    stick,
+    wait_for_windows,
+)
+from support.boot_medium import Medium
+from support.drilled import Drills
+from support.host_tally import HostTally
+from support.power_cut import CutState, different, lossy_states, states_in_order
+from support.write_log import Write, read_log, replay
+
+from unbrick.drill.firmware_variables import SHIM, FirmwareVariables
+from unbrick.drill.virtual_machine_shape import Bus, Network
+
+_OF_THE_FIRMWARE = {
+    "eb704011-1402-11d3-8e77-00a0c969723b:MTC",  # EDK II's count of starts
+    "fab7e9e1-39dd-4f2b-8408-e20e906cb6de:HDDP",  # EDK II's memory of where a partition was found
+}
+"""What the firmware counts and remembers by itself, whatever is started."""
+
+
+def _signed_stick(medium: Medium, settings: Path, image: Path) -> Path:
+    return medium.stick(image, "--station", settings, "--site-key", medium.site_key)
+
+
+@pytest.mark.timeout(1800)
+def test_a_plain_disk_is_repaired_even_after_a_power_cut(
+    medium: Medium, drills: Drills, tally: HostTally, tmp_path: Path
+) -> None:
+    disk = boot_disk(drills, "plain", tmp_path, medium.loader)
+    pristine, log = tmp_path / "pristine.img", tmp_path / "write.log"
+    subprocess.run(["cp", "--sparse=always", disk.image, pristine], check=True)
+    image = _signed_stick(medium, tally.settings(tmp_path / "settings"), tmp_path / "stick.img")
+    machine = _machine(tmp_path / "first", disk, image, clock="2009-01-01T00:00:00", write_log=log)
+    with tally.served():
+        _bring_back(machine, disk)
+        assert tally.counted() == {disk.drilled.truth.name: "repaired"}
+        for number, state in enumerate(_two_states(read_log(log))):
+            replay(pristine, disk.image, state.writes)
+            print(state.name)
+            _bring_back(_machine(tmp_path / f"cut-{number}", disk, image), disk)
+    assert tally.counted() == {disk.drilled.truth.name: "repaired"}
+
+
+def _machine(folder: Path, disk: BootDisk, image: Path, **properties: Any) -> Machine:
+    return make_machine(folder, [(disk, Bus.AHCI)], medium=stick(image), network=Network(), **properties)
+
+
+def _bring_back(machine: Machine, disk: BootDisk) -> None:
+    """Switch it on until Windows starts; of the firmware nothing but BootNext was changed meanwhile."""
+    with machine.on() as running:
+        running.wait_for("unbrick: station started", seconds=BOOT_SECONDS)
+        at_start = machine.variables()
+        running.wait_for("status=repaired reason=-", seconds=REPAIR_SECONDS)
+        running.wait_for("unbrick: end green", seconds=REPAIR_SECONDS)
+        running.photograph(machine.folder / "end.png")
+        running.wait_for("unbrick: restarting into Windows (BootNext 0010)", seconds=REPAIR_SECONDS)
+        wait_for_windows(running)
+    assert disk.drilled.complaints(repaired=True) == ()
+    # The firmware takes BootNext away when it heeds it.
+    assert changed(at_start, machine.variables()) <= _OF_THE_FIRMWARE
+
+
+def _two_states(writes: tuple[Write, ...]) -> list[CutState]:
+    """In the middle of the writes: a disk that wrote in order, and one that lost some of the latest."""
+    in_order = list(states_in_order(writes))
+    lossy = different(lossy_states(writes, "boot", torn=False), 1, set())
+    return [in_order[len(in_order) // 2], *lossy]
+
+
+def test_shim_itself_raises_the_sbat_level_and_nothing_else(
+    medium: Medium, drills: Drills, tmp_path: Path
+) -> None:
+    """A firmware that never saw a shim; what the manual says of older Linux sticks is read here."""
+    disk = boot_disk(drills, "healthy", tmp_path, medium.loader)
+    machine = make_machine(tmp_path / "machine", [(disk, Bus.AHCI)], medium=stick(medium.image))
+    with machine.on() as running:
+        running.wait_for("unbrick: first program started", seconds=BOOT_SECONDS)
+        running.cut_power()
+    settled = machine.variables()
+    level = FirmwareVariables(machine.folder / "variables.fd").get("SbatLevel", SHIM)
+    assert level == b"sbat,1,2025021800\nshim,4\ngrub,5\n"
+    with machine.on() as running:
+        running.wait_for("unbrick: first program started", seconds=BOOT_SECONDS)
+        running.cut_power()
+    assert changed(settled, machine.variables()) <= _OF_THE_FIRMWARE
+
+
+def test_two_disks_of_one_machine(medium: Medium, drills: Drills, tally: HostTally, tmp_path: Path) -> None:
+    """A plain one, and one with BitLocker whose recovery password is on the stick; the clock is ahead."""
+    plain = boot_disk(drills, "crashed", tmp_path / "plain", medium.loader)
+    locked = boot_disk(drills, "xts-128", tmp_path / "locked", medium.loader)
+    settings = tally.settings(tmp_path / "settings", keys=locked.drilled.keys)
+    image = _signed_stick(medium, settings, tmp_path / "stick.img")
+    machine = make_machine(
+        tmp_path / "machine",
+        [(locked, Bus.NVME), (plain, Bus.AHCI)],
+        medium=stick(image),
+        network=Network(),
+        clock="2038-02-01T00:00:00",
+    )
+    with tally.served(), machine.on() as running:
+        running.wait_for("unbrick: station started", seconds=BOOT_SECONDS)
+        for _ in machine.disks:
+            running.wait_for("status=repaired reason=-", seconds=REPAIR_SECONDS)
+        running.wait_for("unbrick: end green", seconds=REPAIR_SECONDS)
+        wait_for_windows(running)
+    assert machine.complaints() == []
+    assert set(tally.counted().values()) == {"repaired"}
+
+
+def test_without_a_key_nothing_is_written(
+    medium: Medium, drills: Drills, tally: HostTally, tmp_path: Path
+) -> None:
+    """And without a network the reports are on the stick. The second disk is healthy, and said to be."""
+    locked = boot_disk(drills, "xts-256", tmp_path / "locked", medium.loader)
+    healthy = boot_disk(drills, "healthy", tmp_path / "healthy", medium.loader)
+    image = _signed_stick(medium, tally.settings(tmp_path / "settings"), tmp_path / "stick.img")
+    drives = [(locked, Bus.NVME), (healthy, Bus.VIRTIO)]
+    machine = make_machine(tmp_path / "machine", drives, medium=stick(image))
+    digests = [disk.drilled.digest() for disk in machine.disks]
+    with machine.on() as running:
+        running.wait_for("unbrick: station started", seconds=BOOT_SECONDS)
+        running.wait_for("unbrick: end amber", seconds=REPAIR_SECONDS)
+        assert running.serial.said("status=needs-key reason=key-missing")
+        assert running.serial.said("status=healthy reason=-")
+        running.photograph(tmp_path / "end.png")
+    assert [disk.drilled.digest() for disk in machine.disks] == digests
+
+
+def test_a_pulled_stick_is_not_missed(
+    medium: Medium, drills: Drills, tally: HostTally, tmp_path: Path
+) -> None:
+    disk = boot_disk(drills, "dirty", tmp_path, medium.loader)
+    image = medium.with_settings(tally.settings(tmp_path / "settings"), tmp_path / "own.iso")
+    machine = make_machine(tmp_path / "machine", [(disk, Bus.VIRTIO)], medium=stick(image), network=Network())
+    with tally.served(), machine.on() as running:
+        running.wait_for("unbrick: station started", seconds=BOOT_SECONDS)
+        running.unplug("stick")
+        running.wait_for("status=repaired reason=-", seconds=REPAIR_SECONDS)
+        wait_for_windows(running)
+    assert machine.complaints() == []
+    assert tally.counted() == {disk.drilled.truth.name: "repaired"}
+
+
+def test_unsigned_settings_only_look(
+    medium: Medium, drills: Drills, tally: HostTally, tmp_path: Path
+) -> None:
+    disk = boot_disk(drills, "plain", tmp_path, medium.loader)
+    image = medium.stick(tmp_path / "stick.img", "--station", tally.settings(tmp_path / "settings"))
+    machine = make_machine(tmp_path / "machine", [(disk, Bus.AHCI)], medium=stick(image), network=Network())
+    digest = disk.drilled.digest()
+    with tally.served(), machine.on() as running:
+        running.wait_for("unbrick: station started", seconds=BOOT_SECONDS)
+        running.wait_for("status=found", seconds=REPAIR_SECONDS)
+        running.wait_for("unbrick: end amber", seconds=REPAIR_SECONDS)
+        running.photograph(tmp_path / "end.png")
+    assert disk.drilled.digest() == digest
+    assert tally.counted() == {}
