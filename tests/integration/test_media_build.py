@@ -384,6 +384,7 @@ def test_the_same_inputs_give_the_same_bytes_and_other_settings_another_medium(
         request_for(medium, tmp_path / "other.iso", unbrick__yaml=b"site: x\n"), Silent, SystemRunner()
     )
     assert other.manifest.id != again.manifest.id
+    assert other.image.stat().st_mode & 0o077 == 0  # it holds what the settings hold
     given = unpack(other.image, tmp_path / "other")
     assert (given.system / "etc/unbrick/settings/unbrick.yaml").read_bytes() == b"site: x\n"
     facts = json.loads((given.system / "etc/unbrick/medium.json").read_text(encoding="utf-8"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import platform
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from unbrick import __version__
 from unbrick.command import SystemRunner
-from unbrick.errors import UsageError
+from unbrick.errors import FailedError, UsageError
 from unbrick.files import atomic_write
 from unbrick.media import image_manifest
 from unbrick.media.boot_files import make_efi_partition
@@ -49,7 +50,17 @@ class Built:
 
 def build_medium(request: BuildRequest, progress: Progress, runner: SystemRunner) -> Built:
     """Build a medium; raises UsageError and FailedError with what to do."""
-    _refuse_bad_times(request)
+    _refuse(request)
+    try:
+        return _build(request, progress, runner)
+    except OSError as error:
+        raise FailedError(
+            f"{error.filename or request.out}: {error.strerror}",
+            hint=f"a build needs 4 GB of room in {cache_folder()}, and 300 MB beside the image",
+        ) from error
+
+
+def _build(request: BuildRequest, progress: Progress, runner: SystemRunner) -> Built:
     definition = read_definition()
     new_key = not request.site_key.exists() and not _public(request.site_key).exists()
     site_key = make_site_key(request.site_key, runner) if new_key else public_line(request.site_key)
@@ -62,6 +73,7 @@ def build_medium(request: BuildRequest, progress: Progress, runner: SystemRunner
         with progress("listing and signing it"):
             manifest = _complete(image, work / "staged", facts, request.site_key, runner)
         beside = _write_beside(request, system, image, manifest, runner)
+        image.chmod(0o600 if request.settings else 0o644)  # settings hold the station's private key
         image.replace(request.out)
     return Built(
         image=request.out,
@@ -79,7 +91,12 @@ def _public(key: Path) -> Path:
     return key.with_name(f"{key.name}.pub")
 
 
-def _refuse_bad_times(request: BuildRequest) -> None:
+def _refuse(request: BuildRequest) -> None:
+    if platform.machine() != "x86_64":
+        raise UsageError(
+            f"a medium cannot be built on {platform.machine()}",
+            hint="build it on an x86-64 computer: programs of the medium are run while it is built",
+        )
     if request.expires is not None and request.built is not None and request.expires <= request.built:
         raise UsageError("the medium would expire before it was built", hint="correct --built or --expires")
     if not request.out.parent.is_dir():

@@ -62,18 +62,9 @@ class ImageManifest:
 
 
 def reserved(medium: str, length: int, what: str) -> bytes:
-    """What stands in a reserved file until its content is known; found again by `find_reserved`."""
+    """What stands in a reserved file until its content is known, so that it can be found in the image."""
     mark = hashlib.sha256(f"{medium} {what}".encode()).digest()
     return (mark * (length // len(mark) + 1))[:length]
-
-
-def find_reserved(image: bytes | memoryview, content: bytes) -> int:
-    """Where in an image a reserved file lies; raises ManifestError unless it is there once."""
-    data = bytes(image)
-    at = data.find(content)
-    if at < 0 or data.find(content, at + 1) >= 0:
-        raise ManifestError("the reserved place of the manifest was not found in the image")
-    return at
 
 
 def hash_image(
