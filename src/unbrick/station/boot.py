@@ -112,7 +112,7 @@ class Boot:
 
     def _read_settings(self, medium: MediumFacts) -> _Carried:
         """Settings, keys and waiting reports, all of them in memory, so that the stick may be pulled."""
-        stick = wait_for(self._find_stick, _STICK_SECONDS, worth_waiting=is_stick_coming)
+        stick = wait_for(self._find_stick, _STICK_SECONDS, worth_waiting=_is_stick_coming)
         if stick is not None:
             place = self._memory / "stick"
             try:
@@ -199,3 +199,8 @@ class Boot:
     def _targets_now(self) -> list[Target]:
         medium = find_medium(list_block_devices())
         return present_targets(frozenset(disk.name for disk in medium))
+
+
+def _is_stick_coming() -> bool:
+    medium = find_medium(list_block_devices())
+    return is_stick_coming(medium_is_there=any(not disk.optical for disk in medium))

@@ -34,10 +34,15 @@ def settle(*, marker: Path = DRIVERS_LOADED, queue: Path = _UDEV_QUEUE) -> None:
     wait_for(lambda: None if queue.exists() else True, _SETTLE_SECONDS)
 
 
-def is_stick_coming(folder: Path = _USB, *, marker: Path = DRIVERS_LOADED) -> bool:
-    """Whether drivers were loaded only now, or USB has a mass storage interface that shows no disk yet."""
+def is_stick_coming(
+    folder: Path = _USB, *, marker: Path = DRIVERS_LOADED, medium_is_there: bool = False
+) -> bool:
+    """Whether drivers were loaded only now, or USB has a mass storage interface that shows no disk yet.
+
+    Where the stick that we were started from is there, USB has had its moment: `medium_is_there`.
+    """
     with suppress(OSError):
-        if 0 <= time.time() - marker.stat().st_mtime < _ENUMERATION_SECONDS:
+        if not medium_is_there and 0 <= time.time() - marker.stat().st_mtime < _ENUMERATION_SECONDS:
             return True
     with suppress(OSError):
         for interface in folder.iterdir():

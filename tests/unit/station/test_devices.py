@@ -66,6 +66,7 @@ def test_usb_has_a_moment_after_its_drivers_were_loaded(tmp_path: Path) -> None:
     marker = tmp_path / "loaded"
     marker.touch()
     assert is_stick_coming(tmp_path / "no usb", marker=marker)
+    assert not is_stick_coming(tmp_path / "no usb", marker=marker, medium_is_there=True)
     past = time.time() - 60
     os.utime(marker, (past, past))
     assert not is_stick_coming(tmp_path / "no usb", marker=marker)
