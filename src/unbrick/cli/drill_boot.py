@@ -5,6 +5,7 @@ Everything is real but the machine, which is virtual, and Windows, for which a s
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -80,7 +81,9 @@ def _build(image: Path, settings: Path, runner: SystemRunner) -> Path:
     shown = ["media", "build", "--out", image.name, "--station", "settings/unbrick.yaml"]
     _tell(f"\nunbrick {shlex.join(shown)}")
     arguments = ["media", "build", "--out", str(image), "--station", str(settings)]
-    build = runner.start([sys.executable, "-m", "unbrick", *arguments])
+    # A program of ours starts with a clean environment, and would keep its cache elsewhere.
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    build = runner.start(["env", f"XDG_CACHE_HOME={cache}", sys.executable, "-m", "unbrick", *arguments])
     said = 0
     try:
         deadline = time.monotonic() + _BUILD_SECONDS
