@@ -158,7 +158,10 @@ def make_other_iso(path: Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("make", [make_empty, make_zeros, make_other_iso, None], ids=str)
+MAKERS = {"empty": make_empty, "zeros": make_zeros, "other-iso": make_other_iso, "missing": None}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_what_is_no_medium_is_told(make: Callable[[Path], None] | None, tmp_path: Path) -> None:
     path = tmp_path / "x.iso"
     if make is not None:
