@@ -53,11 +53,14 @@ class GuidedVisit:
     def work_on(self, target: Target) -> DiskReport:
         """Recover one disk; what was repaired before can be taken back, what hinders can be given up."""
         report = self._visit.work_on(target)
-        already = already_repaired(report)
-        if already is not None and report.status is Status.HEALTHY:
+        while (already := already_repaired(report)) is not None and report.status is Status.HEALTHY:
             name = next(iter(report.machine.hostnames), "This computer")
-            if ask_about_earlier_repair(self._screens, name, already) is Earlier.UNDO:
+            answer = ask_about_earlier_repair(self._screens, name, already)
+            if answer is Earlier.RESTART:
+                return report
+            if answer is Earlier.UNDO:
                 return self._undoing.work_on(target, goal=Goal.UNDO)
-        elif ask_to_discard(self._screens, report):
+            report = self._visit.work_on(target)
+        if ask_to_discard(self._screens, report):
             return self._visit.work_on(target, discard=True)
         return report

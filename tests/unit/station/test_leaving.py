@@ -177,7 +177,7 @@ def test_a_repaired_machine_restarts_into_windows_with_everything_closed_before(
     assert scene.leave(_report(Status.REPAIRED)) == [
         "report sent 5",
         "end green",
-        "waits 3.0",
+        "waits 10.0",
         "sending ended",
         "stick written",
         "closed",
@@ -239,7 +239,7 @@ def test_reports_on_the_stick_hold_nobody_up(scene: Scene) -> None:
     scene.keep_on_stick(5)
     happened = scene.leave(_report(Status.REPAIRED))
     assert happened[0] == "report kept 5"
-    assert "waits 3.0" in happened
+    assert "waits 10.0" in happened
     assert scene.endings[-1].qr is None
 
 
@@ -247,7 +247,7 @@ def test_reports_that_are_only_in_memory_wait_for_a_person_with_a_picture(scene:
     scene.sent, scene.keys = False, [True]
     happened = scene.leave(_report(Status.REPAIRED))
     assert happened[0] == "report kept 5"
-    assert "waits 3.0" not in happened
+    assert "waits 10.0" not in happened
     assert scene.endings[-1].qr is not None
 
 
