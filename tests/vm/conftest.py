@@ -10,6 +10,15 @@ from support.boot_medium import Medium, build_medium
 from support.drilled import Drills
 from support.host_tally import HostTally
 
+_MOST_SECONDS = 1800.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test here switches a machine on several times, and an emulated one is slow on a loaded computer."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(_MOST_SECONDS))
+
 
 def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that the workers of one run share."""

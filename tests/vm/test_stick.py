@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 from support.boot_machine import (
     BOOT_SECONDS,
     REPAIR_SECONDS,
@@ -38,7 +37,6 @@ def _signed_stick(medium: Medium, settings: Path, image: Path) -> Path:
     return medium.stick(image, "--station", settings, "--site-key", medium.site_key)
 
 
-@pytest.mark.timeout(1800)
 def test_a_plain_disk_is_repaired_even_after_a_power_cut(
     medium: Medium, drills: Drills, tally: HostTally, tmp_path: Path
 ) -> None:
