@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from typing import NoReturn
@@ -10,6 +9,7 @@ from typing import NoReturn
 import click
 
 from unbrick import __version__
+from unbrick.cli.lazy_group import LazyGroup
 from unbrick.errors import UnbrickError
 from unbrick.printable import printable
 
@@ -27,28 +27,12 @@ _VERBS = {
 }
 
 
-class _LazyGroup(click.Group):
-    """Loads only the verb that was asked for: start-up time counts on a machine that is down."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every verb, in alphabetical order."""
-        return sorted(_VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The verb's command, from its own file."""
-        if cmd_name not in _VERBS:
-            return None
-        command = importlib.import_module(f"unbrick.cli.{cmd_name}").command
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The verbs with a line each, without loading them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(sorted(_VERBS.items()))
-
-
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    verbs=_VERBS,
+    prefix="unbrick.cli.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="unbrick")
 def unbrick() -> None:
     """Bring bricked Windows machines back, and put back what was taken away.

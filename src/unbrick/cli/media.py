@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
+
+from unbrick.cli.lazy_group import LazyGroup
 
 _VERBS = {
     "build": "Build the image that machines are booted from.",
@@ -15,28 +15,7 @@ _VERBS = {
 }
 
 
-class _LazyGroup(click.Group):
-    """Loads only the verb that was asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every verb, in alphabetical order."""
-        return sorted(_VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The verb's command, from its own file."""
-        if cmd_name not in _VERBS:
-            return None
-        command = importlib.import_module(f"unbrick.cli.media_{cmd_name}").command
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The verbs with a line each, without loading them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(sorted(_VERBS.items()))
-
-
-@click.group("media", cls=_LazyGroup)
+@click.group("media", cls=LazyGroup, verbs=_VERBS, prefix="unbrick.cli.media_")
 def command() -> None:
     """Make boot media and sticks, sign their settings, boot over the network.
 
