@@ -175,12 +175,15 @@ def _writer_of(path: Path) -> str | None:
 
 
 def _is_writer(process: Path, entry: Path, wanted: os.stat_result) -> bool:
-    with suppress(OSError, ValueError, IndexError):
-        if not os.path.samestat(entry.stat(), wanted):
+    with suppress(OSError, ValueError):
+        lines = (process / "fdinfo" / entry.name).read_text().splitlines()
+        facts = dict(line.split(":", 1) for line in lines if line.startswith(("flags:", "ino:")))
+        if not int(facts.get("flags", "0"), 8) & _OPEN_FOR_WRITING:
             return False
-        facts = (process / "fdinfo" / entry.name).read_text()
-        flags = next(line for line in facts.splitlines() if line.startswith("flags:"))
-        return bool(int(flags.split()[1], 8) & _OPEN_FOR_WRITING)
+        # By number first (Linux 5.14 and later tell it): a look at a file can wait for ever for its server.
+        if int(facts.get("ino", wanted.st_ino)) != wanted.st_ino:
+            return False
+        return os.path.samestat(entry.stat(), wanted)
     return False
 
 
