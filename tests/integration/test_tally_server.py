@@ -223,7 +223,7 @@ def test_openssh_gets_our_subsystem_and_trusts_the_host_by_its_certificate(tally
         async with served_here(tally) as port:
             done = await asyncio.to_thread(_openssh, tally, port, "-s", "station@127.0.0.1", "unbrick-tally")
             assert done.returncode == 0, done.stderr
-            assert '{"type":"welcome","protocol":1}' in done.stdout
+            assert '{"type":"welcome","protocol":1,"time":"' in done.stdout
 
     asyncio.run(main())
     assert _refusals(tally) == []
