@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.boot_medium import Medium, build_medium
+from support.host_tally import HostTally
 from support.program import Ended, run_program
 
 
@@ -135,6 +136,28 @@ def test_files_on_the_open_partition_are_listed_and_a_loader_there_is_bad(
     done = verify(stick, medium)
     assert done.code == 1
     assert "boot loader" in done.err
+
+
+def test_signed_settings_are_held_against_their_list_file_by_file(medium: Medium, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.csv"
+    keys.write_text("KeyID,RecoveryKey\n")
+    settings = HostTally(tmp_path / "tally").settings(tmp_path / "settings", keys=keys)
+    stick = medium.stick(tmp_path / "stick.img", "--station", settings, "--site-key", medium.site_key)
+    done = verify(stick, medium, "--json")
+    assert done.code == 0, done.said
+    named = {"unbrick.yaml", "station", "station-cert.pub", "keys.csv"}
+    assert set(done.document["settings"]) == named
+    assert done.document["unsigned"] == []
+    drive = f"{stick}@@{partition(stick)[0]}"
+    keys.write_text("KeyID,RecoveryKey\nchanged")
+    subprocess.run(["mcopy", "-o", "-i", drive, str(keys), "::/keys.csv"], check=True)
+    subprocess.run(["mdel", "-i", drive, "::/station"], check=True)
+    done = verify(stick, medium, "--json")
+    assert done.code == 1
+    assert set(done.document["settings"]) == named - {"keys.csv", "station"}
+    (changed, missing) = sorted(done.document["problems"])
+    assert "keys.csv" in changed
+    assert "station is missing" in missing
 
 
 def make_empty(path: Path) -> None:

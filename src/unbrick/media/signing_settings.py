@@ -6,8 +6,9 @@ copied to a stick, a web server or another stick as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from unbrick.errors import FailedError, UsageError
@@ -58,14 +59,22 @@ def check_folder(folder: Path, line: str, wanted: Collection[str]) -> FolderChec
 
     `wanted` are names that a station would use: those that are not listed are a problem too.
     """
+    return check_files(partial(_read, folder), line, wanted)
+
+
+def check_files(read: Callable[[str, int], bytes], line: str, wanted: Collection[str]) -> FolderCheck:
+    """The same for files that lie anywhere: `read` gives one by its name, of at most so many bytes.
+
+    It raises SignedFolderError for a file that is missing or larger.
+    """
     try:
-        signed = _read_list(folder, line)
+        signed = _read_list(read, line)
     except FailedError as error:
         return FolderCheck((), (error.message,))
     good, problems = [], []
     for name in signed.files:
         try:
-            check_file(signed, name, _read(folder, name, MOST_FILE_BYTES))
+            check_file(signed, name, read(name, MOST_FILE_BYTES))
             good.append(name)
         except SignedFolderError as error:
             problems.append(error.message)
@@ -75,9 +84,9 @@ def check_folder(folder: Path, line: str, wanted: Collection[str]) -> FolderChec
     )
 
 
-def _read_list(folder: Path, line: str) -> SignedFiles:
-    manifest = _read(folder, MANIFEST_NAME, MOST_MANIFEST_BYTES)
-    signature = _read(folder, SIGNATURE_NAME, MOST_MANIFEST_BYTES)
+def _read_list(read: Callable[[str, int], bytes], line: str) -> SignedFiles:
+    manifest = read(MANIFEST_NAME, MOST_MANIFEST_BYTES)
+    signature = read(SIGNATURE_NAME, MOST_MANIFEST_BYTES)
     try:
         verify(manifest, signature.decode("ascii", errors="replace"), line, SETTINGS_NAMESPACE)
     except SignatureError as error:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from unbrick.command import Runner
@@ -29,11 +29,12 @@ from unbrick.media.image_manifest import (
 )
 from unbrick.media.iso_files import IsoError, IsoFile, find_files
 from unbrick.media.signing import SignatureError, verify
-from unbrick.media.signing_settings import check_folder
+from unbrick.media.signing_settings import check_files
 from unbrick.media.stick_layout import StickLayout, find_differences, plan_stick
 from unbrick.media.stick_volume import find_boot_files
 from unbrick.signed_folder import MANIFEST_NAME as SETTINGS_LIST
 from unbrick.signed_folder import SIGNATURE_NAME as SETTINGS_SIGNATURE
+from unbrick.signed_folder import SignedFolderError
 
 _TIMEOUT = 300.0
 _MOST_FILES = 10_000
@@ -203,9 +204,7 @@ def _check_partition(
     names = [line for line in lines if line and not line.endswith("/")][:_MOST_FILES]
     good: tuple[str, ...] = ()
     if site_key is not None and SETTINGS_LIST in names:
-        with tempfile.TemporaryDirectory(prefix="unbrick-verify-") as folder:
-            runner.run(["mcopy", "-s", "-n", "-i", drive, "::/", folder], timeout=_TIMEOUT, ok=None)
-            check = check_folder(Path(folder), site_key, ())
+        check = check_files(partial(_read_from, drive, runner), site_key, ())
         good = check.good
         problems += [f"on the partition UNBRICK, {problem}" for problem in check.problems]
     known = {name.upper() for name in (*good, *(_SIGNATURES if good else ()), *_OWN_FILES)}
@@ -213,6 +212,16 @@ def _check_partition(
         name for name in names if name.upper() not in known and not name.lower().startswith(_OWN_FOLDERS)
     )
     return good, unsigned, problems
+
+
+def _read_from(drive: str, runner: Runner, name: str, most: int) -> bytes:
+    """A file of the partition; in memory only, for there may be recovery passwords in it."""
+    done = runner.run(["mcopy", "-n", "-i", drive, f"::/{name}", "-"], timeout=_TIMEOUT, ok=None)
+    if done.returncode != 0:
+        raise SignedFolderError(f"{name} is missing or cannot be read")
+    if len(done.stdout) > most:
+        raise SignedFolderError(f"{name} is too large")
+    return done.stdout
 
 
 _SIGNATURES = (SETTINGS_LIST, SETTINGS_SIGNATURE)
