@@ -34,6 +34,7 @@ from unbrick.drill.virtual_machine_shape import Bus, Network
 _LIMIT_SECONDS = 600.0
 _WANTED_RATIO = 0.45
 _HAND_OFF = f"starting Boot{MEDIUM_ENTRY:04X}"
+_LOGIN = "Debian GNU/Linux 13"  # the line above the prompt, which itself has no end
 _STEPS = (
     ("firmware hands over", _HAND_OFF),
     ("first program", "unbrick: first program started"),
@@ -109,7 +110,7 @@ class Place:
         folder.mkdir()
         disk = boot_disk(self.drills, "plain", folder, self.medium.loader)
         machine = self._machine(folder / "machine", disk, Bus.AHCI, image)
-        return watch(machine, (("firmware hands over", _HAND_OFF), ("login prompt", "login:")))
+        return watch(machine, (("firmware hands over", _HAND_OFF), ("login prompt", _LOGIN)))
 
     def _machine(self, folder: Path, disk: BootDisk, bus: Bus, image: Path) -> Machine:
         return make_machine(folder, [(disk, bus)], medium=stick(image), network=Network())

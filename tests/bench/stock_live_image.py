@@ -19,8 +19,9 @@ _NOT_NEEDED = ("grub-", "shim-", "busybox")
 _INSTEAD = ("python3-click", "python3-cryptography", "python3-paramiko", "python3-rich", "python3-yaml")
 _SYSTEM = ("live-boot", "systemd-sysv", "initramfs-tools", "zstd", "kmod", "login")
 _BOOT = ("shim-signed", "grub-efi-amd64-signed")
+# Debian's GRUB for discs looks for this file, and then for its menu beside it.
+_MARK = Path(".disk", "info")
 _MENU = """\
-search --no-floppy --set=root --file /live/vmlinuz
 linux /live/vmlinuz boot=live quiet console=tty0 console=ttyS0,115200
 initrd /live/initrd.img
 boot
@@ -41,7 +42,10 @@ def build_stock_image(image: Path, work: Path) -> None:
     root, tree = work / "root", work / "tree"
     _debootstrap(root, stock_packages())
     _debootstrap(work / "boot", list(_BOOT), variant="extract")
-    (tree / "live").mkdir(parents=True)
+    for folder in ("live", "boot/grub", _MARK.parent):
+        (tree / folder).mkdir(parents=True)
+    (tree / _MARK).write_text("stock\n")
+    (tree / "boot" / "grub" / "grub.cfg").write_text(_MENU)
     _run("mksquashfs", root, tree / "live" / "filesystem.squashfs", "-comp", "xz", "-noappend", "-quiet")
     for name in ("vmlinuz", "initrd.img"):
         shutil.copy(next((root / "boot").glob(f"{name}-*")), tree / "live" / name)
@@ -65,17 +69,14 @@ def _debootstrap(root: Path, packages: list[str], variant: str = "minbase") -> N
 
 
 def _make_esp(esp: Path, programs: Path) -> None:
-    menu = esp.with_suffix(".cfg")
-    menu.write_text(_MENU)
     with esp.open("wb") as stream:
         stream.truncate(_ESP_BYTES)
     _run("mkfs.vfat", "-n", "STOCK", esp)
-    _run("mmd", "-i", esp, "::/EFI", "::/EFI/BOOT", "::/boot", "::/boot/grub")
+    _run("mmd", "-i", esp, "::/EFI", "::/EFI/BOOT")
     grub = programs / "grub" / "x86_64-efi-signed" / "gcdx64.efi.signed"
     for source, target in (
         (programs / "shim" / "shimx64.efi.signed", "EFI/BOOT/BOOTX64.EFI"),
         (grub, "EFI/BOOT/grubx64.efi"),
-        (menu, "boot/grub/grub.cfg"),
     ):
         _run("mcopy", "-i", esp, source, f"::/{target}")
 
