@@ -138,6 +138,13 @@ def test_files_on_the_open_partition_are_listed_and_a_loader_there_is_bad(
     assert "boot loader" in done.err
 
 
+def test_a_loader_is_seen_from_whatever_folder_the_command_is_given(medium: Medium, stick: Path) -> None:
+    subprocess.run(["mmd", "-i", f"{stick}@@{partition(stick)[0]}", "::/EFI"], check=True)
+    key = medium.site_key.with_suffix(".pub")
+    done = run_program("media", "verify", stick.name, "--site-key", key, cwd=stick.parent)
+    assert (done.code, "boot loader" in done.err) == (1, True), done.said
+
+
 def test_signed_settings_are_held_against_their_list_file_by_file(medium: Medium, tmp_path: Path) -> None:
     keys = tmp_path / "keys.csv"
     keys.write_text("KeyID,RecoveryKey\n")

@@ -168,6 +168,12 @@ def test_a_windows_is_not_wiped(stick: Path, image: Path) -> None:
     assert "holds a Windows: it is NTFS" in write(stick, image, "--yes").err
 
 
+def test_a_windows_is_seen_from_whatever_folder_the_command_is_given(stick: Path, image: Path) -> None:
+    subprocess.run(["mkntfs", "-q", "-F", "-f", stick], check=True, capture_output=True)
+    ended = run_program("media", "write", stick.name, "--image", image, "--yes", cwd=stick.parent)
+    assert (ended.code, "holds a Windows: it is NTFS" in ended.err) == (2, True), ended.said
+
+
 @pytest.fixture
 def device(stick: Path) -> Iterator[Path]:
     made = subprocess.run(["losetup", "--find", "--show", stick], capture_output=True, text=True, check=True)

@@ -76,6 +76,7 @@ class Target:
 
 def look_at(path: Path, runner: Runner) -> Target:
     """Look at a disk, loop device or file; raises UsageError for anything else, a partition for one."""
+    path = path.absolute()  # the programs that are asked do not run in our folder
     try:
         mode = path.stat().st_mode
     except OSError as error:

@@ -61,6 +61,7 @@ def verify_medium(
     path: Path, site_key: str | None, runner: Runner, progress: Callable[[str, int, int], None]
 ) -> Verdict:
     """Check an image or a stick; raises FailedError where it is neither. `site_key` is a public key line."""
+    path = path.absolute()  # the programs that are asked do not run in our folder
     descriptor = _open(path)
     try:
         size = _size(descriptor)
@@ -196,7 +197,7 @@ def _check_partition(
     problems = []
     if find_boot_files(stick, layout, runner):
         problems.append("a boot loader lies on the partition UNBRICK; none belongs there")
-    drive = f"{stick.absolute()}@@{layout.partition_offset}"
+    drive = f"{stick}@@{layout.partition_offset}"
     listed = runner.run(["mdir", "-/", "-b", "-i", drive, "::/"], timeout=_TIMEOUT, ok=None)
     if listed.returncode != 0:
         return (), (), [*problems, "the partition UNBRICK cannot be read"]
