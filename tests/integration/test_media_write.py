@@ -174,6 +174,27 @@ def test_a_windows_is_seen_from_whatever_folder_the_command_is_given(stick: Path
     assert (ended.code, "holds a Windows: it is NTFS" in ended.err) == (2, True), ended.said
 
 
+def test_a_stick_that_was_changed_for_another_meanwhile_is_not_wiped(
+    stick: Path, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While somebody is asked for the key's passphrase, another stick takes the place of the first."""
+    other, key, asks = tmp_path / "other.img", tmp_path / "locked-key", tmp_path / "asks"
+    with other.open("wb") as stream:
+        stream.truncate(SIZE)
+    subprocess.run(["mkntfs", "-q", "-F", "-f", other], check=True, capture_output=True)
+    before = other.read_bytes()
+    key.write_bytes(private_text(Ed25519PrivateKey.generate(), b"secret"))
+    key.chmod(0o600)
+    asks.write_text(f"#!/bin/sh\nmv -f {other} {stick}\necho secret\n")
+    asks.chmod(0o700)
+    monkeypatch.setenv("SSH_ASKPASS", str(asks))
+    monkeypatch.setenv("SSH_ASKPASS_REQUIRE", "force")
+    station = make_station(tmp_path / "station").file
+    ended = write(stick, image, "--station", station, "--site-key", key, "--yes")
+    assert (ended.code, "is not what it was a moment ago" in ended.err) == (2, True), ended.said
+    assert stick.read_bytes() == before
+
+
 @pytest.fixture
 def device(stick: Path) -> Iterator[Path]:
     made = subprocess.run(["losetup", "--find", "--show", stick], capture_output=True, text=True, check=True)

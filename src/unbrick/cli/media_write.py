@@ -17,7 +17,7 @@ from unbrick.media.signing import fingerprint, public_line
 from unbrick.media.signing_medium import refuse_other_key
 from unbrick.media.signing_settings import sign_settings
 from unbrick.media.stick_layout import HEAD_BYTES, StickLayout, plan_stick
-from unbrick.media.stick_target import Target, TargetKind, describe, in_words, look_at, refuse
+from unbrick.media.stick_target import Target, TargetKind, describe, in_words, look_at, refuse, refuse_another
 from unbrick.media.stick_volume import make_volume
 from unbrick.media.stick_write import Written, open_exclusively, write_stick
 from unbrick.printable import printable
@@ -73,6 +73,7 @@ def command(
         files |= sign_settings(files, key, runner)
     volume = make_volume(layout, files, runner)
     with open_exclusively(disk) as stick:
+        refuse_another(target, look_at(disk, runner))  # a passphrase may have taken minutes
         if not yes and not click.confirm("Wipe it and write the stick?", default=False, err=True):
             raise click.Abort
         written = write_stick(stick, image, layout, volume, ByteBar())

@@ -133,6 +133,14 @@ def refuse(target: Target, serial: str | None) -> None:
         raise UsageError(f"{target.path}: is empty: no card in the reader, or a file without a size")
 
 
+def refuse_another(target: Target, now: Target) -> None:
+    """Raise UsageError where what is there now is not what was looked at: sticks change hands, and places."""
+    if now != target:
+        raise UsageError(
+            f"{target.path}: is not what it was a moment ago", hint="nothing was touched: begin again"
+        )
+
+
 def describe(target: Target) -> Iterator[str]:
     """What will be wiped, in lines for a person."""
     yield f"{target.path}: {_description(target)}"
