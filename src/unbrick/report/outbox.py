@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import heapq
 import json
 import os
 import re
@@ -180,13 +181,7 @@ class Outbox:
     def _read(self, path: Path) -> SignedEvent | None:
         """The event in a file, None where another process has taken the file, or it was set aside."""
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(descriptor, "rb") as stream:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise WireError("it is no plain file")
-                signed = _parse(stream.read(_MOST_FILE_BYTES + 1))
-            if _name_of(signed.event(), signed) != path.name:
-                raise WireError("its name belongs to another report")
+            return _load(path)
         except FileNotFoundError:
             return None
         except (WireError, EventError) as error:
@@ -198,7 +193,6 @@ class Outbox:
             else:
                 self._tell(f"{path}: cannot be read now: {error.strerror}")
             return None
-        return signed
 
     def _set_damaged(self, path: Path, why: str) -> None:
         target = self._move_to(_DAMAGED, path)
@@ -270,6 +264,35 @@ class Outbox:
     def _sync(self) -> None:
         with suppress(OSError):  # what is not durable is sent again, and counted once
             sync_directory(self.folder)
+
+
+def read_carried(folder: Path, most: int) -> Iterator[tuple[Path, SignedEvent]]:
+    """The first reports in an outbox that somebody brought, of at most so many files; raises OutboxError.
+
+    Nothing is set aside there, or changed: what else lies in it may be anything, and any number of files.
+    """
+    try:
+        names = heapq.nsmallest(most, (one.name for one in folder.iterdir() if _NAME.fullmatch(one.name)))
+    except OSError as error:
+        raise _failure(folder, error) from error
+    for name in names:
+        try:
+            signed = _load(folder / name)
+        except (WireError, EventError, OSError):
+            continue
+        yield folder / name, signed
+
+
+def _load(path: Path) -> SignedEvent:
+    """The event in a file; raises WireError, EventError, OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise WireError("it is no plain file")
+        signed = _parse(stream.read(_MOST_FILE_BYTES + 1))
+    if _name_of(signed.event(), signed) != path.name:
+        raise WireError("its name belongs to another report")
+    return signed
 
 
 def _name_of(event: Event, signed: SignedEvent) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from unbrick.errors import UnbrickError
 from unbrick.files import atomic_write
-from unbrick.report.outbox import Outbox
+from unbrick.report.outbox import Outbox, read_carried
 from unbrick.station.block_devices import list_block_devices
 from unbrick.station.companion import Orders, read_word, write_word
 from unbrick.station.identity import KEY_NAME
@@ -28,7 +28,7 @@ _STATUS = "stick-status"
 _LOOK_SECONDS = 0.3
 _SEARCH_SECONDS = 2.0
 _PAUSE_SECONDS = 2.0
-_MOST_TAKEN_OVER = 5000
+_MOST_TAKEN_OVER, _MOST_BYTES_TAKEN_OVER = 5000, 16 * 1024 * 1024
 _MOST_LOG_BYTES = 1024 * 1024
 _MOST_LOGS = 500
 
@@ -56,7 +56,10 @@ def read_status(memory: Path) -> StickStatus | None:
 
 
 def take_over(stick: Path, memory: Path) -> set[str]:
-    """Copy what waits on a mounted stick into memory, to be sent from there; the names now in both."""
+    """Copy what waits on a mounted stick into memory, to be sent from there; the names now in both.
+
+    Only reads, and only so much: the repair waits for it, and needs the memory for its own reports.
+    """
     ours = Outbox(memory / OUTBOX)
     with contextlib.suppress(OSError):
         for name in (_LAST_RUN, KEY_NAME):
@@ -66,11 +69,11 @@ def take_over(stick: Path, memory: Path) -> set[str]:
                     target.write_bytes(stream.read(4096))
                 target.chmod(0o600)
     taken: set[str] = set()
-    if not (stick / OUTBOX).is_dir():
-        return taken
+    room = _MOST_BYTES_TAKEN_OVER
     with contextlib.suppress(UnbrickError, OSError):
-        for path, signed in Outbox(stick / OUTBOX).pending():
-            if len(taken) == _MOST_TAKEN_OVER:
+        for path, signed in read_carried(stick / OUTBOX, _MOST_TAKEN_OVER):
+            room -= len(signed.data) + len(signed.signature)
+            if room < 0:
                 break
             ours.put(signed)
             taken.add(path.name)

@@ -140,12 +140,33 @@ def test_what_an_earlier_visit_left_on_the_stick_is_sent_from_memory_and_then_le
     assert _names(stick / OUTBOX) == set()
 
 
+def test_of_a_crowded_outbox_only_so_much_is_taken_into_memory(
+    memory: Path, stick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The repair waits for it; the rest stays on the stick, and nothing there is moved about."""
+    reports = [_report(number) for number in range(1, 5)]
+    for one in reports:
+        Outbox(stick / OUTBOX).put(one)
+    first, second, *_ = sorted(_names(stick / OUTBOX))
+    (stick / OUTBOX / first).write_text("torn")
+    before = {path: path.read_bytes() for path in stick.rglob("*") if path.is_file()}
+    room = 2 * max(len(one.data) + len(one.signature) for one in reports) - 1
+    monkeypatch.setattr("unbrick.station.stick_keeper._MOST_BYTES_TAKEN_OVER", room)
+
+    assert take_over(stick, memory) == {second}
+    assert _names(memory / OUTBOX) == {second}
+    monkeypatch.setattr("unbrick.station.stick_keeper._MOST_TAKEN_OVER", 1)
+    assert take_over(stick, memory) == set()
+    assert {path: path.read_bytes() for path in stick.rglob("*") if path.is_file()} == before
+
+
 def test_what_the_stick_holds_of_others_is_left_alone(memory: Path, stick: Path) -> None:
     (stick / "holiday.jpg").write_text("beach")
     (stick / OUTBOX).mkdir()
     (stick / OUTBOX / "notes.txt").write_text("mine")
 
     assert take_over(stick, memory) == set()
+    assert (stick / OUTBOX / "notes.txt").read_text() == "mine"
     StickKeeper(memory, stick).write(stick)
 
     assert (stick / "holiday.jpg").read_text() == "beach"
