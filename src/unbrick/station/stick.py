@@ -22,6 +22,8 @@ _SIGNATURE = (510, b"\x55\xaa")
 _KINDS = ((82, 71, b"FAT32   "), (54, 43, b"FAT16   "), (54, 43, b"FAT12   "))
 # ECMA-119: the primary volume descriptor, and its volume identifier.
 _ISO_DESCRIPTOR, _ISO_MAGIC, _ISO_LABEL = 16 * 2048, b"\x01CD001", slice(40, 72)
+# The names that NTFS and BitLocker give themselves in their first sector.
+_WINDOWS = {b"NTFS    ", b"-FVE-FS-"}
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,12 @@ class Stick:
 
 
 def find_stick(devices: Sequence[BlockDevice]) -> Stick | None:
-    """The first partition UNBRICK on something plugged in from outside."""
-    for disk in devices:
-        if not disk.outside or disk.optical or not disk.size:
-            continue
+    """The first partition UNBRICK on something plugged in from outside.
+
+    A disk that carries our image goes first: one that only bears the name may be anybody's.
+    """
+    outside = [disk for disk in devices if disk.outside and not disk.optical and disk.size]
+    for disk in sorted(outside, key=lambda one: not _holds_image(one)):
         for device in (*(disk.path.with_name(name) for name in disk.partitions), disk.path):
             if is_unbrick_fat(_read(device, 0, 512)):
                 return Stick(device, disk)
@@ -51,10 +55,21 @@ def find_medium(devices: Sequence[BlockDevice]) -> tuple[BlockDevice, ...]:
 
 
 def _is_medium(disk: BlockDevice) -> bool:
-    places = [disk.path.with_name(name) for name in disk.partitions] if disk.outside else []
-    return is_unbrick_iso(_read(disk.path, _ISO_DESCRIPTOR, 2048)) or any(
-        is_unbrick_fat(_read(place, 0, 512)) for place in (*places, disk.path)
-    )
+    """Whether the medium is on a disk; where there is a Windows too, it is that one's, whatever else it says.
+
+    The image's mark lies between a table and the first partition, where it outlives what comes later.
+    """
+    places = [disk.path.with_name(name) for name in disk.partitions]
+    sectors = [_read(place, 0, 512) for place in (*places, disk.path)]
+    if not disk.outside:
+        if any(sector[3:11] in _WINDOWS for sector in sectors):
+            return False
+        sectors = sectors[-1:]
+    return _holds_image(disk) or any(is_unbrick_fat(sector) for sector in sectors)
+
+
+def _holds_image(disk: BlockDevice) -> bool:
+    return is_unbrick_iso(_read(disk.path, _ISO_DESCRIPTOR, 2048))
 
 
 def is_unbrick_fat(sector: bytes) -> bool:

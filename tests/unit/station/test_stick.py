@@ -51,6 +51,29 @@ def test_the_stick_is_told_by_its_label_and_by_where_it_is_plugged_in(tmp_path: 
     assert find_stick([]) is None
 
 
+def test_the_stick_that_carries_our_image_goes_before_one_that_only_bears_its_name(tmp_path: Path) -> None:
+    other, ours = _iso(tmp_path / "sda", b"DATA"), _iso(tmp_path / "sdb", b"UNBRICK")
+    on_other, on_ours = _fat(tmp_path / "sda1", "UNBRICK"), _fat(tmp_path / "sdb3", "UNBRICK")
+
+    found = find_stick([_device(other, on_other), _device(ours, on_ours)])
+
+    assert found is not None
+    assert found.device == on_ours
+    only = find_stick([_device(other, on_other)])
+    assert only is not None
+    assert only.device == on_other
+
+
+@pytest.mark.parametrize("name", [b"NTFS    ", b"-FVE-FS-"])
+def test_a_disk_with_a_windows_is_no_medium_whatever_is_left_before_it(tmp_path: Path, name: bytes) -> None:
+    disk, windows = _iso(tmp_path / "sda", b"UNBRICK"), tmp_path / "sda3"
+    windows.write_bytes(b"\xeb\x52\x90" + name + bytes(501))
+
+    assert find_medium([_device(disk, windows, outside=False)]) == ()
+    windows.write_bytes(bytes(512))
+    assert [one.name for one in find_medium([_device(disk, windows, outside=False)])] == ["sda"]
+
+
 def test_the_medium_is_a_disc_or_a_stick_of_ours_and_no_disk_inside_for_a_label_on_it(tmp_path: Path) -> None:
     disc = _iso(tmp_path / "sr0", b"UNBRICK_20261125")
     other_disc = _iso(tmp_path / "sr1", b"OFFICE_2013")
