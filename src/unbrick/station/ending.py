@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from unbrick.errors import Reason
-from unbrick.model import ActionState, DiskReport, Machine, Status, VolumeKind, worst_status
+from unbrick.model import ActionState, DiskReport, Machine, Status, VolumeKind, VolumeState, worst_status
+from unbrick.outcome import may_hold_windows
 from unbrick.station.next_in_windows import after_repair, is_suspended, recovery_key_ids, windows_volumes
 from unbrick.station.sheet import drawable
 from unbrick.station.short_code import short_code
@@ -123,6 +124,7 @@ class _Case:
 def ending_of(reports: Sequence[DiskReport], facts: EndingFacts) -> Ending:
     """The last screen for these disks of one machine: of several the worst counts, and all are listed.
 
+    A disk for data beside the one with Windows is no trouble, as a data volume beside it is none.
     No disk at all means that none was found, unless `facts.already` says why none was looked at.
     """
     case = _case(tuple(reports) or _no_disk(facts), facts)
@@ -147,8 +149,9 @@ def _no_disk(facts: EndingFacts) -> tuple[DiskReport, ...]:
 
 
 def _case(reports: tuple[DiskReport, ...], facts: EndingFacts) -> _Case:
-    status = worst_status(report.status for report in reports)
-    worst = next(report for report in reports if report.status is status)
+    deciding = _deciding(reports)
+    status = worst_status(report.status for report in deciding)
+    worst = next(report for report in deciding if report.status is status)
     # Most is known of the disk with the Windows on it, which need not be the worst one.
     named = sorted(reports, key=lambda one: (not one.machine.hostnames, one is not worst))
     machines = [report.machine for report in named]
@@ -164,6 +167,23 @@ def _case(reports: tuple[DiskReport, ...], facts: EndingFacts) -> _Case:
     else:
         name = f"Serial {drawable(machine.serial)}" if machine.serial else "No name"
     return _Case(reports, facts, status, worst, name, short_code(machine, run))
+
+
+def _deciding(reports: tuple[DiskReport, ...]) -> tuple[DiskReport, ...]:
+    """The disks that say how it went: where one has a Windows, those that only hold data do not."""
+    if not any(report.installations for report in reports):
+        return reports
+    return tuple(report for report in reports if not _is_for_data(report))
+
+
+def _is_for_data(report: DiskReport) -> bool:
+    """Whether nothing is wrong with a disk but that it holds no Windows, or a lock with none behind it."""
+    if report.installations:
+        return False
+    if report.status is Status.NEEDS_KEY:
+        locked = [volume for volume in report.volumes if volume.state is VolumeState.LOCKED]
+        return bool(locked) and not any(may_hold_windows(volume) for volume in locked)
+    return report.status is Status.NEEDS_HANDS and report.reason in {Reason.NO_WINDOWS, Reason.EMPTY_DISK}
 
 
 def _summary(case: _Case) -> str:

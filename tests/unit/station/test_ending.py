@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -134,6 +135,46 @@ def test_of_several_disks_the_worst_counts_and_all_are_listed() -> None:
     assert "Disks: /dev/nvme0n1 repaired, /dev/sda needs-hands (raid-member)." in ending.helpdesk
     assert ending.next_in_windows == ("A part was repaired: Windows may start, or stop as before.",)
     assert ending_of(list(reversed(reports)), FACTS).code == ending.code
+
+
+def _second_disk(status: Status, reason: Reason, kinds: tuple[ProtectorKind, ...] = ()) -> DiskReport:
+    """One on which no Windows was found."""
+    report = ended(status, reason, name=None, disk="/dev/sda", kinds=kinds)
+    return replace(report, installations=())
+
+
+_LOCKED = (Status.NEEDS_KEY, Reason.KEY_MISSING)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        _second_disk(Status.NEEDS_HANDS, Reason.NO_WINDOWS),
+        _second_disk(Status.NEEDS_HANDS, Reason.EMPTY_DISK),
+        _second_disk(*_LOCKED, kinds=(_P.PASSPHRASE, _P.RECOVERY_PASSWORD)),
+    ],
+)
+@pytest.mark.parametrize("status", [Status.REPAIRED, Status.HEALTHY])
+def test_a_disk_for_data_is_no_trouble_beside_the_one_with_windows(
+    second: DiskReport, status: Status
+) -> None:
+    for reports in ([ended(status), second], [second, ended(status)]):
+        ending = ending_of(reports, FACTS)
+        assert ending.colour is Colour.GREEN
+        assert any(f"/dev/sda {second.status} ({second.reason})" in one for one in ending.helpdesk)
+    assert ending_of([second], FACTS).colour is Colour.AMBER, "alone it is not the disk that was meant"
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        _second_disk(*_LOCKED, kinds=(_P.TPM, _P.RECOVERY_PASSWORD)),
+        _second_disk(Status.NEEDS_HANDS, Reason.DAMAGED_VOLUME),
+        _second_disk(Status.FAILED, Reason.UNREADABLE_DISK),
+    ],
+)
+def test_a_disk_that_may_hold_another_windows_is_trouble(second: DiskReport) -> None:
+    assert ending_of([ended(Status.REPAIRED), second], FACTS).colour is not Colour.GREEN
 
 
 def test_a_machine_without_a_name_is_called_by_its_serial_number() -> None:
