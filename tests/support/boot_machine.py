@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ REPAIR_SECONDS = 400.0
 FIRST = "unbrick: first program started"
 STICK = "stick"
 _STARTS = 3
+_LOOK_SECONDS = 4.0
 _PANIC = "Kernel panic"
 _SECTOR = 512
 
@@ -185,6 +187,12 @@ def wait_for_windows(machine: VirtualMachine, seconds: float = REPAIR_SECONDS) -
 def wait_for_windows_by_bios(machine: VirtualMachine, seconds: float = REPAIR_SECONDS) -> None:
     """Until the stand-in says that a legacy BIOS started it."""
     machine.wait_for(BY_BIOS, seconds=seconds)
+
+
+def look(machine: VirtualMachine, photograph: Path) -> None:
+    """Look as a person does: what is pressed before a question can be seen is no answer to it."""
+    time.sleep(_LOOK_SECONDS)
+    machine.photograph(photograph)
 
 
 def changed(

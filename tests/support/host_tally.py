@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from unbrick.tally.settings import Address
 from unbrick.tally.store import Store
 
 _HERE = "127.0.0.1"
+_MOST_KNOCKS, _KNOCK_SECONDS = 8, 0.5
 
 
 class HostTally:
@@ -58,6 +59,28 @@ class HostTally:
         finally:
             process.terminate()
             process.communicate(timeout=60)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """In its place, while the block lasts, is a port that answers nothing, as behind a firewall.
+
+        Linux drops what knocks at a listening socket whose queue is full (tcp(7), listen(2)).
+        """
+        with ExitStack() as stack:
+            port = stack.enter_context(socket.socket())
+            port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            port.bind((_HERE, self.port))
+            port.listen(0)
+            for _ in range(_MOST_KNOCKS):
+                knock = stack.enter_context(socket.socket())
+                knock.settimeout(_KNOCK_SECONDS)
+                try:
+                    knock.connect((_HERE, self.port))
+                except TimeoutError:
+                    break
+            else:
+                raise AssertionError("the port still answers")
+            yield
 
     def counted(self) -> dict[str, Any]:
         """Each machine's status by its name, as `unbrick tally status` says it."""

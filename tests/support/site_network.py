@@ -54,11 +54,11 @@ class SiteNetwork:
 def site_network(folder: Path) -> Iterator[SiteNetwork]:
     """The site, with its DHCP server running; `folder` gets the server's files."""
     with ExitStack() as stack:
-        router = Place(ROUTER, _in_a_thread(_new_namespace))
+        router = Place(ROUTER, in_a_thread(new_namespace))
         stack.callback(os.close, router.namespace)
-        server = Place(SERVER, _in_a_thread(_new_namespace))
+        server = Place(SERVER, in_a_thread(new_namespace))
         stack.callback(os.close, server.namespace)
-        tap = _in_a_thread(lambda: _tap_in(router.namespace))
+        tap = in_a_thread(lambda: tap_in(router.namespace))
         stack.callback(os.close, tap)
         there = f"/proc/{os.getpid()}/fd/{server.namespace}"
         router.run("ip", "link", "add", "switch", "type", "bridge")
@@ -92,13 +92,14 @@ def _dhcp_server(router: Place, folder: Path) -> Iterator[None]:
         process.wait(30)
 
 
-def _new_namespace() -> int:
+def new_namespace() -> int:
+    """A network of its own for the calling thread; gives a descriptor of it."""
     if _LIBC.unshare(_CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "no network namespace could be made")
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _tap_in(namespace: int) -> int:
+def tap_in(namespace: int) -> int:
     """A tap device `socket` of that namespace."""
     if _LIBC.setns(namespace, _CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "the network namespace cannot be entered")
@@ -107,8 +108,8 @@ def _tap_in(namespace: int) -> int:
     return device
 
 
-def _in_a_thread(work: Callable[[], int]) -> int:
-    """A namespace belongs to a thread, and this one goes away at once."""
+def in_a_thread(work: Callable[[], int]) -> int:
+    """Do it in a thread that goes away at once: a namespace belongs to a thread."""
     done: list[int] = []
     thread = threading.Thread(target=lambda: done.append(work()))
     thread.start()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from support.boot_machine import (
     BOOT_SECONDS,
     REPAIR_SECONDS,
     boot_disk,
+    look,
     make_machine,
     stick,
     wait_for_windows,
@@ -16,10 +16,7 @@ from support.boot_machine import (
 from support.boot_medium import Medium
 from support.drilled import Drills
 
-from unbrick.drill.virtual_machine import VirtualMachine
 from unbrick.drill.virtual_machine_shape import Bus
-
-_LOOK_SECONDS = 4.0
 
 
 def test_a_recovery_password_is_typed(
@@ -32,10 +29,10 @@ def test_a_recovery_password_is_typed(
     with machine.on() as running:
         running.wait_for("unbrick: station started", seconds=BOOT_SECONDS)
         running.wait_for("unbrick: asks recovery-password", seconds=REPAIR_SECONDS)
-        _look(running, photographs / "photograph-key.png")
+        look(running, photographs / "photograph-key.png")
         running.type(f"{password}\n")
         running.wait_for("unbrick: asks Repair it?", seconds=REPAIR_SECONDS)
-        _look(running, photographs / "photograph-question.png")
+        look(running, photographs / "photograph-question.png")
         running.press("1")
         running.wait_for("status=repaired reason=-", seconds=REPAIR_SECONDS)
         running.wait_for("unbrick: end green", seconds=REPAIR_SECONDS)
@@ -43,9 +40,3 @@ def test_a_recovery_password_is_typed(
         running.press("ret")
         wait_for_windows(running)
     assert machine.complaints() == []
-
-
-def _look(machine: VirtualMachine, photograph: Path) -> None:
-    """As a person does: what is pressed before a question can be seen is no answer to it."""
-    time.sleep(_LOOK_SECONDS)
-    machine.photograph(photograph)

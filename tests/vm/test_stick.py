@@ -13,14 +13,17 @@ from support.boot_machine import (
     Machine,
     boot_disk,
     changed,
+    look,
     make_machine,
     stick,
     wait_for_windows,
 )
-from support.boot_medium import Medium
+from support.boot_medium import Medium, files_on
 from support.drilled import Drills
 from support.host_tally import HostTally
 from support.power_cut import CutState, different, lossy_states, states_in_order
+from support.site_network import SERVER
+from support.tagged_network import MACHINE, VLAN, tagged_network
 from support.write_log import Write, read_log, replay
 
 from unbrick.drill.firmware_variables import SHIM, FirmwareVariables
@@ -123,12 +126,16 @@ def test_two_disks_of_one_machine(medium: Medium, drills: Drills, tally: HostTal
 
 
 def test_without_a_key_nothing_is_written(
-    medium: Medium, drills: Drills, tally: HostTally, tmp_path: Path
+    medium: Medium, drills: Drills, tally: HostTally, tmp_path: Path, photographs: Path
 ) -> None:
-    """And without a network the reports are on the stick. The second disk is healthy, and said to be."""
+    """And without a network the reports are on the stick. The second disk is healthy, and said to be.
+
+    The site allows a shell: it opens when the disks are closed, and that is an event.
+    """
     locked = boot_disk(drills, "xts-256", tmp_path / "locked", medium.loader)
     healthy = boot_disk(drills, "healthy", tmp_path / "healthy", medium.loader)
-    image = _signed_stick(medium, tally.settings(tmp_path / "settings"), tmp_path / "stick.img")
+    settings = tally.settings(tmp_path / "settings", shell="true")
+    image = _signed_stick(medium, settings, tmp_path / "stick.img")
     drives = [(locked, Bus.NVME), (healthy, Bus.VIRTIO)]
     machine = make_machine(tmp_path / "machine", drives, medium=stick(image))
     digests = [disk.drilled.digest() for disk in machine.disks]
@@ -137,21 +144,36 @@ def test_without_a_key_nothing_is_written(
         running.wait_for("unbrick: end amber", seconds=REPAIR_SECONDS)
         assert running.serial.said("status=needs-key reason=key-missing")
         assert running.serial.said("status=healthy reason=-")
-        running.photograph(tmp_path / "end.png")
+        look(running, photographs / "photograph-key-needed.png")
+        running.press("ret")
+        running.wait_for("unbrick: asks What now?", seconds=REPAIR_SECONDS)
+        look(running, tmp_path / "shell.png")
+        running.press("2")
+        running.wait_for("unbrick: shell opened", seconds=REPAIR_SECONDS)
+        running.type("poweroff -f\n")
+        running.wait_for_power_off(seconds=REPAIR_SECONDS)
     assert [disk.drilled.digest() for disk in machine.disks] == digests
+    assert any(b"shell-opened" in data for data in files_on(image).values())
 
 
-def test_a_pulled_stick_is_not_missed(
-    medium: Medium, drills: Drills, tally: HostTally, tmp_path: Path
-) -> None:
+def test_a_pulled_stick_is_not_missed(medium: Medium, drills: Drills, tmp_path: Path) -> None:
+    """In a network that is a VLAN where nobody gives addresses: the settings say which."""
     disk = boot_disk(drills, "dirty", tmp_path, medium.loader)
-    image = medium.with_settings(tally.settings(tmp_path / "settings"), tmp_path / "own.iso")
-    machine = make_machine(tmp_path / "machine", [(disk, Bus.VIRTIO)], medium=stick(image), network=Network())
-    with tally.served(), machine.on() as running:
-        running.wait_for("unbrick: station started", seconds=BOOT_SECONDS)
-        running.unplug("stick")
-        running.wait_for("status=repaired reason=-", seconds=REPAIR_SECONDS)
-        wait_for_windows(running)
+    tally = HostTally(tmp_path / "tally", host=SERVER)
+    place = f"{{address: {MACHINE}, vlan: {VLAN}}}"
+    settings = tally.settings(tmp_path / "settings", network=place)
+    image = medium.with_settings(settings, tmp_path / "own.iso")
+    with tagged_network() as site, tally.served(SERVER, inside=site.server.inside):
+        network = Network(site.connection)
+        machine = make_machine(
+            tmp_path / "machine", [(disk, Bus.VIRTIO)], medium=stick(image), network=network
+        )
+        with machine.on(site.descriptors) as running:
+            running.wait_for("unbrick: station started", seconds=BOOT_SECONDS)
+            running.unplug("stick")
+            running.wait_for("status=repaired reason=-", seconds=REPAIR_SECONDS)
+            running.wait_for("unbrick: report sent", seconds=REPAIR_SECONDS)
+            wait_for_windows(running)
     assert machine.complaints() == []
     assert tally.counted() == {disk.drilled.truth.name: "repaired"}
 
