@@ -50,6 +50,7 @@ _BY_OUTCOME = {
 _REASON = re.compile(r"[a-z0-9][a-z0-9:_-]{0,63}")
 _PROOFS = {MachineStatus.REPAIRED, MachineStatus.UNDONE}
 _LOOKS = {MachineStatus.FOUND, MachineStatus.HEALTHY}
+_NOT_THAT_DISK = {"no-windows", "empty-disk"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ class Standing:
 
     `proof` is the latest repair or undo that ended well, `look` the latest finding or clean bill, `state`
     the latest of everything else. A repair stays proved when a later run could not look inside; it ends
-    with a later finding or an undo.
+    with a later finding or an undo. What is known of a Windows outlasts a run that found none: that was
+    another disk of the machine.
     """
 
     proof: Mark | None = None
@@ -90,6 +92,8 @@ class Standing:
         """The one that counts; None where no event said anything of a status."""
         if self.proof is not None and not self._overtaken(self.proof):
             return self.proof
+        if self.look is not None and self.state is not None and self.state.reason in _NOT_THAT_DISK:
+            return self.look
         return max((mark for mark in (self.look, self.state) if mark is not None), default=None)
 
     def _overtaken(self, proof: Mark) -> bool:

@@ -67,6 +67,17 @@ def test_a_repair_ends_with_a_later_finding_or_undo() -> None:
     assert status_of(*REPAIR, outcome(2, "undone"), outcome(3, "repaired")) is MachineStatus.REPAIRED
 
 
+@pytest.mark.parametrize("reason", ["no-windows", "empty-disk"])
+@pytest.mark.parametrize("status", ["healthy", "repaired", "found"])
+def test_a_disk_for_data_beside_the_one_with_windows_changes_nothing(status: str, reason: str) -> None:
+    for windows, data in ((1, 2), (2, 1)):
+        told = outcome(data, "needs-hands", reason)
+        assert status_of(told, outcome(windows, status)) is MachineStatus(status)
+        assert status_of(told) is MachineStatus.NEEDS_HANDS
+    raid = outcome(2, "needs-hands", "raid-member")
+    assert status_of(outcome(1, "healthy"), raid) is MachineStatus.NEEDS_HANDS
+
+
 def test_a_reason_is_told_and_a_hostile_one_is_not() -> None:
     said = fold_all([outcome(1, "needs-hands", "foreign-encryption:luks")]).mark
     assert said is not None
