@@ -80,6 +80,44 @@ def test_a_changed_byte_anywhere_is_told(medium: Medium, stick: Path) -> None:
     assert verify(stick, medium).code == 0
 
 
+def reserved(image: Path) -> dict[str, tuple[int, int]]:
+    """Where the list of an image's files and its signature lie, as xorriso sees it: first byte, length."""
+    asked = ["xorriso", "-indev", str(image), "-find", "/", "-name", "manifest.*", "-exec", "report_lba"]
+    told = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
+    found = [[word.strip() for word in line.split(",")] for line in told.splitlines() if "File data" in line]
+    return {line[-1].strip("'/"): (int(line[1]) * 2048, int(line[3])) for line in found}
+
+
+def test_the_list_and_its_signature_are_judged_to_the_last_byte(medium: Medium, tmp_path: Path) -> None:
+    """No sum covers these two: what fills them up, and how a signature is wrapped, could be anything."""
+    image = Path(shutil.copy(medium.image, tmp_path / "x.iso"))
+    places = reserved(image)
+    assert set(places) == {"manifest.json", "manifest.sig"}
+    with image.open("r+b") as stream:
+        for start, length in places.values():
+            stream.seek(start)
+            whole = stream.read(length)
+            ends = len(whole.rstrip(b"\n"))
+            for other in (
+                whole[:-1] + b" ",
+                whole[:-1] + b"\0",
+                whole[: ends + 1] + b"\0" * (length - ends - 1),
+                whole[:40] + b"\n" + whole[40:-1],
+                whole.replace(b"1", b"2", 1),
+            ):
+                stream.seek(start)
+                stream.write(other)
+                stream.flush()
+                assert verify(image, medium).code == 1, other[:120]
+                # Without the site's key it is damage still.
+                assert run_program("media", "verify", image).code == 1, other[:120]
+            stream.seek(start)
+            stream.write(whole)
+            stream.flush()
+    assert verify(image, medium).code == 0
+    assert run_program("media", "verify", image).code == 0
+
+
 def test_a_changed_image_says_about_where(medium: Medium, tmp_path: Path) -> None:
     image = Path(shutil.copy(medium.image, tmp_path / "x.iso"))
     change(image, 30_000_000)

@@ -215,7 +215,7 @@ def _complete(
         listed = image_manifest.manifest_bytes(manifest)
         signature = sign(listed, key, image_manifest.NAMESPACE, runner).encode()
         for (at, length), content in zip(zeros, (listed, signature), strict=True):
-            data[at : at + length] = content.ljust(length, b"\n")
+            data[at : at + length] = image_manifest.fill(content, length)
     return manifest
 
 

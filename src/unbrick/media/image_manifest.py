@@ -67,6 +67,11 @@ def reserved(medium: str, length: int, what: str) -> bytes:
     return (mark * (length // len(mark) + 1))[:length]
 
 
+def fill(content: bytes, length: int) -> bytes:
+    """What stands in a reserved file in the end."""
+    return content.ljust(length, b"\n")
+
+
 def hash_image(
     read: Callable[[int, int], bytes], size: int, zeros: Sequence[tuple[int, int]], piece: int = PIECE
 ) -> tuple[str, tuple[str, ...]]:

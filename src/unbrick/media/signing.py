@@ -17,7 +17,7 @@ from typing import Protocol
 
 from unbrick.command import CommandError, Result
 from unbrick.errors import FailedError, UsageError
-from unbrick.sshsig import HASH, SignatureFormatError, parse_signature, signed_data
+from unbrick.sshsig import HASH, SignatureFormatError, armor, parse_signature, signed_data
 
 _KEY_TYPE = b"ssh-ed25519"
 _KEY_BYTES = 32
@@ -131,6 +131,27 @@ def verify(data: bytes, signature: str, line: str, namespace: str) -> None:
         key.verify(value, signed_data(data, namespace))
     except InvalidSignature as error:
         raise SignatureError("it was changed after it was signed") from error
+
+
+def signer_of(signature: str) -> str:
+    """The public key line of whoever a signature names; whether they made it is for `verify` to say.
+
+    Raises SignatureError.
+    """
+    try:
+        blob = parse_signature(signature).public_key
+    except SignatureFormatError as error:
+        raise SignatureError("the signature is damaged") from error
+    return f"{_KEY_TYPE.decode()} {base64.b64encode(blob).decode()}"
+
+
+def plain_form(signature: str) -> str:
+    """A signature as `ssh-keygen` writes it: one can be wrapped in many ways. Raises SignatureError."""
+    try:
+        parsed = parse_signature(signature)
+    except SignatureFormatError as error:
+        raise SignatureError("the signature is damaged") from error
+    return armor(parsed.public_key, parsed.signature, parsed.namespace)
 
 
 def _read(key: Path) -> str:

@@ -6,15 +6,13 @@ is repaired.
 
 from __future__ import annotations
 
-import base64
 import os
 from pathlib import Path
 
 from unbrick.errors import UsageError
 from unbrick.media.image_manifest import SIGNATURE_BYTES, SIGNATURE_NAME
 from unbrick.media.iso_files import IsoError, find_files
-from unbrick.media.signing import fingerprint
-from unbrick.sshsig import SignatureFormatError, parse_signature
+from unbrick.media.signing import SignatureError, fingerprint, signer_of
 
 
 def refuse_other_key(image: Path, line: str) -> None:
@@ -42,9 +40,8 @@ def _key_of(image: Path) -> str | None:
         if place is None or place.size > SIGNATURE_BYTES:
             return None
         text = os.pread(descriptor, place.size, place.offset).rstrip(b"\0\n ")
-        signature = parse_signature(text.decode("ascii", errors="replace"))
-    except (IsoError, SignatureFormatError):
+        return signer_of(text.decode("ascii", errors="replace"))
+    except (IsoError, SignatureError):
         return None
     finally:
         os.close(descriptor)
-    return f"ssh-ed25519 {base64.b64encode(signature.public_key).decode()}"

@@ -23,12 +23,13 @@ from unbrick.media.image_manifest import (
     SIGNATURE_NAME,
     ImageManifest,
     ManifestError,
+    fill,
     hash_image,
     parse_manifest,
     signed_bytes,
 )
 from unbrick.media.iso_files import IsoError, IsoFile, find_files
-from unbrick.media.signing import SignatureError, verify
+from unbrick.media.signing import SignatureError, plain_form, signer_of, verify
 from unbrick.media.signing_settings import check_files
 from unbrick.media.stick_layout import StickLayout, find_differences, plan_stick
 from unbrick.media.stick_volume import find_boot_files
@@ -140,13 +141,7 @@ def _read_manifest(
     if [file.size for file in reserved] != [MANIFEST_BYTES, SIGNATURE_BYTES]:
         raise FailedError(f"{path}: has no list of its files, or is damaged", hint=_HINT)
     listed, signature = (read(file.offset, file.size) for file in reserved)
-    problems = []
-    if site_key is not None:
-        try:
-            text = signature.rstrip(b"\n\0 ").decode("ascii", errors="replace") + "\n"
-            verify(signed_bytes(listed), text, site_key, NAMESPACE)
-        except SignatureError as error:
-            problems.append(f"the list of its files is not the site's: {error.message}")
+    problems = _check_list(listed, signature, site_key)
     try:
         manifest = parse_manifest(listed)
     except ManifestError as error:
@@ -155,6 +150,22 @@ def _read_manifest(
     if manifest.zeros != expected:
         problems.append("the list of its files does not lie where it says")
     return manifest, problems
+
+
+def _check_list(listed: bytes, signature: bytes, site_key: str | None) -> list[str]:
+    """What is wrong with the list and its signature, the only bytes of an image that no sum covers.
+
+    Without a site's key, the one that the signature names says at least whether they are damaged.
+    """
+    text = signature.rstrip(b"\n").decode("ascii", errors="replace") + "\n"
+    try:
+        verify(signed_bytes(listed), text, site_key or signer_of(text), NAMESPACE)
+        plain = plain_form(text)
+    except SignatureError as error:
+        return [f"the list of its files is not {'the site' if site_key else 'its maker'}'s: {error.message}"]
+    # Spaces that fill up, and how a signature is wrapped in lines, change what is signed in nothing.
+    exact = (fill(signed_bytes(listed), MANIFEST_BYTES), fill(plain.encode(), SIGNATURE_BYTES))
+    return [] if (listed, signature) == exact else ["the list of its files is not written as it was"]
 
 
 def _compare_table(
