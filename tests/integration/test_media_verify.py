@@ -183,6 +183,30 @@ def test_a_loader_is_seen_from_whatever_folder_the_command_is_given(medium: Medi
     assert (done.code, "boot loader" in done.err) == (1, True), done.said
 
 
+def test_no_file_on_the_open_partition_goes_unsaid(medium: Medium, stick: Path, tmp_path: Path) -> None:
+    drive = f"{stick}@@{partition(stick)[0]}"
+    note = tmp_path / "note"
+    note.write_text("hello")
+    names = ("hidden.txt", "log/tool.exe", "outbox/a.csv", "README.txt")
+    for name in names:
+        subprocess.run(["mcopy", "-o", "-i", drive, str(note), f"::/{name}"], check=True)
+    subprocess.run(["mattrib", "-i", drive, "+h", "+s", "::/hidden.txt"], check=True)
+    done = verify(stick, medium, "--json")
+    assert done.code == 0, done.said
+    assert set(done.document["unsigned"]) == set(names)
+    told = verify(stick, medium).out
+    assert "0 files are signed and 4 are not; its free room is not judged" in told
+    # A long name may hold any character; a line's end in it would read like two names.
+    subprocess.run(["mcopy", "-i", drive, str(note), "::/xx--log-a.log"], check=True)
+    text = stick.read_bytes()
+    place = text.index("xx--l".encode("utf-16-le"))
+    with stick.open("r+b") as stream:
+        stream.seek(place)
+        stream.write("\n::/l".encode("utf-16-le"))
+    done = verify(stick, medium)
+    assert (done.code, "begins a new line" in done.err) == (1, True), done.said
+
+
 def test_signed_settings_are_held_against_their_list_file_by_file(medium: Medium, tmp_path: Path) -> None:
     keys = tmp_path / "keys.csv"
     keys.write_text("KeyID,RecoveryKey\n")
@@ -194,6 +218,10 @@ def test_signed_settings_are_held_against_their_list_file_by_file(medium: Medium
     assert set(done.document["settings"]) == named
     assert done.document["unsigned"] == []
     drive = f"{stick}@@{partition(stick)[0]}"
+    # FAT does not mind the case of a name, and neither does a station.
+    for now, then in (("unbrick-signed.json", "x"), ("x", "UNBRICK-SIGNED.JSON")):
+        subprocess.run(["mren", "-i", drive, f"::/{now}", f"::/{then}"], check=True)
+    assert verify(stick, medium, "--json").document["settings"] == done.document["settings"]
     keys.write_text("KeyID,RecoveryKey\nchanged")
     subprocess.run(["mcopy", "-o", "-i", drive, str(keys), "::/keys.csv"], check=True)
     subprocess.run(["mdel", "-i", drive, "::/station"], check=True)

@@ -73,9 +73,15 @@ def _tell(medium: Path, verdict: Verdict, line: str | None) -> None:
     if verdict.problems:
         click.echo("  what to do: start no machine from it; find out where it was, write it anew", err=True)
         return
-    what = "stick" if verdict.stick else "image"
+    what = "the stick, UNBRICK left out," if verdict.stick else "the image"
     by = f", signed by {fingerprint(line)}" if line else ""
-    click.echo(printable(f"{medium}: every byte of the {what} is as it was built: medium {manifest.id}{by}"))
+    built = f"medium {manifest.id} of {manifest.built[:10]}"
+    click.echo(printable(f"{medium}: every byte of {what} is as it was built: {built}{by}"))
+    if verdict.stick:
+        files = f"{len(verdict.settings)} files are signed and {len(verdict.unsigned)} are not"
+        click.echo(
+            f"on the partition UNBRICK, which any PC can write to, {files}; its free room is not judged"
+        )
     if not line:
         click.echo(
             "unbrick: without --site-key damage is found, but not a forgery that brings its own list",

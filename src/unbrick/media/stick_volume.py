@@ -15,7 +15,7 @@ README_NAME = "README.txt"
 _TIMEOUT = 120.0
 _EDGE = 4 * MIB
 _SPARE = 32 * MIB
-_README = """\
+README = """\
 This is the partition of an unbrick stick that any PC can open. The system itself lies beside it.
 
 unbrick.yaml   what the stick does: its tally, its site, what happens in the end
@@ -31,7 +31,8 @@ An unsigned change is not used for repairs; the stick then only looks.
 
 To start a machine from this stick, plug it in, switch on, and choose it in the boot menu
 (mostly F12, F9, F8 or Esc). Secure Boot can stay on.
-"""
+""".replace("\n", "\r\n").encode("ascii")
+"""What the file of that name says to whoever opens the partition."""
 
 
 def make_volume(
@@ -42,7 +43,7 @@ def make_volume(
     `files` are relative names with slashes. Made in memory: the settings may hold recovery passwords. Raises
     UsageError where the files do not fit.
     """
-    contents = {README_NAME: _README.replace("\n", "\r\n").encode("ascii"), **files}
+    contents = {README_NAME: README, **files}
     if sum(len(data) for data in contents.values()) > layout.partition_size - _SPARE:
         raise UsageError("the settings do not fit on the stick", hint="take a larger stick, or smaller files")
     descriptor = os.memfd_create("unbrick-volume")

@@ -7,6 +7,7 @@ listed, and what lies behind it is said.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,17 +33,19 @@ from unbrick.media.iso_files import IsoError, IsoFile, find_files
 from unbrick.media.signing import SignatureError, plain_form, signer_of, verify
 from unbrick.media.signing_settings import check_files
 from unbrick.media.stick_layout import StickLayout, find_differences, plan_stick
-from unbrick.media.stick_volume import find_boot_files
+from unbrick.media.stick_volume import README, README_NAME, find_boot_files
 from unbrick.signed_folder import MANIFEST_NAME as SETTINGS_LIST
 from unbrick.signed_folder import SIGNATURE_NAME as SETTINGS_SIGNATURE
 from unbrick.signed_folder import SignedFolderError
 
 _TIMEOUT = 300.0
-_MOST_FILES = 10_000
 _HINT = "start no machine from it; name the image, or the whole stick"
 _MOST_READ_BEHIND = 64 * 1024 * 1024
-_OWN_FILES = ("README.TXT",)
-_OWN_FOLDERS = ("outbox/", "log/")
+_ROOT = "::/"
+# What stations and `unbrick outbox` write there; nobody acts on it but for reports, each of which is signed.
+_OWN = re.compile(
+    r"outbox/(\.last-run|\.medium-key|((refused|damaged)/)?[^/]+\.(json|reason\.txt))|log/[^/]+\.log"
+)
 
 
 @dataclass(frozen=True)
@@ -209,21 +212,30 @@ def _check_partition(
     if find_boot_files(stick, layout, runner):
         problems.append("a boot loader lies on the partition UNBRICK; none belongs there")
     drive = f"{stick}@@{layout.partition_offset}"
-    listed = runner.run(["mdir", "-/", "-b", "-i", drive, "::/"], timeout=_TIMEOUT, ok=None)
+    listed = runner.run(["mdir", "-a", "-/", "-b", "-i", drive, "::/"], timeout=_TIMEOUT, ok=None)
     if listed.returncode != 0:
         return (), (), [*problems, "the partition UNBRICK cannot be read"]
-    lines = [line.removeprefix("::/") for line in listed.stdout.decode(errors="replace").splitlines()]
-    names = [line for line in lines if line and not line.endswith("/")][:_MOST_FILES]
+    lines = listed.stdout.decode(errors="replace").split("\n")[:-1]
+    names = [line.removeprefix(_ROOT) for line in lines if not line.endswith("/") or line == _ROOT]
+    if not all(line.startswith(_ROOT) and line != _ROOT for line in lines):
+        problems.append("a file on the partition UNBRICK has a name that begins a new line")
     good: tuple[str, ...] = ()
-    if site_key is not None and SETTINGS_LIST in names:
+    if site_key is not None and SETTINGS_LIST in (name.lower() for name in names):
         check = check_files(partial(_read_from, drive, runner), site_key, ())
         good = check.good
         problems += [f"on the partition UNBRICK, {problem}" for problem in check.problems]
-    known = {name.upper() for name in (*good, *(_SIGNATURES if good else ()), *_OWN_FILES)}
-    unsigned = tuple(
-        name for name in names if name.upper() not in known and not name.lower().startswith(_OWN_FOLDERS)
-    )
+    known = {name.lower() for name in (*good, *(_SIGNATURES if good else ()))}
+    if _is_our_readme(drive, runner):
+        known.add(README_NAME.lower())
+    unsigned = tuple(name for name in names if name.lower() not in known and not _OWN.fullmatch(name.lower()))
     return good, unsigned, problems
+
+
+def _is_our_readme(drive: str, runner: Runner) -> bool:
+    try:
+        return _read_from(drive, runner, README_NAME, len(README)) == README
+    except SignedFolderError:
+        return False
 
 
 def _read_from(drive: str, runner: Runner, name: str, most: int) -> bytes:
