@@ -325,6 +325,23 @@ def test_wrong_words_are_told_in_a_line(wire: Wire, place: Path, image: Path, tm
     assert json.dumps(sorted(entry.name for entry in foreign.iterdir())) == '["thesis.txt"]'
 
 
+def test_a_link_in_an_image_reaches_nothing_outside(wire: Wire, place: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("of this computer")
+    secret.chmod(0o600)
+    tree = make_image(tmp_path / "honest.iso", size=100_000).with_name("honest.iso.tree")
+    (tree / "boot" / "initrd.img").unlink()
+    (tree / "boot" / "initrd.img").symlink_to(secret)
+    image, station = tmp_path / "hostile.iso", make_station(tmp_path / "station").file
+    subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-R", "-o", image, tree], check=True)
+    told = ("--image", image, "--station", station)
+    ended = run_program("media", "netboot", place, *told, inside=wire.inside)
+    assert (ended.code, "not the image of a medium" in ended.err) == (2, True), ended.said
+    assert secret.read_text() == "of this computer"
+    assert secret.stat().st_mode & 0o777 == 0o600
+    assert list(place.iterdir()) == []
+
+
 def test_a_folder_that_is_served_elsewhere_names_its_server_anew(
     wire: Wire, place: Path, image: Path
 ) -> None:

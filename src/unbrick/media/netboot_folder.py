@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -143,6 +144,11 @@ def _extract(image: Path, place: Path, runner: Runner) -> None:
         raise UsageError(f"{image}: is not the image of a medium", hint=_HINT) from error
     for source, name in _OPTIONAL.items():
         runner.run(_xorriso(image, ["-extract", source, str(place / name)]), timeout=_TIMEOUT, ok=None)
+    # An image may hold links; what they lead to would be served, opened to all, and written to.
+    found = {path.relative_to(place).as_posix(): path.lstat().st_mode for path in place.rglob("*")}
+    plain = {name for name, mode in found.items() if stat.S_ISREG(mode)}
+    if not plain >= set(_REQUIRED.values()) or set(found) - plain != {str(Path(MENU).parent)}:
+        raise UsageError(f"{image}: is not the image of a medium", hint=_HINT)
 
 
 def _xorriso(image: Path, words: list[str]) -> list[str]:
