@@ -342,6 +342,20 @@ def test_a_link_in_an_image_reaches_nothing_outside(wire: Wire, place: Path, tmp
     assert list(place.iterdir()) == []
 
 
+def test_no_name_of_a_folder_says_more_to_dnsmasq(wire: Wire, place: Path, image: Path) -> None:
+    make(wire, place, image)
+    for name in ("a #b", "a\nlog-dhcp", "a,wire"):
+        moved = place.rename(place.with_name(name))
+        for where in (moved, place.with_name("link")):
+            if where != moved:
+                where.symlink_to(moved)
+            for options in (("--serve",), ("--image", image)):
+                ended = run_program("media", "netboot", where, *options, inside=wire.inside)
+                assert (ended.code, "with such a name" in ended.err) == (2, True), ended.said
+        place.with_name("link").unlink()
+        moved.rename(place)
+
+
 def test_a_folder_that_is_served_elsewhere_names_its_server_anew(
     wire: Wire, place: Path, image: Path
 ) -> None:

@@ -7,15 +7,20 @@ of IANA's "Processor Architecture Types" (RFC 5970): 0 BIOS, 7 and 9 UEFI x64, 1
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from unbrick.errors import UsageError
 from unbrick.media.netboot_address import ServedNetwork
 from unbrick.media.netboot_repaired import Repaired, wire_forms
 
 LOADER = "shimx64.efi"
 BIOS_LOADER = "unbrick-bios.0"
 _MOST_TRANSFERS = 500
+
+# What the configuration can name without quoting; a `#` would begin a comment, a line's end another option.
+_PLAIN_PATH = re.compile(r"[\w./+@=~ -]+")
 
 _COMMON = """\
 # No DNS, no addresses of its own, nothing that is kept on disk.
@@ -95,7 +100,14 @@ def whole_config(network: ServedNetwork, url: str, served: Path, *, bios: bool, 
     return head + dhcp_config(network, url, bios=bios, repaired=repaired) + "\n" + _tftp(served)
 
 
+def refuse_name(folder: Path) -> None:
+    """Raise UsageError for a folder whose name would say something else in the configuration."""
+    if _PLAIN_PATH.fullmatch(str(folder)) is None:
+        raise UsageError(f"{str(folder)!r}: dnsmasq cannot be told of a folder with such a name")
+
+
 def _tftp(served: Path) -> str:
+    refuse_name(served)
     return _TFTP.format(root=served, transfers=_MOST_TRANSFERS)
 
 

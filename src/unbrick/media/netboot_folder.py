@@ -15,7 +15,6 @@ beside itself, Debian's network GRUB for `/grub/grub.cfg` (its built-in prefix).
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import stat
 import tempfile
@@ -26,7 +25,7 @@ from pathlib import Path
 from unbrick.command import CommandError, Runner
 from unbrick.errors import UsageError
 from unbrick.files import atomic_write
-from unbrick.media.dnsmasq_config import BIOS_LOADER, LOADER
+from unbrick.media.dnsmasq_config import BIOS_LOADER, LOADER, refuse_name
 from unbrick.media.netboot_settings import padding, settings_archive
 
 SERVED = "served"
@@ -56,8 +55,6 @@ if [ -s (http,{server})/{menu} ]; then
 fi
 """
 _MENU_BEGINS = "# The medium's own menu:\n"
-# What dnsmasq's configuration can name without quoting; a `#` would begin a comment.
-_PLAIN_PATH = re.compile(r"[\w./+@=~ -]+")
 
 
 def make_folder(
@@ -111,8 +108,7 @@ def _menu(server: str, menu: str) -> str:
 
 
 def _refuse_foreign(directory: Path) -> None:
-    if _PLAIN_PATH.fullmatch(str(directory.absolute())) is None:
-        raise UsageError(f"{directory}: dnsmasq cannot be told of a folder with such a name")
+    refuse_name(directory.resolve())
     try:
         names = {entry.name for entry in directory.iterdir()}
     except FileNotFoundError:
