@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from support.artefacts import artefact
+from support.ntfs_check import inconsistencies
 from support.ntfs_states import (
     MIB,
     filled,
@@ -414,6 +415,30 @@ def test_volume_that_is_mounted_already_is_in_use(volume: Path, work: Path, tmp_
     assert not is_marked_dirty(volume)
 
 
+def test_what_was_cut_off_is_not_completed_under_another_mount(
+    volume: Path, work: Path, tmp_path: Path
+) -> None:
+    class CutError(Exception):
+        pass
+
+    def cut() -> None:
+        raise CutError
+
+    with pytest.raises(CutError), change(plain_of(volume, cut), NOTHING_ALLOWED, RUNNER, work) as mounted:
+        (mounted.root / "written").write_text("by us")
+    assert read_facts(volume, volume.stat().st_size).pending is not None
+    before = digest(volume)
+    with (
+        filled(volume, tmp_path / "root"),
+        pytest.raises(NeedsHandsError) as caught,
+        change(plain_of(volume), NOTHING_ALLOWED, RUNNER, work),
+    ):
+        pass
+    assert caught.value.reason == "disk-in-use"
+    assert digest(volume) == before
+    assert changed(volume, work) == ()
+
+
 @pytest.mark.parametrize("as_device", [False, True], ids=["file", "device"])
 def test_nobody_else_mounts_it_while_it_is_changed(volume: Path, work: Path, as_device: bool) -> None:
     with contextlib.ExitStack() as stack:
@@ -489,6 +514,30 @@ def test_server_that_dies_is_an_error_and_nothing_was_written(volume: Path, work
         work_until_it_dies()
     assert digest(volume) == before
     assert str(work) not in Path("/proc/self/mountinfo").read_text()
+
+
+@pytest.mark.parametrize("room", range(160, 800, 32))
+def test_where_the_memory_runs_full_all_of_it_is_written_or_nothing(
+    volume: Path, work: Path, tmp_path: Path, room: int
+) -> None:
+    with filled(volume, tmp_path / "root") as root:
+        for number in range(20):
+            (root / f"{number}").mkdir()
+    before = digest(volume)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room}k", "none", work], check=True)
+    try:
+        with change(plain_of(volume), NOTHING_ALLOWED, RUNNER, work) as mounted:
+            for number in range(20):
+                (mounted.root / f"{number}" / "written").write_bytes(b"by us" * 200)
+    except (OSError, FailedError):
+        assert digest(volume) == before
+    else:
+        with volume.open("rb") as stream:
+            assert list(inconsistencies(stream)) == []
+        with filled(volume, tmp_path / "root") as root:
+            assert len(list(root.glob("*/written"))) == 20
+    finally:
+        subprocess.run(["umount", work], check=True)
 
 
 def test_volume_made_by_windows_inside_a_partition(work: Path, tmp_path: Path) -> None:

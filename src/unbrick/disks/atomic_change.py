@@ -20,8 +20,8 @@ from unbrick.disks.ntfs_volume import (
     write_dirty,
 )
 from unbrick.disks.plain import PlainVolume
-from unbrick.disks.redo_log import Pending, is_ours_to_change, place_record
-from unbrick.disks.redo_record import Change, Redo, compare
+from unbrick.disks.redo_log import Pending, are_ours_to_make, place_record
+from unbrick.disks.redo_record import SECTOR, Change, Redo, compare
 from unbrick.errors import FailedError
 
 Written = Iterable[tuple[int, bytes]]
@@ -46,13 +46,15 @@ def commit(
     with open_view(plain.path, writable=True) as view:
         area = open_log(view, facts.geometry)
         changes = tuple(_differences(view, facts.geometry, written))
-        for change in changes:
-            if not is_ours_to_change(change.offset, len(change.data), facts.geometry, area):
-                raise FailedError("the NTFS driver changed what is not its own: nothing was written")
+        if not are_ours_to_make(changes, facts.geometry, area):
+            raise FailedError("the NTFS driver changed what is not its own: nothing was written")
         if not changes:
-            _mark(plain, view, facts.geometry, dirty=dirty_after)
+            if read_dirty(view, facts.geometry) is not dirty_after:
+                _mark(plain, view, facts.geometry, dirty=dirty_after)
             return
         placed = place_record(area, facts.log, Redo(run, dirty_after, changes))
+        for place in placed.stale:
+            area.write(place, b"\xff" * SECTOR)
         area.write(placed.start, placed.record)
         plain.sync()
         _carry_out(plain, view, facts.geometry, changes, dirty_after=dirty_after)
@@ -61,12 +63,15 @@ def commit(
 
 
 def complete(plain: PlainVolume, facts: VolumeFacts, pending: Pending) -> None:
-    """End on the disk what a cut of the power has stopped; raises FailedError."""
+    """End on the disk what a cut of the power, or an error of the disk, has stopped; raises FailedError."""
     with open_view(plain.path, writable=True) as view:
-        redo = pending.redo
+        area, redo = open_log(view, facts.geometry), pending.redo
+        # After a flush that failed, the kernel shows what never reached the disk: so once more, all of it.
+        area.write(pending.start, area.read(pending.start, pending.length))
+        plain.sync()
         _carry_out(plain, view, facts.geometry, redo.changes, dirty_after=redo.dirty_after)
         # What lay there is lost; so lies a page of the journal that was never written to.
-        open_log(view, facts.geometry).write(pending.start, b"\xff" * pending.length)
+        area.write(pending.start, b"\xff" * pending.length)
         plain.sync()
 
 
@@ -112,9 +117,8 @@ def _apply(view: ByteView, changes: Iterable[Change]) -> None:
 
 
 def _mark(plain: PlainVolume, view: FileView, geometry: Geometry, *, dirty: bool) -> None:
-    if read_dirty(view, geometry) is not dirty:
-        write_dirty(view, geometry, dirty)
-        plain.sync()
+    write_dirty(view, geometry, dirty)
+    plain.sync()
 
 
 def _differences(view: ByteView, geometry: Geometry, written: Written) -> Iterator[Change]:

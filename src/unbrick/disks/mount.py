@@ -132,10 +132,11 @@ def change(plain: PlainVolume, options: ChangeOptions, runner: Runner, workdir: 
     found = read_facts(plain.path, plain.length)
     was_dirty = found.pending.redo.dirty_after if found.pending else found.dirty
     with begin_overlay(plain.path, plain.length, runner, workdir) as copy:
-        notes, to_check = _prepare(plain, found, options, runner, workdir)
-        facts = read_facts(plain.path, plain.length)
-        copy.wait()
+        hibernation, replayed = _check(plain, found, options, runner, workdir)
         with plain.locked():
+            notes, to_check = _prepare(plain, found, hibernation, replayed)
+            facts = read_facts(plain.path, plain.length)
+            copy.wait()
             with mount_ntfs(copy.path, _folder(workdir), runner, read_only=False) as root:
                 mounted = Mounted(root, notes, was_dirty=was_dirty)
                 yield mounted
@@ -144,13 +145,12 @@ def change(plain: PlainVolume, options: ChangeOptions, runner: Runner, workdir: 
 
 
 def _prepare(
-    plain: PlainVolume, facts: VolumeFacts, options: ChangeOptions, runner: Runner, workdir: Path
+    plain: PlainVolume, facts: VolumeFacts, hibernation: Hibernation | None, replayed: Written | None
 ) -> tuple[tuple[str, ...], bool]:
     """Make the volume one that can be mounted for writing; the notes, and whether Windows must check it.
 
-    Everything that can be refused is refused before the first byte is written.
+    What may be cleared away for that is what `_check` gave, which has refused all that can be refused.
     """
-    hibernation, replayed = _check(plain, facts, options, runner, workdir)
     if facts.pending is not None:
         complete(plain, facts, facts.pending)
         facts = read_facts(plain.path, plain.length)

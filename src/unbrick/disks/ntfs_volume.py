@@ -276,7 +276,8 @@ def _dirty_flags(record: bytes, geometry: Geometry) -> tuple[int, int]:
 def write_dirty(view: ByteView, geometry: Geometry, dirty: bool) -> None:
     """Set or clear the dirty flag, in the file table and in its mirror alike; does not flush.
 
-    Only bytes of one sector change in each, so that neither can be torn. Raises NeedsHandsError.
+    Only bytes of one sector change in each, so that neither can be torn. Written also where it reads so
+    already: after a flush that failed, the kernel shows what never reached the disk. Raises NeedsHandsError.
     """
     at = RECORD_VOLUME * geometry.record
     changes: list[tuple[int, bytes]] = []
@@ -287,7 +288,6 @@ def write_dirty(view: ByteView, geometry: Geometry, dirty: bool) -> None:
             raise damaged("the file table's record of the volume, or its mirror, cannot be read")
         flags, place = _dirty_flags(record, geometry)
         wanted = flags | _DIRTY if dirty else flags & ~_DIRTY
-        if wanted != flags:
-            changes.append((position, _replaced(raw, place, struct.pack("<H", wanted))))
+        changes.append((position, _replaced(raw, place, struct.pack("<H", wanted))))
     for position, data in changes:
         view.write(position, data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import stat
 from collections.abc import Iterator
@@ -35,12 +36,26 @@ class Overlay:
     def end(self) -> Iterator[tuple[int, bytes]]:
         """End it early: place and bytes of all that was written, in 64 KiB, in the order of their places.
 
-        The last may reach beyond the volume. Raises FailedError where the server did not end well, OSError.
+        The last may reach beyond the volume. Raises FailedError where not all could be kept, OSError.
         """
+        self._flush()
         self._mounted.drop(_END_SECONDS)
         if self._mounted.server.poll() != 0:
             raise FailedError("qemu-storage-daemon ended with an error: nothing was written to the disk")
         return written_clusters(self._store)
+
+    def _flush(self) -> None:
+        """Have the server put all it holds into its store: about a failure at its end it keeps quiet."""
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise FailedError(
+                f"the change could not be kept in memory: {error.strerror}; nothing was written to the disk"
+            ) from error
 
 
 @contextmanager

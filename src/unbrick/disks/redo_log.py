@@ -8,11 +8,12 @@ are no `RCRD` are what each journal has where it was never written to.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from unbrick.disks.ntfs_log import LogArea, LogState
 from unbrick.disks.ntfs_volume import RECORD_VOLUME, ByteView, Geometry
-from unbrick.disks.redo_record import SECTOR, Redo, decode, decode_head, digest_of, encode
+from unbrick.disks.redo_record import SECTOR, Change, Redo, decode, decode_head, digest_of, encode
 from unbrick.errors import NeedsHandsError, Reason
 
 _PAGE = 4096
@@ -32,27 +33,32 @@ class Pending:
 
 @dataclass(frozen=True)
 class Placed:
-    """A record ready to be written at `start`, and what lies there now."""
+    """A record ready to be written at `start`, and what lies there now.
+
+    `stale` are the other places at which the head of an older record lies, which never must come true again.
+    """
 
     start: int
     record: bytes
     former: bytes
+    stale: tuple[int, ...]
 
 
 def place_record(area: LogArea, log: LogState, redo: Redo) -> Placed:
     """Choose a place for a record, far from the newest page of the journal; writes nothing.
 
-    Raises NeedsHandsError (too-many-files) where the journal is too small for so large a change.
+    Raises NeedsHandsError (too-many-files) where the journal is too small for so large a change, or the
+    change larger than any record that is believed.
     """
     record = encode(redo, _context(area))
+    stale = [start for start, _ in _places(area) if decode_head(area.read(start, SECTOR)) is not None]
     newest = range(log.newest - _DISTANCE, log.newest + _DISTANCE) if log.newest is not None else range(0)
-    for start, end in _places(area):
+    readable = _read_back(record) == redo
+    for start, end in _places(area) if readable else ():
         used = range(start, start + len(record))
         if used.stop <= end and (used.stop <= newest.start or newest.stop <= used.start or not newest):
-            former = area.read(start, len(record))
-            if decode_head(former[:SECTOR]) is not None:  # what an earlier cut has left of one
-                former = b"\xff" * len(record)
-            return Placed(start, record, former)
+            former = b"\xff" * len(record) if start in stale else area.read(start, len(record))
+            return Placed(start, record, former, tuple(place for place in stale if place != start))
     raise NeedsHandsError(
         "this is too much to change in one run: the NTFS journal of this volume is too small for it",
         reason=Reason.TOO_MANY_FILES,
@@ -74,28 +80,42 @@ def find_pending(view: ByteView, geometry: Geometry, area: LogArea) -> Pending |
     return None
 
 
-def is_ours_to_change(offset: int, length: int, geometry: Geometry, area: LogArea) -> bool:
-    """Whether a change may lie there: in the volume, and in nothing that is changed by other means.
+def are_ours_to_make(changes: Iterable[Change], geometry: Geometry, area: LogArea) -> bool:
+    """Whether all lie in the volume, one after the other, and in nothing that is changed by other means.
 
     Not in the boot sectors, the journal, or the record with the dirty flag.
     """
     flag = RECORD_VOLUME * geometry.record
     forbidden = [(0, _BOOT_FILE), *area.extents()]
     forbidden += [(table + flag, geometry.record) for table in (geometry.mft, geometry.mirror)]
-    inside = offset >= 0 and offset + length <= geometry.length
-    return inside and all(offset + length <= start or start + size <= offset for start, size in forbidden)
+    zones = sorted((start, start + length) for start, length in forbidden)
+    reach = passed = 0  # the end of all zones that begin before the end of a change
+    for change in changes:
+        end = change.offset + len(change.data)
+        while passed < len(zones) and zones[passed][0] < end:
+            reach = max(reach, zones[passed][1])
+            passed += 1
+        if change.offset < reach or end > geometry.length:
+            return False
+        reach = end
+    return True
 
 
 def _holds(redo: Redo, view: ByteView, geometry: Geometry, area: LogArea) -> bool:
+    if not are_ours_to_make(redo.changes, geometry, area):
+        return False
     for change in redo.changes:
-        if not is_ours_to_change(change.offset, len(change.data), geometry, area):
-            return False
         now = view.read(change.offset, len(change.data))
         for index, (former, data) in enumerate(change.sectors()):
             sector = now[index * SECTOR : (index + 1) * SECTOR]
             if sector != data and digest_of(sector) != former:
                 return False
     return True
+
+
+def _read_back(record: bytes) -> Redo | None:
+    head = decode_head(record[:SECTOR])
+    return None if head is None else decode(head, record[SECTOR:])
 
 
 def _context(area: LogArea) -> bytes:

@@ -20,7 +20,7 @@ _MAGIC = b"UNBRICK REDO 1\r\n"
 _HEAD = struct.Struct(f"<16sII?7x{LONGEST_RUN_ID}s32s32s")
 _DIGEST = 16
 _EXTENT = struct.Struct("<QI")
-_LARGEST = 256 << 20
+_LARGEST = 64 << 20  # what a forged one may make us hold in memory
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,13 @@ def compare(offset: int, former: bytes, data: bytes) -> Iterator[Change]:
 def encode(redo: Redo, context: bytes) -> bytes:
     """The record in whole sectors, the head being the first."""
     parts = (_EXTENT.pack(c.offset, len(c.former)) + b"".join(c.former) + c.data for c in redo.changes)
-    plain = b"".join(parts)
+    return _seal(b"".join(parts), redo.run, redo.dirty_after, context)
+
+
+def _seal(plain: bytes, run: str, dirty_after: bool, context: bytes) -> bytes:
     body = zlib.compress(plain, 1)
     body = body.ljust(-(-len(body) // SECTOR) * SECTOR, b"\0")
-    fields = (len(body), len(plain), redo.dirty_after, redo.run.encode("ascii"))
+    fields = (len(body), len(plain), dirty_after, run.encode("ascii"))
     head = _HEAD.pack(_MAGIC, *fields, context, hashlib.sha256(body).digest())
     return (head + hashlib.sha256(head).digest()).ljust(SECTOR, b"\0") + body
 
@@ -114,18 +117,21 @@ def decode(head: Head, body: bytes) -> Redo | None:
     try:
         plain = zlib.decompressobj().decompress(body, head.unpacked + 1)
         changes = tuple(_read_changes(plain)) if len(plain) == head.unpacked else ()
-    except (zlib.error, struct.error):
+    except (zlib.error, struct.error, ValueError):
         return None
     return Redo(head.run, head.dirty_after, changes) if changes and _is_ordered(changes) else None
 
 
 def _read_changes(plain: bytes) -> Iterator[Change]:
+    """Raises struct.error or ValueError where it is cut short; nothing is made of a number before that."""
     position = 0
     while position < len(plain):
         offset, count = _EXTENT.unpack_from(plain, position)
         digests = position + _EXTENT.size
         data = digests + count * _DIGEST
         position = data + count * SECTOR
+        if not count or position > len(plain):
+            raise ValueError("a change of no sector, or of more than there are")
         former = tuple(plain[at : at + _DIGEST] for at in range(digests, data, _DIGEST))
         yield Change(offset, former, plain[data:position])
 

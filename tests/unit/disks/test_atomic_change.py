@@ -13,9 +13,9 @@ from support.ntfs_states import is_marked_dirty, make_volume, mark_dirty, restar
 from unbrick.disks.atomic_change import commit, complete
 from unbrick.disks.log_replay import VolumeFacts, read_facts
 from unbrick.disks.ntfs_log import LogArea, open_log
-from unbrick.disks.ntfs_volume import Attribute, Run, open_view
+from unbrick.disks.ntfs_volume import Attribute, FileView, Run, open_view
 from unbrick.disks.plain import PlainVolume
-from unbrick.disks.redo_log import find_pending, place_record
+from unbrick.disks.redo_log import _places, find_pending, place_record
 from unbrick.disks.redo_record import SECTOR, Change, Redo, digest_of
 from unbrick.errors import NeedsHandsError
 
@@ -142,6 +142,54 @@ def test_half_a_record_says_nothing_and_is_overwritten_by_the_next(
         assert area.read(start, facts.pending.length) == b"\xff" * facts.pending.length
 
 
+@pytest.mark.parametrize("flush", [1, 2, 3, 4, 5])
+def test_completing_relies_on_nothing_that_a_failed_flush_may_have_lost(
+    volume: Path, monkeypatch: pytest.MonkeyPatch, flush: int
+) -> None:
+    """The kernel goes on to show what it could not write; here none of the first attempt is on the disk."""
+    on_the_disk = bytearray(volume.read_bytes())
+    change_it(volume, cut_at=2)
+    facts = facts_of(volume)
+    assert facts.pending is not None
+    written: list[tuple[int, bytes]] = []
+    flushed: list[bytes] = []
+    write = FileView.write
+
+    def see(view: FileView, offset: int, data: bytes) -> None:
+        written.append((offset, data))
+        write(view, offset, data)
+
+    def sync() -> None:
+        for offset, data in written:
+            on_the_disk[offset : offset + len(data)] = data
+        flushed.append(bytes(on_the_disk))
+
+    monkeypatch.setattr(FileView, "write", see)
+    complete(PlainVolume(volume, SIZE, sync), facts, facts.pending)
+    monkeypatch.undo()
+    assert len(flushed) == 5
+    volume.write_bytes(flushed[flush - 1])
+    assert is_marked_dirty(volume) is (flush in (2, 3))
+    found = facts_of(volume)
+    assert (found.pending is None) is (flush == 5)
+    if found.pending is not None:
+        complete(PlainVolume(volume, SIZE, lambda: None), found, found.pending)
+    assert got(volume) == NOISE
+
+
+def test_an_older_record_never_comes_true_again(volume: Path, area: LogArea) -> None:
+    """Wherever it lies: a later change may by chance bring back what it wants to find."""
+    facts = facts_of(volume)
+    starts = [start for start, _ in _places(area)]
+    assert len(starts) == 2
+    change = Change(PLACE, (digest_of(b"never there"),), b"x" * SECTOR)
+    old = place_record(area, facts.log, Redo("old", False, (change,)))
+    for start in starts:
+        area.write(start, old.record)
+    change_it(volume)
+    assert [area.read(start, SECTOR) for start in starts] == [b"\xff" * SECTOR] * 2
+
+
 def test_no_place_lies_where_a_restart_page_is_looked_for(volume: Path, area: LogArea) -> None:
     change_it(volume, cut_at=1)
     facts = facts_of(volume)
@@ -172,6 +220,15 @@ def test_what_does_not_fit_is_refused_with_nothing_written(volume: Path) -> None
         commit(plain, facts_of(volume), [(PLACE, noise)], run="", dirty_after=False)
     assert caught.value.reason == "too-many-files"
     assert volume.read_bytes() == before
+
+
+def test_a_change_too_large_to_be_believed_is_refused(volume: Path, area: LogArea) -> None:
+    """However small it is when packed: a record that the next run would not read is worth nothing."""
+    sectors = (64 << 20) // SECTOR
+    change = Change(PLACE, (digest_of(bytes(SECTOR)),) * sectors, bytes(sectors * SECTOR))
+    with pytest.raises(NeedsHandsError) as caught:
+        place_record(area, facts_of(volume).log, Redo("", False, (change,)))
+    assert caught.value.reason == "too-many-files"
 
 
 def test_without_a_change_only_the_flag_is_put_right(volume: Path) -> None:

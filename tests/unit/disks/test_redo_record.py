@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import random
+import struct
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbrick.disks.redo_record import SECTOR, Change, Redo, compare, decode, decode_head, digest_of, encode
+from unbrick.disks.redo_record import (
+    SECTOR,
+    Change,
+    Redo,
+    _seal,
+    compare,
+    decode,
+    decode_head,
+    digest_of,
+    encode,
+)
 
 CONTEXT = bytes(range(32))
 
@@ -78,6 +90,21 @@ def test_a_record_of_which_any_sector_is_missing_is_none() -> None:
 )
 def test_changes_that_none_of_ours_are_say_nothing(changes: tuple[Change, ...]) -> None:
     assert read(encode(Redo("", False, changes), CONTEXT)) is None
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [struct.pack("<QI", 8192, 1 << 21), struct.pack("<QI", 8192, 0) * (1 << 16), bytes(5)],
+    ids=["more sectors than there are", "changes of nothing", "half a number"],
+)
+def test_a_forged_number_takes_no_memory(plain: bytes) -> None:
+    record = _seal(plain, "", False, CONTEXT)
+    tracemalloc.start()
+    try:
+        assert read(record) is None
+        assert tracemalloc.get_traced_memory()[1] < len(plain) + (4 << 20)
+    finally:
+        tracemalloc.stop()
 
 
 @given(st.binary(min_size=SECTOR, max_size=SECTOR))
