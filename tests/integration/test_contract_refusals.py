@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.bricked_volume import mounted
-from support.drilled import Drilled, Drills
+from support.drilled import Drills, cut_out
 from support.program import run_program
 
 from unbrick.drill.truth import sha256_of
@@ -30,14 +30,8 @@ _HIVE = "\\Windows\\System32\\config\\SYSTEM"
 def image(drills: Drills, tmp_path: Path) -> Path:
     """The faulty Windows volume of a drill disk alone: a disk without a table, easily altered."""
     disk = drills.copy("plain", tmp_path / "disks")
-    return _windows_alone(disk, tmp_path / "volume.img")
-
-
-def _windows_alone(disk: Drilled, target: Path) -> Path:
-    with disk.image.open("rb") as source:
-        source.seek(disk.volume.offset)
-        target.write_bytes(source.read(disk.volume.length))
-    return target
+    cut_out(disk.image, disk.volume, tmp_path / "volume.img")
+    return tmp_path / "volume.img"
 
 
 def _fill(root: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from typing import Any, BinaryIO, cast
 import pytest
 from dissect.fve.bde import BDE
 from support.cut_judge import Verdict, judge, judge_cut
-from support.drilled import Drilled, Drills
+from support.drilled import Drilled, Drills, cut_out
 from support.ntfs_reader import partition_view
 from support.power_cut import CutState, different, durable_states, lossy_states, states_in_order
 from support.program import run_program
@@ -29,10 +30,10 @@ from support.write_log import Write, logged, read_log, replay
 from unbrick.drill.truth import VolumeTruth
 from unbrick.recovery import Goal
 
-MIB = 1 << 20
 _TIMES = float(os.environ.get("UNBRICK_POWER_CUTS", "1"))
 _SEED = os.environ.get("UNBRICK_POWER_CUTS_SEED", "1")
 _UNDO_EVERY = 6
+_GROWTH = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -61,17 +62,20 @@ def record(drills: Drills, kind: str, verb: Goal, folder: Path, *, bare: bool) -
     There each write is seen as it is made; a partition's go through the kernel's cache first, as a
     machine's do.
     """
-    disk = drills.copy(kind, folder / "disks", "made.img")
-    base, volume = folder / "base.img", disk.volume
+    disk = drills.copy(kind, folder / "disks")
+    suffix = disk.image.suffix
+    base, volume = folder / f"base{suffix}", disk.volume
     if bare:
-        _cut_out(disk.image, volume, base)
+        cut_out(disk.image, volume, base)
         volume = replace(volume, offset=0)
     else:
         shutil.move(disk.image, base)
+        if suffix != ".img":
+            os.truncate(base, base.stat().st_size + _GROWTH)  # what keeps the log cannot grow
     if verb is Goal.UNDO:
         assert run_program("repair", base, "--keys", disk.keys, "--yes", "--json").document["run"]
     replay(base, folder / "recorded.raw", ())
-    with logged(folder / "recorded.raw", folder / "log", folder / "export.img") as export:
+    with logged(folder / "recorded.raw", folder / "log", folder / f"export{suffix}") as export:
         ended = run_program(verb.value, export, "--keys", disk.keys, "--yes", "--json")
         assert ended.document["status"] in ("repaired", "undone"), ended.said
     writes = read_log(folder / "log")
@@ -80,17 +84,6 @@ def record(drills: Drills, kind: str, verb: Goal, folder: Path, *, bare: bool) -
     return Recording(
         f"{verb.value} {kind}", verb, base, keys, volume, writes, opener, bare, ended.document["run"]
     )
-
-
-def _cut_out(disk: Path, volume: VolumeTruth, target: Path) -> None:
-    with disk.open("rb") as source, target.open("wb") as copy:
-        source.seek(volume.offset)
-        for at in range(0, volume.length, MIB):
-            block = source.read(min(MIB, volume.length - at))
-            if any(block):
-                copy.seek(at)
-                copy.write(block)
-        copy.truncate(volume.length)
 
 
 def _opener(disk: Drilled, volume: VolumeTruth, base: Path) -> Callable[[Path], Any]:
@@ -104,7 +97,11 @@ def _opener(disk: Drilled, volume: VolumeTruth, base: Path) -> Callable[[Path], 
 
     @contextmanager
     def open_volume(image: Path) -> Iterator[BinaryIO]:
-        with image.open("rb") as stream:
+        raw = image
+        if image.suffix != ".img":
+            raw = image.with_suffix(".img")
+            subprocess.run(["qemu-img", "convert", "-O", "raw", image, raw], check=True)
+        with raw.open("rb") as stream:
             view = partition_view(stream, volume.offset, volume.length)
             if key is None:
                 yield view
@@ -227,11 +224,14 @@ def test_unflushed_writes_of_an_undo_may_be_lost(bare_undo: Recording, tmp_path:
     assert run_all(bare_undo, states, tmp_path / "cut.img") == []
 
 
-@pytest.mark.parametrize(("kind", "count"), [("plain", 16), ("crashed", 16), ("xts-128", 6)])
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [("plain", 16), ("crashed", 16), ("xts-128", 6), ("sectors-4096", 6), ("qcow2", 6), ("vhdx", 6)],
+)
 def test_the_power_cut_on_a_whole_disk(drills: Drills, tmp_path: Path, kind: str, count: int) -> None:
-    """With the kernel's cache or BitLocker in between: shows that a sync reaches the disk through them."""
+    """With the kernel's cache, BitLocker or an image's format in between: a sync reaches what lies below."""
     recording = record(drills, kind, Goal.REPAIR, tmp_path, bare=False)
     flushed = different(durable_states(recording.writes), 1000, set())
     assert len(flushed) >= 6
     states = flushed + lossy(recording, count, torn=False) + lossy(recording, count // 4, torn=True)
-    assert run_all(recording, states, tmp_path / "cut.img") == []
+    assert run_all(recording, states, tmp_path / f"cut{recording.base.suffix}") == []

@@ -94,6 +94,18 @@ class Drilled:
             return read_truth(root)
 
 
+def cut_out(raw: Path, volume: VolumeTruth, target: Path) -> None:
+    """Write a volume of a raw disk to a file of its own: a disk without a table."""
+    with raw.open("rb") as disk, target.open("wb") as alone:
+        disk.seek(volume.offset)
+        for at in range(0, volume.length, MIB):
+            block = disk.read(min(MIB, volume.length - at))
+            if any(block):
+                alone.seek(at)
+                alone.write(block)
+        alone.truncate(volume.length)
+
+
 @contextmanager
 def open_volume(raw: Path, volume: VolumeTruth, passwords: dict[str, str]) -> Iterator[Path]:
     """A Windows volume of a raw disk, mounted read-only by programs started here."""
@@ -103,14 +115,7 @@ def open_volume(raw: Path, volume: VolumeTruth, passwords: dict[str, str]) -> It
         stack.callback(shutil.rmtree, folder)
         if volume.protector is None:
             source = folder / "volume"
-            with raw.open("rb") as disk, source.open("wb") as target:
-                disk.seek(volume.offset)
-                for at in range(0, volume.length, MIB):
-                    block = disk.read(min(MIB, volume.length - at))
-                    if any(block):
-                        target.seek(at)
-                        target.write(block)
-                target.truncate(volume.length)
+            cut_out(raw, volume, source)
         else:
             key = folder / "key"
             key.write_bytes(_master_key(raw, volume, passwords).reveal())

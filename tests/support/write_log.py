@@ -8,13 +8,14 @@ sectors, flags, length) and its data.
 from __future__ import annotations
 
 import contextlib
-import json
 import struct
 import subprocess
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from support.disk_export import exported
 
 _MAGIC = 0x6A736677736872
 _FLUSH = 1
@@ -33,8 +34,7 @@ class Write:
 def logged(image: Path, log: Path, export: Path) -> Iterator[Path]:
     """A raw file that writes through to `image` and keeps the log."""
     log.write_bytes(b"")
-    export.write_bytes(b"")
-    devices = [
+    devices: list[dict[str, Any]] = [
         {"driver": "file", "node-name": "image", "filename": str(image)},
         {"driver": "file", "node-name": "log", "filename": str(log)},
         {
@@ -45,21 +45,8 @@ def logged(image: Path, log: Path, export: Path) -> Iterator[Path]:
             "log-sector-size": 512,
         },
     ]
-    argv = ["qemu-storage-daemon"]
-    for device in devices:
-        argv += ["--blockdev", json.dumps(device)]
-    argv += ["--export", f"type=fuse,id=e,node-name=both,mountpoint={export},writable=on"]
-    daemon = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 30
-        while export.stat().st_size != image.stat().st_size:
-            if daemon.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError("qemu-storage-daemon did not export the image")
-            time.sleep(0.005)
-        yield export
-    finally:
-        daemon.terminate()
-        daemon.wait(timeout=30)
+    with exported(devices, "both", image.stat().st_size, export) as disk:
+        yield disk
 
 
 def read_log(log: Path) -> tuple[Write, ...]:
