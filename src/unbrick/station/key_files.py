@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from unbrick.errors import UnbrickError
+from unbrick.errors import UnbrickError, UsageError
 from unbrick.keys.csv_file import CsvKeySource
 from unbrick.keys.source import KeySource
 
 KEYS_FOLDER = "keys"
 _MOST_FILES = 64
+_MOST_BYTES = 32 * 1024 * 1024  # in memory they take ten times as much, of the 1 GB that a machine has
 
 
 def open_key_files(named: Sequence[Path], stick: Path | None) -> tuple[list[KeySource], list[str]]:
@@ -22,9 +23,14 @@ def open_key_files(named: Sequence[Path], stick: Path | None) -> tuple[list[KeyS
     sources: list[KeySource] = []
     told: list[str] = []
     files = [*named, *(_on_stick(stick) if stick is not None else ())]
+    room = _MOST_BYTES
     for path in files[:_MOST_FILES]:
         try:
+            size = path.stat().st_size
+            if size > room:
+                raise UsageError(f"{path.name}: a station takes {_MOST_BYTES >> 20} MiB of keys in all")
             source = CsvKeySource.open(path)
+            room -= size
         except (UnbrickError, OSError) as error:
             told.append(f"a keys file is not used: {error}")
             continue

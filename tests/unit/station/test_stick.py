@@ -251,3 +251,21 @@ def test_every_csv_on_the_stick_is_a_key_source_and_a_broken_one_stops_nothing(s
     assert len(told) == 1
     assert "budget.csv" in told[0]
     assert open_key_files([stick / "missing.csv"], None)[0] == []
+
+
+def test_keys_beyond_what_a_machine_has_memory_for_are_told_of_and_the_others_work(
+    stick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = f"{'1' * 8}-1111-1111-1111-{'1' * 12},{'-'.join(['000011'] * 8)}\n"
+    (stick / "b.csv").write_text(line)
+    (stick / "c.csv").write_text(line)
+    with (stick / "a.csv").open("wb") as stream:
+        stream.write(line.encode())
+        stream.truncate(33 * 1024 * 1024)
+
+    sources, told = open_key_files([], stick)
+
+    assert [source.name for source in sources] == ["b.csv", "c.csv"]
+    assert "a.csv: a station takes 32 MiB of keys in all" in told[0]
+    monkeypatch.setattr("unbrick.station.key_files._MOST_BYTES", len(line))
+    assert [source.name for source in open_key_files([], stick)[0]] == ["b.csv"]
