@@ -254,6 +254,8 @@ def test_secrets_are_given_to_a_whole_network_only_when_that_is_said(
     assert made.code == 0
     assert "anyone in that network can read these settings, the station's key included" in made.err
     assert "not signed" in made.err
+    station.file.write_text("mode: unattended\n")
+    assert "the station's key" not in run_program(*told, inside=wire.inside).err
 
 
 def test_the_configuration_by_itself_is_enough_for_dnsmasq(wire: Wire, place: Path, image: Path) -> None:

@@ -77,6 +77,13 @@ def test_a_playbook_that_the_settings_name_is_signed_wherever_it_lies(stick: Pat
     assert run_program("media", "sign", stick, "--site-key", key).code == 2
 
 
+def test_settings_without_a_tally_are_signed(tmp_path: Path, key: Path) -> None:
+    (tmp_path / "unbrick.yaml").write_text("mode: unattended\nkeys: [keys.csv]\n")
+    (tmp_path / "keys.csv").write_text(KEYS)
+    code, document = sign(tmp_path, key)
+    assert (code, document["signed"]) == (0, ["keys.csv", "unbrick.yaml"])
+
+
 def test_another_key_and_a_changed_list_are_seen(stick: Path, key: Path, tmp_path: Path) -> None:
     sign(stick, key)
     other = tmp_path / "other"

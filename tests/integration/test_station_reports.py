@@ -207,6 +207,35 @@ def test_what_waited_is_listed_exported_sent_and_counted_once(
     assert len(stored_ids(folder)) == listed["waiting"]
 
 
+def test_a_site_without_a_tally_keeps_its_reports_and_can_carry_them_to_one(
+    drills: Drills, tmp_path: Path
+) -> None:
+    disk = drills.copy("xts-128", tmp_path / "disks")
+    file, outbox = disk.keys.parent / "unbrick.yaml", disk.keys.parent / "outbox"
+    file.write_text(f"mode: unattended\nfinish: restart\nsite: st-marys\nkeys: [{disk.keys.name}]\n")
+
+    ended = run_program("repair", disk.image, "--yes", "--json", "--station", file)
+
+    assert (ended.code, ended.document["status"]) == (0, "repaired")
+    events = events_in(outbox)
+    assert whole_runs(events) == {ended.document["run"]}
+    assert {event.site for event in events} == {"st-marys"}
+    (line,) = said_of_reports(ended)
+    assert f"{len(events)} reports are kept in {outbox}; the station file names no tally" in line
+    sent = run_program("outbox", "send", "--station", file)
+    assert (sent.code, sent.out) == (2, "")
+    assert "names no tally" in sent.err.splitlines()[0]
+    assert run_program("undo", disk.image, "--yes", "--station", file).code == 0
+    waiting = len(events_in(outbox))
+    assert run_program("outbox", "list", "--station", file, "--json").document["waiting"] == waiting
+    carried, tally = tmp_path / "carried.jsonl", new_tally(tmp_path / "tally")
+    assert run_program("outbox", "export", carried, "--station", file).code == 0
+    refused = run_program("tally", "import", tally, carried)
+    (key,) = set(re.findall(r"SHA256:[A-Za-z0-9+/]{43}", refused.said))
+    taken = run_program("tally", "import", tally, carried, "--accept-key", key)
+    assert taken.out == f"{waiting} new, 0 known already, 0 refused\n"
+
+
 def test_a_tally_of_another_authority_gets_nothing_and_it_is_said(
     drills: Drills, tmp_path: Path, tally: ServerProcess, lonely: MadeStation
 ) -> None:

@@ -59,6 +59,19 @@ def test_without_settings_reports_wait_signed_by_the_mediums_own_key(drills: Dri
         assert all(password not in one.data.decode() for one in waiting)
 
 
+def test_settings_without_a_tally_name_the_site_and_reports_are_kept(drills: Drills, tmp_path: Path) -> None:
+    disk = drills.copy("plain", tmp_path / "disks")
+    file = tmp_path / "unbrick.yaml"
+    file.write_text("mode: unattended\nsite: st-marys\n")
+
+    ended = visit([disk.image], tmp_path / "memory", station=file)
+
+    waiting = _waiting(tmp_path / "memory")
+    assert ended["disks"][0]["status"] == "repaired"
+    assert ended["waiting"] == len(waiting) > 10
+    assert {one.event().site for one in waiting} == {"st-marys"}
+
+
 def test_settings_that_nobody_signed_change_nothing(drills: Drills, tmp_path: Path) -> None:
     disk = drills.copy("plain", tmp_path / "disks")
     before = disk.digest()

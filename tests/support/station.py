@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class StationStandIn:
-    """The same fields as `station_file.Station`, as far as the network is concerned."""
+    """The same fields as `station_file.Tally`."""
 
     host: str
     port: int

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from unbrick.keys.chain import KeyChain
+from unbrick.report.own_key import own_signer
 from unbrick.report.signer import Signer
 from unbrick.report.station_file import load_station
 from unbrick.station.companion import Companion
 from unbrick.station.event_log import EventLog
-from unbrick.station.identity import medium_signer
 from unbrick.station.key_files import open_key_files
 from unbrick.station.reports import Reports
 from unbrick.station.settings import Settings
@@ -66,7 +66,9 @@ def main() -> None:
     station = load_station(Path(asked["station"])) if asked["station"] else None
 
     def load() -> Signer:
-        return Signer.load(station.key) if station else medium_signer(memory / "outbox")
+        if station and station.tally:
+            return Signer.load(station.tally.key)
+        return own_signer(memory / "outbox")
 
     (memory / SPOOL).mkdir(exist_ok=True)
     spool = Spool(memory / SPOOL)
@@ -87,7 +89,7 @@ def main() -> None:
     disks = [Target(Path(disk), ("a note",)) for disk in asked["disks"]]
     done = work_on_all(lambda: disks, visit.work_on)
     reports.sign_all(30.0)
-    deadline = time.monotonic() + (30.0 if station and asked["online"] else 0.0)
+    deadline = time.monotonic() + (30.0 if reports.has_tally and asked["online"] else 0.0)
     while reports.waiting() and time.monotonic() < deadline:
         time.sleep(0.1)
     reports.finish_sending(0.1)

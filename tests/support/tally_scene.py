@@ -49,9 +49,9 @@ from unbrick.report.sender import BackgroundSender
 from unbrick.report.station_file import load_station
 
 file = Path(sys.argv[1])
-station = load_station(file)
-connect = partial(TallySession.open, station, limits=Limits(answer=float(sys.argv[3])))
-sender = BackgroundSender(station, outbox_folder(file), connect=connect)
+tally = load_station(file).tally
+connect = partial(TallySession.open, tally, limits=Limits(answer=float(sys.argv[3])))
+sender = BackgroundSender(tally, outbox_folder(file), connect=connect)
 print("sending", flush=True)
 sys.stdin.readline()
 print(sender.finish(float(sys.argv[2])), flush=True)

@@ -133,8 +133,11 @@ def _warn(settings: Settings, key: Path | None) -> None:
     if not settings.files:
         _tell("no settings are given out: the medium has those that it was built with, if any")
         return
-    _tell("anyone in that network can read these settings, the station's key included")
-    _tell("  what to do: enrol a station for this alone, and revoke it when the work is done")
+    if settings.identity:
+        _tell("anyone in that network can read these settings, the station's key included")
+        _tell("  what to do: enrol a station for this alone, and revoke it when the work is done")
+    else:
+        _tell("anyone in that network can read these settings")
     if key is None:
         _tell("these settings are not signed: with them machines are looked at, and none is repaired")
         _tell("  what to do: name the site's key with --site-key")

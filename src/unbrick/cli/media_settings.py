@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unbrick.errors import UsageError
 from unbrick.media.signing_settings import MOST_FILE_BYTES
-
-if TYPE_CHECKING:
-    from unbrick.report.station_file import Station
 
 SETTINGS_NAME = "unbrick.yaml"
 PLAYBOOKS = "playbooks"
@@ -19,10 +16,14 @@ PLAYBOOKS = "playbooks"
 
 @dataclass(frozen=True)
 class Settings:
-    """Files by the name they have on a medium; `key_files` are those that hold recovery passwords."""
+    """Files by the name they have on a medium; `key_files` are those that hold recovery passwords.
+
+    `identity` is the station's private key, None where the settings name no tally.
+    """
 
     files: dict[str, bytes]
     key_files: tuple[str, ...] = ()
+    identity: str | None = None
 
 
 def read_settings(station_file: Path) -> Settings:
@@ -37,7 +38,7 @@ def read_settings(station_file: Path) -> Settings:
     folder = station_file.parent.resolve()
     files = {SETTINGS_NAME: read_small_file(station_file)}
     spoken = set(_texts(files[SETTINGS_NAME]))
-    for path in _named(station):
+    for path in _named(station, station.path):
         name = path.relative_to(folder).as_posix()
         if name not in spoken:
             raise UsageError(
@@ -50,7 +51,8 @@ def read_settings(station_file: Path) -> Settings:
         load_playbook(path)
     for name, data in read_playbooks(folder).items():
         files.setdefault(name, data)
-    return Settings(files, tuple(path.relative_to(folder).as_posix() for path in station.keys))
+    identity = station.tally.key.relative_to(folder).as_posix() if station.tally else None
+    return Settings(files, tuple(path.relative_to(folder).as_posix() for path in station.keys), identity)
 
 
 def read_playbooks(folder: Path) -> dict[str, bytes]:
@@ -67,13 +69,15 @@ def read_playbooks(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def _named(station: Station) -> Iterator[Path]:
-    """Every file that a station file names, whatever settings it will have one day."""
-    for one in fields(station):
-        value = getattr(station, one.name)
-        for path in value if isinstance(value, tuple) else (value,):
-            if isinstance(path, Path) and path != station.path:
-                yield path
+def _named(part: Any, own: Path) -> Iterator[Path]:
+    """Every file that a station file names, whatever settings it will have one day; `own` is the file."""
+    for one in fields(part):
+        value = getattr(part, one.name)
+        for named in value if isinstance(value, tuple) else (value,):
+            if is_dataclass(named):
+                yield from _named(named, own)
+            elif isinstance(named, Path) and named != own:
+                yield named
 
 
 def _texts(data: bytes) -> Iterator[str]:

@@ -19,7 +19,7 @@ from unbrick.report.outbox import DEFAULT_FOLDER, Outbox, outbox_folder
 from unbrick.report.sender_status import SenderState, SenderStatus
 
 if TYPE_CHECKING:
-    from unbrick.report.station_file import Station
+    from unbrick.report.station_file import Tally
 
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 
@@ -65,10 +65,15 @@ def send(station: Path | None, as_json: bool) -> None:
     """
     if station is None:
         raise UsageError("name the station file whose tally is meant", hint="add --station unbrick.yaml")
-    known, _ = load_station_and_signer(station)
+    tally = load_station_and_signer(station)[0].tally
+    if tally is None:
+        raise UsageError(
+            f"{station}: names no tally, so there is nobody to send to",
+            hint=f"carry the reports instead: unbrick outbox export FILE --station {station}",
+        )
     outbox = Outbox(outbox_folder(station), tell)
     attempt = _OneAttempt()
-    _send_all(outbox, known, attempt)
+    _send_all(outbox, tally, attempt)
     left = outbox.count()
     last = attempt.last
     if as_json:
@@ -166,9 +171,9 @@ class _OneAttempt:
             self.trouble = status.why or "the tally took nothing"
 
 
-def _send_all(outbox: Outbox, station: Station, attempt: _OneAttempt) -> None:
+def _send_all(outbox: Outbox, tally: Tally, attempt: _OneAttempt) -> None:
     from unbrick.report.client import TallySession
     from unbrick.report.sending_loop import SendingLoop
 
     if outbox.count():
-        SendingLoop(outbox, lambda: TallySession.open(station), attempt, attempt.show).run()
+        SendingLoop(outbox, lambda: TallySession.open(tally), attempt, attempt.show).run()

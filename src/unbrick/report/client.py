@@ -42,7 +42,7 @@ class TallyUnreachableError(FailedError):
 
 
 class TallyAddress(Protocol):
-    """What a session needs of a station file (`station_file.Station`)."""
+    """What a session needs of a station file (`station_file.Tally`)."""
 
     @property
     def host(self) -> str:

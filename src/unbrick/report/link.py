@@ -21,6 +21,7 @@ from unbrick.report.client import Limits, TallySession
 from unbrick.report.facts import plain_machine, short_facts
 from unbrick.report.outbox import Outbox, OutboxError, outbox_folder
 from unbrick.report.outbox_listener import OutboxListener
+from unbrick.report.own_key import own_signer
 from unbrick.report.run_order import run_in_order
 from unbrick.report.sender import BackgroundSender
 from unbrick.report.sender_status import SenderState, SenderStatus
@@ -38,12 +39,16 @@ _MOST_LOOKED_AT = 1000  # a huge outbox must not hold up the first disk
 Tell = Callable[[str], None]
 
 
-def load_station_and_signer(path: Path) -> tuple[Station, Signer]:
-    """A station file with its key and certificate; raises UsageError where any of them cannot be used."""
+def load_station_and_signer(path: Path) -> tuple[Station, Signer | None, datetime | None]:
+    """A station file, what the tally knows it by, and until when that is valid (None: for ever).
+
+    The signer is None where the file names no tally. Raises UsageError where any of its files cannot be used.
+    """
     station = load_station(path)
-    signer = Signer.load(station.key)
-    signer.check_certificate(station.certificate)
-    return station, signer
+    if station.tally is None:
+        return station, None, None
+    signer = Signer.load(station.tally.key)
+    return station, signer, signer.check_certificate(station.tally.certificate)
 
 
 def open_link(path: Path, tell: Tell, on_last_wait: Callable[[], None] | None = None) -> StationLink:
@@ -52,8 +57,8 @@ def open_link(path: Path, tell: Tell, on_last_wait: Callable[[], None] | None = 
     `tell` is given what went wrong or is left, a sentence each; `on_last_wait` is called before the last
     reports are waited for.
     """
-    station, signer = load_station_and_signer(path)
-    valid_until = signer.check_certificate(station.certificate)
+    station, signer, valid_until = load_station_and_signer(path)
+    signer = signer or own_signer(outbox_folder(path))
     return StationLink(station, signer, tell, valid_until=valid_until, on_last_wait=on_last_wait)
 
 
@@ -89,8 +94,10 @@ class StationLink:
             self._damaged = self._outbox.count_set_aside()[1]
         except OutboxError as error:
             self._tell_trouble(f"reports cannot be kept in the outbox: {error.message}; the work goes on")
+        if self.station.tally is None:
+            return self
         try:
-            self._sender = BackgroundSender(self.station, self._folder)
+            self._sender = BackgroundSender(self.station.tally, self._folder)
         except (UnbrickError, OSError) as error:
             self._tell_trouble(f"reports cannot be sent meanwhile: {error}; the work goes on")
         return self
@@ -175,10 +182,11 @@ class StationLink:
 
     def _send_from_memory(self, status: SenderStatus) -> None:
         """What no outbox holds goes out directly, or is lost with this process."""
-        if not self._in_memory or status.state is SenderState.REFUSED:
+        tally = self.station.tally
+        if not self._in_memory or tally is None or status.state is SenderState.REFUSED:
             return
         try:
-            with TallySession.open(self.station, limits=_HASTY) as session:
+            with TallySession.open(tally, limits=_HASTY) as session:
                 while batch := list(itertools.islice(self._in_memory, _MOST_SENT_FROM_MEMORY)):
                     answer = session.send(batch)
                     answered = {*answer.acknowledged, *(one for r in answer.refused for one in r.ids)}
@@ -197,9 +205,7 @@ class StationLink:
     def _tell_what_is_left(self, status: SenderStatus, waiting: int) -> None:
         why = f" ({status.why})" if status.why and (waiting or self._in_memory) else ""
         if waiting:
-            command = f"unbrick outbox send --station {shlex.quote(str(self.station.path))}"
-            reports = "1 report waits" if waiting == 1 else f"{waiting} reports wait"
-            self._tell(f"{reports} in {self._folder}; send them with {command}{why}")
+            self._tell(self._what_waits(waiting) + why)
         if self._in_memory:
             self._tell(f"{len(self._in_memory)} reports could be neither kept nor sent, and are lost{why}")
         if status.refused:
@@ -209,3 +215,12 @@ class StationLink:
         damaged = 0 if self._outbox is None else self._outbox.count_set_aside()[1] - self._damaged
         if damaged > 0:
             self._tell(f"{damaged} damaged reports were set aside in {self._folder / 'damaged'}")
+
+    def _what_waits(self, waiting: int) -> str:
+        option = f"--station {shlex.quote(str(self.station.path))}"
+        if self.station.tally is None:
+            kept = "1 report is kept" if waiting == 1 else f"{waiting} reports are kept"
+            carry = f"to carry them to one: unbrick outbox export FILE {option}"
+            return f"{kept} in {self._folder}; the station file names no tally; {carry}"
+        reports = "1 report waits" if waiting == 1 else f"{waiting} reports wait"
+        return f"{reports} in {self._folder}; send them with unbrick outbox send {option}"

@@ -49,10 +49,19 @@ class Signer:
             raise StationKeyError(f"{path}: this is no OpenSSH private key", hint=_HINT) from error
         if not isinstance(key, Ed25519PrivateKey):
             raise StationKeyError(f"{path}: only Ed25519 keys are used", hint=_HINT)
-        encoded = key.public_key().public_bytes(
-            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+        return cls(_public_line(key), key)
+
+    @classmethod
+    def generate(cls) -> tuple[Signer, bytes]:
+        """A signer with a new key, and the private key file that `load` would take."""
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        key = Ed25519PrivateKey.generate()
+        data = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
         )
-        return cls(encoded.decode(), key)
+        return cls(_public_line(key), key), data
 
     def sign(self, data: bytes) -> str:
         """The armored signature of an event's bytes, as `ssh-keygen -Y sign -n NAMESPACE` makes it."""
@@ -85,6 +94,15 @@ class Signer:
 
     def __repr__(self) -> str:
         return f"Signer({self.public_key!r})"
+
+
+def _public_line(key: Ed25519PrivateKey) -> str:
+    from cryptography.hazmat.primitives import serialization
+
+    encoded = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    return encoded.decode()
 
 
 def _pair(name: bytes, value: bytes) -> bytes:

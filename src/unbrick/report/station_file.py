@@ -31,7 +31,7 @@ _MOST_KEYS = 32
 _MOST_NAME_SERVERS = 3  # as many as a resolver asks
 _HIGHEST_VLAN = 4094
 _DEEPEST = 4
-_HINT = "`unbrick tally init` and `unbrick tally enrol` write such a file; take theirs, with all beside it"
+_HINT = "`unbrick help administrator` has every setting; one with a tally comes from `unbrick tally enrol`"
 
 
 class StationFileError(UsageError):
@@ -55,19 +55,29 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Station:
-    """What `unbrick.yaml` says. `host_ca` is the tally's authority as an OpenSSH public key line.
+class Tally:
+    """The tally of a station, and who the station is there.
 
-    `host` has no brackets, also where it is an IPv6 address. `path` is the file itself. `network`, `shell`
-    (may the technician have one) and `playbooks` are for a booted medium.
+    `host` has no brackets, also where it is an IPv6 address; `host_ca` is the tally's authority as an OpenSSH
+    public key line; `key` and `certificate` are the station's own.
     """
 
-    path: Path
     host: str
     port: int
     host_ca: str
     key: Path
     certificate: Path
+
+
+@dataclass(frozen=True)
+class Station:
+    """What `unbrick.yaml` says. `path` is the file itself; `tally` is None at a site that has none.
+
+    `network`, `shell` (may the technician have one) and `playbooks` are for a booted medium.
+    """
+
+    path: Path
+    tally: Tally | None = None
     site: str | None = None
     technician: str | None = None
     mode: str = "unattended"
@@ -81,16 +91,9 @@ class Station:
 def load_station(path: Path) -> Station:
     """Read a station file; raises StationFileError (exit code 2) for anything that is not as it must be."""
     table = _Table(path, _parse(path), _TOP, "")
-    tally = table.table("tally", {"address", "host_ca"})
-    identity = table.table("identity", {"key", "certificate"})
-    host, port = _address(path, tally.text("address"))
     return Station(
         path=path,
-        host=host,
-        port=port,
-        host_ca=_authority(path, tally.text("host_ca")),
-        key=_beside(path, identity.text("key")),
-        certificate=_beside(path, identity.text("certificate")),
+        tally=_tally(table),
         site=_site(path, table.optional_text("site")),
         technician=table.optional_text("technician"),
         mode=table.one_of("mode", _MODES),
@@ -237,6 +240,27 @@ def _refuse_repeated_keys(path: Path, node: Any) -> None:
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
             _refuse_repeated_keys(path, value)
+
+
+def _tally(table: _Table) -> Tally | None:
+    """The tally and who we are there: both or neither, as neither is of any use alone."""
+    named = [name for name in ("tally", "identity") if table.content.get(name) is not None]
+    if not named:
+        return None
+    if len(named) == 1:
+        missing = "identity" if named == ["tally"] else "tally"
+        message = f"{missing}: is missing; `tally` and `identity` go together, or neither is there"
+        raise StationFileError(table.path, message)
+    tally = table.table("tally", {"address", "host_ca"})
+    identity = table.table("identity", {"key", "certificate"})
+    host, port = _address(table.path, tally.text("address"))
+    return Tally(
+        host=host,
+        port=port,
+        host_ca=_authority(table.path, tally.text("host_ca")),
+        key=_beside(table.path, identity.text("key")),
+        certificate=_beside(table.path, identity.text("certificate")),
+    )
 
 
 def _address(path: Path, text: str) -> tuple[str, int]:

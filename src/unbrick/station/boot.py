@@ -14,12 +14,12 @@ from unbrick.keys.chain import KeyChain
 from unbrick.keys.source import KeySource
 from unbrick.model import DiskReport
 from unbrick.report.client import TallySession
+from unbrick.report.own_key import own_signer
 from unbrick.report.signer import Signer
 from unbrick.station.block_devices import list_block_devices
 from unbrick.station.clock import correct_clock, take_tally_time
 from unbrick.station.companion import Companion
 from unbrick.station.devices import is_stick_coming, settle, wait_for
-from unbrick.station.identity import medium_signer
 from unbrick.station.kernel_options import read_kernel_options
 from unbrick.station.key_files import open_key_files
 from unbrick.station.medium_facts import MediumFacts, read_medium_facts
@@ -145,7 +145,7 @@ class Boot:
         keeper = StickKeeper(self._memory, self._memory / "stick", carried.reports)
         self._companions.append(Companion.start(keeper))
         station = settings.station
-        if station is not None:
+        if station is not None and station.tally is not None:  # nothing else needs a network
             self._companions.append(Companion.start(NetworkLife(station.network, self._runner)))
         spool, outbox = Spool(self._memory / SPOOL), self._memory / OUTBOX
         load = partial(self._signer, settings)
@@ -161,12 +161,12 @@ class Boot:
 
     def _signer(self, settings: Settings) -> Signer:
         """The station's own; that its key cannot be read is no reason to leave a machine broken."""
-        if settings.station is not None:
+        if settings.station is not None and settings.station.tally is not None:
             try:
-                return Signer.load(settings.station.key)
+                return Signer.load(settings.station.tally.key)
             except UnbrickError as error:
                 self._voice.note(f"reports are signed by the medium: {error.message}")
-        return medium_signer(self._memory / OUTBOX)
+        return own_signer(self._memory / OUTBOX)
 
     def _worker(
         self, carried: _Carried, reports: Reports, medium: MediumFacts

@@ -133,7 +133,7 @@ class Leaving:
     def _facts(self, done: Sequence[DiskReport], restart: Restart) -> EndingFacts:
         waiting = self._reports.waiting()
         on_stick = self._are_on_stick(waiting)
-        by_itself = (on_stick or not waiting) and not self._settings.guided
+        by_itself = self._may_be_left(waiting) and not self._settings.guided
         finish = self._settings.finish if by_itself else "wait"
         only_looked = self._settings.only_looks
         if only_looked is None and self._settings.guided and _was_declined(done):
@@ -153,16 +153,23 @@ class Leaving:
     def _ending(self, done: Sequence[DiskReport], restart: Restart) -> Ending:
         facts = self._facts(done, restart)
         ending = ending_of(done, facts)
-        if ending.colour != Colour.GREEN and facts.finish != "wait":
+        if ending.colour != Colour.GREEN:
             # What is no success does not end by itself: somebody has to see it.
-            ending = ending_of(done, replace(facts, finish="wait"))
-        return ending
+            return ending_of(done, replace(facts, finish="wait"))
+        return ending if self._are_wanted else ending_of(done, replace(facts, reports_waiting=0))
 
     def _ends_by_itself(self, colour: Colour) -> bool:
-        waiting = self._reports.waiting()
-        kept = not waiting or self._are_on_stick(waiting)
         wanted = self._settings.finish != "wait" and not self._settings.guided
-        return colour == Colour.GREEN and wanted and kept
+        return colour == Colour.GREEN and wanted and self._may_be_left(self._reports.waiting())
+
+    @property
+    def _are_wanted(self) -> bool:
+        """Whether anybody waits for the reports; unattended settings without a tally say that nobody does."""
+        return self._reports.has_tally or self._settings.guided or self._settings.station is None
+
+    def _may_be_left(self, reports: int) -> bool:
+        """Whether this machine may be left with so many reports in memory."""
+        return not reports or self._are_on_stick(reports) or not self._are_wanted
 
     def _are_on_stick(self, reports: int) -> bool:
         stick = read_status(self._memory)

@@ -55,6 +55,7 @@ class Reports:
         self.outbox = Outbox(folder, tell)
         self._folder = folder
         self._station = station
+        self._tally = station.tally if station else None
         self._spool = spool
         self._signer = signer
         self._tell = tell
@@ -69,12 +70,12 @@ class Reports:
     @property
     def has_tally(self) -> bool:
         """Whether anybody is there to send to."""
-        return self._station is not None
+        return self._tally is not None
 
     def start_sending(self, on_session: Callable[[TallySession], None]) -> None:
         """Send in a process of its own from now on; `on_session` is called there for each new session."""
-        station = self._station
-        if station is None:
+        tally = self._tally
+        if tally is None:
             return
 
         def connect() -> TallySession:
@@ -84,12 +85,12 @@ class Reports:
                 if time.monotonic() > deadline:
                     raise TallyUnreachableError("there is no network")
                 time.sleep(_LOOK_SECONDS)
-            session = TallySession.open(station)
+            session = TallySession.open(tally)
             on_session(session)
             return session
 
         try:
-            self._sender = BackgroundSender(station, self._folder, connect=connect)
+            self._sender = BackgroundSender(tally, self._folder, connect=connect)
         except (UnbrickError, OSError) as error:
             self._tell(f"reports cannot be sent: {error}; they are kept")
 

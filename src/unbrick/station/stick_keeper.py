@@ -16,9 +16,9 @@ from pathlib import Path
 from unbrick.errors import UnbrickError
 from unbrick.files import atomic_write
 from unbrick.report.outbox import Outbox, read_carried
+from unbrick.report.own_key import KEY_NAME
 from unbrick.station.block_devices import list_block_devices
 from unbrick.station.companion import Orders, read_word, write_word
-from unbrick.station.identity import KEY_NAME
 from unbrick.station.stick import Stick, find_stick, mounted
 from unbrick.station.system_calls import leave_mount_namespace
 

@@ -29,16 +29,38 @@ def edited(made: MadeStation, old: str, new: str) -> Path:
 
 def test_the_least_file_has_the_contract_s_defaults(made: MadeStation) -> None:
     station = load_station(made.file)
-    assert (station.host, station.port, station.site) == ("127.0.0.1", 1, "st-marys")
+    tally = station.tally
+    assert tally is not None
+    assert (tally.host, tally.port, station.site) == ("127.0.0.1", 1, "st-marys")
     assert (station.technician, station.mode, station.finish, station.keys) == (
         None,
         "unattended",
         "restart",
         (),
     )
-    assert station.key == made.file.parent / "station"
-    assert station.certificate == made.file.parent / "station-cert.pub"
-    assert station.host_ca.startswith("ssh-ed25519 ")
+    assert tally.key == made.file.parent / "station"
+    assert tally.certificate == made.file.parent / "station-cert.pub"
+    assert tally.host_ca.startswith("ssh-ed25519 ")
+
+
+def test_a_site_without_a_tally_names_neither_it_nor_an_identity(tmp_path: Path) -> None:
+    file = tmp_path / "unbrick.yaml"
+    (tmp_path / "keys.csv").touch()
+    file.write_text("mode: unattended\nfinish: restart\nkeys: [keys.csv]\nsite: st-marys\n")
+    station = load_station(file)
+    assert (station.tally, station.site, station.mode) == (None, "st-marys", "unattended")
+    assert station.keys == (tmp_path / "keys.csv",)
+
+
+@pytest.mark.parametrize(("there", "missing"), [("tally", "identity"), ("identity", "tally")])
+def test_a_tally_without_an_identity_is_refused_and_so_is_the_reverse(
+    made: MadeStation, there: str, missing: str
+) -> None:
+    lines = made.file.read_text().splitlines()
+    made.file.write_text("\n".join(line for line in lines if not line.startswith(f"{missing}:")) + "\n")
+    assert f"{there}:" in made.file.read_text()
+    with pytest.raises(StationFileError, match=f"{missing}: is missing; `tally` and `identity` go together"):
+        load_station(made.file)
 
 
 def test_every_setting_of_the_contract_is_taken(tmp_path: Path) -> None:
@@ -48,7 +70,8 @@ def test_every_setting_of_the_contract_is_taken(tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     (tmp_path / "more/keys.csv").touch()
     station = load_station(made.file)
-    assert (station.host, station.port) == ("fd00::1", 2222)
+    assert station.tally is not None
+    assert (station.tally.host, station.tally.port) == ("fd00::1", 2222)
     assert (station.technician, station.mode, station.finish) == ("Jo", "guided", "power-off")
     assert station.keys == (tmp_path / "keys.csv", tmp_path / "more/keys.csv")
 

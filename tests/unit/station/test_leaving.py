@@ -13,6 +13,7 @@ from unbrick.command import RecordedRunner
 from unbrick.errors import FailedError
 from unbrick.model import DiskReport, Machine, Status
 from unbrick.report.sender_status import SenderState, SenderStatus
+from unbrick.report.station_file import Station
 from unbrick.station import leaving, main, system_calls
 from unbrick.station.ending import Ending
 from unbrick.station.finish import BOOT_NEXT, NONE, REMOVE_STICK, Restart
@@ -249,6 +250,22 @@ def test_reports_that_are_only_in_memory_wait_for_a_person_with_a_picture(scene:
     assert happened[0] == "report kept 5"
     assert "waits 10.0" not in happened
     assert scene.endings[-1].qr is not None
+
+
+def test_where_no_tally_waits_for_reports_they_hold_nobody_up(scene: Scene) -> None:
+    scene.sent, scene.has_tally = False, False
+    alone = Station(Path("unbrick.yaml"))
+    happened = scene.leave(_report(Status.REPAIRED), station=alone)
+    assert (happened[0], happened[-1]) == ("report kept 5", "RESET")
+    assert "waits 10.0" in happened
+    assert scene.endings[-1].qr is None
+    assert "stick: the report" not in " ".join(scene.endings[-1].to_do)
+    scene.keys = [True]
+    scene.leave(_report(Status.NEEDS_KEY), station=alone)
+    assert scene.endings[-1].qr is not None, "who is asked for help can be shown what was found"
+    scene.happened, scene.keys = [], [True]
+    scene.leave(_report(Status.REPAIRED), guided=True)
+    assert scene.endings[-1].qr is not None, "without settings nobody said that there is no tally"
 
 
 def test_a_shell_is_offered_only_where_the_settings_allow_it_and_after_closing(

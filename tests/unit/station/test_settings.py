@@ -111,8 +111,20 @@ def test_the_signed_copy_is_in_memory_and_outlives_the_stick(site: Site) -> None
     settings = site.find(stick)
     shutil.rmtree(stick)
     assert settings.station is not None
-    assert settings.station.key.is_relative_to(site.memory.resolve())
-    assert settings.station.key.read_text() == "a key"
+    assert settings.station.tally is not None
+    assert settings.station.tally.key.is_relative_to(site.memory.resolve())
+    assert settings.station.tally.key.read_text() == "a key"
+
+
+def test_settings_without_a_tally_work_unattended_where_they_are_trusted(site: Site) -> None:
+    stick = site.folder("stick", None)
+    (stick / "unbrick.yaml").write_text("mode: unattended\nfinish: restart\nsite: st-marys\n")
+
+    assert site.find(stick).only_looks is not None
+    settings = site.find(site.sign(stick))
+
+    assert settings.station is not None
+    assert (settings.station.tally, settings.guided, settings.only_looks) == (None, False, None)
 
 
 def test_unsigned_settings_alone_only_look_and_their_tally_is_not_used(site: Site) -> None:

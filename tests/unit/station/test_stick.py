@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from unbrick.event import Event, EventKind
 from unbrick.report.outbox import Outbox
+from unbrick.report.own_key import KEY_NAME, own_signer
 from unbrick.report.signer import Signer
 from unbrick.station.block_devices import BlockDevice
-from unbrick.station.identity import KEY_NAME, medium_signer
 from unbrick.station.key_files import open_key_files
 from unbrick.station.stick import find_medium, find_stick
 from unbrick.station.stick_keeper import LOG, OUTBOX, StickKeeper, StickStatus, read_status, take_over
@@ -229,10 +229,10 @@ def test_the_log_on_the_stick_has_an_end(memory: Path, stick: Path, monkeypatch:
 
 
 def test_a_medium_without_settings_has_a_key_of_its_own_for_good(tmp_path: Path) -> None:
-    first = medium_signer(tmp_path)
-    assert medium_signer(tmp_path).public_key == first.public_key
+    first = own_signer(tmp_path)
+    assert own_signer(tmp_path).public_key == first.public_key
     (tmp_path / KEY_NAME).write_text("torn")
-    assert medium_signer(tmp_path).public_key != first.public_key
+    assert own_signer(tmp_path).public_key != first.public_key
 
 
 def test_every_csv_on_the_stick_is_a_key_source_and_a_broken_one_stops_nothing(stick: Path) -> None:
