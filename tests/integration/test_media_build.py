@@ -214,6 +214,36 @@ def test_every_program_that_the_station_calls_is_there_and_starts(contents: Cont
         assert program in ("env", "sh") or place.resolve().name != "busybox", program  # it has poorer twins
 
 
+@pytest.mark.parametrize(
+    ("protected", "authorized", "let_in"), [("1", "0", True), ("0", "0", False), ("1", "2", False)]
+)
+def test_a_dock_is_let_in_only_where_it_is_kept_from_the_memory(
+    contents: Contents, tmp_path: Path, protected: str, authorized: str, *, let_in: bool
+) -> None:
+    """Asks the medium's own udev, with a Thunderbolt domain that lies in a folder."""
+    domain = "devices/pci0000:00/0000:00:0d.2/domain0"
+    attributes = {
+        f"{domain}/iommu_dma_protection": protected,
+        f"{domain}/uevent": "DEVTYPE=thunderbolt_domain",
+        f"{domain}/0-0/uevent": "DEVTYPE=thunderbolt_device",
+        f"{domain}/0-0/0-1/uevent": "DEVTYPE=thunderbolt_device",
+        f"{domain}/0-0/0-1/authorized": authorized,
+    }
+    for name, text in attributes.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    (tmp_path / "bus/thunderbolt").mkdir(parents=True)
+    for name in (domain, f"{domain}/0-0", f"{domain}/0-0/0-1"):
+        (tmp_path / name / "subsystem").symlink_to("/sys/bus/thunderbolt")
+    script = f'mount --bind {tmp_path} {contents.system}/sys; exec chroot {contents.system} "$@"'
+    argv = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, "sh"]
+    asked = [*argv, "udevadm", "test", "--action=add", f"/sys/{domain}/0-0/0-1"]
+    environment = {"PATH": "/usr/sbin:/usr/bin", "SYSTEMD_DEVICE_VERIFY_SYSFS": "0"}
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=60, env=environment, check=False)
+    assert "60-unbrick.rules" in done.stderr, done.stderr
+    assert ("authorized" in done.stderr) is let_in, done.stderr
+
+
 def test_all_of_unbrick_but_the_desks_rooms_can_be_loaded_by_the_mediums_python(contents: Contents) -> None:
     code = (
         "import importlib, pkgutil, unbrick, hivex, yaml, paramiko, rich, segno, cryptography, sys\n"

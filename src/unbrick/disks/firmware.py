@@ -1,7 +1,7 @@
 """The firmware identifiers of the machine a disk is built into, where that is the one we run on.
 
-An image, a loop or network device, a mapping and a disk in a USB dock say nothing of this machine: they
-would make every machine that passes a technician's bench one and the same.
+An image, a loop or network device, a mapping and a disk in a dock say nothing of this machine: they would
+make every machine that passes a technician's bench one and the same.
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ def is_built_in(number: str, *, block: Path = _BLOCK) -> bool:
     except (OSError, RuntimeError):
         return False
     if any(part.startswith(_OUTSIDE) for part in place.parts):
+        return False
+    # What hangs on a port to the outside (Thunderbolt, ExpressCard) is an ordinary PCI device otherwise:
+    # Documentation/ABI/testing/sysfs-devices-removable.
+    if any(_read(parent / "removable") == "removable" for parent in place.parents):
         return False
     if "virtual" not in place.parts:
         return True

@@ -68,6 +68,7 @@ class Definition:
     modules: ModulesDefinition
     boot_menu: str
     boot_find: str
+    device_rules: str
     file_systems: str
     first_program: str
     requirements: Path
@@ -90,6 +91,7 @@ def read_definition(folder: Path = _FOLDER) -> Definition:
         _modules(_mapping(texts, "kernel_modules.yaml")),
         texts["boot_menu.cfg"],
         texts["boot_find.cfg"],
+        texts["devices.rules"],
         texts["file_systems.fstab"],
         texts["first_program.sh"],
         folder / "requirements.txt",
@@ -100,6 +102,7 @@ def read_definition(folder: Path = _FOLDER) -> Definition:
 _NAMES = (
     "boot_find.cfg",
     "boot_menu.cfg",
+    "devices.rules",
     "file_systems.fstab",
     "first_program.sh",
     "kernel_modules.yaml",

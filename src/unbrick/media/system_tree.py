@@ -20,6 +20,7 @@ _LIBRARIES = ("usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/systemd", "u
 _LOADERS = "usr/lib64"
 _APPLETS_SECONDS = 30.0
 _FIRST_PROGRAM = "usr/lib/unbrick/first-program"
+_DEVICE_RULES = "usr/lib/udev/rules.d/60-unbrick.rules"
 _FOLDERS = ("dev", "proc", "sys", "run", "root", "mnt", "media", "var/lib/dhcpcd", "var/log", "etc/unbrick")
 _TEXTS = {
     "etc/passwd": "root:x:0:0:root:/root:/usr/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
@@ -153,6 +154,7 @@ def _add_frame(tree: FileTree, definition: Definition) -> None:
     groups = "".join("{}:x:{}:\n".format(*group.split(":")) for group in _GROUPS)
     tree.add_file("etc/group", groups.encode())
     tree.add_file("etc/fstab", definition.file_systems.encode())
+    tree.add_file(_DEVICE_RULES, definition.device_rules.encode())
     announced = " ".join(f"--subsystem-match={name}" for name in definition.modules.announced_at_boot)
     program = definition.first_program.replace("@MODULES@", " ".join(definition.modules.load_at_boot))
     program = program.replace("@SUBSYSTEMS@", announced)

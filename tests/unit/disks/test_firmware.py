@@ -49,6 +49,17 @@ def test_a_disk_from_outside_is_not(tmp_path: Path, place: str) -> None:
     assert not is_built_in("8:0", block=tmp_path / "block")
 
 
+@pytest.mark.parametrize(("word", "built_in"), [("removable", False), ("fixed", True), ("unknown", True)])
+def test_a_disk_behind_a_port_to_the_outside_is_not_built_in(
+    tmp_path: Path, word: str, built_in: bool
+) -> None:
+    block = block_folder(tmp_path, "pci0000:00/0000:00:07.0/0000:2c:00.0/nvme/nvme1/nvme1n1")
+    dock = tmp_path / "devices/pci0000:00/0000:00:07.0/0000:2c:00.0"
+    (dock / "removable").write_text(f"{word}\n")
+    (dock / "nvme/nvme1/nvme1n1/removable").write_text("0\n")
+    assert is_built_in("259:1", block=block) is built_in
+
+
 @pytest.mark.parametrize(("transport", "built_in"), [("pcie", True), ("tcp", False), (None, False)])
 def test_an_nvme_disk_with_paths_is_judged_by_its_controllers(
     tmp_path: Path, transport: str | None, built_in: bool
