@@ -44,10 +44,16 @@ class Restart:
 
 
 def plan_restart(
-    entries: tuple[BootEntry, ...], partitions: frozenset[str], medium: Sequence[BlockDevice]
+    entries: tuple[BootEntry, ...],
+    partitions: frozenset[str],
+    present: frozenset[str],
+    medium: Sequence[BlockDevice],
 ) -> Restart:
-    """The way back: Windows' own entry, else without the medium, else (nothing to take out) as it comes."""
-    entry = find_windows_entry(entries, partitions)
+    """The way back: Windows' own entry, else without the medium, else (nothing to take out) as it comes.
+
+    `partitions` are those of the disks that were worked on, `present` those of all disks.
+    """
+    entry = find_windows_entry(entries, partitions, present)
     if entry is not None:
         return Restart(BOOT_NEXT, entry)
     return Restart(REMOVE_STICK if medium else NONE)
@@ -56,7 +62,8 @@ def plan_restart(
 def find_restart(disks: Sequence[str]) -> Restart:
     """The way back for this machine, after work on these disks (`/dev/sda`)."""
     devices = list_block_devices()
-    return plan_restart(read_boot_entries(), partitions_of(disks, devices), find_medium(devices))
+    present = partitions_of([str(device.path) for device in devices], devices)
+    return plan_restart(read_boot_entries(), partitions_of(disks, devices), present, find_medium(devices))
 
 
 def partitions_of(

@@ -121,12 +121,23 @@ def read_boot_entries(folder: Path = VARIABLES) -> tuple[BootEntry, ...]:
     return tuple(entries[:_MOST_ENTRIES])
 
 
-def find_windows_entry(entries: tuple[BootEntry, ...], partitions: frozenset[str]) -> BootEntry | None:
-    """The entry that starts Windows, rather one on `partitions` (GUIDs of the disks that were worked on)."""
-    windows = [entry for entry in entries if entry.is_windows]
+def find_windows_entry(
+    entries: tuple[BootEntry, ...], partitions: frozenset[str], present: frozenset[str] = frozenset()
+) -> BootEntry | None:
+    """The entry that starts Windows, rather one on `partitions` (GUIDs of the disks that were worked on).
 
-    def worth(entry: BootEntry) -> tuple[bool, bool, int]:
-        return (entry.partition not in partitions, not entry.active, entry.number)
+    `present` are the GUIDs of all disks that are here. An entry that leads to none of them was left by a disk
+    that is gone: the firmware would pass it over, and start the medium again. Where no GUIDs are known at
+    all, nothing is left out.
+    """
+    windows = [
+        entry
+        for entry in entries
+        if entry.is_windows and (not present or entry.partition is None or entry.partition in present)
+    ]
+
+    def worth(entry: BootEntry) -> tuple[bool, bool, bool, int]:
+        return (entry.partition not in partitions, entry.partition is None, not entry.active, entry.number)
 
     return min(windows, key=worth, default=None)
 

@@ -29,12 +29,18 @@ DISC = BlockDevice("sr0", Path("/dev/sr0"), 1, outside=True, optical=True)
 
 
 def test_windows_own_entry_is_the_way_back_whatever_is_plugged_in() -> None:
-    assert plan_restart((WINDOWS,), frozenset(), [STICK]) == Restart(BOOT_NEXT, WINDOWS)
+    assert plan_restart((WINDOWS,), frozenset(), frozenset(), [STICK]) == Restart(BOOT_NEXT, WINDOWS)
 
 
 def test_without_an_entry_the_stick_has_to_go_and_without_a_stick_nothing() -> None:
-    assert plan_restart((), frozenset(), [STICK]) == Restart(REMOVE_STICK)
-    assert plan_restart((), frozenset(), []) == Restart(NONE)
+    assert plan_restart((), frozenset(), frozenset(), [STICK]) == Restart(REMOVE_STICK)
+    assert plan_restart((), frozenset(), frozenset(), []) == Restart(NONE)
+
+
+def test_an_entry_of_a_disk_that_is_gone_is_no_way_back() -> None:
+    assert plan_restart((WINDOWS,), frozenset("B"), frozenset("BC"), [STICK]) == Restart(REMOVE_STICK)
+    other_disk = plan_restart((WINDOWS,), frozenset("B"), frozenset("AB"), [STICK])
+    assert other_disk == Restart(BOOT_NEXT, WINDOWS), "its EFI partition may be on another disk"
 
 
 def test_a_firmware_that_refuses_boot_next_has_the_stick_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
