@@ -37,7 +37,8 @@ class EndingFacts:
     `finish` is what the settings say: `restart`, `power-off` or `wait` for a key, as every ending does that
     is not green. `restart_way` is `boot-next`, `remove-stick` or `none`. `already` says when and by which
     medium the machine was repaired earlier; `only_looked` why nothing was changed, as half a sentence;
-    `report_text` what a person can carry to the tally as a picture, where the reports are only in memory.
+    `report_text` what a person can carry to the tally as a picture, where the reports are only in memory;
+    `medium` what is to be taken out: `stick`, `disc`, or nothing where nothing is plugged in (any more).
     """
 
     finish: str
@@ -49,6 +50,7 @@ class EndingFacts:
     medium_id: str
     only_looked: str | None = None
     report_text: str | None = None
+    medium: str = "stick"
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ _SUMMARY = {
     Status.FOUND: "The fault is on this computer. Nothing was changed.",
     Status.SCANNED: "This computer was looked at. Nothing was changed.",
 }
+_ENTER = "Press Enter: the computer restarts."
 _NO_DISK = "No disk was found in this computer."
 _TROUBLED = {Status.FAILED, Status.NEEDS_HANDS, Status.NEEDS_KEY}
 _STARTS = {Status.REPAIRED, Status.HEALTHY}
@@ -254,14 +257,15 @@ def _missing_keys(case: _Case) -> list[str]:
 
 
 def _ending_sentence(facts: EndingFacts, *, waits: bool) -> str:
-    """What happens now by itself, and what becomes of the stick."""
+    """What happens now by itself, and what becomes of the stick or disc that is plugged in."""
+    out = f"Take the {facts.medium} out" if facts.medium else ""
     if waits:
-        return "Take the stick out, then press Enter: the computer restarts."
+        return f"{out}, then press Enter: the computer restarts." if out else _ENTER
     if facts.finish == "power-off":
-        return "The computer switches itself off. Take the stick out."
-    if facts.restart_way == "remove-stick":
-        return "Take the stick out now: the computer then restarts by itself."
-    return "Take the stick out. The computer restarts by itself."
+        return f"The computer switches itself off. {out}{'.' if out else ''}".rstrip()
+    if out and facts.restart_way == "remove-stick":
+        return f"{out} now: the computer then restarts by itself."
+    return f"{out}{'. ' if out else ''}The computer restarts by itself."
 
 
 def _helpdesk(case: _Case) -> Iterator[str]:

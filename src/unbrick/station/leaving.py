@@ -14,6 +14,7 @@ from unbrick.command import Runner
 from unbrick.errors import UnbrickError
 from unbrick.model import DiskReport, Machine, Status
 from unbrick.report.sender_status import SenderState
+from unbrick.station.block_devices import BlockDevice
 from unbrick.station.companion import Companion
 from unbrick.station.ending import Colour, Ending, EndingFacts, ending_of
 from unbrick.station.finish import (
@@ -78,11 +79,9 @@ class Leaving:
         ending = self._ending(done, restart)
         self._voice.display.show(ending)
         self._voice.line(f"end {ending.colour}")
-        by_itself = self._ends_by_itself(ending.colour)
+        by_itself = self._ends_by_itself(ending.colour) or self._wait_for_a_person(done, restart, ending)
         if by_itself:
             self._voice.display.wait_for_key(_SHOWN_SECONDS)
-        else:
-            self._wait_for_a_person(done, restart, ending)
         screens = self._voice.display.screens
         shell = not by_itself and self._settings.shell and screens is not None and wants_shell(screens)
         if shell:
@@ -148,6 +147,7 @@ class Leaving:
             medium_id=self._medium.id,
             only_looked=only_looked,
             report_text=None if on_stick or not waiting else self._report_text(),
+            medium=_called(present_medium()),
         )
 
     def _ending(self, done: Sequence[DiskReport], restart: Restart) -> Ending:
@@ -186,24 +186,27 @@ class Leaving:
                 return text
         return None
 
-    def _wait_for_a_person(self, done: Sequence[DiskReport], restart: Restart, ending: Ending) -> None:
+    def _wait_for_a_person(self, done: Sequence[DiskReport], restart: Restart, ending: Ending) -> bool:
         """Stay until somebody presses Enter; reports go out meanwhile, and the screen says so.
 
-        Where all is well, taking the medium out is as good an answer.
+        Where all is well, taking the medium out is as good an answer. True where nobody is needed any more,
+        because what was waited for, a network or a stick for the reports, has come.
         """
         enough = ending.colour == Colour.GREEN and ending.qr is None and bool(present_medium())
         seconds = _REMOVAL_SECONDS if enough else _REDRAW_SECONDS
         while True:
             if self._voice.display.screens is None:
-                time.sleep(_REDRAW_SECONDS)  # for good: what happened can be read from outside
+                time.sleep(_REDRAW_SECONDS)  # what happened can be read from outside
             elif self._voice.display.wait_for_key(seconds):
-                return
+                return False
             if enough and not present_medium():
-                return
+                return False
             now = self._ending(done, restart)
             if now != ending:
                 ending = now
                 self._voice.display.show(ending)
+            if self._ends_by_itself(ending.colour):
+                return True
 
     def _close(self) -> None:
         more = self._reports.waiting() and has_network()
@@ -251,6 +254,11 @@ def _already(done: Sequence[DiskReport]) -> str | None:
         return None
     told = [already_repaired(report) for report in done if report.status is Status.HEALTHY]
     return next((one for one in told if one), None)
+
+
+def _called(medium: Sequence[BlockDevice]) -> str:
+    """What a person calls what is plugged in."""
+    return "" if not medium else "disc" if all(one.optical for one in medium) else "stick"
 
 
 def _was_declined(done: Sequence[DiskReport]) -> bool:

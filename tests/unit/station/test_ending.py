@@ -118,10 +118,17 @@ def test_a_disk_without_a_recovery_key_asks_for_none() -> None:
         ({"finish": "power-off"}, "The computer switches itself off."),
         ({"finish": "wait"}, "press Enter"),
         ({"finish": "wait", "restart_way": "remove-stick"}, "press Enter"),
+        ({"medium": "disc"}, "Take the disc out. The computer restarts by itself."),
+        ({"medium": "disc", "restart_way": "remove-stick"}, "Take the disc out now: the computer then"),
+        ({"medium": ""}, "The computer restarts by itself."),
+        ({"medium": "", "finish": "wait"}, "Press Enter: the computer restarts."),
+        ({"medium": "", "finish": "power-off"}, "The computer switches itself off."),
     ],
 )
 def test_what_becomes_of_the_stick_is_said_last(changes: dict[str, object], words: str) -> None:
-    assert words in ending_of([ended(Status.REPAIRED)], facts(**changes)).to_do[-1]
+    sentence = ending_of([ended(Status.REPAIRED)], facts(**changes)).to_do[-1]
+    assert words in sentence
+    assert ("out" in sentence) == (changes.get("medium") != "")
 
 
 def test_of_several_disks_the_worst_counts_and_all_are_listed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -15,6 +16,7 @@ from unbrick.model import DiskReport, Machine, Status
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.station_file import Station
 from unbrick.station import leaving, main, system_calls
+from unbrick.station.block_devices import BlockDevice
 from unbrick.station.ending import Ending
 from unbrick.station.finish import BOOT_NEXT, NONE, REMOVE_STICK, Restart
 from unbrick.station.firmware_entries import BootEntry
@@ -24,6 +26,7 @@ from unbrick.station.reports import Reports
 from unbrick.station.settings import Settings
 from unbrick.station.voice import Voice
 
+STICK = BlockDevice("sdb", Path("/dev/sdb"), 1, outside=True)
 MEDIUM = MediumFacts(
     "0123456789abcdef", "0.1.0", datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC), None
 )
@@ -49,7 +52,8 @@ class Scene:
         self.display = self
         self.log = self
         self.has_tally = True
-        self.medium: list[tuple[str, ...]] = []
+        self.medium_stays = 0
+        self.meanwhile: list[Callable[[], object]] = []
 
     # a voice
     def line(self, words: str) -> None:
@@ -76,6 +80,9 @@ class Scene:
 
     def wait_for_key(self, seconds: float | None) -> bool:
         self.happened.append(f"waits {seconds or 'for a key'}")
+        self.medium_stays -= 1
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
         return self.keys.pop(0) if self.keys else False
 
     def ask(self, question: object) -> int:
@@ -164,7 +171,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     monkeypatch.setattr(leaving, "close_everything", closed)
     monkeypatch.setattr(system_calls, "restart_platform", gone("RESET"))
     monkeypatch.setattr(leaving, "has_network", lambda: False)
-    monkeypatch.setattr(leaving, "present_medium", lambda: made.medium.pop(0) if made.medium else ())
+    monkeypatch.setattr(leaving, "present_medium", lambda: (STICK,) if made.medium_stays > 0 else ())
     monkeypatch.setattr(leaving, "wired_interfaces", lambda: iter(()))
     monkeypatch.setattr(leaving, "_KEEP_SECONDS", 0.0)
     return made
@@ -223,11 +230,13 @@ def test_the_settings_can_end_in_power_off_or_in_waiting(scene: Scene) -> None:
 def test_a_person_sees_the_end_of_a_guided_visit_until_a_key_or_until_the_stick_is_out(scene: Scene) -> None:
     scene.keys = [False, True]
     assert scene.leave(_report(Status.REPAIRED), guided=True).count("waits 20.0") == 2
+    assert "Press Enter" in scene.endings[-1].to_do[-1], "there is nothing to take out"
     scene.happened, scene.keys = [], []
-    scene.medium = [("sdb",), ("sdb",), ("sdb",), ()]
+    scene.medium_stays = 3
     happened = scene.leave(_report(Status.REPAIRED), guided=True)
     assert happened.count("waits 1.0") == 3
     assert happened[-1] == "RESET"
+    assert "Take the stick out" in scene.endings[-1].to_do[-1]
 
 
 def test_a_failure_is_never_switched_off_by_itself(scene: Scene) -> None:
@@ -250,6 +259,20 @@ def test_reports_that_are_only_in_memory_wait_for_a_person_with_a_picture(scene:
     assert happened[0] == "report kept 5"
     assert "waits 10.0" not in happened
     assert scene.endings[-1].qr is not None
+
+
+def test_a_machine_goes_by_itself_once_a_late_network_has_taken_its_reports(scene: Scene) -> None:
+    scene.sent = False
+    scene.meanwhile = [lambda: None, lambda: setattr(scene, "sent", True)]
+
+    happened = scene.leave(_report(Status.REPAIRED))
+
+    assert [one for one in happened if one.startswith("waits")] == ["waits 20.0", "waits 20.0", "waits 10.0"]
+    assert happened[-1] == "RESET"
+    assert "restarts by itself" in scene.endings[-1].to_do[-1]
+    scene.happened, scene.sent, scene.keys = [], False, [False, False, False, True]
+    scene.meanwhile = [lambda: setattr(scene, "sent", True)]
+    assert scene.leave(_report(Status.FAILED)).count("waits 20.0") == 4, "somebody has to see a failure"
 
 
 def test_where_no_tally_waits_for_reports_they_hold_nobody_up(scene: Scene) -> None:
