@@ -96,6 +96,7 @@ def every_ending() -> list[Ending]:
         facts(
             reports_waiting=9, reports_on_stick=False, already="2026-11-25 14:03 by medium 0123456789abcdef"
         ),
+        facts(finish="wait", reports_waiting=9, takes_keys=True),
         facts(only_looked="the settings on this stick are not signed by the site's key"),
     ]
     every_kind = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -48,6 +48,7 @@ class _Carried:
     keys: list[KeySource] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     reports: set[str] = field(default_factory=set)
+    stick: Stick | None = None
 
 
 class Boot:
@@ -75,11 +76,16 @@ class Boot:
         voice.log.say(f"works by {settings.origin}")
         reports = self._start_reports(settings, medium, carried, clock_was_wrong=doubt)
         voice.log.say("reports are kept from now on")
-        done = work_on_all(self._find_targets, self._worker(carried, reports, medium))
-        from unbrick.station.leaving import Leaving  # the repair did not have to wait for its loading
+        work_with = partial(self._worker, carried.settings, reports, medium)
+        done = work_on_all(self._find_targets, work_with(carried.keys))
+        # The repair did not have to wait for their loading.
+        from unbrick.station.another_try import AnotherTry
+        from unbrick.station.leaving import Leaving
 
-        leaving = Leaving(self._memory, voice, self._runner, settings, medium, reports, self._companions)
-        leaving.leave(done)
+        place = self._memory / "stick"
+        another = AnotherTry(work_with, carried.keys, self._targets_now, place, read=carried.stick)
+        companions = self._companions
+        Leaving(self._memory, voice, self._runner, settings, medium, reports, companions, another).leave(done)
 
     def abandon(self) -> None:
         """Close everything, once what runs beside the work wrote what it can; for a `run` that failed."""
@@ -117,7 +123,7 @@ class Boot:
             place = self._memory / "stick"
             try:
                 with mounted(stick, place) as writable:
-                    carried = self._read_from(place, medium)
+                    carried = replace(self._read_from(place, medium), stick=stick)
                     if not writable:
                         carried.notes.append("the stick is write-protected; reports stay in memory")
                     return carried
@@ -169,24 +175,24 @@ class Boot:
         return own_signer(self._memory / OUTBOX)
 
     def _worker(
-        self, carried: _Carried, reports: Reports, medium: MediumFacts
+        self, settings: Settings, reports: Reports, medium: MediumFacts, keys: Sequence[KeySource]
     ) -> Callable[[Target], DiskReport]:
-        """What works on one disk: by itself, or with a person."""
+        """What works on one disk with these keys: by itself, or with a person."""
         voice, screens = self._voice, self._voice.display.screens
         visit = Visit(
-            settings=carried.settings,
+            settings=settings,
             medium=medium.id,
-            keys=KeyChain(carried.keys, interactive=False),
+            keys=KeyChain(keys),
             reports=reports,
             listeners=(voice.log, voice.display),
             tell=voice.disk,
         )
-        if screens is None or not carried.settings.guided:
+        if screens is None or not settings.guided:
             return visit.work_on
         # Loaded only here: where nobody is asked, the repair does not have to wait for it.
         from unbrick.station.guided_visit import GuidedVisit
 
-        return GuidedVisit(visit, screens, carried.keys).work_on
+        return GuidedVisit(visit, screens, keys).work_on
 
     def _find_targets(self) -> list[Target]:
         """The disks to work on, waited for where there is none yet."""

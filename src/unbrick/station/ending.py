@@ -12,7 +12,14 @@ from enum import StrEnum
 from unbrick.errors import Reason
 from unbrick.model import ActionState, DiskReport, Machine, Status, VolumeKind, VolumeState, worst_status
 from unbrick.outcome import may_hold_windows
-from unbrick.station.next_in_windows import after_repair, is_suspended, recovery_key_ids, windows_volumes
+from unbrick.station.next_in_windows import (
+    after_repair,
+    as_shown,
+    is_suspended,
+    missing_keys,
+    recovery_key_ids,
+    windows_volumes,
+)
 from unbrick.station.sheet import drawable
 from unbrick.station.short_code import short_code
 from unbrick.station.words import meaning_of
@@ -38,7 +45,8 @@ class EndingFacts:
     is not green. `restart_way` is `boot-next`, `remove-stick` or `none`. `already` says when and by which
     medium the machine was repaired earlier; `only_looked` why nothing was changed, as half a sentence;
     `report_text` what a person can carry to the tally as a picture, where the reports are only in memory;
-    `medium` what is to be taken out: `stick`, `disc`, or nothing where nothing is plugged in (any more).
+    `medium` what is to be taken out: `stick`, `disc`, or nothing where nothing is plugged in (any more);
+    `takes_keys` whether a missing recovery key can be brought now, by typing it or on a stick.
     """
 
     finish: str
@@ -51,6 +59,7 @@ class EndingFacts:
     only_looked: str | None = None
     report_text: str | None = None
     medium: str = "stick"
+    takes_keys: bool = False
 
 
 @dataclass(frozen=True)
@@ -228,6 +237,9 @@ def _to_do(case: _Case, waits_in_memory: bool) -> Iterator[str]:
         yield "Press the right arrow key. Photograph each square code, and send it to the helpdesk."
     elif facts.reports_waiting:
         yield "Keep this stick: the report on this computer is on it and was not sent yet."
+    if case.status is Status.NEEDS_KEY and facts.takes_keys and _missing_keys(case):
+        yield "Without the key: press Enter, then 2. The computer restarts."
+        return
     yield _ending_sentence(facts, waits=case.colour is not Colour.GREEN or facts.finish == "wait")
 
 
@@ -238,22 +250,14 @@ def _key_to_find(case: _Case) -> str | None:
     ids = _missing_keys(case)
     if not ids:
         return "Only its own computer opens this disk. Leave it as it is, and call the helpdesk."
-    return (
-        f"Call the helpdesk: ask for the recovery key {' or '.join(ids[:2])} (48 digits). "
-        "Then start from the stick again and type it."
-    )
+    then = "start from the stick again and type it."
+    if case.facts.takes_keys:
+        then = "press Enter, then 1, and type it. Or put in a stick that has it: it is used by itself."
+    return f"Call the helpdesk: ask for the recovery key {' or '.join(ids[:2])} (48 digits). Then {then}"
 
 
 def _missing_keys(case: _Case) -> list[str]:
-    waiting = [report for report in case.reports if report.status is Status.NEEDS_KEY]
-    opened = {volume for report in waiting for volume in windows_volumes([report])}
-    return [
-        key
-        for report in waiting
-        for volume in report.volumes
-        if volume.kind is VolumeKind.BITLOCKER and volume not in opened
-        for key in recovery_key_ids(volume.protectors)
-    ]
+    return [as_shown(key) for key in missing_keys(case.reports)]
 
 
 def _ending_sentence(facts: EndingFacts, *, waits: bool) -> str:

@@ -14,6 +14,7 @@ from unbrick.command import Runner
 from unbrick.errors import UnbrickError
 from unbrick.model import DiskReport, Machine, Status
 from unbrick.report.sender_status import SenderState
+from unbrick.station.another_try import AnotherTry
 from unbrick.station.block_devices import BlockDevice
 from unbrick.station.companion import Companion
 from unbrick.station.ending import Colour, Ending, EndingFacts, ending_of
@@ -29,6 +30,7 @@ from unbrick.station.finish import (
 )
 from unbrick.station.medium_facts import MediumFacts
 from unbrick.station.network import has_carrier, has_network, wired_interfaces
+from unbrick.station.next_in_windows import missing_keys
 from unbrick.station.reports import Reports
 from unbrick.station.settings import Settings
 from unbrick.station.shell import open_shell, wants_shell
@@ -63,6 +65,7 @@ class Leaving:
         medium: MediumFacts,
         reports: Reports,
         companions: Sequence[Companion],
+        another: AnotherTry | None = None,
     ) -> None:
         self._memory = memory
         self._voice = voice
@@ -71,17 +74,19 @@ class Leaving:
         self._medium = medium
         self._reports = reports
         self._companions = companions
+        self._another = None if settings.only_looks else another
 
     def leave(self, done: Sequence[DiskReport]) -> NoReturn:
         """Send, show, wait where a person has to see it, close, and restart or power off."""
-        self._send_last_reports()
-        restart = find_restart([report.disk for report in done])
-        ending = self._ending(done, restart)
-        self._voice.display.show(ending)
-        self._voice.line(f"end {ending.colour}")
-        by_itself = self._ends_by_itself(ending.colour) or self._wait_for_a_person(done, restart, ending)
-        if by_itself:
-            self._voice.display.wait_for_key(_SHOWN_SECONDS)
+        again: Sequence[DiskReport] | None = done
+        while again is not None:
+            done = again
+            self._send_last_reports()
+            restart = find_restart([report.disk for report in done])
+            ending = self._ending(done, restart)
+            self._voice.display.show(ending)
+            self._voice.line(f"end {ending.colour}")
+            by_itself, again = self._until_it_ends(done, restart, ending)
         screens = self._voice.display.screens
         shell = not by_itself and self._settings.shell and screens is not None and wants_shell(screens)
         if shell:
@@ -148,6 +153,7 @@ class Leaving:
             only_looked=only_looked,
             report_text=None if on_stick or not waiting else self._report_text(),
             medium=_called(present_medium()),
+            takes_keys=self._another is not None and not self._settings.guided,
         )
 
     def _ending(self, done: Sequence[DiskReport], restart: Restart) -> Ending:
@@ -186,27 +192,39 @@ class Leaving:
                 return text
         return None
 
-    def _wait_for_a_person(self, done: Sequence[DiskReport], restart: Restart, ending: Ending) -> bool:
-        """Stay until somebody presses Enter; reports go out meanwhile, and the screen says so.
+    def _until_it_ends(
+        self, done: Sequence[DiskReport], restart: Restart, ending: Ending
+    ) -> tuple[bool, Sequence[DiskReport] | None]:
+        """Show the end for a while, or until somebody presses Enter; reports go out meanwhile.
 
-        Where all is well, taking the medium out is as good an answer. True where nobody is needed any more,
-        because what was waited for, a network or a stick for the reports, has come.
+        Whether it ends by itself, and the reports of another try where that could be made. Where all is well,
+        taking the medium out is as good an answer as Enter.
         """
         enough = ending.colour == Colour.GREEN and ending.qr is None and bool(present_medium())
-        seconds = _REMOVAL_SECONDS if enough else _REDRAW_SECONDS
-        while True:
+        looks = enough or (self._another is not None and bool(missing_keys(done)))
+        seconds = _REMOVAL_SECONDS if looks else _REDRAW_SECONDS
+        while not self._ends_by_itself(ending.colour):
             if self._voice.display.screens is None:
-                time.sleep(_REDRAW_SECONDS)  # what happened can be read from outside
+                time.sleep(seconds)  # what happened can be read from outside
             elif self._voice.display.wait_for_key(seconds):
-                return False
+                return False, self._with_a_typed_key(done)
             if enough and not present_medium():
-                return False
+                return False, None
+            if self._another and (again := self._another.with_a_late_stick(done)):
+                return False, again
             now = self._ending(done, restart)
             if now != ending:
                 ending = now
                 self._voice.display.show(ending)
-            if self._ends_by_itself(ending.colour):
-                return True
+        self._voice.display.wait_for_key(_SHOWN_SECONDS)
+        return True, None
+
+    def _with_a_typed_key(self, done: Sequence[DiskReport]) -> Sequence[DiskReport] | None:
+        """Another try where somebody types a missing key; a guided visit has asked for it already."""
+        screens = self._voice.display.screens
+        if self._another is None or self._settings.guided or screens is None:
+            return None
+        return self._another.with_a_typed_key(done, screens)
 
     def _close(self) -> None:
         more = self._reports.waiting() and has_network()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from unbrick.model import DiskReport, FilesystemState, Protector, ProtectorKind, Volume, VolumeKind
+from unbrick.model import DiskReport, FilesystemState, Protector, ProtectorKind, Status, Volume, VolumeKind
 
 _SHOWN = 8
 """How much of a key protector's id Windows' blue screen shows first, and every list of keys is sorted by."""
@@ -35,14 +35,33 @@ def windows_volumes(reports: Sequence[DiskReport]) -> Iterator[Volume]:
         yield from (volume for volume in report.volumes if volume.partition in partitions)
 
 
+def missing_keys(reports: Sequence[DiskReport]) -> list[str]:
+    """The ids of the recovery passwords that open what stayed locked for want of one."""
+    waiting = [report for report in reports if report.status is Status.NEEDS_KEY]
+    opened = {volume for report in waiting for volume in windows_volumes([report])}
+    return [
+        one.id
+        for report in waiting
+        for volume in report.volumes
+        if volume.kind is VolumeKind.BITLOCKER and volume not in opened
+        for one in volume.protectors
+        if one.kind is ProtectorKind.RECOVERY_PASSWORD
+    ]
+
+
 def is_suspended(volume: Volume) -> bool:
     """Whether BitLocker is switched off for the time being: its key lies open on the disk."""
     return any(protector.kind is ProtectorKind.CLEAR_KEY for protector in volume.protectors)
 
 
 def recovery_key_ids(protectors: Sequence[Protector]) -> list[str]:
-    """The first eight characters of each recovery password's id, as Windows' blue screen shows them."""
-    return [one.id[:_SHOWN].upper() for one in protectors if one.kind is ProtectorKind.RECOVERY_PASSWORD]
+    """The beginning of each recovery password's id."""
+    return [as_shown(one.id) for one in protectors if one.kind is ProtectorKind.RECOVERY_PASSWORD]
+
+
+def as_shown(key_id: str) -> str:
+    """The beginning of a key protector's id, by which people look the key up."""
+    return key_id[:_SHOWN].upper()
 
 
 def _asked_for(volume: Volume) -> str:

@@ -99,6 +99,16 @@ def test_the_key_that_is_needed_is_named_as_windows_shows_it() -> None:
     assert "99999999" not in said(ending), "that of another protector opens nothing"
 
 
+def test_a_missing_key_can_be_brought_to_a_machine_that_asks_nobody_by_itself() -> None:
+    locked = ended(Status.NEEDS_KEY, Reason.KEY_MISSING)
+    ending = ending_of([locked], facts(finish="wait", takes_keys=True))
+    assert "press Enter, then 1, and type it" in ending.to_do[0]
+    assert ending.to_do[-1] == "Without the key: press Enter, then 2. The computer restarts."
+    assert "start from the stick again and type it" in said(ending_of([locked], facts(finish="wait")))
+    alone = ended(Status.NEEDS_KEY, Reason.KEY_MISSING, kinds=(_P.TPM,))
+    assert "then 1" not in said(ending_of([alone], facts(finish="wait", takes_keys=True)))
+
+
 def test_the_key_id_is_told_to_the_helpdesk_should_windows_ask_for_it_all_the_same() -> None:
     assert f"its ID is {KEY_ID}" in said(ending_of([ended(Status.REPAIRED)], FACTS))
     assert KEY_ID not in said(ending_of([ended(Status.REPAIRED, kinds=())], FACTS))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import pytest
+from support.endings import ended
 
 from unbrick.command import RecordedRunner
 from unbrick.errors import FailedError
@@ -16,6 +17,7 @@ from unbrick.model import DiskReport, Machine, Status
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.station_file import Station
 from unbrick.station import leaving, main, system_calls
+from unbrick.station.another_try import AnotherTry
 from unbrick.station.block_devices import BlockDevice
 from unbrick.station.ending import Ending
 from unbrick.station.finish import BOOT_NEXT, NONE, REMOVE_STICK, Restart
@@ -53,6 +55,7 @@ class Scene:
         self.log = self
         self.has_tally = True
         self.medium_stays = 0
+        self.another: AnotherTry | None = None
         self.meanwhile: list[Callable[[], object]] = []
 
     # a voice
@@ -125,6 +128,7 @@ class Scene:
             MEDIUM,
             cast("Reports", reports),
             [cast("Any", self)],
+            self.another,
         )
         with pytest.raises(Gone):
             leaver.leave(done)
@@ -273,6 +277,44 @@ def test_a_machine_goes_by_itself_once_a_late_network_has_taken_its_reports(scen
     scene.happened, scene.sent, scene.keys = [], False, [False, False, False, True]
     scene.meanwhile = [lambda: setattr(scene, "sent", True)]
     assert scene.leave(_report(Status.FAILED)).count("waits 20.0") == 4, "somebody has to see a failure"
+
+
+class _Another(AnotherTry):
+    """Another try that comes to what the test wants."""
+
+    def __init__(
+        self, *, late: list[DiskReport] | None = None, typed: list[DiskReport] | None = None
+    ) -> None:
+        self.late, self.typed = late, typed
+
+    def with_a_late_stick(self, done: Sequence[DiskReport]) -> list[DiskReport] | None:
+        return self.late if done[0].status is Status.NEEDS_KEY else None
+
+    def with_a_typed_key(self, done: Sequence[DiskReport], screens: object) -> list[DiskReport] | None:
+        return self.typed if done[0].status is Status.NEEDS_KEY else None
+
+
+LOCKED = ended(Status.NEEDS_KEY, "key-missing")
+
+
+def test_a_key_that_comes_late_ends_in_windows_and_what_was_waited_for_is_over(scene: Scene) -> None:
+    scene.another = _Another(late=[_report(Status.REPAIRED)])
+    happened = scene.leave(LOCKED)
+    ends = [one for one in happened if one.startswith(("end", "waits", "report"))]
+    assert ends == ["report sent 5", "end amber", "waits 1.0", "report sent 5", "end green", "waits 10.0"]
+    assert happened[-1] == "RESET"
+
+
+def test_a_key_can_be_typed_where_nobody_was_asked_for_it_before(scene: Scene) -> None:
+    scene.another, scene.keys = _Another(typed=[_report(Status.REPAIRED)]), [True]
+    assert "end green" in scene.leave(LOCKED)
+    assert "then 1" in scene.endings[0].to_do[0]
+    scene.happened, scene.keys = [], [True]
+    assert "end green" not in scene.leave(LOCKED, guided=True)
+    scene.happened, scene.keys = [], [True]
+    assert "end green" not in scene.leave(LOCKED, only_looks="nobody has signed the settings")
+    scene.happened, scene.keys, scene.another = [], [True], _Another()
+    assert scene.leave(LOCKED)[-1] == "RESET", "they did not have it"
 
 
 def test_where_no_tally_waits_for_reports_they_hold_nobody_up(scene: Scene) -> None:

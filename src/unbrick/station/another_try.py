@@ -1,0 +1,127 @@
+"""Another try at the disks whose recovery key was missing: a stick is put in late, or the key is typed.
+
+Of a late stick only the recovery passwords are used. They vouch for nothing, and so need no signature: one
+that is not the disk's opens nothing. Settings and playbooks are read at the start alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbrick.keys.source import Candidate, KeySource
+from unbrick.model import DiskReport, Status
+from unbrick.station.block_devices import SYSFS, list_block_devices
+from unbrick.station.guided import GuidedKeySource
+from unbrick.station.key_files import open_key_files
+from unbrick.station.next_in_windows import missing_keys
+from unbrick.station.screens import Question, Screens
+from unbrick.station.stick import Stick, find_stick, mounted
+from unbrick.station.targets import Target
+
+WorkOn = Callable[[Target], DiskReport]
+
+
+@dataclass(frozen=True)
+class _Offered:
+    """The passwords of a late stick that may open what is locked; its whole files would fill the memory."""
+
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def name(self) -> str:
+        """See `KeySource.name`."""
+        return "the stick"
+
+    @property
+    def interactive(self) -> bool:
+        """See `KeySource.interactive`."""
+        return False
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """See `KeySource.warnings`."""
+        return ()
+
+    def find(self, protector_ids: Sequence[str]) -> Iterator[Candidate]:
+        """See `KeySource.find`."""
+        wanted = {one.upper() for one in protector_ids}
+        return (one for one in self.candidates if one.protector_id is None or one.protector_id in wanted)
+
+
+class AnotherTry:
+    """What can still be done for a machine once its disks were worked on; the key sources grow meanwhile."""
+
+    def __init__(
+        self,
+        work_with: Callable[[Sequence[KeySource]], WorkOn],
+        keys: Sequence[KeySource],
+        find_targets: Callable[[], Sequence[Target]],
+        place: Path,
+        *,
+        read: Stick | None = None,
+        find: Callable[[], Stick | None] = lambda: find_stick(list_block_devices()),
+        sysfs: Path = SYSFS,
+    ) -> None:
+        """Work on disks again by `work_with`; sticks are mounted at `place`.
+
+        `keys` were tried already, those of the stick `read` among them.
+        """
+        self._work_with = work_with
+        self._keys = list(keys)
+        self._find_targets = find_targets
+        self._place = place
+        self._find = find
+        self._sysfs = sysfs
+        self._read = self._name_of(read)
+
+    def with_a_late_stick(self, done: Sequence[DiskReport]) -> list[DiskReport] | None:
+        """The reports after another try, where a stick has come with a missing key on it; else None."""
+        wanted = missing_keys(done)
+        stick = self._find() if wanted else None
+        if stick is None or self._name_of(stick) == self._read:
+            return None
+        try:
+            with mounted(stick, self._place):
+                found, _ = open_key_files((), self._place)
+        except OSError:  # it is being written to, or was pulled again: the next look tells
+            return None
+        self._read = self._name_of(stick)
+        offered = _Offered(tuple(one for source in found for one in source.find(wanted)))
+        if not offered.candidates:
+            return None
+        self._keys.append(offered)
+        return self._try_again(done, self._keys)
+
+    def with_a_typed_key(self, done: Sequence[DiskReport], screens: Screens) -> list[DiskReport] | None:
+        """The reports after another try, where the person has a missing key and types it; else None."""
+        if not missing_keys(done):
+            return None
+        lines = (
+            "The recovery key (48 digits) opens the disk, and it is then repaired.",
+            "Nothing is changed without it.",
+        )
+        answers = ("I have the recovery key: type it", "Restart this computer")
+        if screens.ask(Question("The key?", lines, answers)) != 0:
+            return None
+        return self._try_again(done, [*self._keys, GuidedKeySource(screens)])
+
+    def _try_again(self, done: Sequence[DiskReport], keys: Sequence[KeySource]) -> list[DiskReport]:
+        targets = {str(target.path): target for target in self._find_targets()}
+        work_on = self._work_with(keys)
+        return [
+            work_on(targets[report.disk])
+            if report.status is Status.NEEDS_KEY and report.disk in targets
+            else report
+            for report in done
+        ]
+
+    def _name_of(self, stick: Stick | None) -> str | None:
+        """What tells one stick, and one time that it was put in, from another."""
+        if stick is None:
+            return None
+        try:
+            return (self._sysfs / "block" / stick.disk.name / "diskseq").read_text()
+        except OSError:
+            return str(stick.device)
