@@ -28,6 +28,7 @@ GROUND = (
     "secret",
     "model",
     "identity",
+    "short_code",
     "event",
     "standing",
     "sshsig",

@@ -57,7 +57,7 @@ def machine_key(machine: Machine, run: str) -> str:
     if machine.disk_guid:
         return f"disk:{machine.disk_guid}"
     if machine.serial:
-        return f"serial:{machine.serial}"
+        return f"serial:{machine.serial.upper()}"
     if machine.hostnames:
         return f"name:{min(name.upper() for name in machine.hostnames)}"
     return f"run:{run}"

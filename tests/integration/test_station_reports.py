@@ -21,7 +21,9 @@ from support.stations import MadeStation, make_station
 from support.tally_server import ServerProcess, new_tally, served_by_program, stored_ids
 
 from unbrick.event import Event, EventKind
+from unbrick.model import Machine
 from unbrick.report.outbox import Outbox
+from unbrick.short_code import short_code
 from unbrick.standing import MachineStatus, fold_all
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
@@ -173,6 +175,10 @@ def test_every_event_of_a_repair_reaches_the_tally_once(
     status = run_program("tally", "status", file.parent, "--json").document
     (machine,) = status["machines"]
     assert (machine["name"], machine["status"]) == (ended.document["machine"]["hostnames"][0], "repaired")
+    known = ended.document["machine"]
+    code = short_code(Machine(disk_guid=known["disk_guid"], hostnames=tuple(known["hostnames"])), None)
+    found = run_program("tally", "status", file.parent, "--find", code.lower().replace("-", " "), "--json")
+    assert found.document == {"machines": [{**machine, "code": code}]}
 
 
 def test_what_waited_is_listed_exported_sent_and_counted_once(

@@ -224,7 +224,8 @@ def confirm(directory: Path, name: str, reason: str, who: str | None) -> None:
 @command.command("status")
 @_directory
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, with every machine.")
-def status(directory: Path, as_json: bool) -> None:
+@click.option("--find", metavar="NAME", help="Only the machine with this name or sticker code.")
+def status(directory: Path, as_json: bool, find: str | None) -> None:
     """Show how many machines are back, where, and what is stuck.
 
     Example: unbrick tally status tally --json
@@ -235,14 +236,14 @@ def status(directory: Path, as_json: bool) -> None:
 
     trouble = read_trouble(_folder(directory))
     with _store(directory) as store:
+        if find is not None:
+            _show_found(store, find, as_json=as_json)
+            return
         if as_json:
             if trouble:
                 click.echo(f"unbrick: {printable(trouble)}", err=True)
             total, machines = store.summary(), store.machines(limit=None)
-            rows = [
-                {"name": row.name, "site": row.site, "status": row.status, "reason": row.reason}
-                for row in machines
-            ]
+            rows = [_described(row) for row in machines]
             document = {"total": total.total, "by_status": dict(total.by_status), "machines": rows}
             click.echo(json.dumps(document))
             return
@@ -275,6 +276,41 @@ def watch(directory: Path) -> None:
             return replace(board, trouble=trouble) if trouble else board
 
         watch_terminal(read, Console())
+
+
+def _show_found(store: Store, wanted: str, *, as_json: bool) -> None:
+    from unbrick.short_code import is_short_code
+
+    code = _plain(wanted) if is_short_code(wanted) else None
+    named = {row.key for row in store.machines(name=wanted, limit=None)}
+    found = [
+        row
+        for row in store.machines(limit=None)
+        if row.key in named or (code is not None and _plain(row.code or "") == code)
+    ]
+    if not found:
+        raise FailedError(
+            f"no machine has the name or the sticker code {wanted}",
+            hint="its medium may not have reported yet"
+            if code
+            else "a sticker code has eight characters, and the last one checks the others: read it again",
+        )
+    if as_json:
+        rows = [{**_described(row), "code": row.code} for row in found]
+        click.echo(json.dumps({"machines": rows}))
+        return
+    for row in found:
+        why = f" ({row.reason})" if row.reason else ""
+        where = f" at {row.site}" if row.site else ""
+        _tell(f"{row.code or '-'}  {row.name}{where}: {row.status}{why}")
+
+
+def _plain(code: str) -> str:
+    return "".join(code.upper().replace("-", " ").split())
+
+
+def _described(row: MachineRow) -> dict[str, str | None]:
+    return {"name": row.name, "site": row.site, "status": row.status, "reason": row.reason}
 
 
 def _tell(line: str) -> None:

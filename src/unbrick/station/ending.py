@@ -12,6 +12,7 @@ from enum import StrEnum
 from unbrick.errors import Reason
 from unbrick.model import ActionState, DiskReport, Machine, Status, VolumeKind, VolumeState, worst_status
 from unbrick.outcome import may_hold_windows
+from unbrick.short_code import short_code
 from unbrick.station.next_in_windows import (
     after_repair,
     as_shown,
@@ -21,7 +22,6 @@ from unbrick.station.next_in_windows import (
     windows_volumes,
 )
 from unbrick.station.sheet import drawable
-from unbrick.station.short_code import short_code
 from unbrick.station.words import meaning_of
 
 _MEDIUM_SHOWN = 8

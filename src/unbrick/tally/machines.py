@@ -16,8 +16,8 @@ from sqlalchemy import Column, Connection, Table, bindparam, func, select
 from unbrick.standing import MachineStatus
 from unbrick.tally.bulk import chunks, delete_rows, insert_rows, rows_of, rows_where, update_rows
 from unbrick.tally.clock import MICROSECONDS_A_MINUTE
+from unbrick.tally.records import NAMED
 from unbrick.tally.rows import (
-    NAMED,
     Row,
     Runs,
     expectation_of,

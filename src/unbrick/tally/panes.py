@@ -39,6 +39,7 @@ _WORDS: dict[str, str] = {
     MachineStatus.EXPECTED: "not yet seen",
 }
 _STATUS_CELLS = 19
+_CODE_CELLS, _WITH_CODES = 11, 72
 
 
 def word(status: str) -> str:
@@ -153,16 +154,21 @@ def _site_line(one: SiteCount, name: int, numbers: int) -> Text:
 def waiting(
     title: str, colour: str, count: int, rows: Sequence[MachineRow], board: Board, width: int, height: int
 ) -> list[Text]:
-    """The machines that wait for a key or a person: name, site, and what is known of why."""
+    """The machines that wait for a key or a person: name, site, what is known of why.
+
+    Where there is room, also the code on each one's sticker.
+    """
     lines = [Text(fitted(f"{title} ({count:,})", width), f"bold {colour}" if count else "bold")]
     room = height - 1
     shown = rows[: room if count <= room else room - 1]
     name = min(16, max(width // 2 - 5, 8))
     site = min(13, max(width // 4, 8))
+    code = _CODE_CELLS if width >= _WITH_CODES else 0
     for one in shown:
         line = Text(fitted(one.name or "no name", name - 1) + " ")
         line.append(fitted(one.site or "", site - 1) + " ", "dim")
-        line.append(fitted(why(one, board), width - name - site))
+        line.append(fitted(why(one, board), width - name - site - code))
+        line.append(fitted(one.code or "", code, right=True), "dim")
         lines.append(line)
     if count > len(shown):
         lines.append(Text(fitted(f"and {count - len(shown):,} more", width), "dim"))

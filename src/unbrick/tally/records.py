@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from unbrick.errors import FailedError, UsageError
 from unbrick.event import Event
+from unbrick.short_code import code_of_key
 from unbrick.standing import MachineStatus
 from unbrick.wire import SignedEvent
 
@@ -66,6 +67,9 @@ FINISHED = frozenset(
 )
 """The statuses that leave nothing to do."""
 
+NAMED = "named:"
+"""How the key of a row begins that no medium has seen: known to the inventory or to a person only."""
+
 
 @dataclass(frozen=True)
 class ReceivedEvent:
@@ -101,6 +105,15 @@ class MachineRow:
     last_seen: datetime | None = None
     marked_by: str | None = None
     marked_at: datetime | None = None
+
+    @property
+    def code(self) -> str | None:
+        """What the last screen of a station has for its sticker; None where no medium has seen it."""
+        if self.key.startswith(NAMED):
+            return None
+        kind, _, rest = self.key.partition(":")
+        # Clones of one disk are told apart here by their names, which a station does not need to.
+        return code_of_key(f"disk:{rest.partition(':')[0]}" if kind == "disk" else self.key)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from unbrick.tally.bulk import rows_of
 from unbrick.tally.counting import fold_rows
 from unbrick.tally.identities import machine_of
 from unbrick.tally.machines import counted_places
-from unbrick.tally.rows import NAMED, Row, expectation_of, gather, latest_statement, machine_row, named_row
+from unbrick.tally.records import NAMED
+from unbrick.tally.rows import Row, expectation_of, gather, latest_statement, machine_row, named_row
 from unbrick.tally.runs import RunRecord
 from unbrick.tally.schema import (
     counters,

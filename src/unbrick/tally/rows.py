@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from unbrick.standing import MachineStatus, Mark, Standing
-from unbrick.tally.records import FINISHED, Basis, Statement
+from unbrick.tally.records import FINISHED, NAMED, Basis, Statement
 from unbrick.tally.runs import RunRecord, merge_names, name_key, shown_reason
-
-NAMED = "named:"
-"""How the key of a row begins that no medium has seen: known to the inventory or to a person only."""
 
 Row = Mapping[str, Any]
 

@@ -10,8 +10,8 @@ from support.endings import FACTS, KEY_ID, RUN, ended, facts
 
 from unbrick.errors import Reason
 from unbrick.model import DiskReport, FilesystemState, ProtectorKind, Status
+from unbrick.short_code import is_short_code
 from unbrick.station.ending import Colour, Ending, ending_of
-from unbrick.station.short_code import is_short_code
 
 _P = ProtectorKind
 _TROUBLES = (Status.FAILED, Status.NEEDS_HANDS, Status.NEEDS_KEY)

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from support.tally_board import board, nine, recent, row, shown, summary, two_hundred_thousand
 
+from unbrick.model import Machine
+from unbrick.short_code import short_code
 from unbrick.tally.board import Board
 from unbrick.tally.records import Basis, Estimate, Summary
 from unbrick.tally.screen import Dashboard, render_status, totals_sentence
@@ -206,3 +208,16 @@ def test_the_totals_read_as_a_sentence() -> None:
     assert totals_sentence(drill) == ("8 machines, 5 repaired, 1 needs its key, 1 needs a person, 1 healthy")
     assert totals_sentence(board(summary({"expected": 1}))) == "1 machine, 1 not yet seen"
     assert totals_sentence(EMPTY) == "0 machines"
+
+
+def test_who_waits_is_shown_with_the_code_on_the_sticker_where_there_is_room() -> None:
+    machine = Machine("4C4C4544-0042-3510-8052-B4C04F564432", None, None, ("PC-17",))
+    one = replace(row("PC-17", "needs-key", "key-missing"), key=f"smbios:{machine.smbios_uuid}")
+    what = board(summary({"needs-key": 1}, reasons={"needs-key": {"key-missing": 1}}), one)
+    code = short_code(machine, None)
+    assert code in "\n".join(screen(what, 150, 40))
+    assert code not in "\n".join(screen(what, 80, 24))
+    clone = replace(one, key="disk:0F0E0D0C-0B0A-4908-8706-050403020100:PC-17")
+    assert clone.code == short_code(Machine(disk_guid="0F0E0D0C-0B0A-4908-8706-050403020100"), None)
+    assert replace(one, key="serial:5CG1X").code == short_code(Machine(serial="5cg1x"), None)
+    assert replace(one, key="named:PC-18").code is None

@@ -1,4 +1,4 @@
-"""The short code for a sticker: names one machine, can be read over the telephone, notices a slip.
+"""The short code for a sticker: names one machine, can be read over the telephone, notices a slip. Pure.
 
 Made of what the tally counts machines by (`identity.machine_key`), so that both ends know the same code.
 """
@@ -24,7 +24,12 @@ def short_code(machine: Machine, run: str | None) -> str:
 
     `run` names a machine of which nothing else is known.
     """
-    digest = hashlib.sha256(_PURPOSE + machine_key(machine, run or "").encode()).digest()
+    return code_of_key(machine_key(machine, run or ""))
+
+
+def code_of_key(key: str) -> str:
+    """The code of the machine that `identity.machine_key` names so."""
+    digest = hashlib.sha256(_PURPOSE + key.encode()).digest()
     number = int.from_bytes(digest)
     characters = []
     for _ in range(LENGTH - 1):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbrick.model import Machine
-from unbrick.station.short_code import ALPHABET, is_short_code, short_code
+from unbrick.short_code import ALPHABET, is_short_code, short_code
 
 machines = st.builds(
     Machine,
