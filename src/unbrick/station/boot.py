@@ -91,7 +91,8 @@ class Boot:
         """Close everything, once what runs beside the work wrote what it can; for a `run` that failed."""
         from unbrick.station.finish import close_everything
 
-        for companion in self._companions:
+        # The last one first: what one signs now, the one for the stick shall still write there.
+        for companion in reversed(self._companions):
             companion.finish(_ABANDONED_SECONDS)
         for sentence in close_everything(self._runner):
             self._voice.note(sentence)

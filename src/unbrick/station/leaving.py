@@ -229,7 +229,7 @@ class Leaving:
     def _close(self) -> None:
         more = self._reports.waiting() and has_network()
         self._reports.finish_sending(_LAST_SECONDS if more else _GOODBYE_SECONDS)
-        for companion in self._companions:
+        for companion in reversed(self._companions):  # as they stand on one another
             if not companion.finish(_END_SECONDS):
                 self._voice.note("something beside the work did not end in time")
         for sentence in close_everything(self._runner):

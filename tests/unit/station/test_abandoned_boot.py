@@ -1,0 +1,43 @@
+"""A boot that failed: what was told by then is signed, and reaches the stick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from unbrick.command import RecordedRunner
+from unbrick.station import finish
+from unbrick.station.boot import Boot
+from unbrick.station.companion import Companion
+from unbrick.station.voice import Voice
+
+
+class Beside:
+    """A companion whose end is noted."""
+
+    def __init__(self, name: str, ended: list[str]) -> None:
+        self.name, self.ended = name, ended
+
+    def finish(self, seconds: float) -> bool:
+        self.ended.append(self.name)
+        return True
+
+
+def test_what_signs_ends_before_what_writes_to_the_stick_and_the_disks_close_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+
+    def close(_: object) -> list[str]:
+        ended.append("disks")
+        return []
+
+    monkeypatch.setattr(finish, "close_everything", close)
+    boot = Boot(tmp_path, cast(Voice, None), RecordedRunner())
+    boot._companions += [cast(Companion, Beside(name, ended)) for name in ("stick", "network", "signing")]
+
+    boot.abandon()
+
+    assert ended == ["signing", "network", "stick", "disks"]
