@@ -40,6 +40,11 @@ def correct_clock(
     if is_believed(now, medium):
         return None
     set_clock(medium.built)
+    if now > medium.expires:
+        return (
+            f"the clock of this machine says {now:%Y-%m-%d}, and is not relied on, as this medium expired on "
+            f"{medium.expires:%Y-%m-%d}; where the clock is right, make a new medium"
+        )
     return f"the clock of this machine says {now:%Y-%m-%d}, which cannot be; it is not relied on"
 
 

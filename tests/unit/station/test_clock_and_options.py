@@ -33,6 +33,7 @@ def test_a_clock_that_cannot_be_right_starts_from_the_build(now: datetime) -> No
 
     assert told is not None
     assert f"{now.year}" in told
+    assert ("make a new medium" in told) == (now > EXPIRES), "the clock may be right, and the medium old"
     assert took == [BUILT]
 
 
