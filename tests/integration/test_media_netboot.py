@@ -344,6 +344,15 @@ def test_a_link_in_an_image_reaches_nothing_outside(wire: Wire, place: Path, tmp
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["more", "grub/more", "vmlinuz"])
+def test_a_folder_with_a_link_is_not_served(wire: Wire, place: Path, image: Path, name: str) -> None:
+    make(wire, place, image)
+    (place / "served" / name).unlink(missing_ok=True)
+    (place / "served" / name).symlink_to("/etc")
+    ended = run_program("media", "netboot", place, "--serve", inside=wire.inside)
+    assert (ended.code, f"{name}: is a link" in ended.err) == (2, True), ended.said
+
+
 def test_no_name_of_a_folder_says_more_to_dnsmasq(wire: Wire, place: Path, image: Path) -> None:
     make(wire, place, image)
     for name in ("a #b", "a\nlog-dhcp", "a,wire"):

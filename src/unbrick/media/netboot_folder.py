@@ -95,7 +95,12 @@ def write_config(directory: Path, text: str) -> None:
 
 
 def served_files(directory: Path) -> dict[str, Path]:
-    """What may be fetched, by name; raises UsageError where the folder is not one of ours."""
+    """What may be fetched, by name; raises UsageError where the folder is none of ours, or leads outside."""
+    for path in sorted((directory / SERVED).rglob("*")):
+        if path.is_symlink():  # dnsmasq would follow it
+            raise UsageError(
+                f"{path}: is a link, and machines could fetch what it leads to", hint="take it away"
+            )
     names = (*_REQUIRED.values(), *_OPTIONAL.values())
     found = {name: path for name in names if (path := directory / SERVED / name).is_file()}
     if missing := set(_REQUIRED.values()) - set(found):
