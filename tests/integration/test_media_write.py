@@ -226,6 +226,31 @@ def test_what_is_in_use_is_refused(stick: Path, image: Path, device: Path, tmp_p
         subprocess.run(["umount", place], check=True)
 
 
+def test_a_device_below_another_is_in_use(stick: Path, image: Path, device: Path) -> None:
+    attach = ["losetup", "--find", "--show", device]
+    above = subprocess.run(attach, capture_output=True, text=True, check=True).stdout.strip()
+    try:
+        before = stick.read_bytes()
+        ended = write(device, image, "--yes")
+        assert (ended.code, f"attached as {above}" in ended.err) == (5, True), ended.said
+        assert stick.read_bytes() == before
+    finally:
+        subprocess.run(["losetup", "--detach", above], check=True)
+
+
+@pytest.mark.parametrize("form", ["qcow2", "vhdx", "vmdk", "vpc"])
+def test_an_image_of_a_virtual_machine_is_no_stick(image: Path, tmp_path: Path, form: str) -> None:
+    path = tmp_path / "disk"
+    subprocess.run(["qemu-img", "create", "-q", "-f", form, path, "1G"], check=True)
+    if form != "vpc":  # its mark is at the end
+        with path.open("r+b") as stream:
+            stream.truncate(SIZE)
+    before = path.read_bytes()
+    ended = write(path, image, "--yes")
+    assert (ended.code, "image" in ended.err) == (5, True), ended.said
+    assert path.read_bytes() == before
+
+
 def test_wrong_words_are_told_in_a_line_and_touch_nothing(
     stick: Path, image: Path, key: Path, tmp_path: Path
 ) -> None:

@@ -93,12 +93,15 @@ def _plan(image: Path, target: Target) -> StickLayout:
 
 
 def _refuse_in_use(target: Target) -> None:
-    from unbrick.disks.in_use import refuse_device_in_use, refuse_image_in_use
+    from unbrick.disks.image import refuse_container
+    from unbrick.disks.in_use import refuse_attached, refuse_device_in_use, refuse_image_in_use
 
     if target.kind is TargetKind.FILE:
         refuse_image_in_use([target.path])
+        refuse_container(target.path)
     else:
         refuse_device_in_use(target.path)
+        refuse_attached(target.path)
 
 
 def _tell(target: Target, settings: Settings, key: Path | None, *, as_json: bool) -> None:

@@ -84,6 +84,18 @@ def examine_image(path: Path) -> Image:
     return _examine(path, ())
 
 
+def refuse_container(path: Path) -> None:
+    """Raise NeedsHandsError (image-mismatch) where a file is no disk but an image with one in it."""
+    with open_part(path) as stream:
+        found = _recognise(RawView(stream, path.stat().st_size, str(path)), path)
+    if found is not ImageFormat.RAW:
+        raise _mismatch(
+            path,
+            f"it is a {found.value} image, with a disk in it",
+            "name a new file (truncate -s 1G stick.img)",
+        )
+
+
 def _examine(path: Path, above: tuple[Path, ...]) -> Image:
     if path in above or len(above) >= _CHAIN_LIMIT:
         refuse_unsafe(path, "its chain of backing files never ends")

@@ -59,6 +59,17 @@ def refuse_device_in_use(device: Path) -> None:
         raise _in_use(device, user)
 
 
+def refuse_attached(device: Path) -> None:
+    """Raise NeedsHandsError (disk-in-use) where a block device or a partition of it lies below a loop device.
+
+    The kernel counts that as no use, even where a file system on it is mounted.
+    """
+    for part in (device, *(Path("/dev") / entry.name for entry in _parts(device)[1:])):
+        with suppress(OSError):
+            if user := _loop_over(part):
+                raise _in_use(device, user)
+
+
 @contextmanager
 def claim(path: Path) -> Iterator[None]:
     """Keep every other run of ours away from a disk or image while the context lasts.
@@ -189,11 +200,8 @@ def _is_writer(process: Path, entry: Path, wanted: os.stat_result) -> bool:
 
 def _user_of_device(device: Path) -> str | None:
     """A mount, swap or a kernel holder (RAID, LVM, mapping) of a device or of one of its partitions."""
-    number = device.stat().st_rdev
-    own = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve()
-    parts = [own, *(entry.parent for entry in own.glob("*/partition"))]
     numbers = {}
-    for part in parts:
+    for part in _parts(device):
         with suppress(OSError):
             numbers[(part / "dev").read_text().strip()] = part.name
             holders = sorted(entry.name for entry in (part / "holders").iterdir())
@@ -208,3 +216,10 @@ def _user_of_device(device: Path) -> str | None:
             if Path(line.split()[0]).name in numbers.values():
                 return f"{line.split()[0]} is used as swap"
     return None
+
+
+def _parts(device: Path) -> list[Path]:
+    """A block device's folder in sysfs, and those of its partitions."""
+    number = device.stat().st_rdev
+    own = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve()
+    return [own, *(entry.parent for entry in own.glob("*/partition"))]
