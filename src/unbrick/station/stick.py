@@ -60,12 +60,10 @@ def _is_medium(disk: BlockDevice) -> bool:
     The image's mark lies between a table and the first partition, where it outlives what comes later.
     """
     places = [disk.path.with_name(name) for name in disk.partitions]
-    sectors = [_read(place, 0, 512) for place in (*places, disk.path)]
-    if not disk.outside:
-        if any(sector[3:11] in _WINDOWS for sector in sectors):
-            return False
-        sectors = sectors[-1:]
-    return _holds_image(disk) or any(is_unbrick_fat(sector) for sector in sectors)
+    labelled = (*places, disk.path) if disk.outside else (disk.path,)
+    if not _holds_image(disk) and not any(is_unbrick_fat(_read(place, 0, 512)) for place in labelled):
+        return False
+    return disk.outside or not any(_read(place, 3, 8) in _WINDOWS for place in places)
 
 
 def _holds_image(disk: BlockDevice) -> bool:
