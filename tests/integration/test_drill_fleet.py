@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -121,6 +122,10 @@ def test_partition_tables_stand_up_to_two_other_readers(made: _Made) -> None:
         assert len(found) == 3 + len(truth.volumes)
         listed = json.loads(_tool("sfdisk", "--json", str(image)).stdout)["partitiontable"]
         assert listed["id"] == truth.disk_guid
+        # sgdisk knows the types by numbers of its own.
+        printed = _tool("sgdisk", "--print", str(image)).stdout
+        codes = re.findall(r"^ +\d+ .* ([0-9A-F]{4})  ", printed, re.MULTILINE)
+        assert codes == ["EF00", "0C01", *["0700"] * len(truth.volumes), "2700"]
 
 
 def test_another_ntfs_reader_finds_exactly_what_the_truth_says(made: _Made) -> None:
