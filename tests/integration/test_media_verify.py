@@ -266,3 +266,9 @@ def test_what_is_no_medium_is_told(make: Callable[[Path], None] | None, tmp_path
     assert done.code == (1 if make else 2), done.said
     assert str(path) in done.err
     assert "what to do" in done.err
+
+
+def test_a_pipe_is_no_medium_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = run_program("media", "verify", tmp_path / "pipe")
+    assert (done.code, "neither a file nor a disk" in done.err) == (2, True), done.said

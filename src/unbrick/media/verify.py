@@ -83,7 +83,7 @@ def verify_medium(
 
 def _open(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would never open
     except OSError as error:
         raise UsageError(
             f"{path}: {error.strerror}", hint="name the image, or the whole stick; as root, for a stick"
