@@ -72,10 +72,11 @@ def init(directory: Path, address: str | None, site: str) -> None:
     if where.is_loopback:
         _tell("  that address is this computer only: for real stations, make one with --address HOST:PORT")
     _tell(f"start it: unbrick tally serve {directory}")
-    _tell("on each medium or at each station, copy these three files side by side:")
+    _tell("to every computer that repairs disks, copy these three files side by side:")
     for name in ("unbrick.yaml", "station", "station-cert.pub"):
         _tell(f"  {directory / name}")
     _tell(f"then: unbrick repair DISK --station {directory / 'unbrick.yaml'}")
+    _tell_how_to_build(directory)
     _tell(f"keep {directory / 'authority'} secret: who has it can let in anybody")
     _tell(f"back up {directory} whole while nothing serves it, or tally.db by `sqlite3 tally.db .backup`")
 
@@ -115,7 +116,8 @@ def enrol(directory: Path, name: str, site: str, out: Path) -> None:
     station = enrol_station(directory, name, site, out)
     _note(directory, "enrolled", name, station.serial)
     _tell(f"enrolled {name} (certificate {station.serial}, until {station.expires[:10]})")
-    _tell(f"copy everything in {out} onto its medium")
+    _tell(f"keep what is in {out} together")
+    _tell_how_to_build(out)
 
 
 @command.command("revoke")
@@ -315,6 +317,13 @@ def _described(row: MachineRow) -> dict[str, str | None]:
 
 def _tell(line: str) -> None:
     click.echo(printable(line))
+
+
+def _tell_how_to_build(folder: Path) -> None:
+    """What makes a boot medium of a station's files; the manual on media has the rest."""
+    _tell(
+        f"a boot medium with them: unbrick media build --out unbrick.iso --station {folder / 'unbrick.yaml'}"
+    )
 
 
 def _folder(directory: Path) -> TallyFolder:
