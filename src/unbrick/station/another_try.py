@@ -6,7 +6,7 @@ that is not the disk's opens nothing. Settings and playbooks are read at the sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from unbrick.station.guided import GuidedKeySource
 from unbrick.station.key_files import open_key_files
 from unbrick.station.next_in_windows import missing_keys
 from unbrick.station.screens import Question, Screens
-from unbrick.station.stick import Stick, find_stick, mounted
+from unbrick.station.stick import Stick, find_sticks, mounted
 from unbrick.station.targets import Target
 
 WorkOn = Callable[[Target], DiskReport]
@@ -61,7 +61,7 @@ class AnotherTry:
         place: Path,
         *,
         read: Stick | None = None,
-        find: Callable[[], Stick | None] = lambda: find_stick(list_block_devices()),
+        find: Callable[[], Iterable[Stick]] = lambda: find_sticks(list_block_devices()),
         sysfs: Path = SYSFS,
     ) -> None:
         """Work on disks again by `work_with`; sticks are mounted at `place`.
@@ -74,25 +74,29 @@ class AnotherTry:
         self._place = place
         self._find = find
         self._sysfs = sysfs
-        self._read = self._name_of(read)
+        self._read = {self._name_of(read)} if read else set()
 
     def with_a_late_stick(self, done: Sequence[DiskReport]) -> list[DiskReport] | None:
-        """The reports after another try, where a stick has come with a missing key on it; else None."""
+        """The reports after another try, where a stick has come with a missing key on it; else None.
+
+        The stick that we were started from may still be there: every one is looked at, and once.
+        """
         wanted = missing_keys(done)
-        stick = self._find() if wanted else None
-        if stick is None or self._name_of(stick) == self._read:
+        fresh = [one for one in self._find() if self._name_of(one) not in self._read] if wanted else []
+        offered = [source for stick in fresh if (source := self._passwords_on(stick, wanted)).candidates]
+        if not offered:
             return None
+        self._keys += offered
+        return self._try_again(done, self._keys)
+
+    def _passwords_on(self, stick: Stick, wanted: Sequence[str]) -> _Offered:
         try:
             with mounted(stick, self._place):
                 found, _ = open_key_files((), self._place)
         except OSError:  # it is being written to, or was pulled again: the next look tells
-            return None
-        self._read = self._name_of(stick)
-        offered = _Offered(tuple(one for source in found for one in source.find(wanted)))
-        if not offered.candidates:
-            return None
-        self._keys.append(offered)
-        return self._try_again(done, self._keys)
+            return _Offered(())
+        self._read.add(self._name_of(stick))
+        return _Offered(tuple(one for source in found for one in source.find(wanted)))
 
     def with_a_typed_key(self, done: Sequence[DiskReport], screens: Screens) -> list[DiskReport] | None:
         """The reports after another try, where the person has a missing key and types it; else None."""
@@ -117,10 +121,8 @@ class AnotherTry:
             for report in done
         ]
 
-    def _name_of(self, stick: Stick | None) -> str | None:
+    def _name_of(self, stick: Stick) -> str:
         """What tells one stick, and one time that it was put in, from another."""
-        if stick is None:
-            return None
         try:
             return (self._sysfs / "block" / stick.disk.name / "diskseq").read_text()
         except OSError:

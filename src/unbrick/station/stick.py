@@ -34,17 +34,21 @@ class Stick:
     disk: BlockDevice
 
 
-def find_stick(devices: Sequence[BlockDevice]) -> Stick | None:
-    """The first partition UNBRICK on something plugged in from outside.
+def find_sticks(devices: Sequence[BlockDevice]) -> Iterator[Stick]:
+    """Every partition UNBRICK on something plugged in from outside.
 
-    A disk that carries our image goes first: one that only bears the name may be anybody's.
+    Disks that carry our image go first: one that only bears the name may be anybody's.
     """
     outside = [disk for disk in devices if disk.outside and not disk.optical and disk.size]
     for disk in sorted(outside, key=lambda one: not _holds_image(one)):
         for device in (*(disk.path.with_name(name) for name in disk.partitions), disk.path):
             if is_unbrick_fat(_read(device, 0, 512)):
-                return Stick(device, disk)
-    return None
+                yield Stick(device, disk)
+
+
+def find_stick(devices: Sequence[BlockDevice]) -> Stick | None:
+    """The first of them, which settings are read from and reports written to."""
+    return next(find_sticks(devices), None)
 
 
 def find_medium(devices: Sequence[BlockDevice]) -> tuple[BlockDevice, ...]:

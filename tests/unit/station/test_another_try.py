@@ -22,6 +22,7 @@ from unbrick.station.screens import Question, Screens
 from unbrick.station.stick import Stick
 from unbrick.station.targets import Target
 
+OWN = Stick(Path("/dev/sda3"), BlockDevice("sda", Path("/dev/sda"), 1, outside=True))
 STICK = Stick(Path("/dev/sdb3"), BlockDevice("sdb", Path("/dev/sdb"), 1, outside=True))
 TARGETS = [Target(Path("/dev/nvme0n1")), Target(Path("/dev/sda"))]
 
@@ -38,6 +39,7 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.own: Stick | None = None
         self.stick: Stick | None = None
         self.worked_on: list[str] = []
         (folder / "block/sdb").mkdir(parents=True)
@@ -68,7 +70,7 @@ class Machine:
             lambda: TARGETS,
             self.folder,
             read=read,
-            find=lambda: self.stick,
+            find=lambda: [one for one in (self.own, self.stick) if one],
             sysfs=self.folder,
         )
 
@@ -118,6 +120,14 @@ def test_the_stick_that_was_there_from_the_start_is_not_late(machine: Machine) -
     machine.plug_in(1, 1)
     assert another.with_a_late_stick([locked(1)]) is None
     assert machine.worked_on == []
+
+
+def test_a_stick_that_comes_late_is_seen_beside_the_one_we_were_started_from(machine: Machine) -> None:
+    machine.own, machine.stick = OWN, None
+    another = machine.another(read=OWN)
+    assert another.with_a_late_stick([locked(1)]) is None
+    machine.plug_in(2, 1)
+    assert statuses(another.with_a_late_stick([locked(1)])) == ["repaired"]
 
 
 def test_two_sticks_open_two_disks(machine: Machine) -> None:
