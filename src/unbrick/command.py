@@ -30,6 +30,7 @@ _CLEAN_ENVIRONMENT = {
     "HOME": "/",
 }
 _PR_SET_PDEATHSIG = 1
+_TIDY_SECONDS = 60.0
 _OUTPUT_LIMIT = 16 * 1024 * 1024
 _LIBC = ctypes.CDLL(None)
 
@@ -114,6 +115,23 @@ class Runner(Protocol):
 def _die_with_parent() -> None:
     """A helper must not outlive us, however we end."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _end_with_parent() -> None:
+    """For a program that tidies up: it is asked to end when we end."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _end_session(leader: subprocess.Popen[bytes]) -> None:
+    """Ask all programs of a session to end, wait for its leader, and make what is left end."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGTERM)
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            leader.communicate(timeout=_TIDY_SECONDS)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(leader.pid, signal.SIGKILL)
 
 
 class _SystemServer:
@@ -212,6 +230,39 @@ class SystemRunner:
         if done.returncode != 0:
             raise CommandError(argv, done.returncode, done.stderr)
         return Result(tuple(argv), done.returncode, done.stdout, done.stderr)
+
+    def run_long(self, argv: Sequence[str], *, timeout: float, keep: Collection[str] = ()) -> Result:
+        """Run a program that tidies up after itself when it is asked to end, so: it is asked, and waited for.
+
+        `keep` is as in `run_at_terminal`. It has a session of its own, all programs of which are asked:
+        mmdebstrap hangs up its whole process group when it fails. Raises CommandError and its kin.
+        """
+        kept = {name: os.environ[name] for name in keep if name in os.environ}
+        try:
+            process = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**_CLEAN_ENVIRONMENT, **kept},
+                cwd="/",
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+        except FileNotFoundError as error:
+            raise MissingToolError(argv[0]) from error
+        with process:
+            try:
+                stdout, stderr = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired as error:
+                _end_session(process)
+                raise CommandTimeoutError(argv, timeout) from error
+            except BaseException:  # Ctrl-C, or a signal that our caller turned into its like
+                _end_session(process)
+                raise
+        if process.returncode != 0:
+            raise CommandError(argv, process.returncode, stderr)
+        return Result(tuple(argv), process.returncode, stdout, stderr)
 
     def lend_terminal(self, argv: Sequence[str], terminal: Path) -> int:
         """Leave a terminal to a program until it ends, however long that takes; its exit code.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -74,8 +76,25 @@ def command(
         expires=_moment(expires, "--expires") if expires else None,
         fresh=fresh,
     )
-    done = build_medium(request, _step, SystemRunner())
+    with _ended_tidily():
+        done = build_medium(request, _step, SystemRunner())
     _report(done, settings, time.monotonic() - started, as_json=as_json)
+
+
+@contextmanager
+def _ended_tidily() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a build like Ctrl-C does, so that it leaves nothing half-made behind."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    heeded = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
+    former = {number: signal.signal(number, end) for number in heeded}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -85,7 +104,12 @@ def _step(words: str) -> Iterator[None]:
     if watched:
         click.echo(f"  {words} …\r", err=True, nl=False)
     began = time.monotonic()
-    yield
+    try:
+        yield
+    except BaseException:
+        if watched:
+            click.echo(err=True)  # or what is said next would stand on the same line
+        raise
     click.echo(
         f"  {words}: {time.monotonic() - began:.0f} s\x1b[K"
         if watched

@@ -23,8 +23,17 @@ _UNPACK_SECONDS = 600.0
 _TARGETS_SECONDS = 60.0
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"
 _LOADER = f"{_LIBRARIES}/ld-linux-x86-64.so.2"
-# What a machine behind a proxy has in its environment.
-_NETWORK = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE")
+# What a machine behind a proxy, or with little room, has in its environment.
+_ENVIRONMENT = (
+    "TMPDIR",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+)
 # Run by mmdebstrap, $1 is the unpacked system: which packages these are, and which files each of them has.
 # Kernel and firmware are large to list, and the medium always has files of theirs.
 _WRITE_LISTS = """
@@ -48,8 +57,8 @@ class DebianError(FailedError):
 class KeepingRunner(Runner, Protocol):
     """A runner that can hand a program some of our environment."""
 
-    def run_at_terminal(self, argv: Sequence[str], *, timeout: float, keep: Collection[str] = ()) -> Result:
-        """See `SystemRunner.run_at_terminal`."""
+    def run_long(self, argv: Sequence[str], *, timeout: float, keep: Collection[str] = ()) -> Result:
+        """See `SystemRunner.run_long`."""
 
 
 @dataclass(frozen=True, order=True)
@@ -169,7 +178,7 @@ def fetch(definition: SystemDefinition, mirrors: Sequence[str], folder: Path, ru
         *mirrors,
     ]
     try:
-        runner.run_at_terminal(argv, timeout=_FETCH_SECONDS, keep=_NETWORK)
+        runner.run_long(argv, timeout=_FETCH_SECONDS, keep=_ENVIRONMENT)
         folder.mkdir()
         unpack = [
             "tar",
@@ -234,9 +243,9 @@ _CAUSES = (
         "bring debian-archive-keyring up to date: apt-get install debian-archive-keyring",
     ),
     (
-        rb"No space left on device|not enough free space|enough space",
+        rb"No space left on device|enough free space",
         "no space is left on the disk",
-        "free 4 GB",
+        "make room: 2 GB in /tmp (or where TMPDIR points), 4 GB in ~/.cache",
     ),
     (
         rb"newuidmap|subuid|unshare|unable to pick chroot mode|must be root|user namespaces",

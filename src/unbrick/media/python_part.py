@@ -73,8 +73,10 @@ def fetch_packages(requirements: Path, version: str, folder: Path, runner: Keepi
     argv += ["--implementation", "cp", "--python-version", version]
     argv += [f"--platform={platform}_x86_64" for platform in _PLATFORMS]
     try:
-        runner.run_at_terminal([*argv, "-r", str(requirements)], timeout=_PIP_SECONDS, keep=_ENVIRONMENT)
+        runner.run_long([*argv, "-r", str(requirements)], timeout=_PIP_SECONDS, keep=_ENVIRONMENT)
     except CommandError as error:
+        if b"No space left on device" in error.stderr:
+            raise  # the story of the build says where
         said = error.stderr.decode(errors="replace").strip().splitlines()
         last = next((line for line in reversed(said) if line.startswith("ERROR")), error.message)
         raise PythonError(

@@ -46,7 +46,7 @@ class Failing:
     def __init__(self, stderr: bytes) -> None:
         self.stderr = stderr
 
-    def run_at_terminal(self, argv: Sequence[str], *, timeout: float, keep: Collection[str] = ()) -> Result:
+    def run_long(self, argv: Sequence[str], *, timeout: float, keep: Collection[str] = ()) -> Result:
         raise CommandError(argv, 1, self.stderr)
 
 
@@ -60,7 +60,8 @@ class Failing:
         ),
         (b"Err: Temporary failure resolving 'x'\n", "the Debian mirror cannot be reached", "apt-get update"),
         (b"GPG error: NO_PUBKEY 0E98404D386FA1D9\n", "signature cannot be checked", "debian-archive-keyring"),
-        (b"tar: write error: No space left on device\n", "no space is left", "free"),
+        (b"tar: write error: No space left on device\n", "no space is left", "/tmp"),
+        (b"E: You don't have enough free space in /tmp/x/.\n", "no space is left", "/tmp"),
         (b"E: newuidmap: not found; must be root\n", "may not unpack packages", "as root"),
         (b"E: something else\n", "something else", ""),
     ],
