@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import mmap
+import os
 import platform
 import shutil
 import tempfile
@@ -14,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from unbrick import __version__
-from unbrick.command import SystemRunner
+from unbrick.command import CommandError, SystemRunner
 from unbrick.errors import FailedError, UsageError
 from unbrick.files import atomic_write
 from unbrick.media import image_manifest
@@ -32,6 +34,8 @@ _MONTHS_13 = 396 * 24 * 3600
 _SETTINGS = "etc/unbrick/settings"
 _SUMS_NAMESPACE = "file"
 _ALIGN = 512
+# What programs say of a full disk; the second is xorriso.
+_FULL = (b"No space left on device", b"exceeds free space on media")
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,23 @@ def build_medium(request: BuildRequest, progress: Progress, runner: SystemRunner
     try:
         return _build(request, progress, runner)
     except OSError as error:
-        raise FailedError(
-            f"{error.filename or request.out}: {error.strerror}",
-            hint=f"a build needs 4 GB of room in {cache_folder()}, and 300 MB beside the image",
-        ) from error
+        if error.errno == errno.ENOSPC:
+            raise _no_room(request) from error
+        raise FailedError(f"{error.filename or request.out}: {error.strerror}") from error
+    except CommandError as error:
+        if any(words in error.stderr for words in _FULL):
+            raise _no_room(request) from error
+        raise
+
+
+def _no_room(request: BuildRequest) -> FailedError:
+    """Says which disk is full: what failed names the file that was read as often as the one written."""
+    folders = [folder for folder in (cache_folder(), request.out.parent) if folder.is_dir()]
+    full = min(folders, key=lambda folder: shutil.disk_usage(folder).free)
+    return FailedError(
+        f"{full}: no space is left on the disk",
+        hint=f"a build needs 4 GB of room in {cache_folder()}, and 300 MB beside the image",
+    )
 
 
 def _build(request: BuildRequest, progress: Progress, runner: SystemRunner) -> Built:
@@ -103,6 +120,12 @@ def _refuse(request: BuildRequest) -> None:
         raise UsageError(f"{request.out.parent}: no such folder", hint="make it, or name another")
     if request.out.is_dir():
         raise UsageError(f"{request.out}: is a folder", hint="name a file, like unbrick.iso")
+    if request.out.exists() and not request.out.is_file():
+        raise UsageError(
+            f"{request.out}: is no file", hint="build a file, then write it to a stick: unbrick media write"
+        )
+    if not os.access(request.out.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"{request.out.parent}: nothing can be written there", hint="name another folder")
 
 
 def _facts(request: BuildRequest, system: SystemPart, site_key: str) -> dict[str, str]:

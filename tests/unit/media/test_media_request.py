@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
 import platform
+import shutil
+import stat
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from unbrick.command import SystemRunner
+from unbrick.command import CommandError, SystemRunner
 from unbrick.errors import FailedError, UsageError
 from unbrick.media import build
 from unbrick.media.build_inputs import BuildRequest, digest_of_package
@@ -31,18 +35,42 @@ def test_another_kind_of_computer_is_refused(request_: BuildRequest, monkeypatch
     assert not request_.site_key.exists()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "/cache/read"),
+        CommandError(["zstd"], 1, b"cannot write block : No space left on device\n"),
+        CommandError(["xorriso"], 32, b"FAILURE : Image size 41834s exceeds free space on media 19792s\n"),
+    ],
+)
 def test_a_full_disk_is_one_line_with_what_to_do(
-    request_: BuildRequest, monkeypatch: pytest.MonkeyPatch
+    request_: BuildRequest, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
+    """It names the folder on the full disk, whatever file was in hand."""
+
     def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", "/cache/x")
+        raise error
+
+    def usage(folder: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=1000 if folder == request_.out.parent else 10**12)
 
     monkeypatch.setattr(build, "make_system", full)
+    monkeypatch.setattr(shutil, "disk_usage", usage)
     with pytest.raises(FailedError) as caught:
         try_to_build(request_)
-    assert caught.value.message == "/cache/x: No space left on device"
+    assert caught.value.message == f"{request_.out.parent}: no space is left on the disk"
     assert "4 GB" in (caught.value.hint or "")
     assert not request_.out.exists()
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    """A device's name above all: `--out /dev/sdb` is a mistake that would cost the device its name."""
+    device = tmp_path / "sdb"
+    os.mkfifo(device)
+    with pytest.raises(UsageError, match="is no file"):
+        try_to_build(BuildRequest(out=device, settings={}, site_key=tmp_path / "site-key"))
+    assert stat.S_ISFIFO(device.lstat().st_mode)
+    assert list(tmp_path.iterdir()) == [device]
 
 
 def test_the_digest_of_the_source_is_its_names_and_bytes_and_nothing_else(tmp_path: Path) -> None:
