@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -205,6 +206,29 @@ def test_no_file_on_the_open_partition_goes_unsaid(medium: Medium, stick: Path, 
         stream.write("\n::/l".encode("utf-16-le"))
     done = verify(stick, medium)
     assert (done.code, "begins a new line" in done.err) == (1, True), done.said
+
+
+def test_a_volume_that_shows_everybody_other_files_is_bad(medium: Medium, stick: Path) -> None:
+    """FAT has two tables: the first knows of a loader, the second, which the volume names, does not."""
+    start, _ = partition(stick)
+    drive = f"{stick}@@{start}"
+    with stick.open("r+b") as stream:
+        stream.seek(start)
+        sector = stream.read(512)
+        reserved, length = struct.unpack_from("<H", sector, 14)[0], struct.unpack_from("<I", sector, 36)[0]
+        stream.seek(start + reserved * 512)
+        before = stream.read(length * 512)
+        for number in range(200):  # more entries than a cluster holds: the folder goes on by the table
+            subprocess.run(["mmd", "-i", drive, f"::/a long name for a folder {number}"], check=True)
+        subprocess.run(["mmd", "-i", drive, "::/EFI"], check=True)
+        stream.seek(start + (reserved + length) * 512)
+        stream.write(before)
+        stream.seek(start + 40)
+        stream.write(struct.pack("<H", 0x81))
+    looked = subprocess.run(["mdir", "-b", "-i", drive, "::/EFI"], capture_output=True)
+    assert looked.returncode != 0, "this loader is not hidden"
+    done = verify(stick, medium)
+    assert (done.code, "other files than us" in done.err) == (1, True), done.said
 
 
 def test_signed_settings_are_held_against_their_list_file_by_file(medium: Medium, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def _verify(
     unsigned: tuple[str, ...] = ()
     if layout is not None:
         settings, unsigned, found = _check_partition(path, layout, site_key, runner)
-        problems += found
+        problems += [*_ambiguity(read(layout.partition_offset, 512)), *found]
         notes += _behind_partition(read, layout, size)
     signed = site_key is not None
     return Verdict(manifest, layout is not None, signed, tuple(problems), settings, unsigned, tuple(notes))
@@ -202,6 +202,15 @@ def _behind_partition(read: Callable[[int, int], bytes], layout: StickLayout, si
     if any(read(start, length)):
         return [f"{length} bytes behind the partition UNBRICK belong to nothing, and are not empty"]
     return []
+
+
+def _ambiguity(sector: bytes) -> list[str]:
+    """Whether programs see different files on a FAT32 volume: Linux goes by its first table in any case.
+
+    From Microsoft's FAT specification: BPB_FATSz16 is 0 for FAT32; BPB_ExtFlags may name another table.
+    """
+    names_a_table = not any(sector[22:24]) and any(sector[40:42])
+    return ["the partition UNBRICK shows some programs other files than us"] if names_a_table else []
 
 
 def _check_partition(
