@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,9 +13,13 @@ from support.cut_judge import judge
 from support.drilled import Drills, cut_out
 from support.failing_disk import failing
 from support.ntfs_reader import partition_view
+from support.ntfs_states import filled, make_volume
 from support.program import run_program
 
+from unbrick.command import SystemRunner
+from unbrick.disks.ntfs_mount import mount_ntfs
 from unbrick.drill.truth import VolumeTruth
+from unbrick.errors import FailedError
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
@@ -66,3 +71,20 @@ def test_a_disk_that_refuses_the_first_write_is_left_as_it_was(
         said = run_program("repair", disk, "--yes", "--json").document
     assert (said["status"], said["reason"]) == ("failed", "unreadable-disk")
     assert image.read_bytes() == before
+
+
+def test_a_write_that_the_driver_kept_quiet_about_ends_the_mount_with_an_error(tmp_path: Path) -> None:
+    """Its exit code is 0; here we keep quiet about it too, as of a file with a name that is not listed."""
+    volume = make_volume(tmp_path / "volume")
+    with filled(volume, tmp_path / "root") as root:
+        (root / "file").write_bytes(b"")
+
+    def work(disk: Path) -> None:
+        with mount_ntfs(disk, tmp_path / "root", SystemRunner(), read_only=False) as root, suppress(OSError):
+            os.link(root / "file", root / "link")
+
+    with (
+        failing(volume, tmp_path / "export", "write", once=False) as disk,
+        pytest.raises(FailedError, match="could not write all"),
+    ):
+        work(disk)

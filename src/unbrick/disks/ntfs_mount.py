@@ -17,6 +17,8 @@ _START_SECONDS = 120.0
 _END_SECONDS = 300.0
 # `norecover`: the driver must not throw an unclean log away by itself. `noatime`: reading leaves no trace.
 _OPTIONS = "no_detach,streams_interface=xattr,noatime,norecover,big_writes,nodev,nosuid,noexec"
+# What it says of a write that failed (its `attrib.c`, `mft.c`, `bitmap.c`); its exit code is 0 all the same.
+_UNWRITTEN = ("written=-1", "Error writing $M", "Leaving inconsistent metadata", "Failed to close volume")
 # Exit codes of ntfs-3g (its manual page).
 _NOT_NTFS, _CORRUPT, _IN_USE, _UNKNOWN_REASON = 12, 13, 16, 18
 
@@ -25,7 +27,8 @@ _NOT_NTFS, _CORRUPT, _IN_USE, _UNKNOWN_REASON = 12, 13, 16, 18
 def mount_ntfs(device: Path, root: Path, runner: Runner, *, read_only: bool) -> Iterator[Path]:
     """The volume's root folder, mounted at `root` (made if missing) while the context lasts.
 
-    Leaving the context has flushed the driver's own caches to `device`, not those below it. Raises
+    Leaving the context has flushed the driver's own caches to `device`, not those below it, or raises
+    FailedError, also where the driver kept quiet about a write that was refused. Raises
     NeedsHandsError (damaged-volume, disk-in-use; read-only where a writable mount became a read-only one).
     """
     root.mkdir(mode=0o700, exist_ok=True)
@@ -47,9 +50,13 @@ def mount_ntfs(device: Path, root: Path, runner: Runner, *, read_only: bool) -> 
     except BaseException:
         mounted.end(_END_SECONDS)
         raise
-    if mounted.end(_END_SECONDS) != 0:
-        said = server.read_error().decode(errors="replace").strip().splitlines()
+    code = mounted.end(_END_SECONDS)
+    said = server.read_error().decode(errors="replace").strip().splitlines()
+    if code != 0:
         raise FailedError("the NTFS driver ended with an error" + (f": {said[-1][:300]}" if said else ""))
+    unwritten = [line for line in said if any(mark in line for mark in _UNWRITTEN)]
+    if unwritten and not read_only:
+        raise FailedError(f"the NTFS driver could not write all it had to: {unwritten[0][:300]}")
 
 
 def _explained(server: Server, error: FailedError) -> FailedError | NeedsHandsError:
