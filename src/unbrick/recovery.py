@@ -38,8 +38,7 @@ from unbrick.repair.apply import check_plan
 from unbrick.repair.history import find_last_repair
 from unbrick.repair.plan import make_plan
 from unbrick.repair.quarantine import inspect
-from unbrick.repair.resume import check_unfinished, find_unfinished
-from unbrick.repair.undo import plan_undo
+from unbrick.repair.undo import find_runs, plan_undo
 from unbrick.windows.installation import Installation, find_installations
 
 _CUT_OFF = "a repair or an undo was cut off here: run it again, which finishes it, before Windows is started"
@@ -86,7 +85,7 @@ def _tell_the_story(order: Order, kit: Kit, draft: Draft, opened: ExitStack) -> 
     if order.goal in {Goal.SCAN, Goal.DIAGNOSE}:
         return
     with kit.recorder.step("plan"):
-        draft.run = kit.recorder.run if order.goal is Goal.REPAIR else _agree_on_run(draft)
+        draft.run = kit.recorder.run if order.goal is Goal.REPAIR else _agree_on_run(draft, order)
         work = [case for case in _cases(draft) if _plan(case, order, kit, draft)]
     if not work:
         draft.run = None
@@ -182,14 +181,11 @@ def _find_windows(case: Case, view: View, order: Order, kit: Kit) -> None:
         case.earlier = find_last_repair(view.root)
     if order.goal in {Goal.REPAIR, Goal.UNDO}:
         inspect(view.root)
-        case.unfinished = find_unfinished(view.root, kit.playbooks, view.cut_off)
-        for run in case.unfinished:
-            check_unfinished(view.root, run, kit.playbooks, case.folders)
+        case.cut_run = next((one for one in find_runs(view.root) if one.run == view.cut_off), None)
     if order.goal is Goal.REPAIR:
         case.plan = make_plan(kit.recorder.run, [f for _, one in case.diagnoses for f in one.repairable])
-        if not case.unfinished:
-            _foresee(case, case.plan, view, kit)
-    if order.goal is Goal.UNDO and not case.unfinished:
+        _foresee(case, case.plan, view, kit)
+    if order.goal is Goal.UNDO and case.completed_by(order) is None:
         case.undo = plan_undo(view.root, kit.playbooks, case.folders, order.run)
 
 
@@ -224,9 +220,9 @@ def _installation_report(
     )
 
 
-def _agree_on_run(draft: Draft) -> str | None:
+def _agree_on_run(draft: Draft, order: Order) -> str | None:
     """The newest run of the whole disk is undone; that a volume had no part in it is then no trouble."""
-    newest = max((run for case in _cases(draft) if (run := case.run_to_undo())), default=None)
+    newest = max((run for case in _cases(draft) if (run := case.run_to_undo(order))), default=None)
     for case in _cases(draft):
         if newest and case.trouble is not None and case.trouble.reason == Reason.NO_RUN:
             case.trouble = None
@@ -243,10 +239,11 @@ def _plan(case: Case, order: Order, kit: Kit, draft: Draft) -> bool:
         actions = case.undo.actions if case.undo else ()
     else:
         actions = case.plan.actions if case.plan else ()
-    for run in case.unfinished:
-        actions += tuple(entry.to_action(ActionState.PLANNED) for entry in run.header.entries)
-        if order.dry_run or kit.confirm:
-            case.notes.append(f"the run {run.run} was interrupted; it will be finished or taken back first")
+    completed = case.completed_by(order)
+    if completed is not None:
+        actions += tuple(entry.to_action(ActionState.PLANNED) for entry in completed.header.entries)
+    if case.cut_run is not None and (order.dry_run or kit.confirm):
+        case.notes.append(f"the run {case.cut_run.run} was cut off; it will be finished first")
     if not actions and not case.cut_off:
         return False
     case.show(case.folders, actions, Status.FOUND)

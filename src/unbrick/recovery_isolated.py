@@ -135,6 +135,6 @@ def _work(
 def _stopped(order: Order) -> FailedError:
     return FailedError(
         f"the work on {order.disk} was stopped before it was done",
-        hint="run the same command again: what was begun is then finished or taken back",
+        hint="run the same command again: what was begun is then finished",
         reason=Reason.INTERRUPTED,
     )

@@ -16,8 +16,8 @@ from unbrick.incidents.playbook import Playbook
 from unbrick.keys.chain import KeyChain
 from unbrick.model import DiskReport, FilesystemState, Plan, Volume
 from unbrick.outcome import VolumeCase
-from unbrick.repair.resume import UnfinishedRun
-from unbrick.repair.undo import UndoPlan
+from unbrick.repair.record import RunState
+from unbrick.repair.undo import RecordedRun, UndoPlan
 from unbrick.report.recorder import Recorder
 from unbrick.windows.installation import Installation
 
@@ -48,6 +48,8 @@ class Order:
         return ChangeOptions(discard_hibernation=self.discard_hibernation, reset_log=self.reset_log)
 
 
+_GOALS = {RunState.REPAIRED: Goal.REPAIR, RunState.UNDONE: Goal.UNDO}
+
 Confirm = Callable[[DiskReport], bool]
 
 
@@ -74,8 +76,8 @@ class Case(VolumeCase):
     plain: PlainVolume | None = None
     state: FilesystemState | None = None
     diagnoses: list[tuple[Installation, Diagnosis]] = field(default_factory=list)
-    unfinished: tuple[UnfinishedRun, ...] = ()
     cut_off: bool = False  # a change of ours lies ready on the disk, which a cut of the power has stopped
+    cut_run: RecordedRun | None = None  # the run that it belongs to
     plan: Plan | None = None
     foreseen: UnbrickError | None = None  # why the plan could not be carried out
     undo: UndoPlan | None = None
@@ -85,11 +87,17 @@ class Case(VolumeCase):
         """Where each Windows of this volume lies."""
         return [installation.folder for installation, _ in self.diagnoses]
 
-    def run_to_undo(self) -> str | None:
-        """The run that an undo would take back here; one that was interrupted has to be ended first."""
-        if self.unfinished:
-            return self.unfinished[0].run
-        return self.undo.run if self.undo else None
+    def completed_by(self, order: Order) -> RecordedRun | None:
+        """The run that was cut off, where completing it is what was ordered."""
+        run = self.cut_run
+        if run is None or order.goal is not _GOALS[run.state] or order.run not in {None, run.run}:
+            return None
+        return run
+
+    def run_to_undo(self, order: Order) -> str | None:
+        """The run that an undo takes back here, or has taken back when it was cut off."""
+        run = self.completed_by(order) or self.undo
+        return run.run if run else None
 
 
 def partition_detail(volume: Volume) -> dict[str, int]:

@@ -14,11 +14,10 @@ from support.drilled import Drills, cut_out
 from support.program import run_program
 
 from unbrick.drill.truth import sha256_of
-from unbrick.files import sync_directory
 from unbrick.repair.file_state import describe, read_three_times
 from unbrick.repair.journal_file import create_journal
-from unbrick.repair.quarantine import make_run_folder
-from unbrick.repair.record import Folder, Header, RunState
+from unbrick.repair.quarantine import JOURNAL, make_run_folder
+from unbrick.repair.record import Folder, Header
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
@@ -45,24 +44,17 @@ def _fill(root: Path) -> None:
 
 
 def _plant_a_journal(root: Path) -> None:
-    """An unfinished one, with the rights that only an administrator can set, that names a registry hive."""
-    _record(root, root / "Windows/System32/config/SYSTEM", _HIVE)
+    """One without an end, with the rights that only an administrator can set, that names a registry hive."""
+    journal = _record(root, root / "Windows/System32/config/SYSTEM", _HIVE) / JOURNAL
+    journal.write_bytes(journal.read_bytes().splitlines(keepends=True)[0])
 
 
-def _record(root: Path, file: Path, source: str, *states: RunState) -> Path:
-    """The folder of a run whose journal says that it moves one file, and has come to its last state."""
-
-    def sync() -> None:
-        sync_directory(root)
-
+def _record(root: Path, file: Path, source: str) -> Path:
+    """The folder of a run whose journal says that it moves one file, and that it has done this."""
     entry = describe(file, source, "0001.bin", "crowdstrike-cf291")
     folders = (Folder(entry.parent, read_three_times(file.parent)),)
-    folder = make_run_folder(root, _RUN, sync)
-    journal = create_journal(
-        folder, Header(_RUN, "0.1.0", "2024-08-01T00:00:00Z", False, (entry,), folders), sync
-    )
-    for state in states:
-        journal.reach(state, sync)
+    folder = make_run_folder(root, _RUN)
+    create_journal(folder, Header(_RUN, "0.1.0", "2024-08-01T00:00:00Z", False, (entry,), folders))
     return folder
 
 
@@ -92,7 +84,7 @@ def test_an_earlier_run_whose_folder_is_gone_does_not_spoil_the_next(image: Path
         former = gone / "former.sys"
         former.write_bytes(b"what an earlier run had moved")
         source = "\\Windows\\System32\\drivers\\Gone\\former.sys"
-        shutil.move(former, _record(root, former, source, RunState.LINKED, RunState.REPAIRED) / "0001.bin")
+        shutil.move(former, _record(root, former, source) / "0001.bin")
         gone.rmdir()
     ended = run_program("repair", image, "--yes", "--json")
     assert (ended.code, ended.document["status"]) == (0, "repaired"), ended.out

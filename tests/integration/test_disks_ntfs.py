@@ -6,7 +6,6 @@ import contextlib
 import gzip
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import time
@@ -122,7 +121,6 @@ def changed(volume: Path, work: Path, options: ChangeOptions = NOTHING_ALLOWED) 
     """Write a file through `change`, and find it again; returns the notes."""
     with change(plain_of(volume), options, RUNNER, work) as mounted:
         (mounted.root / "written").write_text("by us")
-        mounted.sync()
         notes = mounted.notes
     with look(plain_of(volume), RUNNER, work) as view:
         assert (view.root / "written").read_text() == "by us"
@@ -162,21 +160,12 @@ def test_dirty_stays_dirty(volume: Path, work: Path) -> None:
     assert is_marked_dirty(volume)
 
 
-def test_dirty_because_of_an_interrupted_run_can_be_left_clean(volume: Path, work: Path) -> None:
-    mark_dirty(volume)
-    with change(plain_of(volume), NOTHING_ALLOWED, RUNNER, work) as mounted:
-        assert mounted.was_dirty
-        mounted.leave_clean()
-    assert not is_marked_dirty(volume)
-
-
 def test_what_did_not_complete_never_reaches_the_disk(volume: Path, work: Path) -> None:
     before = digest(volume)
 
     def begin() -> None:
         with change(plain_of(volume), NOTHING_ALLOWED, RUNNER, work) as mounted:
             (mounted.root / "half").write_text("done")
-            mounted.sync()
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -198,7 +187,6 @@ def test_the_record_is_on_the_disk_before_the_flag_and_the_flag_before_the_chang
 
     with change(plain_of(volume, on_sync), NOTHING_ALLOWED, RUNNER, work) as mounted:
         (mounted.root / "written").write_text("by us")
-        mounted.sync()
         assert flushed == []
     nothing, everything = False, True
     assert flushed == [
@@ -483,24 +471,6 @@ def test_streams_acls_and_access_times(volume: Path, work: Path, tmp_path: Path)
         assert os.getxattr(file, "user.stream") == b"alternate"
         assert read_acl(file) == acl
         assert file.stat().st_atime == 1_600_000_000
-
-
-def test_sync_reaches_the_copy(volume: Path, work: Path, tmp_path: Path) -> None:
-    """`Mounted.sync` makes ntfs-3g flush what it writes to."""
-    trace = tmp_path / "trace"
-    with change(plain_of(volume), NOTHING_ALLOWED, RUNNER, work) as mounted:
-        served = serving(mounted.root)
-        tracer = subprocess.Popen(
-            ["strace", "-f", "-y", "-e", "trace=fsync,fdatasync", "-o", trace, "-p", str(served)],
-            stderr=subprocess.PIPE,
-        )
-        assert tracer.stderr is not None
-        tracer.stderr.readline()
-        (mounted.root / "file").write_bytes(b"x" * 100_000)
-        mounted.sync()
-        tracer.terminate()
-        tracer.communicate()
-    assert re.search(r"fsync\(\d+<[^>]*/overlay-[^>]*>\)\s+= 0", trace.read_text())
 
 
 def test_server_that_dies_is_an_error_and_nothing_was_written(volume: Path, work: Path) -> None:

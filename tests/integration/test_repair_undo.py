@@ -30,7 +30,6 @@ from support.ntfs_reader import read_independently
 
 from unbrick.drill.truth import FileTruth
 from unbrick.errors import NeedsHandsError
-from unbrick.files import sync_directory
 from unbrick.model import Action, ActionState
 from unbrick.ntfs_file import write_acl, write_short_name
 from unbrick.repair.apply import apply_plan
@@ -66,16 +65,14 @@ def repair(root: Path, paths: tuple[str, ...] = (FAULTY, ZEROED), run: str = RUN
     apply_plan(
         root,
         make_plan(run, findings(root, paths)),
-        sync=lambda: sync_directory(root),
         volume_was_dirty=False,
         playbooks=playbooks(),
-        on_action=lambda action: None,
     )
 
 
 def undo(root: Path, run: str | None = None) -> tuple[Action, ...]:
     plan = plan_undo(root, playbooks(), FOLDERS, run)
-    return apply_undo(root, plan, sync=lambda: sync_directory(root), on_action=lambda action: None)
+    return apply_undo(root, plan)
 
 
 def read(image: Path) -> dict[str, FileTruth]:
@@ -246,10 +243,10 @@ def _move_to(parent: str, name: str) -> Callable[[dict[str, Any]], None]:
 def test_a_planted_journal_does_nothing(repaired: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Sound checks, right owner, right ACL, and still an entry that no playbook could have written."""
     path = repaired / "Unbrick" / RUN / "journal.jsonl"
-    header, linked, done, _ = path.read_bytes().split(b"\n")
+    header, done, _ = path.read_bytes().split(b"\n")
     document = json.loads(header.rpartition(b"\t")[0])
     change(document)
-    plant(path, document, [json.loads(line.rpartition(b"\t")[0]) for line in (linked, done)])
+    plant(path, document, [json.loads(done.rpartition(b"\t")[0])])
     refused(repaired, "bad-journal")
 
 
@@ -260,7 +257,7 @@ def test_a_planted_run_brings_no_file_of_its_own(repaired: Path) -> None:
     write_acl(folder, FOLDER_DESCRIPTOR)
     os.link(place(repaired, GOOD), folder / "0001.bin")
     old = repaired / "Unbrick" / RUN / "journal.jsonl"
-    header, linked, done, _ = old.read_bytes().split(b"\n")
+    header, done, _ = old.read_bytes().split(b"\n")
     document = json.loads(header.rpartition(b"\t")[0])
     content = place(repaired, GOOD).read_bytes()
     document["run"] = folder.name
@@ -275,7 +272,7 @@ def test_a_planted_run_brings_no_file_of_its_own(repaired: Path) -> None:
     journal = folder / "journal.jsonl"
     journal.write_bytes(b"")
     write_acl(journal, FILE_DESCRIPTOR)
-    plant(journal, document, [json.loads(line.rpartition(b"\t")[0]) for line in (linked, done)])
+    plant(journal, document, [json.loads(done.rpartition(b"\t")[0])])
     refused(repaired, "bad-journal")
 
 

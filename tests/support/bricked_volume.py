@@ -39,6 +39,7 @@ FOLDERS = ("\\Windows",)
 _HEADER = bytes.fromhex("aaaaaaaa01002301")
 _FAULTY_TIME = 133658357470000000  # 2024-07-19 04:09 UTC and some
 _GOOD_TIME = 133658404800000000  # 2024-07-19 05:28 UTC
+_RECORD = 1024
 _EVERYONE = bytes.fromhex("010100000000000100000000")
 
 
@@ -68,6 +69,23 @@ def make_volume(image: Path, mountpoint: Path, *, neighbours: int = 4) -> None:
 def add_hard_link(root: Path) -> None:
     """A second long name for the faulty file, in another folder."""
     os.link(place(root, FAULTY), place(root, HARD_LINK))
+
+
+def add_unlisted_name(image: Path, mountpoint: Path) -> None:
+    """The same, but the other folder's record is as it was before on the disk: it does not list that name."""
+    with mounted(image, mountpoint) as root:
+        number = place(root, HARD_LINK).parent.lstat().st_ino
+    with image.open("r+b") as stream:
+        boot = stream.read(512)
+        cluster = struct.unpack_from("<H", boot, 11)[0] * boot[13]
+        at = struct.unpack_from("<Q", boot, 0x30)[0] * cluster + number * _RECORD
+        stream.seek(at)
+        former = stream.read(_RECORD)
+        assert former.startswith(b"FILE")
+        with mounted(image, mountpoint) as root:
+            add_hard_link(root)
+        stream.seek(at)
+        stream.write(former)
 
 
 def odd_descriptor() -> bytes:

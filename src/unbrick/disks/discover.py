@@ -208,6 +208,6 @@ def _flush(path: Path, files: tuple[Path, ...]) -> None:
         except OSError as error:
             raise FailedError(
                 f"{path}: what was written could not be flushed to the disk: {error.strerror}",
-                hint="run unbrick again: it finishes or rolls back",
+                hint="run unbrick again: it finishes what was begun",
                 reason=Reason.UNREADABLE_DISK,
             ) from error

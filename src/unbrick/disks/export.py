@@ -45,7 +45,7 @@ def export_raw(image: Image, runner: Runner, workdir: Path) -> Iterator[Path]:
     if ended != 0:
         raise FailedError(
             f"{image.path}: qemu-storage-daemon ended with code {ended}; the last writes may be missing",
-            hint="run unbrick again: it finishes or rolls back",
+            hint="run unbrick again: it finishes what was begun",
         )
 
 

@@ -147,7 +147,7 @@ def _unpack(answer: bytes) -> Any:
     if not answer:
         raise FailedError(
             "the process that worked on the disk died before it was done",
-            hint="run it again: what was begun is then finished or rolled back",
+            hint="run it again: what was begun is then finished",
             reason=Reason.INTERRUPTED,
         )
     kind, content = pickle.loads(answer)  # noqa: S301 - written by our own fork

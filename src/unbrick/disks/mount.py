@@ -22,8 +22,7 @@ from unbrick.disks.ntfs_mount import mount_ntfs
 from unbrick.disks.ntfs_volume import RECORD_VOLUME, open_view, write_dirty
 from unbrick.disks.overlay import begin_overlay, open_overlay
 from unbrick.disks.plain import PlainVolume
-from unbrick.errors import FailedError, NeedsHandsError, Reason
-from unbrick.files import sync_directory
+from unbrick.errors import NeedsHandsError, Reason
 from unbrick.model import FilesystemState
 
 _REPLAYED = "Windows had crashed: its NTFS journal was replayed first"
@@ -69,25 +68,7 @@ class Mounted:
         self.root = root
         self.notes = notes
         self.was_dirty = was_dirty
-        self.stays_dirty = was_dirty
         self.run = ""
-
-    def sync(self) -> None:
-        """Make the driver write out what it holds, as far as the copy; raises FailedError."""
-        try:
-            sync_directory(self.root)
-        except OSError as error:
-            raise FailedError(
-                f"what was written could not be kept: {error.strerror}", reason=Reason.UNREADABLE_DISK
-            ) from error
-
-    def leave_dirty(self) -> None:
-        """Leave the dirty flag set at the end, so that Windows checks the volume."""
-        self.stays_dirty = True
-
-    def leave_clean(self) -> None:
-        """Clear the dirty flag at the end: it was an interrupted run of ours that had set it."""
-        self.stays_dirty = False
 
 
 @contextmanager
@@ -140,8 +121,7 @@ def change(plain: PlainVolume, options: ChangeOptions, runner: Runner, workdir: 
             with mount_ntfs(copy.path, _folder(workdir), runner, read_only=False) as root:
                 mounted = Mounted(root, notes, was_dirty=was_dirty)
                 yield mounted
-            dirty_after = mounted.stays_dirty or to_check
-            commit(plain, facts, copy.end(), run=mounted.run, dirty_after=dirty_after)
+            commit(plain, facts, copy.end(), run=mounted.run, dirty_after=was_dirty or to_check)
 
 
 def _prepare(

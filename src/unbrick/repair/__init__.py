@@ -1,5 +1,5 @@
 """Plan, journal, quarantine, undo, verify: the only room that changes a Windows volume.
 
-Never deletes and never begins what it cannot finish.
+Never deletes; works on a copy, which reaches the disk whole or not at all (`disks/mount.py`).
 Read `plan.py` first.
 """

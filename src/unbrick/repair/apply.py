@@ -1,29 +1,29 @@
-"""Carries out a plan on a mounted volume: begins nothing that cannot be finished, deletes nothing.
+"""Carries out a plan on a mounted copy of a volume: begins nothing that cannot be finished, deletes nothing.
 
-Looks at every file again, makes the journal, then moves (`moving.py`); a failure on the way is rolled back.
+Looks at every file again, moves (`moving.py`), and writes the journal.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import unbrick
-from unbrick.errors import FailedError, NeedsHandsError, Reason, UnbrickError
+from unbrick.errors import NeedsHandsError, Reason
 from unbrick.files import PathError, find_inside, windows_path_of
 from unbrick.incidents.deny import why_forbidden
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import Action, ActionState, Plan
 from unbrick.ntfs_file import FileAttributes
-from unbrick.repair.disk_errors import damaged, disk_errors
+from unbrick.repair.disk_errors import disk_errors
 from unbrick.repair.file_state import describe, read_three_times
 from unbrick.repair.journal import encode_header
-from unbrick.repair.journal_file import JournalFile, create_journal, now
-from unbrick.repair.moving import OpenRun, finish_repair, open_run, roll_back_repair
-from unbrick.repair.quarantine import discard_run_folder, inspect, make_run_folder
+from unbrick.repair.journal_file import create_journal, now
+from unbrick.repair.moving import find_places, move_away
+from unbrick.repair.quarantine import inspect, make_run_folder
 from unbrick.repair.record import Entry, Folder, Header
 from unbrick.repair.trust import find_playbook
 
@@ -37,33 +37,23 @@ def apply_plan(
     root: Path,
     plan: Plan,
     *,
-    sync: Callable[[], None],
     volume_was_dirty: bool,
     playbooks: Sequence[Playbook],
-    on_action: Callable[[Action], None],
     program: str = unbrick.__version__,
 ) -> tuple[Action, ...]:
     """Move every file of the plan into `\\Unbrick\\<run>`; gives the actions, done, in their order.
 
-    `program` is what the journal says that wrote it. `sync` flushes everything down to the disk. Raises
-    NeedsHandsError where nothing was begun or the file system forbids it, FailedError where it was rolled
-    back; an interrupted run is for `resume.py`.
+    `program` is what the journal says that wrote it. Raises NeedsHandsError, FailedError: then the mount must
+    be thrown away, and with it what was begun.
     """
     if not plan.actions:
         return ()
     header = replace(_look_first(root, plan, playbooks, volume_was_dirty), program=program)
-    journal = _begin(root, header, sync)
-    run = open_run(root, journal.path.parent, journal)
-    try:
-        with disk_errors("moving files into the quarantine", was_dirty=volume_was_dirty):
-            finish_repair(run, sync)
-    except UnbrickError as error:
-        _roll_back(run, sync, error)
-        raise
-    done = tuple(replace(action, state=ActionState.DONE) for action in plan.actions)
-    for action in done:
-        on_action(action)
-    return done
+    with disk_errors("moving files into the quarantine", was_dirty=volume_was_dirty):
+        folder = make_run_folder(root, header.run)
+        move_away(find_places(root, folder, header))
+        create_journal(folder, header)
+    return tuple(replace(action, state=ActionState.DONE) for action in plan.actions)
 
 
 def check_plan(root: Path, plan: Plan, playbooks: Sequence[Playbook], *, volume_was_dirty: bool) -> None:
@@ -125,34 +115,6 @@ def _expect_room(root: Path, header: Header) -> None:
             reason=Reason.DISK_FULL,
             hint="make room on it; nothing was changed",
         )
-
-
-def _begin(root: Path, header: Header, sync: Callable[[], None]) -> JournalFile:
-    """The run's folder and a durable journal in it; what a failure leaves of them is taken away again."""
-    folder: Path | None = None
-    try:
-        with disk_errors("making the quarantine", was_dirty=header.volume_was_dirty):
-            folder = make_run_folder(root, header.run, sync)
-            return create_journal(folder, header, sync)
-    except UnbrickError:
-        if folder is not None:
-            discard_run_folder(folder)
-        raise
-
-
-def _roll_back(run: OpenRun, sync: Callable[[], None], cause: UnbrickError) -> None:
-    """Put every file back after a failure; where that fails too, the journal lets the next run do it."""
-    try:
-        with disk_errors("putting the files back", was_dirty=run.journal.header.volume_was_dirty):
-            roll_back_repair(run, sync)
-    except UnbrickError as error:
-        if cause.reason == error.reason == Reason.DAMAGED_VOLUME:
-            raise damaged(f"{cause.message}; nor could the files be put back: {error.message}") from error
-        raise FailedError(
-            f"{cause.message}; putting the files back failed too: {error.message}",
-            reason=Reason.INTERRUPTED,
-            hint="no file is lost; run unbrick again, which finishes or undoes what was begun",
-        ) from error
 
 
 def _not_as_planned(action: Action, why: str) -> NeedsHandsError:

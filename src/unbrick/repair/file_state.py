@@ -9,7 +9,7 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from unbrick.errors import FailedError, Reason
@@ -82,18 +82,30 @@ def describe(path: Path, source: str, quarantined_as: str, playbook: str) -> Ent
     )
 
 
+@contextlib.contextmanager
+def despite_unlisted_names(done: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Let pass that ntfs-3g says EIO of any change to a file with a name that no folder lists, yet makes it.
+
+    `done` looks whether it did. What the disk itself has refused, the end of the mount tells.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO or not done():
+            raise
+
+
 def settle(path: Path, entry: Entry) -> None:
     """Give a file back the attributes and times it had: a new name sets its archive bit. Raises OSError.
 
-    ntfs-3g says EIO about every change to a file of which a cut left a name that is not listed, yet makes it;
-    `expect_settled` tells whether it did.
+    `expect_settled` tells whether it has them.
     """
     attributes = read_attributes(path)
     wanted = attributes & ~_RESTORABLE | FileAttributes(entry.attributes) & _RESTORABLE
-    with _without_io_errors():
+    with despite_unlisted_names():
         if wanted != attributes:
             write_attributes(path, wanted)
-    with _without_io_errors():
+    with despite_unlisted_names():
         write_three_times(path, entry.times)
 
 
@@ -117,15 +129,6 @@ def expect_settled(path: Path, entry: Entry) -> None:
         raise _changed(entry, "its times")
     if (read_attributes(path) ^ FileAttributes(entry.attributes)) & _RESTORABLE:
         raise _changed(entry, "its attributes")
-
-
-@contextlib.contextmanager
-def _without_io_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
 
 
 def _changed(entry: Entry, what: str) -> FailedError:

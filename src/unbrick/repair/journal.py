@@ -1,7 +1,7 @@
-"""The journal of one run: a header with all that undoing needs, then one line for every state it reached.
+"""The journal of one run: a header with all that undoing needs, then a line for what it has done.
 
-Each line is JSON, a tab and a check that covers the line and the check before it, so a torn tail is
-recognised and ignored. `parse` treats what it reads as hostile and raises JournalError, nothing else.
+Each line is JSON, a tab and a check that covers the line and the check before it; what follows the last sound
+one is ignored. `parse` treats what it reads as hostile and raises JournalError, nothing else.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from unbrick.repair.journal_fields import (
     read_text,
 )
 from unbrick.repair.plan import MOST_FILES, is_run_id
-from unbrick.repair.record import MAY_FOLLOW, Entry, Folder, Header, RunState, Times
+from unbrick.repair.record import Entry, Folder, Header, RunState, Times
 
 VERSION = 1
 MOST_BYTES = 1024 * 1024
-MOST_MARKS = 64
 
+_IN_ORDER = [RunState.REPAIRED, RunState.UNDONE]
+_MOST_LINES = 1 + len(_IN_ORDER)
 _CHECK_LENGTH = 16
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NEUTRAL = re.compile(r"[0-9]{4}\.bin")
@@ -86,7 +87,7 @@ def encode_header(header: Header) -> bytes:
 
 
 def encode_mark(state: RunState, moment: str, previous_check: str) -> bytes:
-    """A later line: a state that the run has reached, at `moment` (ISO 8601, UTC, whole seconds)."""
+    """A later line: what the run has done, at `moment` (ISO 8601, UTC, whole seconds)."""
     return _encode_line({"mark": state.value, "at": moment}, previous_check)
 
 
@@ -96,22 +97,25 @@ def check_of(line: bytes) -> str:
 
 
 def parse(data: bytes) -> Journal | None:
-    """What a journal says, without its torn tail; None where not even the first line was finished.
+    """What a journal says up to its last sound line; None where not even the first is one.
 
-    Raises JournalError for anything that a run of ours cannot have written.
+    A run reaches the disk with its end. One without was tampered with, or was cut off, and Windows started
+    before it was completed. Raises JournalError for anything that a run of ours cannot have written.
     """
     if len(data) > MOST_BYTES:
         raise JournalError("it is too large")
     lines = _sound_lines(data)
     if not lines:
         return None
-    if len(lines) > MOST_MARKS + 1:
+    if len(lines) > _MOST_LINES:
         raise JournalError("it has too many lines")
     header = _read_header(_load(lines[0].text))
-    state = RunState.PREPARED
-    for line in lines[1:]:
-        state = _read_mark(_load(line.text), state)
-    return Journal(header, state, lines[-1].end, lines[-1].check)
+    marks = [_read_mark(_load(line.text)) for line in lines[1:]]
+    if not marks:
+        raise JournalError(f"the run {header.run} did not come to its end")
+    if marks != _IN_ORDER[: len(marks)]:
+        raise JournalError("its lines are in no order that a run writes")
+    return Journal(header, marks[-1], lines[-1].end, lines[-1].check)
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def _sound_lines(data: bytes) -> list[_Line]:
     """The lines up to the first that its check does not confirm, or up to one too many."""
     lines: list[_Line] = []
     previous, start = "", 0
-    while len(lines) <= MOST_MARKS + 1 and (newline := data.find(b"\n", start)) >= 0:
+    while len(lines) <= _MOST_LINES and (newline := data.find(b"\n", start)) >= 0:
         text, _, check = data[start:newline].rpartition(b"\t")
         previous = _check(text, previous)
         if check != previous.encode():
@@ -161,16 +165,13 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def _read_mark(document: dict[str, Any], state: RunState) -> RunState:
+def _read_mark(document: dict[str, Any]) -> RunState:
     expect_keys(document, {"mark", "at"})
     read_text(document, "at", _MOMENT)
     try:
-        reached = RunState(read_text(document, "mark"))
+        return RunState(read_text(document, "mark"))
     except ValueError as error:
-        raise JournalError("a line names no state") from error
-    if reached not in MAY_FOLLOW[state]:
-        raise JournalError(f"{reached} cannot follow {state}")
-    return reached
+        raise JournalError("a line names nothing that a run does") from error
 
 
 def _read_header(document: dict[str, Any]) -> Header:

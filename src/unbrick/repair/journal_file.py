@@ -1,4 +1,4 @@
-"""One run's journal on the disk: read whole, written a line at a time, each durable before the next step.
+"""One run's journal on the disk: read whole, written a line at a time.
 
 What its lines mean is `journal.py`'s.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +24,7 @@ def now() -> str:
 
 @dataclass
 class JournalFile:
-    """An open journal: what it says, and where its next line goes. `length` excludes a torn tail."""
+    """An open journal: what it says, and where its next line goes. `length` is that of its sound lines."""
 
     path: Path
     header: Header
@@ -33,27 +32,23 @@ class JournalFile:
     length: int
     check: str
 
-    def reach(self, state: RunState, sync: Callable[[], None]) -> None:
-        """Write durably that the run has reached a state; raises OSError."""
+    def reach(self, state: RunState) -> None:
+        """Write what the run has done; raises OSError."""
         line = encode_mark(state, now(), self.check)
         _write_at(self.path, self.length, line)
-        sync()
         self.state = state
         self.length += len(line)
         self.check = check_of(line)
 
 
-def create_journal(folder: Path, header: Header, sync: Callable[[], None]) -> JournalFile:
-    """Write the header durably into the empty journal that `make_run_folder` left; raises OSError."""
+def create_journal(folder: Path, header: Header) -> None:
+    """Write of a run that was a repair into the empty journal that `make_run_folder` left; raises OSError."""
     line = encode_header(header)
-    path = folder / JOURNAL
-    _write_at(path, 0, line)
-    sync()
-    return JournalFile(path, header, RunState.PREPARED, len(line), check_of(line))
+    _write_at(folder / JOURNAL, 0, line + encode_mark(RunState.REPAIRED, now(), check_of(line)))
 
 
 def open_journal(folder: Path) -> JournalFile | None:
-    """The journal in a run's folder; None where a cut came before its header was whole.
+    """The journal in a run's folder; None where it is none and tells of no file.
 
     Raises NeedsHandsError where the folder is not ours (foreign-quarantine) or what it says cannot be
     believed (bad-journal).
@@ -66,17 +61,8 @@ def open_journal(folder: Path) -> JournalFile | None:
             raise JournalError(f"the one in {folder.name} is torn or unreadable, and files lie beside it")
         return None
     if journal.header.run != folder.name:
-        if _is_same(folder, folder.parent / journal.header.run):
-            return None  # a name that a cut left, on a record that a later run's folder was given
         raise JournalError(f"the one in {folder.name} is of another run")
     return JournalFile(folder / JOURNAL, journal.header, journal.state, journal.length, journal.check)
-
-
-def _is_same(folder: Path, other: Path) -> bool:
-    try:
-        return folder.lstat().st_ino == other.lstat().st_ino
-    except OSError:
-        return False
 
 
 def _read(path: Path) -> bytes | None:
@@ -90,7 +76,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write_at(path: Path, offset: int, line: bytes) -> None:
-    """Write a line after the last sound one; what a cut left behind that is dropped first."""
+    """Write after the last sound line; what lies behind that is dropped first."""
     descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
     try:
         if os.fstat(descriptor).st_size != offset:

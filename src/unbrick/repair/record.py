@@ -1,8 +1,7 @@
-"""What a run keeps about itself: each file and folder as it was, and how far the run has come. Pure."""
+"""What a run keeps about itself: each file and folder as it was, and what it has done. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,30 +10,10 @@ from unbrick.repair.plan import QUARANTINE_FILE
 
 
 class RunState(StrEnum):
-    """How far a run has come; each but the first is a line of its journal."""
+    """What a run has done, a line of its journal each; it reaches the disk with the first, or not at all."""
 
-    PREPARED = "prepared"  # the header is durable, no file was moved
-    LINKED = "linked"  # every file has its name in the quarantine too
-    REPAIRED = "repaired"  # and none has its former name any more
-    ROLLED_BACK = "rolled-back"  # every file has its former name only
-    UNDO_BEGUN = "undo-begun"
-    UNDO_LINKED = "undo-linked"  # every file has its former names again, beside the one in the quarantine
+    REPAIRED = "repaired"
     UNDONE = "undone"
-
-
-MAY_FOLLOW: Mapping[RunState, frozenset[RunState]] = {
-    RunState.PREPARED: frozenset({RunState.LINKED, RunState.ROLLED_BACK}),
-    RunState.LINKED: frozenset({RunState.REPAIRED, RunState.ROLLED_BACK}),
-    RunState.REPAIRED: frozenset({RunState.UNDO_BEGUN}),
-    RunState.ROLLED_BACK: frozenset(),
-    RunState.UNDO_BEGUN: frozenset({RunState.UNDO_LINKED, RunState.REPAIRED}),
-    RunState.UNDO_LINKED: frozenset({RunState.UNDONE}),
-    RunState.UNDONE: frozenset(),
-}
-"""Which states a run may reach from each."""
-
-UNFINISHED = frozenset({RunState.PREPARED, RunState.LINKED, RunState.UNDO_BEGUN, RunState.UNDO_LINKED})
-"""The states in which only an interrupted run is found."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +54,6 @@ class Entry:
     def name(self) -> str:
         """Its former long name."""
         return self.source.rpartition("\\")[2]
-
-    @property
-    def links_in_quarantine(self) -> int:
-        """How many names it has once moved: a new one more, the long one and a separate 8.3 one gone."""
-        separate = self.short_name is not None and self.short_name.casefold() != self.name.casefold()
-        return self.links - (1 if separate else 0)
 
     def to_action(self, state: ActionState) -> Action:
         """The action that this file is the object of."""

@@ -32,14 +32,13 @@ def _allow(flags: int, sid: bytes) -> bytes:
     return _ACE_HEADER.pack(_ACCESS_ALLOWED, flags, _ACE_HEADER.size + len(sid), _FULL_CONTROL) + sid
 
 
-def build_descriptor(*, inheritable: bool, reverse: bool = False) -> bytes:
+def _build_descriptor(*, inheritable: bool) -> bytes:
     """Owner and group Administrators; a protected list giving full control to SYSTEM and Administrators.
 
-    `inheritable` is for folders: what Windows later makes inside gets the same list. `reverse` says the same
-    in other bytes.
+    `inheritable` is for folders: what Windows later makes inside gets the same list.
     """
     flags = _INHERIT_TO_ALL if inheritable else 0
-    entries = b"".join(_allow(flags, sid) for sid in (reversed(_OURS) if reverse else _OURS))
+    entries = b"".join(_allow(flags, sid) for sid in _OURS)
     acl = _ACL_HEADER.pack(2, 0, _ACL_HEADER.size + len(entries), len(_OURS), 0) + entries
     owner = _HEADER.size
     group = owner + len(ADMINISTRATORS)
@@ -48,8 +47,8 @@ def build_descriptor(*, inheritable: bool, reverse: bool = False) -> bytes:
     return _HEADER.pack(1, 0, control, owner, group, 0, dacl) + ADMINISTRATORS * 2 + acl
 
 
-FOLDER_DESCRIPTOR = build_descriptor(inheritable=True)
-FILE_DESCRIPTOR = build_descriptor(inheritable=False)
+FOLDER_DESCRIPTOR = _build_descriptor(inheritable=True)
+FILE_DESCRIPTOR = _build_descriptor(inheritable=False)
 
 
 def is_ours(descriptor: bytes) -> bool:

@@ -16,7 +16,7 @@ from unbrick.incidents.judge import judge, paths_match
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import Verdict
 from unbrick.repair.journal_fields import JournalError
-from unbrick.repair.moving import OpenRun, Places
+from unbrick.repair.moving import Places
 from unbrick.repair.record import Entry
 from unbrick.windows.observe import observe_file
 
@@ -46,16 +46,11 @@ def find_playbook(playbooks: Sequence[Playbook], entry: Entry) -> Playbook:
     return by_id[entry.playbook]
 
 
-def check_run(run: OpenRun, authority: Authority) -> None:
-    """Every entry of a run, its file read at whichever of its places it is; nothing is written."""
-    for place in run.places:
+def check_run(root: Path, places: Sequence[Places], authority: Authority) -> None:
+    """Every entry of a run, its file read where it lies in the quarantine; nothing is written."""
+    for place in places:
         playbook = find_playbook(authority.playbooks, place.entry)
-        folders = _folders_that_match(playbook, place.entry, authority)
-        places = place.find_all()
-        if not places:
-            raise JournalError(f"{place.entry.source} is in neither of its places")
-        for path in places:
-            _check_file(run.root, place, path, playbook, folders)
+        _check_file(root, place, playbook, _folders_that_match(playbook, place.entry, authority))
 
 
 def _folders_that_match(playbook: Playbook, entry: Entry, authority: Authority) -> tuple[str, ...]:
@@ -68,8 +63,8 @@ def _folders_that_match(playbook: Playbook, entry: Entry, authority: Authority) 
     return folders
 
 
-def _check_file(root: Path, place: Places, path: Path, playbook: Playbook, folders: Sequence[str]) -> None:
-    entry = place.entry
+def _check_file(root: Path, place: Places, playbook: Playbook, folders: Sequence[str]) -> None:
+    entry, path = place.entry, place.quarantined
     try:
         observed = replace(observe_file(root, windows_path_of(root, path)), path=entry.source)
     except UnbrickError as error:

@@ -1,29 +1,29 @@
 """Puts back what an earlier run took away: bytes, names, attributes, ACL, streams, links and times.
 
-A run's journal is hostile: an entry is obeyed only where `trust.py` agrees. An undo is journalled itself.
+A run's journal is hostile: an entry is obeyed only where `trust.py` agrees.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unbrick.errors import FailedError, NeedsHandsError, Reason, UnbrickError
+from unbrick.errors import NeedsHandsError, Reason
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import Action, ActionState
 from unbrick.repair.disk_errors import damaged, disk_errors, look
 from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.journal_file import JournalFile, open_journal
-from unbrick.repair.moving import OpenRun, finish_undo, open_run, roll_back_undo
+from unbrick.repair.moving import Places, find_places, put_back
 from unbrick.repair.quarantine import find_run_folders, find_unreadable_run
-from unbrick.repair.record import UNFINISHED, Header, RunState
+from unbrick.repair.record import Header, RunState
 from unbrick.repair.trust import Authority, check_run
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """A run whose journal lies on a volume, and how far it came."""
+    """A run whose journal lies on a volume, and what it has done."""
 
     header: Header
     state: RunState
@@ -43,7 +43,6 @@ class UndoPlan:
 
     run: str
     actions: tuple[Action, ...]
-    volume_was_dirty: bool
     authority: Authority
     notes: tuple[str, ...] = ()
 
@@ -59,62 +58,37 @@ def plan_undo(
 ) -> UndoPlan:
     """What undoing `run` would do, or where None the newest run that is not undone yet; writes nothing.
 
-    Raises NeedsHandsError: no-run, interrupted (finish it first), bad-journal, unknown-playbook,
-    foreign-quarantine, something-in-the-way.
+    Raises NeedsHandsError: no-run, bad-journal, unknown-playbook, foreign-quarantine, something-in-the-way.
     """
     authority = Authority.of(playbooks, installation_folders)
-    opened = _open_repaired(root, run, authority)
-    entries = opened.journal.header.entries
+    journal, places = _open_repaired(root, run, authority)
     return UndoPlan(
-        run=opened.journal.header.run,
-        actions=tuple(entry.to_action(ActionState.PLANNED) for entry in entries),
-        volume_was_dirty=opened.journal.header.volume_was_dirty,
+        run=journal.header.run,
+        actions=tuple(entry.to_action(ActionState.PLANNED) for entry in journal.header.entries),
         authority=authority,
-        notes=_lost_short_names(opened),
+        notes=_lost_short_names(places),
     )
 
 
-def apply_undo(
-    root: Path,
-    plan: UndoPlan,
-    *,
-    sync: Callable[[], None],
-    on_action: Callable[[Action], None],
-    on_torn: Callable[[], None] = lambda: None,
-) -> tuple[Action, ...]:
-    """Put every file of a run back; gives the actions, undone. `sync` flushes everything down to the disk.
+def apply_undo(root: Path, plan: UndoPlan) -> tuple[Action, ...]:
+    """Put every file of a run back; gives the actions, undone.
 
-    `on_torn` is called where traces of a cut of the repair were met that Windows should clear away. Raises
-    as `plan_undo` does with nothing written, or FailedError where it was rolled back to `repaired`.
+    Raises as `plan_undo` does, or FailedError: then the mount must be thrown away, with what was begun.
     """
-    opened = _open_repaired(root, plan.run, plan.authority)
-    with disk_errors("beginning to undo"):
-        opened.journal.reach(RunState.UNDO_BEGUN, sync)
-    try:
-        with disk_errors("putting the files back"):
-            finish_undo(opened, sync)
-    except UnbrickError as error:
-        _roll_back(opened, sync, error)
-        raise
-    if opened.torn:
-        on_torn()
-    done = tuple(replace(action, state=ActionState.UNDONE) for action in plan.actions)
-    for action in done:
-        on_action(action)
-    return done
+    journal, places = _open_repaired(root, plan.run, plan.authority)
+    with disk_errors("putting the files back"):
+        put_back(root, journal.header, places)
+        journal.reach(RunState.UNDONE)
+    return tuple(replace(action, state=ActionState.UNDONE) for action in plan.actions)
 
 
-def _open_repaired(root: Path, run: str | None, authority: Authority) -> OpenRun:
+def _open_repaired(
+    root: Path, run: str | None, authority: Authority
+) -> tuple[JournalFile, tuple[Places, ...]]:
     """The run to undo, every entry of it checked."""
     folder, journal = _choose(root, run)
-    if journal.state in UNFINISHED:
-        raise NeedsHandsError(
-            f"the run {journal.header.run} was interrupted",
-            reason=Reason.INTERRUPTED,
-            hint="run unbrick repair, which finishes it, then undo it",
-        )
-    opened = open_run(root, folder, journal)
-    for place in opened.places:
+    places = find_places(root, folder, journal.header)
+    for place in places:
         if look(place.source) is not None:
             raise NeedsHandsError(
                 f"something is at {place.entry.source} now, where the former file would go",
@@ -123,8 +97,8 @@ def _open_repaired(root: Path, run: str | None, authority: Authority) -> OpenRun
             )
         if look(place.quarantined) is None:
             raise JournalError(f"{place.entry.quarantined_as} is not in the quarantine")
-    check_run(opened, authority)
-    return opened
+    check_run(root, places, authority)
+    return journal, places
 
 
 def _choose(root: Path, run: str | None) -> tuple[Path, JournalFile]:
@@ -132,7 +106,7 @@ def _choose(root: Path, run: str | None) -> tuple[Path, JournalFile]:
         if run is not None and name != run:
             continue
         journal = open_journal(folder)
-        if journal is not None and journal.state not in (RunState.UNDONE, RunState.ROLLED_BACK):
+        if journal is not None and journal.state is RunState.REPAIRED:
             return folder, journal
     unreadable = find_unreadable_run(root)
     if unreadable is not None:
@@ -143,29 +117,13 @@ def _choose(root: Path, run: str | None) -> tuple[Path, JournalFile]:
     )
 
 
-def _lost_short_names(run: OpenRun) -> tuple[str, ...]:
+def _lost_short_names(places: Sequence[Places]) -> tuple[str, ...]:
     """A note for every 8.3 name that cannot come back."""
     notes: list[str] = []
-    for place in run.places:
+    for place in places:
         source = place.entry.source
-        if place.lone_short_name is not None:
+        if place.short_name_is_taken:
             notes.append(f"{source} comes back without its 8.3 name: another file has it now")
         elif place.entry.short_name is not None and place.quarantined.lstat().st_nlink > 1:
             notes.append(f"{source} comes back without its 8.3 name: it has a second name elsewhere")
     return tuple(notes)
-
-
-def _roll_back(run: OpenRun, sync: Callable[[], None], cause: UnbrickError) -> None:
-    """Back to `repaired` after a failure; where that is impossible, the journal lets the next run finish."""
-    if run.journal.state is RunState.UNDO_BEGUN:
-        try:
-            with disk_errors("taking the files away again"):
-                roll_back_undo(run, sync)
-            return
-        except UnbrickError as error:
-            cause = error
-    raise FailedError(
-        f"the undo was interrupted: {cause.message}",
-        reason=Reason.INTERRUPTED,
-        hint="no file is lost; run unbrick again, which finishes what was begun",
-    ) from cause

@@ -10,7 +10,7 @@ from unbrick.model import Action, ActionState
 from unbrick.repair.disk_errors import disk_errors, look
 from unbrick.repair.file_state import expect_same_file, expect_settled
 from unbrick.repair.journal_file import open_journal
-from unbrick.repair.moving import Places, open_run
+from unbrick.repair.moving import Places, find_places
 from unbrick.repair.quarantine import find_run_folders
 from unbrick.repair.record import RunState
 
@@ -27,7 +27,7 @@ def verify_applied(root: Path, actions: Sequence[Action]) -> None:
             continue
         if missing.keys().isdisjoint(_key(e.to_action(ActionState.DONE)) for e in journal.header.entries):
             continue  # an older run: whether its folders are still there is no question of this one
-        for place in open_run(root, folder, journal).places:
+        for place in find_places(root, folder, journal.header):
             if missing.pop(_key(place.entry.to_action(ActionState.DONE)), None) is not None:
                 with disk_errors("reading back what was done"):
                     _expect_moved(place)

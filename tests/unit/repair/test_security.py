@@ -11,7 +11,6 @@ from unbrick.repair.security import (
     FILE_DESCRIPTOR,
     FOLDER_DESCRIPTOR,
     SYSTEM,
-    build_descriptor,
     is_ours,
 )
 
@@ -74,12 +73,3 @@ def test_any_changed_byte_is_judged_without_an_error(place: int, value: int) -> 
     changed = bytearray(FOLDER_DESCRIPTOR)
     changed[place] = value
     assert is_ours(bytes(changed)) in (True, False)
-
-
-@pytest.mark.parametrize("inheritable", [False, True])
-def test_the_same_rights_can_be_said_in_two_ways(inheritable: bool) -> None:
-    one = build_descriptor(inheritable=inheritable)
-    other = build_descriptor(inheritable=inheritable, reverse=True)
-    assert one != other
-    assert is_ours(one)
-    assert is_ours(other)
