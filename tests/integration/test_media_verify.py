@@ -205,30 +205,55 @@ def test_no_file_on_the_open_partition_goes_unsaid(medium: Medium, stick: Path, 
         stream.seek(place)
         stream.write("\n::/l".encode("utf-16-le"))
     done = verify(stick, medium)
-    assert (done.code, "begins a new line" in done.err) == (1, True), done.said
+    assert (done.code, "other files than us" in done.err) == (1, True), done.said
 
 
 def test_a_volume_that_shows_everybody_other_files_is_bad(medium: Medium, stick: Path) -> None:
     """FAT has two tables: the first knows of a loader, the second, which the volume names, does not."""
     start, _ = partition(stick)
     drive = f"{stick}@@{start}"
+    for number in range(200):  # more entries than a cluster holds: the folder goes on by the table
+        subprocess.run(["mmd", "-i", drive, f"::/a long name for a folder {number}"], check=True)
+    subprocess.run(["mmd", "-i", drive, "::/EFI"], check=True)
     with stick.open("r+b") as stream:
         stream.seek(start)
         sector = stream.read(512)
         reserved, length = struct.unpack_from("<H", sector, 14)[0], struct.unpack_from("<I", sector, 36)[0]
         stream.seek(start + reserved * 512)
-        before = stream.read(length * 512)
-        for number in range(200):  # more entries than a cluster holds: the folder goes on by the table
-            subprocess.run(["mmd", "-i", drive, f"::/a long name for a folder {number}"], check=True)
-        subprocess.run(["mmd", "-i", drive, "::/EFI"], check=True)
+        table = bytearray(stream.read(length * 512))
+        struct.pack_into("<I", table, 2 * 4, 0x0FFFFFFF)  # the top folder ends with its first cluster
         stream.seek(start + (reserved + length) * 512)
-        stream.write(before)
+        stream.write(table)
         stream.seek(start + 40)
         stream.write(struct.pack("<H", 0x81))
     looked = subprocess.run(["mdir", "-b", "-i", drive, "::/EFI"], capture_output=True)
     assert looked.returncode != 0, "this loader is not hidden"
     done = verify(stick, medium)
     assert (done.code, "other files than us" in done.err) == (1, True), done.said
+
+
+def test_a_file_behind_the_end_of_its_folder_is_not_hidden(medium: Medium, stick: Path) -> None:
+    """Linux, and so a station, reads a folder on behind its first free entry; mtools and Windows do not."""
+    drive = f"{stick}@@{partition(stick)[0]}"
+    subprocess.run(["mmd", "-i", drive, "::/AAAA", "::/BBBB", "::/CCCC"], check=True)
+    at = stick.read_bytes().index(b"BBBB       ", partition(stick)[0])
+    with stick.open("r+b") as stream:
+        stream.seek(at)
+        stream.write(bytes(32))
+    assert b"CCCC" not in subprocess.run(["mdir", "-b", "-i", drive, "::/"], capture_output=True).stdout
+    done = verify(stick, medium)
+    assert (done.code, "other files than us" in done.err) == (1, True), done.said
+
+
+def test_folders_that_go_round_in_a_circle_come_to_an_end(medium: Medium, stick: Path) -> None:
+    drive = f"{stick}@@{partition(stick)[0]}"
+    subprocess.run(["mmd", "-i", drive, "::/AAAA"], check=True)
+    at = stick.read_bytes().index(b"AAAA       ", partition(stick)[0])
+    with stick.open("r+b") as stream:
+        stream.seek(at + 26)
+        stream.write(struct.pack("<H", 2))  # the folder above
+    done = verify(stick, medium)
+    assert (done.code, "cannot be read" in done.err) == (1, True), done.said
 
 
 def test_signed_settings_are_held_against_their_list_file_by_file(medium: Medium, tmp_path: Path) -> None:

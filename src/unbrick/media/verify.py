@@ -16,6 +16,7 @@ from pathlib import Path
 
 from unbrick.command import Runner
 from unbrick.errors import FailedError, UsageError
+from unbrick.media.fat_entries import FatError, count_entries
 from unbrick.media.image_manifest import (
     MANIFEST_BYTES,
     MANIFEST_NAME,
@@ -41,7 +42,6 @@ from unbrick.signed_folder import SignedFolderError
 _TIMEOUT = 300.0
 _HINT = "start no machine from it; name the image, or the whole stick"
 _MOST_READ_BEHIND = 64 * 1024 * 1024
-_ROOT = "::/"
 # What stations and `unbrick outbox` write there; nobody acts on it but for reports, each of which is signed.
 _OWN = re.compile(
     r"outbox/(\.last-run|\.medium-key|((refused|damaged)/)?[^/]+\.(json|reason\.txt))|log/[^/]+\.log"
@@ -126,8 +126,8 @@ def _verify(
     settings: tuple[str, ...] = ()
     unsigned: tuple[str, ...] = ()
     if layout is not None:
-        settings, unsigned, found = _check_partition(path, layout, site_key, runner)
-        problems += [*_ambiguity(read(layout.partition_offset, 512)), *found]
+        settings, unsigned, found = _check_partition(path, read, layout, site_key, runner)
+        problems += found
         notes += _behind_partition(read, layout, size)
     signed = site_key is not None
     return Verdict(manifest, layout is not None, signed, tuple(problems), settings, unsigned, tuple(notes))
@@ -204,17 +204,12 @@ def _behind_partition(read: Callable[[int, int], bytes], layout: StickLayout, si
     return []
 
 
-def _ambiguity(sector: bytes) -> list[str]:
-    """Whether programs see different files on a FAT32 volume: Linux goes by its first table in any case.
-
-    From Microsoft's FAT specification: BPB_FATSz16 is 0 for FAT32; BPB_ExtFlags may name another table.
-    """
-    names_a_table = not any(sector[22:24]) and any(sector[40:42])
-    return ["the partition UNBRICK shows some programs other files than us"] if names_a_table else []
-
-
 def _check_partition(
-    stick: Path, layout: StickLayout, site_key: str | None, runner: Runner
+    stick: Path,
+    read: Callable[[int, int], bytes],
+    layout: StickLayout,
+    site_key: str | None,
+    runner: Runner,
 ) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
     """Names that the site signed, names that nobody did, and problems."""
     problems = []
@@ -225,9 +220,12 @@ def _check_partition(
     if listed.returncode != 0:
         return (), (), [*problems, "the partition UNBRICK cannot be read"]
     lines = listed.stdout.decode(errors="replace").split("\n")[:-1]
-    names = [line.removeprefix(_ROOT) for line in lines if not line.endswith("/") or line == _ROOT]
-    if not all(line.startswith(_ROOT) and line != _ROOT for line in lines):
-        problems.append("a file on the partition UNBRICK has a name that begins a new line")
+    names = [line.removeprefix("::/") for line in lines if not line.endswith("/")]
+    try:
+        if count_entries(read, layout.partition_offset) != len(lines):
+            problems.append("the partition UNBRICK shows other programs other files than us")
+    except FatError as error:
+        problems.append(f"the partition UNBRICK {error.message}")
     good: tuple[str, ...] = ()
     if site_key is not None and SETTINGS_LIST in (name.lower() for name in names):
         check = check_files(partial(_read_from, drive, runner), site_key, ())
