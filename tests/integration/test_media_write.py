@@ -227,7 +227,7 @@ def test_what_is_in_use_is_refused(stick: Path, image: Path, device: Path, tmp_p
 
 
 def test_a_device_below_another_is_in_use(stick: Path, image: Path, device: Path) -> None:
-    attach = ["losetup", "--find", "--show", device]
+    attach = ["losetup", "--find", "--show", str(device)]
     above = subprocess.run(attach, capture_output=True, text=True, check=True).stdout.strip()
     try:
         before = stick.read_bytes()
