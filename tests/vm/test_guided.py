@@ -36,7 +36,7 @@ def test_a_recovery_password_is_typed(
         running.press("1")
         running.wait_for("status=repaired reason=-", seconds=REPAIR_SECONDS)
         running.wait_for("unbrick: end green", seconds=REPAIR_SECONDS)
-        running.photograph(photographs / "photograph-done.png")
+        running.photograph(tmp_path / "done.png")
         running.press("ret")
         wait_for_windows(running)
     assert machine.complaints() == []

@@ -27,6 +27,7 @@ from support.tagged_network import MACHINE, VLAN, tagged_network
 from support.write_log import Write, read_log, replay
 
 from unbrick.drill.firmware_variables import SHIM, FirmwareVariables
+from unbrick.drill.options import MIB
 from unbrick.drill.virtual_machine_shape import Bus, Network
 
 _OF_THE_FIRMWARE = {
@@ -102,7 +103,9 @@ def test_shim_itself_raises_the_sbat_level_and_nothing_else(
     assert changed(settled, machine.variables()) <= _OF_THE_FIRMWARE
 
 
-def test_two_disks_of_one_machine(medium: Medium, drills: Drills, tally: HostTally, tmp_path: Path) -> None:
+def test_two_disks_of_one_machine(
+    medium: Medium, drills: Drills, tally: HostTally, tmp_path: Path, photographs: Path
+) -> None:
     """A plain one, and one with BitLocker whose recovery password is on the stick; the clock is ahead."""
     plain = boot_disk(drills, "crashed", tmp_path / "plain", medium.loader)
     locked = boot_disk(drills, "xts-128", tmp_path / "locked", medium.loader)
@@ -120,12 +123,13 @@ def test_two_disks_of_one_machine(medium: Medium, drills: Drills, tally: HostTal
         for _ in machine.disks:
             running.wait_for("status=repaired reason=-", seconds=REPAIR_SECONDS)
         running.wait_for("unbrick: end green", seconds=REPAIR_SECONDS)
+        running.photograph(photographs / "photograph-done.png")
         wait_for_windows(running)
     assert machine.complaints() == []
     assert set(tally.counted().values()) == {"repaired"}
 
 
-def test_without_a_key_nothing_is_written(
+def test_without_a_key_nothing_is_written_and_a_late_stick_has_it(
     medium: Medium, drills: Drills, tally: HostTally, tmp_path: Path, photographs: Path
 ) -> None:
     """And without a network the reports are on the stick. The second disk is healthy, and said to be.
@@ -134,7 +138,7 @@ def test_without_a_key_nothing_is_written(
     """
     locked = boot_disk(drills, "xts-256", tmp_path / "locked", medium.loader)
     healthy = boot_disk(drills, "healthy", tmp_path / "healthy", medium.loader)
-    settings = tally.settings(tmp_path / "settings", shell="true")
+    settings = tally.settings(tmp_path / "settings", shell="true", finish="wait")
     image = _signed_stick(medium, settings, tmp_path / "stick.img")
     drives = [(locked, Bus.NVME), (healthy, Bus.VIRTIO)]
     machine = make_machine(tmp_path / "machine", drives, medium=stick(image))
@@ -145,6 +149,11 @@ def test_without_a_key_nothing_is_written(
         assert running.serial.said("status=needs-key reason=key-missing")
         assert running.serial.said("status=healthy reason=-")
         look(running, photographs / "photograph-key-needed.png")
+        assert [disk.drilled.digest() for disk in machine.disks] == digests
+        running.plug_in("late", _stick_with_keys(locked.drilled.keys, tmp_path / "late.img"))
+        running.wait_for("status=repaired reason=-", seconds=REPAIR_SECONDS)
+        running.wait_for("unbrick: end green", seconds=REPAIR_SECONDS)
+        look(running, tmp_path / "green.png")
         running.press("ret")
         running.wait_for("unbrick: asks What now?", seconds=REPAIR_SECONDS)
         look(running, tmp_path / "shell.png")
@@ -152,8 +161,18 @@ def test_without_a_key_nothing_is_written(
         running.wait_for("unbrick: shell opened", seconds=REPAIR_SECONDS)
         running.type("poweroff -f\n")
         running.wait_for_power_off(seconds=REPAIR_SECONDS)
-    assert [disk.drilled.digest() for disk in machine.disks] == digests
+    assert locked.drilled.complaints(repaired=True) == ()
+    assert healthy.drilled.digest() == digests[1]
     assert any(b"shell-opened" in data for data in files_on(image).values())
+
+
+def _stick_with_keys(keys: Path, image: Path) -> Path:
+    """As somebody makes one at a PC: a file system with the name, and a file on it."""
+    with image.open("xb") as stream:
+        stream.truncate(64 * MIB)
+    subprocess.run(["mkfs.vfat", "-n", "UNBRICK", image], check=True, capture_output=True, timeout=60)
+    subprocess.run(["mcopy", "-i", image, keys, "::/keys.csv"], check=True, timeout=60)
+    return image
 
 
 def test_a_pulled_stick_is_not_missed(medium: Medium, drills: Drills, tmp_path: Path) -> None:

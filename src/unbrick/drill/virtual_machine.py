@@ -83,6 +83,12 @@ class VirtualMachine:
         """Write what the screen shows as a PNG file."""
         self._monitor.execute("screendump", filename=str(file.absolute()), format="png")
 
+    def plug_in(self, name: str, image: Path) -> None:
+        """Put a stick in, as a hand does; `name` is none that the machine has."""
+        file = {"driver": "file", "filename": str(image.absolute())}
+        self._monitor.execute("blockdev-add", driver="raw", file=file, **{"node-name": name})
+        self._monitor.execute("device_add", driver="usb-storage", id=name, drive=name, removable=True)
+
     def unplug(self, name: str) -> None:
         """Pull a drive that can be pulled, as a hand does: without asking."""
         self._monitor.forget("DEVICE_DELETED")
