@@ -75,6 +75,7 @@ DRIVERS_CALL = {
         *("devm_mmc_alloc_host", "ufshcd_init", "usb_stor_probe1", "ata_pci_sff_init_one"),
         *("ata_pci_bmdma_init_one", "pci_create_root_bus", "pci_host_probe", "pci_scan_root_bus_bridge"),
     },
+    "what those hang on": {"iommu_device_register", "pcmcia_register_socket", "tifm_add_adapter"},
     "keyboards": {"__hid_register_driver", "usb_add_hcd", "__serio_register_port", "hid_allocate_device"},
 }
 BUSES = ("pci:", "usb:", "acpi", "virtio:", "vmbus:", "xen:", "pnp:", "hid:", "mdio:", "tbsvc:", "ssam:")

@@ -29,8 +29,10 @@ _BUSES = (
 
 
 def hardware_ids(modules: Iterable[Module]) -> set[str]:
-    """The ids by which the kernel finds these drivers for a device."""
-    return {alias for module in modules for alias in module.aliases if alias.split(":")[0] in _BUSES}
+    """The ids by which the kernel finds these drivers for a device; ACPI's begin `acpi*:`."""
+    return {
+        alias for module in modules for alias in module.aliases if alias.split(":")[0].rstrip("*") in _BUSES
+    }
 
 
 def describe_hardware(choice: Choice, firmware: FirmwareChoice, definition: ModulesDefinition) -> str:

@@ -35,6 +35,7 @@ MODULES = {
         module("drivers/scsi/aic-seven", softly="crc-alias"),
         module("crypto/crc32c_generic", aliases="crc-alias"),
         module("drivers/media/usb/uvc", aliases="usb:v1p2"),
+        module("drivers/platform/x86/buttons", aliases="acpi*:ABC1:* platform:buttons crypto-none"),
     )
 }
 DEFINITION = ModulesDefinition(
@@ -59,7 +60,7 @@ def test_a_class_is_its_folders_without_what_is_left_out() -> None:
     assert names(choice.by_class["wired network"]) == {"e1000e", "r8169"}
     assert names(choice.by_class["storage"]) == {"aic_seven"}
     assert [(one.name, why) for one, why in choice.left_out] == [("mlxsw_pci", "switches")]
-    assert names(choice.not_chosen) == {"uvc"}
+    assert names(choice.not_chosen) == {"buttons", "uvc"}
 
 
 def test_what_a_driver_needs_comes_along_by_name_and_by_alias() -> None:
@@ -95,3 +96,4 @@ def test_what_was_left_out_is_said_with_the_reason(tmp_path: Path) -> None:
     assert "mlxsw_pci (1 ids): switches" in text
     assert "Wi-Fi: no key" in text
     assert "drivers/media/usb/uvc (1 ids)" in text
+    assert "drivers/platform/x86/buttons (2 ids)" in text  # the kernel writes ACPI's as acpi*:
