@@ -53,6 +53,14 @@ def list_block_devices(sysfs: Path = SYSFS) -> tuple[BlockDevice, ...]:
     )
 
 
+def count_hidden_disks(sysfs: Path = SYSFS) -> int:
+    """How many NVMe disks the firmware hides behind a SATA controller (Intel RST before VMD).
+
+    The kernel's driver counts them (`ahci_remap_check` in drivers/ata/ahci.c) and cannot reach them.
+    """
+    return sum(_number(path) for path in sysfs.glob("bus/pci/drivers/ahci/*/remapped_nvme"))
+
+
 def _is_part_of_flash(name: str) -> bool:
     """Whether it is one of the small extra areas of an eMMC: boot code and keys, never a Windows."""
     return name.startswith("mmcblk") and ("boot" in name or "rpmb" in name)

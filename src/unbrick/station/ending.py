@@ -22,7 +22,7 @@ from unbrick.station.next_in_windows import (
     windows_volumes,
 )
 from unbrick.station.sheet import drawable
-from unbrick.station.words import meaning_of
+from unbrick.station.words import Meaning, meaning_of
 
 _MEDIUM_SHOWN = 8
 _LONGEST_ERROR = 180
@@ -46,7 +46,8 @@ class EndingFacts:
     medium the machine was repaired earlier; `only_looked` why nothing was changed, as half a sentence;
     `report_text` what a person can carry to the tally as a picture, where the reports are only in memory;
     `medium` what is to be taken out: `stick`, `disc`, or nothing where nothing is plugged in (any more);
-    `takes_keys` whether a missing recovery key can be brought now, by typing it or on a stick.
+    `takes_keys` whether a missing recovery key can be brought now, by typing it or on a stick; `hidden_disks`
+    how many disks the firmware hides from every Linux.
     """
 
     finish: str
@@ -60,6 +61,7 @@ class EndingFacts:
     report_text: str | None = None
     medium: str = "stick"
     takes_keys: bool = False
+    hidden_disks: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,12 @@ _SUMMARY = {
 }
 _ENTER = "Press Enter: the computer restarts."
 _NO_DISK = "No disk was found in this computer."
+_HIDDEN = Meaning(
+    "The disk of this computer is hidden: its storage mode is RAID.",
+    "In the computer's own setup (often F2), set the storage mode to AHCI and start from the stick again. "
+    "Set it back before Windows starts.",
+    "The SATA controller hides an NVMe disk (Intel RST, no VMD), for which Linux has no driver.",
+)
 _TROUBLED = {Status.FAILED, Status.NEEDS_HANDS, Status.NEEDS_KEY}
 _STARTS = {Status.REPAIRED, Status.HEALTHY}
 
@@ -127,6 +135,12 @@ class _Case:
     def already(self) -> bool:
         """Whether nothing had to be done because an earlier visit had done it."""
         return bool(self.facts.already) and self.status in {Status.HEALTHY, Status.SCANNED}
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether the Windows that was not found may be on a disk that the firmware hides."""
+        looked_for = self.status is Status.NEEDS_HANDS and _is_for_data(self.worst)
+        return looked_for and self.facts.hidden_disks > 0
 
     @property
     def starts(self) -> bool:
@@ -198,11 +212,15 @@ def _is_for_data(report: DiskReport) -> bool:
     return report.status is Status.NEEDS_HANDS and report.reason in {Reason.NO_WINDOWS, Reason.EMPTY_DISK}
 
 
+def _meaning(case: _Case) -> Meaning:
+    return _HIDDEN if case.is_hidden else meaning_of(case.status, case.worst.reason)
+
+
 def _summary(case: _Case) -> str:
     if case.already:
         return f"This computer was already repaired: {case.facts.already}."
     if case.status in _TROUBLED:
-        return _NO_DISK if not case.worst.disk else meaning_of(case.status, case.worst.reason).what
+        return _NO_DISK if not case.worst.disk and not case.is_hidden else _meaning(case).what
     if case.facts.only_looked:
         found = "The fault is on this computer" if case.status is Status.FOUND else "It was looked at"
         return f"{found}. Nothing was changed: {case.facts.only_looked}."
@@ -230,7 +248,7 @@ def _next_in_windows(case: _Case) -> tuple[str, ...]:
 def _to_do(case: _Case, waits_in_memory: bool) -> Iterator[str]:
     facts = case.facts
     if case.status in _TROUBLED and not case.already:
-        yield _key_to_find(case) or meaning_of(case.status, case.worst.reason).to_do
+        yield _key_to_find(case) or _meaning(case).to_do
     if not case.starts and case.status is not Status.NEEDS_KEY:
         yield f"Call the helpdesk and say the code {case.code}."
     if waits_in_memory:
@@ -284,7 +302,7 @@ def _helpdesk(case: _Case) -> Iterator[str]:
     else:
         yield f"Result: {case.status}{reason}."
     if case.status in _TROUBLED:
-        yield meaning_of(case.status, worst.reason).helpdesk
+        yield _meaning(case).helpdesk
         if worst.error:
             yield f"It says: {_clipped(worst.error)}"
     yield from _about_the_lock(case)

@@ -15,7 +15,7 @@ from unbrick.errors import UnbrickError
 from unbrick.model import DiskReport, Machine, Status
 from unbrick.report.sender_status import SenderState
 from unbrick.station.another_try import AnotherTry
-from unbrick.station.block_devices import BlockDevice
+from unbrick.station.block_devices import BlockDevice, count_hidden_disks
 from unbrick.station.companion import Companion
 from unbrick.station.ending import Colour, Ending, EndingFacts, ending_of
 from unbrick.station.finish import (
@@ -154,6 +154,7 @@ class Leaving:
             report_text=None if on_stick or not waiting else self._report_text(),
             medium=_called(present_medium()),
             takes_keys=self._another is not None and not self._settings.guided,
+            hidden_disks=count_hidden_disks(),
         )
 
     def _ending(self, done: Sequence[DiskReport], restart: Restart) -> Ending:

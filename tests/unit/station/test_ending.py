@@ -204,6 +204,25 @@ def test_no_disk_at_all_is_no_success() -> None:
     assert ending.summary == "No disk was found in this computer."
 
 
+NO_WINDOWS = DiskReport(disk="/dev/sda", status=Status.NEEDS_HANDS, reason=Reason.NO_WINDOWS)
+
+
+@pytest.mark.parametrize("reports", [[], [NO_WINDOWS]])
+def test_a_disk_that_the_firmware_hides_is_told_and_what_shows_it(reports: list[DiskReport]) -> None:
+    ending = ending_of(reports, facts(hidden_disks=1))
+    assert ending.colour is Colour.AMBER
+    assert "hidden" in ending.summary
+    assert "AHCI" in ending.to_do[0]
+    assert "Set it back before Windows starts" in ending.to_do[0]
+    assert any("Intel RST" in line for line in ending.helpdesk)
+    assert "hidden" not in ending_of(reports, FACTS).summary
+
+
+def test_a_hidden_disk_beside_a_windows_that_was_found_changes_nothing() -> None:
+    for report in (ended(Status.REPAIRED), ended(Status.NEEDS_KEY)):
+        assert ending_of([report], facts(hidden_disks=1)) == ending_of([report], FACTS)
+
+
 @pytest.mark.parametrize("reports", [[], [ended(Status.HEALTHY)]])
 def test_a_machine_that_was_already_repaired_says_when_and_by_which_stick(reports: list[DiskReport]) -> None:
     ending = ending_of(reports, facts(already="2026-11-25 by medium 01234567"))

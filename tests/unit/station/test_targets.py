@@ -8,7 +8,7 @@ import pytest
 
 from unbrick.command import CommandError, RecordedRunner, Result
 from unbrick.station import targets
-from unbrick.station.block_devices import BlockDevice, list_block_devices
+from unbrick.station.block_devices import BlockDevice, count_hidden_disks, list_block_devices
 from unbrick.station.targets import assemble_arrays, choose_targets, close_arrays
 
 PCI = "devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block"
@@ -212,3 +212,15 @@ def test_an_array_that_does_not_close_is_told_of() -> None:
     devices = (BlockDevice("md126", Path("/dev/md126"), 1, array="clean"),)
     (told,) = close_arrays(devices, Failing())
     assert "md126 was not closed" in told
+
+
+def test_disks_that_a_sata_controller_hides_are_counted_as_its_driver_does(tmp_path: Path) -> None:
+    assert count_hidden_disks(tmp_path) == 0
+    driver = tmp_path / "bus/pci/drivers/ahci"
+    driver.mkdir(parents=True)
+    for name, text in (("0000:00:17.0", "2\n"), ("0000:01:00.0", "0\n"), ("0000:02:00.0", "?\n")):
+        controller = tmp_path / "devices" / name
+        controller.mkdir(parents=True)
+        (controller / "remapped_nvme").write_text(text)
+        (driver / name).symlink_to(controller)
+    assert count_hidden_disks(tmp_path) == 2
