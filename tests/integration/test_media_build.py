@@ -479,6 +479,17 @@ def test_the_bill_of_materials_has_every_package_with_its_version(medium: Medium
         "busybox",
     ):
         assert components[name]["purl"].startswith(f"pkg:deb/debian/{name}@")
+        assert "@" not in components[name]["purl"].partition("?")[2]  # package-url: encoded in a qualifier
+    licences = {
+        name: [each["license"]["name"] for each in one.get("licenses", ())]
+        for name, one in components.items()
+        if "purl" in one
+    }
+    assert "see its licence file" not in {licence for names in licences.values() for licence in names}
+    assert licences["rich"] == ["MIT"]
+    assert licences["segno"] == ["BSD License"]  # by its classifier alone
+    assert licences["shim-signed"] == ["BSD-2-Clause"]
+    assert sum(bool(names) for names in licences.values()) > len(licences) * 2 // 3
     (kernel,) = (one for name, one in components.items() if re.fullmatch(r"linux-image-\d.*", name))
     assert contents.modules.name in kernel["name"]
     assert not {"perl-base", "apt", "dpkg", "ruby"} & set(components)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,25 @@ with open(asked["target"], "wb") as out:
 """
 
 
+def find_copyright(root: DebianRoot, package: str) -> Path | None:
+    """Debian's copyright file of a package, which may be a link to another's; None where there is none."""
+    document = root.folder / "usr/share/doc" / package / "copyright"
+    inside = document.is_file() and document.resolve().is_relative_to(root.folder.resolve())
+    return document if inside else None
+
+
+def licence_names(copyright_file: str) -> tuple[str, ...]:
+    """The licences that a copyright file names, where it is in Debian's format 1.0, else none.
+
+    https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/: a field `License` has the short name
+    behind it, the text in the lines below.
+    """
+    if "copyright-format/1.0" not in copyright_file.partition("\n\n")[0]:
+        return ()
+    found = re.findall(r"^License:[ \t]*(\S.*?)[ \t]*$", copyright_file, re.MULTILINE)
+    return tuple(sorted(set(found)))
+
+
 def write_licences(
     root: DebianRoot, components: Iterable[dict[str, Any]], packages: Path, target: Path, runner: Runner
 ) -> None:
@@ -36,8 +56,7 @@ def write_licences(
     files: dict[str, Path] = {}
     for component in components:
         name = str(component["name"])
-        document = root.folder / "usr/share/doc" / name / "copyright"
-        if document.is_file() and document.resolve().is_relative_to(root.folder.resolve()):
+        if document := find_copyright(root, name):
             files[f"debian/{name}/copyright"] = document
     for path in packages.rglob("*"):
         upper = path.name.upper()

@@ -43,6 +43,7 @@ _ENVIRONMENT = (
         "PIP_TRUSTED_HOST",
     ),
 )
+_CLASSIFIED = "License :: OSI Approved :: "
 # Run by the medium's own Python: [[source, name in tracebacks, byte code], …] on its standard input.
 _COMPILER = """
 import json, os, py_compile, sys
@@ -92,8 +93,11 @@ def read_packages(folder: Path) -> tuple[PythonPackage, ...]:
         fields: dict[str, str] = {}
         for line in metadata.read_text(encoding="utf-8").partition("\n\n")[0].splitlines():
             name, _, value = line.partition(": ")
+            if value.startswith(_CLASSIFIED):
+                name, value = "Classified", value.removeprefix(_CLASSIFIED)
             fields.setdefault(name, value)
-        licence = fields.get("License-Expression") or fields.get("License") or "see its licence file"
+        named = (fields.get(name) for name in ("License-Expression", "License", "Classified"))
+        licence = next(filter(None, named), "see its licence file")
         found.append(PythonPackage(fields["Name"], fields["Version"], licence.splitlines()[0][:80]))
     return tuple(sorted(found))
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from unbrick import __version__
 from unbrick.media.debian_root import DebianPackage, DebianRoot
 from unbrick.media.file_tree import FileTree
+from unbrick.media.licences import find_copyright, licence_names
 from unbrick.media.python_part import PythonPackage
 
 _BOOT = ("grub-common", "grub-efi-amd64-signed", "grub-pc-bin", "shim-signed", "shim-helpers-amd64-signed")
@@ -22,7 +23,7 @@ def list_software(tree: FileTree, root: DebianRoot, python: Iterable[PythonPacka
     """Components (CycloneDX 1.5) of all packages that have a file on the medium."""
     used = [package for package in root.packages if _is_used(package, tree, root)]
     return [
-        *map(_debian_component, used),
+        *(_debian_component(package, _licences(root, package.name)) for package in used),
         *(_python_component(package) for package in sorted(python)),
         {
             "bom-ref": f"unbrick@{__version__}",
@@ -73,17 +74,24 @@ def _is_from(root: DebianRoot, path: str, tree: FileTree) -> bool:
     return path in tree and tree.entries[path].content == root.folder / path
 
 
-def _debian_component(package: DebianPackage) -> dict[str, Any]:
+def _licences(root: DebianRoot, package: str) -> tuple[str, ...]:
+    document = find_copyright(root, package)
+    return licence_names(document.read_text(encoding="utf-8", errors="replace")) if document else ()
+
+
+def _debian_component(package: DebianPackage, licences: Iterable[str]) -> dict[str, Any]:
     version = quote(package.version, safe=".-~")
-    source = quote(f"{package.source}@{package.source_version}", safe=".-~@")
+    source = quote(f"{package.source}@{package.source_version}", safe=".-~")
     name = quote(package.name, safe=".-~")
     purl = f"pkg:deb/debian/{name}@{version}?arch={package.architecture}&upstream={source}"
+    known = [{"license": {"name": licence}} for licence in licences]
     return {
         "bom-ref": purl,
         "type": "library",
         "name": package.name,
         "version": package.version,
         "purl": purl,
+        **({"licenses": known} if known else {}),
         "properties": [
             {"name": "debian:source", "value": package.source},
             {"name": "debian:source-version", "value": package.source_version},
