@@ -19,7 +19,7 @@ say "first program started"
 (
     # Not sooner: while the kernel starts, it would stop at every module that it thinks might be of use.
     ln -s ../bin/kmod /usr/sbin/modprobe
-    /usr/lib/systemd/systemd-udevd --daemon
+    /usr/lib/systemd/systemd-udevd --daemon 2>/dev/kmsg  # its greeting would be the first thing that a person reads
     udevadm trigger --action=add @SUBSYSTEMS@
     modprobe -a -q -b @MODULES@
     mount -t efivarfs -o nosuid,noexec,nodev efivarfs /sys/firmware/efi/efivars 2>/dev/null
