@@ -127,14 +127,11 @@ def find_windows_entry(
     """The entry that starts Windows, rather one on `partitions` (GUIDs of the disks that were worked on).
 
     `present` are the GUIDs of all disks that are here. An entry that leads to none of them was left by a disk
-    that is gone: the firmware would pass it over, and start the medium again. Where no GUIDs are known at
-    all, nothing is left out.
+    that is gone: the firmware would pass it over, and start the medium again. Where nothing is known of the
+    disks that were worked on, nothing is left out.
     """
-    windows = [
-        entry
-        for entry in entries
-        if entry.is_windows and (not present or entry.partition is None or entry.partition in present)
-    ]
+    here = {None, *partitions, *present}
+    windows = [entry for entry in entries if entry.is_windows and (not partitions or entry.partition in here)]
 
     def worth(entry: BootEntry) -> tuple[bool, bool, bool, int]:
         return (entry.partition not in partitions, entry.partition is None, not entry.active, entry.number)

@@ -81,11 +81,13 @@ def test_the_entry_on_the_disk_that_was_repaired_comes_first(tmp_path: Path) -> 
     assert [entry.number for entry in entries] == [0, 1, 2, 3]
     assert find_windows_entry(entries, frozenset({ESP})) == entries[2]
     assert find_windows_entry(entries, frozenset()) == entries[1]
-    assert find_windows_entry(entries, frozenset(), frozenset({ESP})) == entries[2], "the other disk is gone"
-    assert find_windows_entry(entries, frozenset(), frozenset({"another"})) is None
+    data = frozenset({"of-a-disk-for-data"})
+    assert find_windows_entry(entries, data, data | {ESP}) == entries[2], "the other disk is gone"
+    assert find_windows_entry(entries, data, data) is None
+    assert find_windows_entry(entries, frozenset(), data) == entries[1], "nothing is known of our own disk"
     nowhere = BootEntry(0, "Windows Boot Manager", True)
-    assert find_windows_entry((nowhere,), frozenset(), frozenset({ESP})) == nowhere
-    assert find_windows_entry((nowhere, *entries), frozenset(), frozenset({ESP})) == entries[2]
+    assert find_windows_entry((nowhere,), data, data) == nowhere
+    assert find_windows_entry((nowhere, *entries), data, data | {ESP}) == entries[2]
     assert find_windows_entry(entries[:1], frozenset()) is None
     assert read_boot_entries(tmp_path / "bios") == ()
 
