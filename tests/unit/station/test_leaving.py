@@ -83,6 +83,7 @@ class Scene:
 
     def wait_for_key(self, seconds: float | None) -> bool:
         self.happened.append(f"waits {seconds or 'for a key'}")
+        assert len(self.happened) < 200, "it waits for ever"
         self.medium_stays -= 1
         if self.meanwhile:
             self.meanwhile.pop(0)()
