@@ -241,8 +241,9 @@ def test_a_dock_is_let_in_only_where_it_is_kept_from_the_memory(
     asked = [*argv, "udevadm", "test", "--action=add", f"/sys/{domain}/0-0/0-1"]
     environment = {"PATH": "/usr/sbin:/usr/bin", "SYSTEMD_DEVICE_VERIFY_SYSFS": "0"}
     done = subprocess.run(asked, capture_output=True, text=True, timeout=60, env=environment, check=False)
-    assert "60-unbrick.rules" in done.stderr, done.stderr
-    assert ("authorized" in done.stderr) is let_in, done.stderr
+    said = done.stdout + done.stderr
+    assert "60-unbrick.rules" in said, said
+    assert ("authorized" in said) is let_in, said
 
 
 def test_all_of_unbrick_but_the_desks_rooms_can_be_loaded_by_the_mediums_python(contents: Contents) -> None:
