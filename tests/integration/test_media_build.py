@@ -13,6 +13,7 @@ import pytest
 from support.boot_medium import Medium, build_medium
 from support.medium_contents import Contents, aliases, unpack, wanted_symbols
 from support.program import run_program
+from support.stations import make_station
 
 from unbrick.command import SystemRunner
 from unbrick.media import build, system_part
@@ -525,3 +526,12 @@ def test_a_mistake_is_one_line_and_exit_code_2(options: list[str], said: str, tm
     assert said in done.err
     assert "Traceback" not in done.err
     assert not (tmp_path / "x.iso").exists()
+
+
+def test_keys_that_cannot_be_read_are_told_at_the_desk_and_not_at_forty_machines(tmp_path: Path) -> None:
+    station = make_station(tmp_path / "station", more="keys: [keys.csv]\n")
+    (tmp_path / "station" / "keys.csv").write_bytes(bytes(range(256)) * 4)
+    done = run_program("media", "build", "--out", "x.iso", "--station", station.file, cwd=tmp_path)
+    assert done.code == 2, done.err
+    assert "keys.csv" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["station"]

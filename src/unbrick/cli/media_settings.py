@@ -32,6 +32,7 @@ def read_settings(station_file: Path) -> Settings:
     Whatever the station file is called, it is `unbrick.yaml` on a medium.
     """
     from unbrick.incidents.loader import load_playbook
+    from unbrick.keys.csv_file import CsvKeySource
     from unbrick.report.station_file import load_station, read_small_file
 
     station = load_station(station_file)
@@ -47,6 +48,9 @@ def read_settings(station_file: Path) -> Settings:
         if name == SETTINGS_NAME:
             raise UsageError(f"{station_file}: names a file {name}, which is its own name on a medium")
         files[name] = read_small_file(path, MOST_FILE_BYTES)
+    for path in station.keys:
+        # Forty machines would be told that there is no key, and nobody why.
+        CsvKeySource(path.name, files[path.relative_to(folder).as_posix()])
     for path in station.playbooks:
         load_playbook(path)
     for name, data in read_playbooks(folder).items():
