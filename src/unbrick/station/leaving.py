@@ -49,6 +49,7 @@ _SHOWN_SECONDS = 10.0  # to see the colour from the next desk; Enter ends it
 _LOOK_SECONDS = 0.1
 _REDRAW_SECONDS = 20.0  # longer than a page of the last screen stands
 _REMOVAL_SECONDS = 1.0
+_LATE_STICK_SECONDS = 4.0  # long enough for the terminal to draw the screen again meanwhile
 _MOST_CARRIED = 8
 _MOST_CHARACTERS = 1200
 
@@ -202,8 +203,9 @@ class Leaving:
         taking the medium out is as good an answer as Enter.
         """
         enough = ending.colour == Colour.GREEN and ending.qr is None and bool(present_medium())
-        looks = enough or (self._another is not None and bool(missing_keys(done)))
-        seconds = _REMOVAL_SECONDS if looks else _REDRAW_SECONDS
+        seconds = _REMOVAL_SECONDS if enough else _REDRAW_SECONDS
+        if self._another and missing_keys(done):
+            seconds = _LATE_STICK_SECONDS
         while not self._ends_by_itself(ending.colour):
             if self._voice.display.screens is None:
                 time.sleep(seconds)  # what happened can be read from outside

@@ -302,7 +302,7 @@ def test_a_key_that_comes_late_ends_in_windows_and_what_was_waited_for_is_over(s
     scene.another = _Another(late=[_report(Status.REPAIRED)])
     happened = scene.leave(LOCKED)
     ends = [one for one in happened if one.startswith(("end", "waits", "report"))]
-    assert ends == ["report sent 5", "end amber", "waits 1.0", "report sent 5", "end green", "waits 10.0"]
+    assert ends == ["report sent 5", "end amber", "waits 4.0", "report sent 5", "end green", "waits 10.0"]
     assert happened[-1] == "RESET"
 
 
