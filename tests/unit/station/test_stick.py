@@ -233,6 +233,8 @@ def test_a_medium_without_settings_has_a_key_of_its_own_for_good(tmp_path: Path)
     assert own_signer(tmp_path).public_key == first.public_key
     (tmp_path / KEY_NAME).write_text("torn")
     assert own_signer(tmp_path).public_key != first.public_key
+    assert own_signer(tmp_path / "new" / "outbox").sign(b"data")
+    assert own_signer(Path("/sys/kernel/outbox")).sign(b"data"), "also where nothing can be written"
 
 
 def test_every_csv_on_the_stick_is_a_key_source_and_a_broken_one_stops_nothing(stick: Path) -> None:
