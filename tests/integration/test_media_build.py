@@ -517,6 +517,8 @@ def test_the_licences_are_on_the_image(contents: Contents) -> None:
         (["--out", "."], "is a folder"),
         (["--out", "x.iso", "--built", "soon"], "--built: 'soon' is no time"),
         (["--out", "x.iso", "--built", "2026-11-25", "--expires", "2026-11-24"], "expire before"),
+        (["--out", "x.iso", "--built", "1980-01-01"], "--built: not between 2024 and 2100"),
+        (["--out", "x.iso", "--expires", "9999-12-31"], "--expires: not between 2024 and 2100"),
         (["--out", "x.iso", "--station", "none.yaml"], "none.yaml"),
     ],
 )

@@ -34,6 +34,7 @@ _MONTHS_13 = 396 * 24 * 3600
 _SETTINGS = "etc/unbrick/settings"
 _SUMS_NAMESPACE = "file"
 _ALIGN = 512
+_EARLIEST, _LATEST = 1704067200, 4102444800
 # What programs say of a full disk; the second is xorriso.
 _FULL = (b"No space left on device", b"exceeds free space on media")
 
@@ -114,6 +115,12 @@ def _refuse(request: BuildRequest) -> None:
             f"a medium cannot be built on {platform.machine()}",
             hint="build it on an x86-64 computer: programs of the medium are run while it is built",
         )
+    for option, moment in (("--built", request.built), ("--expires", request.expires)):
+        if moment is not None and not _EARLIEST <= moment < _LATEST:
+            raise UsageError(
+                f"{option}: not between 2024 and 2100, so that a station would believe no clock",
+                hint="correct it, or unset SOURCE_DATE_EPOCH where it comes from there",
+            )
     if request.expires is not None and request.built is not None and request.expires <= request.built:
         raise UsageError("the medium would expire before it was built", hint="correct --built or --expires")
     if not request.out.parent.is_dir():
