@@ -82,7 +82,7 @@ class Leaving:
         again: Sequence[DiskReport] | None = done
         while again is not None:
             done = again
-            self._send_last_reports()
+            self._send_last_reports(_machine_of(done))
             restart = find_restart([report.disk for report in done])
             ending = self._ending(done, restart)
             self._voice.display.show(ending)
@@ -98,10 +98,10 @@ class Leaving:
             open_shell(self._voice)
         self._go(restart, power_off=by_itself and self._settings.finish == "power-off")
 
-    def _send_last_reports(self) -> None:
+    def _send_last_reports(self, machine: Machine) -> None:
         """Wait for the reports to go out, as long as that has a chance; say how many did."""
         reports = self._reports
-        reports.sign_all(_SIGN_SECONDS)
+        reports.sign_all(_SIGN_SECONDS, machine)
         if reports.has_tally and reports.waiting():
             self._voice.progress("Sending the report")
             begun = time.monotonic()
@@ -259,6 +259,11 @@ class Leaving:
         with suppress(OSError):
             self._voice.display.close()
         restart_platform()
+
+
+def _machine_of(done: Sequence[DiskReport]) -> Machine:
+    """What the machine is known by on its first disk with a Windows, for its disks that have none."""
+    return next((report.machine for report in done if report.machine.hostnames), Machine())
 
 
 def already_repaired(report: DiskReport) -> str | None:

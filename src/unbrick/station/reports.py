@@ -32,6 +32,7 @@ from unbrick.wire import SignedEvent
 
 _NETWORK_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
+_NOT_KNOWN = Machine()
 
 Tell = Callable[[str], None]
 
@@ -121,8 +122,12 @@ class Reports:
             return unsigned + self.outbox.count()
         return unsigned
 
-    def sign_all(self, seconds: float) -> None:
-        """Wait until everything is signed; after so many seconds, do it here."""
+    def sign_all(self, seconds: float, machine: Machine = _NOT_KNOWN) -> None:
+        """Wait until everything is signed; after so many seconds, do it here.
+
+        What does not say which machine it is of is said of `machine`.
+        """
+        self._spool.release(machine)
         deadline = time.monotonic() + seconds
         while self._spool.count():
             if time.monotonic() > deadline:

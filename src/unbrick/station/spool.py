@@ -2,6 +2,9 @@
 
 Loading what signs takes as long as a small repair, so the repair does not wait for it. A folder in memory
 is the queue between the two: an event is a file there until it lies signed in the outbox, whoever dies.
+
+Where the firmware has no serial number to tell machines apart, a machine is known by the name of its Windows.
+What is said of a disk without one is held back until the names of the others are known.
 """
 
 from __future__ import annotations
@@ -9,12 +12,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unbrick.errors import UnbrickError
-from unbrick.event import Event, EventError
+from unbrick.event import Event, EventError, parse_event
+from unbrick.model import Machine
+from unbrick.report.facts import plain_machine
 from unbrick.report.outbox import Outbox
 from unbrick.station.companion import Orders
 from unbrick.wire import SignedEvent
@@ -32,6 +37,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._held = folder / "held"
 
     @property
     def kept(self) -> tuple[SignedEvent, ...]:
@@ -40,19 +46,39 @@ class Spool:
 
     def __call__(self, event: Event) -> None:
         """Write one event down; where even memory is full it is lost, and the work goes on."""
-        path = self._folder / f"{event.run}-{event.sequence:06}.event"
+        name = f"{event.run}-{event.sequence:06}.event"
+        told_apart = _is_told_apart(event.machine)
         with suppress(OSError):
-            fresh = path.with_suffix(".new")
-            fresh.write_bytes(event.to_bytes())
-            fresh.rename(path)
+            self._write(self._folder if told_apart else self._held, name, event)
+            for earlier in _events_in(self._held) if told_apart else ():
+                if earlier.startswith(f"{event.run}-"):
+                    (self._held / earlier).rename(self._folder / earlier)
 
     def count(self) -> int:
         """How many events are not signed yet."""
-        return len(self._names())
+        return len(_events_in(self._folder)) + len(_events_in(self._held))
+
+    def release(self, machine: Machine) -> None:
+        """Let go what was held back, as said of this machine; as it is where that is not known either."""
+        known = plain_machine(machine)
+        for name in _events_in(self._held):
+            path = self._held / name
+            with suppress(OSError, EventError):
+                if _is_told_apart(known):
+                    self._write(self._folder, name, replace(parse_event(path.read_bytes()), machine=known))
+                    path.unlink()
+                else:
+                    path.rename(self._folder / name)
+
+    def _write(self, folder: Path, name: str, event: Event) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        fresh = (folder / name).with_suffix(".new")
+        fresh.write_bytes(event.to_bytes())
+        fresh.rename(folder / name)
 
     def empty_into(self, outbox: Outbox, signer: Signer) -> None:
         """Sign what is there, in order, and put it into the outbox; what cannot be put stays."""
-        for name in self._names():
+        for name in _events_in(self._folder):
             path = self._folder / name
             try:
                 data = path.read_bytes()
@@ -62,12 +88,18 @@ class Spool:
             except (OSError, UnbrickError):
                 return
 
-    def _names(self) -> list[str]:
-        try:
-            names = [entry.name for entry in self._folder.iterdir()]
-        except OSError:
-            return []
-        return sorted(name for name in names if _NAME.fullmatch(name))
+
+def _is_told_apart(machine: Machine) -> bool:
+    """Whether the tally can tell which machine this is, and not only which disk."""
+    return bool(machine.smbios_uuid or machine.serial or machine.hostnames)
+
+
+def _events_in(folder: Path) -> list[str]:
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except OSError:
+        return []
+    return sorted(name for name in names if _NAME.fullmatch(name))
 
 
 @dataclass
@@ -83,6 +115,8 @@ class SigningLife:
         signer, outbox = self.load(), Outbox(self.outbox)
         while True:
             last = orders.finish
+            if last:
+                self.spool.release(Machine())
             self.spool.empty_into(outbox, signer)
             if last:
                 return

@@ -105,7 +105,7 @@ class Scene:
     def finish_sending(self, seconds: float) -> None:
         self.happened.append("sending ended")
 
-    def sign_all(self, seconds: float) -> None:
+    def sign_all(self, seconds: float, machine: Machine = Machine()) -> None:  # noqa: B008
         pass
 
     def outcomes(self, most: int) -> list[object]:

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from unbrick.event import Event, EventKind
+from unbrick.model import Machine
 from unbrick.report.outbox import Outbox, OutboxFullError
 from unbrick.report.signer import Signer
 from unbrick.station.reports import Reports
@@ -22,10 +23,15 @@ def _signer() -> Signer:
     return Signer(public.decode(), key)
 
 
-def _event(number: int) -> Event:
+_NAMED = Machine(disk_guid="D" * 8 + "-0000-4000-8000-000000000000", hostnames=("PC-17",))
+_RUN, _OTHER_RUN = "20261125T170000Z-8f3a1c", "20261125T170500Z-8f3a1c"
+
+
+def _event(number: int, machine: Machine = _NAMED, run: str = _RUN) -> Event:
     return Event(
-        run="20261125T170000Z-8f3a1c",
+        run=run,
         sequence=number,
+        machine=machine,
         kind=EventKind.NOTE.value,
         at="2026-11-25T17:00:09.123456Z",
     )
@@ -89,3 +95,39 @@ def test_half_written_and_foreign_files_are_no_events(spool: Spool, tmp_path: Pa
     assert spool.count() == 0
     spool.empty_into(Outbox(tmp_path / "outbox"), _signer())
     assert _sequences(Outbox(tmp_path / "outbox")) == []
+
+
+def test_a_disk_without_a_name_is_reported_as_of_the_machine_that_it_sits_in(
+    spool: Spool, tmp_path: Path
+) -> None:
+    """Where the firmware names no machine; else a disk for data would count as a machine of its own."""
+    nameless, outbox = (
+        Machine(disk_guid="E" * 8 + "-0000-4000-8000-000000000000"),
+        Outbox(tmp_path / "outbox"),
+    )
+    spool(_event(1, Machine(), _OTHER_RUN))
+    spool(_event(2, nameless, _OTHER_RUN))
+    spool(_event(1, Machine()))
+    spool.empty_into(outbox, _signer())
+    assert _sequences(outbox) == []
+    assert spool.count() == 3
+
+    spool(_event(2))
+    spool.empty_into(outbox, _signer())
+    told = [signed.event() for _, signed in outbox.pending()]
+    assert [one.machine for one in told] == [Machine(), _NAMED], "a run that learns its name is as it was"
+
+    spool.release(_NAMED)
+    spool.empty_into(outbox, _signer())
+    told = [signed.event() for _, signed in outbox.pending()]
+    assert {one.machine for one in told if one.run == _OTHER_RUN} == {_NAMED}
+    assert len(told) == 4
+    assert spool.count() == 0
+
+
+def test_what_is_of_no_known_machine_is_reported_all_the_same(spool: Spool, tmp_path: Path) -> None:
+    reports = Reports(tmp_path / "outbox", spool, None, _signer, print)
+    reports.listener()(_event(1, Machine()))
+    assert reports.waiting() == 1
+    reports.sign_all(0.0)
+    assert _sequences(reports.outbox) == [1]
