@@ -180,5 +180,5 @@ def _report(done: Built, settings: Settings, seconds: float, *, as_json: bool) -
             err=True,
         )
     click.echo(
-        "What it covers, what was left out, and its parts: " + ", ".join(path.name for path in done.beside)
+        "Beside it (unbrick help media says what each is): " + ", ".join(path.name for path in done.beside)
     )

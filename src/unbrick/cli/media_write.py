@@ -156,4 +156,5 @@ def _report(
     if names:
         by = f", signed by {signed_by}" if signed_by else ", not signed"
         click.echo(printable(f"settings: {', '.join(names)}{by}"))
-    click.echo(printable(f"{target.path} is ready: take it out, and start a machine from it"))
+    how = "start a virtual machine" if target.kind is TargetKind.FILE else "take it out, and start a machine"
+    click.echo(printable(f"{target.path} is ready: {how} from it"))
