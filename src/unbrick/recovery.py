@@ -179,6 +179,8 @@ def _find_windows(case: Case, view: View, order: Order, kit: Kit) -> None:
     case.installations = tuple(_installation_report(case, order, *pair) for pair in case.diagnoses)
     if order.goal is not Goal.SCAN:
         case.earlier = find_last_repair(view.root)
+    if view.halfway is not None and order.goal is not Goal.SCAN:
+        raise view.halfway
     if order.goal in {Goal.REPAIR, Goal.UNDO}:
         inspect(view.root)
         case.cut_run = next((one for one in find_runs(view.root) if one.run == view.cut_off), None)

@@ -22,6 +22,7 @@ from dissect.fve.bde import BDE
 from support.cut_judge import Verdict, judge, judge_cut
 from support.drilled import Drilled, Drills, cut_out
 from support.ntfs_reader import partition_view
+from support.ntfs_states import MIB, restart_page, write_log
 from support.power_cut import CutState, different, durable_states, lossy_states, states_in_order
 from support.program import run_program
 from support.repair_worker import RepairWorker, repair_worker
@@ -208,6 +209,22 @@ def test_a_disk_that_waits_to_be_finished_is_seen_to(
     repaired = run_program("repair", image, "--yes", "--json").document
     assert (repaired["status"], repaired["run"]) == ("repaired", bare_repair.run)
     assert [action["state"] for action in repaired["installations"][0]["actions"]] == ["done"]
+
+
+def test_a_disk_that_was_started_halfway_is_not_written_to(bare_repair: Recording, tmp_path: Path) -> None:
+    """Windows has opened it, and so the record says nothing any more: not one byte, until it was checked."""
+    image = tmp_path / "cut.img"
+    flushes = [index for index, write in enumerate(bare_repair.writes) if write.flush]
+    change = bare_repair.writes[flushes[1] + 1 : flushes[2]]
+    assert len(change) > 4
+    replay(bare_repair.base, image, (*bare_repair.writes[: flushes[1]], *change[1::2]))
+    page = restart_page(current=0x4000, oldest=0x3000, clean=True, size=2 * MIB)
+    write_log(image, page, page)
+    as_opened = image.read_bytes()
+    for verb in ("diagnose", "repair", "undo"):
+        said = run_program(verb, image, "--json", *([] if verb == "diagnose" else ["--yes"])).document
+        assert (said["status"], said["reason"]) == ("needs-hands", "damaged-volume"), verb
+        assert image.read_bytes() == as_opened
 
 
 def test_at_every_flush_of_an_undo_the_next_run_ends_it(bare_undo: Recording, tmp_path: Path) -> None:

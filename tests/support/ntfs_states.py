@@ -115,11 +115,11 @@ def is_marked_dirty(volume: Path) -> bool:
     return flags == {1}
 
 
-def mark_dirty(volume: Path) -> None:
-    """Set the dirty flag in the file table and its mirror."""
+def mark_dirty(volume: Path, *, dirty: bool = True) -> None:
+    """Set (or clear) the dirty flag in the file table and its mirror."""
     with volume.open("r+b") as stream:
         for place in _flag_places(volume):
-            os.pwrite(stream.fileno(), b"\x01", place)
+            os.pwrite(stream.fileno(), bytes([dirty]), place)
 
 
 def _flag_places(volume: Path) -> list[int]:

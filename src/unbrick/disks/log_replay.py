@@ -9,7 +9,7 @@ from unbrick.command import Runner
 from unbrick.disks.ntfs_log import FAST_START_VERSION, LogState, open_log, read_log_state
 from unbrick.disks.ntfs_mirror import differing_records
 from unbrick.disks.ntfs_volume import Geometry, damaged, open_view, read_dirty, read_geometry
-from unbrick.disks.redo_log import Pending, find_pending
+from unbrick.disks.redo_log import Pending, find_pending, is_halfway
 from unbrick.model import FilesystemState
 
 _REPLAY_SECONDS = 600.0
@@ -22,6 +22,7 @@ class VolumeFacts:
 
     `unmirrored` are the first records of the file table that differ from their mirror. `pending` is a change
     of ours that a cut of the power has stopped: the volume may contradict itself until it is completed.
+    `halfway`: it was not completed before somebody opened the volume, and contradicts itself for good.
     """
 
     geometry: Geometry
@@ -29,6 +30,7 @@ class VolumeFacts:
     log: LogState
     unmirrored: tuple[int, ...] = ()
     pending: Pending | None = None
+    halfway: bool = False
 
     @property
     def state(self) -> FilesystemState:
@@ -44,14 +46,12 @@ def read_facts(path: Path, length: int) -> VolumeFacts:
         geometry = read_geometry(view)
         if geometry.length > length:
             raise damaged("it is larger than its partition")
-        log = read_log_state(view, geometry)
-        return VolumeFacts(
-            geometry,
-            read_dirty(view, geometry),
-            log,
-            differing_records(view, geometry),
-            None if log.needs_replay else find_pending(view, geometry, open_log(view, geometry)),
-        )
+        log, area = read_log_state(view, geometry), open_log(view, geometry)
+        dirty = read_dirty(view, geometry)
+        pending = None if log.needs_replay else find_pending(view, geometry, area)
+        # The flag was on the disk before the change; who has checked the volume since has taken it away.
+        halfway = dirty and pending is None and is_halfway(view, geometry, area)
+        return VolumeFacts(geometry, dirty, log, differing_records(view, geometry), pending, halfway)
 
 
 def replay_log(path: Path, length: int, log: LogState, runner: Runner) -> bool:

@@ -49,13 +49,14 @@ class View:
     """A volume to look at: `root` is mounted read-only; `notes` are sentences for a person.
 
     `cut_off` is the id of a run that a cut of the power has stopped: it is shown completed here, and the next
-    `change` completes it on the disk.
+    `change` completes it on the disk. `halfway` is why there can be no `change`, where it was opened first.
     """
 
     root: Path
     state: FilesystemState
     notes: tuple[str, ...] = ()
     cut_off: str | None = None
+    halfway: NeedsHandsError | None = None
 
 
 class Mounted:
@@ -78,22 +79,24 @@ def look(plain: PlainVolume, runner: Runner, workdir: Path) -> Iterator[View]:
     Raises NeedsHandsError (damaged-volume, disk-in-use), FailedError.
     """
     found = read_facts(plain.path, plain.length)
+    halfway = _halfway() if found.halfway else None
     with _mended(plain, found, runner, workdir) as (lying, facts), ExitStack() as as_it_lies:
         root = as_it_lies.enter_context(mount_ntfs(lying, _folder(workdir), runner, read_only=True))
         hibernation = find_hibernation(root)
         if hibernation is not None:
-            yield View(root, FilesystemState.HIBERNATED, _notes(hibernation))
+            yield View(root, FilesystemState.HIBERNATED, _notes(hibernation), halfway=halfway)
             return
         if not facts.log.needs_replay:
-            yield View(root, facts.state, cut_off=found.pending.redo.run if found.pending else None)
+            cut_off = found.pending.redo.run if found.pending else None
+            yield View(root, facts.state, cut_off=cut_off, halfway=halfway)
             return
         with open_overlay(lying, plain.length, runner, workdir) as overlay:
             if not replay_log(overlay.path, plain.length, facts.log, runner):
-                yield View(root, FilesystemState.UNCLEAN_LOG, (_SHOWN_UNREPLAYED,))
+                yield View(root, FilesystemState.UNCLEAN_LOG, (_SHOWN_UNREPLAYED,), halfway=halfway)
                 return
             as_it_lies.close()
             with mount_ntfs(overlay.path, _folder(workdir), runner, read_only=True) as replayed:
-                yield View(replayed, FilesystemState.UNCLEAN_LOG)
+                yield View(replayed, FilesystemState.UNCLEAN_LOG, halfway=halfway)
 
 
 def check_change(plain: PlainVolume, options: ChangeOptions, runner: Runner, workdir: Path) -> None:
@@ -176,6 +179,8 @@ def _check(
             hint="lift the protection (a switch, a write blocker, blockdev --setrw), then try again",
             reason=Reason.READ_ONLY,
         )
+    if facts.halfway:
+        raise _halfway()
     with (
         _mended(plain, facts, runner, workdir) as (lying, _),
         mount_ntfs(lying, _folder(workdir), runner, read_only=True) as root,
@@ -229,6 +234,14 @@ def _mended(
 def _has_pending(plain: PlainVolume, facts: VolumeFacts) -> bool:
     with open_view(plain.path) as view:
         return has_pending_records(view, facts.geometry, facts.log)
+
+
+def _halfway() -> NeedsHandsError:
+    return NeedsHandsError(
+        "a repair or an undo was cut off here, and the volume was opened before it was completed",
+        hint="let Windows check it (chkdsk /f, from its recovery environment), then run unbrick again",
+        reason=Reason.DAMAGED_VOLUME,
+    )
 
 
 def _hibernated(hibernation: Hibernation) -> NeedsHandsError:

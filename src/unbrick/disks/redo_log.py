@@ -8,7 +8,7 @@ are no `RCRD` are what each journal has where it was never written to.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from unbrick.disks.ntfs_log import LogArea, LogState
@@ -24,7 +24,7 @@ _BOOT_FILE = 8192
 
 @dataclass(frozen=True)
 class Pending:
-    """A whole record, at `start` (bytes) of the journal, whose change was begun or is still to be."""
+    """A whole record, at `start` (bytes) of the journal, `length` bytes long."""
 
     start: int
     length: int
@@ -70,14 +70,28 @@ def find_pending(view: ByteView, geometry: Geometry, area: LogArea) -> Pending |
 
     It does where nobody has opened the volume since, and each sector is as it was before or after.
     """
-    for start, end in _places(area):
-        head = decode_head(area.read(start, SECTOR))
-        if head is None or start + SECTOR + head.length > end or head.context != _context(area):
-            continue
-        redo = decode(head, area.read(start + SECTOR, head.length))
-        if redo is not None and _holds(redo, view, geometry, area):
-            return Pending(start, SECTOR + head.length, redo)
+    for pending in _records(area, context=_context(area)):
+        if _holds(pending.redo, view, geometry, area):
+            return pending
     return None
+
+
+def is_halfway(view: ByteView, geometry: Geometry, area: LogArea) -> bool:
+    """Whether a change of ours is done in part, going by a record that may say nothing any more.
+
+    So lies a volume that was cut off in a change, and that somebody has opened before it was completed.
+    """
+    for record in _records(area):
+        done = left = False
+        changes = record.redo.changes
+        for change in changes if are_ours_to_make(changes, geometry, area) else ():
+            for sector, former, data in _compare(change, view):
+                is_left = digest_of(sector) == former
+                left = left or is_left
+                done = done or (sector == data and not is_left)
+        if done and left:
+            return True
+    return False
 
 
 def are_ours_to_make(changes: Iterable[Change], geometry: Geometry, area: LogArea) -> bool:
@@ -102,15 +116,29 @@ def are_ours_to_make(changes: Iterable[Change], geometry: Geometry, area: LogAre
 
 
 def _holds(redo: Redo, view: ByteView, geometry: Geometry, area: LogArea) -> bool:
-    if not are_ours_to_make(redo.changes, geometry, area):
-        return False
-    for change in redo.changes:
-        now = view.read(change.offset, len(change.data))
-        for index, (former, data) in enumerate(change.sectors()):
-            sector = now[index * SECTOR : (index + 1) * SECTOR]
-            if sector != data and digest_of(sector) != former:
-                return False
-    return True
+    return are_ours_to_make(redo.changes, geometry, area) and all(
+        sector == data or digest_of(sector) == former
+        for change in redo.changes
+        for sector, former, data in _compare(change, view)
+    )
+
+
+def _compare(change: Change, view: ByteView) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Of each sector: what it is now, the digest of what it was, and what it will be."""
+    now = view.read(change.offset, len(change.data))
+    for index, (former, data) in enumerate(change.sectors()):
+        yield now[index * SECTOR : (index + 1) * SECTOR], former, data
+
+
+def _records(area: LogArea, context: bytes | None = None) -> Iterator[Pending]:
+    """The whole records in the journal; where a context is given, only those written in it."""
+    for start, end in _places(area):
+        head = decode_head(area.read(start, SECTOR))
+        if head is None or start + SECTOR + head.length > end or context not in (None, head.context):
+            continue
+        redo = decode(head, area.read(start + SECTOR, head.length))
+        if redo is not None:
+            yield Pending(start, SECTOR + head.length, redo)
 
 
 def _read_back(record: bytes) -> Redo | None:

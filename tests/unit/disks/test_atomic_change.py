@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import random
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.ntfs_states import is_marked_dirty, make_volume, mark_dirty, restart_page, write_log
+from support.ntfs_states import (
+    is_marked_dirty,
+    leave_log_open,
+    make_volume,
+    mark_dirty,
+    restart_page,
+    write_log,
+)
 
 from unbrick.disks.atomic_change import commit, complete
 from unbrick.disks.log_replay import VolumeFacts, read_facts
@@ -121,6 +128,37 @@ def test_a_record_says_nothing_where_somebody_has_opened_the_volume_since(volume
     page = restart_page(current=0x4000, oldest=0x3000, clean=True)
     write_log(volume, page, page)
     assert facts_of(volume).pending is None
+
+
+def opened(volume: Path) -> None:
+    page = restart_page(current=0x4000, oldest=0x3000, clean=True)
+    write_log(volume, page, page)
+
+
+def crashed(volume: Path) -> None:
+    leave_log_open(volume, version=(2, 0))
+
+
+@pytest.mark.parametrize("open_it", [opened, crashed])
+@pytest.mark.parametrize(("done", "halfway"), [(0, False), (1, True), (5, True), (6, False)])
+def test_a_volume_that_was_opened_halfway_through_a_change_is_known_until_it_was_checked(
+    volume: Path, open_it: Callable[[Path], None], done: int, halfway: bool
+) -> None:
+    change_it(volume, cut_at=2)
+    put(volume, PLACE, NOISE[: done * SECTOR])
+    assert not facts_of(volume).halfway  # it can be completed
+    open_it(volume)
+    facts = facts_of(volume)
+    assert (facts.pending, facts.halfway) == (None, halfway)
+    mark_dirty(volume, dirty=False)
+    assert not facts_of(volume).halfway
+
+
+def test_a_volume_with_a_sector_that_is_a_third_thing_is_halfway(volume: Path) -> None:
+    change_it(volume, cut_at=2)
+    put(volume, PLACE, NOISE[:SECTOR])
+    put(volume, PLACE + 2 * SECTOR + 17, b"another")
+    assert facts_of(volume).halfway
 
 
 @pytest.mark.parametrize("kept", range(0, 8, 2))
