@@ -23,6 +23,7 @@ from support.ntfs_states import (
     leave_log_open,
     make_volume,
     mark_dirty,
+    restart_page,
     write_log,
 )
 from support.pending_log import make_pending_volume
@@ -403,17 +404,43 @@ def test_volume_that_is_mounted_already_is_in_use(volume: Path, work: Path, tmp_
     assert not is_marked_dirty(volume)
 
 
-def test_what_was_cut_off_is_not_completed_under_another_mount(
-    volume: Path, work: Path, tmp_path: Path
-) -> None:
+def cut_off(volume: Path, work: Path, flush: int) -> None:
+    """Begin to write a file, and cut the power right after that flush (1 is the first)."""
+
     class CutError(Exception):
         pass
 
+    flushes = iter(range(1, 10))
+
     def cut() -> None:
-        raise CutError
+        if next(flushes) == flush:
+            raise CutError
 
     with pytest.raises(CutError), change(plain_of(volume, cut), NOTHING_ALLOWED, RUNNER, work) as mounted:
         (mounted.root / "written").write_text("by us")
+
+
+def test_a_volume_that_was_opened_halfway_through_a_change_is_not_written_to(
+    volume: Path, work: Path
+) -> None:
+    cut_off(volume, work, 2)
+    pending = read_facts(volume, volume.stat().st_size).pending
+    assert pending is not None
+    first, *others = pending.redo.changes
+    assert others
+    with open_view(volume, writable=True) as view:
+        view.write(first.offset, first.data)
+    page = restart_page(current=0x4000, oldest=0x3000, clean=True)
+    write_log(volume, page, page)
+    assert refused(volume, work).reason == "damaged-volume"
+    mark_dirty(volume, dirty=False)  # as a check by Windows leaves it
+    assert changed(volume, work) == ()
+
+
+def test_what_was_cut_off_is_not_completed_under_another_mount(
+    volume: Path, work: Path, tmp_path: Path
+) -> None:
+    cut_off(volume, work, 1)
     assert read_facts(volume, volume.stat().st_size).pending is not None
     before = digest(volume)
     with (
