@@ -3,7 +3,7 @@
 Loading what signs takes as long as a small repair, so the repair does not wait for it. A folder in memory
 is the queue between the two: an event is a file there until it lies signed in the outbox, whoever dies.
 
-Where the firmware has no serial number to tell machines apart, a machine is known by the name of its Windows.
+Where the firmware has no UUID that tells machines apart, a tally knows a machine by the name of its Windows.
 What is said of a disk without one is held back until the names of the others are known.
 """
 
@@ -90,8 +90,8 @@ class Spool:
 
 
 def _is_told_apart(machine: Machine) -> bool:
-    """Whether the tally can tell which machine this is, and not only which disk."""
-    return bool(machine.smbios_uuid or machine.serial or machine.hostnames)
+    """Whether the tally can tell which machine this is, not only which disk; it does not go by serials."""
+    return bool(machine.smbios_uuid or machine.hostnames)
 
 
 def _events_in(folder: Path) -> list[str]:
