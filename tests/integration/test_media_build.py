@@ -407,12 +407,18 @@ def test_the_same_inputs_give_the_same_bytes_and_other_settings_another_medium(
     medium: Medium, contents: Contents, debian: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second time in a cache of its own: everything but the fetched packages is made again."""
-    cache = tmp_path / "cache"
-    (cache / "unbrick/media").mkdir(parents=True)
-    (cache / "unbrick/media" / debian.parent.name).symlink_to(debian.parent)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    cache = tmp_path / "cache/unbrick/media"
+    for name in (".new-system-0", "debian-0", "system-0"):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "fetched").touch()
+        for path in (cache / name / "fetched", cache / name):
+            os.utime(path, (0, 0))
+    (cache / debian.parent.name).symlink_to(debian.parent)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     again = build.build_medium(request_for(medium, tmp_path / "again.iso"), Silent, SystemRunner())
     assert digest(again.image) == digest(medium.image)
+    assert {path.name.partition("-")[0] for path in cache.iterdir()} == {"lock", "debian", "system"}
+    assert len(list(cache.iterdir())) == 3  # nothing old, nothing of a build that was killed
     for path in again.beside[:3]:
         first = medium.image.with_name(path.name.replace("again.iso", "unbrick.iso"))
         assert path.read_bytes() == first.read_bytes()

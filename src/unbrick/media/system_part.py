@@ -85,6 +85,8 @@ def make_system(
     """Make the system, or find it in the cache."""
     cache.mkdir(parents=True, exist_ok=True)
     with _locked(cache / "lock"):
+        for unfinished in cache.glob(".new-*"):  # of builds that were killed
+            shutil.rmtree(unfinished, ignore_errors=True)
         root = _debian(definition.system, cache, fresh=fresh, progress=progress, runner=runner)
         key = _key(_FORMAT, definition.digest, digest_of_package(), root.packages, root.newest)
         folder = cache / f"system-{key}"
@@ -151,10 +153,15 @@ def _choose(
 
 
 def _remove_old(cache: Path) -> None:
-    """Take away systems that no build has used for a day; another build may be reading a newer one."""
-    for folder in cache.glob("system-*"):
-        if time.time() - folder.stat().st_mtime > _DAY:
-            shutil.rmtree(folder, ignore_errors=True)
+    """Take away systems that no build has used for a day; another build may be reading a newer one.
+
+    And packages that would be fetched anew: those of an older list of packages are never asked for again.
+    """
+    for pattern, stamp, seconds in (("system-*", ".", _DAY), ("debian-*", "fetched", _WEEK)):
+        for folder in cache.glob(pattern):
+            mark = folder / stamp
+            if not mark.exists() or time.time() - mark.stat().st_mtime > seconds:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _key(*parts: object) -> str:
