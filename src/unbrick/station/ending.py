@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from unbrick.errors import Reason
-from unbrick.model import ActionState, DiskReport, Machine, Status, VolumeKind, VolumeState, worst_status
+from unbrick.model import (
+    ActionState,
+    DiskReport,
+    Machine,
+    Status,
+    Verdict,
+    VolumeKind,
+    VolumeState,
+    worst_status,
+)
 from unbrick.outcome import may_hold_windows
 from unbrick.short_code import short_code
 from unbrick.station.next_in_windows import (
@@ -242,7 +251,10 @@ def _next_in_windows(case: _Case) -> tuple[str, ...]:
         return ("A part was repaired: Windows may start, or stop as before.",)
     if case.status is Status.FAILED:
         return ("Windows may not start.",)
-    return ("Windows will stop as it did before.",)
+    installations = [one for report in case.reports for one in report.installations]
+    if any(finding.verdict is Verdict.FAULTY for one in installations for finding in one.findings):
+        return ("Windows will stop as it did before.",)
+    return ("Nothing was changed: Windows starts, or stops, as it did before.",)
 
 
 def _to_do(case: _Case, waits_in_memory: bool) -> Iterator[str]:

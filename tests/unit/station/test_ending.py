@@ -9,7 +9,7 @@ import pytest
 from support.endings import FACTS, KEY_ID, RUN, ended, facts
 
 from unbrick.errors import Reason
-from unbrick.model import DiskReport, FilesystemState, ProtectorKind, Status
+from unbrick.model import DiskReport, FilesystemState, Finding, ProtectorKind, Status, Verdict
 from unbrick.short_code import is_short_code
 from unbrick.station.ending import Colour, Ending, ending_of
 
@@ -196,6 +196,16 @@ def test_a_disk_that_may_hold_another_windows_is_trouble(second: DiskReport) -> 
 
 def test_a_machine_without_a_name_is_called_by_its_serial_number() -> None:
     assert ending_of([ended(Status.REPAIRED, name=None)], FACTS).machine == "Serial 5CG1234XYZ"
+
+
+def test_what_windows_does_is_foretold_only_where_the_fault_was_seen() -> None:
+    locked = ending_of([ended(Status.NEEDS_KEY, Reason.KEY_MISSING)], FACTS)
+    for ending in (locked, ending_of([], FACTS)):
+        assert ending.next_in_windows == ("Nothing was changed: Windows starts, or stops, as it did before.",)
+    found = ended(Status.FOUND)
+    seen = Finding("crowdstrike-cf291", Verdict.FAULTY, (), "a faulty file")
+    found = replace(found, installations=(replace(found.installations[0], findings=(seen,)),))
+    assert ending_of([found], FACTS).next_in_windows == ("Windows will stop as it did before.",)
 
 
 def test_no_disk_at_all_is_no_success() -> None:
