@@ -84,7 +84,7 @@ MEANINGS: dict[Reason, Meaning] = {
     ),
     Reason.HIBERNATED: Meaning(
         "Windows is asleep on this computer, perhaps with somebody's unsaved work.",
-        "Ask the helpdesk whether that work may be lost. Nothing was changed.",
+        "Ask the helpdesk whether that work may be lost. It was left alone.",
         "Hibernated (fast start counts): shut Windows down fully, or allow the session to be discarded.",
     ),
     Reason.IMAGE_MISMATCH: Meaning(
