@@ -85,22 +85,25 @@ def _two_states(writes: tuple[Write, ...]) -> list[CutState]:
     return [in_order[len(in_order) // 2], *lossy]
 
 
-def test_shim_itself_raises_the_sbat_level_and_nothing_else(
+def test_shim_itself_raises_the_sbat_level_and_a_site_without_a_tally_waits_for_none(
     medium: Medium, drills: Drills, tmp_path: Path
 ) -> None:
     """A firmware that never saw a shim; what the manual says of older Linux sticks is read here."""
-    disk = boot_disk(drills, "healthy", tmp_path, medium.loader)
-    machine = make_machine(tmp_path / "machine", [(disk, Bus.AHCI)], medium=stick(medium.image))
+    disk = boot_disk(drills, "plain", tmp_path, medium.loader)
+    (tmp_path / "settings").mkdir()
+    settings = tmp_path / "settings" / "unbrick.yaml"
+    settings.write_text("mode: unattended\nfinish: restart\nsite: st-marys\n")
+    image = _signed_stick(medium, settings, tmp_path / "stick.img")
+    machine = _machine(tmp_path / "machine", disk, image)
     with machine.on() as running:
         running.wait_for("unbrick: first program started", seconds=BOOT_SECONDS)
         running.cut_power()
     settled = machine.variables()
     level = FirmwareVariables(machine.folder / "variables.fd").get("SbatLevel", SHIM)
     assert level == b"sbat,1,2025021800\nshim,4\ngrub,5\n"
-    with machine.on() as running:
-        running.wait_for("unbrick: first program started", seconds=BOOT_SECONDS)
-        running.cut_power()
+    _bring_back(machine, disk)
     assert changed(settled, machine.variables()) <= _OF_THE_FIRMWARE
+    assert any(name.startswith("outbox/2") for name in files_on(image))
 
 
 def test_two_disks_of_one_machine(
