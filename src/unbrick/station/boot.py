@@ -35,7 +35,7 @@ from unbrick.station.unattended import Visit, work_on_all
 from unbrick.station.voice import Voice
 
 _STICK_SECONDS = 8.0
-_DISK_SECONDS = 20.0
+_DISK_SECONDS = 60.0  # some RAID controllers take most of it
 _ABANDONED_SECONDS = 5.0
 _CONSOLE = (("/proc/sys/kernel/printk", "1"), ("/proc/sys/kernel/sysrq", "0"))
 
@@ -196,7 +196,8 @@ class Boot:
         return GuidedVisit(visit, screens, keys).work_on
 
     def _find_targets(self) -> list[Target]:
-        """The disks to work on, waited for where there is none yet."""
+        """The disks to work on, waited for where there is none yet, or where more are on their way."""
+        settle()
         told = assemble_arrays(self._runner)
         if told:
             self._voice.note(told)
