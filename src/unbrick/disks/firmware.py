@@ -33,8 +33,11 @@ def read_firmware(disk: Path, *, dmi: Path = _DMI, block: Path = _BLOCK) -> Mach
         number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
     except (OSError, ValueError):
         return Machine()
-    if not is_built_in(number, block=block):
-        return Machine()
+    return read_own_firmware(dmi=dmi) if is_built_in(number, block=block) else Machine()
+
+
+def read_own_firmware(*, dmi: Path = _DMI) -> Machine:
+    """The valid SMBIOS UUID and serial number of the machine that we run on; raises nothing."""
     serials = (valid_serial(_read(dmi / name)) for name in _SERIALS)
     return Machine(
         smbios_uuid=valid_smbios_uuid(_read(dmi / "product_uuid")),

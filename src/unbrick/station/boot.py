@@ -9,10 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from unbrick.command import Runner
+from unbrick.disks.firmware import read_own_firmware
 from unbrick.errors import UnbrickError
 from unbrick.keys.chain import KeyChain
 from unbrick.keys.source import KeySource
-from unbrick.model import DiskReport
+from unbrick.model import DiskReport, Machine
+from unbrick.repair.plan import new_run_id
 from unbrick.report.client import TallySession
 from unbrick.report.own_key import own_signer
 from unbrick.report.signer import Signer
@@ -78,6 +80,8 @@ class Boot:
         voice.log.say("reports are kept from now on")
         work_with = partial(self._worker, carried.settings, reports, medium)
         done = work_on_all(self._find_targets, work_with(carried.keys))
+        if not done:
+            done = [_report_no_disk(reports, read_own_firmware())]
         # The repair did not have to wait for their loading.
         from unbrick.station.another_try import AnotherTry
         from unbrick.station.leaving import Leaving
@@ -207,6 +211,17 @@ class Boot:
     def _targets_now(self) -> list[Target]:
         medium = find_medium(list_block_devices())
         return present_targets(frozenset(disk.name for disk in medium))
+
+
+def _report_no_disk(reports: Reports, machine: Machine) -> DiskReport:
+    """What is said of a machine that shows no disk; it was visited, and whoever counts shall know why."""
+    from unbrick.station.ending import no_disk
+
+    run = reports.run_in_order(new_run_id())
+    report = no_disk(machine, run)
+    if machine != Machine():  # nobody could say which one it was
+        reports.tell_last_word(run, report)
+    return report
 
 
 def _is_stick_coming() -> bool:

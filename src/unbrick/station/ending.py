@@ -180,7 +180,12 @@ def ending_of(reports: Sequence[DiskReport], facts: EndingFacts) -> Ending:
 def _no_disk(facts: EndingFacts) -> tuple[DiskReport, ...]:
     if facts.already:
         return (DiskReport(disk="", status=Status.SCANNED),)
-    return (DiskReport(disk="", status=Status.NEEDS_HANDS, reason=Reason.NO_WINDOWS, error=_NO_DISK),)
+    return (no_disk(Machine()),)
+
+
+def no_disk(machine: Machine, run: str | None = None) -> DiskReport:
+    """What is said of a machine that shows no disk."""
+    return DiskReport("", Status.NEEDS_HANDS, Reason.NO_WINDOWS, run, machine, error=_NO_DISK)
 
 
 def _case(reports: tuple[DiskReport, ...], facts: EndingFacts) -> _Case:
