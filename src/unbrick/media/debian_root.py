@@ -23,17 +23,12 @@ _UNPACK_SECONDS = 600.0
 _TARGETS_SECONDS = 60.0
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"
 _LOADER = f"{_LIBRARIES}/ld-linux-x86-64.so.2"
-# What a machine behind a proxy, or with little room, has in its environment.
-_ENVIRONMENT = (
-    "TMPDIR",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
+NETWORK_ENVIRONMENT = (
+    *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     "SSL_CERT_FILE",
 )
+"""What a computer behind a proxy has in its environment: whatever fetches needs it."""
+_ENVIRONMENT = ("TMPDIR", *NETWORK_ENVIRONMENT)
 # Run by mmdebstrap, $1 is the unpacked system: which packages these are, and which files each of them has.
 # Kernel and firmware are large to list, and the medium always has files of theirs.
 _WRITE_LISTS = """

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from unbrick.command import CommandError, Runner
 from unbrick.errors import FailedError
-from unbrick.media.debian_root import DebianRoot, KeepingRunner
+from unbrick.media.debian_root import NETWORK_ENVIRONMENT, DebianRoot, KeepingRunner
 from unbrick.media.definition import SystemDefinition, matching
 from unbrick.media.file_tree import FileTree
 
@@ -24,16 +24,8 @@ _COMPILE_SECONDS = 600.0
 _PACKAGES = "usr/lib/python3/dist-packages"
 _PLATFORMS = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
 _ENVIRONMENT = (
-    *(
-        "HOME",
-        "http_proxy",
-        "https_proxy",
-        "no_proxy",
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "NO_PROXY",
-        "SSL_CERT_FILE",
-    ),
+    "HOME",
+    *NETWORK_ENVIRONMENT,
     *(
         "PIP_CERT",
         "PIP_CONFIG_FILE",
