@@ -7,7 +7,9 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 _SEED = 20240719
 _TRIES = 20
+_STOPPED = "unbrick: stopped; nothing is lost, run the same command again to go on\n"
 _WAYS = ("SIGINT", "SIGTERM", "SIGKILL", "SIGKILL of the child")
 
 
@@ -31,25 +34,32 @@ def _moments() -> list[tuple[int, str, float]]:
 
 @pytest.fixture(scope="module")
 def seconds(drills: Drills, tmp_path_factory: pytest.TempPathFactory) -> float:
-    """How long a repair of such a disk takes here."""
+    """How long the work on such a disk takes here."""
     disk = drills.copy("xts-128", tmp_path_factory.mktemp("timed") / "disks")
+    process, _ = _start_repair(disk)
     started = time.monotonic()
-    assert run_program("repair", disk.image, "--keys", disk.keys, "--yes").code == 0
+    process.communicate(timeout=60)
+    assert process.returncode == 0
     return time.monotonic() - started
 
 
-def _child_of(process: subprocess.Popen[str]) -> int | None:
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return int(children[0]) if children else None
+def _start_repair(disk: Drilled) -> tuple[subprocess.Popen[str], int]:
+    """The program, which has just begun to work on the disk, and its child that does."""
+    process = start_program("repair", disk.image, "--keys", disk.keys, "--yes", "--json")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + 60
+    while not (found := children.read_text().split()):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    return process, int(found[0])
 
 
-def _stop(process: subprocess.Popen[str], way: str) -> None:
-    if way == "SIGKILL of the child":
-        child = _child_of(process)
-        if child is not None:
+def _stop(process: subprocess.Popen[str], child: int, way: str) -> None:
+    with suppress(ProcessLookupError):
+        if way == "SIGKILL of the child":
             os.kill(child, signal.SIGKILL)
-    else:
-        process.send_signal(signal.Signals[way])
+        else:
+            process.send_signal(signal.Signals[way])
 
 
 def _wait_until_nothing_is_left(folder: Path) -> None:
@@ -64,10 +74,10 @@ def test_a_stopped_repair_is_ended_by_the_next(
     drills: Drills, tmp_path: Path, seconds: float, number: int, way: str, share: float
 ) -> None:
     disk = drills.copy("xts-128", tmp_path / "disks")
-    process = start_program("repair", disk.image, "--keys", disk.keys, "--yes", "--json")
+    process, child = _start_repair(disk)
     time.sleep(share * seconds)
-    _stop(process, way)
-    out, err = process.communicate(timeout=15)
+    _stop(process, child, way)
+    out, err = process.communicate(timeout=60)
     assert "Traceback" not in out + err
     assert "internal error" not in out + err
     _wait_until_nothing_is_left(tmp_path)
@@ -83,18 +93,30 @@ def _ends_well(disk: Drilled) -> None:
     assert disk.complaints(repaired=True) == ()
 
 
-def test_a_signal_is_told_in_one_line(drills: Drills, tmp_path: Path, seconds: float) -> None:
+def test_a_signal_is_told_in_one_line(drills: Drills, tmp_path: Path) -> None:
     disk = drills.copy("xts-128", tmp_path / "disks")
     for number in (signal.SIGINT, signal.SIGTERM):
-        process = start_program("repair", disk.image, "--keys", disk.keys, "--yes", "--json")
-        time.sleep(seconds / 2)
+        process, _ = _start_repair(disk)
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
         document = json.loads(out)
         assert (document["status"], document["reason"]) == ("failed", "interrupted")
         assert process.returncode == 1
-        assert err == "unbrick: stopped; nothing is lost, run the same command again to go on\n"
+        assert err == _STOPPED
     _ends_well(disk)
+
+
+def test_ctrl_c_is_told_in_one_line_while_the_program_is_still_read() -> None:
+    told = [sys.executable, "-X", "importtime", "-m", "unbrick", "playbook", "list"]
+    with subprocess.Popen(told, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.endswith("click._compat\n"):  # one of the first of many modules
+                break
+        process.send_signal(signal.SIGINT)
+        said = [line for line in process.stderr if not line.startswith("import time:")]
+    assert (process.returncode, said[-1]) == (1, _STOPPED)
+    assert "Traceback" not in "".join(said)
 
 
 def test_two_at_once_do_not_work_on_the_same_disk(drills: Drills, tmp_path: Path) -> None:

@@ -49,15 +49,17 @@ def tell_error(error: UnbrickError) -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line and exit with the contract's code."""
+    """Run the command line and exit with the contract's code.
+
+    Raises KeyboardInterrupt where the person stopped it; `__main__` says so.
+    """
     try:
         code = unbrick.main(standalone_mode=False)
     except UnbrickError as error:
         tell_error(error)
         code = error.exit_code
     except click.Abort:
-        click.echo("unbrick: stopped; nothing is lost, run the same command again to go on", err=True)
-        code = 1
+        raise KeyboardInterrupt from None
     except click.ClickException as error:
         error.show()
         code = 2
