@@ -63,7 +63,7 @@ def _stop(process: subprocess.Popen[str], child: int, way: str) -> None:
 
 
 def _wait_until_nothing_is_left(folder: Path) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while left := find_leftovers(folder):
         assert time.monotonic() < deadline, left
         time.sleep(0.01)

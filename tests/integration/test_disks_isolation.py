@@ -84,7 +84,7 @@ class Run:
 
     def check_nothing_is_left(self) -> None:
         """The kernel tears a dead namespace down shortly after its last process."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while (self.processes() or self.loops() or self.keeper_is_alive()) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert self.processes() == {}

@@ -371,8 +371,10 @@ def test_killed_at_any_moment_a_station_loses_nothing_that_was_kept(
 ) -> None:
     disk = drills.copy("plain", tmp_path / "disks")
     for step in range(5):
+        kept = len(list(lonely.outbox.glob("*.json")))
         process = start_program("repair", disk.image, "--yes", "--json", "--station", lonely.file)
-        time.sleep(0.25 + 0.15 * step)
+        while len(list(lonely.outbox.glob("*.json"))) < kept + 3 * step and process.poll() is None:
+            time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
     wait_until_free(disk)

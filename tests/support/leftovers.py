@@ -13,7 +13,7 @@ from pathlib import Path
 
 _SET_CHILD_SUBREAPER = 36
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_PATIENCE_SECONDS = 10.0
+_PATIENCE_SECONDS = 60.0
 _WORK_FOLDER = Path("/run/unbrick")
 
 
