@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -199,6 +200,19 @@ def test_the_files_come_by_tftp_and_by_http(wire: Wire, place: Path, image: Path
         for name in ("../dnsmasq.conf", "/etc/passwd", "missing"):
             got = subprocess.run([*wire.inside, sys.executable, client, SERVER, name], capture_output=True)
             assert (got.returncode, got.stdout) == (1, b"")
+
+
+def test_folder_and_image_may_be_named_from_where_one_stands(wire: Wire, place: Path, image: Path) -> None:
+    place.mkdir()
+    shutil.copyfile(image, place.parent / image.name)
+
+    for here, named, where in ((place.parent, image.name, place.name), (place, f"../{image.name}", ".")):
+        told = ("media", "netboot", where, "--image", named, "--json")
+        ended = run_program(*told, inside=wire.inside, cwd=here)
+
+        assert ended.code == 0, ended.err
+        assert (place / "served" / "vmlinuz").is_file()
+        assert f"tftp-root={place / 'served'}" in (place / "dnsmasq.conf").read_text().splitlines()
 
 
 def test_signed_settings_lie_where_the_station_looks_for_them(

@@ -65,6 +65,7 @@ def make_folder(
     `settings` are relative names with slashes, signature included; `server` is HOST:PORT of the web server.
     Raises UsageError: no image of ours, a folder with something else in it.
     """
+    directory = directory.absolute()  # the programs that are asked do not run in our folder
     _refuse_foreign(directory)
     directory.mkdir(parents=True, exist_ok=True)
     with _beside(directory) as place:
