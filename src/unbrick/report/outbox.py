@@ -97,20 +97,30 @@ class Outbox:
 
     def acknowledge(self, ids: Collection[str]) -> None:
         """Let go of events that the tally keeps durably now; ids that are not here are none of ours."""
-        for path in self._paths_of(ids):
-            self._change(path.unlink, missing_ok=True)
+        try:
+            for path in self._paths_of(ids):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _failure(self.folder, error) from error
         self._sync()
 
     def set_aside(self, ids: Collection[str], reason: str) -> None:
-        """Move events that the tally will never take to `refused/`, with its reason beside each."""
+        """Move events that the tally will never take to `refused/`, with its reason beside each.
+
+        Raises OutboxError where one of them stays: it would be sent, and refused, again and again.
+        """
         said = "".join(c if c.isprintable() else " " for c in reason)[:500]
-        for path in self._paths_of(ids):
-            target = self._move_to(_REFUSED, path)
-            if target is not None:
-                with suppress(OSError):
-                    self._write(target.with_suffix(".reason.txt"), f"{said}\n".encode())
-                self._tell(f"the tally refused a report ({said}); it is kept as {target}")
-        self._sync()
+        try:
+            for path in self._paths_of(ids):
+                target = self._move_to(_REFUSED, path)
+                if target is not None:
+                    with suppress(OSError):
+                        self._write(target.with_suffix(".reason.txt"), f"{said}\n".encode())
+                    self._tell(f"the tally refused a report ({said}); it is kept as {target}")
+        except OSError as error:
+            raise _failure(self.folder / _REFUSED, error) from error
+        finally:
+            self._sync()
 
     def export(self, path: Path) -> int:
         """Write what waits to a new file, one JSON line an event; how many. Nothing leaves the outbox.
@@ -195,25 +205,26 @@ class Outbox:
             return None
 
     def _set_damaged(self, path: Path, why: str) -> None:
-        target = self._move_to(_DAMAGED, path)
+        try:
+            target = self._move_to(_DAMAGED, path)
+        except OSError as error:
+            self._tell(f"{path}: cannot be set aside: {error.strerror}")
+            return
         if target is not None:
             self._tell(f"{path.name} in the outbox is damaged ({why}); it is kept as {target}")
             self._sync()
 
     def _move_to(self, folder: str, path: Path) -> Path | None:
-        """Move a file to a folder of the outbox under a free name; None where it is gone, or stays (told)."""
+        """Move a file to a folder of the outbox under a free name; None where it is gone. Raises OSError."""
+        aside = self.folder / folder
+        aside.mkdir(mode=0o700, exist_ok=True)
         try:
-            aside = self.folder / folder
-            aside.mkdir(mode=0o700, exist_ok=True)
             target = aside / path.name
             if os.path.lexists(target):
                 target = aside / f"{path.stem}-{secrets.token_hex(4)}{path.suffix}"
             path.rename(target)
             sync_directory(aside)
         except FileNotFoundError:
-            return None
-        except OSError as error:
-            self._tell(f"{path}: cannot be set aside: {error.strerror}")
             return None
         return target
 
@@ -254,12 +265,6 @@ class Outbox:
                         (self.folder / name).unlink()
                     finally:
                         os.close(descriptor)
-
-    def _change(self, change: Callable[..., None], **options: bool) -> None:
-        try:
-            change(**options)
-        except OSError as error:
-            raise _failure(self.folder, error) from error
 
     def _sync(self) -> None:
         with suppress(OSError):  # what is not durable is sent again, and counted once

@@ -36,7 +36,7 @@ class Waiting(Protocol):
         """Let go of what is durable at the tally."""
 
     def set_aside(self, ids: Collection[str], reason: str) -> None:
-        """Put away what the tally will never take."""
+        """Put away what the tally will never take; raises OutboxError where that cannot be done."""
 
     def count(self) -> int:
         """How many wait."""
@@ -91,6 +91,7 @@ class SendingLoop:
         self._not_before = 0.0
         self._failures = 0
         self._finishing = False
+        self._nothing_to_send = False
         self._acknowledged = 0
         self._refused = 0
 
@@ -120,7 +121,9 @@ class SendingLoop:
             # Once more at once, and soon again, whatever the last attempts came to.
             self._not_before = 0.0
             self._failures = 0
-        if self._clock() >= deadline:
+            self._nothing_to_send = False
+        # What cannot be read now is counted as waiting, and could be waited for without end.
+        if self._clock() >= deadline or self._nothing_to_send:
             return True
         try:
             return self._outbox.count() == 0
@@ -131,23 +134,24 @@ class SendingLoop:
         if self._clock() < self._not_before:
             return
         session = self._open_session()
-        sending = True
-        while sending:
-            sending = False
+        self._nothing_to_send = False
+        while not self._nothing_to_send:
+            self._nothing_to_send = True
             for batch in self._batches():
-                sending = self._send(session, batch)
-                if not sending:
+                self._nothing_to_send = False
+                if not self._send(session, batch):
                     return
 
     def _send(self, session: Session, batch: Sequence[SignedEvent]) -> bool:
         """Send one frame and heed the answer; whether to go on at once."""
         answer = session.send(batch)
-        self._acknowledged += len(answer.acknowledged)
-        self._refused += sum(len(refusal.ids) for refusal in answer.refused)
+        # Counted when they are gone from here: what stays is sent again, and answered again.
         if answer.acknowledged:
             self._outbox.acknowledge(answer.acknowledged)
+            self._acknowledged += len(answer.acknowledged)
         for refusal in answer.refused:
             self._outbox.set_aside(refusal.ids, f"{refusal.reason}: {refusal.text}".strip(": "))
+            self._refused += len(refusal.ids)
         if answer.busy is not None:
             self._put_off(SenderState.BUSY, answer.busy)
             return False

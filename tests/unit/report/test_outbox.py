@@ -87,6 +87,15 @@ def test_what_the_tally_refuses_is_kept_with_its_reason(outbox: Outbox, told: li
     assert outbox.count_set_aside() == (2, 0)
 
 
+def test_what_was_refused_and_cannot_be_moved_is_said_so_and_stays(outbox: Outbox, told: list[str]) -> None:
+    outbox.put(signed(1))
+    (outbox.folder / "refused").write_text("a file where the folder should be")
+    with pytest.raises(OutboxError, match="refused"):
+        outbox.set_aside([signed(1).id], "no signature of ours")
+    assert told == []
+    assert waiting(outbox) == [signed(1)]
+
+
 def _torn(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:40])
 

@@ -20,6 +20,8 @@ class Outbox:
         self.events = {event.id: event for event in events}
         self.aside: dict[str, str] = {}
         self.broken = 0
+        self.unreadable = 0
+        self.full = False
 
     def pending(self) -> Iterator[tuple[Path, SignedEvent]]:
         if self.broken:
@@ -32,12 +34,14 @@ class Outbox:
             self.events.pop(one, None)
 
     def set_aside(self, ids: Collection[str], reason: str) -> None:
+        if self.full:
+            raise OutboxError("no space is left for reports")
         for one in ids:
             self.events.pop(one, None)
             self.aside[one] = reason
 
     def count(self) -> int:
-        return len(self.events)
+        return len(self.events) + self.unreadable
 
 
 class Session:
@@ -255,3 +259,20 @@ def test_an_outbox_that_cannot_be_read_for_a_while_is_read_later() -> None:
     world.run()
     assert (world.sent, world.outbox.count()) == ([2], 0)
     assert "the outbox cannot be read" in {status.why for status in world.shown}
+
+
+def test_what_cannot_be_read_is_not_waited_for() -> None:
+    world = World(1, finish_at=1, patience=600)
+    world.outbox.unreadable = 1
+    world.run()
+    assert (world.sent, world.shown[-1].acknowledged) == ([1], 1)
+    assert world.now < 1010
+
+
+def test_a_refused_report_that_cannot_be_put_away_is_sent_again_with_pauses() -> None:
+    world = World(1, finish_at=5, patience=1)
+    world.outbox.full = True
+    world.answer = lambda events: Answer((), (Refusal((events[0].id,), "unsigned", "no"),))
+    world.run()
+    assert 1 < len(world.sent) < 10
+    assert (world.shown[-2].why, world.shown[-1].refused) == ("no space is left for reports", 0)
