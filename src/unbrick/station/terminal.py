@@ -168,13 +168,13 @@ class Terminal:
         end = time.monotonic() + _DRAW_SECONDS
         while data:
             left = end - time.monotonic()
-            if left <= 0 or not select.select([], [self._descriptor], [], left)[1]:
-                return
             try:
+                if left <= 0 or not select.select([], [self._descriptor], [], left)[1]:
+                    return
                 data = data[os.write(self._descriptor, data) :]
             except BlockingIOError:
                 continue
-            except OSError:
+            except OSError:  # it has gone, or was given back: the way out must not stop here
                 return
 
 

@@ -136,6 +136,15 @@ def test_the_terminal_is_given_back_as_it_was_with_nothing_left_on_it() -> None:
     screen.close()
 
 
+def test_what_is_shown_after_the_terminal_was_given_back_stops_nobody() -> None:
+    master, descriptor = os.openpty()
+    terminal = Terminal(descriptor)
+    terminal.close()
+    terminal.draw([line("nobody sees this")])
+    terminal.close()
+    os.close(master)
+
+
 def test_a_terminal_that_has_gone_is_said_once() -> None:
     with at_screen() as (terminal, screen):
         screen.hang_up()
