@@ -210,6 +210,8 @@ def _fit_protective_mbr(head: bytearray, sectors: int) -> None:
     for at in _MBR_ENTRIES:
         if head[at + 4] == _PROTECTIVE:
             first = int.from_bytes(head[at + 8 : at + 12], "little")
+            if first >= sectors:
+                raise UsageError("the image is damaged: its first sector is not sound", hint=_HINT)
             struct.pack_into("<I", head, at + 12, min(sectors - first, 0xFFFFFFFF))
             head[at + 5 : at + 8] = b"\xff\xff\xff"
             return

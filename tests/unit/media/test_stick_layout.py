@@ -115,6 +115,7 @@ def test_what_is_no_image_of_a_medium_is_refused(image: Path) -> None:
         (data[:600] + b"x" + data[601:HEAD_BYTES], len(data)),
         (data[:1030] + b"x" + data[1031:HEAD_BYTES], len(data)),
         (data[:446] + bytes(64) + data[510:HEAD_BYTES], len(data)),
+        (data[:454] + b"\xff" * 4 + data[458:HEAD_BYTES], len(data)),  # begins behind the stick's end
     ):
         with pytest.raises(UsageError, match="image"):
             plan_stick(head, size, 100 * MIB)
