@@ -1,11 +1,13 @@
 """Writing so that a power cut cannot tear it, and finding a Windows path inside a mounted volume.
 
-`find_inside` compares without case, as Windows does, and never passes through a symlink or junction.
+`find_inside` compares without case, as Windows does, and never passes through a symlink or junction, which
+ntfs-3g shows as symlinks, unknown reparse points too.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from pathlib import Path
 
@@ -28,8 +30,12 @@ def sync_directory(path: Path) -> None:
 
 
 def atomic_write(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Write a file whole or not at all: temporary beside it, synced, renamed, folder synced."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    """Write a file whole or not at all: temporary beside it, synced, renamed, folder synced.
+
+    No two temporaries have the same name: a power cut leaves one, and a medium that boots again gives its
+    programs the same numbers again.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -59,16 +65,11 @@ def split_windows_path(path: str) -> tuple[str, ...]:
     return parts
 
 
-def is_link(path: Path) -> bool:
-    """Whether a path is a symlink; ntfs-3g shows junctions and unknown reparse points as such too."""
-    return stat.S_ISLNK(path.lstat().st_mode)
-
-
 def find_entry(folder: Path, name: str) -> Path | None:
     """The entry of a folder with that name, exact case first, then any case; None where there is none.
 
     Raises PathError where two entries differ by case only and neither is exact: which one Windows would
-    open cannot be known.
+    open cannot be known. Raises OSError where the folder cannot be read: nobody knows what is not in it.
     """
     exact = folder / name
     try:
@@ -79,7 +80,7 @@ def find_entry(folder: Path, name: str) -> Path | None:
     wanted = name.casefold()
     try:
         same = [entry for entry in folder.iterdir() if entry.name.casefold() == wanted]
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     if len(same) > 1:
         raise PathError(f"{name}: several names in {folder.name or 'the root'} differ by case only")
@@ -89,7 +90,8 @@ def find_entry(folder: Path, name: str) -> Path | None:
 def find_inside(root: Path, windows_path: str) -> Path | None:
     """The real path of a Windows path below `root`, or None when any part of it is missing.
 
-    Raises PathError where a part is a symlink or junction, or where a middle part is no folder's name.
+    Raises PathError where a part is a symlink or junction, or its name is not clear; OSError where a folder
+    on the way cannot be read.
     """
     current = root
     parts = split_windows_path(windows_path)

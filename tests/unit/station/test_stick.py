@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -210,6 +211,20 @@ def test_without_a_stick_reports_wait_and_go_to_the_next_one(
     assert StickStatus(present=True, kept=2).holds(2)
     keeper.write(stick)
     assert _names(stick / OUTBOX) == _names(memory / OUTBOX)
+
+
+def test_what_a_stick_that_was_pulled_while_it_was_written_to_is_left_with_stops_no_later_visit(
+    memory: Path, stick: Path
+) -> None:
+    (memory / LOG / "a.log").write_text("begun\n")
+    (stick / LOG).mkdir()
+    (stick / LOG / f".a.log.{os.getpid()}.new").write_text(
+        "be"
+    )  # processes have the same numbers at each boot
+
+    StickKeeper(memory, stick).write(stick)
+
+    assert (stick / LOG / "a.log").read_text() == "begun\n"
 
 
 def test_the_log_on_the_stick_has_an_end(memory: Path, stick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
