@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from unbrick.errors import FailedError
@@ -99,6 +99,14 @@ def parse_manifest(data: bytes) -> SignedFiles:
     return SignedFiles(files)
 
 
+def refuse_names(names: Iterable[str]) -> None:
+    """Raise SignedFolderError for names that FAT and Windows cannot hold, or cannot tell apart."""
+    listed = list(names)
+    for name in listed:
+        _check_name(name)
+    _refuse_twins(listed)
+
+
 def check_file(signed: SignedFiles, name: str, data: bytes) -> None:
     """Raise SignedFolderError unless a file's whole content is what was signed under its name."""
     check_digest(signed, name, SignedFile(hashlib.sha256(data).hexdigest(), len(data)))
@@ -139,12 +147,12 @@ def _check_name(name: str) -> None:
     plain = name.isprintable() and len(name) <= _MOST_NAME and not set(name) & _FORBIDDEN
     inside = len(parts) <= _DEEPEST and all(part and part == part.rstrip(". ") for part in parts)
     if not plain or not inside:
-        raise SignedFolderError(f"a name that cannot be signed: {name[:80]!r}")
+        raise SignedFolderError(f"a name that Windows cannot hold as well: {name[:80]!r}")
     if _fold(name) in {MANIFEST_NAME, SIGNATURE_NAME}:
         raise SignedFolderError(f"{name} cannot be signed by itself")
 
 
-def _refuse_twins(files: Mapping[str, SignedFile]) -> None:
+def _refuse_twins(files: Collection[str]) -> None:
     """Names that a file system without case mixes up: equal but for case, or a file that is a folder too."""
     folded = {_fold(name) for name in files}
     above = {
@@ -153,4 +161,6 @@ def _refuse_twins(files: Mapping[str, SignedFile]) -> None:
         for depth in range(1, len(parts))
     }
     if len(folded) != len(files) or folded & above:
-        raise SignedFolderError("the list of signed files has names that cannot be told apart")
+        raise SignedFolderError(
+            "there are names that cannot be told apart where capital letters do not count"
+        )

@@ -137,6 +137,37 @@ def test_unsigned_settings_are_said_to_repair_nothing(stick: Path, image: Path, 
     assert ended.document["signed_by"] is None
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["a:b.csv"], "'a:b.csv'"),
+        (["what?.csv"], "'what?.csv'"),
+        (["keys.csv", "Keys.csv"], "capital letters"),
+        (["log"], "capital letters"),
+    ],
+)
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_name_that_the_stick_would_change_is_refused(
+    stick: Path, image: Path, tmp_path: Path, names: list[str], said: str, signed: bool
+) -> None:
+    before = stick.read_bytes()
+    for name in names:
+        (tmp_path / name).write_text("KeyID,RecoveryKey\n")
+    (tmp_path / "unbrick.yaml").write_text(f"keys: {json.dumps(names)}\n")
+    key = ("--site-key", tmp_path / "site-key") if signed else ()
+    if signed:
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "site-key"], check=True
+        )
+
+    ended = write(stick, image, "--station", tmp_path / "unbrick.yaml", *key, "--yes")
+
+    assert ended.code == 2, ended.said
+    assert said in ended.err
+    assert "rename" in ended.err
+    assert stick.read_bytes() == before
+
+
 def test_nobody_to_ask_means_nothing_is_touched(stick: Path, image: Path) -> None:
     before = stick.read_bytes()
     ended = write(stick, image)

@@ -28,6 +28,8 @@ from unbrick.signed_folder import (
 
 MOST_FILE_BYTES = 16 * 1024 * 1024
 """The largest file that a station takes: a fleet's recovery passwords are far smaller."""
+RENAME = "rename the file, here and in unbrick.yaml"
+"""What to do with a name that a stick cannot hold."""
 _MOST_BYTES = 64 * 1024 * 1024
 
 
@@ -43,7 +45,10 @@ def sign_settings(files: Mapping[str, bytes], key: Path, runner: TerminalRunner)
     """The two files that sign these files (relative names with slashes); raises UnbrickError's kin."""
     if sum(len(data) for data in files.values()) > _MOST_BYTES:
         raise UsageError(f"the settings are too large: a station takes {_MOST_BYTES >> 20} MiB of them")
-    manifest = make_manifest(files)
+    try:
+        manifest = make_manifest(files)
+    except SignedFolderError as error:
+        raise UsageError(f"the settings cannot be signed: {error.message}", hint=RENAME) from error
     signature = sign(manifest, key, SETTINGS_NAMESPACE, runner)
     return {MANIFEST_NAME: manifest, SIGNATURE_NAME: signature.encode("ascii")}
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from unbrick.command import Runner
 from unbrick.errors import UsageError
+from unbrick.media.signing_settings import RENAME
 from unbrick.media.stick_layout import LABEL, MIB, SECTOR, StickLayout
+from unbrick.signed_folder import MANIFEST_NAME, SIGNATURE_NAME, SignedFolderError, refuse_names
 
 FOLDERS = ("outbox", "log", "playbooks")
 README_NAME = "README.txt"
@@ -44,6 +46,7 @@ def make_volume(
     UsageError where the files do not fit.
     """
     contents = {README_NAME: README, **files}
+    _refuse_names(contents)
     if sum(len(data) for data in contents.values()) > layout.partition_size - _SPARE:
         raise UsageError("the settings do not fit on the stick", hint="take a larger stick, or smaller files")
     descriptor = os.memfd_create("unbrick-volume")
@@ -63,6 +66,16 @@ def find_boot_files(stick: Path, layout: StickLayout, runner: Runner) -> bool:
     """
     argv = ["mdir", "-b", "-i", f"{stick}@@{layout.partition_offset}", "::/EFI"]
     return runner.run(argv, timeout=_TIMEOUT, ok=None).returncode == 0
+
+
+def _refuse_names(names: Iterable[str]) -> None:
+    """Refuse what would lie on the stick under another name, where no station looks for it."""
+    ours = {MANIFEST_NAME, SIGNATURE_NAME}
+    inside = (f"{folder}/{README_NAME}" for folder in FOLDERS)  # no file may have the name of a folder
+    try:
+        refuse_names({*names, *inside} - ours)
+    except SignedFolderError as error:
+        raise UsageError(f"the stick cannot hold these settings: {error.message}", hint=RENAME) from error
 
 
 def _fill(image: str, layout: StickLayout, contents: Mapping[str, bytes], runner: Runner) -> None:
