@@ -57,11 +57,7 @@ def recover_disk(order: Order, kit: Kit) -> DiskReport:
     except UnbrickError as error:
         draft.trouble = error
     except OSError as error:
-        draft.trouble = FailedError(
-            f"{order.disk}: {error.strerror or error}",
-            hint="run it again; if it fails again, the disk may be failing: copy it first",
-            reason=Reason.UNREADABLE_DISK,
-        )
+        draft.trouble = _unreadable(str(order.disk), error)
     report = draft.report()
     kit.recorder.identify(report.machine)
     kit.recorder.tell(EventKind.OUTCOME, status=report.status.value, reason=report.reason)
@@ -110,6 +106,16 @@ def _trouble_stays_in(case: Case) -> Iterator[None]:
         yield
     except UnbrickError as error:
         case.trouble = error
+    except OSError as error:
+        case.trouble = _unreadable(place_of(case.volume), error)
+
+
+def _unreadable(place: str, error: OSError) -> FailedError:
+    return FailedError(
+        f"{place}: {error.strerror or error}",
+        hint="run it again; if it fails again, the disk may be failing: copy it first",
+        reason=Reason.UNREADABLE_DISK,
+    )
 
 
 def _look_into(case: Case, disk: Disk, order: Order, kit: Kit, opened: ExitStack) -> None:

@@ -1,0 +1,23 @@
+"""What the file system says of one volume is no reason to keep quiet about the others of its disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from unbrick.model import Status, Volume, VolumeKind, VolumeState
+from unbrick.outcome import status_of_error
+from unbrick.recovery import _trouble_stays_in
+from unbrick.recovery_order import Case
+
+
+def test_a_volume_that_cannot_be_read_is_its_own_trouble() -> None:
+    case = Case(Volume(4, 0, 1, VolumeKind.NTFS, VolumeState.OPEN))
+    with _trouble_stays_in(case):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    assert case.trouble is not None
+    assert status_of_error(case.trouble) is Status.FAILED
+    assert (case.trouble.reason, case.trouble.message) == (
+        "unreadable-disk",
+        "partition 4: Input/output error",
+    )
