@@ -178,9 +178,9 @@ def test_nobody_to_ask_means_nothing_is_touched(stick: Path, image: Path) -> Non
 
 def test_a_person_sees_what_is_wiped_and_a_clear_yes_is_needed(stick: Path, image: Path) -> None:
     before = stick.read_bytes()
-    for answer, code in (("", 1), ("n", 1), ("y", 0)):
+    for answer, code, more in (("", 1, ()), ("n", 1, ("--json",)), ("y", 0, ())):
         assert stick.read_bytes() == before
-        with at_terminal("media", "write", stick, "--image", image) as person:
+        with at_terminal("media", "write", stick, "--image", image, *more) as person:
             person.wait_for("This is wiped")
             person.wait_for(f"{stick}: a file of 104.9 MB")
             person.wait_for("Wipe it and write the stick?")

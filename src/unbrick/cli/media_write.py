@@ -67,7 +67,7 @@ def command(
     layout = _plan(image, target)
     if key is not None:
         refuse_other_key(image, public_line(key))
-    _tell(target, settings, key, as_json=as_json)
+    _tell(target, settings, key, quiet=as_json and yes)
     files = dict(settings.files)
     if key is not None and files:
         files |= sign_settings(files, key, runner)
@@ -104,9 +104,9 @@ def _refuse_in_use(target: Target) -> None:
         refuse_attached(target.path)
 
 
-def _tell(target: Target, settings: Settings, key: Path | None, *, as_json: bool) -> None:
+def _tell(target: Target, settings: Settings, key: Path | None, *, quiet: bool) -> None:
     """What will be lost, and what the stick will not do; on stderr, before it is asked."""
-    if not as_json:
+    if not quiet:
         click.echo("This is wiped, all of it:", err=True)
         for line in describe(target):
             click.echo(printable(f"  {line}"), err=True)
