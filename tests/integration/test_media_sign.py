@@ -147,6 +147,11 @@ def test_what_cannot_be_signed_is_refused_in_a_line(stick: Path, key: Path, tmp_
     (stick / "playbooks" / "mine.yaml").write_text("id: [")
     assert run_program("media", "sign", stick, "--site-key", key).code == 2
     (stick / "playbooks" / "mine.yaml").unlink()
+    for name in ("more.yml", "more.YAML"):
+        (stick / "playbooks" / name).write_text("id: more")
+        ended = run_program("media", "sign", stick, "--site-key", key)
+        assert (ended.code, f"{name}: its name must end in .yaml" in ended.err) == (2, True), ended.said
+        (stick / "playbooks" / name).unlink()
     (stick / "keys.csv").rename(stick / "real.csv")
     (stick / "keys.csv").symlink_to("real.csv")
     ended = run_program("media", "sign", stick, "--site-key", key)

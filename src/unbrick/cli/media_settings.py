@@ -12,6 +12,7 @@ from unbrick.media.signing_settings import MOST_FILE_BYTES
 
 SETTINGS_NAME = "unbrick.yaml"
 PLAYBOOKS = "playbooks"
+_LOOKS_LIKE_A_PLAYBOOK = {".yaml", ".yml"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,13 @@ def read_playbooks(folder: Path) -> dict[str, bytes]:
     from unbrick.report.station_file import read_small_file
 
     found = {}
-    for path in sorted((folder / PLAYBOOKS).glob("*.yaml")):
+    for path in sorted((folder / PLAYBOOKS).glob("*.*")):
+        if path.suffix.lower() not in _LOOKS_LIKE_A_PLAYBOOK:
+            continue
+        if path.suffix != ".yaml":  # else it would be left out without a word
+            raise UsageError(
+                f"{path}: its name must end in .yaml", hint="rename it: no station would read it"
+            )
         if path.is_symlink():
             raise UsageError(f"{path}: is a link", hint="put the file itself there")
         load_playbook(path)

@@ -109,6 +109,8 @@ def find_settings(
             trusted.append((copied, f"signed settings {place}"))
         if folder is not None and has_station_file(folder) and not has_station_file(copied):
             unsigned.append(place)
+        if folder is not None and _playbook_names(folder) - _playbook_names(copied):
+            search.notes.append(f"playbooks {place} that the site's key has not signed are not used")
     if built_in.is_dir():
         trusted.append((built_in, "settings built into this medium"))
     station, origin, broken = _first_station(trusted, search)
@@ -172,12 +174,16 @@ def has_station_file(folder: Path | None) -> bool:
         return False
 
 
-def _playbook_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+def _playbook_names(folder: Path | None) -> set[str]:
     try:
-        names = sorted(entry.name for entry in (folder / PLAYBOOKS).iterdir() if entry.suffix == ".yaml")
+        entries = list((folder / PLAYBOOKS).iterdir()) if folder is not None else []
     except OSError:
-        return
-    for name in names:
+        return set()
+    return {entry.name for entry in entries if entry.suffix == ".yaml" and not entry.name.startswith(".")}
+
+
+def _playbook_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for name in sorted(_playbook_names(folder)):
         try:
             yield name, read_plain_file(folder, f"{PLAYBOOKS}/{name}", _MOST_PLAYBOOK_BYTES)
         except (OSError, UnbrickError):
@@ -186,10 +192,15 @@ def _playbook_files(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def _sound_playbooks(search: _Search) -> Iterator[tuple[str, bytes]]:
     """Those that can be read as one; the others are told of, here and not in the middle of a repair."""
+    known = {playbook.id for playbook in load_library()} if search.playbooks else set()
     for name, data in search.playbooks.items():
         try:
-            parse_playbook(data, name)
+            playbook = parse_playbook(data, name)
         except UnbrickError as error:
             search.notes.append(f"a playbook is not used: {error.message}")
             continue
+        if playbook.id in known:
+            search.notes.append(f"a playbook is not used: {name}: there is one with the id {playbook.id}")
+            continue
+        known.add(playbook.id)
         yield name, data

@@ -14,6 +14,7 @@ from unbrick.station.kernel_options import KernelOptions
 from unbrick.station.settings import Settings, find_settings, playbooks_of
 
 PLAYBOOK = dict(library_files())["crowdstrike-cf291.yaml"]
+UNSIGNED_PLAYBOOKS = "playbooks on the stick that the site's key has not signed are not used"
 
 
 class Site:
@@ -178,10 +179,12 @@ def test_a_medium_without_a_site_key_believes_no_signature(site: Site) -> None:
 
 def test_what_the_signed_list_does_not_name_is_not_used(site: Site) -> None:
     stick = site.sign(site.folder("stick"))
+    assert site.find(stick).notes == ()
     (stick / "playbooks" / "evil.yaml").write_bytes(PLAYBOOK)
     settings = site.find(stick)
     assert settings.station is not None
     assert settings.playbooks == ()
+    assert settings.notes == (UNSIGNED_PLAYBOOKS,)
 
 
 def test_a_file_that_is_reached_through_a_link_is_not_used(site: Site) -> None:
@@ -198,6 +201,7 @@ def test_signed_playbooks_work_beside_the_library_and_replace_nothing_of_it(site
     assert own != PLAYBOOK
     (stick / "playbooks" / "ours.yaml").write_bytes(own)
     (stick / "playbooks" / "same.yaml").write_bytes(PLAYBOOK)
+    (stick / "playbooks" / "twin.yaml").write_bytes(own)
     (stick / "playbooks" / "broken.yaml").write_bytes(b"id: [")
 
     settings = site.find(site.sign(stick), built_in=site.folder("in", "good"))
@@ -206,14 +210,16 @@ def test_signed_playbooks_work_beside_the_library_and_replace_nothing_of_it(site
     ids = [playbook.id for playbook in playbooks_of(settings)]
     assert ids.count("of-our-own") == 1
     assert ids.count("crowdstrike-cf291") == 1
-    assert any("a playbook is not used" in note for note in settings.notes)
+    for name in ("broken.yaml", "same.yaml", "twin.yaml"):
+        assert [name in note for note in settings.notes if "a playbook is not used" in note].count(True) == 1
 
 
 def test_unsigned_playbooks_are_never_used(site: Site) -> None:
     stick = site.folder("stick", None)
     (stick / "playbooks" / "evil.yaml").write_bytes(PLAYBOOK.replace(b"crowdstrike-cf291", b"of-our-own"))
-    assert site.find(stick).playbooks == ()
-    assert site.find(stick, built_in=site.folder("in")).playbooks == ()
+    for settings in (site.find(stick), site.find(stick, built_in=site.folder("in"))):
+        assert settings.playbooks == ()
+        assert settings.notes == (UNSIGNED_PLAYBOOKS,)
 
 
 def test_trusted_settings_that_cannot_be_used_do_not_become_a_repair(site: Site) -> None:
