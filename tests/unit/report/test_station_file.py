@@ -97,6 +97,8 @@ def test_every_setting_of_the_contract_is_taken(tmp_path: Path) -> None:
         ("127.0.0.1:1", "127.0.0.1:65536", "tally.address"),
         ("127.0.0.1:1", ":22", "tally.address"),
         ("127.0.0.1:1", "a b:22", "tally.address"),
+        ("127.0.0.1:1", "tally..example:22", "tally.address"),
+        ("127.0.0.1:1", f"{'t' * 64}.example:22", "tally.address"),
         ("127.0.0.1:1", "-oProxyCommand=x:22", "tally.address"),
         ('host_ca: "ssh-ed25519', 'host_ca: "ssh-rsa', "tally.host_ca"),
         ('host_ca: "ssh-ed25519 AAAA', 'host_ca: "ssh-ed25519 AAAB', "tally.host_ca"),
