@@ -53,6 +53,8 @@ class GuidedVisit:
     def work_on(self, target: Target) -> DiskReport:
         """Recover one disk; what was repaired before can be taken back, what hinders can be given up."""
         report = self._visit.work_on(target)
+        if self._visit.settings.only_looks:  # whatever the answers, nothing may be written
+            return report
         while (already := already_repaired(report)) is not None and report.status is Status.HEALTHY:
             name = next(iter(report.machine.hostnames), "This computer")
             answer = ask_about_earlier_repair(self._screens, name, already)

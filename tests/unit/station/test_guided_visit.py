@@ -8,6 +8,7 @@ from typing import cast
 
 from support.endings import ended
 
+from unbrick.errors import Reason
 from unbrick.keys.chain import KeyChain
 from unbrick.model import DiskReport, EarlierRepair, Status
 from unbrick.recovery_order import Goal
@@ -43,10 +44,12 @@ class Recorded(Visit):
         return self.reports_to_come.pop(0)
 
 
-def visited(person: Person, *reports: DiskReport) -> tuple[DiskReport, list[Goal]]:
+def visited(
+    person: Person, *reports: DiskReport, only_looks: str | None = None
+) -> tuple[DiskReport, list[Goal]]:
     """The report that the visit ends with, and what it did for that."""
     visit = Recorded(
-        Settings(),
+        Settings(only_looks=only_looks),
         "0123456789abcdef",
         KeyChain(()),
         cast(Reports, None),
@@ -79,3 +82,9 @@ def test_looking_again_asks_again_where_nothing_is_found() -> None:
 def test_a_repair_is_taken_back() -> None:
     undone = ended(Status.UNDONE)
     assert visited(Person(TAKE_BACK), ALREADY, undone) == (undone, [Goal.REPAIR, Goal.UNDO])
+
+
+def test_nothing_is_asked_where_no_answer_could_be_followed() -> None:
+    assert visited(Person(), ALREADY, only_looks="nobody has signed") == (ALREADY, [Goal.REPAIR])
+    asleep = ended(Status.NEEDS_HANDS, Reason.HIBERNATED)
+    assert visited(Person(), asleep, only_looks="nobody has signed") == (asleep, [Goal.REPAIR])
