@@ -19,8 +19,9 @@ from unbrick.errors import UsageError
 
 _MOST_BYTES = 64 * 1024
 _SITE = re.compile(r"[a-z0-9][a-z0-9:_-]{0,63}")
-_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"  # no other can be asked for (RFC 1123, 2.1)
-_HOST = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]{{2,45}}\]")
+# The names that `unbrick tally init` takes, which no name server has to be asked in vain for.
+_LABEL = "[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]{{2,45}}\]")
 _AUTHORITY_TYPE = "ssh-ed25519"
 _MODES = ("unattended", "guided")
 _FINISHES = ("restart", "power-off", "wait")

@@ -13,6 +13,7 @@ from support.stations import MadeStation, make_station
 from unbrick.errors import UsageError
 from unbrick.report.outbox import DEFAULT_FOLDER, outbox_folder
 from unbrick.report.station_file import Station, StationFileError, load_station
+from unbrick.tally.settings import parse_address
 
 
 @pytest.fixture
@@ -61,6 +62,14 @@ def test_a_tally_without_an_identity_is_refused_and_so_is_the_reverse(
     assert f"{there}:" in made.file.read_text()
     with pytest.raises(StationFileError, match=f"{missing}: is missing; `tally` and `identity` go together"):
         load_station(made.file)
+
+
+@pytest.mark.parametrize("host", ["tally", "tally_1.corp.example", "192.0.2.7", "tally.example."])
+def test_every_name_that_a_tally_may_be_made_with_is_taken(tmp_path: Path, host: str) -> None:
+    assert str(parse_address(f"{host}:2291")) == f"{host}:2291"
+    tally = load_station(make_station(tmp_path, address=f"{host}:2291").file).tally
+    assert tally is not None
+    assert tally.host == host
 
 
 def test_every_setting_of_the_contract_is_taken(tmp_path: Path) -> None:
