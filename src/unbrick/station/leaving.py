@@ -92,7 +92,7 @@ class Leaving:
         shell = not by_itself and self._settings.shell and screens is not None and wants_shell(screens)
         if shell:
             self._reports.note(done[0].machine if done else Machine(), note="shell-opened")
-            self._reports.sign_all(_SIGN_SECONDS)
+            self._reports.sign_all(_SIGN_SECONDS, _machine_of(done))
         self._close()
         if shell:
             open_shell(self._voice)
@@ -184,14 +184,16 @@ class Leaving:
         return stick is not None and stick.holds(reports)
 
     def _report_text(self) -> str | None:
-        """The outcomes that wait, as many as fit a picture."""
-        for count in range(_MOST_CARRIED, 0, -1):
-            try:
-                text = write_text(self._reports.outcomes(count))
-            except (CarriedTextError, UnbrickError):
-                return None
-            if len(text) <= _MOST_CHARACTERS:
-                return text
+        """The outcomes that wait, the latest first, as many as fit a picture and one key has signed."""
+        try:
+            outcomes = self._reports.outcomes(_MOST_CARRIED)
+        except UnbrickError:
+            return None
+        for count in range(len(outcomes), 0, -1):
+            with suppress(CarriedTextError):
+                text = write_text(outcomes[:count])
+                if len(text) <= _MOST_CHARACTERS:
+                    return text
         return None
 
     def _until_it_ends(

@@ -11,10 +11,13 @@ from typing import Any, NoReturn, cast
 import pytest
 from support.endings import ended
 
+from unbrick.carried_reports import read_text
 from unbrick.command import RecordedRunner
 from unbrick.errors import FailedError
+from unbrick.event import Event, EventKind
 from unbrick.model import DiskReport, Machine, Status
 from unbrick.report.sender_status import SenderState, SenderStatus
+from unbrick.report.signer import Signer
 from unbrick.report.station_file import Station
 from unbrick.station import leaving, main, system_calls
 from unbrick.station.another_try import AnotherTry
@@ -27,6 +30,7 @@ from unbrick.station.medium_facts import MediumFacts
 from unbrick.station.reports import Reports
 from unbrick.station.settings import Settings
 from unbrick.station.voice import Voice
+from unbrick.wire import SignedEvent
 
 STICK = BlockDevice("sdb", Path("/dev/sdb"), 1, outside=True)
 MEDIUM = MediumFacts(
@@ -47,6 +51,8 @@ class Scene:
         self.happened: list[str] = []
         self.endings: list[Ending] = []
         self.keys: list[bool] = []
+        self.signed_for: list[Machine] = []
+        self.outcomes_waiting: list[SignedEvent] = []
         self.sent = True
         self.restart = WINDOWS
         self.screens: Any = self
@@ -106,10 +112,10 @@ class Scene:
         self.happened.append("sending ended")
 
     def sign_all(self, seconds: float, machine: Machine = Machine()) -> None:  # noqa: B008
-        pass
+        self.signed_for.append(machine)
 
-    def outcomes(self, most: int) -> list[object]:
-        return []
+    def outcomes(self, most: int) -> list[SignedEvent]:
+        return self.outcomes_waiting[:most]
 
     def report_note(self, machine: Machine, **facts: object) -> None:
         self.happened.append(f"reported {facts}")
@@ -266,6 +272,23 @@ def test_reports_that_are_only_in_memory_wait_for_a_person_with_a_picture(scene:
     assert scene.endings[-1].qr is not None
 
 
+def _outcome(signer: Signer, number: int) -> SignedEvent:
+    event = Event("20261125T170000Z-8f3a1c", number, EventKind.OUTCOME.value, "2026-11-25T17:00:09.123456Z")
+    data = event.to_bytes()
+    return SignedEvent(data, signer.sign(data))
+
+
+def test_the_picture_holds_the_latest_reports_also_where_older_ones_were_signed_by_another_key(
+    scene: Scene,
+) -> None:
+    (ours, _), (theirs, _) = Signer.generate(), Signer.generate()
+    latest = [_outcome(ours, 3), _outcome(ours, 2)]
+    scene.outcomes_waiting = [*latest, _outcome(theirs, 1)]
+    scene.sent, scene.keys = False, [True]
+    scene.leave(_report(Status.FAILED))
+    assert [one.data for one in read_text(scene.endings[-1].qr or "")] == [one.data for one in latest]
+
+
 def test_a_machine_goes_by_itself_once_a_late_network_has_taken_its_reports(scene: Scene) -> None:
     scene.sent = False
     scene.meanwhile = [lambda: None, lambda: setattr(scene, "sent", True)]
@@ -345,6 +368,17 @@ def test_a_shell_is_offered_only_where_the_settings_allow_it_and_after_closing(
     assert happened.index("reported {'note': 'shell-opened'}") < happened.index("sending ended")
     assert happened.index("closed") < happened.index("SHELL")
     assert happened[-1] == "RESET"
+
+
+def test_that_a_shell_was_opened_is_said_of_the_machine_whatever_its_first_disk_is(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Settings, "shell", property(lambda _: True))
+    scene.keys, scene.answer = [True], 1
+    data = DiskReport("/dev/sda", Status.NEEDS_HANDS, reason="no-windows")
+    scene.leave(data, ended(Status.FAILED, name="WARD-3", disk="/dev/sdb"))
+    assert "SHELL" in scene.happened
+    assert [machine.hostnames for machine in scene.signed_for] == [("WARD-3",)] * 2
 
 
 def test_a_machine_without_disks_is_no_success(scene: Scene) -> None:
