@@ -72,25 +72,31 @@ def _about_the_plan(report: DiskReport, hardware: str | None, *, undoing: bool) 
     ) or dict.fromkeys(report.machine.hostnames)
     called = " and ".join(names) or "a computer without a name"
     actions = [action for one in report.installations for action in one.actions]
-    lines = [f"This is {called}." if not hardware else f"This is {called} ({hardware})."]
-    if undoing:
-        lines.append(f"An earlier repair took away {_files(actions)}.")
-        lines.append(f"Putting {'it' if len(actions) == 1 else 'them'} back brings the fault back as well.")
-        return Question(
-            "Put back?",
-            tuple(lines),
-            ("Yes, put back", "No, leave it as it is"),
-            next(iter(names), None),
+    who = f"This is {called}." if not hardware else f"This is {called} ({hardware})."
+    title, sentences, yes = _words_for(actions, undoing=undoing)
+    return Question(title, (who, *sentences), (yes, "No, leave it as it is"), next(iter(names), None))
+
+
+def _words_for(actions: Sequence[Action], *, undoing: bool) -> tuple[str, tuple[str, ...], str]:
+    """Title, sentences and consent of the question; without an action only what was cut off is finished."""
+    them = "it" if len(actions) == 1 else "them"
+    if not actions:
+        sentences = (
+            "An earlier visit was cut off in the middle of its work.",
+            "What it had begun is finished now. Nothing else is changed.",
         )
-    lines.append(f"It has the fault, in {_files(actions)}.")
-    moved = "it" if len(actions) == 1 else "them"
-    lines.append(f"The repair moves {moved} aside. Nothing is deleted, and all can be put back.")
-    return Question(
-        "Repair it?",
-        tuple(lines),
-        ("Yes, this is the computer: repair it", "No, leave it as it is"),
-        next(iter(names), None),
+        return "Finish it?", sentences, "Yes, this is the computer: finish it"
+    if undoing:
+        sentences = (
+            f"An earlier repair took away {_files(actions)}.",
+            f"Putting {them} back brings the fault back as well.",
+        )
+        return "Put back?", sentences, "Yes, put back"
+    sentences = (
+        f"It has the fault, in {_files(actions)}.",
+        f"The repair moves {them} aside. Nothing is deleted, and all can be put back.",
     )
+    return "Repair it?", sentences, "Yes, this is the computer: repair it"
 
 
 def _files(actions: Sequence[Action]) -> str:

@@ -104,6 +104,17 @@ def test_taking_a_repair_back_is_asked_in_its_own_words() -> None:
     assert "brings the fault back" in " ".join(person.asked[0].lines)
 
 
+@pytest.mark.parametrize("undoing", [False, True])
+def test_finishing_what_was_cut_off_is_asked_in_its_own_words(undoing: bool) -> None:
+    person = Person(answers=[0])
+    assert confirm_plan(person, undoing=undoing)(planned(0)) is True
+    (question,) = person.asked
+    said = " ".join([question.title, *question.lines, *question.choices])
+    assert "cut off" in said
+    assert "0 files" not in said
+    assert "PC-17" in said
+
+
 @pytest.mark.parametrize("answer", Earlier)
 def test_a_machine_that_was_repaired_before_is_not_repaired_again_unasked(answer: Earlier) -> None:
     person = Person(answers=[list(Earlier).index(answer)])
