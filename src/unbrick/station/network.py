@@ -44,14 +44,14 @@ def has_carrier(interface: str, folder: Path = _NETWORK_CLASS) -> bool:
         return False
 
 
-def raise_links(runner: Runner, known: set[str], folder: Path = _NETWORK_CLASS) -> list[str]:
-    """Switch on every wired interface that is not in `known` yet; those that are new."""
-    fresh = [name for name in wired_interfaces(folder) if name not in known]
-    for name in fresh:
+def raise_links(runner: Runner, known: set[str], folder: Path = _NETWORK_CLASS) -> None:
+    """Switch on every wired interface that is not in `known` yet; it then holds those that are plugged in."""
+    present = set(wired_interfaces(folder))
+    known &= present
+    for name in sorted(present - known):
         with suppress(UnbrickError):
             runner.run(("ip", "link", "set", "dev", name, "up"), timeout=_SECONDS)
         known.add(name)
-    return fresh
 
 
 class NetworkLife:
@@ -70,7 +70,7 @@ class NetworkLife:
         self._folder = folder
         self._resolver = resolver
         self._known: set[str] = set()
-        self._configured: set[str] = set()
+        self._configured: str | None = None
         self._client: Server | None = None
 
     def __call__(self, orders: Orders) -> None:
@@ -90,32 +90,37 @@ class NetworkLife:
                 self._configure()
 
     def _configure(self) -> None:
-        """Give the first interface with a cable its VLAN and address."""
-        for name in sorted(self._known):
-            if self._configured or not has_carrier(name, self._folder):
-                continue
-            device = self._add_vlan(name)
-            if self._wanted.address is None:
-                self._ask_by_dhcp((device,))
-            else:
-                self._give_address(device)
-            self._configured.add(name)
+        """Give the first interface with a cable its VLAN and address; once more where it was plugged out."""
+        if self._configured not in self._known:
+            self._configured = None
+            for name in sorted(self._known):
+                if has_carrier(name, self._folder):
+                    self._set_up(name)
+                    self._configured = name
+                    break
+        if self._configured is not None and self._wanted.address is None:
+            self._ask_by_dhcp((self._device_on(self._configured),))
 
-    def _add_vlan(self, name: str) -> str:
-        number = self._wanted.vlan
-        if number is None:
-            return name
-        device = f"unbrick.{number}"
+    def _set_up(self, name: str) -> None:
+        device = self._device_on(name)
+        if self._wanted.vlan is not None:
+            self._add_vlan(name, device, self._wanted.vlan)
+        if self._wanted.address is not None:
+            self._give_address(device, self._wanted.address)
+
+    def _device_on(self, name: str) -> str:
+        """What carries the address: the interface itself, or the VLAN on it."""
+        return name if self._wanted.vlan is None else f"unbrick.{self._wanted.vlan}"
+
+    def _add_vlan(self, name: str, device: str, number: int) -> None:
         if not (self._folder / device).exists():
             link = ("link", "add", "link", name, "name", device, "type", "vlan", "id", str(number))
             self._runner.run(("ip", *link), timeout=_SECONDS)
         self._runner.run(("ip", "link", "set", "dev", device, "up"), timeout=_SECONDS)
-        return device
 
-    def _give_address(self, device: str) -> None:
+    def _give_address(self, device: str, address: str) -> None:
         wanted = self._wanted
-        assert wanted.address is not None
-        self._runner.run(("ip", "address", "replace", wanted.address, "dev", device), timeout=_SECONDS)
+        self._runner.run(("ip", "address", "replace", address, "dev", device), timeout=_SECONDS)
         if wanted.gateway is not None:
             route = ("route", "replace", "default", "via", wanted.gateway, "dev", device)
             self._runner.run(("ip", *route), timeout=_SECONDS)

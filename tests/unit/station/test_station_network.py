@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ class Runner(RecordedRunner):
     def __init__(self) -> None:
         super().__init__()
         self.started: list[tuple[str, ...]] = []
+        self.ended = False
 
     def run(self, argv: Sequence[str], **_: object) -> Result:
         self.asked.append(tuple(argv))
@@ -25,10 +27,11 @@ class Runner(RecordedRunner):
 
     def start(self, argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> Server:
         self.started.append(tuple(argv))
+        runner = self
 
         class Running:
             def poll(self) -> int | None:
-                return None
+                return 1 if runner.ended else None
 
             def read_error(self) -> bytes:
                 return b""
@@ -101,6 +104,36 @@ def test_a_static_address_goes_to_the_first_interface_with_a_cable(links: Path, 
     ]
     assert runner.started == []
     assert (tmp_path / "resolv.conf").read_text() == "nameserver 10.0.0.2\nnameserver 10.0.0.3\n"
+
+
+def test_an_adapter_that_is_plugged_in_again_gets_all_of_it_again(links: Path, tmp_path: Path) -> None:
+    _interface(links, "usb0")
+    runner = Runner()
+    life = NetworkLife(Network("10.0.0.5/24"), runner, folder=links, resolver=tmp_path / "resolv.conf")
+
+    life.look()
+    first = list(runner.asked)
+    shutil.rmtree(links / "usb0")
+    life.look()
+    assert runner.asked == first
+    _interface(links, "usb0")
+    life.look()
+
+    assert runner.asked == first * 2
+
+
+def test_a_client_that_has_ended_is_started_again_on_a_vlan_too(links: Path) -> None:
+    _interface(links, "eth0")
+    runner = Runner()
+    life = NetworkLife(Network(vlan=12), runner, folder=links)
+
+    life.look()
+    life.look()
+    assert len(runner.started) == 1
+    runner.ended = True
+    life.look()
+
+    assert [argv[-1] for argv in runner.started] == ["unbrick.12", "unbrick.12"]
 
 
 def test_a_vlan_is_made_on_the_interface_and_asked_on_by_dhcp(links: Path) -> None:
