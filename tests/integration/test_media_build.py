@@ -513,6 +513,20 @@ def test_the_licences_are_on_the_image(contents: Contents) -> None:
         assert name in listed
 
 
+def test_what_must_be_known_is_said_beside_json_too(medium: Medium, tmp_path: Path) -> None:
+    station = make_station(tmp_path / "station", more="keys: [keys.csv]\n")
+    (tmp_path / "station" / "keys.csv").write_text("KeyID,RecoveryKey\n", encoding="utf-8")
+    (tmp_path / "ours").mkdir()
+
+    told = ("--station", station.file, "--site-key", "ours/key", "--json")
+    done = run_program("media", "build", "--out", "x.iso", *told, cwd=tmp_path)
+
+    assert done.code == 0, done.err
+    assert done.document["image"] == str(tmp_path / "x.iso")
+    assert f"a new site key was made, {tmp_path / 'ours' / 'key'}: keep it secret" in done.err
+    assert "the medium holds recovery passwords (keys.csv): lock it up" in done.err
+
+
 # --- mistakes ----------------------------------------------------------------------------------------------
 
 

@@ -78,7 +78,7 @@ def command(
     )
     with _ended_tidily():
         done = build_medium(request, _step, SystemRunner())
-    _report(done, settings, time.monotonic() - started, as_json=as_json)
+    _report(done, request, settings, time.monotonic() - started, as_json=as_json)
 
 
 @contextmanager
@@ -140,8 +140,9 @@ def _moment(text: str, option: str) -> int:
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
-def _report(done: Built, settings: Settings, seconds: float, *, as_json: bool) -> None:
+def _report(done: Built, request: BuildRequest, settings: Settings, seconds: float, *, as_json: bool) -> None:
     manifest = done.manifest
+    _warn(done, request, settings)
     if as_json:
         document = {
             "image": str(done.image),
@@ -162,23 +163,23 @@ def _report(done: Built, settings: Settings, seconds: float, *, as_json: bool) -
     click.echo(printable(f"{done.image}: {manifest.size / 1e6:.0f} MB, medium {manifest.id}"))
     click.echo(f"built {manifest.built}, a machine's clock is believed until {manifest.expires}")
     click.echo(printable(f"signed by the site key {fingerprint(done.site_key)}"))
-    if done.new_site_key:
-        click.echo(
-            f"unbrick: a new site key was made, {done.image.with_name('site-key')}: keep it secret and safe; "
-            "who has it can make settings that stations act on",
-            err=True,
-        )
-    if not any(suite.endswith("-security") for suite in done.suites):
-        click.echo(
-            "unbrick: this machine's mirrors have no security updates; the medium has none either", err=True
-        )
-    if settings.key_files:
-        click.echo(
-            printable(
-                f"unbrick: the medium holds recovery passwords ({', '.join(settings.key_files)}): lock it up"
-            ),
-            err=True,
-        )
     click.echo(
         "Beside it (unbrick help media says what each is): " + ", ".join(path.name for path in done.beside)
     )
+
+
+def _warn(done: Built, request: BuildRequest, settings: Settings) -> None:
+    """What whoever built it has to know, also where a script reads the rest."""
+    warnings = []
+    if done.new_site_key:
+        warnings.append(
+            f"a new site key was made, {request.site_key}: keep it secret and safe; "
+            "who has it can make settings that stations act on"
+        )
+    if not any(suite.endswith("-security") for suite in done.suites):
+        warnings.append("this machine's mirrors have no security updates; the medium has none either")
+    if settings.key_files:
+        names = ", ".join(settings.key_files)
+        warnings.append(f"the medium holds recovery passwords ({names}): lock it up")
+    for warning in warnings:
+        click.echo(printable(f"unbrick: {warning}"), err=True)
