@@ -56,6 +56,16 @@ def test_the_image_and_a_stick_are_good_as_they_were_made(medium: Medium, stick:
     assert done.document["unsigned"] == []
 
 
+def test_a_stick_whose_size_is_no_whole_number_of_sectors_is_good(medium: Medium, tmp_path: Path) -> None:
+    stick = tmp_path / "stick.img"
+    with stick.open("wb") as stream:
+        stream.truncate(200 * 1024 * 1024 + 333)
+    written = run_program("media", "write", stick, "--image", medium.image, "--yes")
+    assert written.code == 0, written.said
+    done = verify(stick, medium, "--json")
+    assert (done.code, done.document["good"], done.document["notes"]) == (0, True, [])
+
+
 def test_a_changed_byte_anywhere_is_told(medium: Medium, stick: Path) -> None:
     size = medium.image.stat().st_size
     end_of_stick = stick.stat().st_size

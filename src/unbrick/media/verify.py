@@ -128,7 +128,7 @@ def _verify(
     if layout is not None:
         settings, unsigned, found = _check_partition(path, read, layout, site_key, runner)
         problems += found
-        notes += _behind_partition(read, layout, size)
+        notes += _behind_partition(read, layout)
     signed = site_key is not None
     return Verdict(manifest, layout is not None, signed, tuple(problems), settings, unsigned, tuple(notes))
 
@@ -193,10 +193,10 @@ def _changed_pieces(manifest: ImageManifest, whole: str, pieces: tuple[str, ...]
     return [f"bytes of the image were changed, in the {manifest.piece >> 20} MiB from byte {places}{more}"]
 
 
-def _behind_partition(read: Callable[[int, int], bytes], layout: StickLayout, size: int) -> list[str]:
+def _behind_partition(read: Callable[[int, int], bytes], layout: StickLayout) -> list[str]:
     """What is said of the room that belongs to nothing; nobody ever reads it, so it makes no stick bad."""
     start = layout.partition_offset + layout.partition_size
-    length = size - start - len(layout.pieces[-1][1])
+    length = layout.pieces[-1][0] - start
     if length > _MOST_READ_BEHIND:
         return [f"{length >> 20} MiB behind the partition UNBRICK belong to nothing and were not looked at"]
     if any(read(start, length)):
