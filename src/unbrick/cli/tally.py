@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -206,7 +207,7 @@ def mark(directory: Path, name: str, status: str, reason: str, who: str | None) 
     Example: unbrick tally mark tally WARD-3-PC re-imaged --reason "disk was replaced"
     """
     with _store(directory) as store:
-        _show(store.mark(name, status, reason=reason, who=who or _login_name()))
+        _show(store.mark(name, status, reason=reason, who=_whose_word(who)))
 
 
 @command.command("confirm")
@@ -220,7 +221,7 @@ def confirm(directory: Path, name: str, reason: str, who: str | None) -> None:
     Example: unbrick tally confirm tally WARD-3-PC
     """
     with _store(directory) as store:
-        _show(store.confirm(name, who=who or _login_name(), reason=reason))
+        _show(store.confirm(name, who=_whose_word(who), reason=reason))
 
 
 @command.command("status")
@@ -341,13 +342,22 @@ def _store(directory: Path) -> Store:
 def _note(directory: Path, what: str, name: str, serial: int) -> None:
     from unbrick.tally.audit import AuditLog
 
-    AuditLog(_folder(directory).audit).tell(what, station=name, serial=serial, by=_login_name())
+    # What is noted has been done: a user without a name (in a container) must not end in an error now.
+    by = _login_name() or f"user {os.getuid()}"
+    AuditLog(_folder(directory).audit).tell(what, station=name, serial=serial, by=by)
 
 
-def _login_name() -> str:
+def _login_name() -> str | None:
     with suppress(KeyError, OSError):
         return getpass.getuser()
-    raise UsageError("your login name is not known", hint="say on whose word it is: --who NAME")
+    return None
+
+
+def _whose_word(who: str | None) -> str:
+    name = who or _login_name()
+    if name is None:
+        raise UsageError("your login name is not known", hint="say on whose word it is: --who NAME")
+    return name
 
 
 def _show(row: MachineRow) -> None:
