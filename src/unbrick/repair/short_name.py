@@ -24,15 +24,14 @@ def find_short_name(path: Path) -> str | None:
     except OSError as error:
         if error.errno != errno.EMLINK:
             raise
-    own = path.lstat().st_ino
     for name in _likely_names(path.name):
         with contextlib.suppress(OSError):
-            if (path.parent / name).lstat().st_ino == own:
+            if _leads_to(path.parent / name, path):
                 return name
     return None
 
 
-def has_short_name(path: Path, name: str) -> bool:
+def _has_short_name(path: Path, name: str) -> bool:
     """Whether a file has this 8.3 name; where ntfs-3g will not tell, whether the name leads to it.
 
     Raises OSError.
@@ -42,10 +41,10 @@ def has_short_name(path: Path, name: str) -> bool:
     except OSError as error:
         if error.errno != errno.EMLINK:
             raise
-    return leads_to(path.parent / name, path)
+    return _leads_to(path.parent / name, path)
 
 
-def leads_to(name: Path, file: Path) -> bool:
+def _leads_to(name: Path, file: Path) -> bool:
     """Whether a name, listed or not, is one of a file's; raises OSError."""
     try:
         return name.lstat().st_ino == file.lstat().st_ino
@@ -53,20 +52,19 @@ def leads_to(name: Path, file: Path) -> bool:
         return False
 
 
-def give_short_name(path: Path, name: str) -> bool:
-    """Give a file its 8.3 name, or False where that is impossible; raises OSError.
+def give_short_name(path: Path, name: str) -> None:
+    """Give a file its 8.3 name, where that is possible; raises OSError.
 
     Impossible: another file of the folder has taken the name since, or this one has several long names,
-    which ntfs-3g refuses.
+    which ntfs-3g refuses. `plan_undo` says so beforehand.
     """
-    if not has_short_name(path, name):
-        try:
-            write_short_name(path, name)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.EMLINK):
-                raise
-            return False
-    return has_short_name(path, name)
+    if _has_short_name(path, name):
+        return
+    try:
+        write_short_name(path, name)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.EMLINK):
+            raise
 
 
 def _likely_names(long_name: str) -> Iterator[str]:
