@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import secrets
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.command import Runner, wait_until
-from unbrick.disks.bitlocker import BitLockerMetadata, KeyProtector, read_metadata
+from unbrick.disks.bitlocker import BitLockerMetadata, read_metadata
 from unbrick.disks.discover import Disk
 from unbrick.disks.fuse_mount import FuseMount
 from unbrick.disks.key_box import open_box, password_key, stretch
@@ -40,19 +40,17 @@ class KeyWrongError(NeedsKeyError):
         super().__init__(message, hint=hint, reason=Reason.KEY_WRONG)
 
 
-def check_password(
-    metadata: BitLockerMetadata, password: Secret, protector_ids: Sequence[str] = ()
-) -> Secret:
+def check_password(metadata: BitLockerMetadata, password: Secret) -> Secret:
     """The volume master key that a recovery password opens; about 0.4 s for each protector tried.
 
-    `protector_ids` are tried first: those the password is escrowed under. Raises KeyWrongError.
+    Raises KeyWrongError.
     """
     try:
         key = password_key(password)
     except ValueError:
         raise KeyWrongError("this is not a BitLocker recovery password") from None
     candidates = [p for p in metadata.key_protectors if p.kind is ProtectorKind.RECOVERY_PASSWORD]
-    for protector in sorted(candidates, key=lambda p: p.id not in protector_ids):
+    for protector in candidates:
         if protector.salt is None or protector.sealed_key is None:
             continue
         master_key = open_box(stretch(key, protector.salt), protector.sealed_key)
@@ -79,11 +77,7 @@ def open_clear_key(metadata: BitLockerMetadata) -> Secret:
 
 def has_clear_key(metadata: BitLockerMetadata) -> bool:
     """Whether the volume says that it opens without a password."""
-    return any(_is_clear(protector) for protector in metadata.key_protectors)
-
-
-def _is_clear(protector: KeyProtector) -> bool:
-    return protector.kind is ProtectorKind.CLEAR_KEY
+    return any(protector.kind is ProtectorKind.CLEAR_KEY for protector in metadata.key_protectors)
 
 
 def _opens(metadata: BitLockerMetadata, master_key: Secret | None) -> bool:
@@ -104,8 +98,6 @@ def unlock(
     password: Secret | None,
     runner: Runner,
     workdir: Path,
-    *,
-    protector_ids: Sequence[str] = (),
 ) -> Iterator[Path]:
     """The decrypted volume as a path, writable, while the context lasts; `password` None: by its clear key.
 
@@ -126,7 +118,7 @@ def unlock(
             reason=Reason.DAMAGED_METADATA,
         )
     quick = ask_volume_key(disk, volume, metadata, password, runner) if password is not None else None
-    keys = _Keys(None, quick) if quick is not None else _find_keys(metadata, password, protector_ids)
+    keys = _Keys(None, quick) if quick is not None else _find_keys(metadata, password)
     # cryptsetup takes a volume with a clear key for one that is being decrypted, and refuses it.
     if has_device_mapper(runner) and not has_clear_key(metadata):
         kernel_key = _key_for_cryptsetup(keys.volume, metadata.method)
@@ -145,11 +137,8 @@ class _Keys:
     volume: Secret
 
 
-def _find_keys(metadata: BitLockerMetadata, password: Secret | None, protector_ids: Sequence[str]) -> _Keys:
-    if password is None:
-        master_key = open_clear_key(metadata)
-    else:
-        master_key = check_password(metadata, password, protector_ids)
+def _find_keys(metadata: BitLockerMetadata, password: Secret | None) -> _Keys:
+    master_key = open_clear_key(metadata) if password is None else check_password(metadata, password)
     volume_key = open_volume_key(metadata, master_key)
     assert volume_key is not None
     return _Keys(master_key, volume_key)
@@ -228,12 +217,13 @@ def _open_with_cryptsetup(disk: Disk, volume: Volume, volume_key: Secret, runner
         _key_file(volume_key) as key,
     ):
         argv = ["cryptsetup", "open", "--type", "bitlk", "--volume-key-file", f"/proc/self/fd/{key}"]
-        runner.run([*argv, str(loop.path), name], timeout=_START_SECONDS, pass_fds=(key,))
         try:
-            descriptor = os.open(plain, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            runner.run(["cryptsetup", "close", name], timeout=_END_SECONDS)
-            raise FailedError(f"cryptsetup made no {plain}: {error.strerror}") from error
+            runner.run([*argv, str(loop.path), name], timeout=_START_SECONDS, pass_fds=(key,))
+            descriptor = _hold(plain)
+        except BaseException:
+            # A Ctrl-C or a time limit may strike when the mapping is made already: it must not stay open.
+            runner.run(["cryptsetup", "close", name], timeout=_END_SECONDS, ok=None)
+            raise
         try:
             # From now on the kernel removes the mapping with its last user, also when that is killed. Its
             # name may be gone at once; the kernel's own node stays.
@@ -241,6 +231,13 @@ def _open_with_cryptsetup(disk: Disk, volume: Volume, volume_key: Secret, runner
             yield _kernel_node(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _hold(plain: Path) -> int:
+    try:
+        return os.open(plain, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise FailedError(f"cryptsetup made no {plain}: {error.strerror}") from error
 
 
 def _kernel_node(descriptor: int) -> Path:

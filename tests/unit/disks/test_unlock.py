@@ -70,20 +70,6 @@ def test_password_opens_whichever_protector_it_belongs_to() -> None:
     assert open_volume_key(locked, Secret(MASTER_KEY)) == Secret(VOLUME_KEY)
 
 
-def test_protector_it_is_escrowed_under_is_tried_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    salts: list[bytes] = []
-    real = key_box.stretch
-
-    def counted(key: Secret, salt: bytes) -> Secret:
-        salts.append(salt)
-        return real(key, salt)
-
-    locked = metadata(recovery("A", OTHER, b"a" * 16), recovery("B", PASSWORD, b"b" * 16))
-    monkeypatch.setattr(unlock, "stretch", counted)
-    check_password(locked, PASSWORD, ("B",))
-    assert salts == [b"b" * 16]
-
-
 @pytest.mark.parametrize("password", [OTHER, Secret("nonsense")])
 def test_wrong_password_is_a_wrong_key_and_is_not_shown(password: Secret) -> None:
     with pytest.raises(KeyWrongError) as caught:
@@ -181,6 +167,35 @@ def test_cryptsetup_gets_the_volume_key_and_no_secret_in_its_arguments(
     assert closed == ("cryptsetup", "close", "--deferred", name)
     assert runner.keys == [VOLUME_KEY]
     assert not any(os.fsdecode(PASSWORD.reveal()) in word for argv in runner.asked for word in argv)
+
+
+@dataclass
+class StoppedRunner(KeyReadingRunner):
+    """The person presses Ctrl-C when cryptsetup has made the mapping, and before it has ended."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: bytes | Secret | None = None,
+        ok: Collection[int] | None = (0,),
+        pass_fds: Sequence[int] = (),
+    ) -> Result:
+        super().run(argv, timeout=timeout, stdin=stdin, ok=ok, pass_fds=pass_fds)
+        if argv[1] == "open":
+            raise KeyboardInterrupt
+        return Result(tuple(argv), 0, b"", b"")
+
+
+def test_no_volume_stays_open_where_its_opening_was_stopped(
+    mapped: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unlock, "read_metadata", lambda *_: metadata(recovery("A", PASSWORD)))
+    runner = StoppedRunner(programs=frozenset({"cryptsetup"}))
+    with pytest.raises(KeyboardInterrupt), unlock.unlock(mapped, VOLUME, PASSWORD, runner, tmp_path):
+        pass
+    assert runner.asked[-1] == ("cryptsetup", "close", f"unbrick-{'f' * 16}")
 
 
 @dataclass
