@@ -32,7 +32,7 @@ _END, _END_ENTIRE = 0x7F, 0xFF
 _HARD_DRIVE_BYTES = 42
 _SIGNATURE_GPT = 2
 _WINDOWS_NAME = "windows boot manager"
-_WINDOWS_FILE = "\\efi\\microsoft\\boot\\bootmgfw.efi"
+_WINDOWS_FILE = ["efi", "microsoft", "boot", "bootmgfw.efi"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,13 @@ class BootEntry:
     def is_windows(self) -> bool:
         """Whether it starts Windows' boot manager: by its file, or by its name where no file is said."""
         if self.file is not None:
-            return self.file.casefold() == _WINDOWS_FILE
-        return self.description.casefold() == _WINDOWS_NAME
+            return [part for part in re.split(r"[\\/]", self.file.casefold()) if part] == _WINDOWS_FILE
+        return self.is_called_windows
+
+    @property
+    def is_called_windows(self) -> bool:
+        """Whether the firmware's menu calls it as Windows does."""
+        return self.description.strip().casefold() == _WINDOWS_NAME
 
 
 class _NoEntryError(ValueError):
@@ -128,13 +133,20 @@ def find_windows_entry(
 
     `present` are the GUIDs of all disks that are here. An entry that leads to none of them was left by a disk
     that is gone: the firmware would pass it over, and start the medium again. Where nothing is known of the
-    disks that were worked on, nothing is left out.
+    disks that were worked on, nothing is left out. An entry of theirs that is only called so will do, too: what
+    `bcdedit /set {bootmgr} path` put before Windows starts that machine every day.
     """
     here = {None, *partitions, *present}
-    windows = [entry for entry in entries if entry.is_windows and (not partitions or entry.partition in here)]
+    windows = [
+        entry
+        for entry in entries
+        if (entry.is_windows and (not partitions or entry.partition in here))
+        or (entry.is_called_windows and entry.partition in partitions)
+    ]
 
-    def worth(entry: BootEntry) -> tuple[bool, bool, bool, int]:
-        return (entry.partition not in partitions, entry.partition is None, not entry.active, entry.number)
+    def worth(entry: BootEntry) -> tuple[bool, bool, bool, bool, int]:
+        elsewhere, unknown = entry.partition not in partitions, entry.partition is None
+        return (elsewhere, not entry.is_windows, unknown, not entry.active, entry.number)
 
     return min(windows, key=worth, default=None)
 

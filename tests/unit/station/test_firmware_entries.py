@@ -64,6 +64,27 @@ def test_another_loader_is_not_windows_whatever_it_is_called(name: str, file: st
     assert not entry.is_windows
 
 
+@pytest.mark.parametrize("file", ["EFI\\Microsoft\\Boot\\bootmgfw.efi", "/EFI/Microsoft/Boot/bootmgfw.efi"])
+def test_a_path_that_firmware_understands_is_understood(file: str) -> None:
+    entry = parse_load_option(1, load_option("Windows", _path(ESP, file)))
+
+    assert entry is not None
+    assert entry.is_windows
+
+
+def test_what_was_put_before_windows_on_its_own_disk_is_started_where_nothing_else_is(tmp_path: Path) -> None:
+    windows = "\\EFI\\Microsoft\\Boot\\bootmgfw.efi"
+    menu = load_option("Windows Boot Manager", _path(ESP, "\\EFI\\refind\\refind_x64.efi"))
+    found = {0: menu, 1: load_option("Windows Boot Manager", _path(OTHER, windows))}
+    found[2] = load_option("Windows", _path(ESP, windows))
+    entries = read_boot_entries(_variables(tmp_path, found))
+
+    assert find_windows_entry(entries[:1], frozenset({ESP})) == entries[0]
+    assert find_windows_entry(entries[:1], frozenset({OTHER}), frozenset({ESP})) is None, "not its own disk"
+    assert find_windows_entry(entries[:2], frozenset({ESP}), frozenset({OTHER})) == entries[0]
+    assert find_windows_entry(entries, frozenset({ESP}), frozenset({OTHER})) == entries[2]
+
+
 def test_the_entry_on_the_disk_that_was_repaired_comes_first(tmp_path: Path) -> None:
     windows = "\\EFI\\Microsoft\\Boot\\bootmgfw.efi"
     folder = _variables(
