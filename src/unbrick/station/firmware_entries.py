@@ -133,8 +133,8 @@ def find_windows_entry(
 
     `present` are the GUIDs of all disks that are here. An entry that leads to none of them was left by a disk
     that is gone: the firmware would pass it over, and start the medium again. Where nothing is known of the
-    disks that were worked on, nothing is left out. An entry of theirs that is only called so will do, too: what
-    `bcdedit /set {bootmgr} path` put before Windows starts that machine every day.
+    disks that were worked on, nothing is left out. An entry of theirs that is only called so will do, too:
+    what `bcdedit /set {bootmgr} path` put before Windows starts that machine every day.
     """
     here = {None, *partitions, *present}
     windows = [
