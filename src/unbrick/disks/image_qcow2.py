@@ -20,6 +20,9 @@ _DATA_FILE_NAME, _EXTENSIONS_END = 0x44415441, 0
 _NAME_LIMIT = 1023
 _L1_LIMIT = 32 * 1024 * 1024
 _REFCOUNT_TABLE_LIMIT = 8 * 1024 * 1024
+_UNUSED_LIMIT = (
+    256 * 1024 * 1024
+)  # bytes of counts that are all 0: more are for an image of terabytes with nothing in it
 _OFFSET_MASK = 0x00FFFFFFFFFFFE00
 
 
@@ -99,6 +102,7 @@ def _check_whole(view: RawView, path: Path, table_at: int, table_size: int, clus
         refuse_truncated(path)
     table = view.read(table_at, table_size)
     blocks = struct.unpack(f">{len(table) // 8}Q", table)
+    unused = 0
     for index in range(len(blocks) - 1, -1, -1):
         offset = blocks[index] & _OFFSET_MASK
         if not offset:
@@ -111,3 +115,6 @@ def _check_whole(view: RawView, path: Path, table_at: int, table_size: int, clus
             if last * cluster >= view.size:
                 refuse_truncated(path)
             return
+        unused += cluster
+        if unused > _UNUSED_LIMIT:
+            refuse_unsafe(path, "it counts more unused clusters than can be checked here")
