@@ -44,7 +44,7 @@ _SLACK = 192 * 1024
 
 
 def copy_boot_files(root: DebianRoot, folder: Path, runner: Runner) -> None:
-    """Fill a new folder with the boot programs and the kernel, by the names that `stage` expects."""
+    """Fill a new folder with the boot programs and the kernel, by the names that `build` copies them by."""
     folder.mkdir(parents=True)
     for name, path in (
         ("shimx64.efi", _SHIM),

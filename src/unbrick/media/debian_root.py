@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,8 @@ _UNPACK_SECONDS = 600.0
 _TARGETS_SECONDS = 60.0
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"
 _LOADER = f"{_LIBRARIES}/ld-linux-x86-64.so.2"
+MERGED = ("bin", "lib", "lib64", "sbin")
+"""The folders that are links into /usr since Debian 13."""
 NETWORK_ENVIRONMENT = (
     *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     "SSL_CERT_FILE",
@@ -207,9 +208,9 @@ def open_root(folder: Path) -> DebianRoot:
     )
 
 
-def remove(folder: Path) -> None:
-    """Take an unpacked system away."""
-    shutil.rmtree(folder, ignore_errors=True)
+def merged_path(path: str) -> str:
+    """Where a path (relative) really lies, which a package may name by its old folder."""
+    return f"usr/{path}" if path.split("/")[0] in MERGED else path
 
 
 def _newest_file(folder: Path) -> int:

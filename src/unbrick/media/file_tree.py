@@ -74,11 +74,6 @@ class FileTree:
                 raise TreeError(f"{path} lies below {'/'.join(parts[:depth])}, which is no folder")
         self.entries[path] = entry
 
-    @property
-    def size(self) -> int:
-        """Bytes of content in all."""
-        return sum(entry.size for entry in self.entries.values())
-
 
 def write_cpio(tree: FileTree, out: IO[bytes], seconds: int) -> int:
     """Write the tree as a newc archive with one time stamp (seconds since 1970); its length in bytes."""

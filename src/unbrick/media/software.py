@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from unbrick import __version__
-from unbrick.media.debian_root import DebianPackage, DebianRoot
+from unbrick.media.debian_root import DebianPackage, DebianRoot, merged_path
 from unbrick.media.file_tree import FileTree
 from unbrick.media.licences import find_copyright, licence_names
 from unbrick.media.python_part import PythonPackage
@@ -63,9 +63,7 @@ def _is_used(package: DebianPackage, tree: FileTree, root: DebianRoot) -> bool:
     files = root.files_of(package.name)
     if files is None:
         return True
-    merged = {
-        f"usr/{path}" if path.split("/")[0] in ("bin", "lib", "lib64", "sbin") else path for path in files
-    }
+    merged = {merged_path(path) for path in files}
     return any(_is_from(root, path, tree) or (path.endswith(".py") and f"{path}c" in tree) for path in merged)
 
 

@@ -107,8 +107,7 @@ def _debian(
     if fresh or not stamp.exists() or time.time() - stamp.stat().st_mtime > _WEEK:
         mirrors = debian_root.find_mirrors(definition, runner)
         with progress("fetching Debian packages"), _whole_or_not(folder) as place:
-            debian_root.fetch(definition, mirrors, place / "root", runner)
-            (place / "root").rename(place / "system")
+            debian_root.fetch(definition, mirrors, place / "system", runner)
             (place / "fetched").touch()
     return debian_root.open_root(folder / "system")
 

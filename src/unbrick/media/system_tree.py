@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from unbrick.command import Runner
 from unbrick.errors import FailedError
-from unbrick.media.debian_root import DebianRoot
+from unbrick.media.debian_root import MERGED, DebianRoot, merged_path
 from unbrick.media.definition import Definition, SystemDefinition
 from unbrick.media.elf import read_needs
 from unbrick.media.file_tree import Entry, FileTree
@@ -131,18 +131,13 @@ def _add_path(tree: FileTree, root: DebianRoot, path: str, *, executable: bool) 
             else os.path.normpath(f"{PurePosixPath(path).parent}/{target}")
         )
         tree.add_link(path, target)
-        return _add_path(tree, root, _merged(joined), executable=executable)
+        return _add_path(tree, root, merged_path(joined), executable=executable)
     tree.add_file(path, here, executable=executable)
     return [(path, tree.entries[path])]
 
 
-def _merged(path: str) -> str:
-    """Debian 13 has /bin, /lib, /lib64 and /sbin as links into /usr."""
-    return f"usr/{path}" if path.split("/")[0] in ("bin", "lib", "lib64", "sbin") else path
-
-
 def _add_frame(tree: FileTree, definition: Definition) -> None:
-    for name in ("bin", "lib", "lib64", "sbin"):
+    for name in MERGED:
         tree.add_folder(f"usr/{name}")
         tree.add_link(name, f"usr/{name}")
     for name in _FOLDERS:

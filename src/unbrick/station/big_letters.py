@@ -67,11 +67,6 @@ def columns_of(text: str, scale: int = 1) -> int:
     return (sum(len(glyph[0]) for glyph in glyphs) + _GAP * (len(glyphs) - 1)) * scale
 
 
-def rows_of(scale: int = 1) -> int:
-    """How high a text will be."""
-    return (HEIGHT * scale + 1) // 2
-
-
 def big(text: str, scale: int = 1) -> list[str]:
     """The text in big letters, one string a row, all of one width; each dot is `scale` columns wide."""
     dots = []

@@ -1,7 +1,7 @@
 """A process beside the station that does one thing of its own and can never hold up a repair.
 
-Forked from the station while that has one thread, it dies with it. It is nudged and told to finish through a
-socket; what it has to say, it says in a file in memory.
+Forked from the station while that has one thread, it dies with it. The end of a socket tells it to finish.
+What it has to say, it says in a file in memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from unbrick.errors import UnbrickError
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 _NICENESS = 5
-_NUDGE = b"nudge"
 _LOOK_SECONDS = 0.01
 
 
@@ -34,13 +33,8 @@ class Orders:
         self.finish = False
 
     def wait(self, seconds: float) -> None:
-        """Sleep that long, or until nudged or told to finish."""
-        if not select.select([self._connection], [], [], max(0.0, seconds))[0]:
-            return
-        with contextlib.suppress(BlockingIOError):
-            while self._connection.recv(len(_NUDGE)):
-                pass
-            # The station has closed its end, or has died.
+        """Sleep that long, or until told to finish: the station closes its end, or has died."""
+        if select.select([self._connection], [], [], max(0.0, seconds))[0]:
             self.finish = True
 
 
@@ -55,24 +49,17 @@ class Companion:
     @classmethod
     def start(cls, life: Callable[[Orders], None]) -> Companion:
         """Fork, and live there until `life` returns. Raises OSError."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socket.socketpair()
         parent = os.getpid()
         process = os.fork()
         if process == 0:
             ours.close()
-            theirs.setblocking(False)
             _live(parent, life, Orders(theirs))
         theirs.close()
-        ours.setblocking(False)
         return cls(process, ours)
 
-    def nudge(self) -> None:
-        """Say that there is something to do; never waits, and also works in later forks of the station."""
-        with contextlib.suppress(OSError):
-            self._connection.send(_NUDGE)
-
     def finish(self, seconds: float) -> bool:
-        """Have it do what is left and end; whether it did so in time. One that hangs is left behind."""
+        """Have it do what is left and end; whether it did so in time. One that hangs is killed."""
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
         deadline = time.monotonic() + seconds
@@ -117,9 +104,9 @@ def write_word(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
-def read_word(path: Path, otherwise: str = "") -> str:
-    """What a companion said last; `otherwise` where it has not said anything yet."""
+def read_word(path: Path) -> str:
+    """What a companion said last; nothing where it has not said anything yet."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError:
-        return otherwise
+        return ""
