@@ -354,16 +354,16 @@ class RecordedRunner:
         return program in self.programs
 
 
-def wait_until(ready: Server, condition: Callable[[], bool], *, timeout: float, what: str) -> None:
-    """Poll `condition()` until true while `ready` runs; raises FailedError when the server ends first.
+def wait_until(server: Server, condition: Callable[[], bool], *, timeout: float, what: str) -> None:
+    """Poll `condition()` until true while `server` runs; raises FailedError when the server ends first.
 
     `timeout` is in seconds; `what` names the thing waited for in the message.
     """
     deadline = time.monotonic() + timeout
     pause = 0.002
     while not condition():
-        if ready.poll() is not None:
-            said = ready.read_error().decode(errors="replace").strip().splitlines()
+        if server.poll() is not None:
+            said = server.read_error().decode(errors="replace").strip().splitlines()
             raise FailedError(f"{what} ended early" + (f": {said[-1][:300]}" if said else ""))
         if time.monotonic() > deadline:
             raise FailedError(f"{what} was not ready within {timeout:g} s", reason=Reason.TIMED_OUT)

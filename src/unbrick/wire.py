@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unbrick.errors import FailedError
-from unbrick.event import MOST_BYTES, Event, EventError, parse_event
+from unbrick.event import MOST_BYTES, Event, parse_event
 
 PROTOCOL = 1
 SUBSYSTEM = "unbrick-tally"
@@ -149,19 +149,3 @@ def ids_of(message: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(ids, list) or not all(isinstance(one, str) and _ID.fullmatch(one) for one in ids):
         raise WireError("a message without event ids")
     return tuple(ids)
-
-
-__all__ = [
-    "MOST_EVENTS_IN_A_FRAME",
-    "MOST_FRAME_BYTES",
-    "PROTOCOL",
-    "SUBSYSTEM",
-    "EventError",
-    "FrameReader",
-    "SignedEvent",
-    "WireError",
-    "encode_frame",
-    "events_of",
-    "ids_of",
-    "signed_event",
-]

@@ -1,4 +1,4 @@
-"""Judges the first sector of a volume: NTFS, FAT, ReFS, exFAT, or none of them.
+"""Judges the first sector of a volume: NTFS, FAT, ReFS, or none of them (exFAT is none).
 
 Pure. Layouts: [MS-NTFS] boot sector as ntfs-3g's `layout.h` documents it; Microsoft's FAT specification
 (fatgen103); the ReFS signature as libblkid's `refs.c` has it.

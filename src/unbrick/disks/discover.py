@@ -15,6 +15,7 @@ from typing import BinaryIO
 from unbrick.command import Runner
 from unbrick.disks.export import export_raw
 from unbrick.disks.image import ImageFormat, examine_image
+from unbrick.disks.image_parts import open_part
 from unbrick.disks.in_use import (
     claim,
     keep_ours,
@@ -84,7 +85,7 @@ def open_disk(path: Path, runner: Runner, workdir: Path) -> Iterator[Disk]:
         stack.enter_context(claim(real))
         is_device = stat.S_ISBLK(mode)
         opened = _open_device(real) if is_device else _open_image(real, runner, workdir, stack)
-        stream = _open_for_reading(opened.raw)
+        stream = open_part(opened.raw)
         stack.callback(_close, stream)
         source = Source(opened.raw, stream, RawView(stream, opened.size, str(path)), runner)
         verdict = judge_disk(source, opened.sector_sizes)
@@ -133,7 +134,7 @@ def _resolve(path: Path) -> tuple[Path, int]:
 
 
 def _open_image(real: Path, runner: Runner, workdir: Path, stack: ExitStack) -> _Opened:
-    with _open_for_reading(real):
+    with open_part(real):
         pass
     if real.stat().st_size == 0:
         raise _empty(real)
@@ -155,7 +156,7 @@ def _open_image(real: Path, runner: Runner, workdir: Path, stack: ExitStack) -> 
 
 def _open_device(real: Path) -> _Opened:
     refuse_device_in_use(real)
-    with _open_for_reading(real) as stream:
+    with open_part(real) as stream:
         descriptor = stream.fileno()
         if is_opal_locked(descriptor):
             raise NeedsHandsError(
@@ -178,17 +179,6 @@ def _empty(real: Path) -> NeedsHandsError:
         hint="copy the image again, or check the disk's cable",
         reason=Reason.EMPTY_DISK,
     )
-
-
-def _open_for_reading(path: Path) -> BinaryIO:
-    try:
-        return os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb", buffering=0)
-    except OSError as error:
-        raise FailedError(
-            f"{path} cannot be opened: {error.strerror}",
-            hint="run it as root, or give yourself the right to read it",
-            reason=Reason.UNREADABLE_DISK,
-        ) from error
 
 
 def _close(stream: BinaryIO) -> None:

@@ -33,7 +33,6 @@ class Copy:
     guid: str
     partitions: tuple[Partition, ...]
     alternate: int
-    last_usable: int
     notes: tuple[str, ...] = ()
 
 
@@ -106,7 +105,7 @@ def _read_copy(view: RawView, sector: int, sector_size: int) -> Copy:
         for index in range(count)
         if entries[index * entry_size : index * entry_size + 16] != _UNUSED
     )
-    return Copy(sector_size, str(UUID(bytes_le=guid)).upper(), partitions, alternate, last_usable)
+    return Copy(sector_size, str(UUID(bytes_le=guid)).upper(), partitions, alternate)
 
 
 def _read_entry(number: int, raw: bytes, sector_size: int, first_usable: int, last_usable: int) -> Partition:

@@ -55,7 +55,7 @@ def part_beside(image: Path, name: str) -> Path:
 
 
 def open_part(path: Path) -> BinaryIO:
-    """Open a regular file for reading, without waiting; raises FailedError."""
+    """Open a regular file, or a whole device, for reading, without waiting; raises FailedError."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:

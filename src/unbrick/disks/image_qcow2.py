@@ -20,9 +20,8 @@ _DATA_FILE_NAME, _EXTENSIONS_END = 0x44415441, 0
 _NAME_LIMIT = 1023
 _L1_LIMIT = 32 * 1024 * 1024
 _REFCOUNT_TABLE_LIMIT = 8 * 1024 * 1024
-_UNUSED_LIMIT = (
-    256 * 1024 * 1024
-)  # bytes of counts that are all 0: more are for an image of terabytes with nothing in it
+# Counts that are all 0, in bytes: more are of an image of terabytes with nothing in it.
+_UNUSED_LIMIT = 256 * 1024 * 1024
 _OFFSET_MASK = 0x00FFFFFFFFFFFE00
 
 

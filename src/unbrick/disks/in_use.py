@@ -23,7 +23,8 @@ _HELD_BASE, _DENIED_BASE, _RANGE = 100, 200, 64
 _HELD, _DENIED = (0, 1, 3), (1, 3)
 _ALL_PLACES = ((_HELD_BASE, _RANGE), (_DENIED_BASE, _RANGE))
 _WRITE_PLACES = ((_HELD_BASE + 1, 1), (_HELD_BASE + 3, 1))
-_FLOCK = struct.Struct("hhqqi4x")
+FLOCK = struct.Struct("hhqqi4x")
+"""`struct flock` of fcntl.h, with files of 64 bits."""
 _CLAIM_SECONDS = 1.0
 _OPEN_FOR_WRITING = os.O_WRONLY | os.O_RDWR
 
@@ -116,12 +117,21 @@ def keep_ours(files: Iterable[Path]) -> Iterator[None]:
             for place in places:
                 # A file system without locks must not stop the work: QEMU goes on without them too.
                 with suppress(OSError):
-                    lock = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, place, 1, 0)
+                    lock = FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, place, 1, 0)
                     fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)
         yield
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def volume_in_use() -> NeedsHandsError:
+    """The error for a volume that another program keeps open."""
+    return NeedsHandsError(
+        "the volume is in use by another program",
+        hint="unmount it, or shut the virtual machine down, then try again",
+        reason=Reason.DISK_IN_USE,
+    )
 
 
 def _in_use(path: Path, user: str) -> NeedsHandsError:
@@ -141,10 +151,10 @@ def _locked(path: Path, places: tuple[tuple[int, int], ...] = _ALL_PLACES) -> st
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         for first, count in places:
-            question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, first, count, 0)
+            question = FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, first, count, 0)
             with suppress(OSError):
                 answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, question)
-                if _FLOCK.unpack(answer)[0] != fcntl.F_UNLCK:
+                if FLOCK.unpack(answer)[0] != fcntl.F_UNLCK:
                     return "a virtual machine or another program has locked it"
     finally:
         os.close(descriptor)

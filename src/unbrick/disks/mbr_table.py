@@ -16,7 +16,6 @@ from unbrick.disks.raw_view import RawView
 from unbrick.errors import NeedsHandsError, Reason
 
 PROTECTIVE = 0xEE
-DYNAMIC = 0x42
 _EXTENDED = frozenset({0x05, 0x0F, 0x85})
 _ENTRY = struct.Struct("<B3sB3sII")
 _LOGICAL_LIMIT = 128

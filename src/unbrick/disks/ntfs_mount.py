@@ -10,6 +10,7 @@ from pathlib import Path
 
 from unbrick.command import Runner, Server, wait_until
 from unbrick.disks.fuse_mount import FuseMount, is_mounted
+from unbrick.disks.in_use import volume_in_use
 from unbrick.disks.ntfs_volume import damaged
 from unbrick.errors import FailedError, NeedsHandsError, Reason
 
@@ -68,9 +69,5 @@ def _explained(server: Server, error: FailedError) -> FailedError | NeedsHandsEr
     if code in (_NOT_NTFS, _CORRUPT, _UNKNOWN_REASON) and not in_use:
         return damaged(f"the NTFS driver refuses it ({said[0][:200] if said else code})")
     if in_use:
-        return NeedsHandsError(
-            "the volume is in use by another program",
-            hint="unmount it, or shut the virtual machine down, then try again",
-            reason=Reason.DISK_IN_USE,
-        )
+        return volume_in_use()
     return error

@@ -53,10 +53,6 @@ class FileView:
         if os.pwrite(self._descriptor, data, offset) != len(data):
             raise OSError("short write")
 
-    def sync(self) -> None:
-        """Flush the file or device; raises OSError."""
-        os.fsync(self._descriptor)
-
 
 @contextmanager
 def open_view(path: Path, *, writable: bool = False) -> Iterator[FileView]:

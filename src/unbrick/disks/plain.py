@@ -13,13 +13,13 @@ from pathlib import Path
 
 from unbrick.command import Runner
 from unbrick.disks.discover import Disk
+from unbrick.disks.in_use import FLOCK, volume_in_use
 from unbrick.disks.loop_device import attach_loop
 from unbrick.disks.unlock import unlock
 from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.model import Volume, VolumeKind
 from unbrick.secret import Secret
 
-_LOCK = struct.Struct("@hhqqi4x")  # fcntl.h: struct flock; 0 bytes from 0 is all
 _BLKROGET = 0x125E  # linux/fs.h: whether a block device is read-only
 
 
@@ -51,7 +51,7 @@ class PlainVolume:
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
-            raise _in_use() from error
+            raise volume_in_use() from error
         try:
             _lock(descriptor)
             yield
@@ -100,18 +100,11 @@ def open_plain(
 
 def _lock(descriptor: int) -> None:
     # Of the open file, not of the process: closing another of our descriptors does not drop it.
+    everything = FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)  # 0 bytes from 0
     try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, everything)
     except BlockingIOError as error:
-        raise _in_use() from error
-
-
-def _in_use() -> NeedsHandsError:
-    return NeedsHandsError(
-        "the volume is in use by another program",
-        hint="unmount it, or shut the virtual machine down, then try again",
-        reason=Reason.DISK_IN_USE,
-    )
+        raise volume_in_use() from error
 
 
 def _is_write_protected(raw: Path) -> bool:

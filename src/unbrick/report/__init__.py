@@ -1,4 +1,5 @@
-"""What happens to a machine is told from here: the recorder of its steps.
+"""What happens to a machine is told from here: recorded, signed, kept in an outbox, sent to the tally.
 
-Never looks at a disk and never decides anything. Read `recorder.py` first.
+Never looks at a disk, never decides anything, and never stops or delays the work on one.
+Read `recorder.py` first, then `link.py`.
 """

@@ -75,10 +75,6 @@ class BackgroundSender:
             return SenderStatus(SenderState.ENDED, why, status.acknowledged, status.refused)
         return status
 
-    def waiting(self) -> int:
-        """How many events wait in the outbox; raises OutboxError."""
-        return self._outbox.count()
-
     def nudge(self) -> None:
         """Say that something new waits, so that it goes out without the delay of a poll; never waits."""
         with contextlib.suppress(OSError):
@@ -109,12 +105,6 @@ class BackgroundSender:
                 os.kill(self._process, number)
                 time.sleep(_LOOK_SECONDS)
         self._orders.close()
-
-    def __enter__(self) -> BackgroundSender:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
 
     def _has_ended(self) -> bool:
         """Whether the process is gone; only its parent can know."""

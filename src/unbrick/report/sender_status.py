@@ -64,7 +64,3 @@ class StatusBoard:
                 self._last = SenderStatus(**found | {"state": SenderState(found["state"])})
                 break
         return self._last
-
-    def close(self) -> None:
-        """Give the page back."""
-        self._page.close()
