@@ -34,6 +34,7 @@ MENU = "grub/grub.cfg"
 INITRD = "initrd.img"
 
 _TIMEOUT = 300.0
+_MOST_MENU_BYTES = 64 * 1024
 _REQUIRED = {
     "/netboot/shimx64.efi": LOADER,
     "/netboot/grubnetx64.efi": "grubx64.efi",
@@ -70,7 +71,7 @@ def make_folder(
     directory.mkdir(parents=True, exist_ok=True)
     with _beside(directory) as place:
         _extract(image, place, runner)
-        menu = (place / MENU).read_text(encoding="utf-8")
+        menu = _read_menu(place / MENU)
         if "$folder/" not in menu:
             raise UsageError(f"{image}: its menu cannot be used over the network", hint=_HINT)
         (place / MENU).write_text(_menu(server, menu), encoding="utf-8")
@@ -84,7 +85,7 @@ def make_folder(
 def name_server(directory: Path, server: str) -> None:
     """Make an old folder's menu name the web server (HOST:PORT) that serves it now; raises UsageError."""
     path = served_files(directory)[MENU]
-    _, begins, menu = path.read_text(encoding="utf-8").partition(_MENU_BEGINS)
+    _, begins, menu = _read_menu(path).partition(_MENU_BEGINS)
     if not begins:
         raise UsageError(f"{path}: was not made by this command", hint="make the folder anew, with --image")
     atomic_write(path, _menu(server, menu).encode(), mode=0o644)
@@ -107,6 +108,16 @@ def served_files(directory: Path) -> dict[str, Path]:
     if missing := set(_REQUIRED.values()) - set(found):
         raise UsageError(f"{directory}: {min(missing)} is missing", hint="make it with --image unbrick.iso")
     return found
+
+
+def _read_menu(path: Path) -> str:
+    """A menu of GRUB; an empty one where it is no text, or longer than any of ours."""
+    with path.open("rb") as stream:
+        data = stream.read(_MOST_MENU_BYTES + 1)
+    try:
+        return data.decode() if len(data) <= _MOST_MENU_BYTES else ""
+    except UnicodeDecodeError:
+        return ""
 
 
 def _menu(server: str, menu: str) -> str:

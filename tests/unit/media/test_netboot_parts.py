@@ -15,6 +15,7 @@ from unbrick.command import RecordedRunner, Result
 from unbrick.errors import UsageError
 from unbrick.media.dnsmasq_config import dhcp_config, tftp_config, whole_config
 from unbrick.media.netboot_address import ServedNetwork, find_network
+from unbrick.media.netboot_folder import name_server
 from unbrick.media.netboot_repaired import Repaired, read_repaired, repaired_uuids, wire_forms
 from unbrick.media.netboot_settings import padding, settings_archive
 
@@ -147,3 +148,13 @@ def test_the_only_network_is_served_and_of_several_the_one_that_is_named_or_lead
         with pytest.raises(UsageError) as refused:
             find_network(interface, runner)
         assert refused.value.hint
+
+
+@pytest.mark.parametrize("menu", [b"\xff\xfe", b"menuentry", b"# The medium's own menu:\n" + bytes(100_000)])
+def test_a_menu_that_is_none_of_ours_is_refused_in_a_line(menu: bytes, tmp_path: Path) -> None:
+    (tmp_path / "served/grub").mkdir(parents=True)
+    for name in ("shimx64.efi", "grubx64.efi", "vmlinuz", "initrd.img"):
+        (tmp_path / "served" / name).touch()
+    (tmp_path / "served/grub/grub.cfg").write_bytes(menu)
+    with pytest.raises(UsageError, match="was not made by this command"):
+        name_server(tmp_path, "10.1.2.3:80")
