@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from unbrick.errors import FailedError
-from unbrick.media.http_server import BootServer
+from unbrick.media.http_server import _MOST_AT_ONCE, BootServer
 
 
 class Running:
@@ -120,3 +120,16 @@ def test_a_port_that_is_taken_is_told_in_a_line() -> None:
         address = ("127.0.0.1", server.server_port)
         with pytest.raises(FailedError, match="cannot be served"):
             BootServer(address, {}, lambda *_: None)
+
+
+def test_where_no_thread_could_be_started_the_place_is_free_again(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as without_memory:
+        without_memory.setattr(threading.Thread, "start", refuse)
+        for _ in range(_MOST_AT_ONCE):
+            assert running.raw(b"GET /grub/grub.cfg HTTP/1.0\r\n\r\n") == b""
+    assert running.ask("GET", "/grub/grub.cfg") == (200, b"menu", "4")
