@@ -6,6 +6,7 @@ starts nothing, instead of something half.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -48,7 +49,7 @@ def open_exclusively(path: Path) -> Iterator[int]:
         device = stat.S_ISBLK(path.stat().st_mode)
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_EXCL if device else 0))
     except OSError as error:
-        if isinstance(error, BlockingIOError) or error.errno == 16:  # EBUSY
+        if isinstance(error, BlockingIOError) or error.errno == errno.EBUSY:
             raise NeedsHandsError(
                 f"{path} is in use by this computer",
                 hint="close what uses it (umount), then try again",
@@ -106,9 +107,8 @@ def _write_and_compare(
         _compare(stick, offset, data)
         done += len(data)
         progress("reading back", done, total)
-    with suppress(
-        OSError
-    ):  # a file has no table that the kernel would read; a stick that is closed is read anyway
+    # A file has no table that the kernel would read; a stick that is closed is read anyway.
+    with suppress(OSError):
         fcntl.ioctl(stick, _BLKRRPART)
     return Written(total, written - began, time.monotonic() - written)
 

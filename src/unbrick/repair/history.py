@@ -1,4 +1,4 @@
-r"""What the journals of a volume say of earlier repairs: when the last one was, and by which medium.
+"""What the journals of a volume say of earlier repairs: when the last one was, and by which medium.
 
 Only looks, and only for a sentence to a person: nothing is decided by it.
 """

@@ -49,12 +49,12 @@ def make_run_folder(root: Path, run: str) -> Path:
 def find_run_folders(root: Path) -> Iterator[tuple[str, Path]]:
     """Run id and folder of every run that wrote to its journal, the newest first.
 
-    Raises NeedsHandsError (foreign-quarantine) where somebody else could have written there.
+    Raises NeedsHandsError (foreign-quarantine) where somebody else could have written there; OSError.
     """
     home = inspect(root)
     if home is None:
         return
-    names = sorted((path.name for path in home.iterdir() if is_run_id(path.name)), reverse=True)
+    names = _run_names(home)
     if len(names) > _MOST_RUNS:
         raise _foreign(f"\\{HOME}", f"it holds more than {_MOST_RUNS} runs")
     for name in names:
@@ -68,7 +68,7 @@ def find_unreadable_run(root: Path) -> str | None:
     home = inspect(root)
     if home is None:
         return None
-    for name in sorted((path.name for path in home.iterdir() if is_run_id(path.name)), reverse=True):
+    for name in _run_names(home):
         try:
             (home / name / JOURNAL).lstat()
         except OSError as error:
@@ -87,6 +87,11 @@ def check_run_folder(folder: Path) -> None:
 def holds_files(folder: Path) -> bool:
     """Whether anything but a journal lies in a run's folder; raises OSError."""
     return any(path.name != JOURNAL for path in folder.iterdir())
+
+
+def _run_names(home: Path) -> list[str]:
+    """The names of all runs, the newest first; raises OSError."""
+    return sorted((path.name for path in home.iterdir() if is_run_id(path.name)), reverse=True)
 
 
 def _make_folder(folder: Path) -> Path:

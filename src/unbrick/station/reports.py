@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -154,8 +154,9 @@ class Reports:
         ]
         return found[::-1][:most]
 
-    def _put(self, run: str, sequence: int, kind: EventKind, machine: Machine, facts: object) -> None:
-        assert isinstance(facts, dict)
+    def _put(
+        self, run: str, sequence: int, kind: EventKind, machine: Machine, facts: Mapping[str, object]
+    ) -> None:
         event = Event(
             run=run,
             sequence=sequence,
