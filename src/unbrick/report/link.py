@@ -25,6 +25,7 @@ from unbrick.report.own_key import own_signer
 from unbrick.report.run_order import run_in_order
 from unbrick.report.sender import BackgroundSender
 from unbrick.report.sender_status import SenderState, SenderStatus
+from unbrick.report.sending_loop import in_frames
 from unbrick.report.signer import Signer
 from unbrick.report.station_file import Station, load_station
 from unbrick.wire import SignedEvent
@@ -33,7 +34,6 @@ _PATIENCE_SECONDS = 10.0
 _PATIENCE_WHERE_NOBODY_ANSWERS = 3.0
 _PATIENCE_WHEN_STOPPED = 1.0
 _HASTY = Limits(connect=2.0, handshake=4.0, answer=4.0)
-_MOST_SENT_FROM_MEMORY = 100
 _MOST_LOOKED_AT = 1000  # a huge outbox must not hold up the first disk
 
 Tell = Callable[[str], None]
@@ -187,7 +187,7 @@ class StationLink:
             return
         try:
             with TallySession.open(tally, limits=_HASTY) as session:
-                while batch := list(itertools.islice(self._in_memory, _MOST_SENT_FROM_MEMORY)):
+                for batch in in_frames(tuple(self._in_memory)):
                     answer = session.send(batch)
                     answered = {*answer.acknowledged, *(one for r in answer.refused for one in r.ids)}
                     self._in_memory = [one for one in self._in_memory if one.id not in answered]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -137,7 +137,8 @@ class SendingLoop:
         self._nothing_to_send = False
         while not self._nothing_to_send:
             self._nothing_to_send = True
-            for batch in self._batches():
+            # One look at the outbox, which may be large, for many frames.
+            for batch in in_frames(event for _, event in self._outbox.pending()):
                 self._nothing_to_send = False
                 if not self._send(session, batch):
                     return
@@ -171,20 +172,6 @@ class SendingLoop:
         self._tell(SenderState.CONNECTED)
         return session
 
-    def _batches(self) -> Iterator[list[SignedEvent]]:
-        """What waits now, a frame at a time, from one look at the outbox: it may be large."""
-        batch: list[SignedEvent] = []
-        size = _FRAME_HEAD_BYTES
-        for _, event in self._outbox.pending():
-            length = len(json.dumps(event.to_document(), ensure_ascii=False).encode()) + 1
-            if batch and (size + length > MOST_FRAME_BYTES or len(batch) == MOST_EVENTS_IN_A_FRAME):
-                yield batch
-                batch, size = [], _FRAME_HEAD_BYTES
-            batch.append(event)
-            size += length
-        if batch:
-            yield batch
-
     def _put_off(self, state: SenderState, why: str) -> None:
         """Try again after a pause that doubles, and that no two stations of a fleet share."""
         now = self._clock()
@@ -210,6 +197,21 @@ class SendingLoop:
 
     def _tell(self, state: SenderState, why: str = "") -> None:
         self._show(SenderStatus(state, why, self._acknowledged, self._refused))
+
+
+def in_frames(events: Iterable[SignedEvent]) -> Iterator[list[SignedEvent]]:
+    """Events in their order, as many at a time as one frame to the tally may hold."""
+    batch: list[SignedEvent] = []
+    size = _FRAME_HEAD_BYTES
+    for event in events:
+        length = len(json.dumps(event.to_document(), ensure_ascii=False).encode()) + 1
+        if batch and (size + length > MOST_FRAME_BYTES or len(batch) == MOST_EVENTS_IN_A_FRAME):
+            yield batch
+            batch, size = [], _FRAME_HEAD_BYTES
+        batch.append(event)
+        size += length
+    if batch:
+        yield batch
 
 
 def _chance() -> float:
