@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from support.drilled import Drilled, Drills
 from support.program import Ended, run_program, start_program
+from support.signed_events import unsigned_event
 from support.stations import MadeStation, make_station
 from support.tally_server import ServerProcess, new_tally, served_by_program, stored_ids
 
@@ -211,6 +212,18 @@ def test_what_waited_is_listed_exported_sent_and_counted_once(
     assert run_program("outbox", "send", "--station", file).code == 0
     assert run_program("tally", "import", folder, tmp_path / "out.jsonl").code == 0
     assert len(stored_ids(folder)) == listed["waiting"]
+
+
+def test_what_waits_can_be_carried_where_the_key_of_the_station_is_damaged(
+    lonely: MadeStation, tmp_path: Path
+) -> None:
+    Outbox(lonely.outbox).put(unsigned_event(1))
+    (lonely.file.parent / "station-cert.pub").write_text("torn")
+    assert run_program("outbox", "send", "--station", lonely.file).code == 2
+    assert run_program("outbox", "list", "--station", lonely.file, "--json").document["waiting"] == 1
+    carried = tmp_path / "carried.jsonl"
+    assert run_program("outbox", "export", carried, "--station", lonely.file).code == 0
+    assert len(carried.read_text().splitlines()) == 1
 
 
 def test_a_site_without_a_tally_keeps_its_reports_and_can_carry_them_to_one(

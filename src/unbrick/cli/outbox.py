@@ -17,6 +17,7 @@ from unbrick.printable import printable
 from unbrick.report.link import load_station_and_signer
 from unbrick.report.outbox import DEFAULT_FOLDER, Outbox, outbox_folder
 from unbrick.report.sender_status import SenderState, SenderStatus
+from unbrick.report.station_file import load_station
 
 if TYPE_CHECKING:
     from unbrick.report.station_file import Tally
@@ -106,10 +107,13 @@ def export(file: Path, station: Path | None, as_json: bool) -> None:
 
 
 def _open(station: Path | None) -> Outbox:
-    """The outbox of a station; without one, that of this computer."""
+    """The outbox of a station; without one, that of this computer.
+
+    The station's key is not looked at: where it is damaged, what waits can still be carried to the tally.
+    """
     if station is None:
         return Outbox(DEFAULT_FOLDER, tell)
-    load_station_and_signer(station)
+    load_station(station)
     return Outbox(outbox_folder(station), tell)
 
 
