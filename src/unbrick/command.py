@@ -146,8 +146,8 @@ class _SystemServer:
 
     def read_error(self) -> bytes:
         if not self._stderr.closed:
-            self._stderr.seek(0)
-            self._said = self._stderr.read(_OUTPUT_LIMIT)
+            # Not `seek` and `read`: the program writes where this file stands, for it has the same.
+            self._said = os.pread(self._stderr.fileno(), _OUTPUT_LIMIT, 0)
             if self._process.poll() is not None:
                 self._stderr.close()
         return self._said
@@ -310,6 +310,7 @@ class SystemRunner:
                 preexec_fn=_die_with_parent,
             )
         except FileNotFoundError as error:
+            stderr.close()
             raise MissingToolError(argv[0]) from error
         return _SystemServer(argv, process, stderr)
 
