@@ -80,6 +80,7 @@ MAY_CATCH_EVERYTHING = {
     "station/main.py",  # the last door on a booted medium: one line, and a key restarts
     "cli/main.py",  # the last door: a user never sees a stack trace
     "disks/isolation.py",  # hands whatever went wrong in a child to its parent
+    "recovery_isolated.py",  # on a station a mistake in the work on one disk is told, and stops no other
 }
 
 TOP_LEVEL = {

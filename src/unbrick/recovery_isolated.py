@@ -75,11 +75,13 @@ def recover_isolated(
     listeners: Sequence[Listener] = (),
     playbooks: Callable[[], Sequence[Playbook]] = load_library,
     medium: str | None = None,
+    on_fault: Callable[[Exception], None] | None = None,
 ) -> DiskReport:
     """Work on one disk in namespaces of its own; an error becomes the disk's report.
 
     What happens is told to `listeners`, in that process, and through `link`, which must have been entered;
-    `playbooks` is asked there too. `medium` is the id of the boot medium we run from.
+    `playbooks` is asked there too. `medium` is the id of the boot medium we run from. A mistake of our own is
+    given to `on_fault`, and becomes the disk's report too; without that it is raised.
 
     Raises StoppedError where a signal or the person stopped it: everything has been cleaned up by then.
     """
@@ -88,18 +90,30 @@ def recover_isolated(
     try:
         report, kept = run_isolated(work)
     except UnbrickError as error:
-        report = Draft(order.disk, trouble=error, firmware=read_firmware(order.disk)).report()
+        report = _report_of(error, order)
         if link and error.reason == Reason.INTERRUPTED:
             link.tell_last_word(run, report)
         return report
+    except Exception as error:
+        if on_fault is None:
+            raise
+        on_fault(error)
+        report = _report_of(_faulty(error), order)
+        if link:
+            link.tell_last_word(run, report)
+        return report
     except (KeyboardInterrupt, SystemExit):
-        report = Draft(order.disk, trouble=_stopped(order), firmware=read_firmware(order.disk)).report()
+        report = _report_of(_stopped(order), order)
         if link:
             link.tell_last_word(run, report)
         raise StoppedError(report) from None
     if link:
         link.take_back(kept)
     return report
+
+
+def _report_of(error: UnbrickError, order: Order) -> DiskReport:
+    return Draft(order.disk, trouble=error, firmware=read_firmware(order.disk)).report()
 
 
 def _work(
@@ -137,4 +151,12 @@ def _stopped(order: Order) -> FailedError:
         f"the work on {order.disk} was stopped before it was done",
         hint="run the same command again: what was begun is then finished",
         reason=Reason.INTERRUPTED,
+    )
+
+
+def _faulty(error: Exception) -> FailedError:
+    """In a word: what the error says may hold anything that was being worked on."""
+    return FailedError(
+        f"internal error ({type(error).__name__})",
+        hint="run it again; the log says more: report what it says",
     )

@@ -110,3 +110,19 @@ def test_what_waited_and_what_is_new_is_at_the_tally_once_there_is_a_network(
     assert again["waiting"] == 0
     assert kept < set(stored_ids(tally))
     assert _waiting(memory) == []
+
+
+def test_a_mistake_of_our_own_on_one_disk_is_counted_and_stops_no_other(
+    drills: Drills, tmp_path: Path
+) -> None:
+    first, second = (drills.copy("plain", tmp_path / name) for name in ("first", "second"))
+
+    ended = visit([first.image, second.image], tmp_path / "memory", fault=True)
+
+    assert [one["status"] for one in ended["disks"]] == ["failed", "repaired"]
+    assert ended["disks"][0]["error"] == "internal error (ZeroDivisionError)"
+    outcomes = [one.event() for one in _waiting(tmp_path / "memory") if one.event().kind == EventKind.OUTCOME]
+    assert [one.details["status"] for one in outcomes] == ["failed", "repaired"]
+    log = (tmp_path / "memory" / "log" / "visit.log").read_text()
+    assert "a mistake of our own" in log
+    assert "in fail_once" in log, "the log says where it happened"

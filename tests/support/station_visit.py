@@ -13,18 +13,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+from unbrick.event import Event
 from unbrick.keys.chain import KeyChain
 from unbrick.report.own_key import own_signer
 from unbrick.report.signer import Signer
 from unbrick.report.station_file import load_station
 from unbrick.station.companion import Companion
+from unbrick.station.display import Display
 from unbrick.station.event_log import EventLog
 from unbrick.station.key_files import open_key_files
 from unbrick.station.reports import Reports
+from unbrick.station.serial_line import SerialLine
 from unbrick.station.settings import Settings
 from unbrick.station.spool import SPOOL, SigningLife, Spool
 from unbrick.station.targets import Target
 from unbrick.station.unattended import Visit, work_on_all
+from unbrick.station.voice import Voice
 
 
 def visit(
@@ -36,8 +40,12 @@ def visit(
     medium: str = "0123456789abcdef",
     only_looks: str | None = None,
     online: bool = True,
+    fault: bool = False,
 ) -> dict[str, Any]:
-    """What the station says of the disks, how many reports wait, and what it told."""
+    """What the station says of the disks, how many reports wait, and what it told.
+
+    `fault` has a mistake of our own happen in the work on the first of them.
+    """
     asked = {
         "disks": [str(disk) for disk in disks],
         "memory": str(memory),
@@ -46,6 +54,7 @@ def visit(
         "medium": medium,
         "only_looks": only_looks,
         "online": online,
+        "fault": fault,
     }
     done = subprocess.run(
         [sys.executable, __file__, json.dumps(asked)],
@@ -78,13 +87,23 @@ def main() -> None:
     )
     reports.start_sending(lambda _: None)
     sources, notes = open_key_files([Path(key) for key in asked["keys"]], None)
+    log = EventLog(memory / "log" / "visit.log")
+    if asked["fault"]:
+        (memory / "fault").touch()
+
+    def fail_once(_: Event) -> None:
+        if (memory / "fault").exists():
+            (memory / "fault").unlink()
+            raise ZeroDivisionError("a mistake of our own")
+
     visit = Visit(
         settings=Settings(station, only_looks=asked["only_looks"]),
         medium=asked["medium"],
         keys=KeyChain(sources, interactive=False),
         reports=reports,
-        listeners=(EventLog(memory / "log" / "visit.log"),),
+        listeners=(log, fail_once),
         tell=lambda report: told.append(f"{Path(report.disk).name} {report.status}"),
+        fault=Voice(Display(None, SerialLine(None)), SerialLine(None), log).fault,
     )
     disks = [Target(Path(disk), ("a note",)) for disk in asked["disks"]]
     done = work_on_all(lambda: disks, visit.work_on)

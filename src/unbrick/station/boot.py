@@ -191,6 +191,7 @@ class Boot:
             reports=reports,
             listeners=(voice.log, voice.display),
             tell=voice.disk,
+            fault=voice.fault,
         )
         if screens is None or not settings.guided:
             return visit.work_on

@@ -48,12 +48,11 @@ def main() -> int:
 
 def _guard(voice: Voice, boot: Boot | None, error: Exception) -> None:
     """Say in one line what happened, and restart at a key: what was begun is finished by the next run."""
-    import traceback
-
     from unbrick.station.system_calls import restart_platform
 
     why = error.message if isinstance(error, UnbrickError) else f"{type(error).__name__}: {error}"
-    voice.log.say("".join(traceback.format_exception(error)))
+    with suppress(Exception):
+        voice.fault(error)
     voice.line(f"stopped: {why}")
     with suppress(Exception):
         if boot is not None:

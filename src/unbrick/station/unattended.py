@@ -22,7 +22,10 @@ from unbrick.station.targets import Target
 
 @dataclass(frozen=True)
 class Visit:
-    """What the work on each disk needs. `tell` is given each report; `confirm` is asked before writing."""
+    """What the work on each disk needs. `tell` is given each report; `confirm` is asked before writing.
+
+    `fault` is given a mistake of our own, which is then the report of that disk: the others are worked on.
+    """
 
     settings: Settings
     medium: str
@@ -30,6 +33,7 @@ class Visit:
     reports: Reports
     listeners: Sequence[Listener]
     tell: Callable[[DiskReport], None]
+    fault: Callable[[Exception], None]
     confirm: Confirm | None = None
 
     def work_on(self, target: Target, *, discard: bool = False, goal: Goal = Goal.REPAIR) -> DiskReport:
@@ -46,6 +50,7 @@ class Visit:
             listeners=self.listeners,
             playbooks=partial(playbooks_of, self.settings),
             medium=self.medium,
+            on_fault=self.fault,
         )
         report = replace(report, notes=(*target.notes, *report.notes))
         self.tell(report)

@@ -39,6 +39,15 @@ class Voice:
             if said:
                 self.log.say(f"{report.disk}: {said}")
 
+    def fault(self, error: Exception) -> None:
+        """A mistake of our own, for whoever reads the log: where it happened, a line of the log each."""
+        # Loaded here because it takes a while, and most visits need none of it.
+        import traceback
+
+        for piece in traceback.format_exception(error):
+            for said in piece.splitlines():
+                self.log.say(said)
+
     def stopped(self, why: str) -> None:
         """That the station itself has failed; waits for a key where there is a screen."""
         self.display.message(

@@ -55,6 +55,7 @@ def visited(
         cast(Reports, None),
         (),
         lambda report: None,
+        lambda error: None,
         reports_to_come=list(reports),
     )
     report = GuidedVisit(visit, person, ()).work_on(Target(Path("/dev/sda")))

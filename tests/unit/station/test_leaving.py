@@ -77,6 +77,9 @@ class Scene:
     def say(self, sentence: str) -> None:
         pass
 
+    def fault(self, error: Exception) -> None:
+        pass
+
     def stopped(self, why: str) -> None:
         self.happened.append(f"screen: {why}")
 
