@@ -42,11 +42,16 @@ def code_of_key(key: str) -> str:
 
 def is_short_code(text: str) -> bool:
     """Whether a text, in any case and with any dashes or spaces, is a code without a slip in it."""
-    characters = "".join(text.upper().replace("-", " ").split())
+    characters = plain_code(text)
     if len(characters) != LENGTH or set(characters) - set(ALPHABET):
         return False
     digits = [ALPHABET.index(character) for character in characters]
     return _check(digits[:-1]) == digits[-1]
+
+
+def plain_code(text: str) -> str:
+    """A code in the one form that can be compared: large letters, no dashes, no spaces."""
+    return "".join(text.upper().replace("-", " ").split())
 
 
 def _check(digits: list[int]) -> int:

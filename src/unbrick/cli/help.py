@@ -15,7 +15,9 @@ def _topics() -> dict[str, str]:
     pages = {}
     for page in sorted(files("unbrick.manual").iterdir(), key=lambda entry: entry.name):
         if page.name.endswith(".md"):
-            pages[page.name.removesuffix(".md")] = page.read_text().partition("\n")[0].lstrip("# ")
+            pages[page.name.removesuffix(".md")] = (
+                page.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+            )
     return pages
 
 
@@ -34,7 +36,7 @@ def command(topic: str | None) -> None:
         return
     if topic not in topics:
         raise UsageError(f"there is no page on {topic!r}", hint=f"topics: {', '.join(topics)}")
-    text = files("unbrick.manual").joinpath(f"{topic}.md").read_text()
+    text = files("unbrick.manual").joinpath(f"{topic}.md").read_text(encoding="utf-8")
     if not sys.stdout.isatty():
         click.echo(text)
         return

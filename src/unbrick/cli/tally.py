@@ -282,14 +282,14 @@ def watch(directory: Path) -> None:
 
 
 def _show_found(store: Store, wanted: str, *, as_json: bool) -> None:
-    from unbrick.short_code import is_short_code
+    from unbrick.short_code import is_short_code, plain_code
 
-    code = _plain(wanted) if is_short_code(wanted) else None
+    code = plain_code(wanted) if is_short_code(wanted) else None
     named = {row.key for row in store.machines(name=wanted, limit=None)}
     found = [
         row
         for row in store.machines(limit=None)
-        if row.key in named or (code is not None and _plain(row.code or "") == code)
+        if row.key in named or (code is not None and plain_code(row.code or "") == code)
     ]
     if not found:
         raise FailedError(
@@ -306,10 +306,6 @@ def _show_found(store: Store, wanted: str, *, as_json: bool) -> None:
         why = f" ({row.reason})" if row.reason else ""
         where = f" at {row.site}" if row.site else ""
         _tell(f"{row.code or '-'}  {row.name}{where}: {row.status}{why}")
-
-
-def _plain(code: str) -> str:
-    return "".join(code.upper().replace("-", " ").split())
 
 
 def _described(row: MachineRow) -> dict[str, str | None]:

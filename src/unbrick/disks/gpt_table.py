@@ -101,7 +101,13 @@ def _read_copy(view: RawView, sector: int, sector_size: int) -> Copy:
     if len(entries) < count * entry_size or zlib.crc32(entries) != entries_checksum:
         raise _UnsoundError("has a list of partitions that fails its checksum")
     partitions = tuple(
-        _read_entry(index + 1, entries[index * entry_size :], sector_size, first_usable, last_usable)
+        _read_entry(
+            index + 1,
+            entries[index * entry_size : (index + 1) * entry_size],
+            sector_size,
+            first_usable,
+            last_usable,
+        )
         for index in range(count)
         if entries[index * entry_size : index * entry_size + 16] != _UNUSED
     )

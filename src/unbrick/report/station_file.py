@@ -10,6 +10,7 @@ import binascii
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -233,9 +234,9 @@ def _refuse_repeated_keys(path: Path, node: Any) -> None:
     import yaml
 
     if isinstance(node, yaml.MappingNode):
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
         for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode) or names.count(key.value) > 1:
+            if not isinstance(key, yaml.ScalarNode) or names[key.value] > 1:
                 line = key.start_mark.line + 1
                 raise StationFileError(path, f"line {line}: a setting that is given twice, or has no name")
             _refuse_repeated_keys(path, value)
