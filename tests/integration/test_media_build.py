@@ -535,6 +535,7 @@ def test_what_must_be_known_is_said_beside_json_too(medium: Medium, tmp_path: Pa
     [
         (["--out", "none/x.iso"], "no such folder"),
         (["--out", "."], "is a folder"),
+        (["--out", "x.iso", "--site-key", "none/key"], "none: no such folder"),
         (["--out", "x.iso", "--built", "soon"], "--built: 'soon' is no time"),
         (["--out", "x.iso", "--built", "2026-11-25", "--expires", "2026-11-24"], "expire before"),
         (["--out", "x.iso", "--built", "1980-01-01"], "--built: not between 2024 and 2100"),

@@ -24,6 +24,7 @@ from unbrick.media.signing import fingerprint
 from unbrick.printable import printable
 
 _PATH = click.Path(path_type=Path)
+_MOST_DIGITS = 18
 
 
 @click.command("build")
@@ -123,7 +124,7 @@ def _epoch() -> int | None:
     text = os.environ.get("SOURCE_DATE_EPOCH")
     if text is None:
         return None
-    if not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
         raise UsageError(
             f"SOURCE_DATE_EPOCH: {text!r} is no time", hint="unset it, or give seconds since 1970"
         )

@@ -123,8 +123,9 @@ def _refuse(request: BuildRequest) -> None:
             )
     if request.expires is not None and request.built is not None and request.expires <= request.built:
         raise UsageError("the medium would expire before it was built", hint="correct --built or --expires")
-    if not request.out.parent.is_dir():
-        raise UsageError(f"{request.out.parent}: no such folder", hint="make it, or name another")
+    for folder in (request.out.parent, request.site_key.parent):
+        if not folder.is_dir():
+            raise UsageError(f"{folder}: no such folder", hint="make it, or name another")
     if request.out.is_dir():
         raise UsageError(f"{request.out}: is a folder", hint="name a file, like unbrick.iso")
     if request.out.exists() and not request.out.is_file():
