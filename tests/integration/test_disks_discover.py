@@ -32,6 +32,7 @@ from support.fve_bytes import BLOCKS, FveVolume
 from unbrick.command import SystemRunner, wait_until
 from unbrick.disks.bitlocker import read_metadata
 from unbrick.disks.discover import Disk, open_disk
+from unbrick.disks.in_use import refuse_image_in_use
 from unbrick.errors import FailedError, NeedsHandsError, UnbrickError
 from unbrick.model import ProtectorKind, Volume, VolumeState
 
@@ -470,6 +471,16 @@ def test_a_mounted_device_is_in_use(tmp_path: Path) -> None:
         finally:
             run("umount", str(mountpoint))
             server.wait(TIMEOUT)
+
+
+def test_a_name_that_is_no_utf8_of_what_another_disk_is_attached_from_is_no_matter(tmp_path: Path) -> None:
+    other = tmp_path / os.fsdecode(b"m\xfcller.img")  # in Latin-1
+    other.write_bytes(bytes(MIB))
+    with loop_device(other):
+        with opened(write(tmp_path, windows_disk())) as found:
+            assert [volume.kind.value for volume in found.volumes] == ["fat", "ntfs"]
+        with pytest.raises(NeedsHandsError, match="is attached as"):
+            refuse_image_in_use([other])
 
 
 @contextmanager

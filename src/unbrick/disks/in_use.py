@@ -177,7 +177,8 @@ def _loop_over(path: Path) -> str | None:
             if is_backed_by(Path("/dev") / name, wanted):
                 return f"it is attached as /dev/{name}"
         with suppress(OSError):
-            if os.path.samestat(Path(entry.read_text().rstrip("\n")).stat(), wanted):
+            behind = Path(os.fsdecode(entry.read_bytes().rstrip(b"\n")))
+            if os.path.samestat(behind.stat(), wanted):
                 return f"it is attached as /dev/{name}"
     return None
 
@@ -222,7 +223,7 @@ def _user_of_device(device: Path) -> str | None:
         if len(fields) > 4 and fields[2] in numbers:
             return f"{numbers[fields[2]]} is mounted at {fields[4]}"
     with suppress(OSError):
-        for line in Path("/proc/swaps").read_text().splitlines()[1:]:
+        for line in Path("/proc/swaps").read_text(errors="replace").splitlines()[1:]:
             if Path(line.split()[0]).name in numbers.values():
                 return f"{line.split()[0]} is used as swap"
     return None
