@@ -107,6 +107,7 @@ class Outbox:
     def set_aside(self, ids: Collection[str], reason: str) -> None:
         """Move events that the tally will never take to `refused/`, with its reason beside each.
 
+        Of an id its first 16 digits do, which are in the file's name.
         Raises OutboxError where one of them stays: it would be sent, and refused, again and again.
         """
         said = "".join(c if c.isprintable() else " " for c in reason)[:500]
@@ -121,6 +122,15 @@ class Outbox:
             raise _failure(self.folder / _REFUSED, error) from error
         finally:
             self._sync()
+
+    def refusal_of(self, name: str) -> str | None:
+        """Why the tally refused the report in a file of that name; None where none such was set aside."""
+        aside = self.folder / _REFUSED / name
+        if not os.path.lexists(aside):
+            return None
+        with suppress(OSError):
+            return aside.with_suffix(".reason.txt").read_text(encoding="utf-8").strip()
+        return ""
 
     def export(self, path: Path) -> int:
         """Write what waits to a new file, one JSON line an event; how many. Nothing leaves the outbox.

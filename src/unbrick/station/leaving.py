@@ -114,6 +114,8 @@ class Leaving:
                 self._voice.note(f"reports could not be sent: {why}")
         else:
             self._voice.line(f"report sent {reports.status().acknowledged}")
+        if refused := reports.status().refused:
+            self._voice.note(f"the tally refused {refused} reports; a stick keeps them in outbox\\refused")
 
     def _patience(self) -> float:
         """How many seconds of waiting make sense as things stand."""
@@ -148,7 +150,7 @@ class Leaving:
             restart_way=restart.way,
             reports_waiting=waiting,
             reports_on_stick=on_stick,
-            tally_known=self._reports.has_tally,
+            tally_known=self._reports.has_tally and not self._reports.status().refused,
             already=_already(done),
             medium_id=self._medium.id,
             only_looked=only_looked,

@@ -138,9 +138,14 @@ class StickKeeper:
             if path.name not in there:
                 theirs.put(signed)
             self.on_stick.add(path.name)
-        # What we brought there and is gone from memory was acknowledged, or set aside for good.
-        for name in self.on_stick - self._names():
-            (theirs.folder / name).unlink(missing_ok=True)
+        # What we brought there, or found there, and is gone from memory was acknowledged, or refused.
+        in_memory = {entry.name for entry in ours.folder.iterdir()}  # where that fails nothing is taken away
+        for name in self.on_stick - in_memory:
+            refusal = ours.refusal_of(name)
+            if refusal is None:
+                (theirs.folder / name).unlink(missing_ok=True)
+            else:
+                theirs.set_aside([name.removesuffix(".json").rpartition("-")[2]], refusal)
             self.on_stick.discard(name)
         self._write_small(theirs.folder)
         self._write_logs(stick / LOG)

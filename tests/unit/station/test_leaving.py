@@ -54,6 +54,7 @@ class Scene:
         self.signed_for: list[Machine] = []
         self.outcomes_waiting: list[SignedEvent] = []
         self.sent = True
+        self.refused = 0
         self.restart = WINDOWS
         self.screens: Any = self
         self.answer = 0
@@ -109,7 +110,8 @@ class Scene:
         return 0 if self.sent else 5
 
     def status(self) -> SenderStatus:
-        return SenderStatus(SenderState.ENDED, acknowledged=5 if self.sent else 0)
+        acknowledged = 5 - self.refused if self.sent else 0
+        return SenderStatus(SenderState.ENDED, acknowledged=acknowledged, refused=self.refused)
 
     def finish_sending(self, seconds: float) -> None:
         self.happened.append("sending ended")
@@ -256,6 +258,14 @@ def test_a_person_sees_the_end_of_a_guided_visit_until_a_key_or_until_the_stick_
 def test_a_failure_is_never_switched_off_by_itself(scene: Scene) -> None:
     scene.keys = [True]
     assert scene.leave(_report(Status.FAILED), finish="power-off")[-1] == "RESET"
+
+
+def test_what_the_tally_refused_is_told_and_it_is_not_said_to_know_it(scene: Scene) -> None:
+    scene.leave(_report(Status.REPAIRED))
+    assert "tally knows it" in " ".join(scene.endings[-1].helpdesk)
+    scene.happened, scene.refused = [], 2
+    assert any("tally refused 2 reports" in one for one in scene.leave(_report(Status.REPAIRED)))
+    assert "tally knows it" not in " ".join(scene.endings[-1].helpdesk)
 
 
 def test_reports_on_the_stick_hold_nobody_up(scene: Scene) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -18,7 +19,7 @@ from unbrick.station.block_devices import BlockDevice
 from unbrick.station.key_files import open_key_files
 from unbrick.station.stick import find_medium, find_stick
 from unbrick.station.stick_keeper import LOG, OUTBOX, StickKeeper, StickStatus, read_status, take_over
-from unbrick.wire import SignedEvent
+from unbrick.wire import SignedEvent, signed_event
 
 
 def _fat(path: Path, label: str, size: int = 64) -> Path:
@@ -162,6 +163,21 @@ def test_what_an_earlier_visit_left_on_the_stick_is_sent_from_memory_and_then_le
     keeper = StickKeeper(memory, stick, taken)
     keeper.write(stick)
     assert _names(stick / OUTBOX) == set()
+
+
+def test_what_the_tally_refuses_is_set_aside_on_the_stick_and_never_lost(memory: Path, stick: Path) -> None:
+    old = _report(1)
+    Outbox(stick / OUTBOX).put(old)
+    keeper = StickKeeper(memory, stick, take_over(stick, memory))
+    Outbox(memory / OUTBOX).set_aside([old.id], "unknown-station: signed by a key that is not enrolled here")
+
+    for _ in range(2):
+        keeper.write(stick)
+
+    assert _names(stick / OUTBOX) == set()
+    (kept,) = (stick / OUTBOX / "refused").glob("*.json")
+    assert SignedEvent(old.data, old.signature) == signed_event(json.loads(kept.read_text()))
+    assert "not enrolled" in kept.with_suffix(".reason.txt").read_text()
 
 
 def test_of_a_crowded_outbox_only_so_much_is_taken_into_memory(
