@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from unbrick.command import CommandError, Runner, Server, wait_until
+from unbrick.command import Runner, Server, wait_until
+from unbrick.disks.fuse_mount import FuseMount, is_mounted
 from unbrick.disks.image import Image
 from unbrick.disks.image_parts import refuse_unsafe
 from unbrick.errors import FailedError, NeedsHandsError, Reason
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 120.0
-_UMOUNT_SECONDS = 30.0
 
 
 @contextmanager
@@ -33,15 +33,14 @@ def export_raw(image: Image, runner: Runner, workdir: Path) -> Iterator[Path]:
     descriptor, name = tempfile.mkstemp(prefix="disk-", suffix=".raw", dir=workdir)
     os.close(descriptor)
     mountpoint = Path(name)
-    before = mountpoint.stat().st_dev
     server = runner.start(_arguments(image, mountpoint))
     try:
-        _wait_for(server, image, mountpoint, before)
+        _wait_for(server, image, mountpoint)
         if mountpoint.stat().st_size != image.virtual_size:
             refuse_unsafe(image.path, "QEMU and unbrick read different sizes in its header")
         yield mountpoint
     finally:
-        ended = _end(server, mountpoint, before, runner)
+        ended = _end(server, mountpoint)
     if ended != 0:
         raise FailedError(
             f"{image.path}: qemu-storage-daemon ended with code {ended}; the last writes may be missing",
@@ -49,14 +48,10 @@ def export_raw(image: Image, runner: Runner, workdir: Path) -> Iterator[Path]:
         )
 
 
-def _wait_for(server: Server, image: Image, mountpoint: Path, before: int) -> None:
+def _wait_for(server: Server, image: Image, mountpoint: Path) -> None:
+    what = f"{image.path}: qemu-storage-daemon"
     try:
-        wait_until(
-            server,
-            lambda: _device_of(mountpoint, before) != before,
-            timeout=_START_SECONDS,
-            what=f"{image.path}: qemu-storage-daemon",
-        )
+        wait_until(server, lambda: is_mounted(mountpoint), timeout=_START_SECONDS, what=what)
     except FailedError as error:
         # Somebody took the image, or the image below it, after we looked.
         if re.search(r"Failed to get .{1,40} lock", error.message):
@@ -82,25 +77,10 @@ def _arguments(image: Image, mountpoint: Path) -> list[str]:
     return ["qemu-storage-daemon", "--blockdev", json.dumps(node), "--export", json.dumps(export)]
 
 
-def _device_of(path: Path, otherwise: int) -> int:
-    """The file system a path lies on; `otherwise` while that cannot be told (the server is starting)."""
-    try:
-        return path.stat().st_dev
-    except OSError:
-        return otherwise
-
-
-def _end(server: Server, mountpoint: Path, before: int, runner: Runner) -> int | None:
-    """Stop the server, then take down what a killed one leaves: a dead mount."""
+def _end(server: Server, mountpoint: Path) -> int | None:
+    """Stop the server, and take down what a killed one leaves: a dead mount."""
     running = server.poll() is None
-    server.stop(_STOP_SECONDS)
-    try:
-        left = mountpoint.stat().st_dev != before
-    except OSError:
-        left = True
-    if left:
-        with suppress(CommandError):
-            runner.run(["umount", "--lazy", str(mountpoint)], timeout=_UMOUNT_SECONDS)
+    FuseMount(mountpoint, server).drop(_STOP_SECONDS)
     with suppress(OSError):
         mountpoint.unlink()
     code = server.poll()
