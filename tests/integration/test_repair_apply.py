@@ -35,7 +35,7 @@ from unbrick.disks.plain import PlainVolume
 from unbrick.drill.truth import FileTruth
 from unbrick.errors import FailedError, NeedsHandsError
 from unbrick.model import Action, ActionState, Plan
-from unbrick.ntfs_file import read_acl, read_attributes, write_acl, write_attributes
+from unbrick.ntfs_file import FileAttributes, read_acl, read_attributes, write_acl, write_attributes
 from unbrick.repair.apply import apply_plan
 from unbrick.repair.plan import make_plan, new_run_id
 from unbrick.repair.quarantine import inspect
@@ -157,9 +157,23 @@ def _name_an_unknown_playbook(root: Path, plan: Plan) -> Plan:
     return replace(plan, actions=(replace(plan.actions[0], playbook="never-heard-of"),))
 
 
+def _give_more_streams_than_an_undo_believes(root: Path, plan: Plan) -> Plan:
+    for number in range(65):
+        os.setxattr(place(root, ZEROED), f"user.stream{number}", b"x")
+    return plan
+
+
+def _take_offline(root: Path, plan: Plan) -> Plan:
+    path = place(root, ZEROED)
+    write_attributes(path, read_attributes(path) | FileAttributes.OFFLINE)
+    return plan
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        (_give_more_streams_than_an_undo_believes, "person-decides"),
+        (_take_offline, "person-decides"),
         (_change_bytes, "verify-failed"),
         (_remove, "verify-failed"),
         (_turn_into_a_link, "verify-failed"),

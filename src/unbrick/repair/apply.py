@@ -20,11 +20,12 @@ from unbrick.model import Action, ActionState, Plan
 from unbrick.ntfs_file import FileAttributes
 from unbrick.repair.disk_errors import disk_errors
 from unbrick.repair.file_state import describe, read_three_times
-from unbrick.repair.journal import encode_header
+from unbrick.repair.journal import check_of, encode_header, encode_mark, parse
+from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.journal_file import create_journal, now
 from unbrick.repair.moving import find_places, move_away
 from unbrick.repair.quarantine import inspect, make_run_folder
-from unbrick.repair.record import Entry, Folder, Header
+from unbrick.repair.record import Entry, Folder, Header, RunState
 from unbrick.repair.trust import find_playbook
 
 _ROOM = 512 * 1024
@@ -67,6 +68,7 @@ def _look_first(root: Path, plan: Plan, playbooks: Sequence[Playbook], volume_wa
     with disk_errors("looking at the files to move", was_dirty=volume_was_dirty):
         header = _prepare(root, plan, playbooks, volume_was_dirty)
         _expect_room(root, header)
+    _expect_belief(header)
     return header
 
 
@@ -115,6 +117,19 @@ def _expect_room(root: Path, header: Header) -> None:
             reason=Reason.DISK_FULL,
             hint="make room on it; nothing was changed",
         )
+
+
+def _expect_belief(header: Header) -> None:
+    """That an undo will believe what the journal is to say: hostile files have what ours never have."""
+    line = encode_header(header)
+    try:
+        parse(line + encode_mark(RunState.REPAIRED, header.begun, check_of(line)))
+    except JournalError as error:
+        raise NeedsHandsError(
+            f"what would be moved could not be put back: {error.why}",
+            reason=Reason.PERSON_DECIDES,
+            hint="look at the files that were found by hand; nothing was changed",
+        ) from error
 
 
 def _not_as_planned(action: Action, why: str) -> NeedsHandsError:

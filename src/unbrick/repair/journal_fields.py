@@ -18,9 +18,10 @@ _LONGEST_SHORT_NAME = 12
 
 
 class JournalError(NeedsHandsError):
-    """A journal that no run of ours can have written; nothing it says is done."""
+    """A journal that no run of ours can have written; nothing it says is done. `why` is the message's end."""
 
     def __init__(self, message: str) -> None:
+        self.why = message
         super().__init__(
             f"the journal of an earlier run cannot be believed: {message}",
             reason=Reason.BAD_JOURNAL,
