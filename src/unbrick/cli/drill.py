@@ -147,13 +147,8 @@ def boot(directory: Path | None, seed: int) -> None:
     Example: unbrick drill boot
     """
     from unbrick.cli.drill_boot import run_boot_drill
+    from unbrick.drill.fleet import claim_folder
 
     path = (directory or Path(tempfile.mkdtemp(prefix="unbrick-drill-"))).absolute()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        taken = any(path.iterdir())
-    except OSError as error:
-        raise UsageError(f"{path} cannot be used for a drill: {error.strerror}") from error
-    if taken:
-        raise UsageError(f"{path} is not empty", hint="give a folder that is new or empty")
+    claim_folder(path)
     sys.exit(run_boot_drill(path, seed))

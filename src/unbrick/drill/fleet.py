@@ -71,7 +71,7 @@ def make_fleet(
         fault_maker(machine.fault)
     # Absolute, because the programs that fill it are started elsewhere.
     directory = directory.absolute()
-    _claim(directory)
+    claim_folder(directory)
     made = []
     for number, machine in enumerate(options.machines, start=1):
         progress(f"making {machine.name} ({machine.scenario}), {number} of {len(options.machines)}")
@@ -93,13 +93,13 @@ def _make_isolated(machine: MachineOptions, directory: Path, runner: Runner) -> 
     return run_isolated(work)
 
 
-def _claim(directory: Path) -> None:
-    """Make the folder, or be sure that it is empty."""
+def claim_folder(directory: Path) -> None:
+    """Make the folder of a drill, or be sure that it is empty; raises UsageError."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         taken = any(directory.iterdir())
     except OSError as error:
-        raise UsageError(f"{directory} cannot be used for a fleet: {error.strerror}") from error
+        raise UsageError(f"{directory} cannot be used for a drill: {error.strerror}") from error
     if taken:
         raise UsageError(f"{directory} is not empty", hint="give a folder that is new or empty")
 
