@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.boot_medium import Medium, build_medium
 from support.medium_contents import Contents, aliases, unpack, wanted_symbols
-from support.program import run_program
+from support.program import at_terminal, run_program
 from support.stations import make_station
 
 from unbrick.command import SystemRunner
@@ -525,6 +526,19 @@ def test_what_must_be_known_is_said_beside_json_too(medium: Medium, tmp_path: Pa
     assert done.document["image"] == str(tmp_path / "x.iso")
     assert f"a new site key was made, {tmp_path / 'ours' / 'key'}: keep it secret" in done.err
     assert "the medium holds recovery passwords (keys.csv): lock it up" in done.err
+
+
+def test_a_build_that_waits_for_another_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    lock = system_part.cache_folder() / "lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with at_terminal("media", "build", "--out", tmp_path / "x.iso") as person:
+            person.wait_for("waiting for another build …")
+            person.press(b"\x03")
+            assert person.end() == 1
+    assert not (tmp_path / "x.iso").exists()
 
 
 # --- mistakes ----------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def make_system(
 ) -> SystemPart:
     """Make the system, or find it in the cache."""
     cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / "lock"):
+    with _locked(cache / "lock", progress):
         for unfinished in cache.glob(".new-*"):  # of builds that were killed
             shutil.rmtree(unfinished, ignore_errors=True)
         root = _debian(definition.system, cache, fresh=fresh, progress=progress, runner=runner)
@@ -168,10 +168,14 @@ def _key(*parts: object) -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, progress: Progress) -> Iterator[None]:
     """One build at a time in one cache."""
     with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with progress("waiting for another build"):
+                fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 
