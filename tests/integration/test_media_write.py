@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +128,20 @@ def test_the_same_stick_can_be_written_again(stick: Path, image: Path) -> None:
         assert ended.code == 0, ended.err
     assert "written and read back" in ended.out
     assert len([one for one in partitions(stick) if one["name"] == "UNBRICK"]) == 1
+
+
+def test_reports_that_were_not_sent_do_not_go_without_a_word(
+    stick: Path, image: Path, tmp_path: Path
+) -> None:
+    assert "outbox" not in write(stick, image, "--yes").err
+    for number in range(3):
+        report = tmp_path / f"20261125T170000Z-abcdef-{number:06}.json"
+        report.write_text("{}")
+        subprocess.run(["mcopy", "-i", volume_of(stick), report, "::/outbox/"], check=True)
+    for options in (("--yes",), ("--yes", "--json")):
+        with_them = Path(shutil.copyfile(stick, tmp_path / "again.img"))
+        ended = write(with_them, image, *options)
+        assert (ended.code, "3 reports in its outbox, not sent yet" in ended.err) == (0, True), ended.said
 
 
 def test_unsigned_settings_are_said_to_repair_nothing(stick: Path, image: Path, tmp_path: Path) -> None:

@@ -110,6 +110,10 @@ def _tell(target: Target, settings: Settings, key: Path | None, *, quiet: bool) 
         click.echo("This is wiped, all of it:", err=True)
         for line in describe(target):
             click.echo(printable(f"  {line}"), err=True)
+    if waiting := sum(content.reports for content in target.contents):
+        reports = "1 report" if waiting == 1 else f"{waiting} reports"
+        click.echo(f"unbrick: {reports} in its outbox, not sent yet, would be lost", err=True)
+        click.echo("  what to do: first open the stick, and take them: unbrick outbox send", err=True)
     for name in settings.key_files:
         click.echo(
             printable(f"unbrick: the recovery passwords of {name} will lie on the stick in the clear"),

@@ -16,7 +16,7 @@ from typing import Any
 
 from unbrick.command import Runner
 from unbrick.errors import FailedError, UsageError
-from unbrick.media.stick_layout import SECTOR
+from unbrick.media.stick_layout import LABEL, SECTOR
 
 _TIMEOUT = 60.0
 _FACTS = "TYPE,RM,RO,TRAN,VENDOR,MODEL,SERIAL,LOG-SEC"
@@ -46,7 +46,7 @@ class TargetKind(StrEnum):
 class Content:
     """One partition, or the whole disk (`number` None); `length` in bytes.
 
-    `windows` says why it is taken for a part of one.
+    `windows` says why it is taken for a part of one; `reports` counts what an outbox on it holds.
     """
 
     number: int | None
@@ -54,6 +54,7 @@ class Content:
     file_system: str | None
     label: str | None
     windows: str | None = None
+    reports: int = 0
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,9 @@ def _content(
         windows = f"{place} is of a type that only Windows makes"
     elif kind == "vfat" and _has_windows_loader(path, offset, runner):
         windows = f"{place} has Windows' boot files (EFI\\Microsoft)"
-    return Content(number, length, kind, seen.get("LABEL") or name, windows)
+    label = seen.get("LABEL") or name
+    reports = _waiting_reports(path, offset, runner) if (kind, label) == ("vfat", LABEL) else 0
+    return Content(number, length, kind, label, windows, reports)
 
 
 def _probe(path: Path, offset: int, length: int, runner: Runner) -> dict[str, str]:
@@ -290,6 +293,13 @@ def _mark(path: Path, offset: int) -> bytes:
 def _has_windows_loader(path: Path, offset: int, runner: Runner) -> bool:
     argv = ["mdir", "-b", "-i", f"{path}@@{offset}", "::/EFI/Microsoft"]
     return runner.run(argv, timeout=_TIMEOUT, ok=None).returncode == 0
+
+
+def _waiting_reports(path: Path, offset: int, runner: Runner) -> int:
+    """How many reports a stick of ours still has; a station takes away those that were sent."""
+    argv = ["mdir", "-b", "-i", f"{path}@@{offset}", "::/outbox"]
+    listed = runner.run(argv, timeout=_TIMEOUT, ok=None).stdout.splitlines()
+    return sum(line.endswith(b".json") for line in listed)
 
 
 def _text(value: object) -> str | None:
