@@ -137,8 +137,8 @@ def _watch(machine: VirtualMachine, show: Callable[[str, float], None]) -> str |
         if not alive:
             return None
         time.sleep(_PAUSE_SECONDS)
-    for line in machine.serial.tail().splitlines():
-        _tell(printable(line))
+    for said in machine.serial.tail().splitlines():
+        _tell(printable(said))
     raise FailedError(
         f"the machine did not come back within {_RUN_SECONDS:g} s", hint="its last lines are above"
     )
