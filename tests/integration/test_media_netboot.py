@@ -341,6 +341,14 @@ def test_wrong_words_are_told_in_a_line(wire: Wire, place: Path, image: Path, tm
     assert json.dumps(sorted(entry.name for entry in foreign.iterdir())) == '["thesis.txt"]'
 
 
+def test_a_full_disk_is_not_said_to_be_a_bad_image(wire: Wire, place: Path, image: Path) -> None:
+    place.mkdir()
+    script = 'mount -t tmpfs -o size=256k tmpfs "$0" && exec "$@"'
+    inside = (*wire.inside, "unshare", "--mount", "sh", "-c", script, str(place))
+    ended = run_program("media", "netboot", place, "--image", image, inside=inside)
+    assert (ended.code, f"{place}: no space is left on the disk" in ended.err) == (1, True), ended.said
+
+
 def test_a_link_in_an_image_reaches_nothing_outside(wire: Wire, place: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("of this computer")

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from unbrick.command import CommandError, Runner
-from unbrick.errors import UsageError
+from unbrick.errors import FailedError, UsageError
 from unbrick.files import atomic_write
 from unbrick.media.dnsmasq_config import BIOS_LOADER, LOADER, refuse_name
 from unbrick.media.netboot_settings import padding, settings_archive
@@ -43,6 +43,9 @@ _REQUIRED = {
     "/boot/grub/grub.cfg": MENU,
 }
 _OPTIONAL = {f"/netboot/{BIOS_LOADER}": BIOS_LOADER}
+# What xorriso says of a full disk; of one that takes a part of a write it names another reason, any.
+_FULL = (b"No space left on device", b"Cannot write all bytes")
+_ROOM = "make room: a folder needs as much as the image, and twice that while it is made anew"
 _HINT = "give the file that `unbrick media build --out` of this version made"
 
 _MENU = """\
@@ -154,6 +157,8 @@ def _extract(image: Path, place: Path, runner: Runner) -> None:
     try:
         runner.run(_xorriso(image, wanted), timeout=_TIMEOUT)
     except CommandError as error:
+        if any(words in error.stderr for words in _FULL):
+            raise FailedError(f"{place.parent}: no space is left on the disk", hint=_ROOM) from error
         raise UsageError(f"{image}: is not the image of a medium", hint=_HINT) from error
     for source, name in _OPTIONAL.items():
         runner.run(_xorriso(image, ["-extract", source, str(place / name)]), timeout=_TIMEOUT, ok=None)
