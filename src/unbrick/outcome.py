@@ -42,6 +42,8 @@ class VolumeCase:
     passing_notes: tuple[str, ...] = ()
     """What is true of the volume until it is changed."""
     earlier: EarlierRepair | None = None
+    on_disk: bool = False
+    """Whether what was to be done has reached the disk: what fails from then on takes nothing back."""
 
     def show(self, folders: Sequence[str], actions: Sequence[Action], status: Status) -> None:
         """Put actions into the reports of the installations whose folders they are in, with a new status."""
@@ -56,13 +58,14 @@ class VolumeCase:
         """Lay an error that struck this volume on the installations that something was planned for."""
         self.trouble = error
         self.installations = tuple(
-            _struck(report, error) if report.actions else report for report in self.installations
+            _struck(report, error, on_disk=self.on_disk) if report.actions else report
+            for report in self.installations
         )
 
 
-def _struck(report: InstallationReport, error: UnbrickError) -> InstallationReport:
+def _struck(report: InstallationReport, error: UnbrickError, *, on_disk: bool) -> InstallationReport:
     actions = tuple(
-        one if one.state is ActionState.PLANNED else replace(one, state=ActionState.FAILED)
+        one if on_disk or one.state is ActionState.PLANNED else replace(one, state=ActionState.FAILED)
         for one in report.actions
     )
     return replace(

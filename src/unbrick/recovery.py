@@ -293,3 +293,5 @@ def _blame_installations(case: Case) -> Iterator[None]:
         yield
     except UnbrickError as error:
         case.blame(error)
+    except OSError as error:
+        case.blame(_unreadable(place_of(case.volume), error))

@@ -20,7 +20,8 @@ from unbrick.repair.verify import verify_applied
 def carry_out(case: Case, order: Order, kit: Kit, draft: Draft) -> None:
     """Do on one volume what was planned and agreed to; raises UnbrickError.
 
-    The volume is then as it was, or the next run completes what was begun.
+    The volume is then as it was, or the next run completes what was begun; where only the check fails that
+    follows, the volume is changed, and the case says so.
     """
     assert case.plain is not None
     where = partition_detail(case.volume)
@@ -35,6 +36,7 @@ def carry_out(case: Case, order: Order, kit: Kit, draft: Draft) -> None:
             _undo(case, mounted, order, draft)
         else:
             _repair(case, mounted, order, kit, draft)
+    case.on_disk = True
     _tell_what_was_moved(case, kit)
     with kit.recorder.step("verify", **where), look(case.plain, kit.runner, kit.workdir) as view:
         _prove(case, view, order, kit)

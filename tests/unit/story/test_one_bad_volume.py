@@ -7,7 +7,7 @@ import os
 
 from unbrick.model import Status, Volume, VolumeKind, VolumeState
 from unbrick.outcome import status_of_error
-from unbrick.recovery import _trouble_stays_in
+from unbrick.recovery import _blame_installations, _trouble_stays_in
 from unbrick.recovery_order import Case
 
 
@@ -21,3 +21,11 @@ def test_a_volume_that_cannot_be_read_is_its_own_trouble() -> None:
         "unreadable-disk",
         "partition 4: Input/output error",
     )
+
+
+def test_a_volume_that_cannot_be_changed_is_its_own_trouble() -> None:
+    case = Case(Volume(4, 0, 1, VolumeKind.NTFS, VolumeState.OPEN))
+    with _blame_installations(case):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    assert case.trouble is not None
+    assert case.trouble.message == "partition 4: Input/output error"
