@@ -37,6 +37,14 @@ def test_a_stick_is_taken_as_it_is_opened_and_left_as_it_was(tally: Path, stick:
     assert sorted(path.name for path in (stick / "outbox").iterdir()) == before
 
 
+def test_what_was_refused_before_is_taken_from_where_the_station_put_it(tally: Path, stick: Path) -> None:
+    outbox = Outbox(stick / "outbox")
+    ids = [signed.id for _, signed in outbox.pending()]
+    outbox.set_aside(ids, "unknown-station: nobody had enrolled it then")
+    said = run_program("tally", "import", tally, stick / "outbox" / "refused").out
+    assert said == "3 new, 0 known already, 0 refused\n"
+
+
 def test_a_link_on_a_stick_is_not_followed(tally: Path, stick: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere.json").write_text("{}\n")
     (stick / "outbox" / "0.json").symlink_to(tmp_path / "elsewhere.json")
