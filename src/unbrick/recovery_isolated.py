@@ -158,5 +158,5 @@ def _faulty(error: Exception) -> FailedError:
     """In a word: what the error says may hold anything that was being worked on."""
     return FailedError(
         f"internal error ({type(error).__name__})",
-        hint="run it again; the log says more: report what it says",
+        hint="run it again; if it fails again, report it: a station's log, or UNBRICK_DEBUG=1, says where",
     )

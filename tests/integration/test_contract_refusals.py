@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -112,3 +114,29 @@ def test_an_output_that_cannot_be_written_is_said(drills: Drills, tmp_path: Path
     assert ended.returncode == 1
     assert "the output could not be" in ended.stderr
     assert "internal error" not in ended.stderr
+
+
+def test_a_mistake_of_our_own_on_one_disk_stops_no_other(drills: Drills, tmp_path: Path) -> None:
+    first, second = (drills.copy("plain", tmp_path / name) for name in ("first", "second"))
+    program = (
+        "import unbrick.recovery as r\n"
+        "real = r.open_disk\n"
+        "def fail(path, *rest): return 1 / 0 if 'first' in str(path) else real(path, *rest)\n"
+        "r.open_disk = fail\n"
+        "from unbrick.cli import main; main()"
+    )
+    argv = [sys.executable, "-c", program, "diagnose", str(first.image), str(second.image), "--json"]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    documents = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [one["status"] for one in documents] == ["failed", "found"]
+    assert documents[0]["error"] == "internal error (ZeroDivisionError)"
+    assert (ended.returncode, "Traceback" in ended.stderr) == (1, False)
+    asked = subprocess.run(
+        argv,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "UNBRICK_DEBUG": "1"},
+    )
+    assert "in fail" in asked.stderr

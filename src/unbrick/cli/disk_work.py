@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from unbrick.cli.main import tell_fault
 from unbrick.cli.progress import terminal_listeners
 from unbrick.cli.wording import diagnostic_lines, plan_lines, report_lines
 from unbrick.errors import UsageError
@@ -114,7 +115,12 @@ def work_on_disks(
             confirm = None if yes else partial(_ask, undoing=undoing)
             try:
                 report = recover_isolated(
-                    order, keys, confirm=confirm, link=link, listeners=terminal_listeners()
+                    order,
+                    keys,
+                    confirm=confirm,
+                    link=link,
+                    listeners=terminal_listeners(),
+                    on_fault=_tell_fault,
                 )
             except StoppedError as stopped:
                 if as_json:
@@ -123,6 +129,13 @@ def work_on_disks(
             reports.append(report)
             _print_report(report, undoing=undoing, as_json=as_json)
     sys.exit(exit_code(worst_status(report.status for report in reports)))
+
+
+def _tell_fault(error: Exception) -> None:
+    """A mistake of our own on one disk ends that disk's work, and no other's."""
+    if isinstance(error, click.Abort):  # the person, asked whether to go ahead, ended the input
+        raise error
+    tell_fault(error)
 
 
 def _print_report(report: DiskReport, *, undoing: bool, as_json: bool) -> None:

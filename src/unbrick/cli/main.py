@@ -48,6 +48,14 @@ def tell_error(error: UnbrickError) -> None:
         click.echo(f"  what to do: {printable(error.hint)}", err=True)
 
 
+def tell_fault(error: Exception) -> None:
+    """A mistake of our own in two lines; where its stack trace was asked for, it is raised."""
+    if os.environ.get("UNBRICK_DEBUG"):
+        raise error
+    click.echo(f"unbrick: internal error ({type(error).__name__}: {printable(str(error))})", err=True)
+    click.echo("  what to do: run again with UNBRICK_DEBUG=1 and report what it prints", err=True)
+
+
 def main() -> NoReturn:
     """Run the command line and exit with the contract's code.
 
@@ -71,9 +79,6 @@ def main() -> NoReturn:
         click.echo(f"unbrick: {where} could not be read or written: {error.strerror or error}", err=True)
         code = 1
     except Exception as error:  # the last door: a user never sees a stack trace
-        if os.environ.get("UNBRICK_DEBUG"):
-            raise
-        click.echo(f"unbrick: internal error ({type(error).__name__}: {printable(str(error))})", err=True)
-        click.echo("  what to do: run again with UNBRICK_DEBUG=1 and report what it prints", err=True)
+        tell_fault(error)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
