@@ -140,12 +140,12 @@ def _system(table: dict[str, Any]) -> SystemDefinition:
         programs=_words(table, "programs"),
         libraries=_words(table, "libraries"),
         files=_words(table, "files"),
-        links=_reasons(table, "links"),
+        links=_table_of_words(table, "links"),
         busybox_left_out=_words(table, "busybox_left_out"),
-        udev_rules_left_out=_reasons(table, "udev_rules_left_out"),
+        udev_rules_left_out=_table_of_words(table, "udev_rules_left_out"),
         python_version=_word(python, "version"),
-        python_left_out=_reasons(python, "left_out"),
-        python_packages_left_out=_reasons(python, "packages_left_out"),
+        python_left_out=_table_of_words(python, "left_out"),
+        python_packages_left_out=_table_of_words(python, "packages_left_out"),
     )
     _nothing_more("system.yaml", {**table, **python})
     return found
@@ -157,9 +157,9 @@ def _modules(table: dict[str, Any]) -> ModulesDefinition:
         raise DefinitionError("kernel_modules.yaml: classes: not a list")
     found = ModulesDefinition(
         classes=tuple(ModuleClass(_word(entry, "name"), _words(entry, "folders")) for entry in classes),
-        left_out=_reasons(table, "left_out"),
-        not_covered=_reasons(table, "not_covered"),
-        firmware_left_out=_reasons(table, "firmware_left_out"),
+        left_out=_table_of_words(table, "left_out"),
+        not_covered=_table_of_words(table, "not_covered"),
+        firmware_left_out=_table_of_words(table, "firmware_left_out"),
         load_at_boot=_words(table, "load_at_boot"),
         announced_at_boot=_words(table, "announced_at_boot"),
     )
@@ -181,7 +181,7 @@ def _words(table: dict[str, Any], name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _reasons(table: dict[str, Any], name: str) -> dict[str, str]:
+def _table_of_words(table: dict[str, Any], name: str) -> dict[str, str]:
     found = table.pop(name, None)
     if not isinstance(found, dict) or not all(
         isinstance(part, str) for pair in found.items() for part in pair
