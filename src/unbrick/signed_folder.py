@@ -20,8 +20,6 @@ MANIFEST_NAME = "unbrick-signed.json"
 SIGNATURE_NAME = "unbrick-signed.json.sig"
 SETTINGS_NAMESPACE = "unbrick-settings@unbrick"
 """What a signature over settings and playbooks is for; one made for anything else does not count."""
-MEDIUM_NAMESPACE = "unbrick-medium@unbrick"
-"""What a signature over a medium's build manifest is for."""
 MOST_MANIFEST_BYTES = 1024 * 1024
 
 _SCHEMA = 1
