@@ -1,6 +1,7 @@
 """A small web server for firmware and GRUB: GET and HEAD of a fixed list of files, and nothing else.
 
-Bounded in threads and in time. A path is looked up in the list, never joined to a folder.
+Bounded in threads, and in how long one may be silent. A path is looked up in the list, and never joined to a
+folder.
 """
 
 from __future__ import annotations
