@@ -30,6 +30,7 @@ _SEARCH_SECONDS = 2.0
 _PAUSE_SECONDS = 2.0
 _MOST_TAKEN_OVER, _MOST_BYTES_TAKEN_OVER = 5000, 16 * 1024 * 1024
 _MOST_LOG_BYTES = 1024 * 1024
+_MOST_SMALL_BYTES = 4096
 _MOST_LOGS = 500
 
 
@@ -65,8 +66,7 @@ def take_over(stick: Path, memory: Path) -> set[str]:
         for name in (_LAST_RUN, KEY_NAME):
             source, target = stick / OUTBOX / name, memory / OUTBOX / name
             if source.is_file() and not target.exists():
-                with source.open("rb") as stream:
-                    target.write_bytes(stream.read(4096))
+                target.write_bytes(_beginning(source, _MOST_SMALL_BYTES))
                 target.chmod(0o600)
     taken: set[str] = set()
     room = _MOST_BYTES_TAKEN_OVER
@@ -78,6 +78,14 @@ def take_over(stick: Path, memory: Path) -> set[str]:
             ours.put(signed)
             taken.add(path.name)
     return taken
+
+
+def _beginning(path: Path, length: int) -> bytes:
+    """So many bytes of a file, which may have any size; none where there is no file."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as stream:
+        return stream.read(length)
 
 
 @dataclass
@@ -155,7 +163,7 @@ class StickKeeper:
             source = self.memory / OUTBOX / name
             if source.is_file():
                 data = source.read_bytes()
-                if not (folder / name).is_file() or (folder / name).read_bytes() != data:
+                if _beginning(folder / name, len(data) + 1) != data:
                     atomic_write(folder / name, data)
 
     def _write_logs(self, folder: Path) -> None:

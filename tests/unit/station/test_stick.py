@@ -243,6 +243,17 @@ def test_what_a_stick_that_was_pulled_while_it_was_written_to_is_left_with_stops
     assert (stick / LOG / "a.log").read_text() == "begun\n"
 
 
+def test_a_file_of_any_size_in_the_place_of_a_small_one_is_not_read_whole(memory: Path, stick: Path) -> None:
+    (memory / OUTBOX / ".last-run").write_text("20261125T160000Z-000000\n")
+    (stick / OUTBOX).mkdir()
+    with (stick / OUTBOX / ".last-run").open("wb") as theirs:
+        theirs.truncate(1 << 42)
+
+    StickKeeper(memory, stick).write(stick)
+
+    assert (stick / OUTBOX / ".last-run").read_text() == "20261125T160000Z-000000\n"
+
+
 def test_the_log_on_the_stick_has_an_end(memory: Path, stick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unbrick.station.stick_keeper._MOST_LOGS", 3)
     (stick / LOG).mkdir()
