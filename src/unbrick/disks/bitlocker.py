@@ -24,7 +24,7 @@ from unbrick.disks.datums import (
     read_text,
 )
 from unbrick.disks.raw_view import RawView
-from unbrick.errors import NeedsHandsError, Reason
+from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.model import Protector, VolumeState
 
 __all__ = ["BitLockerMetadata", "KeyProtector", "SealedBox", "looks_like_bitlocker", "read_metadata"]
@@ -99,18 +99,25 @@ def read_metadata(stream: BinaryIO, offset: int, length: int) -> BitLockerMetada
     """The metadata of the volume of `length` bytes at byte `offset` of a stream.
 
     Takes the first of the three copies that passes all its checks. Raises NeedsHandsError
-    (damaged-metadata) where none does, FailedError (unreadable-disk) on an input/output error.
+    (damaged-metadata) where none does, FailedError (unreadable-disk) where that is for want of one that the
+    disk does not give.
     """
     view = RawView(stream, length, "the BitLocker volume", offset)
     boot_sector = _read_boot_sector(view.read(0, 512))
     good: list[BitLockerMetadata] = []
     problems: list[str] = []
+    unreadable: FailedError | None = None
     for slot, block_offset in enumerate(boot_sector.block_offsets):
         try:
             good.append(_read_block(view, slot, block_offset, boot_sector))
         except MalformedError as error:
             problems.append(f"copy {slot + 1} {error}")
+        except FailedError as error:
+            problems.append(f"copy {slot + 1} cannot be read")
+            unreadable = error
     if not good:
+        if unreadable is not None:
+            raise unreadable
         raise _damaged("no copy of its metadata is sound: " + "; ".join(problems))
     if len({metadata.guid for metadata in good}) > 1:
         raise _damaged("its metadata copies belong to different volumes")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import struct
 import zlib
 from uuid import UUID
@@ -29,7 +31,7 @@ from support.fve_bytes import (
 )
 
 from unbrick.disks.bitlocker import BitLockerMetadata, looks_like_bitlocker, read_metadata
-from unbrick.errors import NeedsHandsError
+from unbrick.errors import FailedError, NeedsHandsError
 from unbrick.model import ProtectorKind, VolumeState
 
 INTACT = bytes(FveVolume().build())
@@ -158,6 +160,27 @@ def test_any_one_sound_copy_is_enough(sound: int) -> None:
             volume[offset + 100] ^= 1
     found = read(volume)
     assert (found.guid, found.damaged_copies) == (VOLUME_ID, 2)
+
+
+class _BadSectors(io.BytesIO):
+    """A disk that does not give what lies in some of the copies."""
+
+    def __init__(self, raw: bytes, bad: tuple[int, ...]) -> None:
+        super().__init__(raw)
+        self._bad = bad
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() in self._bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(size)
+
+
+def test_a_copy_that_the_disk_does_not_give_leaves_the_others() -> None:
+    found = read_metadata(_BadSectors(INTACT, BLOCKS[:2]), 0, LENGTH)
+    assert (found.guid, found.damaged_copies) == (VOLUME_ID, 2)
+    with pytest.raises(FailedError) as caught:
+        read_metadata(_BadSectors(INTACT, BLOCKS), 0, LENGTH)
+    assert caught.value.reason == "unreadable-disk"
 
 
 def test_no_sound_copy_is_refused_with_each_cause() -> None:
