@@ -65,7 +65,7 @@ def open_view(path: Path, *, writable: bool = False) -> Iterator[FileView]:
             os.close(descriptor)
     except OSError as error:
         raise FailedError(
-            f"{path}: the disk gives an error: {error.strerror or error}",
+            f"the disk gives an error at the NTFS volume: {error.strerror or error}",
             hint="the disk may be failing: copy it before anything else is tried",
             reason=Reason.UNREADABLE_DISK,
         ) from error

@@ -79,7 +79,7 @@ def open_plain(
         else:
             loop = attach_loop(disk.raw, offset=volume.offset, length=volume.length)
             path = stack.enter_context(loop).path
-        descriptor = _open(path)
+        descriptor = _open(path, disk.path)
         stack.callback(os.close, descriptor)
 
         def sync() -> None:
@@ -119,12 +119,13 @@ def _is_write_protected(raw: Path) -> bool:
     return bool(protected)
 
 
-def _open(path: Path) -> int:
+def _open(path: Path, disk: Path) -> int:
+    """`path` may be a device of ours, of which nobody outside knows: `disk` is what is told of."""
     try:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         raise FailedError(
-            f"{path} cannot be opened for writing: {error.strerror}",
+            f"{disk} cannot be opened for writing: {error.strerror}",
             hint="is it write-protected, or in use by another program?",
             reason=Reason.READ_ONLY,
         ) from error

@@ -173,3 +173,4 @@ def test_a_disk_that_cannot_be_opened_is_said_to_be_so(tmp_path: Path) -> None:
     with pytest.raises(FailedError) as caught, open_view(tmp_path / "missing"):
         pass
     assert caught.value.reason == "unreadable-disk"
+    assert str(tmp_path) not in caught.value.message, "that is a place of ours, of which nobody knows"

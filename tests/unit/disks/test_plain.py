@@ -47,9 +47,10 @@ def test_what_must_not_be_written_is_not_opened(tmp_path: Path, by_disk: bool) -
 
 
 def test_disk_that_cannot_be_opened(tmp_path: Path) -> None:
+    disk = replace(disk_at(tmp_path / "export"), path=tmp_path / "disk.qcow2")
     with (
-        pytest.raises(FailedError),
-        open_plain(disk_at(tmp_path / "gone"), VOLUME, None, RecordedRunner(), tmp_path),
+        pytest.raises(FailedError, match=r"disk\.qcow2 cannot be opened"),
+        open_plain(disk, VOLUME, None, RecordedRunner(), tmp_path),
     ):
         pass
 
