@@ -50,12 +50,11 @@ def find_hibernation(root: Path) -> Hibernation | None:
         if len(header) == _HEADER and header[:4] not in _ALIVE:
             return None
         facts = file.stat()
-        crashed = any(dump.stat().st_mtime > facts.st_mtime for dump in _crash_dumps(root))
     except OSError as error:
         raise FailedError(
             f"\\hiberfil.sys cannot be read: {error.strerror}", reason=Reason.UNREADABLE_FILE
         ) from error
-    return Hibernation(record=facts.st_ino, crashed_since=crashed)
+    return Hibernation(record=facts.st_ino, crashed_since=_has_crashed_since(root, facts.st_mtime))
 
 
 def _regular_file(root: Path, windows_path: str) -> Path | None:
@@ -64,6 +63,14 @@ def _regular_file(root: Path, windows_path: str) -> Path | None:
     except PathError:
         return None
     return file if file is not None and stat.S_ISREG(file.lstat().st_mode) else None
+
+
+def _has_crashed_since(root: Path, moment: float) -> bool:
+    """Whether there is a crash dump that is newer. Only a note hangs on it: what cannot be read is none."""
+    try:
+        return any(dump.stat().st_mtime > moment for dump in _crash_dumps(root))
+    except OSError:
+        return False
 
 
 def _crash_dumps(root: Path) -> Iterator[Path]:

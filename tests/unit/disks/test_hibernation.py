@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,18 @@ def test_newer_crash_dump_is_said(tmp_path: Path, dump: str) -> None:
     older = find_hibernation(tmp_path)
     assert older is not None
     assert older.note is None
+
+
+def test_crash_dumps_that_cannot_be_read_hide_no_hibernation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "hiberfil.sys", b"HIBR".ljust(4096, b"\0"), age=100)
+    write(tmp_path, "Windows/Minidump/071924-1234-01.dmp", age=50)
+
+    def fails(_: Path) -> Iterator[Path]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "iterdir", fails)
+    found = find_hibernation(tmp_path)
+    assert found is not None
+    assert found.note is None
