@@ -100,8 +100,8 @@ def _read_list(read: Callable[[str, int], bytes], line: str) -> SignedFiles:
 
 
 def _read(folder: Path, name: str, most: int) -> bytes:
-    path = find_inside(folder, name)
     try:
+        path = find_inside(folder, name)
         if path is None or not path.is_file():
             raise SignedFolderError(f"{name} is missing")
         with path.open("rb") as stream:

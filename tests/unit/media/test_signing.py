@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from support.stations import private_text
 from unbrick.command import SystemRunner
 from unbrick.errors import UsageError
 from unbrick.media.signing import SignatureError, fingerprint, make_site_key, public_line, sign, verify
+from unbrick.media.signing_settings import check_folder
 
 SPACE = "unbrick-settings@unbrick"
 
@@ -127,3 +131,14 @@ def test_an_rsa_key_is_refused(tmp_path: Path) -> None:
 def test_a_key_is_never_made_over_another(key: Path) -> None:
     with pytest.raises(UsageError, match="is there already"):
         make_site_key(key, SystemRunner())
+
+
+def test_a_folder_that_cannot_be_read_is_a_problem_and_no_missing_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Path) -> Iterator[Path]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "iterdir", fails)
+    found = check_folder(tmp_path, "ssh-ed25519 AAAA", ())
+    assert found.problems == ("unbrick-signed.json cannot be read: Input/output error",)
