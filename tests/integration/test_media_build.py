@@ -298,7 +298,7 @@ def test_there_is_no_login_and_the_first_program_is_ours(contents: Contents) -> 
 # --- booting ---------------------------------------------------------------------------------------------
 
 
-def test_shim_grub_and_kernel_are_debians_byte_for_byte(
+def test_all_that_starts_the_kernel_and_the_kernel_are_debians_byte_for_byte(
     contents: Contents, debian: Path, medium: Medium
 ) -> None:
     kernel = contents.modules.name
@@ -307,6 +307,8 @@ def test_shim_grub_and_kernel_are_debians_byte_for_byte(
         ("EFI/BOOT/grubx64.efi", "usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed"),
         ("netboot/shimx64.efi", "usr/lib/shim/shimx64.efi.signed"),
         ("netboot/grubnetx64.efi", "usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"),
+        ("netboot/pxelinux.0", "usr/lib/PXELINUX/pxelinux.0"),
+        ("netboot/ldlinux.c32", "usr/lib/syslinux/modules/bios/ldlinux.c32"),
         ("boot/vmlinuz", f"boot/vmlinuz-{kernel}"),
     ):
         assert (contents.files / name).read_bytes() == (debian / origin).read_bytes(), name

@@ -185,13 +185,18 @@ def test_the_tally_says_who_is_done(wire: Wire, place: Path, image: Path, tmp_pa
 def test_the_files_come_by_tftp_and_by_http(wire: Wire, place: Path, image: Path) -> None:
     document = make(wire, place, image)
     served = place / "served"
-    assert document["served"] == ["grub/grub.cfg", "grubx64.efi", "initrd.img", "shimx64.efi", "vmlinuz"]
+    kernel, uefi = ("initrd.img", "vmlinuz"), ("grub/grub.cfg", "grubx64.efi", "shimx64.efi")
+    names = (*kernel, *uefi, "ldlinux.c32", "pxelinux.0", "pxelinux.cfg/default")
+    assert document["served"] == sorted(names)
+    bios = (served / "pxelinux.cfg/default").read_text()
+    assert "\n    APPEND quiet console=tty0\n" in bios
+    assert {"PROMPT 0", "NOESCAPE 1", "ALLOWOPTIONS 0", "IMPLICIT 0"} <= set(bios.splitlines())
     client = str(Path(__file__).parents[1] / "support" / "tftp_client.py")
     fetch = (
         "import sys, urllib.request as u; sys.stdout.buffer.write(u.urlopen(sys.argv[1], timeout=30).read())"
     )
     with serving(wire, place) as server:
-        for name in ("shimx64.efi", "grubx64.efi", "grub/grub.cfg", "vmlinuz", "initrd.img"):
+        for name in names:
             url = f"http://{SERVER}/{name}"
             for argv in ([client, SERVER, name], ["-c", fetch, url]):
                 got = subprocess.run([*wire.inside, sys.executable, *argv], capture_output=True)
@@ -396,7 +401,7 @@ def test_a_folder_that_is_served_elsewhere_names_its_server_anew(
     menu = place / "served" / "grub" / "grub.cfg"
     before = menu.read_text()
     assert f"(http,{SERVER}:80)" in before
-    assert before.endswith("linux $folder/vmlinuz\ninitrd $folder/initrd.img\n")
+    assert before.endswith("linux $folder/vmlinuz quiet console=tty0\ninitrd $folder/initrd.img\n")
     with serving(wire, place, "--port", "8080"):
         http = wire.ask(HTTP, 16, MACHINE)
         assert wire.answers(http)[http].file == f"http://{SERVER}:8080/shimx64.efi"

@@ -19,9 +19,11 @@ def make_image(path: Path, *, seed: int = 1, size: int = 5 * MIB, signature: str
     for name, content in {
         "boot/initrd.img": dice.randbytes(size),
         "boot/vmlinuz": dice.randbytes(50_000),
-        "boot/grub/grub.cfg": b"linux $folder/vmlinuz\ninitrd $folder/initrd.img\n",
+        "boot/grub/grub.cfg": b"linux $folder/vmlinuz quiet console=tty0\ninitrd $folder/initrd.img\n",
         "manifest.sig": signature.encode().ljust(4096, b"\n"),
         "netboot/shimx64.efi": b"MZ" + dice.randbytes(20_000),
+        "netboot/pxelinux.0": dice.randbytes(4_000),
+        "netboot/ldlinux.c32": dice.randbytes(10_000),
         "netboot/grubnetx64.efi": b"MZ" + dice.randbytes(30_000),
     }.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)

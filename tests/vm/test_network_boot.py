@@ -1,23 +1,32 @@
-"""Machines without a stick: they start from the site's network, Secure Boot on."""
+"""Machines without a stick: they start from the site's network, with Secure Boot on, or by a legacy BIOS."""
 
 from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from support.boot_machine import BOOT_SECONDS, REPAIR_SECONDS, boot_disk, make_machine, wait_for_windows
+from support.boot_machine import (
+    BOOT_SECONDS,
+    REPAIR_SECONDS,
+    boot_disk,
+    make_machine,
+    wait_for_windows,
+    wait_for_windows_by_bios,
+)
 from support.boot_medium import Medium
 from support.drilled import Drills
 from support.host_tally import HostTally
 from support.program import await_end, start_program
 from support.site_network import SERVER, SiteNetwork, connection, descriptors, site_network
 
-from unbrick.drill.virtual_machine_shape import Bus, Network
+from unbrick.drill.virtual_machine import VirtualMachine
+from unbrick.drill.virtual_machine_shape import Bus, Firmware, Network
 
 
 @pytest.fixture
@@ -28,9 +37,28 @@ def open_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.mark.parametrize("http", [False, True], ids=["pxe", "http"])
+@dataclass(frozen=True)
+class _Way:
+    """How a machine starts from the network, and then Windows."""
+
+    firmware: Firmware
+    model: str
+    http: bool
+    restarts: str
+    windows: Callable[[VirtualMachine, float], None]
+
+
+_UEFI = "restarting into Windows (BootNext 0010)"
+_WAYS = {
+    "pxe": _Way(Firmware.SECURE_BOOT, "virtio-net-pci", False, _UEFI, wait_for_windows),
+    "http": _Way(Firmware.SECURE_BOOT, "virtio-net-pci", True, _UEFI, wait_for_windows),
+    "bios": _Way(Firmware.BIOS, "e1000", False, "restarting", wait_for_windows_by_bios),
+}
+
+
+@pytest.mark.parametrize("way", _WAYS.values(), ids=_WAYS)
 def test_a_machine_starts_from_the_network(
-    medium: Medium, drills: Drills, tmp_path: Path, open_folder: Path, *, http: bool
+    medium: Medium, drills: Drills, tmp_path: Path, open_folder: Path, way: _Way
 ) -> None:
     disk = boot_disk(drills, "plain", tmp_path, medium.loader)
     tally = HostTally(tmp_path / "tally", host=SERVER)
@@ -41,7 +69,8 @@ def test_a_machine_starts_from_the_network(
             tmp_path / "machine",
             [(disk, Bus.VIRTIO)],
             medium=None,
-            network=Network(connection(site), http=http),
+            firmware=way.firmware,
+            network=Network(connection(site), way.model, http=way.http),
             uuid=UUID(int=0x291),
         )
         with (
@@ -51,11 +80,11 @@ def test_a_machine_starts_from_the_network(
             with machine.on(descriptors(site)) as running:
                 running.wait_for("unbrick: station started", seconds=BOOT_SECONDS)
                 running.wait_for("status=repaired reason=-", seconds=REPAIR_SECONDS)
-                running.wait_for("unbrick: restarting into Windows (BootNext 0010)", seconds=REPAIR_SECONDS)
-                wait_for_windows(running)
+                running.wait_for(f"unbrick: {way.restarts}", seconds=REPAIR_SECONDS)
+                way.windows(running, REPAIR_SECONDS)
             with machine.on(descriptors(site), until=None) as running:
                 # The network comes first in its boot order, but has no answer for it any more.
-                wait_for_windows(running, BOOT_SECONDS)
+                way.windows(running, BOOT_SECONDS)
                 assert not running.serial.said("unbrick: ")
     assert disk.drilled.complaints(repaired=True) == ()
     assert tally.counted() == {disk.drilled.truth.name: "repaired"}

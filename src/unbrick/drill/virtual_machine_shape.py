@@ -84,7 +84,8 @@ class DirectStart:
 class MachineShape:
     """One machine. `clock` is its hardware clock at the start, UTC, as `2009-01-01T00:00:00`; None: now.
 
-    `first` names the drive that a legacy BIOS starts from; a UEFI firmware has its boot entries.
+    `first` names the drive that a legacy BIOS starts from, None: the network first, where there is one, then
+    the drives; a UEFI firmware has its boot entries.
     """
 
     firmware: Firmware
@@ -152,10 +153,11 @@ class MachineShape:
             return ["-nic", "none"]
         mac = ":".join(f"{byte:02x}" for byte in _MAC)
         device = f"{self.network.model},netdev=net,mac={mac},addr={_NETWORK_SLOT}"
-        # The firmware's own driver is used, not the card's boot ROM; looking for IPv6 costs a minute.
+        # UEFI has a driver of its own, a BIOS needs the card's boot ROM; looking for IPv6 costs a minute.
+        by_rom = self.firmware is Firmware.BIOS and self.first is None
         return [
             *("-netdev", f"{self.network.connected},id=net"),
-            *("-device", f"{device},romfile="),
+            *("-device", f"{device},bootindex=0" if by_rom else f"{device},romfile="),
             *("-fw_cfg", f"name=opt/org.tianocore/IPv4PXESupport,string={'n' if self.network.http else 'y'}"),
             *("-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"),
         ]
@@ -175,7 +177,7 @@ class MachineShape:
         nodes.append(below)
         argv = [word for node in nodes for word in ("-blockdev", json.dumps(node))]
         order = ""
-        if self.firmware is Firmware.BIOS and self.first is not None:
+        if self.firmware is Firmware.BIOS:
             order = f",bootindex={0 if name == self.first else self.drives.index(drive) + 1}"
         return [*argv, "-device", self._device(drive) + order]
 

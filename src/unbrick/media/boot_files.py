@@ -1,4 +1,4 @@
-"""What starts the kernel: Debian's signed shim and GRUB untouched, GRUB for BIOS, the EFI partition."""
+"""What starts the kernel: Debian's signed shim and GRUB, GRUB and PXELINUX for BIOS, the EFI partition."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ _SECONDS = 120.0
 _SHIM = "usr/lib/shim/shimx64.efi.signed"
 _GRUB = "usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed"
 _NETWORK_GRUB = "usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"
+_PXELINUX = "usr/lib/PXELINUX/pxelinux.0"
+_PXELINUX_CORE = "usr/lib/syslinux/modules/bios/ldlinux.c32"
 _BIOS = "usr/lib/grub/i386-pc"
 _BIOS_MODULES = (
     *(
@@ -50,6 +52,8 @@ def copy_boot_files(root: DebianRoot, folder: Path, runner: Runner) -> None:
         ("shimx64.efi", _SHIM),
         ("grubx64.efi", _GRUB),
         ("grubnetx64.efi", _NETWORK_GRUB),
+        ("pxelinux.0", _PXELINUX),
+        ("ldlinux.c32", _PXELINUX_CORE),
         ("boot_hybrid.img", f"{_BIOS}/boot_hybrid.img"),
         ("vmlinuz", f"boot/vmlinuz-{root.kernel}"),
     ):
@@ -57,19 +61,6 @@ def copy_boot_files(root: DebianRoot, folder: Path, runner: Runner) -> None:
     arguments = ("-d", str(root.folder / _BIOS), "-O", "i386-pc-eltorito", "-p", "/boot/grub")
     output = ("-o", str(folder / "eltorito.img"))
     root.run(runner, "usr/bin/grub-mkimage", *arguments, *output, *_BIOS_MODULES, timeout=_SECONDS)
-    network = (
-        "-d",
-        str(root.folder / _BIOS),
-        "-O",
-        "i386-pc-pxe",
-        "-p",
-        "(pxe)/grub",
-        "-o",
-        str(folder / "grubnet.0"),
-    )
-    root.run(
-        runner, "usr/bin/grub-mkimage", *network, *_BIOS_MODULES, "pxe", "tftp", "http", timeout=_SECONDS
-    )
 
 
 def make_efi_partition(

@@ -182,7 +182,8 @@ def _make_image(
         ("EFI/BOOT/grubx64.efi", "grubx64.efi"),
         ("netboot/shimx64.efi", "shimx64.efi"),
         ("netboot/grubnetx64.efi", "grubnetx64.efi"),
-        ("netboot/unbrick-bios.0", "grubnet.0"),
+        ("netboot/pxelinux.0", "pxelinux.0"),
+        ("netboot/ldlinux.c32", "ldlinux.c32"),
     ):
         shutil.copyfile(system.boot / source, staged / name)
     (staged / "boot/grub/grub.cfg").write_text(definition.boot_menu, encoding="utf-8")

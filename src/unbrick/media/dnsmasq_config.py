@@ -16,7 +16,7 @@ from unbrick.media.netboot_address import ServedNetwork
 from unbrick.media.netboot_repaired import Repaired, wire_forms
 
 LOADER = "shimx64.efi"
-BIOS_LOADER = "unbrick-bios.0"
+BIOS_LOADER = "pxelinux.0"
 _MOST_TRANSFERS = 500
 
 # What the configuration can name without quoting; a `#` would begin a comment, a line's end another option.
@@ -51,7 +51,7 @@ dhcp-boot=tag:http,{url}/{loader}
 """
 
 _BIOS = """\
-# PXE with a legacy BIOS (architecture 0): GRUB.
+# PXE with a legacy BIOS (architecture 0): PXELINUX. GRUB would ask the site's DHCP server for its files.
 pxe-service=x86PC,"unbrick",{loader}
 """
 

@@ -6,15 +6,18 @@
         grubx64.efi           Debian's signed network GRUB, which reads
         grub/grub.cfg         the medium's menu
         vmlinuz, initrd.img   the medium; the settings are packed behind the initrd
-        unbrick-bios.0        GRUB for a legacy BIOS, if the image has it
+        pxelinux.0            for a legacy BIOS, if the image has it; it loads
+        ldlinux.c32           its other half, and reads
+        pxelinux.cfg/default  what the menu's first line starts
 
 Firmware, shim and GRUB look for these names on the server that the first came from: shim for `grubx64.efi`
-beside itself, Debian's network GRUB for `/grub/grub.cfg` (its built-in prefix).
+beside itself, Debian's network GRUB for `/grub/grub.cfg` (its built-in prefix), PXELINUX beside itself.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -31,6 +34,7 @@ from unbrick.media.netboot_settings import padding, settings_archive
 SERVED = "served"
 CONFIG = "dnsmasq.conf"
 MENU = "grub/grub.cfg"
+BIOS_MENU = "pxelinux.cfg/default"
 INITRD = "initrd.img"
 
 _TIMEOUT = 300.0
@@ -42,7 +46,8 @@ _REQUIRED = {
     "/boot/initrd.img": INITRD,
     "/boot/grub/grub.cfg": MENU,
 }
-_OPTIONAL = {f"/netboot/{BIOS_LOADER}": BIOS_LOADER}
+_OPTIONAL = {f"/netboot/{name}": name for name in (BIOS_LOADER, "ldlinux.c32")}
+_KERNEL_LINE = re.compile(r"^\s*linux \$folder/vmlinuz((?: [\w.,:=/-]+)*)$", re.MULTILINE)
 # What xorriso says of a full disk; of one that takes a part of a write it names another reason, any.
 _FULL = (b"No space left on device", b"Cannot write all bytes")
 _ROOM = "make room: a folder needs as much as the image, and twice that while it is made anew"
@@ -57,6 +62,20 @@ set folder=($root)
 if [ -s (http,{server})/{menu} ]; then
     set folder=(http,{server})
 fi
+"""
+# No menu and no prompt: with a line of their own whoever stands there would have a shell (rdinit=/bin/sh).
+_BIOS_MENU = """\
+# Made by `unbrick media netboot`, for a legacy BIOS; the settings act only if they are signed.
+DEFAULT unbrick
+PROMPT 0
+NOESCAPE 1
+ALLOWOPTIONS 0
+IMPLICIT 0
+SAY Starting. This takes a moment, on an old computer a minute or two.
+LABEL unbrick
+    KERNEL vmlinuz
+    INITRD {initrd}
+    APPEND{line}
 """
 _MENU_BEGINS = "# The medium's own menu:\n"
 
@@ -75,9 +94,13 @@ def make_folder(
     with _beside(directory) as place:
         _extract(image, place, runner)
         menu = _read_menu(place / MENU)
-        if "$folder/" not in menu:
+        line = _KERNEL_LINE.search(menu)
+        if line is None:
             raise UsageError(f"{image}: its menu cannot be used over the network", hint=_HINT)
         (place / MENU).write_text(_menu(server, menu), encoding="utf-8")
+        if (place / BIOS_LOADER).exists():
+            (place / BIOS_MENU).parent.mkdir()
+            (place / BIOS_MENU).write_text(_BIOS_MENU.format(initrd=INITRD, line=line[1]), encoding="utf-8")
         if settings:
             _append_settings(place / INITRD, settings)
         for path in (place, *place.rglob("*")):
@@ -106,7 +129,7 @@ def served_files(directory: Path) -> dict[str, Path]:
             raise UsageError(
                 f"{path}: is a link, and machines could fetch what it leads to", hint="take it away"
             )
-    names = (*_REQUIRED.values(), *_OPTIONAL.values())
+    names = (*_REQUIRED.values(), *_OPTIONAL.values(), BIOS_MENU)
     found = {name: path for name in names if (path := directory / SERVED / name).is_file()}
     if missing := set(_REQUIRED.values()) - set(found):
         raise UsageError(f"{directory}: {min(missing)} is missing", hint="make it with --image unbrick.iso")

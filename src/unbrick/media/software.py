@@ -16,7 +16,10 @@ from unbrick.media.file_tree import FileTree
 from unbrick.media.licences import find_copyright, licence_names
 from unbrick.media.python_part import PythonPackage
 
-_BOOT = ("grub-common", "grub-efi-amd64-signed", "grub-pc-bin", "shim-signed", "shim-helpers-amd64-signed")
+_BOOT = (
+    *("grub-common", "grub-efi-amd64-signed", "grub-pc-bin", "shim-signed", "shim-helpers-amd64-signed"),
+    *("pxelinux", "syslinux-common"),
+)
 
 
 def list_software(tree: FileTree, root: DebianRoot, python: Iterable[PythonPackage]) -> list[dict[str, Any]]:

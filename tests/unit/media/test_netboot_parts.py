@@ -93,8 +93,8 @@ def test_the_configuration_says_the_network_and_ignores_who_is_repaired() -> Non
     assert "interface=eth0" in lines
     assert "dhcp-match=set:repaired,97,00:44:45:4c:4c:42:00:10:35:80:52:b4:c0:4f:4e:53:32" in lines
     assert "enable-tftp" not in text
-    assert "unbrick-bios.0" not in text
-    assert "unbrick-bios.0" in dhcp_config(NETWORK, "http://x", bios=True, repaired=Repaired())
+    assert "pxelinux.0" not in text
+    assert "pxelinux.0" in dhcp_config(NETWORK, "http://x", bios=True, repaired=Repaired())
     assert "dhcp-range" not in tftp_config(NETWORK, Path("/srv"))
 
 
