@@ -27,6 +27,11 @@ from unbrick.station.trust import NotTrustedError, copy_signed, is_signed, read_
 BUILT_IN = Path("/etc/unbrick/settings")
 FROM_NETWORK = Path("/netboot/settings")
 STATION_FILE = "unbrick.yaml"
+_MISNAMED = {
+    "unbrick.yml",
+    "unbrick.yaml.txt",
+    "unbrick.yml.txt",
+}  # editors add an ending, and Windows hides it
 PLAYBOOKS = "playbooks"
 _MOST_PLAYBOOKS = 64
 _MOST_PLAYBOOK_BYTES = 64 * 1024
@@ -109,6 +114,10 @@ def find_settings(
             trusted.append((copied, f"signed settings {place}"))
         if folder is not None and has_station_file(folder) and not has_station_file(copied):
             unsigned.append(place)
+        if folder is not None and not has_station_file(folder):
+            search.notes += [
+                f"{name} {place} is not read: call it {STATION_FILE}" for name in _misnamed(folder)
+            ]
         if folder is not None and _playbook_names(folder) - _playbook_names(copied):
             search.notes.append(f"playbooks {place} that the site's key has not signed are not used")
     if built_in.is_dir():
@@ -164,6 +173,14 @@ def _conclude(
         why = f"the settings {where} are not signed by the site's key"
         return Settings(origin=f"unsigned settings {where}", guided=False, finish="wait", only_looks=why)
     return Settings()
+
+
+def _misnamed(folder: Path) -> list[str]:
+    """Files that were meant for a station file; editors hide or add an ending."""
+    try:
+        return sorted(one.name for one in folder.iterdir() if one.name.lower() in _MISNAMED)
+    except OSError:
+        return []
 
 
 def has_station_file(folder: Path | None) -> bool:

@@ -117,6 +117,15 @@ def test_the_signed_copy_is_in_memory_and_outlives_the_stick(site: Site) -> None
     assert settings.station.tally.key.read_text() == "a key"
 
 
+@pytest.mark.parametrize("name", ["unbrick.yml", "Unbrick.yaml.txt"])
+def test_settings_by_a_name_that_is_nearly_right_are_told_of(site: Site, name: str) -> None:
+    stick = site.folder("stick")
+    (stick / "unbrick.yaml").rename(stick / name)
+    settings = site.find(stick)
+    assert (settings.station, settings.guided) == (None, True)
+    assert settings.notes == (f"{name} on the stick is not read: call it unbrick.yaml",)
+
+
 def test_settings_without_a_tally_work_unattended_where_they_are_trusted(site: Site) -> None:
     stick = site.folder("stick", None)
     (stick / "unbrick.yaml").write_text("mode: unattended\nfinish: restart\nsite: st-marys\n")
