@@ -27,11 +27,8 @@ from unbrick.station.trust import NotTrustedError, copy_signed, is_signed, read_
 BUILT_IN = Path("/etc/unbrick/settings")
 FROM_NETWORK = Path("/netboot/settings")
 STATION_FILE = "unbrick.yaml"
-_MISNAMED = {
-    "unbrick.yml",
-    "unbrick.yaml.txt",
-    "unbrick.yml.txt",
-}  # editors add an ending, and Windows hides it
+# Editors add an ending, and Windows hides it.
+_MISNAMED = {"unbrick.yml", "unbrick.yaml.txt", "unbrick.yml.txt"}
 PLAYBOOKS = "playbooks"
 _MOST_PLAYBOOKS = 64
 _MOST_PLAYBOOK_BYTES = 64 * 1024
