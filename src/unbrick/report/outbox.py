@@ -89,7 +89,7 @@ class Outbox:
         Raises OutboxError where the folder cannot be read.
         """
         self._clear_abandoned()
-        for name in self._names():
+        for name in self.names():
             path = self.folder / name
             signed = self._read(path)
             if signed is not None:
@@ -123,14 +123,29 @@ class Outbox:
         finally:
             self._sync()
 
-    def refusal_of(self, name: str) -> str | None:
-        """Why the tally refused the report in a file of that name; None where none such was set aside."""
-        aside = self.folder / _REFUSED / name
-        if not os.path.lexists(aside):
-            return None
-        with suppress(OSError):
-            return aside.with_suffix(".reason.txt").read_text(encoding="utf-8").strip()
-        return ""
+    def refused(self) -> Iterator[tuple[Path, SignedEvent, str]]:
+        """What the tally refused and was set aside here, each with the reason that it gave."""
+        for name in sorted(self.refused_names()):
+            path, reason = self.folder / _REFUSED / name, ""
+            with suppress(OSError, ValueError):
+                reason = path.with_suffix(".reason.txt").read_text(encoding="utf-8").strip()
+            with suppress(WireError, EventError, OSError):
+                yield path, _load(path), reason
+
+    def refused_names(self) -> set[str]:
+        """The names of the files in which they lie, the same that they had while they waited."""
+        return self._names_aside(_REFUSED)
+
+    def was_set_aside(self, name: str) -> bool:
+        """Whether the report in a file of that name is gone from what waits, yet no tally has taken it."""
+        return any(os.path.lexists(self.folder / aside / name) for aside in (_REFUSED, _DAMAGED))
+
+    def holds(self, name: str, signed: SignedEvent) -> bool:
+        """Whether this report waits here, whole, in a file of that name."""
+        try:
+            return _load(self.folder / name) == signed
+        except (WireError, EventError, OSError):
+            return False
 
     def export(self, path: Path) -> int:
         """Write what waits to a new file, one JSON line an event; how many. Nothing leaves the outbox.
@@ -159,7 +174,17 @@ class Outbox:
 
     def count(self) -> int:
         """How many events wait; counts names and reads no file. Raises OutboxError."""
-        return len(self._names())
+        return len(self.names())
+
+    def names(self) -> list[str]:
+        """The names of the files of what waits, in its order; reads none. Raises OutboxError."""
+        names = []
+        for name in self._listing():
+            if _NAME.fullmatch(name):
+                names.append(name)
+            elif not name.startswith(".") and not self._is_folder(name):
+                self._set_damaged(self.folder / name, "it is no report")
+        return sorted(names)
 
     def count_set_aside(self) -> tuple[int, int]:
         """How many files were set aside: refused by the tally, damaged."""
@@ -172,14 +197,11 @@ class Outbox:
             counts.append(sum(not name.endswith(".reason.txt") for name in names))
         return counts[0], counts[1]
 
-    def _names(self) -> list[str]:
-        names = []
-        for name in self._listing():
-            if _NAME.fullmatch(name):
-                names.append(name)
-            elif not name.startswith(".") and not self._is_folder(name):
-                self._set_damaged(self.folder / name, "it is no report")
-        return sorted(names)
+    def _names_aside(self, folder: str) -> set[str]:
+        try:
+            return {one.name for one in (self.folder / folder).iterdir() if _NAME.fullmatch(one.name)}
+        except OSError:
+            return set()
 
     def _listing(self) -> list[str]:
         try:

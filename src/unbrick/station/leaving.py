@@ -133,13 +133,13 @@ class Leaving:
         deadline = time.monotonic() + _KEEP_SECONDS
         while time.monotonic() < deadline:
             stick = read_status(self._memory)
-            if stick and (stick.trouble or not stick.present or stick.holds(self._reports.waiting())):
+            if stick and (stick.trouble or not stick.present or self._are_on_stick()):
                 return
             time.sleep(_LOOK_SECONDS)
 
     def _facts(self, done: Sequence[DiskReport], restart: Restart) -> EndingFacts:
         waiting = self._reports.waiting()
-        on_stick = self._are_on_stick(waiting)
+        on_stick = self._are_on_stick()
         by_itself = self._may_be_left(waiting) and not self._settings.guided
         finish = self._settings.finish if by_itself else "wait"
         only_looked = self._settings.only_looks
@@ -179,11 +179,12 @@ class Leaving:
 
     def _may_be_left(self, reports: int) -> bool:
         """Whether this machine may be left with so many reports in memory."""
-        return not reports or self._are_on_stick(reports) or not self._are_wanted
+        return not reports or self._are_on_stick() or not self._are_wanted
 
-    def _are_on_stick(self, reports: int) -> bool:
+    def _are_on_stick(self) -> bool:
+        """Whether all reports that wait are safe there."""
         stick = read_status(self._memory)
-        return stick is not None and stick.holds(reports)
+        return stick is not None and stick.present and self._reports.are_among(stick.kept)
 
     def _report_text(self) -> str | None:
         """The outcomes that wait, the latest first, as many as fit a picture and one key has signed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,6 +121,12 @@ class Reports:
         with suppress(OutboxError):
             return unsigned + self.outbox.count()
         return unsigned
+
+    def are_among(self, names: Collection[str]) -> bool:
+        """Whether all that wait are signed and lie in files of these names."""
+        with suppress(OutboxError):
+            return not self._spool.count() and set(self.outbox.names()) <= set(names)
+        return False
 
     def sign_all(self, seconds: float, machine: Machine = _NOT_KNOWN) -> None:
         """Wait until everything is signed; after so many seconds, do it here.

@@ -36,23 +36,23 @@ _MOST_LOGS = 500
 
 @dataclass(frozen=True)
 class StickStatus:
-    """How the copying goes: `kept` of the reports in memory are on the stick; `trouble` is a sentence."""
+    """How the copying goes: `kept` are the reports in memory that the stick has; `trouble` is a sentence.
+
+    Told by their names: a number, said a moment ago, says nothing of those that came since.
+    """
 
     present: bool = False
-    kept: int = 0
+    kept: tuple[str, ...] = ()
     missing: int = 0
     trouble: str = ""
-
-    def holds(self, reports: int) -> bool:
-        """Whether so many reports are safe there."""
-        return self.present and self.kept >= reports
 
 
 def read_status(memory: Path) -> StickStatus | None:
     """What the keeper said last; None where it has not said anything yet."""
     try:
-        return StickStatus(**json.loads(read_word(memory / _STATUS)))
-    except (ValueError, TypeError):
+        said = json.loads(read_word(memory / _STATUS))
+        return StickStatus(**said | {"kept": tuple(said["kept"])})
+    except (ValueError, TypeError, KeyError):
         return None
 
 
@@ -92,12 +92,14 @@ def _beginning(path: Path, length: int) -> bytes:
 class StickKeeper:
     """What the companion for the stick does all its life.
 
-    `memory` holds `outbox` and `log`; `on_stick` are the names of reports that the stick held at the start.
+    `memory` holds `outbox` and `log`; `on_stick` are the names of reports that the stick held at the start,
+    `refused` of those that it keeps although the tally refused them.
     """
 
     memory: Path
     folder: Path
     on_stick: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
     find: Callable[[], Stick | None] = lambda: find_stick(list_block_devices())
     _logged: dict[str, int] = field(default_factory=dict)
     _device: Path | None = None
@@ -141,22 +143,34 @@ class StickKeeper:
     def write(self, stick: Path) -> None:
         """Bring a mounted stick up to date; raises OSError, UnbrickError."""
         ours, theirs = Outbox(self.memory / OUTBOX), Outbox(stick / OUTBOX)
+        self._let_go(ours, theirs)  # first: a stick may be full of what is acknowledged
         there = {entry.name for entry in theirs.folder.iterdir()}
         for path, signed in ours.pending():
-            if path.name not in there:
+            name = path.name
+            # A file that we did not write, or not to its end, may hold anything.
+            if name not in there or (name not in self.on_stick and not theirs.holds(name, signed)):
                 theirs.put(signed)
-            self.on_stick.add(path.name)
-        # What we brought there, or found there, and is gone from memory was acknowledged, or refused.
-        in_memory = {entry.name for entry in ours.folder.iterdir()}  # where that fails nothing is taken away
-        for name in self.on_stick - in_memory:
-            refusal = ours.refusal_of(name)
-            if refusal is None:
-                (theirs.folder / name).unlink(missing_ok=True)
-            else:
-                theirs.set_aside([name.removesuffix(".json").rpartition("-")[2]], refusal)
-            self.on_stick.discard(name)
+            self.on_stick.add(name)
+        self._set_aside(ours, theirs)
         self._write_small(theirs.folder)
         self._write_logs(stick / LOG)
+
+    def _let_go(self, ours: Outbox, theirs: Outbox) -> None:
+        """Remove what we brought there, or found there, and is gone from memory: it was acknowledged."""
+        in_memory = {entry.name for entry in ours.folder.iterdir()}  # where that fails nothing is taken away
+        for name in self.on_stick - in_memory:
+            if not ours.was_set_aside(name):
+                (theirs.folder / name).unlink(missing_ok=True)
+            self.on_stick.discard(name)
+
+    def _set_aside(self, ours: Outbox, theirs: Outbox) -> None:
+        """Keep there what the tally refused, also what it refused before we brought it there."""
+        for path, signed, reason in ours.refused():
+            if path.name not in self.refused:
+                if not theirs.holds(path.name, signed):
+                    theirs.put(signed)
+                theirs.set_aside([signed.id], reason)
+                self.refused.add(path.name)
 
     def _write_small(self, folder: Path) -> None:
         for name in (_LAST_RUN, KEY_NAME):
@@ -177,7 +191,12 @@ class StickKeeper:
             (folder / name).unlink(missing_ok=True)
 
     def _has_work(self, names: set[str]) -> bool:
-        return names != self.on_stick or self._logs() != self._logged
+        if names != self.on_stick or self._logs() != self._logged:
+            return True
+        try:
+            return Outbox(self.memory / OUTBOX).refused_names() != self.refused
+        except UnbrickError:
+            return False
 
     def _names(self) -> set[str]:
         try:
@@ -193,7 +212,7 @@ class StickKeeper:
             return {}
 
     def _say(self, present: bool, names: set[str], trouble: str) -> None:
-        kept = len(names & self.on_stick)
-        status = StickStatus(present, kept, len(names) - kept, trouble)
+        kept = tuple(sorted(names & self.on_stick))
+        status = StickStatus(present, kept, len(names) - len(kept), trouble)
         with contextlib.suppress(OSError):
             write_word(self.memory / _STATUS, json.dumps(asdict(status)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -146,16 +146,20 @@ class Scene:
             leaver.leave(done)
         return self.happened
 
+    def are_among(self, names: Collection[str]) -> bool:
+        return self.sent or {f"{number}.json" for number in range(5)} <= set(names)
+
     def keep_on_stick(self, kept: int) -> None:
+        names = [f"{number}.json" for number in range(kept)]
         (self.memory / "stick-status").write_text(
-            json.dumps({"present": True, "kept": kept, "missing": 0, "trouble": ""})
+            json.dumps({"present": True, "kept": names, "missing": 0, "trouble": ""})
         )
 
 
 class _Reports:
     def __init__(self, scene: Scene) -> None:
         self.has_tally, self.waiting, self.status = scene.has_tally, scene.waiting, scene.status
-        self.sign_all = scene.sign_all
+        self.sign_all, self.are_among = scene.sign_all, scene.are_among
         self.finish_sending, self.outcomes, self.note = (
             scene.finish_sending,
             scene.outcomes,

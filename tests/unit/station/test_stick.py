@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from unbrick.event import Event, EventKind
-from unbrick.report.outbox import Outbox
+from unbrick.report.outbox import Outbox, OutboxFullError
 from unbrick.report.own_key import KEY_NAME, own_signer
 from unbrick.report.signer import Signer
 from unbrick.station.block_devices import BlockDevice
 from unbrick.station.key_files import open_key_files
+from unbrick.station.reports import Reports
+from unbrick.station.spool import SPOOL, Spool
 from unbrick.station.stick import find_medium, find_stick
 from unbrick.station.stick_keeper import LOG, OUTBOX, StickKeeper, StickStatus, read_status, take_over
 from unbrick.wire import SignedEvent, signed_event
@@ -180,6 +183,98 @@ def test_what_the_tally_refuses_is_set_aside_on_the_stick_and_never_lost(memory:
     assert "not enrolled" in kept.with_suffix(".reason.txt").read_text()
 
 
+def test_what_the_tally_refused_before_it_was_on_the_stick_is_kept_there_too(
+    memory: Path, stick: Path
+) -> None:
+    """The sender is quicker than the keeper."""
+    refused, waiting = _report(1), _report(2)
+    ours = Outbox(memory / OUTBOX)
+    ours.put(refused)
+    ours.set_aside([refused.id], "revoked-station: signed by the station stick-7, which is revoked")
+    ours.put(waiting)
+
+    for _ in range(2):
+        StickKeeper(memory, stick).write(stick)
+
+    assert [one.data for _, one in Outbox(stick / OUTBOX).pending()] == [waiting.data]
+    ((_, kept, reason), *others) = Outbox(stick / OUTBOX).refused()
+    assert (kept, others) == (refused, [])
+    assert "revoked" in reason
+
+
+def test_what_memory_cannot_give_back_is_left_on_the_stick(memory: Path, stick: Path) -> None:
+    report, keeper = _report(1), StickKeeper(memory, stick)
+    Outbox(memory / OUTBOX).put(report)
+    keeper.write(stick)
+    (path,) = (memory / OUTBOX).glob("*.json")
+    path.write_text("torn")
+
+    for _ in range(2):
+        keeper.write(stick)
+
+    assert [one for _, one in Outbox(stick / OUTBOX).pending()] == [report]
+
+
+def test_a_torn_report_on_the_stick_is_written_anew(memory: Path, stick: Path) -> None:
+    report = _report(1)
+    Outbox(memory / OUTBOX).put(report)
+    Outbox(stick / OUTBOX).put(report)
+    (path,) = (stick / OUTBOX).glob("*.json")
+    path.write_bytes(path.read_bytes()[:100])
+
+    StickKeeper(memory, stick).write(stick)
+
+    assert [one for _, one in Outbox(stick / OUTBOX).pending()] == [report]
+
+
+def test_what_was_acknowledged_makes_room_on_a_full_stick(memory: Path, stick: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", stick], check=True)
+    try:
+        ours, keeper = Outbox(memory / OUTBOX), StickKeeper(memory, stick)
+        first, second = _report(1), _report(2)
+        ours.put(first)
+        keeper.write(stick)
+        film = os.open(stick / "film.mp4", os.O_WRONLY | os.O_CREAT)
+        with suppress(OSError):  # until no space is left
+            while os.write(film, bytes(4096)):
+                pass
+        os.close(film)
+        ours.put(second)
+        with pytest.raises(OutboxFullError):
+            keeper.write(stick)
+        ours.acknowledge([first.id])
+
+        keeper.write(stick)
+
+        assert [one for _, one in Outbox(stick / OUTBOX).pending()] == [second]
+    finally:
+        subprocess.run(["umount", stick], check=True)
+
+
+def test_a_report_that_came_since_the_keeper_looked_does_not_count_as_kept(memory: Path, stick: Path) -> None:
+    """Another one had left: their number is the same."""
+    (memory / SPOOL).mkdir()
+    reports = Reports(memory / OUTBOX, Spool(memory / SPOOL), None, _signer, print)
+    first, second = _report(1), _report(2)
+    reports.outbox.put(first)
+    keeper = StickKeeper(memory, stick, find=lambda: None)
+    keeper.write(stick)
+    (memory / LOG / "a.log").write_text("begun\n")
+    keeper.look(0.0)
+    status = read_status(memory)
+    assert status is not None
+    assert reports.are_among(status.kept)
+
+    reports.outbox.acknowledge([first.id])
+    assert reports.are_among(status.kept)
+    reports.outbox.put(second)
+
+    assert not reports.are_among(status.kept)
+    reports.outbox.acknowledge([second.id])
+    reports.listener()(second.event())
+    assert not reports.are_among(status.kept), "it is not even signed"
+
+
 def test_of_a_crowded_outbox_only_so_much_is_taken_into_memory(
     memory: Path, stick: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,9 +317,7 @@ def test_without_a_stick_reports_wait_and_go_to_the_next_one(
 
     keeper.look(now=0.0)
 
-    assert read_status(memory) == StickStatus(present=False, kept=0, missing=1)
-    assert not StickStatus(present=True, kept=1, missing=1).holds(2)
-    assert StickStatus(present=True, kept=2).holds(2)
+    assert read_status(memory) == StickStatus(present=False, missing=1)
     keeper.write(stick)
     assert _names(stick / OUTBOX) == _names(memory / OUTBOX)
 
