@@ -19,6 +19,7 @@ from support.stations import make_station
 from unbrick.command import SystemRunner
 from unbrick.media import build, system_part
 from unbrick.media.build_inputs import BuildRequest
+from unbrick.media.definition import read_definition
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -35,10 +36,13 @@ def contents(medium: Medium, tmp_path_factory: pytest.TempPathFactory) -> Conten
 
 
 @pytest.fixture(scope="session")
-def debian() -> Path:
-    """The unpacked Debian packages that the medium was made of."""
-    (folder, *_) = sorted(system_part.cache_folder().glob("debian-*"), key=lambda path: -path.stat().st_mtime)
-    return folder / "system"
+def debian(medium: Medium) -> Path:
+    """The unpacked Debian packages that the medium was made of; the cache may hold those of other lists."""
+    cache = system_part.cache_folder()
+    part = system_part.make_system(
+        read_definition(), cache, fresh=False, progress=Silent, runner=SystemRunner()
+    )
+    return part.root.folder
 
 
 @pytest.fixture(scope="session")
