@@ -83,6 +83,7 @@ class StationLink:
         self._outbox: Outbox | None = None
         self._sender: BackgroundSender | None = None
         self._in_memory: list[SignedEvent] = []
+        self._refused_unkept: set[str] = set()
         self._trouble_told = False
         self._damaged = 0
 
@@ -189,7 +190,9 @@ class StationLink:
             with TallySession.open(tally, limits=_HASTY) as session:
                 for batch in in_frames(tuple(self._in_memory)):
                     answer = session.send(batch)
-                    answered = {*answer.acknowledged, *(one for r in answer.refused for one in r.ids)}
+                    refused = {one for refusal in answer.refused for one in refusal.ids}
+                    answered = {*answer.acknowledged, *refused}
+                    self._refused_unkept |= refused
                     self._in_memory = [one for one in self._in_memory if one.id not in answered]
                     if answer.busy is not None or not answered:
                         return
@@ -208,6 +211,10 @@ class StationLink:
             self._tell(self._what_waits(waiting) + why)
         if self._in_memory:
             self._tell(f"{len(self._in_memory)} reports could be neither kept nor sent, and are lost{why}")
+        if self._refused_unkept:
+            self._tell(
+                f"the tally refused {len(self._refused_unkept)} reports that could not be kept: they are lost"
+            )
         if status.refused:
             self._tell(
                 f"the tally refused {status.refused} reports; they are kept in {self._folder / 'refused'}"
