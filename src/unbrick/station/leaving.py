@@ -115,7 +115,12 @@ class Leaving:
         else:
             self._voice.line(f"report sent {reports.status().acknowledged}")
         if refused := reports.status().refused:
-            self._voice.note(f"the tally refused {refused} reports; a stick keeps them in outbox\\refused")
+            stick = read_status(self._memory)
+            if stick and stick.present and not stick.trouble:
+                where = "the stick keeps them in outbox\\refused"
+            else:
+                where = "put in a stick UNBRICK to keep them, before the restart"
+            self._voice.note(f"the tally refused {refused} reports; {where}")
 
     def _patience(self) -> float:
         """How many seconds of waiting make sense as things stand."""

@@ -149,10 +149,10 @@ class Scene:
     def are_among(self, names: Collection[str]) -> bool:
         return self.sent or {f"{number}.json" for number in range(5)} <= set(names)
 
-    def keep_on_stick(self, kept: int) -> None:
+    def keep_on_stick(self, kept: int, trouble: str = "") -> None:
         names = [f"{number}.json" for number in range(kept)]
         (self.memory / "stick-status").write_text(
-            json.dumps({"present": True, "kept": names, "missing": 0, "trouble": ""})
+            json.dumps({"present": True, "kept": names, "missing": 0, "trouble": trouble})
         )
 
 
@@ -268,8 +268,25 @@ def test_what_the_tally_refused_is_told_and_it_is_not_said_to_know_it(scene: Sce
     scene.leave(_report(Status.REPAIRED))
     assert "tally knows it" in " ".join(scene.endings[-1].helpdesk)
     scene.happened, scene.refused = [], 2
-    assert any("tally refused 2 reports" in one for one in scene.leave(_report(Status.REPAIRED)))
+    assert _about_refused(scene.leave(_report(Status.REPAIRED))) == [
+        "note: the tally refused 2 reports; put in a stick UNBRICK to keep them, before the restart"
+    ]
     assert "tally knows it" not in " ".join(scene.endings[-1].helpdesk)
+
+
+def test_refused_reports_are_said_to_be_kept_only_where_there_is_a_stick(scene: Scene) -> None:
+    scene.refused = 2
+    scene.keep_on_stick(0)
+    assert _about_refused(scene.leave(_report(Status.REPAIRED))) == [
+        "note: the tally refused 2 reports; the stick keeps them in outbox\\refused"
+    ]
+    scene.happened = []
+    scene.keep_on_stick(0, trouble="the stick is write-protected")
+    assert "put in a stick" in _about_refused(scene.leave(_report(Status.REPAIRED)))[0]
+
+
+def _about_refused(happened: list[str]) -> list[str]:
+    return [one for one in happened if "refused" in one]
 
 
 def test_reports_on_the_stick_hold_nobody_up(scene: Scene) -> None:
