@@ -146,9 +146,10 @@ class _SystemServer:
 
     def read_error(self) -> bytes:
         if not self._stderr.closed:
+            ended = self._process.poll() is not None  # asked first: its last words may come any moment
             # Not `seek` and `read`: the program writes where this file stands, for it has the same.
             self._said = os.pread(self._stderr.fileno(), _OUTPUT_LIMIT, 0)
-            if self._process.poll() is not None:
+            if ended:
                 self._stderr.close()
         return self._said
 
