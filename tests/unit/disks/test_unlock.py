@@ -182,10 +182,10 @@ class StoppedRunner(KeyReadingRunner):
         ok: Collection[int] | None = (0,),
         pass_fds: Sequence[int] = (),
     ) -> Result:
-        super().run(argv, timeout=timeout, stdin=stdin, ok=ok, pass_fds=pass_fds)
+        result = super().run(argv, timeout=timeout, stdin=stdin, ok=ok, pass_fds=pass_fds)
         if argv[1] == "open":
             raise KeyboardInterrupt
-        return Result(tuple(argv), 0, b"", b"")
+        return result
 
 
 def test_no_volume_stays_open_where_its_opening_was_stopped(
