@@ -141,7 +141,7 @@ def _what_to_do(report: DiskReport, *, undoing: bool) -> str | None:
     if report.hint:
         return report.hint
     if report.reason:
-        return f"look up {report.reason} in: unbrick help technician"
+        return f"look up {report.reason} in: unbrick help reasons"
     if report.status is Status.FOUND:
         return f"unbrick {'undo' if undoing else 'repair'} {_argument(report.disk)}"
     return _NEXT_STEP.get(report.status)

@@ -7,7 +7,6 @@ from importlib.resources import files
 
 import pytest
 
-from unbrick.errors import Reason
 from unbrick.model import Status
 from unbrick.standing import MachineStatus
 from unbrick.tally.records import Statement
@@ -22,11 +21,6 @@ def _explained(page: str) -> set[str]:
 
 _EXPLAINED = _explained("technician")
 _EXPLAINED_TO_THE_LEAD = _explained("it-lead")
-
-
-@pytest.mark.parametrize("reason", Reason)
-def test_every_reason_is_explained(reason: Reason) -> None:
-    assert reason.value in _EXPLAINED
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.SCANNED])
