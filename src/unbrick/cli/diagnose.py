@@ -11,7 +11,9 @@ from unbrick.cli.disk_work import (
     json_option,
     keys_option,
     open_keys,
+    open_playbooks,
     open_station,
+    playbooks_option,
     station_option,
     work_on_disks,
 )
@@ -21,9 +23,16 @@ from unbrick.recovery import Goal, Order
 @click.command("diagnose")
 @disks_argument
 @keys_option
+@playbooks_option
 @station_option
 @json_option
-def command(disks: tuple[Path, ...], keys: tuple[str, ...], station: Path | None, as_json: bool) -> None:
+def command(
+    disks: tuple[Path, ...],
+    keys: tuple[str, ...],
+    playbooks: tuple[Path, ...],
+    station: Path | None,
+    as_json: bool,
+) -> None:
     """Say what is wrong with each DISK; writes nothing.
 
     Exit code 3 means a fault was found, 0 that none was, 4 that a key is missing, 5 that a person is needed.
@@ -31,6 +40,7 @@ def command(disks: tuple[Path, ...], keys: tuple[str, ...], station: Path | None
     Example: unbrick diagnose machine.img --keys keys.csv
     """
     link = open_station(station)
+    known = open_playbooks(playbooks, link)
     orders = [Order(disk, Goal.DIAGNOSE) for disk in disks]
     chain = open_keys(keys, ask_person=not as_json, link=link)
-    work_on_disks(orders, keys=chain, yes=True, as_json=as_json, link=link)
+    work_on_disks(orders, keys=chain, yes=True, as_json=as_json, link=link, playbooks=known)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from unbrick.cli.main import tell_fault
+from unbrick.cli.playbook_files import with_playbooks
 from unbrick.cli.progress import terminal_listeners
 from unbrick.cli.wording import diagnostic_lines, plan_lines, report_lines
 from unbrick.errors import UsageError
+from unbrick.incidents.library import load_library
+from unbrick.incidents.playbook import Playbook
 from unbrick.keys.chain import KeyChain, open_sources
 from unbrick.model import DiskReport, exit_code, worst_status
 from unbrick.printable import printable
@@ -41,7 +44,15 @@ station_option = click.option(
     "station",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The unbrick.yaml of a station: report to its tally.",
+    help="The unbrick.yaml of a station: use its keys and playbooks, report to its tally.",
+)
+playbooks_option = click.option(
+    "--playbook",
+    "playbooks",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A playbook of your own, beside those that come with unbrick. May be given several times.",
 )
 yes_option = click.option("--yes", is_flag=True, help="Do not ask before writing.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
@@ -60,6 +71,15 @@ def open_station(path: Path | None) -> StationLink | None:
 def tell(sentence: str) -> None:
     """One line on stderr, whatever the words in it came from."""
     click.echo(f"unbrick: {printable(sentence)}", err=True)
+
+
+def open_playbooks(files: Sequence[Path], link: StationLink | None) -> Callable[[], Sequence[Playbook]]:
+    """What gives the library, these files and the station's own; raises UsageError where one is bad."""
+    station = link.station if link else None
+    if not files and station is None:
+        return load_library  # read beside the work, not before it
+    playbooks = with_playbooks(files, station)
+    return lambda: playbooks
 
 
 def _tell_last_wait() -> None:
@@ -106,6 +126,7 @@ def work_on_disks(
     yes: bool,
     as_json: bool,
     link: StationLink | None = None,
+    playbooks: Callable[[], Sequence[Playbook]] = load_library,
 ) -> NoReturn:
     """Work on each disk in turn, print its report, and exit with the code of the worst."""
     reports = []
@@ -120,6 +141,7 @@ def work_on_disks(
                     confirm=confirm,
                     link=link,
                     listeners=terminal_listeners(),
+                    playbooks=playbooks,
                     on_fault=_tell_fault,
                 )
             except StoppedError as stopped:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from unbrick.cli.playbook_files import read_folder, with_playbooks
 from unbrick.errors import UsageError
+from unbrick.incidents.collection import Collection
 from unbrick.media.signing_settings import MOST_FILE_BYTES
 
 SETTINGS_NAME = "unbrick.yaml"
-PLAYBOOKS = "playbooks"
-_LOOKS_LIKE_A_PLAYBOOK = {".yaml", ".yml"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,6 @@ def read_settings(station_file: Path) -> Settings:
 
     Whatever the station file is called, it is `unbrick.yaml` on a medium.
     """
-    from unbrick.incidents.loader import load_playbook
     from unbrick.keys.csv_file import CsvKeySource
     from unbrick.report.station_file import load_station, read_small_file
 
@@ -52,32 +51,11 @@ def read_settings(station_file: Path) -> Settings:
     for path in station.keys:
         # Forty machines would be told that there is no key, and nobody why.
         CsvKeySource(path.name, files[path.relative_to(folder).as_posix()])
-    for path in station.playbooks:
-        load_playbook(path)
-    for name, data in read_playbooks(folder).items():
+    with_playbooks((), station)
+    for name, data in read_folder(folder, Collection()).items():
         files.setdefault(name, data)
     identity = station.tally.key.relative_to(folder).as_posix() if station.tally else None
     return Settings(files, tuple(path.relative_to(folder).as_posix() for path in station.keys), identity)
-
-
-def read_playbooks(folder: Path) -> dict[str, bytes]:
-    """The playbooks in a folder's `playbooks/`, each checked; raises UsageError's kin."""
-    from unbrick.incidents.loader import load_playbook
-    from unbrick.report.station_file import read_small_file
-
-    found = {}
-    for path in sorted((folder / PLAYBOOKS).glob("*.*")):
-        if path.suffix.lower() not in _LOOKS_LIKE_A_PLAYBOOK:
-            continue
-        if path.suffix != ".yaml":  # else it would be left out without a word
-            raise UsageError(
-                f"{path}: its name must end in .yaml", hint="rename it: no station would read it"
-            )
-        if path.is_symlink():
-            raise UsageError(f"{path}: is a link", hint="put the file itself there")
-        load_playbook(path)
-        found[f"{PLAYBOOKS}/{path.name}"] = read_small_file(path, MOST_FILE_BYTES)
-    return found
 
 
 def _named(part: Any, own: Path) -> Iterator[Path]:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.media_settings import SETTINGS_NAME, read_playbooks, read_settings
+from unbrick.cli.media_settings import SETTINGS_NAME, read_settings
+from unbrick.cli.playbook_files import read_folder
 from unbrick.command import SystemRunner
 from unbrick.errors import UsageError
+from unbrick.incidents.collection import Collection
 from unbrick.media.signing import fingerprint, public_line
 from unbrick.media.signing_settings import check_folder, sign_settings, write_signature
 from unbrick.printable import printable
@@ -54,7 +56,7 @@ def command(folder: Path, key: Path, check: bool, as_json: bool) -> None:
 def _files(folder: Path) -> dict[str, bytes]:
     if (folder / SETTINGS_NAME).exists():
         return read_settings(folder / SETTINGS_NAME).files
-    return read_playbooks(folder)
+    return read_folder(folder, Collection())
 
 
 def _check(folder: Path, line: str, wanted: list[str], *, as_json: bool) -> None:

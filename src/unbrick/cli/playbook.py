@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from unbrick.errors import UsageError
+from unbrick.incidents.collection import Collection
 from unbrick.incidents.library import find_playbook, load_library
-from unbrick.incidents.loader import PlaybookError, load_playbook
+from unbrick.incidents.loader import PlaybookError, read_playbook_file
 from unbrick.incidents.playbook import Playbook
 from unbrick.incidents.schema import json_schema
 from unbrick.incidents.writing import to_document
@@ -74,15 +75,16 @@ def lint(files: tuple[Path, ...], as_json: bool) -> None:
 
     Example: unbrick playbook lint my-incident.yaml
     """
-    refused = [file for file in files if not _lint(file, as_json=as_json)]
+    collection = Collection()
+    refused = [file for file in files if not _lint(file, collection, as_json=as_json)]
     if refused:
         click.get_current_context().exit(UsageError.exit_code)
 
 
-def _lint(file: Path, *, as_json: bool) -> bool:
-    """Check one file and say so; whether it is right."""
+def _lint(file: Path, collection: Collection, *, as_json: bool) -> bool:
+    """Check one file beside the library and the files before it, and say so; whether it is right."""
     try:
-        playbook = load_playbook(file)
+        playbook = collection.add(read_playbook_file(file), str(file))
     except PlaybookError as error:
         problems = [{"line": problem.line, "message": problem.message} for problem in error.problems]
         if as_json:

@@ -12,7 +12,9 @@ from unbrick.cli.disk_work import (
     json_option,
     keys_option,
     open_keys,
+    open_playbooks,
     open_station,
+    playbooks_option,
     require_consent,
     station_option,
     work_on_disks,
@@ -36,6 +38,7 @@ from unbrick.recovery import Goal, Order
     is_flag=True,
     help="Where the NTFS journal cannot be replayed, drop it and let Windows check the volume.",
 )
+@playbooks_option
 @station_option
 @json_option
 def command(
@@ -45,6 +48,7 @@ def command(
     yes: bool,
     discard_hibernation: bool,
     reset_log: bool,
+    playbooks: tuple[Path, ...],
     station: Path | None,
     as_json: bool,
 ) -> None:
@@ -56,6 +60,7 @@ def command(
     """
     require_consent(yes=yes, dry_run=dry_run)
     link = open_station(station)
+    known = open_playbooks(playbooks, link)
     orders = [
         Order(
             disk,
@@ -67,4 +72,4 @@ def command(
         for disk in disks
     ]
     chain = open_keys(keys, ask_person=not as_json, link=link)
-    work_on_disks(orders, keys=chain, yes=yes, as_json=as_json, link=link)
+    work_on_disks(orders, keys=chain, yes=yes, as_json=as_json, link=link, playbooks=known)

@@ -10,7 +10,9 @@ from unbrick.cli.disk_work import (
     disks_argument,
     json_option,
     open_keys,
+    open_playbooks,
     open_station,
+    playbooks_option,
     station_option,
     work_on_disks,
 )
@@ -19,9 +21,12 @@ from unbrick.recovery import Goal, Order
 
 @click.command("scan")
 @disks_argument
+@playbooks_option
 @station_option
 @json_option
-def command(disks: tuple[Path, ...], station: Path | None, as_json: bool) -> None:
+def command(
+    disks: tuple[Path, ...], playbooks: tuple[Path, ...], station: Path | None, as_json: bool
+) -> None:
     """List the volumes, protectors and installations of each DISK; writes nothing.
 
     DISK is a block device, or a raw, qcow2, vhdx or vmdk image.
@@ -29,5 +34,8 @@ def command(disks: tuple[Path, ...], station: Path | None, as_json: bool) -> Non
     Example: unbrick scan /dev/nvme0n1 --json
     """
     link = open_station(station)
+    known = open_playbooks(playbooks, link)
     orders = [Order(disk, Goal.SCAN) for disk in disks]
-    work_on_disks(orders, keys=open_keys((), ask_person=False), yes=True, as_json=as_json, link=link)
+    work_on_disks(
+        orders, keys=open_keys((), ask_person=False), yes=True, as_json=as_json, link=link, playbooks=known
+    )

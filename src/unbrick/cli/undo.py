@@ -12,7 +12,9 @@ from unbrick.cli.disk_work import (
     json_option,
     keys_option,
     open_keys,
+    open_playbooks,
     open_station,
+    playbooks_option,
     require_consent,
     station_option,
     work_on_disks,
@@ -27,6 +29,7 @@ from unbrick.recovery import Goal, Order
 @keys_option
 @dry_run_option
 @yes_option
+@playbooks_option
 @station_option
 @json_option
 def command(
@@ -35,6 +38,7 @@ def command(
     keys: tuple[str, ...],
     dry_run: bool,
     yes: bool,
+    playbooks: tuple[Path, ...],
     station: Path | None,
     as_json: bool,
 ) -> None:
@@ -46,6 +50,7 @@ def command(
     """
     require_consent(yes=yes, dry_run=dry_run)
     link = open_station(station)
+    known = open_playbooks(playbooks, link)
     orders = [Order(disk, Goal.UNDO, dry_run=dry_run, run=run) for disk in disks]
     chain = open_keys(keys, ask_person=not as_json, link=link)
-    work_on_disks(orders, keys=chain, yes=yes, as_json=as_json, link=link)
+    work_on_disks(orders, keys=chain, yes=yes, as_json=as_json, link=link, playbooks=known)

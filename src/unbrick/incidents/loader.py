@@ -61,7 +61,7 @@ class PlaybookError(UsageError):
 
 def load_playbook(path: Path) -> Playbook:
     """Read a playbook file; raises PlaybookError with everything that is wrong with it."""
-    return parse_playbook(_read_bounded(path), str(path))
+    return parse_playbook(read_playbook_file(path), str(path))
 
 
 def parse_playbook(data: bytes, file: str) -> Playbook:
@@ -75,8 +75,19 @@ def parse_playbook(data: bytes, file: str) -> Playbook:
     return value
 
 
-def _read_bounded(path: Path) -> bytes:
-    """A regular file of at most MAX_FILE_SIZE; a pipe or device must neither block nor be drained."""
+def line_of_key(data: bytes, key: str) -> int:
+    """The line (from 1) of a key at the top of a playbook file that was read without a problem."""
+    node = yaml.compose(data.decode("utf-8-sig"), yaml.SafeLoader)
+    assert isinstance(node, yaml.MappingNode)
+    keys: list[yaml.Node] = [one for one, _ in node.value]
+    return next((one.start_mark.line for one in keys if one.value == key), 0) + 1
+
+
+def read_playbook_file(path: Path) -> bytes:
+    """The bytes of a regular file, not much more than MAX_FILE_SIZE of them; raises PlaybookError.
+
+    A pipe or a device neither blocks nor is drained.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:

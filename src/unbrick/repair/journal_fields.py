@@ -15,17 +15,18 @@ _LONGEST_PATH = 4096
 _DEEPEST_PATH = 64
 _LONGEST_NAME = 255
 _LONGEST_SHORT_NAME = 12
+_LOOK_YOURSELF = r"nothing was done that it asks for; look at the folder \Unbrick of this volume by hand"
 
 
 class JournalError(NeedsHandsError):
     """A journal that no run of ours can have written; nothing it says is done. `why` is the message's end."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, hint: str = _LOOK_YOURSELF) -> None:
         self.why = message
         super().__init__(
             f"the journal of an earlier run cannot be believed: {message}",
             reason=Reason.BAD_JOURNAL,
-            hint=r"nothing was done that it asks for; look at the folder \Unbrick of this volume by hand",
+            hint=hint,
         )
 
 

@@ -41,7 +41,11 @@ def find_playbook(playbooks: Sequence[Playbook], entry: Entry) -> Playbook:
         raise NeedsHandsError(
             f"an earlier run followed the playbook {entry.playbook}, which is not here",
             reason=Reason.UNKNOWN_PLAYBOOK,
-            hint="use the version of unbrick that made the repair, or a newer one",
+            hint=(
+                f"give the file of {entry.playbook}, as it was at the repair, with --playbook FILE, or with "
+                "--station FILE where the site's settings have it; one that comes with unbrick is in the "
+                "version that made the repair, and in newer ones"
+            ),
         )
     return by_id[entry.playbook]
 
@@ -59,7 +63,7 @@ def _folders_that_match(playbook: Playbook, entry: Entry, authority: Authority) 
         raise JournalError(f"{entry.source} is never moved: {forbidden}")
     folders = tuple(f for f in authority.installation_folders if paths_match(playbook, f, entry.source))
     if not folders:
-        raise JournalError(f"{entry.source} is nothing that {playbook.id} moves")
+        raise _another_edition(f"{entry.source} is nothing that {playbook.id} moves", playbook)
     return folders
 
 
@@ -72,4 +76,15 @@ def _check_file(root: Path, place: Places, playbook: Playbook, folders: Sequence
     if (observed.sha256, observed.size) != (entry.sha256, entry.size):
         raise JournalError(f"{path.name} is not the file that was at {entry.source}")
     if not any(judge(playbook, observed, folder) is Verdict.FAULTY for folder in folders):
-        raise JournalError(f"{path.name} is no file that {playbook.id} would have moved")
+        raise _another_edition(f"{path.name} is no file that {playbook.id} would have moved", playbook)
+
+
+def _another_edition(why: str, playbook: Playbook) -> JournalError:
+    """A planted journal, or an honest one whose playbook was changed since: a person can tell, we cannot."""
+    return JournalError(
+        why,
+        hint=(
+            f"nothing was done that it asks for; if {playbook.id} was changed since that repair, give "
+            r"its file as it was then with --playbook FILE; else look at the folder \Unbrick by hand"
+        ),
+    )

@@ -76,7 +76,7 @@ class Tally:
 class Station:
     """What `unbrick.yaml` says. `path` is the file itself; `tally` is None at a site that has none.
 
-    `network`, `shell` (may the technician have one) and `playbooks` are for a booted medium.
+    `network` and `shell` (may the technician have one) are for a booted medium.
     """
 
     path: Path

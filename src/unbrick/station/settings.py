@@ -17,8 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from unbrick.errors import UnbrickError
-from unbrick.incidents.library import load_library
-from unbrick.incidents.loader import parse_playbook
+from unbrick.incidents.collection import Collection
 from unbrick.incidents.playbook import Playbook
 from unbrick.report.station_file import Station, load_station
 from unbrick.station.kernel_options import KernelOptions
@@ -134,10 +133,10 @@ def find_settings(
 
 def playbooks_of(settings: Settings) -> tuple[Playbook, ...]:
     """The library, and the trusted playbooks beside it."""
-    library = load_library()
-    known = {playbook.id for playbook in library}
-    more = (parse_playbook(data, name) for name, data in settings.playbooks)
-    return (*library, *(playbook for playbook in more if playbook.id not in known))
+    collection = Collection()
+    for name, data in settings.playbooks:
+        collection.add(data, name)
+    return collection.playbooks
 
 
 def _first_station(trusted: Sequence[tuple[Path, str]], search: _Search) -> tuple[Station | None, str, bool]:
@@ -205,16 +204,14 @@ def _playbook_files(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _sound_playbooks(search: _Search) -> Iterator[tuple[str, bytes]]:
-    """Those that can be read as one; the others are told of, here and not in the middle of a repair."""
-    known = {playbook.id for playbook in load_library()} if search.playbooks else set()
+    """Those that can be used; the others are told of, here and not in the middle of a repair."""
+    if not search.playbooks:
+        return
+    collection = Collection()
     for name, data in search.playbooks.items():
         try:
-            playbook = parse_playbook(data, name)
+            collection.add(data, name)
         except UnbrickError as error:
             search.notes.append(f"a playbook is not used: {error.message}")
             continue
-        if playbook.id in known:
-            search.notes.append(f"a playbook is not used: {name}: there is one with the id {playbook.id}")
-            continue
-        known.add(playbook.id)
         yield name, data

@@ -210,7 +210,8 @@ def test_signed_playbooks_work_beside_the_library_and_replace_nothing_of_it(site
     assert own != PLAYBOOK
     (stick / "playbooks" / "ours.yaml").write_bytes(own)
     (stick / "playbooks" / "same.yaml").write_bytes(PLAYBOOK)
-    (stick / "playbooks" / "twin.yaml").write_bytes(own)
+    (stick / "playbooks" / "other.yaml").write_bytes(PLAYBOOK.replace(b"files: 64", b"files: 65"))
+    (stick / "playbooks" / "twin.yaml").write_bytes(own.replace(b"files: 64", b"files: 65"))
     (stick / "playbooks" / "broken.yaml").write_bytes(b"id: [")
 
     settings = site.find(site.sign(stick), built_in=site.folder("in", "good"))
@@ -219,7 +220,7 @@ def test_signed_playbooks_work_beside_the_library_and_replace_nothing_of_it(site
     ids = [playbook.id for playbook in playbooks_of(settings)]
     assert ids.count("of-our-own") == 1
     assert ids.count("crowdstrike-cf291") == 1
-    for name in ("broken.yaml", "same.yaml", "twin.yaml"):
+    for name in ("broken.yaml", "other.yaml", "twin.yaml"):
         assert [name in note for note in settings.notes if "a playbook is not used" in note].count(True) == 1
 
 
