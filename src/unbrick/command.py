@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
-from unbrick.errors import FailedError, Reason
+from unbrick.errors import FailedError, MissingToolError, Reason
 from unbrick.secret import Secret
 
 _CLEAN_ENVIRONMENT = {
@@ -45,17 +45,6 @@ class CommandError(FailedError):
         )
         self.returncode = returncode
         self.stderr = stderr
-
-
-class MissingToolError(FailedError):
-    """A program we stand on is not installed."""
-
-    def __init__(self, program: str) -> None:
-        super().__init__(
-            f"the program {program} is not installed",
-            hint="run scripts/setup again, or install it with apt",
-            reason=Reason.MISSING_TOOL,
-        )
 
 
 class CommandTimeoutError(FailedError):

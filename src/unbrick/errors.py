@@ -91,3 +91,52 @@ class NeedsHandsError(UnbrickError):
 
     def __init__(self, message: str, *, reason: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint, reason=reason)
+
+
+_PACKAGE = {
+    "blkid": "util-linux",
+    "cryptsetup": "cryptsetup-bin",
+    "dnsmasq": "dnsmasq-base",
+    "fusermount3": "fuse3",
+    "ip": "iproute2",
+    "lsblk": "util-linux",
+    "mcopy": "mtools",
+    "mdir": "mtools",
+    "mformat": "mtools",
+    "mkfs.fat": "dosfstools",
+    "mkntfs": "ntfs-3g",
+    "mmd": "mtools",
+    "ntfs-3g.probe": "ntfs-3g",
+    "ntfsrecover": "ntfs-3g",
+    "qemu-img": "qemu-utils",
+    "qemu-storage-daemon": "qemu-system-common",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "setpriv": "util-linux",
+    "sfdisk": "fdisk",
+    "ssh-keygen": "openssh-client",
+    "umount": "mount",
+    "wipefs": "util-linux",
+}
+"""Debian's package of each program that has another name than its package."""
+
+
+class MissingToolError(FailedError):
+    """A program that unbrick stands on is not installed; the hint names Debian's package."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__(
+            f"the program {program} is not installed",
+            hint=f"install it: apt install {_PACKAGE.get(program, program)}",
+            reason=Reason.MISSING_TOOL,
+        )
+
+
+class MissingLibraryError(FailedError):
+    """A Python library that unbrick stands on is not installed; `install` is the command that brings it."""
+
+    def __init__(self, library: str, install: str) -> None:
+        super().__init__(
+            f"the Python library {library} is not installed",
+            hint=f"install it: {install}",
+            reason=Reason.MISSING_TOOL,
+        )

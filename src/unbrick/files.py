@@ -108,6 +108,19 @@ def find_inside(root: Path, windows_path: str) -> Path | None:
     return current
 
 
+def is_inside(root: Path, windows_path: str) -> bool:
+    """Whether something has that path below `root`, of whatever kind: a link, a reparse point, two spellings.
+
+    Raises PathError and OSError as `find_inside` does, for the folders on the way only.
+    """
+    parts = split_windows_path(windows_path)
+    folder = find_inside(root, "\\".join(parts[:-1]))
+    try:
+        return folder is not None and bool(parts) and find_entry(folder, parts[-1]) is not None
+    except PathError:
+        return True
+
+
 def windows_path_of(root: Path, path: Path) -> str:
     """The Windows path, from the volume's root, of something found below `root`."""
     return "\\" + "\\".join(path.relative_to(root).parts)

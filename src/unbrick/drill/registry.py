@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from unbrick.drill.security import ADMINISTRATORS, SYSTEM, Grant, Protection
+from unbrick.windows.hive import load_hivex
 
 _BLOCK = 4096
 _KEY_ALL_ACCESS = 0xF003F
@@ -117,13 +118,15 @@ def _add(hive: Any, node: int, tree: RegistryTree) -> None:
 
 
 def make_hive(tree: RegistryTree, *, file_name: str, written: int, workdir: Path) -> bytes:
-    """The bytes of a clean hive holding `tree`; the same tree gives the same bytes."""
-    import hivex
+    """The bytes of a clean hive holding `tree`; the same tree gives the same bytes.
 
+    Raises MissingLibraryError.
+    """
+    hivex = load_hivex()
     scratch = workdir / "making.hive"
     scratch.write_bytes(empty_hive("ROOT", file_name, written))
     try:
-        hive: Any = hivex.Hivex(str(scratch), write=True)  # type: ignore[no-untyped-call]
+        hive: Any = hivex(str(scratch), write=True)
         _add(hive, hive.root(), tree)
         hive.commit(str(scratch))
         return scratch.read_bytes()

@@ -30,7 +30,10 @@ _LIBC = ctypes.CDLL(None)
 
 
 class ReaderEndedError(UnbrickError):
-    """The child crashed, ran out of its time or memory, or answered with nonsense."""
+    """The child crashed, ran out of its time or memory, or answered with nonsense.
+
+    Where it raised an error of ours, that one's message, hint and reason.
+    """
 
 
 def _limit_this_process(seconds: float) -> None:
@@ -56,7 +59,7 @@ def _be_the_child(work: Callable[[], Any], pipe: int, seconds: float) -> NoRetur
         try:
             answer = {"result": work()}
         except UnbrickError as error:
-            answer = {"error": error.message}
+            answer = {"error": error.message, "hint": error.hint, "reason": error.reason}
         except MemoryError:
             answer = {"error": "it needs more memory than reading a hive may take"}
         data = json.dumps(answer).encode()
@@ -83,8 +86,8 @@ def _read_answer(pipe: int, deadline: float) -> bytes:
 def run_bounded(work: Callable[[], Any], *, seconds: float) -> Any:
     """What `work()` returns, computed in a child process; must be plain JSON.
 
-    Raises ReaderEndedError where the child raises an UnbrickError (with its message), crashes, or takes more
-    than `seconds` or MEMORY_LIMIT.
+    Raises ReaderEndedError where the child raises an UnbrickError (with what that says), crashes, or takes
+    more than `seconds` or MEMORY_LIMIT.
     """
     ours, theirs = os.pipe()
     with warnings.catch_warnings():
@@ -115,7 +118,8 @@ def _unpack(data: bytes, status: int) -> Any:
         answer = json.loads(data)
     except ValueError as error:
         raise ReaderEndedError("the reader gave no answer") from error
-    if not isinstance(answer, dict) or "result" not in answer:
-        said = answer.get("error") if isinstance(answer, dict) else None
-        raise ReaderEndedError(str(said or "the reader gave no answer"))
+    if not isinstance(answer, dict):
+        raise ReaderEndedError("the reader gave no answer")
+    if "result" not in answer:
+        raise ReaderEndedError(answer["error"], hint=answer.get("hint"), reason=answer.get("reason"))
     return answer["result"]

@@ -10,13 +10,14 @@ import os
 import stat
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from unbrick.errors import FailedError, Reason
+from unbrick.errors import FailedError, MissingLibraryError, Reason
 from unbrick.files import PathError, find_entry
+from unbrick.windows.hive_names import KEY_CELL, VALUE_CELL, CellShape, read_name, same_name
 from unbrick.windows.replay import (
     BASE_BLOCK_SIZE,
     HIVE_LIMIT,
@@ -28,7 +29,7 @@ from unbrick.windows.replay import (
 
 _LOG_LIMIT = 128 * 1024 * 1024
 _VALUE_LIMIT = 1024 * 1024
-_SUBKEY_LIMIT = 20_000
+_SUBKEY_LIMIT = 65_000
 _FIRST_BIN_TIME = BASE_BLOCK_SIZE + 20
 _COPY_CHUNK = 4 * 1024 * 1024
 
@@ -55,34 +56,43 @@ class ValueType(IntEnum):
 
 
 class Hive:
-    """Reads the keys of one open hive.
+    """Reads the keys of one open hive, behind `descriptor`.
 
-    `warnings` are what a person should know of how it was opened; `damaged` counts what could not be read.
+    `warnings` are what a person should know of how it was opened; `damaged` counts what could not be read;
+    `cut_off` says whether the file ends before the hive does.
+    What is odd and yet sound (a name that is no text, a value of an unknown type) is no damage.
     """
 
-    def __init__(self, reader: Any, warnings: tuple[str, ...] = ()) -> None:
+    def __init__(self, reader: Any, descriptor: int, warnings: tuple[str, ...] = ()) -> None:
         self._reader = reader
+        self._descriptor = descriptor
         self.warnings = warnings
         self.damaged = 0
+        self.cut_off = False
 
     def ask(self, question: str, *arguments: int | str) -> Any:
         """Call one of hivex's methods; None where it finds nothing, or damage, which is counted."""
         try:
             return getattr(self._reader, question)(*arguments)
-        except UnicodeDecodeError:
-            self.damaged += 1
         except RuntimeError as error:
             if str(error) != "Success":  # that is how hivex says that a value is missing
                 self.damaged += 1
         return None
 
+    def name(self, handle: int, shape: CellShape) -> str | None:
+        """The name of a key or value; None where its cell is damaged, which is counted."""
+        name = read_name(self._descriptor, handle, shape)
+        self.damaged += name is None
+        return name
+
     def key(self, path: str) -> Key | None:
         """The key at a path below the root, parts separated by backslashes, in any case; None if missing."""
-        node = self.ask("root")
+        root = self.ask("root")
+        key = None if root is None else Key(self, root)
         for part in path.split("\\"):
-            if part and node is not None:
-                node = self.ask("node_get_child", node, part)
-        return None if node is None else Key(self, node)
+            if part and key is not None:
+                key = next((child for name, child in key.children() if same_name(name, part)), None)
+        return key
 
     def subkeys(self, path: str) -> tuple[str, ...]:
         """The names of a key's subkeys; empty where there is no such key."""
@@ -113,11 +123,11 @@ class Key:
         self._node = node
 
     def children(self) -> Iterator[tuple[str, Key]]:
-        """The subkeys by name; damaged ones, and those above 20,000, are left out and counted as damage."""
+        """The subkeys by name; damaged ones, and those above 65,000, are left out and counted as damage."""
         nodes: list[int] = self._hive.ask("node_children", self._node) or []
         self._hive.damaged += len(nodes) > _SUBKEY_LIMIT
         for node in nodes[:_SUBKEY_LIMIT]:
-            name = self._hive.ask("node_name", node)
+            name = self._hive.name(node, KEY_CELL)
             if name is not None:
                 yield name, Key(self._hive, node)
 
@@ -126,12 +136,22 @@ class Key:
 
         None where it is missing, of another type, over 1 MiB, or damaged.
         """
-        handle = self._hive.ask("node_get_value", self._node, name)
-        described = None if handle is None else self._hive.ask("value_type", handle)
+        handle = self._find_value(name)
+        if handle is None:
+            return None
+        described = self._hive.ask("value_type", handle)
         if described is None or described[1] > _VALUE_LIMIT:
             return None
         answer = self._hive.ask("value_value", handle)
         return decode_value(*answer) if answer else None
+
+    def _find_value(self, name: str) -> int | None:
+        handles: list[int] = self._hive.ask("node_values", self._node) or []
+        for handle in handles:
+            found = self._hive.name(handle, VALUE_CELL)
+            if found is not None and same_name(found, name):
+                return handle
+        return None
 
     def text(self, name: str) -> str | None:
         """A REG_SZ or REG_EXPAND_SZ value; None for anything else."""
@@ -166,26 +186,38 @@ def _decode_text(data: bytes) -> str:
     return data[: len(data) & ~1].decode("utf-16-le", errors="replace")
 
 
+def load_hivex() -> Any:
+    """hivex's Python binding; raises MissingLibraryError. What PyPI has under its name is another library."""
+    try:
+        import hivex
+
+        return hivex.Hivex
+    except (ImportError, AttributeError) as error:
+        install = "apt install python3-hivex (a virtual environment needs --system-site-packages to see it)"
+        raise MissingLibraryError("hivex", install) from error
+
+
 @contextmanager
 def open_hive(path: Path) -> Iterator[Hive]:
     """Open a hive found by `files.find_inside`, with its logs beside it replayed when it is dirty.
 
-    A clean hive is read where it lies; a dirty one is copied into memory first. Raises UnreadableHiveError.
+    A clean hive is read where it lies; a dirty one is copied into memory first. Raises UnreadableHiveError,
+    MissingLibraryError.
     """
     name = path.name
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise UnreadableHiveError(name, error.strerror or "it cannot be opened") from error
-    try:
-        yield _open_descriptor(descriptor, path)
-    except OSError as error:
-        raise UnreadableHiveError(name, error.strerror or "reading it fails") from error
-    finally:
-        os.close(descriptor)
+    with ExitStack() as held:
+        held.callback(os.close, descriptor)
+        try:
+            yield _open_descriptor(descriptor, path, held)
+        except OSError as error:
+            raise UnreadableHiveError(name, error.strerror or "reading it fails") from error
 
 
-def _open_descriptor(descriptor: int, path: Path) -> Hive:
+def _open_descriptor(descriptor: int, path: Path, held: ExitStack) -> Hive:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise UnreadableHiveError(path.name, "it is not a file")
@@ -195,25 +227,37 @@ def _open_descriptor(descriptor: int, path: Path) -> Hive:
     if base is None:
         raise UnreadableHiveError(path.name, "it is empty or cut off")
     if base.dirty:
-        return _open_dirty(descriptor, path, base, status.st_size)
-    return Hive(_open_reader(descriptor, path.name))
+        hive = _open_dirty(descriptor, path, base, status.st_size, held)
+    else:
+        hive = Hive(_open_reader(descriptor, path.name), descriptor)
+    length = BASE_BLOCK_SIZE + base.bins_size
+    if base.valid and status.st_size < length:
+        hive.cut_off = True
+        hive.warnings += (_cut_off_warning(path.name, status.st_size, length),)
+    return hive
 
 
-def _open_dirty(descriptor: int, path: Path, base: BaseBlock, size: int) -> Hive:
+def _open_dirty(descriptor: int, path: Path, base: BaseBlock, size: int, held: ExitStack) -> Hive:
     """Replay the logs into a copy in memory; where that fails, read the hive as it is and say so."""
     first_bin = os.pread(descriptor, 8, _FIRST_BIN_TIME)
     time = struct.unpack("<Q", first_bin)[0] if len(first_bin) == 8 else 0
     replay = plan_replay(base, time, _read_logs(path))
     if replay is not None:
         copy = _replayed_copy(descriptor, size, replay)
+        held.callback(os.close, copy)
         try:
             warnings = () if replay.complete else (_torn_log_warning(path.name),)
-            return Hive(_open_reader(copy, path.name), warnings)
+            return Hive(_open_reader(copy, path.name), copy, warnings)
         except UnreadableHiveError:
             pass  # a replay that makes nonsense of the hive is no better than none
-        finally:
-            os.close(copy)
-    return Hive(_open_reader(descriptor, path.name), (_stale_warning(path.name),))
+    return Hive(_open_reader(descriptor, path.name), descriptor, (_stale_warning(path.name),))
+
+
+def _cut_off_warning(name: str, size: int, length: int) -> str:
+    return (
+        f"the registry hive {name} is cut off ({size // 1024} of its {length // 1024} KiB are there): "
+        "Windows may not start with it"
+    )
 
 
 def _torn_log_warning(name: str) -> str:
@@ -263,12 +307,10 @@ def _replayed_copy(descriptor: int, size: int, replay: Replay) -> int:
 
 
 def _open_reader(descriptor: int, name: str) -> Any:
-    """Let hivex map the file behind a descriptor; raises UnreadableHiveError where it refuses."""
-    import hivex
+    """Let hivex map the file behind a descriptor; raises UnreadableHiveError, MissingLibraryError."""
+    library: Any = load_hivex()
 
-    untyped: Any = hivex.Hivex
-
-    class Reader(untyped):  # type: ignore[misc]
+    class Reader(library):  # type: ignore[misc]
         """hivex prints a traceback when a handle that never opened is collected."""
 
         def __del__(self) -> None:

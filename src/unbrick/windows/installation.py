@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unbrick.errors import FailedError, Reason
-from unbrick.files import PathError, find_inside
+from unbrick.files import PathError, find_inside, is_inside
 from unbrick.windows.bounded import ReaderEndedError, run_bounded
 from unbrick.windows.hive import Hive, UnreadableHiveError, open_hive
 from unbrick.windows.services import (
@@ -87,7 +87,8 @@ class Installation:
 def find_installations(root: Path) -> tuple[Installation, ...]:
     """Every Windows in a top-level folder of a mounted volume, by name; `Windows.old` is none.
 
-    Raises FailedError where the volume's root cannot be listed.
+    Raises FailedError where the volume's root cannot be listed, and where the library that reads hives is
+    missing.
     """
     try:
         with os.scandir(root) as entries:
@@ -111,17 +112,17 @@ def _read_folder(root: Path, name: str) -> Installation | None:
         system = find_inside(root, f"{folder}\\System32\\config\\SYSTEM")
         software = find_inside(root, f"{folder}\\System32\\config\\SOFTWARE")
         # Only Windows PE has this program; it starts from memory, and there is nothing to repair in it.
-        preinstallation = find_inside(root, f"{folder}\\System32\\winpeshl.exe")
-        kernel = find_inside(root, f"{folder}\\System32\\ntoskrnl.exe")
+        preinstallation = is_inside(root, f"{folder}\\System32\\winpeshl.exe")
+        kernel = is_inside(root, f"{folder}\\System32\\ntoskrnl.exe")
     except (PathError, OSError) as error:
         if name.casefold() != "windows":
             return None
         why = error.message if isinstance(error, PathError) else str(error.strerror)
         return Installation(folder, warnings=(f"its hives cannot be reached: {why}",), readable=False)
-    if preinstallation is not None:
+    if preinstallation:
         return None
     if system is None or software is None:
-        if kernel is None or name.casefold() != "windows":
+        if not kernel or name.casefold() != "windows":
             return None
         missing = "SYSTEM" if system is None else "SOFTWARE"
         return Installation(folder, warnings=(f"its registry hive {missing} is missing",), readable=False)
@@ -131,7 +132,7 @@ def _read_folder(root: Path, name: str) -> Installation | None:
 def _read_hive(path: Path, read: Callable[[Hive], dict[str, Any]]) -> dict[str, Any]:
     """What `read` makes of a hive, with `warnings` and `whole` (nothing was lost) added.
 
-    Raises UnreadableHiveError.
+    Raises UnreadableHiveError, and ReaderEndedError where it is not the hive's fault.
     """
 
     def work() -> dict[str, Any]:
@@ -139,13 +140,16 @@ def _read_hive(path: Path, read: Callable[[Hive], dict[str, Any]]) -> dict[str, 
             with open_hive(path) as hive:
                 facts = read(hive)
                 lost = (f"{path.name}: {hive.damaged} damaged entries were left out",) if hive.damaged else ()
-                return facts | {"warnings": hive.warnings + lost, "whole": not hive.damaged}
+                whole = not hive.damaged and not hive.cut_off
+                return facts | {"warnings": hive.warnings + lost, "whole": whole}
         except UnreadableHiveError as error:
             return {"unreadable": error.why}
 
     try:
         facts: dict[str, Any] = run_bounded(work, seconds=HIVE_SECONDS)
     except ReaderEndedError as error:
+        if error.reason == Reason.MISSING_TOOL:
+            raise
         raise UnreadableHiveError(path.name, error.message) from error
     if "unreadable" in facts:
         raise UnreadableHiveError(path.name, facts["unreadable"])

@@ -59,7 +59,7 @@ def read_services(hive: Hive, control_set: int) -> tuple[Service, ...]:
             printable(name, NAME_LIMIT),
             service.number("Start"),
             service.number("Type"),
-            _shown(service.text("ImagePath")),
+            _shown(next(iter(service.texts("ImagePath")), None)),
         )
         for name, service in (key.children() if key else ())
     )
@@ -124,7 +124,8 @@ def boot_files(services: Iterable[Service], filters: Iterable[str], windows_fold
 
     Those of services with Start 0 or 1 and of those that a class filter names, whatever their Start.
     """
-    by_name = {service.name.casefold(): service for service in services}
-    wanted = [service for service in by_name.values() if service.start in (BOOT_START, SYSTEM_START)]
+    known = tuple(services)  # two odd names may look alike: none may hide another
+    by_name = {service.name.casefold(): service for service in known}
+    wanted = [service for service in known if service.start in (BOOT_START, SYSTEM_START)]
     wanted += [by_name.get(name.casefold()) or Service(name, None, None, None) for name in filters]
     return {file_of(service, windows_folder): service.name for service in wanted}
