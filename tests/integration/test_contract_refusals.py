@@ -140,3 +140,14 @@ def test_a_mistake_of_our_own_on_one_disk_stops_no_other(drills: Drills, tmp_pat
         env={**os.environ, "UNBRICK_DEBUG": "1"},
     )
     assert "in fail" in asked.stderr
+
+
+def test_a_missing_library_is_said_with_its_package(image: Path, tmp_path: Path) -> None:
+    """As after a plain `pip install`, into an environment that does not see Debian's python3-hivex."""
+    (tmp_path / "hivex.py").write_text("raise ImportError\n")
+    before = sha256_of(image)
+    ended = run_program("repair", image, "--yes", "--json", cwd=tmp_path)
+    assert (ended.document["status"], ended.document["reason"], ended.code) == ("failed", "missing-tool", 1)
+    assert "hivex is not installed" in ended.document["error"]
+    assert "apt install python3-hivex" in ended.err
+    assert sha256_of(image) == before

@@ -150,10 +150,8 @@ def test_a_name_that_is_no_text_is_shown_as_such(tmp_path: Path) -> None:
 
 
 def test_names_that_look_alike_hide_no_driver(tmp_path: Path) -> None:
-    tree = {"Select": {"Current": 1}, "ControlSet001": {"Services": {}}}
-    services: dict[str, Any] = tree["ControlSet001"]["Services"]  # type: ignore[assignment]
-    for name in ("AAA", "BBB"):
-        services[name] = {"Start": 0, "ImagePath": f"System32\\drivers\\{name}.sys"}
+    services = {name: {"Start": 0, "ImagePath": f"System32\\drivers\\{name}.sys"} for name in ("AAA", "BBB")}
+    tree = {"Select": {"Current": 1}, "ControlSet001": {"Services": services}}
     made(tmp_path)
     hive = write_hive(tmp_path / "Windows" / "System32" / "config" / "SYSTEM", tree)
 
@@ -249,7 +247,7 @@ def test_a_missing_library_is_named_with_its_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: object
 ) -> None:
     made(tmp_path)
-    monkeypatch.setitem(sys.modules, "hivex", library)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "hivex", library)
     with pytest.raises(UnbrickError) as caught:
         find_installations(tmp_path)
     assert caught.value.reason == Reason.MISSING_TOOL
