@@ -133,6 +133,7 @@ class Volume:
     `partition` is the number in the partition table, null on a disk without a table. `refusal` is a
     reason word where nothing may ever be written to this volume. `description` is BitLocker's own text
     (computer name, drive letter, date), readable while locked; `method` the cipher, e.g. `aes-xts-128`.
+    `holds_data`: something proves of a BitLocker volume that no Windows starts from it.
     """
 
     partition: int | None
@@ -145,6 +146,7 @@ class Volume:
     method: str | None = None
     description: str | None = None
     refusal: str | None = None
+    holds_data: bool = False
 
     def to_document(self) -> dict[str, Any]:
         """The contract's `volumes[]` entry."""

@@ -18,17 +18,14 @@ from unbrick.model import (
     EarlierRepair,
     InstallationReport,
     Machine,
-    ProtectorKind,
     Status,
     Volume,
     VolumeKind,
-    VolumeState,
     worst_status,
 )
 
-_SYSTEM_DRIVE = re.compile(r"(?:^|\s)C:(?:\s|$)")
 _DESCRIBED_COMPUTER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]{0,62})\s")
-_BOOT_PROTECTORS = {ProtectorKind.TPM, ProtectorKind.TPM_PIN}
+_NEVER_WINDOWS = {f"{Reason.FOREIGN_ENCRYPTION}:luks", f"{Reason.FOREIGN_ENCRYPTION}:filevault"}
 
 
 @dataclass
@@ -115,17 +112,11 @@ def refused_volume(volume: Volume) -> NeedsHandsError:
 
 
 def may_hold_windows(volume: Volume) -> bool:
-    """Whether a volume that could not be looked into may be the one that Windows starts from.
-
-    Only a system volume has a TPM protector, and BitLocker's description keeps the drive letter; a locked
-    data volume beside a repaired Windows is no trouble (the contract), a locked C: is.
-    """
+    """Whether a Windows may start from a volume that could not be looked into: a proof alone excuses it."""
     if volume.kind is VolumeKind.BITLOCKER:
-        if any(protector.kind in _BOOT_PROTECTORS for protector in volume.protectors):
-            return True
-        if volume.description:
-            return bool(_SYSTEM_DRIVE.search(volume.description))
-        return volume.state is VolumeState.DAMAGED
+        return not volume.holds_data
+    if volume.kind is VolumeKind.FOREIGN_ENCRYPTION:
+        return volume.refusal not in _NEVER_WINDOWS
     return volume.kind is VolumeKind.NTFS
 
 

@@ -61,7 +61,7 @@ class BitLockerMetadata:
     `state` is LOCKED or CONVERTING. `guid` is the volume identifier. `method` is the cipher's word
     (`aes-xts-128`, `aes-cbc-256`, `aes-cbc-128-elephant`). Offsets are bytes from the start of the volume;
     `header_offset` and `header_length` are where the file system's first bytes lie. `damaged_copies` of the
-    three blocks failed their checks.
+    three blocks failed their checks. `to_go`: on a FAT volume (BitLocker To Go).
     """
 
     state: VolumeState
@@ -75,6 +75,7 @@ class BitLockerMetadata:
     header_offset: int | None
     header_length: int | None
     damaged_copies: int = 0
+    to_go: bool = False
 
     @property
     def protectors(self) -> tuple[Protector, ...]:
@@ -88,6 +89,7 @@ class _BootSector:
 
     block_offsets: tuple[int, int, int]
     encrypt_on_write: bool
+    to_go: bool
 
 
 def looks_like_bitlocker(sector: bytes) -> bool:
@@ -155,7 +157,7 @@ def _read_boot_sector(sector: bytes) -> _BootSector:
     if sector[510:512] != b"\x55\xaa":
         raise _damaged("its first sector lacks the closing mark")
     offsets = struct.unpack_from("<3Q", sector, at + 16)
-    return _BootSector(offsets, sector[at : at + 16] == ENCRYPT_ON_WRITE_GUID)
+    return _BootSector(offsets, sector[at : at + 16] == ENCRYPT_ON_WRITE_GUID, at == _TO_GO_GUID_AT)
 
 
 def _read_block(view: RawView, slot: int, offset: int, boot_sector: _BootSector) -> BitLockerMetadata:
@@ -200,6 +202,7 @@ def _read_block(view: RawView, slot: int, offset: int, boot_sector: _BootSector)
         block_offsets=offsets,
         header_offset=moved_to[0][0] if moved_to else None,
         header_length=moved_to[0][1] if moved_to else None,
+        to_go=boot_sector.to_go,
     )
 
 

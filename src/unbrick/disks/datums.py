@@ -17,6 +17,7 @@ _HEADER = struct.Struct("<4H")
 _TYPE_KEY, _TYPE_TEXT, _TYPE_STRETCH, _TYPE_SEALED = 1, 2, 3, 5
 _PROTECTOR_FIXED = 28
 _CLEAR_KEY_SIZE = 32
+_TPM_BIT = 0x0100
 _TEXT_LIMIT = 256
 
 # The kind is a set of bits (0x100 TPM, 0x200 external key, 0x400 PIN); 0x1000 was seen on a Windows-made
@@ -53,7 +54,8 @@ class SealedBox:
 class KeyProtector:
     """One protector with what is needed to open it: the salt of a stretched one, the box that holds the VMK.
 
-    `clear_key` is set for kind clear-key only: the 32 bytes that open `sealed_key`.
+    `clear_key` is set for kind clear-key only: the 32 bytes that open `sealed_key`. `needs_tpm` is true of a
+    startup key, too, that is asked for beside the TPM.
     """
 
     id: str
@@ -61,6 +63,7 @@ class KeyProtector:
     salt: bytes | None = None
     sealed_key: SealedBox | None = None
     clear_key: Secret | None = None
+    needs_tpm: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def read_protector(datum: Datum) -> KeyProtector:
         salt=_find_salt(nested),
         sealed_key=_find_sealed(nested),
         clear_key=_find_clear_key(nested) if kind is ProtectorKind.CLEAR_KEY else None,
+        needs_tpm=bool(kind_number & _TPM_BIT),
     )
 
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from unbrick.model import DiskReport, FilesystemState, Protector, ProtectorKind, Status, Volume, VolumeKind
+from unbrick.model import (
+    DiskReport,
+    FilesystemState,
+    Protector,
+    ProtectorKind,
+    Status,
+    Volume,
+    VolumeKind,
+    VolumeState,
+)
+from unbrick.outcome import may_hold_windows
 
 _SHOWN = 8
 """How much of a key protector's id Windows' blue screen shows first, and every list of keys is sorted by."""
@@ -36,14 +46,18 @@ def windows_volumes(reports: Sequence[DiskReport]) -> Iterator[Volume]:
 
 
 def missing_keys(reports: Sequence[DiskReport]) -> list[str]:
-    """The ids of the recovery passwords that open what stayed locked for want of one."""
+    """The ids of the recovery passwords that open what stayed locked for want of one.
+
+    Beside a Windows that was found, a volume for data is not waited for.
+    """
     waiting = [report for report in reports if report.status is Status.NEEDS_KEY]
-    opened = {volume for report in waiting for volume in windows_volumes([report])}
+    found = any(report.installations for report in reports)
     return [
         one.id
         for report in waiting
         for volume in report.volumes
-        if volume.kind is VolumeKind.BITLOCKER and volume not in opened
+        if volume.kind is VolumeKind.BITLOCKER and volume.state is VolumeState.LOCKED
+        if may_hold_windows(volume) or not found
         for one in volume.protectors
         if one.kind is ProtectorKind.RECOVERY_PASSWORD
     ]

@@ -9,7 +9,16 @@ import pytest
 from support.endings import FACTS, KEY_ID, RUN, ended, facts
 
 from unbrick.errors import Reason
-from unbrick.model import DiskReport, FilesystemState, Finding, ProtectorKind, Status, Verdict
+from unbrick.model import (
+    DiskReport,
+    FilesystemState,
+    Finding,
+    Protector,
+    ProtectorKind,
+    Status,
+    Verdict,
+    VolumeState,
+)
 from unbrick.short_code import is_short_code
 from unbrick.station.ending import Colour, Ending, ending_of
 
@@ -154,10 +163,13 @@ def test_of_several_disks_the_worst_counts_and_all_are_listed() -> None:
     assert ending_of(list(reversed(reports)), FACTS).code == ending.code
 
 
-def _second_disk(status: Status, reason: Reason, kinds: tuple[ProtectorKind, ...] = ()) -> DiskReport:
+def _second_disk(
+    status: Status, reason: Reason, kinds: tuple[ProtectorKind, ...] = (), *, holds_data: bool = False
+) -> DiskReport:
     """One on which no Windows was found."""
     report = ended(status, reason, name=None, disk="/dev/sda", kinds=kinds)
-    return replace(report, installations=())
+    volumes = tuple(replace(volume, holds_data=holds_data) for volume in report.volumes)
+    return replace(report, installations=(), volumes=volumes)
 
 
 _LOCKED = (Status.NEEDS_KEY, Reason.KEY_MISSING)
@@ -168,7 +180,7 @@ _LOCKED = (Status.NEEDS_KEY, Reason.KEY_MISSING)
     [
         _second_disk(Status.NEEDS_HANDS, Reason.NO_WINDOWS),
         _second_disk(Status.NEEDS_HANDS, Reason.EMPTY_DISK),
-        _second_disk(*_LOCKED, kinds=(_P.PASSPHRASE, _P.RECOVERY_PASSWORD)),
+        _second_disk(*_LOCKED, kinds=(_P.PASSPHRASE, _P.RECOVERY_PASSWORD), holds_data=True),
     ],
 )
 @pytest.mark.parametrize("status", [Status.REPAIRED, Status.HEALTHY])
@@ -186,12 +198,41 @@ def test_a_disk_for_data_is_no_trouble_beside_the_one_with_windows(
     "second",
     [
         _second_disk(*_LOCKED, kinds=(_P.TPM, _P.RECOVERY_PASSWORD)),
+        _second_disk(*_LOCKED, kinds=(_P.RECOVERY_PASSWORD,)),
         _second_disk(Status.NEEDS_HANDS, Reason.DAMAGED_VOLUME),
         _second_disk(Status.FAILED, Reason.UNREADABLE_DISK),
     ],
 )
 def test_a_disk_that_may_hold_another_windows_is_trouble(second: DiskReport) -> None:
     assert ending_of([ended(Status.REPAIRED), second], FACTS).colour is not Colour.GREEN
+
+
+def test_the_key_of_a_second_windows_is_asked_for_and_that_of_a_data_volume_is_not() -> None:
+    report = ended(Status.REPAIRED, done=True)
+    opened = report.volumes[0]
+    second = replace(
+        opened,
+        partition=4,
+        state=VolumeState.LOCKED,
+        protectors=(Protector("5EC0ED00-0000-0000-0000-0000", _P.RECOVERY_PASSWORD),),
+    )
+    data = replace(
+        second,
+        partition=5,
+        protectors=(Protector("DA7A0000-0000-0000-0000-0000", _P.RECOVERY_PASSWORD),),
+        holds_data=True,
+    )
+    report = replace(
+        report,
+        status=Status.NEEDS_KEY,
+        reason=Reason.KEY_MISSING,
+        volumes=(opened, second, data),
+    )
+    ending = ending_of([report], FACTS)
+    assert ending.headline == "KEY NEEDED"
+    shown = " ".join([*ending.to_do, *ending.helpdesk])
+    assert "5EC0ED00" in shown
+    assert "DA7A0000" not in shown
 
 
 def test_a_machine_without_a_name_is_called_by_its_serial_number() -> None:

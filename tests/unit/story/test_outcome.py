@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from unbrick.errors import FailedError, NeedsHandsError, NeedsKeyError, Reason
 from unbrick.model import (
@@ -20,9 +23,16 @@ TPM = Protector("11111111-2222-3333-4444-555555555555", ProtectorKind.TPM)
 PASSWORD = Protector("11111111-2222-3333-4444-666666666666", ProtectorKind.RECOVERY_PASSWORD)
 
 
-def bitlocker(*protectors: Protector, description: str | None = None) -> Volume:
+def bitlocker(*protectors: Protector, description: str | None = None, holds_data: bool = False) -> Volume:
     return Volume(
-        3, 0, 1, VolumeKind.BITLOCKER, VolumeState.LOCKED, protectors=protectors, description=description
+        3,
+        0,
+        1,
+        VolumeKind.BITLOCKER,
+        VolumeState.LOCKED,
+        protectors=protectors,
+        description=description,
+        holds_data=holds_data,
     )
 
 
@@ -46,18 +56,31 @@ def test_a_disk_is_as_bad_as_its_worst_installation() -> None:
 
 
 def test_a_locked_data_volume_beside_a_repaired_windows_changes_nothing() -> None:
-    data = bitlocker(PASSWORD, description="PC-1 D: 7/4/2024")
+    data = bitlocker(PASSWORD, holds_data=True)
     assert conclude(ntfs(Status.REPAIRED), locked(data)) == (Status.REPAIRED, None)
 
 
-def test_a_locked_system_volume_beside_a_repaired_windows_needs_its_key() -> None:
-    system = bitlocker(TPM, PASSWORD, description="PC-2 D: 7/4/2024")
-    assert conclude(ntfs(Status.REPAIRED), locked(system)) == (Status.NEEDS_KEY, "key-missing")
-    assert may_hold_windows(bitlocker(PASSWORD, description="PC-2 C: 7/4/2024"))
+@pytest.mark.parametrize("protectors", [(), (PASSWORD,), (TPM, PASSWORD)])
+@pytest.mark.parametrize("state", [VolumeState.LOCKED, VolumeState.CONVERTING, VolumeState.DAMAGED])
+def test_nothing_but_that_proof_excuses_a_volume_that_stays_locked(
+    protectors: tuple[Protector, ...], state: VolumeState
+) -> None:
+    doubtful = replace(bitlocker(*protectors), state=state)
+    assert conclude(ntfs(Status.REPAIRED), locked(doubtful)) == (Status.NEEDS_KEY, "key-missing")
+
+
+@pytest.mark.parametrize(("product", "may"), [("luks", False), ("filevault", False), ("veracrypt", True)])
+def test_another_product_s_volume_is_excused_only_where_it_cannot_be_windows(product: str, may: bool) -> None:
+    refusal = f"foreign-encryption:{product}"
+    volume = Volume(4, 0, 1, VolumeKind.FOREIGN_ENCRYPTION, VolumeState.LOCKED, refusal=refusal)
+    case = VolumeCase(volume, trouble=refused_volume(volume))
+    expected = (Status.NEEDS_HANDS, refusal) if may else (Status.REPAIRED, None)
+    assert conclude(ntfs(Status.REPAIRED), case) == expected
+    assert may_hold_windows(volume) is may
 
 
 def test_a_locked_volume_alone_needs_its_key_whatever_it_is() -> None:
-    assert conclude(locked(bitlocker(PASSWORD, description="PC-1 D: 7/4/2024")))[0] is Status.NEEDS_KEY
+    assert conclude(locked(bitlocker(PASSWORD, holds_data=True)))[0] is Status.NEEDS_KEY
 
 
 def test_a_scan_does_not_ask_for_keys_but_names_what_must_not_be_touched() -> None:
