@@ -9,14 +9,14 @@ import sys
 
 
 def main() -> None:
-    """Run the command line and exit with the contract's code; Ctrl-C is told in one line at any moment."""
+    """Run the command line and exit with the contract's code; Ctrl-C, at any moment, is one line and 130."""
     try:
         from unbrick.cli import main as enter
 
         enter()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         sys.stderr.write("unbrick: stopped; nothing is lost, run the same command again to go on\n")
-        sys.exit(1)
+        sys.exit(stop.args[0] if stop.args else 130)
 
 
 if __name__ == "__main__":

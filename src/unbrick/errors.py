@@ -72,6 +72,12 @@ class FailedError(UnbrickError):
     """Work was begun or attempted and did not succeed."""
 
 
+class HalfDoneError(FailedError):
+    """A person stopped (Ctrl-C) what cannot be left half done; the hint says how to end it."""
+
+    exit_code = 130
+
+
 class UsageError(UnbrickError):
     """The command line, a settings file, a keys file or a playbook is wrong; nothing was touched."""
 

@@ -11,6 +11,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from unbrick import __version__
+
+SCHEMA = 1
+"""The version of every `--json` document; it grows only where a field changes its meaning."""
+
 
 class Status(StrEnum):
     """What became of a disk or an installation, in the contract's order: the worst first."""
@@ -94,6 +99,13 @@ class ActionState(StrEnum):
     DONE = "done"
     UNDONE = "undone"
     FAILED = "failed"
+
+
+class RunState(StrEnum):
+    """What a run has done to a volume, a line of its journal each."""
+
+    REPAIRED = "repaired"
+    UNDONE = "undone"
 
 
 class Verdict(StrEnum):
@@ -267,24 +279,52 @@ class InstallationReport:
 
 
 @dataclass(frozen=True)
-class EarlierRepair:
-    """A repair that an earlier run did and nobody took back.
+class EarlierRun:
+    """A run whose journal lies on a disk.
 
-    `begun` is a UTC time in ISO 8601, by the clock of that machine then; `medium` the id of the boot medium
-    that did it, None where it was done otherwise.
+    `when` it reached its state is a UTC time in ISO 8601, by the clock of that machine then; `medium` the id
+    of the boot medium that did the repair, None where it was done otherwise; `program` the version that did.
     """
 
     run: str
-    begun: str
+    when: str
     medium: str | None
+    state: RunState
+    program: str = ""
+    partitions: tuple[int | None, ...] = ()
+    actions: tuple[Action, ...] = ()
+
+    @property
+    def when_in_words(self) -> str:
+        """The time for a person, to the minute."""
+        return f"{self.when[:10]} {self.when[11:16]} UTC"
+
+    def to_document(self) -> dict[str, Any]:
+        """The contract's `earlier`."""
+        return {"run": self.run, "when": self.when, "medium": self.medium, "state": self.state.value}
+
+    def to_listing(self) -> dict[str, Any]:
+        """An entry of the `runs[]` that `unbrick runs` prints."""
+        return {
+            **self.to_document(),
+            "program": self.program,
+            "partitions": list(self.partitions),
+            "actions": [action.to_document() for action in self.actions],
+        }
+
+
+def error_document(message: str, *, hint: str | None, reason: str | None) -> dict[str, Any]:
+    """The contract's JSON document of an error that is no disk's."""
+    return {"error": message, "hint": hint, "reason": reason, "schema": SCHEMA, "program": __version__}
 
 
 @dataclass(frozen=True)
 class DiskReport:
     """Everything one run says of one disk; one of these is one line of `--json`.
 
-    `hint` and `notes` are sentences for a person, and no part of the document: what to do, and what was done
-    besides the plan (a journal replayed, a log reset). Nor is `earlier`, the newest repair of an earlier run.
+    `notes` are sentences for a person, and no part of the document: what was done besides the plan (a journal
+    replayed, a log reset). `runs` lie on the disk, the newest first. `started` is a UTC time in ISO 8601.
+    `agreed` is what a person answered to the plan, None where nobody was asked.
     """
 
     disk: str
@@ -297,7 +337,20 @@ class DiskReport:
     error: str | None = None
     hint: str | None = None
     notes: tuple[str, ...] = ()
-    earlier: EarlierRepair | None = None
+    runs: tuple[EarlierRun, ...] = ()
+    started: str | None = None
+    seconds: float | None = None
+    agreed: bool | None = None
+
+    @property
+    def earlier(self) -> EarlierRun | None:
+        """The newest run that lies on the disk."""
+        return next(iter(self.runs), None)
+
+    @property
+    def repaired_before(self) -> EarlierRun | None:
+        """The newest earlier repair that was not taken back."""
+        return next((run for run in self.runs if run.state is RunState.REPAIRED), None)
 
     def to_document(self) -> dict[str, Any]:
         """The contract's JSON document."""
@@ -314,5 +367,11 @@ class DiskReport:
             },
             "volumes": [volume.to_document() for volume in self.volumes],
             "installations": [installation.to_document() for installation in self.installations],
+            "earlier": self.earlier.to_document() if self.earlier else None,
             "error": self.error,
+            "hint": self.hint,
+            "schema": SCHEMA,
+            "program": __version__,
+            "started": self.started,
+            "seconds": self.seconds,
         }

@@ -15,9 +15,10 @@ from unbrick.model import (
     Action,
     ActionState,
     DiskReport,
-    EarlierRepair,
+    EarlierRun,
     InstallationReport,
     Machine,
+    RunState,
     Status,
     Volume,
     VolumeKind,
@@ -38,7 +39,8 @@ class VolumeCase:
     notes: list[str] = field(default_factory=list)
     passing_notes: tuple[str, ...] = ()
     """What is true of the volume until it is changed."""
-    earlier: EarlierRepair | None = None
+    runs: tuple[EarlierRun, ...] = ()
+    """The runs whose journals lie on it, the newest first."""
     on_disk: bool = False
     """Whether what was to be done has reached the disk: what fails from then on takes nothing back."""
 
@@ -162,6 +164,25 @@ def _parts(cases: Sequence[VolumeCase], *, scanning: bool) -> list[_Part]:
     return parts
 
 
+def _runs_of(cases: Sequence[VolumeCase]) -> tuple[EarlierRun, ...]:
+    """The runs of all volumes, the newest first; one that had a part in several is one."""
+    merged: dict[str, EarlierRun] = {}
+    for run in (run for case in cases for run in case.runs):
+        other = merged.get(run.run)
+        merged[run.run] = run if other is None else _merged(other, run)
+    return tuple(sorted(merged.values(), key=lambda one: one.run, reverse=True))
+
+
+def _merged(one: EarlierRun, other: EarlierRun) -> EarlierRun:
+    """Undone is what was undone everywhere."""
+    standing = [run for run in (one, other) if run.state is RunState.REPAIRED] or [one, other]
+    return replace(
+        max(standing, key=lambda run: run.when),
+        partitions=(*one.partitions, *other.partitions),
+        actions=(*one.actions, *other.actions),
+    )
+
+
 def _hostnames(case: VolumeCase) -> list[str]:
     """The computer names a volume tells of; a locked one tells them in BitLocker's description."""
     names = [one.hostname for one in case.installations if one.hostname]
@@ -180,6 +201,7 @@ class Draft:
     notes: list[str] = field(default_factory=list)
     scanning: bool = False
     trouble: UnbrickError | None = None
+    agreed: bool | None = None
     firmware: Machine = field(default_factory=Machine)
     """The identifiers of the machine we run on, where the disk is built into it."""
 
@@ -210,7 +232,6 @@ class Draft:
             error=worst.text if troubled else None,
             hint=worst.hint if troubled else None,
             notes=tuple(dict.fromkeys([*self.notes, *notes])),
-            earlier=max(
-                (case.earlier for case in self.cases if case.earlier), key=lambda one: one.run, default=None
-            ),
+            runs=_runs_of(self.cases),
+            agreed=self.agreed,
         )

@@ -35,12 +35,13 @@ from unbrick.outcome import Draft, place_of, refused_volume
 from unbrick.recovery_change import carry_out
 from unbrick.recovery_order import Case, Confirm, Goal, Kit, Order, partition_detail
 from unbrick.repair.apply import check_plan
-from unbrick.repair.history import find_last_repair
+from unbrick.repair.history import read_runs
 from unbrick.repair.plan import make_plan
 from unbrick.repair.quarantine import inspect
 from unbrick.repair.undo import find_runs, plan_undo
 from unbrick.windows.installation import Installation, find_installations
 
+_MOST_RUNS_TOLD = 64
 _CUT_OFF = "a repair or an undo was cut off here: run it again, which finishes it, before Windows is started"
 
 __all__ = ["Confirm", "Goal", "Kit", "Order", "recover_disk"]
@@ -78,16 +79,20 @@ def _tell_the_story(order: Order, kit: Kit, draft: Draft, opened: ExitStack) -> 
             _look_into(case, disk, order, kit, opened)
         kit.recorder.identify(draft.machine())
         _tell_what_was_found(case, kit)
-    if order.goal in {Goal.SCAN, Goal.DIAGNOSE}:
+    if not order.goal.changes:
         return
     with kit.recorder.step("plan"):
         draft.run = kit.recorder.run if order.goal is Goal.REPAIR else _agree_on_run(draft, order)
         work = [case for case in _cases(draft) if _plan(case, order, kit, draft)]
     if not work:
-        draft.run = None
+        draft.run = _already_undone(draft, order) if order.goal is Goal.UNDO else None
         return
-    if order.dry_run or (kit.confirm is not None and not kit.confirm(draft.report())):
+    if order.dry_run:
         return
+    if kit.confirm is not None:
+        draft.agreed = kit.confirm(draft.report())
+        if not draft.agreed:
+            return
     for case in work:
         with _blame_installations(case):
             carry_out(case, order, kit, draft)
@@ -176,18 +181,20 @@ def _find_windows(case: Case, view: View, order: Order, kit: Kit) -> None:
         return
     case.passing_notes = view.notes
     case.cut_off = view.cut_off is not None
-    if case.cut_off and order.goal in {Goal.SCAN, Goal.DIAGNOSE}:
+    if case.cut_off and not order.goal.changes:
         case.notes.append(_CUT_OFF)
     for installation in installations:
         case.notes += installation.warnings
     with kit.recorder.step("diagnose", **partition_detail(volume)):
         case.diagnoses = [(one, diagnose(view.root, one, kit.playbooks)) for one in installations]
     case.installations = tuple(_installation_report(case, order, *pair) for pair in case.diagnoses)
-    if order.goal is not Goal.SCAN:
-        case.earlier = find_last_repair(view.root)
-    if view.halfway is not None and order.goal is not Goal.SCAN:
+    most = None if order.goal is Goal.RUNS else _MOST_RUNS_TOLD
+    case.runs, unbelievable = read_runs(view.root, volume.partition, most)
+    if order.goal is Goal.RUNS and unbelievable is not None:
+        raise unbelievable
+    if view.halfway is not None and order.goal not in {Goal.SCAN, Goal.RUNS}:
         raise view.halfway
-    if order.goal in {Goal.REPAIR, Goal.UNDO}:
+    if order.goal.changes:
         inspect(view.root)
         case.cut_run = next((one for one in find_runs(view.root) if one.run == view.cut_off), None)
     if order.goal is Goal.REPAIR:
@@ -215,7 +222,7 @@ def _installation_report(
         windows=installation.display,
         status=Status.SCANNED,
     )
-    if order.goal in {Goal.SCAN, Goal.UNDO}:
+    if not order.goal.judges:
         return report
     if case.cut_off and order.goal is Goal.DIAGNOSE:
         return replace(report, status=Status.FOUND, findings=diagnosis.findings)
@@ -237,6 +244,21 @@ def _agree_on_run(draft: Draft, order: Order) -> str | None:
         if case.undo is not None and case.undo.run != newest:
             case.undo = None
     return newest
+
+
+def _already_undone(draft: Draft, order: Order) -> str | None:
+    """The run that was put back before, where that leaves nothing to undo; says so."""
+    cases = [one for one in _cases(draft) if one.trouble is not None and one.trouble.reason == Reason.NO_RUN]
+    runs = [run for case in cases for run in case.runs if order.run in {None, run.run}]
+    newest = max(runs, key=lambda run: (run.run, run.when), default=None)
+    if newest is None:
+        return None
+    for case in cases:
+        case.trouble = None
+        if any(run.run == newest.run for run in case.runs):
+            case.installations = tuple(replace(one, status=Status.UNDONE) for one in case.installations)
+    draft.notes.append(f"already put back on {newest.when_in_words}: nothing was done now")
+    return newest.run
 
 
 def _plan(case: Case, order: Order, kit: Kit, draft: Draft) -> bool:

@@ -12,7 +12,7 @@ from unbrick.model import Action, ActionState, Status
 from unbrick.outcome import Draft
 from unbrick.recovery_order import Case, Goal, Kit, Order, partition_detail
 from unbrick.repair.apply import apply_plan
-from unbrick.repair.history import program_name
+from unbrick.repair.history import program_name, read_runs
 from unbrick.repair.undo import apply_undo
 from unbrick.repair.verify import verify_applied
 
@@ -95,6 +95,7 @@ def _prove(case: Case, view: View, order: Order, kit: Kit) -> None:
     """Mount afresh and look again: what was claimed must be what a stranger would now find."""
     case.volume = replace(case.volume, filesystem=view.state)
     if order.goal is Goal.UNDO:
+        case.runs, _ = read_runs(view.root, case.volume.partition)
         return
     for installation, _ in case.diagnoses:
         diagnosis = diagnose(view.root, installation, kit.playbooks)

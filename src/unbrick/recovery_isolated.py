@@ -5,7 +5,10 @@ Whatever happens there, even by kill -9, ends in a report of the disk, and in an
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +17,7 @@ from unbrick.command import SystemRunner
 from unbrick.disks.firmware import read_firmware
 from unbrick.disks.isolation import run_isolated
 from unbrick.errors import FailedError, Reason, UnbrickError
-from unbrick.event import Event, Listener
+from unbrick.event import Event, Listener, moment
 from unbrick.incidents.library import load_library
 from unbrick.incidents.playbook import Playbook
 from unbrick.keys.chain import KeyChain
@@ -59,11 +62,15 @@ class ReportLink(Protocol):
 
 
 class StoppedError(Exception):
-    """A signal or the person stopped the work on one disk; `report` is what a script is told of it."""
+    """A signal or the person stopped the work on one disk; `report` is what a script is told of it.
 
-    def __init__(self, report: DiskReport) -> None:
+    `exit_code` is 128 and the signal's number: 130 after Ctrl-C.
+    """
+
+    def __init__(self, report: DiskReport, exit_code: int) -> None:
         super().__init__()
         self.report = report
+        self.exit_code = exit_code
 
 
 def recover_isolated(
@@ -85,6 +92,11 @@ def recover_isolated(
 
     Raises StoppedError where a signal or the person stopped it: everything has been cleaned up by then.
     """
+    begun, clock = datetime.now(UTC), time.monotonic()
+
+    def timed(report: DiskReport) -> DiskReport:
+        return replace(report, started=moment(begun), seconds=round(time.monotonic() - clock, 3))
+
     run = link.run_in_order(new_run_id()) if link else new_run_id()
     work = partial(_work, order, run, keys, confirm, link, listeners, playbooks, medium)
     try:
@@ -93,7 +105,7 @@ def recover_isolated(
         report = _report_of(error, order)
         if link and error.reason == Reason.INTERRUPTED:
             link.tell_last_word(run, report)
-        return report
+        return timed(report)
     except Exception as error:
         if on_fault is None:
             raise
@@ -101,15 +113,16 @@ def recover_isolated(
         report = _report_of(_faulty(error), order)
         if link:
             link.tell_last_word(run, report)
-        return report
-    except (KeyboardInterrupt, SystemExit):
+        return timed(report)
+    except (KeyboardInterrupt, SystemExit) as stop:
         report = _report_of(_stopped(order), order)
         if link:
             link.tell_last_word(run, report)
-        raise StoppedError(report) from None
+        code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 130
+        raise StoppedError(timed(report), code) from None
     if link:
         link.take_back(kept)
-    return report
+    return timed(report)
 
 
 def _report_of(error: UnbrickError, order: Order) -> DiskReport:

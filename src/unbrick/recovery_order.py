@@ -14,9 +14,8 @@ from unbrick.disks.plain import PlainVolume
 from unbrick.errors import UnbrickError
 from unbrick.incidents.playbook import Playbook
 from unbrick.keys.chain import KeyChain
-from unbrick.model import DiskReport, FilesystemState, Plan, Volume
+from unbrick.model import DiskReport, FilesystemState, Plan, RunState, Volume
 from unbrick.outcome import VolumeCase
-from unbrick.repair.record import RunState
 from unbrick.repair.undo import RecordedRun, UndoPlan
 from unbrick.report.recorder import Recorder
 from unbrick.windows.installation import Installation
@@ -26,9 +25,20 @@ class Goal(StrEnum):
     """How far the story goes."""
 
     SCAN = "scan"
+    RUNS = "runs"
     DIAGNOSE = "diagnose"
     REPAIR = "repair"
     UNDO = "undo"
+
+    @property
+    def judges(self) -> bool:
+        """Whether it says of a Windows what is wrong with it, and does not only list."""
+        return self in {Goal.DIAGNOSE, Goal.REPAIR}
+
+    @property
+    def changes(self) -> bool:
+        """Whether it may write to a disk."""
+        return self in {Goal.REPAIR, Goal.UNDO}
 
 
 @dataclass(frozen=True)

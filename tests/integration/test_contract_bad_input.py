@@ -57,8 +57,18 @@ def test_no_disk_is_wrong_usage() -> None:
         ended = run_program(verb)
         assert (ended.code, ended.out) == (2, "")
         assert "DISK" in ended.err
-    assert run_program("repair", "--no-such-option", "disk.img").code == 2
-    assert run_program("no-such-verb").code == 2
+    for wrong in (
+        ("repair", "--no-such-option", "disk.img"),
+        ("no-such-verb",),
+        ("tally", "serve"),
+        ("scan",),
+    ):
+        ended = run_program(*wrong)
+        assert (ended.code, ended.out) == (2, ""), wrong
+        refused = run_program(*wrong, "--json")
+        assert refused.refusal["error"] in " ".join(refused.err.split()), wrong
+        assert "--help" in refused.refusal["hint"]
+    assert run_program("scan", "--", "--json").out.startswith("--json: FAILED")
 
 
 def test_what_is_no_disk(tmp_path: Path) -> None:
@@ -232,10 +242,11 @@ def test_a_keys_file_that_is_none(drills: Drills, tmp_path: Path, content: bytes
     keys = tmp_path / "bad.csv"
     keys.write_bytes(content)
     ended = run_program("repair", disk.image, "--keys", keys, "--yes", "--json")
-    assert (ended.code, ended.out) == (2, "")
+    assert ended.refusal["error"].startswith("bad.csv ")
+    assert ended.refusal["hint"]
     assert ended.err.startswith("unbrick: bad.csv ")
     assert ended.err.count("\n") == 2
-    assert _DIGITS[:6] not in ended.err
+    assert _DIGITS[:6] not in ended.said
     assert disk.digest() == before
 
 
@@ -244,9 +255,9 @@ def test_a_keys_file_that_is_missing_or_a_folder_or_a_password(drills: Drills, t
     before = disk.digest()
     for name in (str(tmp_path / "missing.csv"), str(tmp_path), "", _DIGITS, "ldap://server"):
         ended = run_program("diagnose", disk.image, "--keys", name, "--json")
-        assert (ended.code, ended.out) == (2, ""), name
+        assert ended.refusal["error"], name
         assert ended.err.startswith("unbrick: ")
-        assert _DIGITS[:6] not in ended.err
+        assert _DIGITS[:6] not in ended.said
     assert disk.digest() == before
 
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from support.contract_schema import check_document
 from support.drilled import Drilled, Drills
 from support.leftovers import find_leftovers
 from support.program import run_program, start_program
@@ -95,13 +96,14 @@ def _ends_well(disk: Drilled) -> None:
 
 def test_a_signal_is_told_in_one_line(drills: Drills, tmp_path: Path) -> None:
     disk = drills.copy("xts-128", tmp_path / "disks")
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
         process, _ = _start_repair(disk)
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
         document = json.loads(out)
+        check_document(document)
         assert (document["status"], document["reason"]) == ("failed", "interrupted")
-        assert process.returncode == 1
+        assert process.returncode == code
         assert err == _STOPPED
     _ends_well(disk)
 
@@ -115,7 +117,7 @@ def test_ctrl_c_is_told_in_one_line_while_the_program_is_still_read() -> None:
                 break
         process.send_signal(signal.SIGINT)
         said = [line for line in process.stderr if not line.startswith("import time:")]
-    assert (process.returncode, said[-1]) == (1, _STOPPED)
+    assert (process.returncode, said[-1]) == (130, _STOPPED)
     assert "Traceback" not in "".join(said)
 
 

@@ -44,7 +44,7 @@ def test_of_two_repairs_on_two_windows_the_newest_is_undone_first(drills: Drills
     second = _run("repair", disk)[2]
     assert _run("undo", disk) == ("undone", None, second)
     assert _run("undo", disk) == ("undone", None, first)
-    assert _run("undo", disk)[:2] == ("needs-hands", "no-run")
+    assert _run("undo", disk) == ("undone", None, second), "it says so again"
     assert disk.complaints(repaired=False) == ()
 
 
@@ -62,8 +62,7 @@ def test_an_undo_that_was_killed_is_finished_by_the_same_command(
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     _wait_until_free(disk.image)
-    status, reason, _ = _run("undo", disk)
-    assert (status, reason) in {("undone", None), ("needs-hands", "no-run")}
+    assert _run("undo", disk)[:2] == ("undone", None)
     assert disk.complaints(repaired=False) == ()
     assert _run("repair", disk)[0] == "repaired"
     assert disk.complaints(repaired=True) == ()

@@ -188,7 +188,7 @@ def test_of_two_windows_the_one_without_a_key_decides_and_the_other_is_repaired(
 
 
 @pytest.mark.parametrize("kind", ["plain", "two-windows"])
-def test_undo_twice_says_that_there_is_no_run(drills: Drills, tmp_path: Path, kind: str) -> None:
+def test_undo_twice_says_that_it_is_done_already(drills: Drills, tmp_path: Path, kind: str) -> None:
     disk = drills.copy(kind, tmp_path / "disks")
     run_id = run("repair", disk, "--yes").document["run"]
     dry = run("undo", disk, "--dry-run")
@@ -196,12 +196,12 @@ def test_undo_twice_says_that_there_is_no_run(drills: Drills, tmp_path: Path, ki
     assert set(states(dry)) == {"planned"}
     assert run("undo", disk, "--yes", "--run", run_id).document["status"] == "undone"
     before = disk.digest()
-    for options in (
-        (),
-        ("--run", run_id),
-        ("--run", "20240719T040900Z-ffffff"),
-        ("--run", "..\\..\\Windows"),
-    ):
+    for already in ((), ("--run", run_id), ("--dry-run",)):
+        again = run("undo", disk, "--yes", *already)
+        assert (again.document["status"], again.document["run"]) == ("undone", run_id)
+        assert (again.code, states(again)) == (0, [])
+        assert "already put back on 20" in again.err
+    for options in (("--run", "20240719T040900Z-ffffff"), ("--run", "..\\..\\Windows")):
         document = run("undo", disk, "--yes", *options).document
         assert (document["status"], document["reason"]) == ("needs-hands", "no-run"), options
     assert disk.digest() == before

@@ -74,7 +74,7 @@ def test_ctrl_c_ends_a_drill_at_a_terminal_and_puts_the_terminal_back(tmp_path: 
     with at_terminal("drill", "run", folder, *_SMALL) as person:
         person.wait_for("unbrick repair")
         person.press(b"\x03")
-        assert person.end() == 1
+        assert person.end() == 130
     assert "stopped; nothing is lost" in person.shown.rpartition("\x1b[?1049l")[2]
     _wait_until_gone(folder)
 

@@ -482,7 +482,7 @@ def test_ctrl_c_ends_the_sender_too(drills: Drills, tmp_path: Path, lonely: Made
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert "stopped; nothing is lost" in err
     *told, last = events_in(lonely.outbox)
     assert len(whole_runs(told)) == 1

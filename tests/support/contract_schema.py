@@ -1,7 +1,12 @@
-"""The contract's `--json` document as a JSON Schema: exactly these keys, exactly these words."""
+"""The contract's `--json` documents: the schema that comes with the program, and what it cannot say.
+
+A script may meet fields of a newer version, so the schema allows them; here exactly those it names may come.
+"""
 
 from __future__ import annotations
 
+import json
+from importlib.resources import files
 from typing import Any
 
 import jsonschema
@@ -17,86 +22,40 @@ EXIT_CODES = {
     "scanned": 0,
 }
 WORST_FIRST = tuple(EXIT_CODES)
-
-_KINDS = ["bitlocker", "ntfs", "fat", "refs", "raid-member", "ldm", "storage-spaces"]
-_KINDS += ["foreign-encryption", "unknown"]
-_PROTECTORS = ["recovery-password", "tpm", "tpm-pin", "startup-key", "passphrase", "clear-key"]
-_PROTECTORS += ["smart-card", "unknown"]
-_WORD = r"^[a-z0-9]+(-[a-z0-9]+)*(:[a-z0-9-]+)?$"
-_REASON = {"anyOf": [{"type": "null"}, {"type": "string", "pattern": _WORD}]}
-_TEXT = {"type": ["string", "null"]}
-_GUID = {"type": "string", "pattern": "^[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}$"}
-_WINDOWS_PATH = {"type": "string", "pattern": r"^\\"}
+SCHEMA: dict[str, Any] = json.loads(files("unbrick.manual").joinpath("result.schema.json").read_text())
 
 
-def _exactly(**properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": sorted(properties),
-        "additionalProperties": False,
-    }
+def _exactly(schema: Any) -> Any:
+    """The same schema, where no object may have a field that is not in it."""
+    if isinstance(schema, list):
+        return [_exactly(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    exact = {key: _exactly(value) for key, value in schema.items()}
+    if schema.get("type") == "object":
+        exact["additionalProperties"] = False
+    return exact
 
 
-def _list_of(items: Any) -> dict[str, Any]:
-    return {"type": "array", "items": items}
+def _validator(kind: str) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator({**_exactly(SCHEMA), "anyOf": [{"$ref": f"#/$defs/{kind}"}]})
 
 
-_FILE = _exactly(
-    path=_WINDOWS_PATH,
-    sha256={"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"},
-    size={"type": "integer", "minimum": 0},
-    modified={"type": ["string", "null"], "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"},
-)
-_STATUS = {"enum": list(EXIT_CODES)}
+_RESULT, _ERROR = _validator("result"), _validator("error")
 
-DOCUMENT = _exactly(
-    disk={"type": "string"},
-    status=_STATUS,
-    reason=_REASON,
-    run=_TEXT,
-    machine=_exactly(
-        smbios_uuid=_TEXT,
-        serial=_TEXT,
-        disk_guid={"anyOf": [{"type": "null"}, _GUID, {"type": "string", "pattern": "^[0-9A-F]{8}$"}]},
-        hostnames=_list_of({"type": "string"}),
-    ),
-    volumes=_list_of(
-        _exactly(
-            partition={"type": ["integer", "null"], "minimum": 1},
-            kind={"enum": _KINDS},
-            state={"enum": ["open", "locked", "unlocked", "converting", "damaged"]},
-            filesystem={"enum": ["clean", "dirty", "unclean-log", "hibernated", None]},
-            protectors=_list_of(_exactly(id=_GUID, kind={"enum": _PROTECTORS})),
-        )
-    ),
-    installations=_list_of(
-        _exactly(
-            partition={"type": ["integer", "null"], "minimum": 1},
-            hostname=_TEXT,
-            windows=_TEXT,
-            status=_STATUS,
-            reason=_REASON,
-            findings=_list_of(_exactly(playbook={"type": "string"}, files=_list_of(_FILE))),
-            actions=_list_of(
-                _exactly(
-                    kind={"type": "string"},
-                    path=_WINDOWS_PATH,
-                    state={"enum": ["planned", "done", "undone", "failed"]},
-                )
-            ),
-        )
-    ),
-    error=_TEXT,
-)
-"""What one line of `--json` has to be."""
 
-_VALIDATOR = jsonschema.Draft202012Validator(DOCUMENT)
+def validate(document: Any) -> None:
+    """Fails where a document is neither a disk's result nor an error that is no disk's."""
+    assert isinstance(document, dict), document
+    if "disk" in document:
+        check_document(document)
+    else:
+        _ERROR.validate(document)
 
 
 def check_document(document: Any) -> None:
-    """Fails where a document is not what the contract says, or contradicts itself."""
-    _VALIDATOR.validate(document)
+    """Fails where a document is not a disk's result, or contradicts itself."""
+    _RESULT.validate(document)
     severity = WORST_FIRST.index
     for installation in document["installations"]:
         assert severity(document["status"]) <= severity(installation["status"])

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.contract_schema import validate
+
 _PROGRAM = (sys.executable, "-m", "unbrick")
 _LIMIT_SECONDS = 120.0
 
@@ -37,8 +39,19 @@ class Ended:
 
     @property
     def documents(self) -> list[dict[str, Any]]:
-        """The JSON documents on stdout; every line must be one."""
-        return [json.loads(line) for line in self.out.splitlines()]
+        """The JSON documents on stdout; every line must be one, and those of the contract as it says."""
+        documents = [json.loads(line) for line in self.out.splitlines()]
+        for document in documents:
+            if "schema" in document or {"disk", "installations"} <= document.keys():
+                validate(document)
+        return documents
+
+    @property
+    def refusal(self) -> dict[str, Any]:
+        """The only document on stdout, of a command line that was refused before anything was touched."""
+        assert self.code == 2, self
+        assert "disk" not in self.document, self
+        return self.document
 
     @property
     def document(self) -> dict[str, Any]:

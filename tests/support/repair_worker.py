@@ -34,7 +34,10 @@ class RepairWorker:
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         assert answer, "the worker died: its last words are on stderr"
+        from support.contract_schema import check_document  # the worker itself does not find it
+
         document: dict[str, Any] = json.loads(answer)
+        check_document({key: value for key, value in document.items() if key != "notes"})
         return document
 
 

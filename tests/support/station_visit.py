@@ -117,7 +117,6 @@ def main() -> None:
             {
                 **report.to_document(),
                 "notes": report.notes,
-                "earlier": vars(report.earlier) if report.earlier else None,
             }
             for report in done
         ],

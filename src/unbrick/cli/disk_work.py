@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from unbrick.cli.given import with_given
 from unbrick.cli.main import tell_fault
 from unbrick.cli.playbook_files import with_playbooks
 from unbrick.cli.progress import terminal_listeners
-from unbrick.cli.wording import diagnostic_lines, plan_lines, report_lines
+from unbrick.cli.wording import declined_lines, diagnostic_lines, plan_lines, report_lines, run_lines
 from unbrick.errors import UsageError
 from unbrick.incidents.library import load_library
 from unbrick.incidents.playbook import Playbook
@@ -95,9 +96,9 @@ def require_consent(*, yes: bool, dry_run: bool) -> None:
         )
 
 
-def _ask(report: DiskReport, *, undoing: bool) -> bool:
+def _ask(report: DiskReport, goal: Goal) -> bool:
     """Show the plan and ask; only a clear yes counts."""
-    for line in plan_lines(report, undoing=undoing):
+    for line in plan_lines(report, goal):
         click.echo(line, err=True)
     return click.confirm("Go ahead?", default=False, err=True)
 
@@ -132,13 +133,11 @@ def work_on_disks(
     reports = []
     with link or nullcontext():
         for order in orders:
-            undoing = order.goal is Goal.UNDO
-            confirm = None if yes else partial(_ask, undoing=undoing)
             try:
                 report = recover_isolated(
                     order,
                     keys,
-                    confirm=confirm,
+                    confirm=None if yes else partial(_ask, goal=order.goal),
                     link=link,
                     listeners=terminal_listeners(),
                     playbooks=playbooks,
@@ -146,10 +145,10 @@ def work_on_disks(
                 )
             except StoppedError as stopped:
                 if as_json:
-                    click.echo(json.dumps(stopped.report.to_document()))
-                raise click.Abort from None
+                    click.echo(json.dumps(_document(stopped.report, order.goal)))
+                raise click.Abort(stopped.exit_code) from None
             reports.append(report)
-            _print_report(report, undoing=undoing, as_json=as_json)
+            _print_report(report, order.goal, as_json=as_json)
     sys.exit(exit_code(worst_status(report.status for report in reports)))
 
 
@@ -160,11 +159,22 @@ def _tell_fault(error: Exception) -> None:
     tell_fault(error)
 
 
-def _print_report(report: DiskReport, *, undoing: bool, as_json: bool) -> None:
+def _print_report(report: DiskReport, goal: Goal, *, as_json: bool) -> None:
     if as_json:
         for line in diagnostic_lines(report):
             click.echo(line, err=True)
-        click.echo(json.dumps(report.to_document()))
+        click.echo(json.dumps(_document(report, goal)))
+        return
+    if goal is Goal.RUNS:
+        lines = run_lines(report)
+    elif report.agreed is False:
+        lines = declined_lines(report, goal=goal, command=with_given)
     else:
-        for line in report_lines(report, undoing=undoing):
-            click.echo(line)
+        lines = report_lines(report, goal=goal, command=with_given)
+    for line in lines:
+        click.echo(line)
+
+
+def _document(report: DiskReport, goal: Goal) -> dict[str, Any]:
+    listing = {"runs": [run.to_listing() for run in report.runs]} if goal is Goal.RUNS else {}
+    return {**report.to_document(), **listing}

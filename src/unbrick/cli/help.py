@@ -3,44 +3,85 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
 import click
 
 from unbrick.errors import UsageError
+from unbrick.reasons import explain
+
+_SCHEMAS = ("result",)
+
+
+@click.command("help")
+@click.argument("words", nargs=-1, metavar="[TOPIC|VERB|REASON]")
+@click.option("--schema", type=click.Choice(_SCHEMAS), help="Print the JSON Schema of what --json prints.")
+def command(words: tuple[str, ...], schema: str | None) -> None:
+    """Show the manual's page on a TOPIC, a VERB's options, or what a REASON means; alone, the list of topics.
+
+    Example: unbrick help no-run
+    """
+    if schema is not None:
+        click.echo(_read(f"{schema}.schema.json"), nl=False)
+    elif not words:
+        click.echo("\n".join(_contents()))
+    elif (page := _find_page(words)) is not None:
+        _show(page)
+    else:
+        click.echo(_help_of(words))
+
+
+def _read(name: str) -> str:
+    return files("unbrick.manual").joinpath(name).read_text(encoding="utf-8")
 
 
 def _topics() -> dict[str, str]:
     """Each guide's name and its first heading."""
-    pages = {}
-    for page in sorted(files("unbrick.manual").iterdir(), key=lambda entry: entry.name):
-        if page.name.endswith(".md"):
-            pages[page.name.removesuffix(".md")] = (
-                page.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
-            )
-    return pages
+    names = sorted(entry.name for entry in files("unbrick.manual").iterdir() if entry.name.endswith(".md"))
+    return {name.removesuffix(".md"): _read(name).partition("\n")[0].lstrip("# ") for name in names}
 
 
-@click.command("help")
-@click.argument("topic", required=False)
-def command(topic: str | None) -> None:
-    """Show the manual's page on TOPIC, or the list of topics.
+def _contents() -> Iterator[str]:
+    for name, title in _topics().items():
+        yield f"{name:14}{title}"
+    yield "\nRead one with: unbrick help TOPIC"
+    yield "Of a verb, or a reason: unbrick help repair, unbrick help no-run"
 
-    Example: unbrick help technician
-    """
-    topics = _topics()
-    if topic is None:
-        for name, title in topics.items():
-            click.echo(f"{name:14}{title}")
-        click.echo("\nRead one with: unbrick help TOPIC")
-        return
-    if topic not in topics:
-        raise UsageError(f"there is no page on {topic!r}", hint=f"topics: {', '.join(topics)}")
-    text = files("unbrick.manual").joinpath(f"{topic}.md").read_text(encoding="utf-8")
+
+def _find_page(words: Sequence[str]) -> str | None:
+    """A guide, or the manual's section on a reason, as Markdown."""
+    topic = "-".join(words)
+    if topic in _topics():
+        return _read(f"{topic}.md")
+    explanation = explain(words[0]) if len(words) == 1 else None
+    return explanation.section if explanation else None
+
+
+def _show(page: str) -> None:
     if not sys.stdout.isatty():
-        click.echo(text)
+        click.echo(page)
         return
     from rich.console import Console
     from rich.markdown import Markdown
 
-    Console().print(Markdown(text))
+    console = Console()
+    with console.capture() as text:
+        console.print(Markdown(page))
+    click.echo_via_pager(text.get())
+
+
+def _help_of(words: Sequence[str]) -> str:
+    """What `--help` says of a verb, or of a verb of a group; raises UsageError."""
+    context = click.get_current_context().find_root()
+    found: click.Command = context.command
+    for word in words:
+        inner = found.get_command(context, word) if isinstance(found, click.Group) else None
+        if inner is None:
+            topics = ", ".join(_topics())
+            raise UsageError(
+                f"there is no page on {' '.join(words)!r}",
+                hint=f"name a verb (unbrick --help lists them), a reason, or one of: {topics}",
+            )
+        context, found = click.Context(inner, context, info_name=word), inner
+    return found.get_help(context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from typing import NoReturn
@@ -10,7 +11,8 @@ import click
 
 from unbrick import __version__
 from unbrick.cli.lazy_group import LazyGroup
-from unbrick.errors import UnbrickError
+from unbrick.errors import FailedError, UnbrickError, UsageError
+from unbrick.model import error_document
 from unbrick.printable import printable
 
 _VERBS = {
@@ -21,6 +23,7 @@ _VERBS = {
     "outbox": "Reports that wait until the tally has them.",
     "playbook": "What unbrick looks for, and checks for your own playbooks.",
     "repair": "Take the fault away, so that it can be put back.",
+    "runs": "List the repairs that lie on a disk, undone or not; writes nothing.",
     "scan": "List a disk's volumes, protectors and installations; writes nothing.",
     "tally": "Count every machine, once, over SSH; the dashboard.",
     "undo": "Put back exactly what a repair took away.",
@@ -42,10 +45,19 @@ def unbrick() -> None:
 
 
 def tell_error(error: UnbrickError) -> None:
-    """An error as a person reads it: one line what and where, one what to do."""
+    """An error as a person reads it: one line what and where, one what to do; as a document for a script."""
     click.echo(f"unbrick: {printable(error.message)}", err=True)
     if error.hint:
         click.echo(f"  what to do: {printable(error.hint)}", err=True)
+    if _json_is_wanted():
+        document = error_document(error.message, hint=error.hint, reason=error.reason)
+        click.echo(json.dumps(document))
+
+
+def _json_is_wanted() -> bool:
+    """Whether `--json` was said, whatever else was said wrong."""
+    arguments = sys.argv[1:]
+    return "--json" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
 
 
 def tell_fault(error: Exception) -> None:
@@ -59,26 +71,35 @@ def tell_fault(error: Exception) -> None:
 def main() -> NoReturn:
     """Run the command line and exit with the contract's code.
 
-    Raises KeyboardInterrupt where the person stopped it; `__main__` says so.
+    Raises KeyboardInterrupt where it was stopped, with an exit code that is not 130; `__main__` says so.
     """
     try:
         code = unbrick.main(standalone_mode=False)
     except UnbrickError as error:
         tell_error(error)
         code = error.exit_code
-    except click.Abort:
-        raise KeyboardInterrupt from None
+    except click.Abort as error:
+        raise KeyboardInterrupt(*error.args) from None
     except click.ClickException as error:
-        error.show()
-        code = 2
+        code = _tell_usage(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except OSError as error:
-        where = printable(str(error.filename)) if error.filename else "the output"
-        click.echo(f"unbrick: {where} could not be read or written: {error.strerror or error}", err=True)
+        where = str(error.filename) if error.filename else "the output"
+        tell_error(FailedError(f"{where} could not be read or written: {error.strerror or error}"))
         code = 1
     except Exception as error:  # the last door: a user never sees a stack trace
         tell_fault(error)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell_usage(error: click.ClickException) -> int:
+    """What click says of a wrong command line; its exit code."""
+    error.show()
+    if _json_is_wanted():
+        context = getattr(error, "ctx", None)
+        hint = f"{context.command_path} --help" if context else "unbrick --help"
+        click.echo(json.dumps(error_document(error.format_message(), hint=hint, reason=None)))
+    return UsageError.exit_code

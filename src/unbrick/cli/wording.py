@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import click
 
 from unbrick.model import (
     ActionState,
     DiskReport,
+    EarlierRun,
     InstallationReport,
+    RunState,
     Status,
     Volume,
     VolumeKind,
     VolumeState,
 )
 from unbrick.printable import printable
+from unbrick.recovery_order import Goal
 
 COLOUR = {
     Status.FAILED: "red",
@@ -39,12 +42,20 @@ _UNDO_WORD = {
     ActionState.PLANNED: "would put back",
     ActionState.FAILED: "could not put back",
 }
+_RUN_WORD = {ActionState.DONE: "in quarantine", ActionState.UNDONE: "put back"}
 _OPENABLE = {VolumeKind.BITLOCKER, VolumeKind.NTFS}
 _KIND_WORD = {VolumeKind.BITLOCKER: "BitLocker", VolumeKind.NTFS: "NTFS", VolumeKind.FAT: "FAT"}
 _NEXT_STEP = {
     Status.REPAIRED: "restart this machine into Windows",
     Status.HEALTHY: "no known fault is here; look for the cause elsewhere",
 }
+
+Command = Callable[[str, str], str]
+
+
+def plain(verb: str, disk: str) -> str:
+    """A command line for a disk, as it can be pasted into a shell."""
+    return f"unbrick {verb} {shlex.quote(printable(disk))}"
 
 
 def styled_status(status: Status) -> str:
@@ -88,7 +99,8 @@ def _installation_lines(
 ) -> Iterator[str]:
     scanned = installation.status is Status.SCANNED
     yield f"  {_name(installation)}" + ("" if scanned else f": {styled_status(installation.status)}")
-    said = [finding.explanation for finding in installation.findings]
+    planned = report.agreed and installation.actions  # then its plan was just shown
+    said = [] if planned else [finding.explanation for finding in installation.findings]
     if installation.explanation:
         said.append(installation.explanation)
     for sentence in dict.fromkeys(said):
@@ -98,13 +110,16 @@ def _installation_lines(
         yield f"    {action_word[action.state]}: {printable(action.path)}"
 
 
-def plan_lines(report: DiskReport, *, undoing: bool = False) -> Iterator[str]:
+def plan_lines(report: DiskReport, goal: Goal) -> Iterator[str]:
     """What somebody is asked to agree to: the machine, each file, and what else would be done."""
+    words = _UNDO_WORD if goal is Goal.UNDO else _ACTION_WORD
     yield f"{printable(report.disk)}:"
     for installation in report.installations:
         if installation.actions:
-            yield from _installation_lines(installation, report, _UNDO_WORD if undoing else _ACTION_WORD)
+            yield from _installation_lines(installation, report, words)
     yield from _note_lines(report)
+    if goal is Goal.UNDO:
+        yield "  Windows will show its fault again when it starts."
 
 
 def _note_lines(report: DiskReport) -> Iterator[str]:
@@ -120,33 +135,75 @@ def diagnostic_lines(report: DiskReport) -> Iterator[str]:
         yield f"unbrick: {printable(report.disk)}: what to do: {printable(report.hint)}"
 
 
-def report_lines(report: DiskReport, *, undoing: bool = False) -> Iterator[str]:
-    """Everything a person should read of one disk, what to do next last."""
+def declined_lines(report: DiskReport, *, goal: Goal, command: Command) -> Iterator[str]:
+    """What is left to say to somebody who has just seen the plan and said no."""
+    yield f"{printable(report.disk)}: {styled_status(report.status)}; nothing was written"
+    yield from _error_lines(report)
+    if todo := _what_to_do(report, goal, command):
+        yield f"  what to do: {printable(todo)}"
+
+
+def _earlier_line(run: EarlierRun) -> str:
+    word = "repaired" if run.state is RunState.REPAIRED else "put back"
+    by = f" (by medium {run.medium})" if run.medium else ""
+    return f"  {word} on {run.when_in_words} by run {run.run}{by}"
+
+
+def report_lines(report: DiskReport, *, goal: Goal = Goal.REPAIR, command: Command = plain) -> Iterator[str]:
+    """Everything a person should read of one disk, what to do next last.
+
+    `command` gives a command line to type next for a verb and a disk.
+    """
+    words = _UNDO_WORD if goal is Goal.UNDO else _ACTION_WORD
     yield f"{printable(report.disk)}: {styled_status(report.status)}"
     yield from _volume_lines(report)
     for installation in report.installations:
-        yield from _installation_lines(installation, report, _UNDO_WORD if undoing else _ACTION_WORD)
+        yield from _installation_lines(installation, report, words)
+    if report.earlier and report.earlier.run != report.run:
+        yield printable(_earlier_line(report.earlier))
     yield from _note_lines(report)
-    if report.error:
-        reason = f" [{report.reason}]" if report.reason else ""
-        yield f"  {printable(report.error)}{reason}"
-    if todo := _what_to_do(report, undoing=undoing):
+    yield from _error_lines(report)
+    if todo := _what_to_do(report, goal, command):
         yield f"  what to do: {printable(todo)}"
     states = {action.state for one in report.installations for action in one.actions}
     if report.run and ActionState.DONE in states:
-        yield f"  to put it back: unbrick undo {_argument(report.disk)} --run {report.run}"
+        yield f"  to put it back: {command('undo', report.disk)} --run {report.run}"
 
 
-def _what_to_do(report: DiskReport, *, undoing: bool) -> str | None:
-    if report.hint:
-        return report.hint
-    if report.reason:
-        return f"look up {report.reason} in: unbrick help reasons"
+def _error_lines(report: DiskReport) -> Iterator[str]:
+    if report.error:
+        reason = f" [{report.reason}]" if report.reason else ""
+        yield f"  {printable(report.error)}{reason}"
+
+
+def _look_up(report: DiskReport) -> str | None:
+    return f"look it up: unbrick help {report.reason.partition(':')[0]}" if report.reason else None
+
+
+def _what_to_do(report: DiskReport, goal: Goal, command: Command) -> str | None:
+    if todo := report.hint or _look_up(report):
+        return todo
     if report.status is Status.FOUND:
-        return f"unbrick {'undo' if undoing else 'repair'} {_argument(report.disk)}"
+        return command("undo" if goal is Goal.UNDO else "repair", report.disk)
+    if report.status is Status.UNDONE:
+        return f"Windows shows its fault again; to take that away: {command('repair', report.disk)}"
+    if report.status is Status.HEALTHY and report.repaired_before:
+        return "restart this machine into Windows; where that still fails, it has another cause"
     return _NEXT_STEP.get(report.status)
 
 
-def _argument(disk: str) -> str:
-    """A disk's path as it can be pasted into a shell."""
-    return shlex.quote(printable(disk))
+def run_lines(report: DiskReport) -> Iterator[str]:
+    """What a person reads of the runs that lie on a disk."""
+    count = f"{len(report.runs) or 'no'} run{'' if len(report.runs) == 1 else 's'}"
+    trouble = "" if report.status is Status.SCANNED else f": {styled_status(report.status)}"
+    yield f"{printable(report.disk)}: {count}{trouble}"
+    for run in report.runs:
+        program = f"unbrick {run.program}" + (f" on medium {run.medium}" if run.medium else "")
+        word = "repaired" if run.state is RunState.REPAIRED else "put back"
+        yield printable(f"  {run.run}: {word} on {run.when_in_words}; the repair was by {program}")
+        for action in run.actions:
+            yield f"    {_RUN_WORD[action.state]}: {printable(action.path)}"
+    yield from _note_lines(report)
+    yield from _error_lines(report)
+    if todo := report.hint or _look_up(report):
+        yield f"  what to do: {printable(todo)}"

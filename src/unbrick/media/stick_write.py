@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from unbrick.errors import FailedError, NeedsHandsError, Reason
+from unbrick.errors import FailedError, HalfDoneError, NeedsHandsError, Reason
 from unbrick.media.stick_layout import HEAD_BYTES, MIB, StickLayout
 
 Progress = Callable[[str, int, int], None]
@@ -71,14 +71,14 @@ def write_stick(
     volume: Sequence[tuple[int, bytes]],
     progress: Progress,
 ) -> Written:
-    """Write image, table and partition to an open stick, then compare all of it; raises FailedError.
+    """Write image, table and partition to an open stick, then compare all of it; raises FailedError, HalfDoneError.
 
     `volume` is what `make_volume` gave. Everything that was on the stick is lost with the first byte.
     """
     try:
         return _write_and_compare(stick, image, layout, volume, progress)
     except KeyboardInterrupt as error:
-        raise FailedError(
+        raise HalfDoneError(
             "stopped: the stick is not complete", hint="write it again; it is wiped already"
         ) from error
 

@@ -1,21 +1,23 @@
-"""What the journals of a volume say of earlier repairs: when the last one was, and by which medium.
+"""What the journals of a volume say of earlier runs: what each did, when, and by which medium.
 
-Only looks, and only for a sentence to a person: nothing is decided by it.
+Only looks, and only for what a person or a script is told: nothing is decided by it.
 """
 
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import unbrick
 from unbrick.errors import UnbrickError
-from unbrick.model import EarlierRepair
-from unbrick.repair.record import RunState
-from unbrick.repair.undo import find_runs
+from unbrick.model import ActionState, EarlierRun, RunState
+from unbrick.repair.disk_errors import disk_errors
+from unbrick.repair.journal_file import JournalFile, open_journal
+from unbrick.repair.quarantine import find_run_folders
 
-_PROGRAM = re.compile(r"\S+ medium ([0-9a-f]{16})")
+_PROGRAM = re.compile(r"(\S+) medium ([0-9a-f]{16})")
+_ACTION_STATE = {RunState.REPAIRED: ActionState.DONE, RunState.UNDONE: ActionState.UNDONE}
 
 
 def program_name(medium: str | None) -> str:
@@ -23,12 +25,38 @@ def program_name(medium: str | None) -> str:
     return f"{unbrick.__version__} medium {medium}" if medium else unbrick.__version__
 
 
-def find_last_repair(root: Path) -> EarlierRepair | None:
-    """The newest repair of a volume that was not taken back; None where there is none, or none to believe."""
-    with suppress(UnbrickError, OSError):
-        for recorded in find_runs(root):
-            if recorded.state is RunState.REPAIRED:
-                header = recorded.header
-                match = _PROGRAM.fullmatch(header.program)
-                return EarlierRepair(header.run, header.begun, match[1] if match else None)
-    return None
+def read_runs(
+    root: Path, partition: int | None, most: int | None = None
+) -> tuple[tuple[EarlierRun, ...], UnbrickError | None]:
+    """The newest runs of a volume whose journals can be believed, newest first, at `most` that many.
+
+    Also the first reason why one could not be; raises nothing of ours.
+    """
+    runs: list[EarlierRun] = []
+    trouble: UnbrickError | None = None
+    try:
+        with disk_errors("looking for earlier runs"):
+            for _, folder in islice(find_run_folders(root), most):
+                try:
+                    journal = open_journal(folder)
+                except UnbrickError as error:
+                    trouble = trouble or error
+                else:
+                    runs += [_earlier_run(journal, partition)] if journal is not None else []
+    except UnbrickError as error:
+        trouble = trouble or error
+    return tuple(runs), trouble
+
+
+def _earlier_run(journal: JournalFile, partition: int | None) -> EarlierRun:
+    header = journal.header
+    match = _PROGRAM.fullmatch(header.program)
+    return EarlierRun(
+        run=header.run,
+        when=journal.when,
+        medium=match[2] if match else None,
+        state=journal.state,
+        program=match[1] if match else header.program,
+        partitions=(partition,),
+        actions=tuple(entry.to_action(_ACTION_STATE[journal.state]) for entry in header.entries),
+    )

@@ -61,10 +61,14 @@ _HEADER_KEYS = {"journal", "run", "program", "begun", "volume_was_dirty", "entri
 
 @dataclass(frozen=True)
 class Journal:
-    """What a journal says. `length` is where its last sound line ends, in bytes; `check` is that line's."""
+    """What a journal says. `length` is where its last sound line ends, in bytes; `check` is that line's.
+
+    `when` the run reached its state is as the journal has it, by the clock of that machine then.
+    """
 
     header: Header
     state: RunState
+    when: str
     length: int
     check: str
 
@@ -113,9 +117,9 @@ def parse(data: bytes) -> Journal | None:
     marks = [_read_mark(_load(line.text)) for line in lines[1:]]
     if not marks:
         raise JournalError(f"the run {header.run} did not come to its end")
-    if marks != _IN_ORDER[: len(marks)]:
+    if [state for state, _ in marks] != _IN_ORDER[: len(marks)]:
         raise JournalError("its lines are in no order that a run writes")
-    return Journal(header, marks[-1], lines[-1].end, lines[-1].check)
+    return Journal(header, *marks[-1], lines[-1].end, lines[-1].check)
 
 
 @dataclass(frozen=True)
@@ -165,11 +169,11 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def _read_mark(document: dict[str, Any]) -> RunState:
+def _read_mark(document: dict[str, Any]) -> tuple[RunState, str]:
     expect_keys(document, {"mark", "at"})
-    read_text(document, "at", _MOMENT)
+    moment = read_text(document, "at", _MOMENT)
     try:
-        return RunState(read_text(document, "mark"))
+        return RunState(read_text(document, "mark")), moment
     except ValueError as error:
         raise JournalError("a line names nothing that a run does") from error
 

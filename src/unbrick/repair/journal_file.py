@@ -29,14 +29,16 @@ class JournalFile:
     path: Path
     header: Header
     state: RunState
+    when: str
     length: int
     check: str
 
     def reach(self, state: RunState) -> None:
         """Write what the run has done; raises OSError."""
-        line = encode_mark(state, now(), self.check)
+        moment = now()
+        line = encode_mark(state, moment, self.check)
         _write_at(self.path, self.length, line)
-        self.state = state
+        self.state, self.when = state, moment
         self.length += len(line)
         self.check = check_of(line)
 
@@ -62,7 +64,9 @@ def open_journal(folder: Path) -> JournalFile | None:
         return None
     if journal.header.run != folder.name:
         raise JournalError(f"the one in {folder.name} is of another run")
-    return JournalFile(folder / JOURNAL, journal.header, journal.state, journal.length, journal.check)
+    return JournalFile(
+        folder / JOURNAL, journal.header, journal.state, journal.when, journal.length, journal.check
+    )
 
 
 def _read(path: Path) -> bytes | None:

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from unbrick.model import Action, ActionState
+from unbrick.model import RunState as RunState
 from unbrick.repair.plan import QUARANTINE_FILE
-
-
-class RunState(StrEnum):
-    """What a run has done, a line of its journal each; it reaches the disk with the first, or not at all."""
-
-    REPAIRED = "repaired"
-    UNDONE = "undone"
 
 
 @dataclass(frozen=True)

@@ -278,10 +278,11 @@ def _machine_of(done: Sequence[DiskReport]) -> Machine:
 
 def already_repaired(report: DiskReport) -> str | None:
     """When and by which medium a disk was repaired by an earlier run, as a sentence goes on with it."""
-    if report.earlier is None:
+    earlier = report.repaired_before
+    if earlier is None:
         return None
-    by = f" by medium {report.earlier.medium[:8]}" if report.earlier.medium else ""
-    return f"{report.earlier.begun[:10]}{by}"
+    by = f" by medium {earlier.medium[:8]}" if earlier.medium else ""
+    return f"{earlier.when[:10]}{by}"
 
 
 def _already(done: Sequence[DiskReport]) -> str | None:

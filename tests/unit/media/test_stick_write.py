@@ -143,6 +143,7 @@ def test_a_person_who_stops_it_is_told_what_became_of_the_stick(
     with open_exclusively(stick) as descriptor, pytest.raises(FailedError, match="stopped") as failed:
         write_stick(descriptor, image, layout, volume, stop)
     assert failed.value.hint == "write it again; it is wiped already"
+    assert failed.value.exit_code == 130
 
 
 @contextmanager

@@ -19,7 +19,7 @@ def test_what_lies_behind_the_last_sound_line_is_dropped_before_the_next(tmp_pat
     read = parse(path.read_bytes())
     assert read is not None
     assert (read.header, read.state, read.length) == (HEADER, RunState.REPAIRED, whole)
-    JournalFile(path, read.header, read.state, read.length, read.check).reach(RunState.UNDONE)
+    JournalFile(path, read.header, read.state, read.when, read.length, read.check).reach(RunState.UNDONE)
     again = parse(path.read_bytes())
     assert again is not None
     assert again.state is RunState.UNDONE

@@ -10,7 +10,7 @@ from support.endings import ended
 
 from unbrick.errors import Reason
 from unbrick.keys.chain import KeyChain
-from unbrick.model import DiskReport, EarlierRepair, Status
+from unbrick.model import DiskReport, EarlierRun, RunState, Status
 from unbrick.recovery_order import Goal
 from unbrick.station.guided_visit import GuidedVisit
 from unbrick.station.reports import Reports
@@ -63,7 +63,8 @@ def visited(
     return report, visit.ordered
 
 
-ALREADY = replace(ended(Status.HEALTHY), earlier=EarlierRepair("r", "2026-11-25T08:00:00Z", "0123"))
+BEFORE = EarlierRun("r", "2026-11-25T08:00:00Z", "0123", RunState.REPAIRED)
+ALREADY = replace(ended(Status.HEALTHY), runs=(BEFORE,))
 
 
 def test_a_repaired_machine_is_left_alone() -> None:

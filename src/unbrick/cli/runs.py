@@ -1,0 +1,36 @@
+"""`unbrick runs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from unbrick.cli.disk_work import (
+    disks_argument,
+    json_option,
+    keys_option,
+    open_keys,
+    open_station,
+    station_option,
+    work_on_disks,
+)
+from unbrick.recovery import Goal, Order
+
+
+@click.command("runs")
+@disks_argument
+@keys_option
+@station_option
+@json_option
+def command(disks: tuple[Path, ...], keys: tuple[str, ...], station: Path | None, as_json: bool) -> None:
+    """List the runs that lie on each DISK: when, by which medium, what was moved, undone or not.
+
+    Writes nothing. A run is named by its id: unbrick undo DISK --run ID.
+
+    Example: unbrick runs machine.img --keys keys.csv
+    """
+    link = open_station(station)
+    orders = [Order(disk, Goal.RUNS) for disk in disks]
+    chain = open_keys(keys, ask_person=not as_json, link=link)
+    work_on_disks(orders, keys=chain, yes=True, as_json=as_json, link=link)
