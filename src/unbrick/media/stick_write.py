@@ -71,7 +71,7 @@ def write_stick(
     volume: Sequence[tuple[int, bytes]],
     progress: Progress,
 ) -> Written:
-    """Write image, table and partition to an open stick, then compare all of it; raises FailedError, HalfDoneError.
+    """Write image, table and partition to an open stick, then compare it; raises FailedError, HalfDoneError.
 
     `volume` is what `make_volume` gave. Everything that was on the stick is lost with the first byte.
     """
