@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 _SECTION = re.compile(
     r"^## `(?P<word>[a-z-]+)`\n\n(?P<what>[^\n]+)\n\n"
@@ -34,6 +33,8 @@ class Explanation:
 @cache
 def explanations() -> dict[str, Explanation]:
     """Every reason's word (without a detail) and its explanation, in the order of the page."""
+    from importlib.resources import files  # slow to load, and a station needs it at the end only
+
     page = files("unbrick.manual").joinpath("reasons.md").read_text(encoding="utf-8")
     return {
         found["word"]: Explanation(found["what"], found["at"], found["it"], found[0].strip() + "\n")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import count, product
 
 from unbrick.errors import Reason
 from unbrick.model import (
@@ -21,11 +21,13 @@ from unbrick.model import (
     VolumeKind,
     VolumeState,
 )
-from unbrick.station.ending import Ending, EndingFacts, ending_of
+from unbrick.station.case import EndingFacts
+from unbrick.station.ending import Ending, ending_of
 
 RUN = "20260719T140322Z-abcdef"
 KEY_ID = "1A2B3C4D"
 FAULTY = "\\Windows\\System32\\drivers\\CrowdStrike\\C-00000291-00000000-00000032.sys"
+CONTACT = "020 7946 0000 (St Mary's IT)"
 TPM = (ProtectorKind.TPM, ProtectorKind.RECOVERY_PASSWORD)
 FACTS = EndingFacts(
     finish="restart",
@@ -125,3 +127,40 @@ def every_ending() -> list[Ending]:
         # Codes take long to draw, and the same few words are in all of them.
         endings.append(ending if number < 60 else replace(ending, qr=None))
     return endings
+
+
+def every_situation() -> Iterator[tuple[list[DiskReport], EndingFacts]]:
+    """Every status and reason with every way to end; what else can be the case takes turns with them."""
+    besides: tuple[dict[str, object], ...] = (
+        {},
+        {"already": "2026-11-25 by medium 01234567", "tally_known": False},
+        {"only_looked": "the settings on this stick are not signed by the site's key"},
+        {"hidden_disks": 1},
+        {"left_alone": ("sda (Samsung PSSD T7, 500 GB)",), "contact": CONTACT},
+    )
+    waiting = ((0, True), (3, True), (3, False))
+    kinds = (TPM, (), (ProtectorKind.RECOVERY_PASSWORD,), (ProtectorKind.TPM,), (ProtectorKind.TPM_PIN,))
+    number = count()
+    for status, reason in product(Status, (None, *Reason, "of-a-newer-version:detail")):
+        for finish, way, medium, (reports, on_stick), takes_keys in product(
+            ("restart", "power-off", "wait"),
+            ("boot-next", "remove-stick"),
+            ("stick", "disc", ""),
+            waiting,
+            (False, True),
+        ):
+            turn = next(number)
+            report = ended(status, reason, kinds=kinds[turn % 7 % 5], done=turn % 11 == 0)
+            other = replace(ended(Status.REPAIRED, disk="/dev/sdb", done=True), volumes=())
+            known = facts(
+                finish=finish,
+                restart_way=way,
+                medium=medium,
+                reports_waiting=reports,
+                reports_on_stick=on_stick,
+                takes_keys=takes_keys,
+                **besides[turn % 5],
+            )
+            yield ([report, other] if turn % 13 == 0 else [report]), known
+    for known in (facts(**one) for one in besides):
+        yield [], known

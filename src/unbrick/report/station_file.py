@@ -28,11 +28,14 @@ _MODES = ("unattended", "guided")
 _FINISHES = ("restart", "power-off", "wait")
 _TOP = {
     *("tally", "identity", "site", "technician", "mode", "finish"),
-    *("keys", "playbooks", "network", "shell"),
+    *("keys", "playbooks", "network", "shell", "helpdesk"),
 }
 _MOST_KEYS = 32
 _MOST_NAME_SERVERS = 3  # as many as a resolver asks
 _HIGHEST_VLAN = 4094
+# As it is read out and dialled; a screen of 80 columns shows it in one line.
+_TELEPHONE = re.compile(r"[+(]?[0-9][0-9 ()/.-]{1,28}[0-9](?: ?(?:ext\.?|x) ?[0-9]{1,6})?")
+_LONGEST_CONTACT = 40
 _DEEPEST = 4
 _HINT = "`unbrick help administrator` has every setting; one with a tally comes from `unbrick tally enrol`"
 
@@ -58,6 +61,21 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Helpdesk:
+    """Whom a person at a machine calls."""
+
+    name: str | None = None
+    telephone: str | None = None
+
+    @property
+    def line(self) -> str:
+        """Both as a screen shows them."""
+        if self.telephone is None:
+            return self.name or ""
+        return f"{self.telephone} ({self.name})" if self.name else self.telephone
+
+
+@dataclass(frozen=True)
 class Tally:
     """The tally of a station, and who the station is there.
 
@@ -76,7 +94,7 @@ class Tally:
 class Station:
     """What `unbrick.yaml` says. `path` is the file itself; `tally` is None at a site that has none.
 
-    `network` and `shell` (may the technician have one) are for a booted medium.
+    `network`, `shell` (may the technician have one) and `helpdesk` are for a booted medium.
     """
 
     path: Path
@@ -89,6 +107,7 @@ class Station:
     playbooks: tuple[Path, ...] = ()
     network: Network = field(default_factory=Network)
     shell: bool = False
+    helpdesk: Helpdesk | None = None
 
 
 def load_station(path: Path) -> Station:
@@ -105,6 +124,7 @@ def load_station(path: Path) -> Station:
         playbooks=tuple(_beside(path, name) for name in table.texts("playbooks")),
         network=_network(table),
         shell=table.flag("shell"),
+        helpdesk=_helpdesk(table),
     )
 
 
@@ -309,6 +329,22 @@ def _network(table: _Table) -> Network:
         dns=tuple(inside.address("dns", one) for one in servers),
         vlan=inside.number("vlan", _HIGHEST_VLAN),
     )
+
+
+def _helpdesk(table: _Table) -> Helpdesk | None:
+    if table.content.get("helpdesk") is None:
+        return None
+    inside = table.table("helpdesk", {"name", "telephone"})
+    found = Helpdesk(inside.optional_text("name"), inside.optional_text("telephone"))
+    if found == Helpdesk():
+        raise StationFileError(table.path, "helpdesk: needs a name, a telephone, or both")
+    if found.name and len(found.name) > _LONGEST_CONTACT:
+        message = f"helpdesk.name: at most {_LONGEST_CONTACT} characters, to be read on a screen"
+        raise StationFileError(table.path, message)
+    if found.telephone and not _TELEPHONE.fullmatch(found.telephone):
+        message = "helpdesk.telephone: a number in quotes, as in '+44 20 7946 0000' or '0800 123 ext 4'"
+        raise StationFileError(table.path, message)
+    return found
 
 
 def _site(path: Path, text: str | None) -> str | None:

@@ -26,7 +26,7 @@ class BlockDevice:
 
     `outside` is true of what is removable or plugged in from outside; `held_by` names the arrays and mappings
     that the disk or one of its partitions is part of. `array` is the md state (`clean`, `active`, …) where it
-    is an array, `container` true where it only holds arrays.
+    is an array, `container` true where it only holds arrays. `model` is what its maker calls it.
     """
 
     name: str
@@ -40,6 +40,7 @@ class BlockDevice:
     container: bool = False
     degraded: bool = False
     syncing: bool = False
+    model: str = ""
 
 
 def list_block_devices(sysfs: Path = SYSFS) -> tuple[BlockDevice, ...]:
@@ -84,6 +85,7 @@ def _device(sysfs: Path, name: str) -> BlockDevice:
         array=state,
         container=state is not None and _is_container(folder / "md"),
         degraded=_number(folder / "md" / "degraded") > 0,
+        model=_text(folder / "device" / "model") or _text(folder / "device" / "name") or "",
         syncing=(_text(folder / "md" / "sync_action") or "idle") not in {"idle", "frozen"},
     )
 

@@ -73,6 +73,7 @@ class Boot:
         voice.log.say("devices are there")
         carried = self._read_settings(medium)
         settings = carried.settings
+        voice.display.name_contact(settings.contact)
         for note in (*settings.notes, *carried.notes):
             voice.note(note)
         voice.log.say(f"works by {settings.origin}")
@@ -216,7 +217,7 @@ class Boot:
 
 def _report_no_disk(reports: Reports, machine: Machine) -> DiskReport:
     """What is said of a machine that shows no disk; it was visited, and whoever counts shall know why."""
-    from unbrick.station.ending import no_disk
+    from unbrick.station.case import no_disk
 
     run = reports.run_in_order(new_run_id())
     report = no_disk(machine, run)

@@ -55,6 +55,7 @@ class Display:
         self.terminal = terminal
         self.screens: Screens | None = _SpokenScreens(terminal, serial) if terminal else None
         self._serial = serial
+        self.contact: str | None = None
 
     @classmethod
     def open(cls, serial: SerialLine) -> Display:
@@ -75,6 +76,12 @@ class Display:
         """Show what is being done now."""
         if self.screens:
             self.screens.progress(words, machine)
+
+    def name_contact(self, contact: str | None) -> None:
+        """Whom the person here can call, on every screen that has them call somebody."""
+        self.contact = contact
+        if self.screens:
+            self.screens.contact = contact
 
     def show(self, ending: Ending) -> None:
         """Show how it ended."""

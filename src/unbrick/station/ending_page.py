@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unbrick.station.big_letters import big, can_draw, columns_of
-from unbrick.station.ending import Colour, Ending
+from unbrick.station.case import Colour
+from unbrick.station.ending import Ending
+from unbrick.station.pages import Page, key_id_lines
 from unbrick.station.qr_code import Code, codes_for
 from unbrick.station.sheet import (
     BLANK,
@@ -26,8 +28,6 @@ from unbrick.station.sheet import (
     wrapped,
 )
 
-Page = list[Line]
-
 BAND = {
     Colour.GREEN: Style(Hue.BLACK, Hue.GREEN),
     Colour.AMBER: Style(Hue.BLACK, Hue.AMBER),
@@ -37,6 +37,7 @@ _MARGIN = 2
 _LABEL = 11
 _CAPTION = 28
 _WIDEST_TEXT = 100
+_MOST_KEY_IDS = 2
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,20 @@ class _Part:
     label: str
     sentences: tuple[str, ...]
     style: Style = PLAIN
+    drawn: tuple[Line, ...] = ()
+    """Lines below the sentences that are laid out already."""
 
 
 def ending_pages(ending: Ending, columns: int, rows: int) -> list[Page]:
     """Every page of an ending on a screen of so many columns and rows, the most important first."""
-    what = _Part("", (ending.summary,), STRONG)
-    now = _Part("Now", ending.to_do)
+    room = rows - 1  # the last row says how the pages are turned
+    now = [_Part("", (ending.summary,), STRONG), _Part("Now", ending.to_do)]
+    if ending.contact:
+        now.append(_Part("Call", (ending.contact,), STRONG))
     windows = _Part("Windows", ending.next_in_windows)
     helpdesk = _Part("Helpdesk", ending.helpdesk)
-    room = rows - 1  # the last row says how the pages are turned
-    parts, rest = _divided([what, now, windows, helpdesk], ending, columns, room)
+    now = _with_key_ids(now, ending, columns, room)
+    parts, rest = _divided(now, [windows, helpdesk], ending, columns, room)
     codes = codes_for(ending.qr, columns - _CAPTION, rows) if ending.qr else ()
     count = 1 + len(codes) + bool(rest)
     pages = [_with_foot(_first_page(parts, ending, columns, room), 1, count, columns, room)]
@@ -79,28 +84,49 @@ def _turning(number: int, count: int) -> str:
     return f"Arrow keys: turn the page ({number} of {count})"
 
 
-def _divided(parts: list[_Part], ending: Ending, columns: int, room: int) -> tuple[list[_Part], list[_Part]]:
-    """Which parts the first page has room for; the rest in the same order."""
-    head = len(_head(ending, columns, 1, 1))
-    for count in range(len(parts), 1, -1):
-        if head + 1 + len(_body(parts[:count], columns, spacing=0)) <= room:
-            # The helpdesk's part is long: it comes along only where it does not crowd out the rest.
-            crowded = head + 1 + len(_body(parts[:count], columns, spacing=1)) > room
-            if count == len(parts) and crowded:
-                continue
-            return parts[:count], parts[count:]
-    return parts[:2], parts[2:]
+def _with_key_ids(now: list[_Part], ending: Ending, columns: int, room: int) -> list[_Part]:
+    """What to do, with the key IDs above it in letters to be read out, as many as there is room for."""
+    for count in range(min(len(ending.key_ids), _MOST_KEY_IDS), 0, -1):
+        drawn = [line for one in ending.key_ids[:count] for line in key_id_lines(one, columns - _LABEL)]
+        with_ids = [now[0], _Part("Key ID", (), drawn=tuple(drawn)), *now[1:]]
+        if _fits(with_ids, ending, columns, room):
+            return with_ids
+    return now
+
+
+def _fits(parts: Sequence[_Part], ending: Ending, columns: int, room: int, spacing: int = 0) -> bool:
+    """Whether parts find room below the smallest head."""
+    head = _head(ending, columns, 1, _smallest_name(ending))
+    return len(head) + 1 + len(_body(parts, columns, spacing)) <= room
+
+
+def _smallest_name(ending: Ending) -> int:
+    """The machine's name is in big letters, unless a key ID is what has to be read out."""
+    return 0 if ending.key_ids else 1
+
+
+def _divided(
+    now: list[_Part], more: list[_Part], ending: Ending, columns: int, room: int
+) -> tuple[list[_Part], list[_Part]]:
+    """Which parts the first page has room for, beside what to do; the rest in the same order."""
+    for count in range(len(more), 0, -1):
+        parts = [*now, *more[:count]]
+        # The helpdesk's part is long: it comes along only where it does not crowd out the rest.
+        if _fits(parts, ending, columns, room, spacing=1 if count == len(more) else 0):
+            return parts, more[count:]
+    return now, more
 
 
 def _first_page(parts: Sequence[_Part], ending: Ending, columns: int, room: int) -> Page:
     """As large and as widely spaced as there is room; the machine's name is never smaller than the rest."""
+    smallest = _smallest_name(ending)
     for spacing in (2, 1, 0):
         body = _body(parts, columns, spacing)
-        for name, headline in ((4, 3), (3, 3), (3, 2), (2, 2), (2, 1), (1, 1)):
+        for name, headline in ((4, 3), (3, 3), (3, 2), (2, 2), (2, 1), (1, 1), (smallest, 1)):
             head = _head(ending, columns, headline, name)
-            if len(head) + 1 + len(body) <= room and (spacing or name == 1):
+            if len(head) + 1 + len(body) <= room and (spacing or name <= 1):
                 return [*head, BLANK, *body]
-    return [*_head(ending, columns, 1, 1), BLANK, *_body(parts, columns, 0)]
+    return [*_head(ending, columns, 1, smallest), BLANK, *_body(parts, columns, 0)]
 
 
 def _second_page(parts: Sequence[_Part], ending: Ending, columns: int, room: int) -> Page:
@@ -115,8 +141,8 @@ def _second_page(parts: Sequence[_Part], ending: Ending, columns: int, room: int
 def _head(ending: Ending, columns: int, headline_scale: int, name_scale: int) -> list[Line]:
     """The coloured band with the headline, the colour's name and the code; below it the machine's name."""
     band = BAND[ending.colour]
-    beside = ["", ending.colour.upper(), "sticker code:", ending.code]
-    room = columns - 2 * _MARGIN - len("sticker code:") - 2
+    beside = ["", ending.colour.upper(), "sticker", ending.code]
+    room = columns - 2 * _MARGIN - len(ending.code) - 2
     letters = _letters(ending.headline, room, headline_scale)
     lines = [fitted((), columns, band)]
     for number, row in enumerate(letters):
@@ -130,7 +156,9 @@ def _head(ending: Ending, columns: int, headline_scale: int, name_scale: int) ->
 
 
 def _letters(text: str, columns: int, scale: int) -> list[str]:
-    """Big letters of a scale, or as large as the width allows; plain ones where no big letter fits."""
+    """Big letters of a scale, or as large as the width allows; plain ones where none fits, or at scale 0."""
+    if scale == 0:
+        return wrapped(text, columns)[:2]
     if can_draw(text):
         for smaller in range(scale, 0, -1):
             if columns_of(text, smaller) <= columns:
@@ -153,6 +181,7 @@ def _body(parts: Sequence[_Part], columns: int, spacing: int) -> list[Line]:
             if spacing == 2 and own:
                 own.append(BLANK)
             own += paragraphs([sentence], room, part.style)
+        own += part.drawn
         for number, line in enumerate(own):
             label = part.label if number == 0 else ""
             lines.append((Span(" " * _MARGIN + label.ljust(indent), STRONG), *line))

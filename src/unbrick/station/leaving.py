@@ -15,9 +15,10 @@ from unbrick.errors import UnbrickError
 from unbrick.model import DiskReport, Machine, Status
 from unbrick.report.sender_status import SenderState
 from unbrick.station.another_try import AnotherTry
-from unbrick.station.block_devices import BlockDevice, count_hidden_disks
+from unbrick.station.block_devices import BlockDevice, count_hidden_disks, list_block_devices
+from unbrick.station.case import Colour, EndingFacts
 from unbrick.station.companion import Companion
-from unbrick.station.ending import Colour, Ending, EndingFacts, ending_of
+from unbrick.station.ending import Ending, ending_of
 from unbrick.station.finish import (
     BOOT_NEXT,
     REMOVE_STICK,
@@ -28,6 +29,7 @@ from unbrick.station.finish import (
     take_boot_next,
     wait_for_removal,
 )
+from unbrick.station.instruction import Instruction, Moment
 from unbrick.station.medium_facts import MediumFacts
 from unbrick.station.network import has_carrier, has_network, wired_interfaces
 from unbrick.station.next_in_windows import missing_keys
@@ -36,6 +38,7 @@ from unbrick.station.settings import Settings
 from unbrick.station.shell import open_shell, wants_shell
 from unbrick.station.stick_keeper import read_status
 from unbrick.station.system_calls import power_off_platform, restart_platform
+from unbrick.station.targets import find_left_alone
 from unbrick.station.voice import Voice
 
 _SIGN_SECONDS = 15.0
@@ -79,6 +82,8 @@ class Leaving:
 
     def leave(self, done: Sequence[DiskReport]) -> NoReturn:
         """Send, show, wait where a person has to see it, close, and restart or power off."""
+        for disk in self._left_alone():
+            self._voice.log.say(f"left alone, as it is plugged in from outside: {disk}")
         again: Sequence[DiskReport] | None = done
         while again is not None:
             done = again
@@ -87,8 +92,9 @@ class Leaving:
             ending = self._ending(done, restart)
             self._voice.display.show(ending)
             self._voice.line(f"end {ending.colour}")
-            by_itself, again = self._until_it_ends(done, restart, ending)
+            ending, again = self._until_it_ends(done, restart, ending)
         screens = self._voice.display.screens
+        by_itself = ending.instruction.by_itself
         shell = not by_itself and self._settings.shell and screens is not None and wants_shell(screens)
         if shell:
             self._reports.note(done[0].machine if done else Machine(), note="shell-opened")
@@ -96,7 +102,7 @@ class Leaving:
         self._close()
         if shell:
             open_shell(self._voice)
-        self._go(restart, power_off=by_itself and self._settings.finish == "power-off")
+        self._go(restart, ending.instruction)
 
     def _send_last_reports(self, machine: Machine) -> None:
         """Wait for the reports to go out, as long as that has a chance; say how many did."""
@@ -163,19 +169,20 @@ class Leaving:
             medium=_called(present_medium()),
             takes_keys=self._another is not None and not self._settings.guided,
             hidden_disks=count_hidden_disks(),
+            left_alone=self._left_alone(),
+            contact=self._settings.contact,
         )
+
+    def _left_alone(self) -> tuple[str, ...]:
+        medium = frozenset(device.name for device in present_medium())
+        return find_left_alone(list_block_devices(), medium=medium)
 
     def _ending(self, done: Sequence[DiskReport], restart: Restart) -> Ending:
         facts = self._facts(done, restart)
         ending = ending_of(done, facts)
-        if ending.colour != Colour.GREEN:
-            # What is no success does not end by itself: somebody has to see it.
-            return ending_of(done, replace(facts, finish="wait"))
-        return ending if self._are_wanted else ending_of(done, replace(facts, reports_waiting=0))
-
-    def _ends_by_itself(self, colour: Colour) -> bool:
-        wanted = self._settings.finish != "wait" and not self._settings.guided
-        return colour == Colour.GREEN and wanted and self._may_be_left(self._reports.waiting())
+        if ending.colour is Colour.GREEN and not self._are_wanted:
+            return ending_of(done, replace(facts, reports_waiting=0))
+        return ending
 
     @property
     def _are_wanted(self) -> bool:
@@ -206,31 +213,31 @@ class Leaving:
 
     def _until_it_ends(
         self, done: Sequence[DiskReport], restart: Restart, ending: Ending
-    ) -> tuple[bool, Sequence[DiskReport] | None]:
+    ) -> tuple[Ending, Sequence[DiskReport] | None]:
         """Show the end for a while, or until somebody presses Enter; reports go out meanwhile.
 
-        Whether it ends by itself, and the reports of another try where that could be made. Where all is well,
+        What was shown last, and the reports of another try where that could be made. Where all is well,
         taking the medium out is as good an answer as Enter.
         """
         enough = ending.colour == Colour.GREEN and ending.qr is None and bool(present_medium())
         seconds = _REMOVAL_SECONDS if enough else _REDRAW_SECONDS
         if self._another and missing_keys(done):
             seconds = _LATE_STICK_SECONDS
-        while not self._ends_by_itself(ending.colour):
+        while not ending.instruction.by_itself:
             if self._voice.display.screens is None:
                 time.sleep(seconds)  # what happened can be read from outside
             elif self._voice.display.wait_for_key(seconds):
-                return False, self._with_a_typed_key(done)
+                return ending, self._with_a_typed_key(done)
             if enough and not present_medium():
-                return False, None
+                return ending, None
             if self._another and (again := self._another.with_a_late_stick(done)):
-                return False, again
+                return ending, again
             now = self._ending(done, restart)
             if now != ending:
                 ending = now
                 self._voice.display.show(ending)
         self._voice.display.wait_for_key(_SHOWN_SECONDS)
-        return True, None
+        return ending, None
 
     def _with_a_typed_key(self, done: Sequence[DiskReport]) -> Sequence[DiskReport] | None:
         """Another try where somebody types a missing key; a guided visit has asked for it already."""
@@ -248,8 +255,8 @@ class Leaving:
         for sentence in close_everything(self._runner):
             self._voice.note(sentence)
 
-    def _go(self, restart: Restart, *, power_off: bool) -> NoReturn:
-        if power_off:
+    def _go(self, restart: Restart, instruction: Instruction) -> NoReturn:
+        if instruction.powers_off:
             self._voice.line("powering off")
             power_off_platform()
         chosen, why = take_boot_next(restart)
@@ -260,7 +267,8 @@ class Leaving:
             restart_platform()
         if chosen.way == REMOVE_STICK:
             self._voice.line("waiting for the stick to be removed")
-            if chosen != restart:
+            asked_already = instruction.moment is Moment.STICK_OUT and chosen == restart
+            if present_medium() and not asked_already:
                 self._voice.display.message(
                     "Take the stick out now.", "The computer then restarts by itself."
                 )

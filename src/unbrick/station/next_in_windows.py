@@ -21,7 +21,10 @@ _SHOWN = 8
 
 BY_ITSELF = "Windows starts by itself."
 NOT_LOOKED_AT = "Windows starts. It may ask for the PIN of this computer's owner."
-IF_RECOVERY = "If a blue 'Recovery' screen comes: choose 'Restart my PC' or 'Continue'."
+IF_RECOVERY = (
+    "If a blue 'Recovery' screen comes: choose 'Restart my PC'. If it comes again: "
+    "'See advanced repair options', then 'Continue'."
+)
 DISK_CHECK = "Windows checks its disk first. Let it run, even if it takes an hour."
 
 

@@ -96,6 +96,7 @@ class KeyRequest:
     volume: str
     tried_wrong: bool = False
     trouble: str | None = None
+    contact: str | None = None
 
 
 def password_page(request: KeyRequest, entry: PasswordEntry, columns: int, rows: int) -> Page:
@@ -107,9 +108,11 @@ def password_page(request: KeyRequest, entry: PasswordEntry, columns: int, rows:
         said = ["That is a recovery key, but not the one for this disk. Compare the key ID."]
     page += indented(paragraphs(said, width, STRONG), _MARGIN)
     page += indented(paragraphs(["Ask the helpdesk for the recovery key with this key ID:"], width), _MARGIN)
+    if request.contact:
+        page += indented(paragraphs([f"Helpdesk: {request.contact}"], width, STRONG), _MARGIN)
     page.append(BLANK)
     for protector in request.protector_ids[:_MOST_IDS]:
-        page += indented(_key_id(protector, columns - 2 * _MARGIN), _MARGIN)
+        page += indented(key_id_lines(protector, columns - 2 * _MARGIN), _MARGIN)
         page.append(BLANK)
     page += indented([(Span("Type the key here:"),)], _MARGIN)
     fields = list(_fields(entry))
@@ -123,7 +126,8 @@ def password_page(request: KeyRequest, entry: PasswordEntry, columns: int, rows:
     return [*page[: rows - 1], centred((Span(keys),), columns)]
 
 
-def _key_id(protector: str, room: int) -> Iterator[Line]:
+def key_id_lines(protector: str, room: int) -> Iterator[Line]:
+    """The id of a key protector, its beginning in big letters, as Windows' blue screen shows it."""
     beginning, rest = protector[:_KEY_ID_SHOWN].upper(), protector[_KEY_ID_SHOWN:].upper()
     if not can_draw(beginning) or columns_of(beginning) > room:
         yield (Span(protector, STRONG),)

@@ -53,6 +53,8 @@ class Screens:
         self._pages: list[Page] = []
         self._page = 0
         self._turn_at: float | None = None
+        self.contact: str | None = None
+        """Whom the person can call for a recovery key."""
 
     def progress(self, words: str, machine: str | None = None) -> None:
         """Show what is being done now; `machine` once its name is known. Returns at once."""
@@ -92,7 +94,7 @@ class Screens:
         self, protector_ids: Sequence[str], volume: str = "This disk", *, tried_wrong: bool = False
     ) -> RecoveryPassword | None:
         """The recovery password for one of these protectors as a person types it; None: they have none."""
-        request = KeyRequest(tuple(protector_ids), volume, tried_wrong)
+        request = KeyRequest(tuple(protector_ids), volume, tried_wrong, contact=self.contact)
         entry = PasswordEntry()
         self._terminal.drain()
         try:

@@ -55,6 +55,11 @@ class Settings:
         """Whether the site allows a shell here."""
         return self.station is not None and self.station.shell
 
+    @property
+    def contact(self) -> str | None:
+        """Whom the site has a person call, as the screens show it."""
+        return self.station.helpdesk.line if self.station and self.station.helpdesk else None
+
 
 @dataclass
 class _Search:

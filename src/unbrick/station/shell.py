@@ -1,6 +1,6 @@
 """A shell for the technician: only where the site's own settings allow one, and after all disks are closed.
 
-It is reported before it opens. Afterwards this machine can only be restarted.
+It is reported before it opens. Afterwards this machine is restarted or switched off.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _TERMINAL = Path("/dev/tty1")
 _QUESTION = Question(
     "What now?",
     ("This site allows a shell here. That one was opened is reported.",),
-    ("Restart this computer", "Open a shell"),
+    ("Go on without a shell", "Open a shell"),
 )
 
 
 def wants_shell(screens: Screens) -> bool:
-    """Whether the person would rather have a shell than a restart."""
+    """Whether the person would like a shell."""
     return screens.ask(_QUESTION) == 1
 
 

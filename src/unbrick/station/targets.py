@@ -18,6 +18,7 @@ from unbrick.disks.raw_view import RawView
 from unbrick.errors import UnbrickError
 from unbrick.station.block_devices import BlockDevice, list_block_devices
 from unbrick.station.devices import wait_for
+from unbrick.station.sheet import drawable
 
 START_READ_ONLY = Path("/sys/module/md_mod/parameters/start_ro")
 _ASSEMBLY_SECONDS = 60.0
@@ -47,6 +48,23 @@ def choose_targets(devices: Sequence[BlockDevice], *, medium: frozenset[str] = f
         if not device.held_by and not device.container
         if device.array is None or device.array in _STANDS
     ]
+
+
+def find_left_alone(
+    devices: Sequence[BlockDevice], *, medium: frozenset[str] = frozenset()
+) -> tuple[str, ...]:
+    """The disks that are not worked on because they are plugged in from outside, as a person knows them."""
+    return tuple(
+        drawable(_called(device))
+        for device in devices
+        if device.size > 0 and device.outside and not device.optical and device.name not in medium
+        if not device.held_by
+    )
+
+
+def _called(device: BlockDevice) -> str:
+    size = f"{device.size / 1e9:.0f} GB" if device.size >= 1e9 else f"{device.size / 1e6:.0f} MB"
+    return f"{device.name} ({device.model}, {size})" if device.model else f"{device.name} ({size})"
 
 
 def _notes(device: BlockDevice) -> tuple[str, ...]:

@@ -50,10 +50,12 @@ class Voice:
 
     def stopped(self, why: str) -> None:
         """That the station itself has failed; waits for a key where there is a screen."""
+        contact = self.display.contact
         self.display.message(
             "unbrick had to stop:",
             why,
-            "Nothing is lost: start from the stick again, and it goes on.",
-            "Press Enter to restart this machine.",
+            "Nothing is lost: the next try goes on from here.",
+            *([f"Does it stop again? Call the helpdesk: {contact}"] if contact else []),
+            "Leave the stick in and press Enter: the computer restarts. Start it from the stick again.",
         )
         self.display.wait_for_key(None)

@@ -12,8 +12,8 @@ from unbrick.errors import Reason
 from unbrick.model import Status
 from unbrick.reasons import explain
 
-_LEAVE = "Leave the computer as it is. A person from IT has to look at it."
-_AGAIN = "Switch the computer off, wait ten seconds, and start it from the stick again."
+_LEAVE = "A person from IT has to look at this computer."
+_AGAIN = "It may work at another try."
 
 
 @dataclass(frozen=True)

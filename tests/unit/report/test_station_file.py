@@ -12,7 +12,7 @@ from support.stations import MadeStation, make_station
 
 from unbrick.errors import UsageError
 from unbrick.report.outbox import DEFAULT_FOLDER, outbox_folder
-from unbrick.report.station_file import Station, StationFileError, load_station
+from unbrick.report.station_file import Helpdesk, Station, StationFileError, load_station
 from unbrick.tally.settings import parse_address
 
 
@@ -64,6 +64,22 @@ def test_a_tally_without_an_identity_is_refused_and_so_is_the_reverse(
         load_station(made.file)
 
 
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("{telephone: '020 7946 0000', name: 'IT'}", "020 7946 0000 (IT)"),
+        ("{telephone: '+49 (0)89/1234-56 ext. 7'}", "+49 (0)89/1234-56 ext. 7"),
+        ("{name: Jo next door}", "Jo next door"),
+    ],
+)
+def test_the_helpdesk_has_a_name_a_telephone_or_both(made: MadeStation, said: str, line: str) -> None:
+    made.file.write_text(made.file.read_text() + f"helpdesk: {said}\n")
+    helpdesk = load_station(made.file).helpdesk
+    assert helpdesk is not None
+    assert helpdesk.line == line
+    assert len(Helpdesk("x" * 40, "+44 20 7946 0000 ext 1234").line) < 80
+
+
 @pytest.mark.parametrize("host", ["tally", "tally_1.corp.example", "192.0.2.7", "tally.example."])
 def test_every_name_that_a_tally_may_be_made_with_is_taken(tmp_path: Path, host: str) -> None:
     assert str(parse_address(f"{host}:2291")) == f"{host}:2291"
@@ -100,6 +116,13 @@ def test_every_setting_of_the_contract_is_taken(tmp_path: Path) -> None:
         ("site: st-marys", "site: &a b", "anchors"),
         ("site: st-marys", "site: [", "line"),
         ("site: st-marys", "? [a]\n: b", "has no name"),
+        ("site: st-marys", "helpdesk: 112", "helpdesk: is missing or no table"),
+        ("site: st-marys", "helpdesk: {}", "helpdesk: needs a name, a telephone, or both"),
+        ("site: st-marys", "helpdesk: {phone: '112'}", "`phone` is no setting"),
+        ("site: st-marys", "helpdesk: {telephone: 4420794600}", "helpdesk.telephone: must be plain text"),
+        ("site: st-marys", "helpdesk: {telephone: 'call Jo'}", "helpdesk.telephone: a number in quotes"),
+        ("site: st-marys", f"helpdesk: {{telephone: '{'1' * 31}'}}", "helpdesk.telephone: a number"),
+        ("site: st-marys", f"helpdesk: {{name: {'x' * 41}}}", "helpdesk.name: at most 40"),
         ("address:", "adress:", "`adress` is no setting"),
         ("127.0.0.1:1", "127.0.0.1", "tally.address"),
         ("127.0.0.1:1", "127.0.0.1:0", "tally.address"),

@@ -20,7 +20,8 @@ from unbrick.model import (
     VolumeState,
 )
 from unbrick.short_code import is_short_code
-from unbrick.station.ending import Colour, Ending, ending_of
+from unbrick.station.case import Colour
+from unbrick.station.ending import Ending, ending_of
 
 _P = ProtectorKind
 _TROUBLES = (Status.FAILED, Status.NEEDS_HANDS, Status.NEEDS_KEY)
@@ -113,7 +114,8 @@ def test_a_missing_key_can_be_brought_to_a_machine_that_asks_nobody_by_itself() 
     ending = ending_of([locked], facts(finish="wait", takes_keys=True))
     assert "press Enter, then 1, and type it" in ending.to_do[0]
     assert ending.to_do[-1] == "Without the key: press Enter, then 2. The computer restarts."
-    assert "start from the stick again and type it" in said(ending_of([locked], facts(finish="wait")))
+    later = said(ending_of([locked], facts(finish="wait")))
+    assert "It is typed at the next start from the stick. Leave the stick in and press Enter" in later
     alone = ended(Status.NEEDS_KEY, Reason.KEY_MISSING, kinds=(_P.TPM,))
     assert "then 1" not in said(ending_of([alone], facts(finish="wait", takes_keys=True)))
 
@@ -131,6 +133,7 @@ def test_a_disk_without_a_recovery_key_asks_for_none() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"finish": "power-off"}, "The computer switches itself off. Take the stick out."),
         ({}, "Take the stick out. The computer restarts by itself."),
         ({"restart_way": "none"}, "Take the stick out. The computer restarts by itself."),
         ({"restart_way": "remove-stick"}, "Take the stick out now: the computer then restarts by itself."),
@@ -159,7 +162,7 @@ def test_of_several_disks_the_worst_counts_and_all_are_listed() -> None:
     assert ending.headline == "HELP NEEDED"
     assert ending.machine == "DESKTOP-NPM7RCA", "the name is known from the other disk"
     assert "Disks: /dev/nvme0n1 repaired, /dev/sda needs-hands (raid-member)." in ending.helpdesk
-    assert ending.next_in_windows == ("A part was repaired: Windows may start, or stop as before.",)
+    assert ending.next_in_windows == ("A part was repaired.",), "it is switched off, to look at the RAID"
     assert ending_of(list(reversed(reports)), FACTS).code == ending.code
 
 
@@ -240,8 +243,8 @@ def test_a_machine_without_a_name_is_called_by_its_serial_number() -> None:
 
 
 def test_what_windows_does_is_foretold_only_where_the_fault_was_seen() -> None:
-    locked = ending_of([ended(Status.NEEDS_KEY, Reason.KEY_MISSING)], FACTS)
-    for ending in (locked, ending_of([], FACTS)):
+    asleep = ending_of([ended(Status.NEEDS_HANDS, Reason.HIBERNATED)], FACTS)
+    for ending in (asleep, ending_of([], FACTS)):
         assert ending.next_in_windows == ("Nothing was changed: Windows starts, or stops, as it did before.",)
     found = ended(Status.FOUND)
     seen = Finding("crowdstrike-cf291", Verdict.FAULTY, (), "a faulty file")
@@ -252,7 +255,7 @@ def test_what_windows_does_is_foretold_only_where_the_fault_was_seen() -> None:
 def test_no_disk_at_all_is_no_success() -> None:
     ending = ending_of([], FACTS)
     assert ending.colour is Colour.AMBER
-    assert ending.summary == "No disk was found in this computer."
+    assert ending.summary == "No disk was found inside this computer."
 
 
 NO_WINDOWS = DiskReport(disk="/dev/sda", status=Status.NEEDS_HANDS, reason=Reason.NO_WINDOWS)

@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.emulated_screen import words_of
-from support.endings import ended, every_ending, facts
+from support.endings import CONTACT, KEY_ID, ended, every_ending, facts
 
 from unbrick.errors import Reason
 from unbrick.model import Status
 from unbrick.station.big_letters import big, can_draw, columns_of
 from unbrick.station.ending import Ending, ending_of
 from unbrick.station.ending_page import BAND, ending_pages
+from unbrick.station.pages import KeyRequest, password_page
+from unbrick.station.password_entry import PasswordEntry
 from unbrick.station.sheet import Line, drawable, width_of
 
 _SIZES = [(80, 25), (80, 24), (120, 33), (240, 67)]
@@ -53,6 +55,23 @@ def test_the_first_page_says_all_that_a_person_needs_to_act(columns: int, rows: 
         for sentence in (ending.summary, *ending.to_do):
             assert words_of([drawable(sentence)]) in shown
         assert any(_shows(texts(first), ending.headline, scale) for scale in (1, 2, 3)), texts(first)
+
+
+@pytest.mark.parametrize(("columns", "rows"), _SIZES)
+@pytest.mark.parametrize("takes_keys", [True, False])
+def test_a_missing_keys_id_is_as_large_as_where_it_is_typed(
+    columns: int, rows: int, takes_keys: bool
+) -> None:
+    known = facts(takes_keys=takes_keys, reports_waiting=2, contact=CONTACT)
+    for name in ("PC-17", "DESKTOP-NPM7RCA", None):
+        ending = ending_of([ended(Status.NEEDS_KEY, Reason.KEY_MISSING, name=name)], known)
+        page = texts(ending_pages(ending, columns, rows)[0])
+        typing = texts(password_page(KeyRequest((KEY_ID,), "This disk"), PasswordEntry(), columns, rows))
+        for shown in (page, typing):
+            assert any(row in line for line in shown for row in big(KEY_ID)[1:2])
+        assert not _shows(page, ending.code, 1), "the code for the sticker is no key ID"
+        assert "sticker" in words_of(page)
+        assert CONTACT in words_of(page)
 
 
 def test_the_machines_name_is_never_smaller_than_anything_else() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
@@ -13,12 +14,12 @@ from support.endings import ended
 
 from unbrick.carried_reports import read_text
 from unbrick.command import RecordedRunner
-from unbrick.errors import FailedError
+from unbrick.errors import FailedError, Reason
 from unbrick.event import Event, EventKind
 from unbrick.model import DiskReport, Machine, Status
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.signer import Signer
-from unbrick.report.station_file import Station
+from unbrick.report.station_file import Helpdesk, Station
 from unbrick.station import leaving, main, system_calls
 from unbrick.station.another_try import AnotherTry
 from unbrick.station.block_devices import BlockDevice
@@ -260,8 +261,40 @@ def test_a_person_sees_the_end_of_a_guided_visit_until_a_key_or_until_the_stick_
 
 
 def test_a_failure_is_never_switched_off_by_itself(scene: Scene) -> None:
+    scene.keys = [False, True]
+    happened = scene.leave(_report(Status.FAILED, "read-only"), finish="power-off")
+    assert happened.count("waits 20.0") == 2
+    assert happened[-1] == "RESET"
+
+
+@pytest.mark.parametrize("finish", ["restart", "power-off", "wait"])
+def test_the_machine_does_what_its_last_screen_said(scene: Scene, finish: str) -> None:
+    for status, reason in itertools.product(Status, (None, *Reason)):
+        scene.happened, scene.keys = [], [True]
+        happened = scene.leave(_report(status, reason), finish=finish)
+        said = scene.endings[-1].to_do[-1]
+        assert ("switches itself off" in said) == (happened[-1] == "OFF")
+        assert ("the computer restarts" in said.lower()) == (happened[-1] == "RESET")
+        assert ("press enter" in said.lower()) == ("waits 20.0" in happened)
+
+
+def test_who_waits_for_the_stick_to_be_removed_says_so(scene: Scene) -> None:
+    scene.restart = Restart(REMOVE_STICK)
+    scene.keys, scene.medium_stays = [True], 5
+    happened = scene.leave(_report(Status.NEEDS_HANDS, "hibernated"))
+    assert happened[-5:-1] == [
+        "waiting for the stick to be removed",
+        "Take the stick out now.",
+        "stick is gone",
+        "restarting",
+    ]
+
+
+def test_whom_to_call_comes_from_the_settings(scene: Scene) -> None:
     scene.keys = [True]
-    assert scene.leave(_report(Status.FAILED), finish="power-off")[-1] == "RESET"
+    station = Station(Path("unbrick.yaml"), helpdesk=Helpdesk("St Mary's IT", "020 7946 0000"))
+    scene.leave(_report(Status.NEEDS_HANDS, "hibernated"), station=station)
+    assert scene.endings[-1].contact == "020 7946 0000 (St Mary's IT)"
 
 
 def test_what_the_tally_refused_is_told_and_it_is_not_said_to_know_it(scene: Scene) -> None:

@@ -9,7 +9,7 @@ import pytest
 from unbrick.command import CommandError, RecordedRunner, Result
 from unbrick.station import targets
 from unbrick.station.block_devices import BlockDevice, count_hidden_disks, list_block_devices
-from unbrick.station.targets import assemble_arrays, choose_targets, close_arrays
+from unbrick.station.targets import assemble_arrays, choose_targets, close_arrays, find_left_alone
 
 PCI = "devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block"
 NVME = "devices/pci0000:00/0000:00:03.0/nvme/nvme0"
@@ -81,6 +81,18 @@ def test_disks_inside_the_machine_are_worked_on_and_nothing_else(sysfs: Sysfs) -
 
     assert _chosen(sysfs.devices()) == ["/dev/mmcblk0", "/dev/nvme0n1", "/dev/sda"]
     assert _chosen(sysfs.devices(), frozenset({"sda"})) == ["/dev/mmcblk0", "/dev/nvme0n1"]
+
+
+def test_disks_that_are_plugged_in_are_left_alone_by_name(sysfs: Sysfs) -> None:
+    sysfs.add("sda", USB, parts=2, device__model="PSSD T7\x1b[2J")
+    (sysfs.root / "block/sda/size").write_text(f"{500 * 10**9 // 512}\n")
+    card = "devices/pci0000:00/0000:00:1a.1/mmc_host/mmc1/mmc1:0001/block"
+    sysfs.add("mmcblk1", card, device__type="SD", device__name="SC64G")
+    sysfs.add("sdb", USB.replace("2-1", "2-2"))
+    sysfs.add("sdc", PCI)
+    sysfs.add("sr0", USB.replace("2-1", "2-3"))
+    left = find_left_alone(sysfs.devices(), medium=frozenset({"sdb"}))
+    assert left == ("mmcblk1 (SC64G, 1 MB)", "sda (PSSD T7?[2J, 500 GB)")
 
 
 def test_an_array_is_worked_on_and_its_members_and_container_are_not(sysfs: Sysfs) -> None:

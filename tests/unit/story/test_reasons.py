@@ -16,6 +16,9 @@ _TRADE = re.compile(
     r"|mount|boot|uefi|tpm|usb|medium|session|null|error",
     re.IGNORECASE,
 )
+_MOVES = re.compile(
+    r"restart|switch|\boff\b|press|\benter\b|\bstart (it|this|the)|take .* out|leave|again", re.IGNORECASE
+)
 _PAGE = files("unbrick.manual").joinpath("reasons.md").read_text(encoding="utf-8")
 
 
@@ -35,6 +38,14 @@ def test_a_reason_is_told_in_plain_words(reason: Reason) -> None:
     assert explained.for_it.endswith(".")
     for sentence in (explained.what, explained.at_the_machine, explained.for_it):
         assert sentence.isascii(), "the console draws it"
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_what_becomes_of_the_computer_is_left_to_the_one_instruction_of_an_ending(reason: Reason) -> None:
+    """See `unbrick.station.instruction`: a sentence here would contradict it sooner or later."""
+    explained = explanations()[reason]
+    for sentence in (explained.what, explained.at_the_machine):
+        assert not _MOVES.search(sentence), sentence
 
 
 @pytest.mark.parametrize("reason", Reason)
