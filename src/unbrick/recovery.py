@@ -37,12 +37,15 @@ from unbrick.recovery_order import Case, Confirm, Goal, Kit, Order, partition_de
 from unbrick.repair.apply import check_plan
 from unbrick.repair.history import read_runs
 from unbrick.repair.plan import make_plan
+from unbrick.repair.purge import plan_purge
 from unbrick.repair.quarantine import inspect
 from unbrick.repair.undo import find_runs, plan_undo
 from unbrick.windows.installation import Installation, find_installations
 
 _MOST_RUNS_TOLD = 64
 _CUT_OFF = "a repair or an undo was cut off here: run it again, which finishes it, before Windows is started"
+_FINISH_FIRST = "run unbrick repair or unbrick undo on it first"
+_ONLY_A_RECORD = "its files were put back before: only the record of that run is deleted"
 
 __all__ = ["Confirm", "Goal", "Kit", "Order", "recover_disk"]
 
@@ -200,6 +203,12 @@ def _find_windows(case: Case, view: View, order: Order, kit: Kit) -> None:
     if order.goal is Goal.REPAIR:
         case.plan = make_plan(kit.recorder.run, [f for _, one in case.diagnoses for f in one.repairable])
         _foresee(case, case.plan, view, kit)
+    if order.goal is Goal.PURGE:
+        if case.cut_off:
+            raise NeedsHandsError(_CUT_OFF, reason=Reason.INTERRUPTED, hint=_FINISH_FIRST)
+        case.purge = plan_purge(view.root, kit.playbooks, case.folders, order.run or "")
+        if not case.purge.actions:
+            case.notes.append(_ONLY_A_RECORD)
     if order.goal is Goal.UNDO and case.completed_by(order) is None:
         case.undo = plan_undo(view.root, kit.playbooks, case.folders, order.run)
 
@@ -267,6 +276,8 @@ def _plan(case: Case, order: Order, kit: Kit, draft: Draft) -> bool:
         return False
     if order.goal is Goal.UNDO:
         actions = case.undo.actions if case.undo else ()
+    elif order.goal is Goal.PURGE:
+        actions = case.purge.actions if case.purge else ()
     else:
         actions = case.plan.actions if case.plan else ()
     completed = case.completed_by(order)
@@ -274,7 +285,7 @@ def _plan(case: Case, order: Order, kit: Kit, draft: Draft) -> bool:
         actions += tuple(entry.to_action(ActionState.PLANNED) for entry in completed.header.entries)
     if case.cut_run is not None and (order.dry_run or kit.confirm):
         case.notes.append(f"the run {case.cut_run.run} was cut off; it will be finished first")
-    if not actions and not case.cut_off:
+    if not actions and not case.cut_off and case.purge is None:
         return False
     case.show(case.folders, actions, Status.FOUND)
     with _blame_installations(case):

@@ -13,6 +13,7 @@ from unbrick.outcome import Draft
 from unbrick.recovery_order import Case, Goal, Kit, Order, partition_detail
 from unbrick.repair.apply import apply_plan
 from unbrick.repair.history import program_name, read_runs
+from unbrick.repair.purge import apply_purge, expect_purged
 from unbrick.repair.undo import apply_undo
 from unbrick.repair.verify import verify_applied
 
@@ -32,12 +33,16 @@ def carry_out(case: Case, order: Order, kit: Kit, draft: Draft) -> None:
         case.passing_notes = mounted.notes
         if case.cut_run is not None:
             case.notes.append(f"the run {case.cut_run.run} had been cut off; it was finished")
-        if order.goal is Goal.UNDO:
+        if case.purge is not None:
+            mounted.run = case.purge.run
+            case.show(case.folders, apply_purge(mounted.root, case.purge), Status.SCANNED)
+        elif order.goal is Goal.UNDO:
             _undo(case, mounted, order, draft)
         else:
             _repair(case, mounted, order, kit, draft)
     case.on_disk = True
-    _tell_what_was_moved(case, kit)
+    if case.purge is None:
+        _tell_what_was_moved(case, kit)
     with kit.recorder.step("verify", **where), look(case.plain, kit.runner, kit.workdir) as view:
         _prove(case, view, order, kit)
 
@@ -94,7 +99,9 @@ def _undo(case: Case, mounted: Mounted, order: Order, draft: Draft) -> None:
 def _prove(case: Case, view: View, order: Order, kit: Kit) -> None:
     """Mount afresh and look again: what was claimed must be what a stranger would now find."""
     case.volume = replace(case.volume, filesystem=view.state)
-    if order.goal is Goal.UNDO:
+    if case.purge is not None:
+        expect_purged(view.root, case.purge)
+    if order.goal is not Goal.REPAIR:
         case.runs, _ = read_runs(view.root, case.volume.partition)
         return
     for installation, _ in case.diagnoses:

@@ -16,6 +16,7 @@ from unbrick.incidents.playbook import Playbook
 from unbrick.keys.chain import KeyChain
 from unbrick.model import DiskReport, FilesystemState, Plan, RunState, Volume
 from unbrick.outcome import VolumeCase
+from unbrick.repair.purge import PurgePlan
 from unbrick.repair.undo import RecordedRun, UndoPlan
 from unbrick.report.recorder import Recorder
 from unbrick.windows.installation import Installation
@@ -29,6 +30,7 @@ class Goal(StrEnum):
     DIAGNOSE = "diagnose"
     REPAIR = "repair"
     UNDO = "undo"
+    PURGE = "purge"
 
     @property
     def judges(self) -> bool:
@@ -38,12 +40,12 @@ class Goal(StrEnum):
     @property
     def changes(self) -> bool:
         """Whether it may write to a disk."""
-        return self in {Goal.REPAIR, Goal.UNDO}
+        return self in {Goal.REPAIR, Goal.UNDO, Goal.PURGE}
 
 
 @dataclass(frozen=True)
 class Order:
-    """What was asked for one disk. `run` names the repair to undo; None is the newest."""
+    """What was asked for one disk. `run` names the repair to undo or to purge; None undoes the newest."""
 
     disk: Path
     goal: Goal
@@ -91,6 +93,7 @@ class Case(VolumeCase):
     plan: Plan | None = None
     foreseen: UnbrickError | None = None  # why the plan could not be carried out
     undo: UndoPlan | None = None
+    purge: PurgePlan | None = None
 
     @property
     def folders(self) -> list[str]:
@@ -105,8 +108,8 @@ class Case(VolumeCase):
         return run
 
     def run_to_undo(self, order: Order) -> str | None:
-        """The run that an undo takes back here, or has taken back when it was cut off."""
-        run = self.completed_by(order) or self.undo
+        """The run that an undo takes back here, or has taken back when it was cut off, or a purge deletes."""
+        run = self.completed_by(order) or self.undo or self.purge
         return run.run if run else None
 
 

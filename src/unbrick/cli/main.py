@@ -22,6 +22,7 @@ _VERBS = {
     "media": "Make boot media and sticks, sign their settings, boot over the network.",
     "outbox": "Reports that wait until the tally has them.",
     "playbook": "What unbrick looks for, and checks for your own playbooks.",
+    "purge": "Delete a repair's quarantine for good: it can then not be put back.",
     "repair": "Take the fault away, so that it can be put back.",
     "runs": "List the repairs that lie on a disk, undone or not; writes nothing.",
     "scan": "List a disk's volumes, protectors and installations; writes nothing.",

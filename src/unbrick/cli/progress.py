@@ -17,6 +17,7 @@ _WORDS = {
     "plan": "planning",
     "repair": "taking the fault away",
     "undo": "putting back",
+    "purge": "deleting the quarantine",
     "verify": "checking the repair",
 }
 

@@ -42,6 +42,12 @@ _UNDO_WORD = {
     ActionState.PLANNED: "would put back",
     ActionState.FAILED: "could not put back",
 }
+_PURGE_WORD = {
+    ActionState.PLANNED: "would be deleted for good",
+    ActionState.DONE: "deleted for good",
+    ActionState.FAILED: "could not be deleted",
+}
+_WORDS: Mapping[Goal, Mapping[ActionState, str]] = {Goal.UNDO: _UNDO_WORD, Goal.PURGE: _PURGE_WORD}
 _RUN_WORD = {ActionState.DONE: "in quarantine", ActionState.UNDONE: "put back"}
 _OPENABLE = {VolumeKind.BITLOCKER, VolumeKind.NTFS}
 _KIND_WORD = {VolumeKind.BITLOCKER: "BitLocker", VolumeKind.NTFS: "NTFS", VolumeKind.FAT: "FAT"}
@@ -112,7 +118,7 @@ def _installation_lines(
 
 def plan_lines(report: DiskReport, goal: Goal) -> Iterator[str]:
     """What somebody is asked to agree to: the machine, each file, and what else would be done."""
-    words = _UNDO_WORD if goal is Goal.UNDO else _ACTION_WORD
+    words = _WORDS.get(goal, _ACTION_WORD)
     yield f"{printable(report.disk)}:"
     for installation in report.installations:
         if installation.actions:
@@ -120,6 +126,8 @@ def plan_lines(report: DiskReport, goal: Goal) -> Iterator[str]:
     yield from _note_lines(report)
     if goal is Goal.UNDO:
         yield "  Windows will show its fault again when it starts."
+    if goal is Goal.PURGE:
+        yield "  What is deleted cannot be put back by anything, and this repair never be undone."
 
 
 def _note_lines(report: DiskReport) -> Iterator[str]:
@@ -154,7 +162,7 @@ def report_lines(report: DiskReport, *, goal: Goal = Goal.REPAIR, command: Comma
 
     `command` gives a command line to type next for a verb and a disk.
     """
-    words = _UNDO_WORD if goal is Goal.UNDO else _ACTION_WORD
+    words = _WORDS.get(goal, _ACTION_WORD)
     yield f"{printable(report.disk)}: {styled_status(report.status)}"
     yield from _volume_lines(report)
     for installation in report.installations:
@@ -166,7 +174,7 @@ def report_lines(report: DiskReport, *, goal: Goal = Goal.REPAIR, command: Comma
     if todo := _what_to_do(report, goal, command):
         yield f"  what to do: {printable(todo)}"
     states = {action.state for one in report.installations for action in one.actions}
-    if report.run and ActionState.DONE in states:
+    if report.run and ActionState.DONE in states and goal is Goal.REPAIR:
         yield f"  to put it back: {command('undo', report.disk)} --run {report.run}"
 
 
@@ -183,8 +191,10 @@ def _look_up(report: DiskReport) -> str | None:
 def _what_to_do(report: DiskReport, goal: Goal, command: Command) -> str | None:
     if todo := report.hint or _look_up(report):
         return todo
+    if report.status is Status.FOUND and goal in {Goal.UNDO, Goal.PURGE}:
+        return f"{command(goal.value, report.disk)}{f' --run {report.run}' if report.run else ''}"
     if report.status is Status.FOUND:
-        return command("undo" if goal is Goal.UNDO else "repair", report.disk)
+        return command("repair", report.disk)
     if report.status is Status.UNDONE:
         return f"Windows shows its fault again; to take that away: {command('repair', report.disk)}"
     if report.status is Status.HEALTHY and report.repaired_before:

@@ -1,0 +1,51 @@
+"""`unbrick purge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from unbrick.cli.disk_work import (
+    dry_run_option,
+    json_option,
+    keys_option,
+    open_keys,
+    open_playbooks,
+    playbooks_option,
+    require_consent,
+    work_on_disks,
+    yes_option,
+)
+from unbrick.recovery import Goal, Order
+
+
+@click.command("purge")
+@click.argument("disk", metavar="DISK", type=click.Path(path_type=Path))
+@click.option("--run", "run", metavar="ID", required=True, help="The run; unbrick runs DISK lists them.")
+@keys_option
+@dry_run_option
+@yes_option
+@playbooks_option
+@json_option
+def command(
+    disk: Path,
+    run: str,
+    keys: tuple[str, ...],
+    dry_run: bool,
+    yes: bool,
+    playbooks: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Delete the files that a repair moved to the quarantine of DISK, and its journal, for good.
+
+    No repair and no undo ever does this. Only a run whose journal can be believed, and only its own files:
+    what else lies beside them stops it. Asks before writing, unless --yes.
+
+    Example: unbrick purge machine.img --run 20240719T061203Z-8f3a1c
+    """
+    require_consent(yes=yes, dry_run=dry_run)
+    known = open_playbooks(playbooks, None)
+    orders = [Order(disk, Goal.PURGE, dry_run=dry_run, run=run)]
+    chain = open_keys(keys, ask_person=not as_json)
+    work_on_disks(orders, keys=chain, yes=yes, as_json=as_json, playbooks=known)
