@@ -100,6 +100,8 @@ def start_program(
 
 def _environment(temporary: Path | None = None) -> Mapping[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("UNBRICK_")}
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "PAGER", "LESS"):
+        kept.pop(name, None)
     kept["TERM"] = "xterm-256color"
     if temporary is not None:
         kept["TMPDIR"] = str(temporary)
@@ -165,10 +167,15 @@ class AtTerminal:
 
 
 @contextmanager
-def at_terminal(*arguments: Argument, cwd: Path | None = None) -> Iterator[AtTerminal]:
+def at_terminal(
+    *arguments: Argument,
+    cwd: Path | None = None,
+    columns: int = 120,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[AtTerminal]:
     """The program started at a terminal; it is ended when the block is left."""
     screen, keyboard = pty.openpty()
-    termios.tcsetwinsize(keyboard, (50, 120))
+    termios.tcsetwinsize(keyboard, (50, columns))
 
     def take_the_terminal() -> None:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -180,7 +187,7 @@ def at_terminal(*arguments: Argument, cwd: Path | None = None) -> Iterator[AtTer
             stdout=keyboard,
             stderr=keyboard,
             cwd=cwd,
-            env=_environment(),
+            env={**_environment(), **(environment or {})},
             start_new_session=True,
             preexec_fn=take_the_terminal,
         )

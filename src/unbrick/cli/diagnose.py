@@ -8,11 +8,11 @@ import click
 
 from unbrick.cli.disk_work import (
     disks_argument,
-    json_option,
     keys_option,
     open_keys,
     open_playbooks,
     open_station,
+    output_options,
     playbooks_option,
     station_option,
     work_on_disks,
@@ -25,7 +25,7 @@ from unbrick.recovery import Goal, Order
 @keys_option
 @playbooks_option
 @station_option
-@json_option
+@output_options
 def command(
     disks: tuple[Path, ...],
     keys: tuple[str, ...],

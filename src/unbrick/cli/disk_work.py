@@ -14,8 +14,9 @@ import click
 
 from unbrick.cli.given import with_given
 from unbrick.cli.main import tell_fault
+from unbrick.cli.manners import emphasis, log_option, say, verbose_option
 from unbrick.cli.playbook_files import with_playbooks
-from unbrick.cli.progress import terminal_listeners
+from unbrick.cli.progress import below_progress, erase_progress, step_listeners
 from unbrick.cli.wording import declined_lines, diagnostic_lines, plan_lines, report_lines, run_lines
 from unbrick.errors import UsageError
 from unbrick.incidents.library import load_library
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 disks_argument = click.argument(
     "disks", nargs=-1, required=True, metavar="DISK...", type=click.Path(path_type=Path)
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document a disk, one a line.")
+_json_flag = click.option("--json", "as_json", is_flag=True, help="One JSON document a disk, one a line.")
 keys_option = click.option(
     "--keys",
     "keys",
@@ -59,6 +60,11 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask before writing
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
 
 
+def output_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say how the answer is given: `--json`, `--verbose`, `--log`."""
+    return _json_flag(verbose_option(log_option(command)))
+
+
 def open_station(path: Path | None) -> StationLink | None:
     """The link that `--station` asks for, None without it; raises UsageError before anything is touched."""
     if path is None:
@@ -71,7 +77,7 @@ def open_station(path: Path | None) -> StationLink | None:
 
 def tell(sentence: str) -> None:
     """One line on stderr, whatever the words in it came from."""
-    click.echo(f"unbrick: {printable(sentence)}", err=True)
+    say(f"unbrick: {printable(sentence)}", err=True)
 
 
 def open_playbooks(files: Sequence[Path], link: StationLink | None) -> Callable[[], Sequence[Playbook]]:
@@ -84,7 +90,7 @@ def open_playbooks(files: Sequence[Path], link: StationLink | None) -> Callable[
 
 
 def _tell_last_wait() -> None:
-    click.echo("  sending the last reports … (Ctrl-C: send them another time)", err=True)
+    say("  sending the last reports … (Ctrl-C: send them another time)", err=True)
 
 
 def require_consent(*, yes: bool, dry_run: bool) -> None:
@@ -99,7 +105,7 @@ def require_consent(*, yes: bool, dry_run: bool) -> None:
 def _ask(report: DiskReport, goal: Goal) -> bool:
     """Show the plan and ask; only a clear yes counts."""
     for line in plan_lines(report, goal):
-        click.echo(line, err=True)
+        say(line, err=True)
     return click.confirm("Go ahead?", default=False, err=True)
 
 
@@ -113,7 +119,8 @@ def open_keys(specs: Sequence[str], *, ask_person: bool, link: StationLink | Non
     if interactive:
         from unbrick.keys.person import PersonKeySource
 
-        sources = (*sources, PersonKeySource(sys.stdin, sys.stderr))
+        screen = below_progress(sys.stderr)
+        sources = (*sources, PersonKeySource(sys.stdin, screen, emphasis=emphasis(sys.stderr)))
     chain = KeyChain(sources, interactive=interactive)
     for warning in chain.warnings:
         tell(warning)
@@ -139,11 +146,12 @@ def work_on_disks(
                     keys,
                     confirm=None if yes else partial(_ask, goal=order.goal),
                     link=link,
-                    listeners=terminal_listeners(),
+                    listeners=step_listeners(),
                     playbooks=playbooks,
                     on_fault=_tell_fault,
                 )
             except StoppedError as stopped:
+                erase_progress()
                 if as_json:
                     click.echo(json.dumps(_document(stopped.report, order.goal)))
                 raise click.Abort(stopped.exit_code) from None
@@ -160,9 +168,10 @@ def _tell_fault(error: Exception) -> None:
 
 
 def _print_report(report: DiskReport, goal: Goal, *, as_json: bool) -> None:
+    erase_progress()
     if as_json:
         for line in diagnostic_lines(report):
-            click.echo(line, err=True)
+            say(line, err=True)
         click.echo(json.dumps(_document(report, goal)))
         return
     if goal is Goal.RUNS:
@@ -172,7 +181,7 @@ def _print_report(report: DiskReport, goal: Goal, *, as_json: bool) -> None:
     else:
         lines = report_lines(report, goal=goal, command=with_given)
     for line in lines:
-        click.echo(line)
+        say(line)
 
 
 def _document(report: DiskReport, goal: Goal) -> dict[str, Any]:

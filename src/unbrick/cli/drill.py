@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from unbrick.cli.manners import say
 from unbrick.errors import UsageError
 
 _ENCRYPTIONS = ("none", "xts-128", "xts-256")
@@ -22,7 +23,7 @@ def command() -> None:
 
 
 def _tell(line: str) -> None:
-    click.echo(line, err=True)
+    say(line, err=True)
 
 
 def _split(directory: str | None, bitlocker: str | None) -> tuple[Path, str]:

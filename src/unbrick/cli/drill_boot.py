@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unbrick.cli.drill_tally import DrillTally, drill_tally
+from unbrick.cli.manners import say
 from unbrick.command import SystemRunner
 from unbrick.drill.boot import HOST, loader_of_medium, make_ready
 from unbrick.drill.fleet import make_fleet
@@ -165,4 +166,4 @@ def _conclude(folder: Path, fleet: Fleet, started: str | None, counted: str | No
 
 
 def _tell(line: str) -> None:
-    click.echo(line, err=True)
+    say(line, err=True)

@@ -20,6 +20,7 @@ import click
 
 from unbrick.cli.drill_screen import DrillScreen, drill_screen
 from unbrick.cli.drill_tally import DrillTally, drill_tally
+from unbrick.cli.manners import say
 from unbrick.cli.wording import COLOUR, styled_status
 from unbrick.command import SystemRunner
 from unbrick.errors import FailedError
@@ -88,9 +89,9 @@ def run_drill(fleet: Fleet) -> int:
 def _conclude(results: Sequence[Recovered], board: Board, wrong: Sequence[str]) -> int:
     """The last lines: what the tally counted, and where that is not what the reports say."""
     for difference in wrong:
-        click.echo(click.style(f"the tally differs: {difference}", fg="red"), err=True)
+        say(click.style(f"the tally differs: {difference}", fg="red"), err=True)
     if wrong:
-        click.echo(
+        say(
             "  what to do: unbrick outbox list --station tally/unbrick.yaml, and look into tally/audit.log",
             err=True,
         )

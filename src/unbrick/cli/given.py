@@ -25,7 +25,9 @@ def _given_options(verb: str) -> Iterator[str]:
     taken = {parameter.name for parameter in import_module(f"unbrick.cli.{verb}").command.params}
     for option in context.command.params:
         name = option.name
-        if not isinstance(option, click.Option) or name is None or name not in taken - _OF_THIS_RUN_ONLY:
+        if not isinstance(option, click.Option) or name not in context.params:
+            continue
+        if name is None or name not in taken - _OF_THIS_RUN_ONLY:
             continue
         if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
             continue

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from unbrick.cli.manners import with_color
+
 
 class LazyGroup(click.Group):
     """`verbs` are names with a line each; the verb `x` is `command` in the module `prefix` + `x`."""
@@ -27,7 +29,7 @@ class LazyGroup(click.Group):
             return None
         command = importlib.import_module(self._prefix + cmd_name).command
         assert isinstance(command, click.Command)
-        return command
+        return with_color(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The verbs with a line each, without loading them."""

@@ -11,6 +11,7 @@ import click
 
 from unbrick import __version__
 from unbrick.cli.lazy_group import LazyGroup
+from unbrick.cli.manners import color_option, say
 from unbrick.errors import FailedError, UnbrickError, UsageError
 from unbrick.model import error_document
 from unbrick.printable import printable
@@ -35,6 +36,7 @@ _VERBS = {
     cls=LazyGroup,
     verbs=_VERBS,
     prefix="unbrick.cli.",
+    params=[color_option()],
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="unbrick")
@@ -47,9 +49,9 @@ def unbrick() -> None:
 
 def tell_error(error: UnbrickError) -> None:
     """An error as a person reads it: one line what and where, one what to do; as a document for a script."""
-    click.echo(f"unbrick: {printable(error.message)}", err=True)
+    say(f"unbrick: {printable(error.message)}", err=True)
     if error.hint:
-        click.echo(f"  what to do: {printable(error.hint)}", err=True)
+        say(f"  what to do: {printable(error.hint)}", err=True)
     if _json_is_wanted():
         document = error_document(error.message, hint=error.hint, reason=error.reason)
         click.echo(json.dumps(document))
@@ -65,8 +67,8 @@ def tell_fault(error: Exception) -> None:
     """A mistake of our own in two lines; where its stack trace was asked for, it is raised."""
     if os.environ.get("UNBRICK_DEBUG"):
         raise error
-    click.echo(f"unbrick: internal error ({type(error).__name__}: {printable(str(error))})", err=True)
-    click.echo("  what to do: run again with UNBRICK_DEBUG=1 and report what it prints", err=True)
+    say(f"unbrick: internal error ({type(error).__name__}: {printable(str(error))})", err=True)
+    say("  what to do: run again with UNBRICK_DEBUG=1 and report what it prints", err=True)
 
 
 def main() -> NoReturn:

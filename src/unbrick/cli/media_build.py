@@ -15,6 +15,7 @@ from types import FrameType
 
 import click
 
+from unbrick.cli.manners import can_redraw, say
 from unbrick.cli.media_settings import Settings, read_settings
 from unbrick.command import SystemRunner
 from unbrick.errors import UsageError
@@ -101,7 +102,7 @@ def _ended_tidily() -> Iterator[None]:
 @contextmanager
 def _step(words: str) -> Iterator[None]:
     """A line for each step on stderr; at a terminal it is there from the start."""
-    watched = sys.stderr.isatty()
+    watched = can_redraw(sys.stderr)
     if watched:
         click.echo(f"  {words} …\r", err=True, nl=False)
     began = time.monotonic()
@@ -183,4 +184,4 @@ def _warn(done: Built, request: BuildRequest, settings: Settings) -> None:
         names = ", ".join(settings.key_files)
         warnings.append(f"the medium holds recovery passwords ({names}): lock it up")
     for warning in warnings:
-        click.echo(printable(f"unbrick: {warning}"), err=True)
+        say(printable(f"unbrick: {warning}"), err=True)

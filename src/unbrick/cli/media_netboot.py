@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from unbrick.cli.manners import say
 from unbrick.cli.media_settings import Settings, read_settings
 from unbrick.command import SystemRunner
 from unbrick.errors import UsageError
@@ -220,4 +221,4 @@ def _report(
 
 
 def _tell(sentence: str) -> None:
-    click.echo(f"unbrick: {printable(sentence)}", err=True)
+    say(f"unbrick: {printable(sentence)}", err=True)

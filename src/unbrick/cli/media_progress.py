@@ -7,6 +7,8 @@ import time
 
 import click
 
+from unbrick.cli.manners import can_redraw
+
 _EVERY_SECONDS = 0.1
 _WIDTH = 30
 
@@ -15,7 +17,7 @@ class ByteBar:
     """Called with what is done, how many bytes of how many; one line on stderr, drawn over again."""
 
     def __init__(self) -> None:
-        self._watched = sys.stderr.isatty()
+        self._watched = can_redraw(sys.stderr)
         self._words = ""
         self._began = self._called = time.monotonic()
         self._drawn = 0.0

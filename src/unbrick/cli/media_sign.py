@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from unbrick.cli.manners import say
 from unbrick.cli.media_settings import SETTINGS_NAME, read_settings
 from unbrick.cli.playbook_files import read_folder
 from unbrick.command import SystemRunner
@@ -74,10 +75,8 @@ def _tell(folder: Path, line: str, good: list[str], problems: list[str], *, as_j
     for name in good:
         click.echo(printable(f"signed  {name}"))
     for problem in problems:
-        click.echo(printable(f"unbrick: {problem}"), err=True)
+        say(printable(f"unbrick: {problem}"), err=True)
     if problems:
-        click.echo(
-            "  what to do: a station will not act on this; look who changed it, then sign again", err=True
-        )
+        say("  what to do: a station will not act on this; look who changed it, then sign again", err=True)
     else:
         click.echo(printable(f"{len(good)} files in {folder} are signed by {fingerprint(line)}"))

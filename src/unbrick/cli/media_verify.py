@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from unbrick.cli.manners import say
 from unbrick.cli.media_progress import ByteBar
 from unbrick.command import SystemRunner
 from unbrick.media.signing import fingerprint, public_line
@@ -63,15 +64,15 @@ def _document(medium: Path, verdict: Verdict, line: str | None) -> dict[str, obj
 def _tell(medium: Path, verdict: Verdict, line: str | None) -> None:
     manifest = verdict.manifest
     for note in verdict.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     for name in verdict.settings:
         click.echo(printable(f"signed    {name}"))
     for name in verdict.unsigned:
         click.echo(printable(f"unsigned  {name}"))
     for problem in verdict.problems:
-        click.echo(printable(f"unbrick: {medium}: {problem}"), err=True)
+        say(printable(f"unbrick: {medium}: {problem}"), err=True)
     if verdict.problems:
-        click.echo("  what to do: start no machine from it; find out where it was, write it anew", err=True)
+        say("  what to do: start no machine from it; find out where it was, write it anew", err=True)
         return
     what = "the stick, UNBRICK left out," if verdict.stick else "the image"
     by = f", signed by {fingerprint(line)}" if line else ""
@@ -83,7 +84,7 @@ def _tell(medium: Path, verdict: Verdict, line: str | None) -> None:
             f"on the partition UNBRICK, which any PC can write to, {files}; its free room is not judged"
         )
     if not line:
-        click.echo(
+        say(
             "unbrick: without --site-key damage is found, but not a forgery that brings its own list",
             err=True,
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from unbrick.cli.manners import say
 from unbrick.cli.media_progress import ByteBar
 from unbrick.cli.media_settings import Settings, read_settings
 from unbrick.command import SystemRunner
@@ -107,24 +108,24 @@ def _refuse_in_use(target: Target) -> None:
 def _tell(target: Target, settings: Settings, key: Path | None, *, quiet: bool) -> None:
     """What will be lost, and what the stick will not do; on stderr, before it is asked."""
     if not quiet:
-        click.echo("This is wiped, all of it:", err=True)
+        say("This is wiped, all of it:", err=True)
         for line in describe(target):
-            click.echo(printable(f"  {line}"), err=True)
+            say(printable(f"  {line}"), err=True)
     if waiting := sum(content.reports for content in target.contents):
         reports = "1 report" if waiting == 1 else f"{waiting} reports"
-        click.echo(f"unbrick: {reports} in its outbox, not sent yet, would be lost", err=True)
-        click.echo("  what to do: first open the stick, and take them: unbrick outbox send", err=True)
+        say(f"unbrick: {reports} in its outbox, not sent yet, would be lost", err=True)
+        say("  what to do: first open the stick, and take them: unbrick outbox send", err=True)
     for name in settings.key_files:
-        click.echo(
+        say(
             printable(f"unbrick: the recovery passwords of {name} will lie on the stick in the clear"),
             err=True,
         )
     if settings.files and key is None:
-        click.echo(
+        say(
             "unbrick: the settings are not signed: with them this stick looks at machines and repairs none",
             err=True,
         )
-        click.echo("  what to do: name the site's key with --site-key, or run unbrick media sign", err=True)
+        say("  what to do: name the site's key with --site-key, or run unbrick media sign", err=True)
 
 
 def _report(

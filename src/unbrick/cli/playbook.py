@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from unbrick.cli.manners import say
 from unbrick.errors import UsageError
 from unbrick.incidents.collection import Collection
 from unbrick.incidents.library import find_playbook, load_library
@@ -90,7 +91,7 @@ def _lint(file: Path, collection: Collection, *, as_json: bool) -> bool:
         if as_json:
             click.echo(json.dumps({"file": str(file), "ok": False, "id": None, "problems": problems}))
         for problem in [] if as_json else error.problems:
-            click.echo(printable(f"{file}:{problem.line}: {problem.message}"), err=True)
+            say(printable(f"{file}:{problem.line}: {problem.message}"), err=True)
         return False
     if as_json:
         click.echo(json.dumps({"file": str(file), "ok": True, "id": playbook.id, "problems": []}))

@@ -8,10 +8,10 @@ import click
 
 from unbrick.cli.disk_work import (
     dry_run_option,
-    json_option,
     keys_option,
     open_keys,
     open_playbooks,
+    output_options,
     playbooks_option,
     require_consent,
     work_on_disks,
@@ -27,7 +27,7 @@ from unbrick.recovery import Goal, Order
 @dry_run_option
 @yes_option
 @playbooks_option
-@json_option
+@output_options
 def command(
     disk: Path,
     run: str,

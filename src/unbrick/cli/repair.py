@@ -9,11 +9,11 @@ import click
 from unbrick.cli.disk_work import (
     disks_argument,
     dry_run_option,
-    json_option,
     keys_option,
     open_keys,
     open_playbooks,
     open_station,
+    output_options,
     playbooks_option,
     require_consent,
     station_option,
@@ -40,7 +40,7 @@ from unbrick.recovery import Goal, Order
 )
 @playbooks_option
 @station_option
-@json_option
+@output_options
 def command(
     disks: tuple[Path, ...],
     keys: tuple[str, ...],

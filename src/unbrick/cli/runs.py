@@ -8,10 +8,10 @@ import click
 
 from unbrick.cli.disk_work import (
     disks_argument,
-    json_option,
     keys_option,
     open_keys,
     open_station,
+    output_options,
     station_option,
     work_on_disks,
 )
@@ -22,7 +22,7 @@ from unbrick.recovery import Goal, Order
 @disks_argument
 @keys_option
 @station_option
-@json_option
+@output_options
 def command(disks: tuple[Path, ...], keys: tuple[str, ...], station: Path | None, as_json: bool) -> None:
     """List the runs that lie on each DISK: when, by which medium, what was moved, undone or not.
 

@@ -8,10 +8,10 @@ import click
 
 from unbrick.cli.disk_work import (
     disks_argument,
-    json_option,
     open_keys,
     open_playbooks,
     open_station,
+    output_options,
     playbooks_option,
     station_option,
     work_on_disks,
@@ -23,7 +23,7 @@ from unbrick.recovery import Goal, Order
 @disks_argument
 @playbooks_option
 @station_option
-@json_option
+@output_options
 def command(
     disks: tuple[Path, ...], playbooks: tuple[Path, ...], station: Path | None, as_json: bool
 ) -> None:

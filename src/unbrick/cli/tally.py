@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from unbrick.cli.manners import say
 from unbrick.errors import FailedError, Reason, UsageError
 from unbrick.printable import printable
 
@@ -161,7 +162,7 @@ def import_file(directory: Path, file: Path, accepted: tuple[str, ...]) -> None:
     counts = import_export(directory, file, accepted)
     _tell(f"{counts.new} new, {counts.known} known already, {counts.refused.total()} refused")
     for text, count in counts.refused.most_common():
-        click.echo(f"unbrick: refused {count}: {printable(text)}", err=True)
+        say(f"unbrick: refused {count}: {printable(text)}", err=True)
     if counts.refused:
         click.get_current_context().exit(1)
 
@@ -188,7 +189,7 @@ def import_inventory(directory: Path, file: Path, replacing: bool) -> None:
     changes = f"{counts.added} added, {counts.updated} updated, {counts.unchanged} unchanged"
     _tell(f"{changes}, {counts.removed} removed, {counts.bad} not usable")
     for problem in counts.problems:
-        click.echo(f"unbrick: {file.name} {printable(str(problem))}", err=True)
+        say(f"unbrick: {file.name} {printable(str(problem))}", err=True)
     if counts.bad:
         click.get_current_context().exit(1)
 
@@ -244,7 +245,7 @@ def status(directory: Path, as_json: bool, find: str | None) -> None:
             return
         if as_json:
             if trouble:
-                click.echo(f"unbrick: {printable(trouble)}", err=True)
+                say(f"unbrick: {printable(trouble)}", err=True)
             total, machines = store.summary(), store.machines(limit=None)
             rows = [_described(row) for row in machines]
             document = {"total": total.total, "by_status": dict(total.by_status), "machines": rows}
@@ -313,7 +314,7 @@ def _described(row: MachineRow) -> dict[str, str | None]:
 
 
 def _tell(line: str) -> None:
-    click.echo(printable(line))
+    say(printable(line))
 
 
 def _tell_how_to_build(folder: Path) -> None:

@@ -9,11 +9,11 @@ import click
 from unbrick.cli.disk_work import (
     disks_argument,
     dry_run_option,
-    json_option,
     keys_option,
     open_keys,
     open_playbooks,
     open_station,
+    output_options,
     playbooks_option,
     require_consent,
     station_option,
@@ -31,7 +31,7 @@ from unbrick.recovery import Goal, Order
 @yes_option
 @playbooks_option
 @station_option
-@json_option
+@output_options
 def command(
     disks: tuple[Path, ...],
     run: str | None,

@@ -21,7 +21,15 @@ _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 class PersonKeySource:
     """Asks on `output` and listens on `answers` (stderr and stdin, for a command)."""
 
-    def __init__(self, answers: TextIO, output: TextIO, *, questions: int = _MOST_QUESTIONS) -> None:
+    def __init__(
+        self,
+        answers: TextIO,
+        output: TextIO,
+        *,
+        questions: int = _MOST_QUESTIONS,
+        emphasis: bool | None = None,
+    ) -> None:
+        self._emphasis = output.isatty() if emphasis is None else emphasis
         self._answers = answers
         self._output = output
         self._questions = questions
@@ -76,7 +84,7 @@ class PersonKeySource:
         self._say("Type all 8 groups, with spaces or dashes between them. Press only Enter to give up.")
 
     def _emphasise(self, protector: str) -> str:
-        if not self._output.isatty():
+        if not self._emphasis:
             return protector
         return f"{_BOLD}{protector[:_EMPHASISED]}{_PLAIN}{protector[_EMPHASISED:]}"
 

@@ -73,7 +73,7 @@ def watch_terminal(read: Callable[[], Board], console: Console) -> None:
 
     Raises UsageError where there is no terminal.
     """
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         raise UsageError("the live view needs a terminal", hint="for a script: unbrick tally status --json")
     keys = TerminalKeys(sys.stdin.fileno())
     with _ended_by_signals(), keys.key_by_key():
