@@ -112,8 +112,8 @@ def test_what_is_no_image_of_a_medium_is_refused(image: Path) -> None:
         (bytes(HEAD_BYTES), len(data)),
         (data[:HEAD_BYTES], 1000),
         (data[: HEAD_BYTES - 1], len(data)),
-        (data[:600] + b"x" + data[601:HEAD_BYTES], len(data)),
-        (data[:1030] + b"x" + data[1031:HEAD_BYTES], len(data)),
+        (data[:600] + bytes([data[600] ^ 1]) + data[601:HEAD_BYTES], len(data)),
+        (data[:1030] + bytes([data[1030] ^ 1]) + data[1031:HEAD_BYTES], len(data)),
         (data[:446] + bytes(64) + data[510:HEAD_BYTES], len(data)),
         (data[:454] + b"\xff" * 4 + data[458:HEAD_BYTES], len(data)),  # begins behind the stick's end
     ):
