@@ -30,7 +30,7 @@ _SMALL: dict[str, Any] = {"size": 160 * MIB, "files": 30}
 
 KINDS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "healthy": {"fault": None},
+    "healthy": {"spared": True},
     "two-windows": {"two_windows": True},
     "dirty": {"dirty": True},
     "crashed": {"crashed": True, "variant": 3},

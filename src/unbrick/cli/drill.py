@@ -10,6 +10,10 @@ import click
 
 from unbrick.cli.manners import say
 from unbrick.errors import UsageError
+from unbrick.incidents.collection import Collection
+from unbrick.incidents.library import find_playbook, load_library
+from unbrick.incidents.loader import read_playbook_file
+from unbrick.incidents.playbook import Playbook
 
 _ENCRYPTIONS = ("none", "xts-128", "xts-256")
 
@@ -38,6 +42,24 @@ def _split(directory: str | None, bitlocker: str | None) -> tuple[Path, str]:
     return Path(directory), encryption
 
 
+def _incident(fault: str | None, file: Path | None) -> Playbook | None:
+    """The playbook that is to be played; None is the drill's own choice."""
+    named = fault if fault != "none" else None
+    if file is not None and named is not None:
+        raise UsageError("--fault and --playbook both name an incident", hint="give one of them")
+    if file is not None:
+        return Collection().add(read_playbook_file(file), str(file))
+    return find_playbook(load_library(), named) if named else None
+
+
+playbook_option = click.option(
+    "--playbook",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Play the incident that a playbook of your own describes.",
+)
+
+
 @command.command("new")
 @click.argument("directory", metavar="DIR", required=False)
 @click.option("--machines", type=int, default=1, show_default=True, help="How many machines.")
@@ -52,7 +74,12 @@ def _split(directory: str | None, bitlocker: str | None) -> tuple[Path, str]:
 @click.option("--crashed", is_flag=True, help="Windows left an open journal with nothing pending.")
 @click.option("--hibernated", is_flag=True, help="Windows is hibernated.")
 @click.option("--two-windows", is_flag=True, help="Two Windows on each disk.")
-@click.option("--fault", default="crowdstrike-cf291", show_default=True, metavar="PLAYBOOK|none")
+@click.option(
+    "--fault",
+    metavar="ID|none",
+    help="The incident, by its playbook's id; none: it passed the machines by.  [default: crowdstrike-cf291]",
+)
+@playbook_option
 @click.option(
     "--files", type=int, default=200, show_default=True, help="Ordinary files on each Windows volume."
 )
@@ -73,7 +100,8 @@ def new(
     crashed: bool,
     hibernated: bool,
     two_windows: bool,
-    fault: str,
+    fault: str | None,
+    playbook: Path | None,
     files: int,
     size: str,
     image_format: str,
@@ -93,7 +121,8 @@ def new(
         seed=seed,
         size=parse_size(size),
         files=files,
-        fault=None if fault == "none" else fault,
+        incident=_incident(fault, playbook),
+        spared=fault == "none",
         encryption=Encryption(encryption),
         dirty=dirty,
         crashed=crashed,

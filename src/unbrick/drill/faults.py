@@ -1,21 +1,21 @@
-"""What an incident leaves on a disk: one maker of files for each playbook that a drill can play.
+"""What an incident leaves on a disk, played from its playbook's own data: the faulty files, and others.
 
-A maker gives the files of the product as well, because a fault lies among its neighbours. Without a fault
-the same machine gets the good files only.
+Beside the faulty files lie what must stay: good and older editions, and files that only look alike.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from unbrick.drill.planned import PlannedFile, Times, moment, ordinary_times, written_once
-from unbrick.drill.programs import stand_in_program
+from unbrick.drill.planned import PlannedFile
+from unbrick.drill.samples import LARGEST, NoSampleError, is_named, judgement_of, make_older, make_sample
 from unbrick.drill.security import (
     ADMINISTRATORS,
     FULL_CONTROL,
-    ONLY_SYSTEM,
+    PROGRAM_FILES,
     READ_AND_EXECUTE,
     SYSTEM,
     USERS,
@@ -23,14 +23,12 @@ from unbrick.drill.security import (
     Protection,
 )
 from unbrick.errors import UsageError
+from unbrick.incidents.pattern import fold
+from unbrick.incidents.playbook import Playbook, Rule
+from unbrick.model import Verdict
 
-CROWDSTRIKE = "\\Windows\\System32\\drivers\\CrowdStrike"
-_CHANNEL_FILE_BYTES = 40_960
-# The vendor's own tool checks a channel file 291 for this beginning (0x0123 = 291).
-_HEADER_291 = bytes.fromhex("AAAAAAAA01002301")
-_FAULTY_FROM, _FAULTY_BEFORE = moment("2024-07-19 04:09:00"), moment("2024-07-19 05:27:00")
-_GOOD_FROM, _GOOD_BEFORE = moment("2024-07-19 05:27:00"), moment("2024-07-19 23:00:00")
-_OLD_FROM, _OLD_BEFORE = moment("2024-02-28 09:00:00"), moment("2024-07-16 12:00:00")
+_MOST_BYTES = 24 * 1024 * 1024  # of all faulty files of one Windows
+_LINKS = "\\ProgramData\\Package Cache"
 _OWN_RIGHTS = Protection(
     SYSTEM,
     (
@@ -40,122 +38,172 @@ _OWN_RIGHTS = Protection(
     ),
     own=True,
 )
+_FITS_8_3 = re.compile(r"[^.]{1,8}(\.[^.]{1,3})?")
+
+
+class UnplayableError(UsageError):
+    """A playbook that no drill can play; says why in one line."""
+
+    def __init__(self, playbook: Playbook, why: str) -> None:
+        super().__init__(
+            f"a drill cannot play the playbook {playbook.id}: {why}",
+            hint="a drill makes its files up from a playbook's paths, first bytes, sizes and times",
+        )
 
 
 @dataclass(frozen=True)
 class Victim:
-    """What a maker needs to know of a machine. `documents` is a user's folder, for look-alikes."""
+    """What an incident needs to know of a machine. `documents` is a user's folder, for look-alikes.
+
+    `variant` picks the shape that a fault comes in, by fours: each faulty path once; the same in another of
+    its shapes; beside good files; every shape of every path at once. `spared` has no faulty file at all.
+    """
 
     documents: str
     variant: int
+    spared: bool = False
 
 
-FaultMaker = Callable[[random.Random, Victim], Iterator[PlannedFile]]
+def play(playbook: Playbook, rng: random.Random, victim: Victim) -> tuple[PlannedFile, ...]:
+    """The files of an incident on one Windows, each path once; raises UnplayableError."""
+    shapes = _shapes(playbook, rng)
+    files: dict[str, PlannedFile] = {}
+
+    def keep(file: PlannedFile | None) -> None:
+        if file is not None:
+            files.setdefault(fold(file.path), file)
+
+    if not victim.spared:
+        for file in _faulty(playbook, shapes, rng, victim.variant):
+            keep(file)
+    if victim.spared or victim.variant % 4 == 2:
+        for file in _good(playbook, rng):
+            keep(file)
+    samples = [make_sample(playbook, rules[0], rng) for rules in shapes]
+    for sample in samples:
+        keep(make_older(playbook, sample, rng))
+    for file in _look_alikes(playbook, samples[0], victim):
+        keep(file)
+    return tuple(files.values())
 
 
-def _channel_291(rng: random.Random, suffix: str, times: Times, *, zero: bool = False) -> PlannedFile:
-    content = _HEADER_291 + rng.randbytes(_CHANNEL_FILE_BYTES - len(_HEADER_291))
-    return PlannedFile(
-        f"{CROWDSTRIKE}\\C-00000291-00000000-{suffix}.sys",
-        bytes(len(content)) if zero else content,
-        times,
-        ONLY_SYSTEM,
-    )
+def unplayed_rules(playbook: Playbook, rng: random.Random) -> Mapping[int, str]:
+    """The faulty rules (by number, from 1) that no file can be made up for, and why."""
+    found = {}
+    for number, rule in enumerate(playbook.rules, 1):
+        if rule.verdict is Verdict.FAULTY:
+            try:
+                make_sample(playbook, rule, rng, _most_bytes(playbook))
+            except NoSampleError as error:
+                found[number] = str(error)
+    return found
 
 
-def _marked(file: PlannedFile, variant: int) -> PlannedFile:
+def _shapes(playbook: Playbook, rng: random.Random) -> list[list[Rule]]:
+    """The faulty rules that can be played, together where they look at one path.
+
+    What a crash leaves of a file (zero bytes) comes after the file's other shapes.
+    """
+    unplayed = unplayed_rules(playbook, rng)
+    found: dict[str, list[Rule]] = {}
+    for number, rule in enumerate(playbook.rules, 1):
+        if rule.verdict is Verdict.FAULTY and number not in unplayed:
+            found.setdefault(fold(rule.path.text), []).append(rule)
+    if not found and not unplayed:
+        raise UnplayableError(playbook, "none of its rules has the verdict faulty")
+    if not found:
+        number, why = next(iter(unplayed.items()))
+        raise UnplayableError(playbook, f"rule {number}: {why}")
+    return [
+        sorted(rules, key=lambda rule: bool(rule.when and rule.when.all_zero)) for rules in found.values()
+    ]
+
+
+def _most_bytes(playbook: Playbook) -> int:
+    return min(playbook.limits.bytes, LARGEST)
+
+
+def _faulty(
+    playbook: Playbook, shapes: list[list[Rule]], rng: random.Random, variant: int
+) -> Iterator[PlannedFile]:
+    """The faulty files, no more than the playbook may move; the first carries all that a move could lose."""
+    if variant % 4 == 3:
+        rules = [rule for same_path in shapes for rule in same_path]
+    else:
+        rules = [same_path[variant % 4 % 2 % len(same_path)] for same_path in shapes]
+    left = min(playbook.limits.bytes, _MOST_BYTES)
+    rules = rules[: playbook.limits.files]
+    taken: set[str] = set()
+    for number, rule in enumerate(rules):
+        # A share for each that is still to come, as far as its own conditions allow.
+        share = max(1, left // (len(rules) - number))
+        try:
+            file = _make_within(playbook, rule, rng, share, min(left, LARGEST))
+        except NoSampleError:
+            continue
+        if fold(file.path) in taken:  # a path without wildcards has room for one shape
+            continue
+        yield replace(file, faulty=True) if taken else _marked(playbook, file, rng, linked=variant % 4 == 3)
+        taken.add(fold(file.path))
+        left -= len(file.content)
+
+
+def _make_within(playbook: Playbook, rule: Rule, rng: random.Random, share: int, left: int) -> PlannedFile:
+    try:
+        return make_sample(playbook, rule, rng, min(share, left))
+    except NoSampleError:
+        return make_sample(playbook, rule, rng, left)
+
+
+def _good(playbook: Playbook, rng: random.Random) -> Iterator[PlannedFile]:
+    """One file for each rule that calls a file good, as far as one can be made up."""
+    for rule in playbook.rules:
+        if rule.verdict is Verdict.GOOD:
+            try:
+                yield make_sample(playbook, rule, rng)
+            except NoSampleError:
+                continue
+
+
+def _marked(playbook: Playbook, file: PlannedFile, rng: random.Random, *, linked: bool) -> PlannedFile:
     """A faulty file with everything that a move could lose: streams, own rights, a short or a second name.
 
     Not both names at once: ntfs-3g neither reads nor sets the short name of a file with several long ones.
     """
-    linked = variant % 4 == 3
-    return PlannedFile(
-        file.path,
-        file.content,
-        file.times,
-        _OWN_RIGHTS,
-        short_name=None if linked else "C-0000~1.SYS",
+    link = f"{_LINKS}\\{rng.randrange(10**8):08d}.bin"
+    linked = linked and not is_named(playbook, link)
+    return replace(
+        file,
+        protection=_OWN_RIGHTS,
+        short_name=None if linked else _short_name(file.path.rpartition("\\")[2]),
         streams=(("Zone.Identifier", b"[ZoneTransfer]\r\nZoneId=3\r\n"), ("origin", b"channel " * 40)),
-        links=("\\ProgramData\\CrowdStrike\\channel-291.bin",) if linked else (),
+        links=(link,) if linked else (),
         faulty=True,
     )
 
 
-def _plain_faulty(file: PlannedFile) -> PlannedFile:
-    return PlannedFile(file.path, file.content, file.times, file.protection, faulty=True)
+def _short_name(name: str) -> str | None:
+    """The 8.3 name that Windows would give a file; None where its own name is one."""
+    if _FITS_8_3.fullmatch(name) and name.isascii() and " " not in name:
+        return None
+    stem, _, ending = name.upper().rpartition(".") if "." in name else (name.upper(), "", "")
+    stem, ending = (re.sub(r"[^A-Z0-9_-]", "", part) for part in (stem, ending))
+    return f"{stem[:6] or 'FILE'}~1" + (f".{ending[:3]}" if ending else "")
 
 
-def _faulty_291(rng: random.Random, variant: int) -> Iterator[PlannedFile]:
-    """The four shapes: one with its header; one of zeros; one beside a good one; two, of both kinds."""
-    when = written_once(rng, _FAULTY_FROM, _FAULTY_BEFORE)
-    zero = variant % 4 == 1
-    yield _marked(_channel_291(rng, "00000032", when, zero=zero), variant)
-    if variant % 4 == 2:
-        yield _good_291(rng, "00000044")
-    if variant % 4 == 3:
-        later = written_once(rng, _FAULTY_FROM, _FAULTY_BEFORE)
-        yield _plain_faulty(_channel_291(rng, "00000039", later, zero=True))
-
-
-def _good_291(rng: random.Random, suffix: str) -> PlannedFile:
-    return _channel_291(rng, suffix, written_once(rng, _GOOD_FROM, _GOOD_BEFORE))
-
-
-def _neighbours(rng: random.Random) -> Iterator[PlannedFile]:
-    """The rest of the product: its driver, older 291 files, channel files of other numbers."""
-    agent = stand_in_program(rng, 200_000)
-    yield PlannedFile(f"{CROWDSTRIKE}\\csagent.sys", agent, ordinary_times(rng), ONLY_SYSTEM)
-    yield _channel_291(rng, "00000029", written_once(rng, _OLD_FROM, _OLD_BEFORE))
-    for channel in (0, 7, 285, 290, 292, 293, 297):
-        content = b"\xaa\xaa\xaa\xaa\x01\x00" + channel.to_bytes(2, "little") + rng.randbytes(6_000)
-        # Some of the others were written in the very same hour: the number decides, not the time.
-        times = written_once(rng, _FAULTY_FROM, _FAULTY_BEFORE) if channel > 289 else ordinary_times(rng)
-        name = f"C-{channel:08d}-00000000-{rng.randrange(1, 99):08d}.sys"
-        yield PlannedFile(f"{CROWDSTRIKE}\\{name}", content, times, ONLY_SYSTEM)
-
-
-def _look_alikes(rng: random.Random, victim: Victim) -> Iterator[PlannedFile]:
+def _look_alikes(playbook: Playbook, sample: PlannedFile, victim: Victim) -> Iterator[PlannedFile]:
     """Everything that reads like the faulty file and must stay: right bytes and time, wrong place or name."""
-    name = "C-00000291-00000000-00000032.sys"
+    folder, _, name = sample.path.rpartition("\\")
     for path in (
         f"{victim.documents}\\{name}",
         f"\\Windows\\Temp\\{name}",
-        f"{CROWDSTRIKE}\\Old\\{name}",
-        f"{CROWDSTRIKE}\\{name}.bak",
-        f"{CROWDSTRIKE}\\X{name}",
+        f"{folder}\\Old\\{name}",
+        f"{folder}\\{name}.bak",
+        f"{folder}\\X{name}",
     ):
-        content = _HEADER_291 + rng.randbytes(5_000)
-        yield PlannedFile(path, content, written_once(rng, _FAULTY_FROM, _FAULTY_BEFORE))
-    note = b"Channel file 291 was seen here on Friday morning.\r\n"
-    yield PlannedFile(
-        f"{CROWDSTRIKE}\\C-00000291-note.txt", note, written_once(rng, _FAULTY_FROM, _FAULTY_BEFORE)
-    )
-
-
-def crowdstrike(rng: random.Random, victim: Victim) -> Iterator[PlannedFile]:
-    """A machine that got the faulty channel file 291 of 19 July 2024."""
-    yield from _faulty_291(rng, victim.variant)
-    yield from _neighbours(rng)
-    yield from _look_alikes(rng, victim)
-
-
-def no_fault(rng: random.Random, victim: Victim) -> Iterator[PlannedFile]:
-    """The same product on a machine that was switched off in that hour and has the good file only."""
-    yield _good_291(rng, "00000032")
-    yield from _neighbours(rng)
-    yield from _look_alikes(rng, victim)
-
-
-FAULTS: Mapping[str, FaultMaker] = {"crowdstrike-cf291": crowdstrike}
-
-
-def fault_maker(playbook: str | None) -> FaultMaker:
-    """The maker for a playbook's id; raises UsageError where a drill cannot play that one."""
-    if playbook is None:
-        return no_fault
-    try:
-        return FAULTS[playbook]
-    except KeyError as error:
-        raise UsageError(
-            f"a drill cannot play the playbook {playbook}", hint=f"it can play: {', '.join(sorted(FAULTS))}"
-        ) from error
+        file = PlannedFile(path, sample.content[:6_000], sample.times, PROGRAM_FILES)
+        if judgement_of(playbook, file) is None:
+            yield file
+    note = PlannedFile(f"{folder}\\{name.partition('.')[0]}-note.txt", b"Seen on Friday.\r\n", sample.times)
+    if judgement_of(playbook, note) is None:
+        yield note

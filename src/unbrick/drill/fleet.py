@@ -16,12 +16,12 @@ from typing import Any
 
 from unbrick.command import Runner
 from unbrick.disks.isolation import run_isolated
-from unbrick.drill.faults import fault_maker
+from unbrick.drill.faults import unplayed_rules
 from unbrick.drill.machine import MadeMachine, make_machine
 from unbrick.drill.options import FleetOptions, MachineOptions, dice
 from unbrick.drill.partition import Role, plan_layout
 from unbrick.drill.truth import VolumeTruth, volume_truth
-from unbrick.drill.windows_volume import volume_key
+from unbrick.drill.windows_volume import check_playable, volume_key
 from unbrick.errors import FailedError, UsageError
 from unbrick.files import atomic_write
 from unbrick.model import Status
@@ -67,8 +67,7 @@ def make_fleet(
     Raises UsageError where the folder is not new or empty or a fault cannot be played, and FailedError
     where a tool fails. Each machine is made in a mount namespace of its own.
     """
-    for machine in options.machines:
-        fault_maker(machine.fault)
+    _check_incidents(options.machines, progress)
     # Absolute, because the programs that fill it are started elsewhere.
     directory = directory.absolute()
     claim_folder(directory)
@@ -81,6 +80,20 @@ def make_fleet(
     atomic_write(fleet.keys, _escrow(options.machines))
     atomic_write(fleet.truth, _truth_document(fleet, options).encode(), mode=0o644)
     return fleet
+
+
+def _check_incidents(machines: Iterable[MachineOptions], progress: Callable[[str], None]) -> None:
+    """That each incident can be played, once for each of its shapes; says which rules no drill can play."""
+    checked: set[tuple[str, int, bool, bool]] = set()
+    for machine in machines:
+        incident = machine.incident
+        if incident.id not in {one[0] for one in checked}:
+            for number, why in unplayed_rules(incident, dice(machine.seed)).items():
+                progress(f"rule {number} of {incident.id} is not played: {why}")
+        shape = (incident.id, machine.variant % 4, machine.spared, machine.two_windows)
+        if shape not in checked:
+            check_playable(machine)
+            checked.add(shape)
 
 
 def _make_isolated(machine: MachineOptions, directory: Path, runner: Runner) -> MadeMachine:
@@ -149,7 +162,7 @@ def _truth_document(fleet: Fleet, options: FleetOptions) -> str:
             "disk": machine.disk.name,
             "disk_guid": machine.disk_guid,
             "expected": machine.options.expected.value,
-            "options": asdict(machine.options),
+            "options": machine.options.to_document(),
             "untouched": [asdict(part) for part in machine.untouched],
         }
         volumes = ",\n".join(_volume_text(volume) for volume in machine.volumes)

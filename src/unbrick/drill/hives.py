@@ -33,6 +33,11 @@ class WindowsVersion:
     build: int
     revision: int
 
+    @property
+    def product_name(self) -> str:
+        """The product as people call it: Windows 11 calls itself Windows 10 in the registry."""
+        return self.product.replace("10", "11") if self.build >= 22000 else self.product
+
 
 VERSIONS = (
     WindowsVersion("Windows 10 Pro", "Professional", "22H2", "2009", 19045, 4529),
@@ -44,13 +49,14 @@ VERSIONS = (
 
 @dataclass(frozen=True)
 class SimulatedWindows:
-    """One installation to be made."""
+    """One installation to be made; `services` are there besides those that every Windows has."""
 
     computer: str
     version: WindowsVersion
     disk_guid: uuid.UUID
     partition: Partition
     agent: bool
+    services: tuple[str, ...] = ()
 
 
 def _service(
@@ -95,6 +101,10 @@ def _services(windows: SimulatedWindows) -> RegistryTree:
         services["CSAgent"] = _service(1, image, kind=2, group="FSFilter Activity Monitor")
         falcon = "%ProgramFiles%\\CrowdStrike\\CSFalconService.exe"
         services["CSFalconService"] = _service(2, falcon, kind=0x10)
+    known = {name.casefold() for name in services}
+    for name in windows.services:
+        if name.casefold() not in known:
+            services[name] = _service(3, f"%ProgramFiles%\\{name}\\{name}.exe", kind=0x10)
     return dict(sorted(services.items(), key=lambda item: item[0].casefold()))
 
 

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from functools import cache
+from typing import Any
 
 from unbrick.errors import UsageError
+from unbrick.incidents.library import find_playbook, load_library
+from unbrick.incidents.playbook import Playbook
 from unbrick.model import Status
 
 MIB = 1024 * 1024
-DEFAULT_FAULT = "crowdstrike-cf291"
+DEFAULT_INCIDENT = "crowdstrike-cf291"
 DEFAULT_SIZE = 256 * MIB
 DEFAULT_FILES = 200
 SMALLEST_SIZE = {512: 160 * MIB, 4096: 384 * MIB}  # by sector size
@@ -48,13 +52,20 @@ class Encryption(StrEnum):
     XTS_256 = "xts-256"
 
 
+@cache
+def default_incident() -> Playbook:
+    """The incident that a drill plays where none was asked for."""
+    return find_playbook(load_library(), DEFAULT_INCIDENT)
+
+
 @dataclass(frozen=True)
 class MachineOptions:
     """One machine. `size` is the disk's, in bytes; `files` the ordinary files on each Windows volume.
 
-    `fault` is a playbook's id or None; `variant` picks one of the shapes that fault comes in. `clear_key`
-    is BitLocker's suspended state: the volume opens without a password. `used_space_only` leaves the free
-    clusters alone, as Windows does on a new machine; otherwise every sector is encrypted.
+    `incident` is what went wrong, `spared` says that it passed this machine by, `variant` picks one of the
+    shapes that it comes in. `clear_key` is BitLocker's suspended state: the volume opens without a password.
+    `used_space_only` leaves the free clusters alone, as Windows does on a new machine; otherwise every
+    sector is encrypted.
     """
 
     name: str
@@ -62,7 +73,8 @@ class MachineOptions:
     scenario: str = "plain"
     size: int = DEFAULT_SIZE
     files: int = DEFAULT_FILES
-    fault: str | None = DEFAULT_FAULT
+    incident: Playbook = field(default_factory=default_incident)
+    spared: bool = False
     variant: int = 0
     encryption: Encryption = Encryption.NONE
     key_in_escrow: bool = True
@@ -98,9 +110,14 @@ class MachineOptions:
         """The status the contract gives this machine after `repair` with the fleet's own keys file."""
         if self.encryption is not Encryption.NONE and not self.key_in_escrow and not self.clear_key:
             return Status.NEEDS_KEY
-        if self.fault is None:
+        if self.spared:
             return Status.HEALTHY
         return Status.NEEDS_HANDS if self.hibernated else Status.REPAIRED
+
+    def to_document(self) -> dict[str, Any]:
+        """As it stands in `truth.json`: the incident by its id."""
+        document = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {**document, "incident": self.incident.id}
 
 
 @dataclass(frozen=True)
@@ -141,7 +158,8 @@ def fleet_options(
     seed: int = 1,
     size: int = DEFAULT_SIZE,
     files: int = DEFAULT_FILES,
-    fault: str | None = DEFAULT_FAULT,
+    incident: Playbook | None = None,
+    spared: bool = False,
     encryption: Encryption = Encryption.NONE,
     dirty: bool = False,
     crashed: bool = False,
@@ -160,7 +178,7 @@ def fleet_options(
             ("crashed", crashed),
             ("hibernated", hibernated),
             ("two Windows", two_windows),
-            ("healthy", fault is None),
+            ("healthy", spared),
         )
         if wanted
     ]
@@ -172,7 +190,8 @@ def fleet_options(
                 ", ".join(words) or "plain",
                 size=size,
                 files=files,
-                fault=fault,
+                incident=incident or default_incident(),
+                spared=spared,
                 variant=index,
                 encryption=encryption,
                 dirty=dirty,
@@ -188,12 +207,16 @@ def fleet_options(
 
 
 def standard_fleet(
-    seed: int = 1, size: int = DEFAULT_SIZE, files: int = DEFAULT_FILES
+    seed: int = 1,
+    size: int = DEFAULT_SIZE,
+    files: int = DEFAULT_FILES,
+    incident: Playbook | None = None,
 ) -> tuple[MachineOptions, ...]:
     """The drill's eight machines: five to be repaired, one without a key, one for hands, one healthy."""
 
     def machine(index: int, scenario: str, **properties: object) -> MachineOptions:
-        settings = {"size": size, "files": files, "variant": index, **properties}
+        played = incident or default_incident()
+        settings = {"size": size, "files": files, "variant": index, "incident": played, **properties}
         return MachineOptions(machine_name(seed, index), seed, scenario, **settings)  # type: ignore[arg-type]
 
     return (
@@ -201,7 +224,7 @@ def standard_fleet(
         machine(1, "BitLocker XTS-128", encryption=Encryption.XTS_128),
         machine(2, "BitLocker XTS-256", encryption=Encryption.XTS_256, used_space_only=False),
         machine(3, "BitLocker, password missing", encryption=Encryption.XTS_128, key_in_escrow=False),
-        machine(4, "healthy", fault=None),
+        machine(4, "healthy", spared=True),
         machine(5, "two Windows", two_windows=True),
         machine(6, "crashed", crashed=True, variant=3),
         machine(7, "hibernated", hibernated=True),

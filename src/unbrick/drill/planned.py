@@ -75,18 +75,19 @@ def between(rng: random.Random, first: int, last: int) -> int:
 
 
 _INSTALLED = moment("2021-03-02 08:00:00")
-_LAST_EVENING = moment("2024-07-18 18:00:00")
+LAST_EVENING = moment("2024-07-18 18:00:00")
 
 
 def ordinary_times(rng: random.Random) -> Times:
     """Times of something that came and was used between installation and the evening before the incident."""
-    created = between(rng, _INSTALLED, _LAST_EVENING)
-    modified = between(rng, created, _LAST_EVENING + _TICKS_PER_SECOND)
-    return Times(created, modified, between(rng, modified, _LAST_EVENING + 2 * _TICKS_PER_SECOND))
+    created = between(rng, _INSTALLED, LAST_EVENING)
+    modified = between(rng, created, LAST_EVENING + _TICKS_PER_SECOND)
+    return Times(created, modified, between(rng, modified, LAST_EVENING + 2 * _TICKS_PER_SECOND))
 
 
 def written_once(rng: random.Random, first: int, last: int) -> Times:
     """Times of a file that was made in a range and not touched since (modified within a second of it)."""
-    created = between(rng, first, last - _TICKS_PER_SECOND)
-    modified = created + rng.randrange(_TICKS_PER_SECOND)
+    tail = min(_TICKS_PER_SECOND, (last - first) // 2)
+    created = between(rng, first, last - tail)
+    modified = created + rng.randrange(max(tail, 1))
     return Times(created, modified, modified)

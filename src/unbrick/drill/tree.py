@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from unbrick.drill import words
-from unbrick.drill.faults import CROWDSTRIKE, Victim, fault_maker
+from unbrick.drill import product, words
+from unbrick.drill.faults import UnplayableError, Victim, play
 from unbrick.drill.planned import (
     PlannedFile,
     PlannedFolder,
@@ -20,6 +20,7 @@ from unbrick.drill.planned import (
     written_once,
 )
 from unbrick.drill.programs import stand_in_program
+from unbrick.drill.samples import judgement_of
 from unbrick.drill.security import (
     FULL_CONTROL,
     ONLY_SYSTEM,
@@ -33,6 +34,8 @@ from unbrick.drill.security import (
     local_user,
     profile_of,
 )
+from unbrick.incidents.playbook import Playbook
+from unbrick.model import Verdict
 from unbrick.ntfs_file import FileAttributes
 
 _HIDDEN_SYSTEM = FileAttributes.HIDDEN | FileAttributes.SYSTEM
@@ -68,12 +71,16 @@ class VolumePlan:
 
 @dataclass(frozen=True)
 class TreeOptions:
-    """What a volume's tree depends on. `budget` is how many bytes the ordinary files may take in all."""
+    """What a volume's tree depends on. `budget` is how many bytes the ordinary files may take in all.
+
+    `spared` is a machine that `incident` passed by, and `variant` the shape that it comes in elsewhere.
+    """
 
     seed: int
     files: int
     budget: int
-    fault: str | None
+    incident: Playbook
+    spared: bool
     variant: int
     hibernated: bool
     hives: Mapping[str, bytes]
@@ -83,7 +90,7 @@ def _protection_for(path: str, profiles: Mapping[str, Protection]) -> Protection
     parts = path.split("\\")
     if parts[1] == "Users" and len(parts) > 2:
         return profiles.get(parts[2], PROGRAM_FILES)
-    if path.startswith((CROWDSTRIKE, "\\Windows\\System32\\config")):
+    if path.startswith((product.FOLDER, "\\Windows\\System32\\config")):
         return ONLY_SYSTEM
     return SYSTEM_FILES if parts[1] == "Windows" else PROGRAM_FILES
 
@@ -165,27 +172,77 @@ def _ordinary_files(
         yield PlannedFile(path, content, ordinary_times(rng), _protection_for(path, profiles))
 
 
+def _folder_of(path: str) -> str:
+    return path.rpartition("\\")[0]
+
+
+def _spelled(files: Iterable[PlannedFile], folders: Iterable[str]) -> tuple[PlannedFile, ...]:
+    """Those files in the folders that are there already, whatever a playbook's letters are."""
+    known = {folder.casefold(): folder for folder in folders}
+
+    def spelled(path: str) -> str:
+        folder, _, name = path.rpartition("\\")
+        if not folder:
+            return path
+        return f"{known.setdefault(folder.casefold(), spelled(folder))}\\{name}"
+
+    return tuple(
+        replace(file, path=spelled(file.path), links=tuple(map(spelled, file.links))) for file in files
+    )
+
+
+class _Others:
+    """Files that the incident has nothing to do with: only what was played may be found on a machine."""
+
+    def __init__(self, incident: Playbook, played: Iterable[PlannedFile]) -> None:
+        self._incident = incident
+        self._taken = {path.casefold() for file in played for path in (file.path, *file.links)}
+
+    def unnamed(self, files: Iterable[PlannedFile]) -> Iterator[PlannedFile]:
+        """Without those that lie in the way, or that the playbook would speak of."""
+        return (file for file in files if not self._concerns(file))
+
+    def all_of(self, files: Iterable[PlannedFile]) -> Iterator[PlannedFile]:
+        """Every one of them, as Windows does not start without; raises UnplayableError."""
+        for file in files:
+            if self._concerns(file):
+                raise UnplayableError(
+                    self._incident, f"it speaks of {file.path}, which every simulated Windows starts with"
+                )
+            yield file
+
+    def _concerns(self, file: PlannedFile) -> bool:
+        if any(path.casefold() in self._taken for path in (file.path, *file.links)):
+            return True
+        judgement = judgement_of(self._incident, file)
+        return judgement is not None and judgement.verdict in (Verdict.FAULTY, Verdict.PERSON)
+
+
 def plan_volume(options: TreeOptions, rng: random.Random) -> VolumePlan:
-    """The whole tree of a Windows volume; raises UsageError for a fault that cannot be played."""
+    """The whole tree of a Windows volume; raises UnplayableError."""
     persons = words.people(rng)
     users = {person: local_user(options.seed, number) for number, person in enumerate(persons, start=1)}
     profiles = {person: profile_of(user) for person, user in users.items()}
     homes = {person: words.profile_folders(person) for person in persons}
     system = words.system_folders(rng, stores=2 + options.files // 100)
-    victim = Victim(f"\\Users\\{persons[0]}\\Documents", options.variant)
-    maker = fault_maker(options.fault)
+    wanted = [*system, *(folder for home in homes.values() for folder in home)]
+    wanted += [_folder_of(path) for path in _PROGRAMS]
+    wanted += [product.FOLDER, "\\Windows\\System32\\config", "\\Windows\\Temp", "\\Windows\\Minidump"]
+    wanted += ["\\ProgramData", "\\Users\\Public\\Documents", "\\Recovery\\WindowsRE"]
+    victim = Victim(f"\\Users\\{persons[0]}\\Documents", options.variant, spared=options.spared)
+    played = _spelled(play(options.incident, rng, victim), _with_parents(wanted))
+    wanted += [_folder_of(path) for file in played for path in (file.path, *file.links)]
 
     def files() -> Iterator[PlannedFile]:
-        yield from _system_files(options, rng)
-        yield from maker(rng, victim)
+        others = _Others(options.incident, played)
+        yield from others.all_of(_system_files(options, rng))
+        yield from others.all_of([product.driver(rng)])
+        yield from played
+        yield from others.unnamed(product.channel_files(rng))
         for person in persons:
-            yield from _curious_files(person, users[person], rng)
-        yield from _ordinary_files(options, system, homes, profiles, rng)
+            yield from others.unnamed(_curious_files(person, users[person], rng))
+        yield from others.unnamed(_ordinary_files(options, system, homes, profiles, rng))
 
-    wanted = [*system, *(folder for home in homes.values() for folder in home)]
-    wanted += [path.rpartition("\\")[0] for path in _PROGRAMS]
-    wanted += [f"{CROWDSTRIKE}\\Old", "\\Windows\\System32\\config", "\\Windows\\Temp", "\\Windows\\Minidump"]
-    wanted += ["\\ProgramData\\CrowdStrike", "\\Users\\Public\\Documents", "\\Recovery\\WindowsRE"]
     folders = tuple(
         PlannedFolder(
             path,
@@ -194,7 +251,6 @@ def plan_volume(options: TreeOptions, rng: random.Random) -> VolumePlan:
             short_name={"\\Program Files": "PROGRA~1", "\\Program Files (x86)": "PROGRA~2"}.get(path),
         )
         for path in _with_parents(wanted)
-        if path
     )
     junctions = (
         PlannedJunction("\\Documents and Settings", "\\Users", ordinary_times(rng)),

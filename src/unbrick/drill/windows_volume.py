@@ -16,6 +16,7 @@ from unbrick.drill.bitlocker import (
     make_recovery_password,
     prepare_reserved_files,
 )
+from unbrick.drill.faults import UnplayableError
 from unbrick.drill.options import Encryption, MachineOptions, dice
 from unbrick.drill.partition import Layout, Partition, Role, seeded_guid
 from unbrick.drill.planned import Times, moment, ordinary_times, written_once
@@ -24,6 +25,8 @@ from unbrick.drill.security import ONLY_SYSTEM
 from unbrick.drill.tree import TreeOptions, VolumePlan, plan_volume
 from unbrick.drill.truth import VolumeTruth, read_truth
 from unbrick.errors import UsageError
+from unbrick.incidents.pattern import component_matches
+from unbrick.incidents.playbook import Playbook
 from unbrick.ntfs_file import NtfsTimes, write_acl, write_times
 from unbrick.secret import Secret
 
@@ -71,14 +74,50 @@ def computer_name(machine: MachineOptions, order: int) -> str:
     return machine.name if order == 0 else f"{machine.name[:13]}-{order + 1}"
 
 
+def fitting_versions(incident: Playbook) -> tuple[hives.WindowsVersion, ...]:
+    """The editions that an incident can befall; raises UnplayableError where a drill has none of them."""
+    wanted = incident.requires.products if incident.requires else None
+    if wanted is None:
+        return hives.VERSIONS
+    fitting = tuple(
+        version
+        for version in hives.VERSIONS
+        if any(component_matches(one, version.product_name) for one in wanted)
+    )
+    if not fitting:
+        known = ", ".join(sorted({version.product_name for version in hives.VERSIONS}))
+        raise UnplayableError(incident, f"it is for {' or '.join(wanted)}, and a drill has only {known}")
+    return fitting
+
+
+def check_playable(machine: MachineOptions) -> None:
+    """Plan all that is not ordinary on a machine's Windows volumes; raises UnplayableError."""
+    fitting_versions(machine.incident)
+    for order in range(2 if machine.two_windows else 1):
+        tree = TreeOptions(
+            seed=machine.seed,
+            files=0,
+            budget=0,
+            incident=machine.incident,
+            spared=machine.spared,
+            variant=machine.variant + order,
+            hibernated=False,
+            hives={},
+        )
+        for _ in plan_volume(tree, dice(machine.seed, "playable")).files:
+            pass
+
+
 def simulated_windows(machine: MachineOptions, layout: Layout, order: int) -> hives.SimulatedWindows:
-    """The machine's installation number `order`, from 0."""
+    """The machine's installation number `order`, from 0; raises UnplayableError."""
+    required = machine.incident.requires
     return hives.SimulatedWindows(
         computer_name(machine, order),
-        dice(machine.seed, machine.name, "version", order).choice(hives.VERSIONS),
+        dice(machine.seed, machine.name, "version", order).choice(fitting_versions(machine.incident)),
         layout.guid,
         layout.of(Role.WINDOWS)[order],
         agent=True,
+        services=required.services or () if required else (),
     )
 
 
@@ -131,7 +170,8 @@ def make_windows_volume(
         seed=machine.seed,
         files=machine.files,
         budget=_budget(machine, partition.length),
-        fault=machine.fault,
+        incident=machine.incident,
+        spared=machine.spared,
         variant=machine.variant + order,
         hibernated=machine.hibernated,
         hives=_make_hives(windows, rng, workdir),

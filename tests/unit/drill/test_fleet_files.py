@@ -2,16 +2,24 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from unbrick.command import RecordedRunner
 from unbrick.drill import fleet
-from unbrick.drill.options import Encryption, FleetOptions, MachineOptions, standard_fleet
+from unbrick.drill.options import (
+    Encryption,
+    FleetOptions,
+    MachineOptions,
+    default_incident,
+    standard_fleet,
+)
 from unbrick.drill.partition import Role, plan_layout
 from unbrick.drill.windows_volume import volume_key
 from unbrick.errors import UsageError
+from unbrick.model import Verdict
 
 
 def _escrow(*machines: MachineOptions) -> list[dict[str, str]]:
@@ -63,10 +71,14 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     assert kept.read_text() == "mine"
 
 
-def test_an_unknown_fault_is_told_before_a_folder_is_made(tmp_path: Path) -> None:
-    options = FleetOptions((MachineOptions("PC-1", 1, fault="unheard-of"),), 1)
-    with pytest.raises(UsageError, match="unheard-of"):
-        fleet.make_fleet(tmp_path / "fleet", options, RecordedRunner(), lambda line: None)
+def test_an_incident_that_cannot_be_played_is_told_before_a_folder_is_made(tmp_path: Path) -> None:
+    incident = default_incident()
+    nothing_faulty = tuple(rule for rule in incident.rules if rule.verdict is not Verdict.FAULTY)
+    machine = MachineOptions("PC-1", 1, incident=replace(incident, rules=nothing_faulty))
+    with pytest.raises(
+        UsageError, match="a drill cannot play the playbook crowdstrike-cf291: none of its rules"
+    ):
+        fleet.make_fleet(tmp_path / "fleet", FleetOptions((machine,), 1), RecordedRunner(), lambda line: None)
     assert list(tmp_path.iterdir()) == []
 
 

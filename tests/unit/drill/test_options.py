@@ -60,7 +60,7 @@ def test_the_standard_fleet_is_the_one_the_drill_promises() -> None:
     [
         ({}, Status.REPAIRED),
         ({"dirty": True, "crashed": True, "two_windows": True}, Status.REPAIRED),
-        ({"fault": None}, Status.HEALTHY),
+        ({"spared": True}, Status.HEALTHY),
         ({"hibernated": True}, Status.NEEDS_HANDS),
         ({"encryption": Encryption.XTS_128}, Status.REPAIRED),
         ({"encryption": Encryption.XTS_128, "key_in_escrow": False}, Status.NEEDS_KEY),
