@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from support.own_playbooks import write_playbook
 from support.program import at_terminal, run_program
 from support.stations import make_station, private_text
-
-from unbrick.incidents.library import load_library
 
 KEYS = "KeyID,RecoveryKey\n"
 
@@ -32,9 +30,7 @@ def stick(tmp_path: Path) -> Path:
     folder = tmp_path / "UNBRICK"
     make_station(folder, more="site: st-marys\nkeys: [keys.csv]\n")
     (folder / "keys.csv").write_text(KEYS)
-    (folder / "playbooks").mkdir()
-    playbook = files("unbrick.incidents") / "library" / f"{next(iter(load_library())).id}.yaml"
-    (folder / "playbooks" / "mine.yaml").write_bytes(playbook.read_bytes())
+    write_playbook(folder / "playbooks" / "mine.yaml")
     (folder / "outbox").mkdir()
     (folder / "outbox" / "report").write_text("x")
     return folder

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from support.own_playbooks import INVENTED
 from support.windows_tree import CHANNEL_HEADER, CROWDSTRIKE, installation, put_file
 
 from unbrick.diagnosis import search, wording
 from unbrick.diagnosis.diagnose import Diagnosis, diagnose
-from unbrick.incidents.library import load_library
+from unbrick.incidents.library import find_playbook, load_library
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import FileFact, Status, Verdict
 from unbrick.windows.installation import Installation
@@ -21,6 +22,8 @@ from unbrick.windows.installation import Installation
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FAULTY = CROWDSTRIKE + r"\C-00000291-00000000-00000032.sys"
 CHANNEL = CHANNEL_HEADER + b"..."
+CF291 = find_playbook(load_library(), "crowdstrike-cf291")
+OTHER = INVENTED["aaa-channel-285"]
 
 
 def _numbered(number: int) -> str:
@@ -67,12 +70,11 @@ def test_a_finding_carries_every_fact_of_its_files(tmp_path: Path) -> None:
 
 def test_healthy_has_no_findings_and_says_what_it_saw(tmp_path: Path) -> None:
     put_file(tmp_path, FAULTY, CHANNEL, "2024-07-19T05:27:00Z")
-    diagnosis = _diagnose(tmp_path)
-    assert diagnosis.healthy
-    assert diagnosis.findings == ()
-    assert diagnosis.explanation.startswith(
-        "No fault of the one known incident is on this Windows. 1 good file"
-    )
+    for others, known in (((), "the one known incident"), ((OTHER,), "the 2 known incidents")):
+        diagnosis = _diagnose(tmp_path, playbooks=(*others, CF291))
+        assert diagnosis.healthy
+        assert diagnosis.findings == ()
+        assert diagnosis.explanation.startswith(f"No fault of {known} is on this Windows. 1 good file")
 
 
 def test_without_playbooks_nothing_is_called_healthy(tmp_path: Path) -> None:
@@ -82,8 +84,7 @@ def test_without_playbooks_nothing_is_called_healthy(tmp_path: Path) -> None:
 
 def test_two_playbooks_do_not_move_a_file_twice(tmp_path: Path) -> None:
     put_file(tmp_path, FAULTY, CHANNEL)
-    (playbook,) = load_library()
-    diagnosis = _diagnose(tmp_path, playbooks=(playbook, replace(playbook, id="the-same-again")))
+    diagnosis = _diagnose(tmp_path, playbooks=(CF291, replace(CF291, id="the-same-again")))
     assert [(f.playbook, len(f.files)) for f in diagnosis.repairable] == [("crowdstrike-cf291", 1)]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from click.testing import CliRunner, Result
+from support.own_playbooks import NAME, TEXT, write_playbook
 
 from unbrick.cli.playbook import command
 from unbrick.errors import UsageError
@@ -18,7 +19,9 @@ def _run(*arguments: str) -> Result:
 
 def test_list() -> None:
     assert "crowdstrike-cf291" in _run("list").stdout
-    assert json.loads(_run("list", "--json").stdout.splitlines()[0])["id"] == "crowdstrike-cf291"
+    listed = [json.loads(line) for line in _run("list", "--json").stdout.splitlines()]
+    assert [one["id"] for one in listed] == sorted(one["id"] for one in listed)
+    assert "crowdstrike-cf291" in [one["id"] for one in listed]
 
 
 def test_show_fits_the_schema_it_prints() -> None:
@@ -37,14 +40,12 @@ def test_show_of_nothing_known_is_a_usage_error(arguments: tuple[str, ...]) -> N
 
 
 def test_lint_says_file_line_and_what_was_expected(tmp_path: Path) -> None:
-    name, data = library_files()[0]
-    good, bad = tmp_path / name, tmp_path / "bad.yaml"
-    good.write_bytes(data)
-    bad.write_bytes(data.replace(b"title: ", b"titel: ", 1))
+    good = write_playbook(tmp_path / "good.yaml")
+    bad = write_playbook(tmp_path / "bad.yaml", TEXT.replace("title: ", "titel: "))
     result = _run("lint", str(bad), str(good))
     assert result.exit_code == 2
-    assert f"{bad}:8: a playbook: expected one of id, title" in result.stderr
-    assert result.stdout == f"{good}: crowdstrike-cf291 is right\n"
+    assert f"{bad}:3: a playbook: expected one of id, title" in result.stderr
+    assert result.stdout == f"{good}: {NAME} is right\n"
     assert _run("lint", str(good)).exit_code == 0
 
 
@@ -58,3 +59,28 @@ def test_lint_as_json(tmp_path: Path) -> None:
     assert (first["file"], first["ok"]) == (str(bad), False)
     assert {"line", "message"} == set(first["problems"][0])
     assert "No such file" in second["problems"][0]["message"]
+
+
+@pytest.mark.parametrize(("name", "data"), library_files())
+def test_a_copy_of_the_librarys_is_right_and_another_of_its_id_is_not(
+    tmp_path: Path, name: str, data: bytes
+) -> None:
+    copy = tmp_path / name
+    copy.write_bytes(b"# ours\n" + data)
+    assert _run("lint", str(copy)).exit_code == 0
+    copy.write_bytes(b"# ours\n" + data.replace(b"title: ", b"title: Our ", 1))
+    result = _run("lint", str(copy))
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert "id: expected one that no other playbook has" in line
+
+
+def test_lint_of_two_files_with_one_id(tmp_path: Path) -> None:
+    first = write_playbook(tmp_path / "first.yaml")
+    second = write_playbook(tmp_path / "second.yaml", TEXT.replace("title: An", "title: Another"))
+    result = _run("lint", str(first), str(second))
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"{second}:2: id: expected one that no other playbook has, not '{NAME}', "
+        f"which belongs to the one in {first}\n"
+    )
