@@ -45,13 +45,23 @@ class VolumeCase:
     """Whether what was to be done has reached the disk: what fails from then on takes nothing back."""
 
     def show(self, folders: Sequence[str], actions: Sequence[Action], status: Status) -> None:
-        """Put actions into the reports of the installations whose folders they are in, with a new status."""
+        """Put actions into the reports of the installations that they belong to, with a new status."""
         reports = []
         for folder, report in zip(folders, self.installations, strict=True):
-            inside = folder.casefold() + "\\"
-            own = tuple(action for action in actions if action.path.casefold().startswith(inside))
+            own = tuple(action for action in actions if self._belongs(action.path, folder, report, folders))
             reports.append(replace(report, status=status, reason=None, actions=own) if own else report)
         self.installations = tuple(reports)
+
+    def _belongs(self, path: str, folder: str, report: InstallationReport, folders: Sequence[str]) -> bool:
+        """Whether a file is an installation's: in its folder, or in nobody's where its findings name it.
+
+        What no finding names (an undo has none) belongs to every installation of the volume.
+        """
+        if any(_is_below(path, one) for one in folders):
+            return _is_below(path, folder)
+        if any(_is_named(path, one) for one in self.installations):
+            return _is_named(path, report)
+        return True
 
     def blame(self, error: UnbrickError) -> None:
         """Lay an error that struck this volume on the installations that something was planned for."""
@@ -60,6 +70,14 @@ class VolumeCase:
             _struck(report, error, on_disk=self.on_disk) if report.actions else report
             for report in self.installations
         )
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.casefold().startswith(folder.casefold() + "\\")
+
+
+def _is_named(path: str, report: InstallationReport) -> bool:
+    return any(path == fact.path for finding in report.findings for fact in finding.files)
 
 
 def _struck(report: InstallationReport, error: UnbrickError, *, on_disk: bool) -> InstallationReport:

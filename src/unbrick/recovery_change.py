@@ -48,15 +48,15 @@ def carry_out(case: Case, order: Order, kit: Kit, draft: Draft) -> None:
 
 
 def _tell_what_was_moved(case: Case, kit: Kit) -> None:
-    for report in case.installations:
-        for action in report.actions:
-            kit.recorder.tell(
-                EventKind.MOVED,
-                path=action.path,
-                sha256=action.sha256,
-                playbook=action.playbook,
-                state=action.state.value,
-            )
+    moved = (action for report in case.installations for action in report.actions)
+    for action in dict.fromkeys(moved):  # a file outside every Windows folder may belong to several
+        kit.recorder.tell(
+            EventKind.MOVED,
+            path=action.path,
+            sha256=action.sha256,
+            playbook=action.playbook,
+            state=action.state.value,
+        )
 
 
 def _repair(case: Case, mounted: Mounted, order: Order, kit: Kit, draft: Draft) -> None:

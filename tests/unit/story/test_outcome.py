@@ -8,11 +8,14 @@ import pytest
 from unbrick.errors import FailedError, NeedsHandsError, NeedsKeyError, Reason
 from unbrick.model import (
     Action,
+    FileFact,
+    Finding,
     InstallationReport,
     Machine,
     Protector,
     ProtectorKind,
     Status,
+    Verdict,
     Volume,
     VolumeKind,
     VolumeState,
@@ -109,6 +112,23 @@ def test_an_error_of_the_whole_disk_stands_above_its_parts() -> None:
 def test_a_locked_machine_is_known_by_the_name_in_bitlockers_description() -> None:
     case = locked(bitlocker(TPM, description="WARD-004 C: 7/4/2024"))
     assert Draft(Path("disk.img"), cases=[case]).report().machine.hostnames == ("WARD-004",)
+
+
+def test_a_file_outside_every_windows_folder_belongs_to_those_that_found_it() -> None:
+    outside, inside = "\\ProgramData\\Example\\x.pak", "\\WINNT\\y.bin"
+    folders = ["\\Windows", "\\WINNT", "\\Old"]
+    actions = [Action("quarantine-file", path, "p", "0", 0, "0") for path in (outside, inside)]
+    found = Finding("p", Verdict.FAULTY, (FileFact(outside, "0", 0, None),), "faulty")
+    case = ntfs(Status.FOUND, Status.FOUND, Status.HEALTHY)
+    first, second, third = case.installations
+    case.installations = (replace(first, findings=(found,)), replace(second, findings=(found,)), third)
+    case.show(folders, actions, Status.REPAIRED)
+    paths = [[action.path for action in one.actions] for one in case.installations]
+    assert paths == [[outside], [outside, inside], []]
+    assert [one.status for one in case.installations] == [Status.REPAIRED, Status.REPAIRED, Status.HEALTHY]
+    undone = ntfs(Status.SCANNED, Status.SCANNED)  # an undo finds nothing, and hides nothing that it did
+    undone.show(folders[:2], actions, Status.UNDONE)
+    assert [[action.path for action in one.actions] for one in undone.installations] == paths[:2]
 
 
 def test_what_to_do_about_an_error_reaches_the_report_with_it() -> None:
