@@ -83,7 +83,8 @@ rules:
     explanation: This is as it was sent out.
 """,
 )
-INVENTED = {one.id: one for one in (parse_playbook(text.encode(), "invented") for text in _INVENTED)}
+_TEXTS = {parse_playbook(text.encode(), "invented").id: text for text in _INVENTED}
+INVENTED = {name: parse_playbook(text.encode(), "invented") for name, text in _TEXTS.items()}
 
 
 def write_playbook(path: Path, text: str = TEXT) -> Path:
@@ -91,6 +92,11 @@ def write_playbook(path: Path, text: str = TEXT) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
+
+
+def write_invented(path: Path, name: str) -> Path:
+    """One of the invented playbooks in a file."""
+    return write_playbook(path, _TEXTS[name])
 
 
 def write_station(path: Path, *playbooks: str) -> Path:

@@ -82,18 +82,17 @@ def make_fleet(
     return fleet
 
 
-def _check_incidents(machines: Iterable[MachineOptions], progress: Callable[[str], None]) -> None:
+def _check_incidents(machines: Sequence[MachineOptions], progress: Callable[[str], None]) -> None:
     """That each incident can be played, once for each of its shapes; says which rules no drill can play."""
     checked: set[tuple[str, int, bool, bool]] = set()
     for machine in machines:
-        incident = machine.incident
-        if incident.id not in {one[0] for one in checked}:
-            for number, why in unplayed_rules(incident, dice(machine.seed)).items():
-                progress(f"rule {number} of {incident.id} is not played: {why}")
-        shape = (incident.id, machine.variant % 4, machine.spared, machine.two_windows)
+        shape = (machine.incident.id, machine.variant % 4, machine.spared, machine.two_windows)
         if shape not in checked:
             check_playable(machine)
             checked.add(shape)
+    for incident in {machine.incident.id: machine.incident for machine in machines}.values():
+        for number, why in unplayed_rules(incident, dice(incident.id)).items():
+            progress(f"rule {number} of {incident.id} is not played: {why}")
 
 
 def _make_isolated(machine: MachineOptions, directory: Path, runner: Runner) -> MadeMachine:
