@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
 import click
 
+from unbrick.cli.manners import can_redraw
 from unbrick.errors import UsageError
 from unbrick.reasons import explain
 
@@ -17,19 +19,24 @@ _SCHEMAS = ("result",)
 @click.command("help")
 @click.argument("words", nargs=-1, metavar="[TOPIC|VERB|REASON]")
 @click.option("--schema", type=click.Choice(_SCHEMAS), help="Print the JSON Schema of what --json prints.")
-def command(words: tuple[str, ...], schema: str | None) -> None:
+@click.option("--man", is_flag=True, help="Print the man page: unbrick help --man | man -l -")
+def command(words: tuple[str, ...], schema: str | None, man: bool) -> None:
     """Show the manual's page on a TOPIC, a VERB's options, or what a REASON means; alone, the list of topics.
 
     Example: unbrick help no-run
     """
     if schema is not None:
         click.echo(_read(f"{schema}.schema.json"), nl=False)
+    elif man:
+        from unbrick.cli.man_page import man_page  # it loads every verb
+
+        click.echo("\n".join(man_page(click.get_current_context().find_root(), _read("command-line.md"))))
     elif not words:
         click.echo("\n".join(_contents()))
     elif (page := _find_page(words)) is not None:
         _show(page)
     else:
-        click.echo(_help_of(words))
+        _page(_help_of(words))
 
 
 def _read(name: str) -> str:
@@ -44,7 +51,7 @@ def _topics() -> dict[str, str]:
 
 def _contents() -> Iterator[str]:
     for name, title in _topics().items():
-        yield f"{name:14}{title}"
+        yield f"{name:15}{title}"
     yield "\nRead one with: unbrick help TOPIC"
     yield "Of a verb, or a reason: unbrick help repair, unbrick help no-run"
 
@@ -68,7 +75,16 @@ def _show(page: str) -> None:
     console = Console()
     with console.capture() as text:
         console.print(Markdown(page))
-    click.echo_via_pager(text.get())
+    _page(text.get())
+
+
+def _page(text: str) -> None:
+    """Show a text with a pager, which lets one that fits on the screen stand there."""
+    if not can_redraw(sys.stdout):
+        click.echo(text)
+        return
+    os.environ.setdefault("LESS", "FRX")
+    click.echo_via_pager(text, color=True)
 
 
 def _help_of(words: Sequence[str]) -> str:
