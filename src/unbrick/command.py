@@ -41,7 +41,8 @@ class CommandError(FailedError):
     def __init__(self, argv: Sequence[str], returncode: int, stderr: bytes) -> None:
         said = stderr.decode(errors="replace").strip().splitlines()
         super().__init__(
-            f"{shlex.join(argv)}: exit code {returncode}" + (f": {said[-1][:300]}" if said else "")
+            f"{shlex.join(argv)}: exit code {returncode}" + (f": {said[-1][:300]}" if said else ""),
+            reason=Reason.PROGRAM_FAILED,
         )
         self.returncode = returncode
         self.stderr = stderr
@@ -355,7 +356,9 @@ def wait_until(server: Server, condition: Callable[[], bool], *, timeout: float,
     while not condition():
         if server.poll() is not None:
             said = server.read_error().decode(errors="replace").strip().splitlines()
-            raise FailedError(f"{what} ended early" + (f": {said[-1][:300]}" if said else ""))
+            raise FailedError(
+                f"{what} ended early" + (f": {said[-1][:300]}" if said else ""), reason=Reason.PROGRAM_FAILED
+            )
         if time.monotonic() > deadline:
             raise FailedError(f"{what} was not ready within {timeout:g} s", reason=Reason.TIMED_OUT)
         time.sleep(pause)

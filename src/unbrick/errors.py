@@ -36,6 +36,7 @@ class Reason(StrEnum):
     NOT_FOUND = "not-found"
     OPAL_LOCKED = "opal-locked"
     PERSON_DECIDES = "person-decides"
+    PROGRAM_FAILED = "program-failed"
     PROTECTED_FILE = "protected-file"
     RAID_MEMBER = "raid-member"
     READ_ONLY = "read-only"
@@ -50,6 +51,7 @@ class Reason(StrEnum):
     UNREADABLE_DISK = "unreadable-disk"
     UNREADABLE_FILE = "unreadable-file"
     UNREADABLE_HIVE = "unreadable-hive"
+    UNSUPPORTED_BITLOCKER = "unsupported-bitlocker"
     VERIFY_FAILED = "verify-failed"
 
 

@@ -18,6 +18,7 @@ from unbrick.model import (
     EarlierRun,
     InstallationReport,
     Machine,
+    ProtectorKind,
     RunState,
     Status,
     Volume,
@@ -116,6 +117,10 @@ _REFUSALS: dict[str, tuple[str, str | None]] = {
     Reason.FOREIGN_ENCRYPTION: ("another product has encrypted it", "use that product's own recovery"),
     Reason.RAID_MEMBER: ("it is a member of a RAID", "work on the assembled array, not on one member"),
     Reason.REFS: ("it is a ReFS volume", None),
+    Reason.UNSUPPORTED_BITLOCKER: (
+        "it has a format of BitLocker that unbrick does not open (that of Windows Vista, or a newer one)",
+        "attach the disk to a Windows, which opens it",
+    ),
     Reason.STORAGE_SPACES: ("it belongs to Storage Spaces", "attach the whole pool to a Windows machine"),
 }
 
@@ -128,6 +133,26 @@ def refused_volume(volume: Volume) -> NeedsHandsError:
     named = f" ({detail})" if detail else ""
     return NeedsHandsError(
         f"{place_of(volume)} must not be written: {sentence}{named}", hint=hint, reason=volume.refusal
+    )
+
+
+_WAYS_IN = {
+    ProtectorKind.TPM: "in its own computer (TPM)",
+    ProtectorKind.TPM_PIN: "in its own computer, with its PIN",
+    ProtectorKind.STARTUP_KEY: "with the USB stick that has its startup key",
+    ProtectorKind.PASSPHRASE: "with its own password",
+    ProtectorKind.SMART_CARD: "with a smart card or a certificate",
+}
+
+
+def no_recovery_password(volume: Volume) -> NeedsKeyError:
+    """The error for a locked volume that has no recovery password: what opens it, as far as it tells."""
+    ways = dict.fromkeys(_WAYS_IN[p.kind] for p in volume.protectors if p.kind in _WAYS_IN)
+    opens = f"it opens only {' or '.join(ways)}" if ways else "nothing that unbrick knows opens it"
+    return NeedsKeyError(
+        f"{place_of(volume)} is locked, and BitLocker keeps no recovery password for it: {opens}",
+        hint="unlock it in Windows and add one: manage-bde -protectors -add C: -RecoveryPassword",
+        reason=Reason.KEY_MISSING,
     )
 
 

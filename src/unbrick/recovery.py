@@ -14,9 +14,9 @@ from unbrick import __version__
 from unbrick.diagnosis.diagnose import Diagnosis, diagnose
 from unbrick.disks.discover import Disk, open_disk
 from unbrick.disks.firmware import read_firmware
+from unbrick.disks.master_key import KeyWrongError
 from unbrick.disks.mount import View, check_change, look
 from unbrick.disks.plain import PlainVolume, open_plain
-from unbrick.disks.unlock import KeyWrongError
 from unbrick.errors import FailedError, NeedsHandsError, Reason, UnbrickError
 from unbrick.event import EventKind
 from unbrick.model import (
@@ -31,7 +31,7 @@ from unbrick.model import (
     VolumeKind,
     VolumeState,
 )
-from unbrick.outcome import Draft, place_of, refused_volume
+from unbrick.outcome import Draft, no_recovery_password, place_of, refused_volume
 from unbrick.recovery_change import carry_out
 from unbrick.recovery_order import Case, Confirm, Goal, Kit, Order, partition_detail
 from unbrick.repair.apply import check_plan
@@ -161,16 +161,24 @@ def _unlock(case: Case, disk: Disk, kit: Kit, held: ExitStack) -> PlainVolume:
         with suppress(KeyWrongError):
             return held.enter_context(open_plain(disk, volume, None, kit.runner, kit.workdir))
     ids = [p.id for p in volume.protectors if p.kind is ProtectorKind.RECOVERY_PASSWORD]
-    noted = len(kit.keys.notes)
+    if not ids:
+        raise no_recovery_password(volume)
+    noted, untried = len(kit.keys.notes), 0
     try:
         for candidate in kit.keys.unlock_candidates(ids, volume=place_of(volume)):
-            password = candidate.password.secret
+            password, wanted = candidate.password.secret, candidate.protector_id
+            opened = open_plain(disk, volume, password, kit.runner, kit.workdir, wanted=wanted)
             try:
-                return held.enter_context(open_plain(disk, volume, password, kit.runner, kit.workdir))
-            except KeyWrongError:
-                continue
+                return held.enter_context(opened)
+            except KeyWrongError as error:
+                untried = error.untried or untried
     finally:
         case.notes += kit.keys.notes[noted:]
+        if untried:
+            case.notes.append(
+                f"{place_of(volume)} has {len(ids)} recovery passwords, and each password was tried as"
+                f" {len(ids) - untried} of them: give it with its key ID, which is tried first"
+            )
     raise kit.keys.failure(ids, volume=place_of(volume))
 
 

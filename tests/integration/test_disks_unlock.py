@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from support.artefacts import artefact
 
-from unbrick.command import Server, SystemRunner
+from unbrick.command import RecordedRunner, Server, SystemRunner
 from unbrick.disks.bitlocker import read_metadata
 from unbrick.disks.discover import Disk
+from unbrick.disks.master_key import KeyWrongError, find_keys
 from unbrick.disks.plain import open_plain
-from unbrick.disks.unlock import KeyWrongError, _key_for_cryptsetup, check_password, open_volume_key, unlock
-from unbrick.errors import NeedsHandsError
+from unbrick.disks.unlock import _key_for_cryptsetup, unlock
+from unbrick.errors import FailedError, NeedsHandsError
 from unbrick.model import Volume, VolumeKind, VolumeState
 from unbrick.secret import Secret
 
@@ -153,13 +154,10 @@ def test_volume_key_is_the_one_cryptsetup_works_with(images: Images, name: str) 
     assert password is not None
     with disk.raw.open("rb") as stream:
         metadata = read_metadata(stream, 0, volume.length)
-    volume_key = open_volume_key(metadata, check_password(metadata, password))
-    assert volume_key is not None
+    keys = find_keys(metadata, password, None, RecordedRunner())
     command = ["cryptsetup", "bitlkDump", "--dump-volume-key", "--batch-mode", "--key-file=-", str(disk.raw)]
     dump = subprocess.run(command, input=password.reveal(), capture_output=True, check=True).stdout.decode()
-    assert "".join(dump.split("MK dump:")[1].split()) == (
-        _key_for_cryptsetup(volume_key, metadata.method).reveal().hex()
-    )
+    assert "".join(dump.split("MK dump:")[1].split()) == (_key_for_cryptsetup(keys, metadata).reveal().hex())
 
 
 def test_partition_is_written_where_it_lies_and_flushed(images: Images, tmp_path: Path) -> None:
@@ -195,3 +193,19 @@ def test_partition_is_written_where_it_lies_and_flushed(images: Images, tmp_path
     assert after[:first] == before[:first]
     assert after[first : first + 1536] != before[first : first + 1536]
     assert after[first + 1536 :] == before[first + 1536 :]
+
+
+class FailingRunner(WatchingRunner):
+    """A host without /dev/fuse: dislocker ends at once."""
+
+    def start(self, argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> Server:
+        return super().start(["false"])
+
+
+def test_a_program_that_does_not_open_it_is_no_puzzle(images: Images, tmp_path: Path) -> None:
+    disk, volume = images.disk("bitlk-aes-xts-128-clearkey-only")
+    with pytest.raises(FailedError) as caught, unlock(disk, volume, None, FailingRunner(), tmp_path):
+        pass
+    assert caught.value.reason == "program-failed"
+    assert caught.value.message.startswith("dislocker does not open this BitLocker volume")
+    assert caught.value.hint

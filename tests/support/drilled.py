@@ -18,7 +18,7 @@ from typing import Any
 
 from unbrick.command import SystemRunner, wait_until
 from unbrick.disks.bitlocker import read_metadata
-from unbrick.disks.unlock import check_password, open_clear_key
+from unbrick.disks.master_key import check_password, open_clear_key
 from unbrick.drill import ntfs
 from unbrick.drill.fleet import MachineTruth, make_fleet, read_truth_file
 from unbrick.drill.options import MIB, Encryption, FleetOptions, ImageFormat, MachineOptions

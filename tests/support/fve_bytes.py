@@ -13,6 +13,7 @@ from uuid import UUID
 
 LENGTH = 1024 * 1024
 BLOCKS = (0x20000, 0x40000, 0x60000)
+MOVED_SECTORS = 16
 VOLUME_ID = "8F595209-F5B9-49A0-85D4-CB8F80258C27"
 RECOVERY_ID = "64311DEA-4587-4029-924A-BA299647998E"
 TPM_ID = "3E55195C-8811-4D9B-97B4-2B9E5F8F5384"
@@ -67,12 +68,14 @@ class FveVolume:
     moved_header: tuple[int, int] = (0x80000, 0x2000)
     volume_id: str = VOLUME_ID
     version: int = 2
+    sector_size: int = 512
+    more: bytes = b""
 
     def build(self) -> bytearray:
         """The volume's bytes, all copies sound."""
         volume = bytearray(LENGTH)
         volume[:11] = b"\xeb\x58\x90" + self.signature
-        struct.pack_into("<HB", volume, 11, 512, 8)
+        struct.pack_into("<HB", volume, 11, self.sector_size, 8)
         at = 0x1A8 if self.signature == b"MSWIN4.1" else 0xA0
         volume[at : at + 16] = UUID(self.layout).bytes_le
         struct.pack_into("<3Q", volume, at + 16, *BLOCKS)
@@ -83,10 +86,10 @@ class FveVolume:
         return volume
 
     def block(self) -> bytes:
-        """One metadata block with a right checksum."""
+        """One metadata block with a right checksum and a sealed one."""
         entries = datum(7, 2, self.description.encode("utf-16-le") + b"\0\0")
         entries += b"".join(self.protectors) + sealed(3)
-        entries += datum(15, 15, struct.pack("<2Q", *self.moved_header) + bytes(76))
+        entries += datum(15, 15, struct.pack("<2Q", *self.moved_header) + bytes(76)) + self.more
         size = 48 + len(entries)
         dataset = struct.pack("<4I", size, 1, 48, size) + UUID(self.volume_id).bytes_le
         dataset += struct.pack("<IHHQ", 10, self.method, 0, 0) + entries
@@ -94,7 +97,7 @@ class FveVolume:
         header = struct.pack(
             "<8sHHHHQII3QQ",
             *(b"-FVE-FS-", total // 16, self.version, self.state, self.next_state, self.volume_length),
-            *(self.conversion, 16, *BLOCKS, self.moved_header[0]),
+            *(self.conversion, MOVED_SECTORS, *BLOCKS, self.moved_header[0]),
         )
         body = (header + dataset).ljust(total, b"\0")
-        return body + struct.pack("<HHI", 0x10000 - total, 2, zlib.crc32(body))
+        return body + struct.pack("<HHI", 0x10000 - total, 2, zlib.crc32(body)) + sealed(0)

@@ -15,6 +15,8 @@ from unbrick.secret import Secret
 
 _HEADER = struct.Struct("<4H")
 _TYPE_KEY, _TYPE_TEXT, _TYPE_STRETCH, _TYPE_SEALED = 1, 2, 3, 5
+_STRETCH_FIXED = 20
+_ROLE_STRETCHED_KEY = 0x13
 _PROTECTOR_FIXED = 28
 _CLEAR_KEY_SIZE = 32
 _TPM_BIT = 0x0100
@@ -54,8 +56,9 @@ class SealedBox:
 class KeyProtector:
     """One protector with what is needed to open it: the salt of a stretched one, the box that holds the VMK.
 
-    `clear_key` is set for kind clear-key only: the 32 bytes that open `sealed_key`. `needs_tpm` is true of a
-    startup key, too, that is asked for beside the TPM.
+    `clear_key` is set for kind clear-key only: the 32 bytes that open `sealed_key`. `sealed_stretch` holds
+    the key that a recovery password is stretched to, sealed with the VMK. `needs_tpm` is true also of a
+    startup key that is asked for beside the TPM.
     """
 
     id: str
@@ -63,6 +66,7 @@ class KeyProtector:
     salt: bytes | None = None
     sealed_key: SealedBox | None = None
     clear_key: Secret | None = None
+    sealed_stretch: SealedBox | None = None
     needs_tpm: bool = False
 
 
@@ -100,23 +104,34 @@ def read_protector(datum: Datum) -> KeyProtector:
     (kind_number,) = struct.unpack_from("<H", datum.payload, 26)
     nested = parse_datums(datum.payload[_PROTECTOR_FIXED:])
     kind = _KINDS.get(kind_number, ProtectorKind.UNKNOWN)
+    salt, sealed_stretch = _find_stretch(nested)
     return KeyProtector(
         id=str(guid).upper(),
         kind=kind,
-        salt=_find_salt(nested),
+        salt=salt,
+        sealed_stretch=sealed_stretch,
         sealed_key=_find_sealed(nested),
         clear_key=_find_clear_key(nested) if kind is ProtectorKind.CLEAR_KEY else None,
         needs_tpm=bool(kind_number & _TPM_BIT),
     )
 
 
-def _find_salt(nested: tuple[Datum, ...]) -> bytes | None:
+def _find_stretch(nested: tuple[Datum, ...]) -> tuple[bytes | None, SealedBox | None]:
+    """The salt, and the box with the stretched key, which Windows 7 did not write."""
     for datum in nested:
         if datum.type == _TYPE_STRETCH:
-            if len(datum.payload) < 20:
+            if len(datum.payload) < _STRETCH_FIXED:
                 raise MalformedError("has a stretched key without a salt")
-            return datum.payload[4:20]
-    return None
+            return datum.payload[4:_STRETCH_FIXED], _find_stretched(datum.payload[_STRETCH_FIXED:])
+    return None, None
+
+
+def _find_stretched(raw: bytes) -> SealedBox | None:
+    try:
+        copies = parse_datums(raw)
+        return _find_sealed(tuple(copy for copy in copies if copy.role == _ROLE_STRETCHED_KEY))
+    except MalformedError:
+        return None  # nobody needs these copies to open the volume
 
 
 def _find_sealed(nested: tuple[Datum, ...]) -> SealedBox | None:

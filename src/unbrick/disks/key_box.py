@@ -7,6 +7,7 @@ of SHA-256, a box is AES-CCM without additional data and holds one whole key dat
 from __future__ import annotations
 
 import hashlib
+import hmac
 import struct
 from typing import TYPE_CHECKING
 
@@ -64,3 +65,14 @@ def open_box(key: Secret, box: SealedBox) -> Secret | None:
     if kind != _KEY_DATUM or not _KEY_HEADER < size <= len(datum):
         return None
     return Secret(datum[_KEY_HEADER:size])
+
+
+def holds(key: Secret, box: SealedBox, content: bytes) -> bool:
+    """Whether `key` opens a sealed box, and `content` lies in it."""
+    found = open_box(key, box)
+    return found is not None and hmac.compare_digest(found.reveal(), content)
+
+
+def key_length(key: Secret) -> int:
+    """How many bytes a key has."""
+    return len(key.reveal())

@@ -61,10 +61,17 @@ class PlainVolume:
 
 @contextmanager
 def open_plain(
-    disk: Disk, volume: Volume, password: Secret | None, runner: Runner, workdir: Path
+    disk: Disk,
+    volume: Volume,
+    password: Secret | None,
+    runner: Runner,
+    workdir: Path,
+    *,
+    wanted: str | None = None,
 ) -> Iterator[PlainVolume]:
     """A volume as plain bytes while the context lasts; `password` None opens BitLocker by its clear key.
 
+    `wanted` is the id of the BitLocker protector that the password is kept under, where that is known.
     Opened for writing, but nothing is written here. Raises NeedsHandsError where the disk or the volume
     must never be written, KeyWrongError, FailedError.
     """
@@ -73,7 +80,7 @@ def open_plain(
         raise NeedsHandsError(f"{disk.path}: nothing may be written to this volume", reason=refusal)
     with ExitStack() as stack:
         if volume.kind is VolumeKind.BITLOCKER:
-            path = stack.enter_context(unlock(disk, volume, password, runner, workdir))
+            path = stack.enter_context(unlock(disk, volume, password, runner, workdir, wanted=wanted))
         elif volume.offset == 0 and volume.length == disk.size:
             path = disk.raw
         else:

@@ -88,7 +88,9 @@ def _identify_bitlocker(source: Source, plain: Volume) -> Volume:
     try:
         metadata = read_metadata(source.stream, plain.offset, plain.length)
     except UnbrickError as error:
-        return _changed(plain, VolumeKind.BITLOCKER, VolumeState.DAMAGED, error.reason)
+        sound = error.reason == Reason.UNSUPPORTED_BITLOCKER
+        state = VolumeState.LOCKED if sound else VolumeState.DAMAGED
+        return _changed(plain, VolumeKind.BITLOCKER, state, error.reason)
     converting = metadata.state is VolumeState.CONVERTING
     return Volume(
         plain.partition,

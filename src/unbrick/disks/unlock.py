@@ -1,8 +1,8 @@
 """Opens a BitLocker volume: one call over `cryptsetup` (where device-mapper is) and `dislocker` (elsewhere).
 
-The password is checked and stretched once, by cryptsetup where it can and else here; the programs get the
-key it leads to, through a file that exists in memory only. A volume that is still converting is refused
-before any program is started.
+What cryptsetup does not take goes to dislocker, too. Both get the volume key, through a file that exists in
+memory only, and no password. Neither checks the metadata as we do, and each believes another part of it: so
+all of it is checked before they start, and what they show is checked before anyone writes.
 """
 
 from __future__ import annotations
@@ -11,84 +11,35 @@ import os
 import secrets
 import struct
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from unbrick.command import Runner, wait_until
 from unbrick.disks.bitlocker import BitLockerMetadata, read_metadata
 from unbrick.disks.discover import Disk
 from unbrick.disks.fuse_mount import FuseMount
-from unbrick.disks.key_box import open_box, password_key, stretch
 from unbrick.disks.loop_device import attach_loop
-from unbrick.disks.quick_stretch import ask_volume_key
-from unbrick.errors import FailedError, NeedsHandsError, NeedsKeyError, Reason
-from unbrick.model import ProtectorKind, Volume, VolumeState
+from unbrick.disks.master_key import VolumeKeys, find_keys, has_clear_key
+from unbrick.errors import FailedError, NeedsHandsError, Reason
+from unbrick.model import Volume, VolumeState
 from unbrick.secret import Secret
 
 _START_SECONDS = 60.0
 _END_SECONDS = 120.0
-_MASTER_KEY_LENGTH = 32
-_DISLOCKER_CIPHERS = {"aes-xts-128": 0x8004, "aes-xts-256": 0x8005}
+_CHUNK = 1024 * 1024
+_DISLOCKER_CIPHERS = {
+    "aes-cbc-128-elephant": 0x8000,
+    "aes-cbc-256-elephant": 0x8001,
+    "aes-cbc-128": 0x8002,
+    "aes-cbc-256": 0x8003,
+    "aes-xts-128": 0x8004,
+    "aes-xts-256": 0x8005,
+}
 _MAPPER_FOLDER = Path("/dev/mapper")
 
 
-class KeyWrongError(NeedsKeyError):
-    """A recovery password (or the clear key) does not open this volume; another one may."""
-
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint, reason=Reason.KEY_WRONG)
-
-
-def check_password(metadata: BitLockerMetadata, password: Secret) -> Secret:
-    """The volume master key that a recovery password opens; about 0.4 s for each protector tried.
-
-    Raises KeyWrongError.
-    """
-    try:
-        key = password_key(password)
-    except ValueError:
-        raise KeyWrongError("this is not a BitLocker recovery password") from None
-    candidates = [p for p in metadata.key_protectors if p.kind is ProtectorKind.RECOVERY_PASSWORD]
-    for protector in candidates:
-        if protector.salt is None or protector.sealed_key is None:
-            continue
-        master_key = open_box(stretch(key, protector.salt), protector.sealed_key)
-        if _opens(metadata, master_key):
-            assert master_key is not None
-            return master_key
-    names = ", ".join(protector.id for protector in candidates) or "none"
-    raise KeyWrongError(
-        "the recovery password does not open this volume",
-        hint=f"the volume asks for the recovery password of key ID {names}",
-    )
-
-
-def open_clear_key(metadata: BitLockerMetadata) -> Secret:
-    """The volume master key of a volume whose protection is suspended; raises KeyWrongError."""
-    for protector in metadata.key_protectors:
-        if protector.clear_key is not None and protector.sealed_key is not None:
-            master_key = open_box(protector.clear_key, protector.sealed_key)
-            if _opens(metadata, master_key):
-                assert master_key is not None
-                return master_key
-    raise KeyWrongError("this volume is not suspended: it has no clear key that opens it")
-
-
-def has_clear_key(metadata: BitLockerMetadata) -> bool:
-    """Whether the volume says that it opens without a password."""
-    return any(protector.kind is ProtectorKind.CLEAR_KEY for protector in metadata.key_protectors)
-
-
-def _opens(metadata: BitLockerMetadata, master_key: Secret | None) -> bool:
-    return master_key is not None and open_volume_key(metadata, master_key) is not None
-
-
-def open_volume_key(metadata: BitLockerMetadata, master_key: Secret) -> Secret | None:
-    """The key that the sectors are encrypted with; None where the master key does not open it."""
-    if len(master_key.reveal()) != _MASTER_KEY_LENGTH or metadata.sealed_volume_key is None:
-        return None
-    return open_box(master_key, metadata.sealed_volume_key)
+class _NotTakenError(Exception):
+    """cryptsetup does not open the volume; dislocker may."""
 
 
 @contextmanager
@@ -98,11 +49,14 @@ def unlock(
     password: Secret | None,
     runner: Runner,
     workdir: Path,
+    *,
+    wanted: str | None = None,
 ) -> Iterator[Path]:
     """The decrypted volume as a path, writable, while the context lasts; `password` None: by its clear key.
 
-    Raises KeyWrongError where the key does not open it, NeedsHandsError (converting, damaged-metadata),
-    FailedError.
+    `wanted` is the id of the protector that the password is kept under, where that is known. Raises
+    KeyWrongError where the key does not open it, NeedsHandsError (converting, damaged-metadata,
+    unsupported-bitlocker), FailedError.
     """
     with disk.raw.open("rb") as stream:
         metadata = read_metadata(stream, volume.offset, volume.length)
@@ -117,31 +71,44 @@ def unlock(
             "BitLocker's metadata speaks of a volume larger than its partition",
             reason=Reason.DAMAGED_METADATA,
         )
-    quick = ask_volume_key(disk, volume, metadata, password, runner) if password is not None else None
-    keys = _Keys(None, quick) if quick is not None else _find_keys(metadata, password)
-    # cryptsetup takes a volume with a clear key for one that is being decrypted, and refuses it.
-    if has_device_mapper(runner) and not has_clear_key(metadata):
-        kernel_key = _key_for_cryptsetup(keys.volume, metadata.method)
-        with _open_with_cryptsetup(disk, volume, kernel_key, runner) as path:
-            yield path
-    else:
-        with _open_with_dislocker(disk, volume, _key_for_dislocker(keys, metadata), runner, workdir) as path:
-            yield path
+    keys = find_keys(metadata, password, wanted, runner)
+    with ExitStack() as stack:
+        path = None
+        if _suits_cryptsetup(metadata, keys) and has_device_mapper(runner):
+            with suppress(_NotTakenError):
+                opened = _open_with_cryptsetup(disk, volume, _key_for_cryptsetup(keys, metadata), runner)
+                path = stack.enter_context(opened)
+        if path is None:
+            path = stack.enter_context(_open_with_dislocker(disk, volume, metadata, keys, runner, workdir))
+        _check_reserved(path, metadata, volume)
+        yield path
 
 
-@dataclass(frozen=True)
-class _Keys:
-    """The keys of an opened volume; `master` is None where only the key it leads to is known."""
-
-    master: Secret | None
-    volume: Secret
+def _suits_cryptsetup(metadata: BitLockerMetadata, keys: VolumeKeys) -> bool:
+    """cryptsetup believes the first copy whatever its checksum, and no volume with a clear key."""
+    return keys.slot == 0 and not has_clear_key(metadata)
 
 
-def _find_keys(metadata: BitLockerMetadata, password: Secret | None) -> _Keys:
-    master_key = open_clear_key(metadata) if password is None else check_password(metadata, password)
-    volume_key = open_volume_key(metadata, master_key)
-    assert volume_key is not None
-    return _Keys(master_key, volume_key)
+def _check_reserved(path: Path, metadata: BitLockerMetadata, volume: Volume) -> None:
+    """What is BitLocker's own must read as zeros: else the program sees another layout than we do."""
+    with path.open("rb", buffering=0) as plain:
+        if not metadata.volume_length <= plain.seek(0, os.SEEK_END) <= volume.length:
+            raise _other_layout()
+        for offset, length in metadata.reserved:
+            plain.seek(offset)
+            while length > 0:
+                part = plain.read(min(length, _CHUNK))
+                if not part or any(part):
+                    raise _other_layout()
+                length -= len(part)
+
+
+def _other_layout() -> NeedsHandsError:
+    return NeedsHandsError(
+        "BitLocker's metadata does not say clearly what lies where on this volume",
+        hint="copy the disk first; Windows' own repair-bde may recover the volume onto another disk",
+        reason=Reason.DAMAGED_METADATA,
+    )
 
 
 def has_device_mapper(runner: Runner) -> bool:
@@ -168,44 +135,48 @@ def _key_file(key: Secret) -> Iterator[int]:
 
 @contextmanager
 def _open_with_dislocker(
-    disk: Disk, volume: Volume, given: tuple[str, Secret], runner: Runner, workdir: Path
+    disk: Disk, volume: Volume, metadata: BitLockerMetadata, keys: VolumeKeys, runner: Runner, workdir: Path
 ) -> Iterator[Path]:
-    option, secret = given
     folder = workdir / f"unlocked-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o700)
-    with _key_file(secret) as key:
-        argv = ["dislocker", "-q", "-V", str(disk.raw), "-O", str(volume.offset)]
-        argv += [option, f"/proc/self/fd/{key}", "--", "-f", str(folder)]
+    with _key_file(_key_for_dislocker(keys, metadata)) as key:
+        argv = ["dislocker", "-q", "-V", str(disk.raw), "-O", str(volume.offset), f"-F{keys.slot + 1}"]
+        argv += ["-k", f"/proc/self/fd/{key}", "--", "-f", str(folder)]
         server = runner.start(argv, pass_fds=(key,))
         mounted = FuseMount(folder, server)
         try:
             plain = folder / "dislocker-file"
             wait_until(server, plain.exists, timeout=_START_SECONDS, what="dislocker")
-        except BaseException:
+        except BaseException as error:
             mounted.end(_END_SECONDS)
+            if isinstance(error, FailedError) and error.reason == Reason.PROGRAM_FAILED:
+                raise _nobody_opens() from error
             raise
     with ExitStack() as stack:
         stack.callback(mounted.end, _END_SECONDS)
-        if plain.stat().st_size > volume.length:
-            raise FailedError("dislocker shows more than the partition holds")
         yield plain
 
 
-def _key_for_dislocker(keys: _Keys, metadata: BitLockerMetadata) -> tuple[str, Secret]:
-    """The option and the key file's content: the master key, or the cipher's number and the volume key."""
-    if keys.master is not None:
-        return "-K", keys.master
-    # Debian's dislocker takes no shorter file, however long the cipher's key is.
-    return "-k", Secret(struct.pack("<H64s", _DISLOCKER_CIPHERS[metadata.method], keys.volume.reveal()))
+def _nobody_opens() -> FailedError:
+    return FailedError(
+        "dislocker does not open this BitLocker volume, although the key fits and its metadata is sound",
+        hint="is /dev/fuse there? Else repair this disk in Windows' recovery environment",
+        reason=Reason.PROGRAM_FAILED,
+    )
 
 
-def _key_for_cryptsetup(volume_key: Secret, method: str) -> Secret:
+def _key_for_dislocker(keys: VolumeKeys, metadata: BitLockerMetadata) -> Secret:
+    """A file for `-k`: the cipher's number and the volume key, in 66 bytes however long that key is."""
+    return Secret(struct.pack("<H64s", _DISLOCKER_CIPHERS[metadata.method], keys.volume.reveal()))
+
+
+def _key_for_cryptsetup(keys: VolumeKeys, metadata: BitLockerMetadata) -> Secret:
     """The volume key as cryptsetup takes it: a key file with as many bytes as the cipher has."""
-    raw = volume_key.reveal()
-    if method == "aes-cbc-128-elephant":
+    raw = keys.volume.reveal()
+    if metadata.method == "aes-cbc-128-elephant":
         # On the disk both halves, for the cipher and for the diffuser, are padded to 32 bytes.
         return Secret(raw[:16] + raw[32:48])
-    return volume_key
+    return keys.volume
 
 
 @contextmanager
@@ -218,7 +189,7 @@ def _open_with_cryptsetup(disk: Disk, volume: Volume, volume_key: Secret, runner
     ):
         argv = ["cryptsetup", "open", "--type", "bitlk", "--volume-key-file", f"/proc/self/fd/{key}"]
         try:
-            runner.run([*argv, str(loop.path), name], timeout=_START_SECONDS, pass_fds=(key,))
+            _map(runner, [*argv, str(loop.path), name], key)
             descriptor = _hold(plain)
         except BaseException:
             # A Ctrl-C or a time limit may strike when the mapping is made already: it must not stay open.
@@ -233,11 +204,17 @@ def _open_with_cryptsetup(disk: Disk, volume: Volume, volume_key: Secret, runner
             os.close(descriptor)
 
 
+def _map(runner: Runner, argv: list[str], key: int) -> None:
+    # It refuses what dislocker takes: an entry that it does not know, a cipher that the kernel does not have.
+    if runner.run(argv, timeout=_START_SECONDS, pass_fds=(key,), ok=None).returncode != 0:
+        raise _NotTakenError
+
+
 def _hold(plain: Path) -> int:
     try:
         return os.open(plain, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise FailedError(f"cryptsetup made no {plain}: {error.strerror}") from error
+        raise _NotTakenError from error
 
 
 def _kernel_node(descriptor: int) -> Path:

@@ -69,7 +69,7 @@ class KeyChain:
         if not protector_ids:
             return NeedsKeyError(
                 f"{volume} is locked and has no recovery password protector",
-                hint="it opens only with its other protectors, on its own machine",
+                hint="it opens only with its other protectors",
                 reason=Reason.KEY_MISSING,
             )
         hint = f"look up the recovery password of key ID {ids} and put it into a CSV for --keys"

@@ -13,7 +13,7 @@ from unbrick.model import DiskReport, Status, Verdict
 from unbrick.station.case import NO_DISK, Case, Colour, EndingFacts, case_of
 from unbrick.station.helpdesk import helpdesk_sentences, picture_text
 from unbrick.station.instruction import Instruction, Then, instruction_for
-from unbrick.station.next_in_windows import after_repair
+from unbrick.station.next_in_windows import after_repair, only_way_in
 from unbrick.station.words import Meaning, meaning_of
 
 _MOST_LEFT_ALONE = 2
@@ -95,6 +95,8 @@ def ending_of(reports: Sequence[DiskReport], facts: EndingFacts) -> Ending:
 
 
 def _meaning(case: Case) -> Meaning:
+    if case.status is Status.NEEDS_KEY and not case.missing_keys:
+        return only_way_in(case.reports)
     return _HIDDEN if case.is_hidden else meaning_of(case.status, case.worst.reason)
 
 
@@ -161,7 +163,7 @@ def _key_to_find(case: Case) -> str:
     """What to ask the helpdesk for, where the disk tells which key it is."""
     ids = case.missing_keys
     if not ids:
-        return "Only its own computer opens this disk."
+        return _meaning(case).to_do
     then = "It is typed at the next start from the stick."
     if case.facts.takes_keys:
         then = "Then press Enter, then 1, and type it. Or put in a stick that has it: it is used by itself."

@@ -83,6 +83,7 @@ _AFTER_A_REASON: dict[str, Then] = {
     Reason.DISK_IN_USE: Then.STICK_AGAIN,
     Reason.INTERRUPTED: Then.STICK_AGAIN,
     Reason.NOT_FOUND: Then.STICK_AGAIN,
+    Reason.PROGRAM_FAILED: Then.STICK_AGAIN,
     Reason.RAID_MEMBER: Then.STICK_AGAIN,
     Reason.TIMED_OUT: Then.STICK_AGAIN,
     Reason.VERIFY_FAILED: Then.STICK_AGAIN,

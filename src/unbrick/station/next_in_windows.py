@@ -15,6 +15,7 @@ from unbrick.model import (
     VolumeState,
 )
 from unbrick.outcome import may_hold_windows
+from unbrick.station.words import Meaning
 
 _SHOWN = 8
 """How much of a key protector's id Windows' blue screen shows first, and every list of keys is sorted by."""
@@ -53,17 +54,40 @@ def missing_keys(reports: Sequence[DiskReport]) -> list[str]:
 
     Beside a Windows that was found, a volume for data is not waited for.
     """
-    waiting = [report for report in reports if report.status is Status.NEEDS_KEY]
-    found = any(report.installations for report in reports)
     return [
         one.id
-        for report in waiting
-        for volume in report.volumes
-        if volume.kind is VolumeKind.BITLOCKER and volume.state is VolumeState.LOCKED
-        if may_hold_windows(volume) or not found
+        for volume in _waited_for(reports)
         for one in volume.protectors
         if one.kind is ProtectorKind.RECOVERY_PASSWORD
     ]
+
+
+def _waited_for(reports: Sequence[DiskReport]) -> Iterator[Volume]:
+    found = any(report.installations for report in reports)
+    volumes = [one for report in reports if report.status is Status.NEEDS_KEY for one in report.volumes]
+    for volume in volumes:
+        locked = volume.kind is VolumeKind.BITLOCKER and volume.state is VolumeState.LOCKED
+        if locked and (may_hold_windows(volume) or not found):
+            yield volume
+
+
+_ONLY_WAYS = {
+    ProtectorKind.PASSPHRASE: "Only the password that its owner knows opens it, and only in Windows.",
+    ProtectorKind.STARTUP_KEY: "Only the USB stick with its startup key opens it, and only in Windows.",
+    ProtectorKind.SMART_CARD: "Only its owner's card opens it, and only in Windows.",
+}
+_ITS_OWN_COMPUTER = "Only its own computer opens it."
+
+
+def only_way_in(reports: Sequence[DiskReport]) -> Meaning:
+    """What is said of a disk that stayed locked because it has no recovery password."""
+    kinds = {one.kind for volume in _waited_for(reports) for one in volume.protectors}
+    way = next((said for kind, said in _ONLY_WAYS.items() if kind in kinds), _ITS_OWN_COMPUTER)
+    return Meaning(
+        "This disk is locked, and it has no recovery key.",
+        way,
+        "BitLocker: the volume has no recovery password; add one in Windows (manage-bde -protectors -add).",
+    )
 
 
 def is_suspended(volume: Volume) -> bool:

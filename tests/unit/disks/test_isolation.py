@@ -9,7 +9,7 @@ import pytest
 
 from unbrick.command import CommandError
 from unbrick.disks import isolation
-from unbrick.disks.unlock import KeyWrongError
+from unbrick.disks.master_key import KeyWrongError
 from unbrick.errors import FailedError
 
 

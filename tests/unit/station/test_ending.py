@@ -125,11 +125,6 @@ def test_the_key_id_is_told_to_the_helpdesk_should_windows_ask_for_it_all_the_sa
     assert KEY_ID not in said(ending_of([ended(Status.REPAIRED, kinds=())], FACTS))
 
 
-def test_a_disk_without_a_recovery_key_asks_for_none() -> None:
-    ending = ending_of([ended(Status.NEEDS_KEY, Reason.KEY_MISSING, kinds=(_P.TPM,))], FACTS)
-    assert "48 digits" not in " ".join(ending.to_do)
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -236,6 +231,22 @@ def test_the_key_of_a_second_windows_is_asked_for_and_that_of_a_data_volume_is_n
     shown = " ".join([*ending.to_do, *ending.helpdesk])
     assert "5EC0ED00" in shown
     assert "DA7A0000" not in shown
+
+
+@pytest.mark.parametrize(
+    ("kinds", "way"),
+    [
+        ((_P.PASSPHRASE,), "the password that its owner knows"),
+        ((_P.TPM, _P.STARTUP_KEY), "the USB stick with its startup key"),
+        ((_P.SMART_CARD,), "its owner's card"),
+        ((_P.TPM,), "its own computer"),
+    ],
+)
+def test_a_disk_without_a_recovery_key_asks_for_none(kinds: tuple[ProtectorKind, ...], way: str) -> None:
+    ending = ending_of([ended(*_LOCKED, kinds=kinds)], facts(takes_keys=True))
+    assert "48 digits" not in said(ending)
+    assert way in ending.to_do[0]
+    assert "it has no recovery key" in ending.summary
 
 
 def test_a_machine_without_a_name_is_called_by_its_serial_number() -> None:
