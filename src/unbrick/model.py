@@ -145,7 +145,8 @@ class Volume:
     `partition` is the number in the partition table, null on a disk without a table. `refusal` is a
     reason word where nothing may ever be written to this volume. `description` is BitLocker's own text
     (computer name, drive letter, date), readable while locked; `method` the cipher, e.g. `aes-xts-128`.
-    `holds_data`: something proves of a BitLocker volume that no Windows starts from it.
+    `guid` is BitLocker's own identifier of the volume. `holds_data` is True where something proves of a
+    BitLocker volume that no Windows starts from it, False where it has what only a Windows has.
     """
 
     partition: int | None
@@ -158,7 +159,8 @@ class Volume:
     method: str | None = None
     description: str | None = None
     refusal: str | None = None
-    holds_data: bool = False
+    guid: str | None = None
+    holds_data: bool | None = None
 
     def to_document(self) -> dict[str, Any]:
         """The contract's `volumes[]` entry."""

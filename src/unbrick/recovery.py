@@ -82,6 +82,7 @@ def _tell_the_story(order: Order, kit: Kit, draft: Draft, opened: ExitStack) -> 
             _look_into(case, disk, order, kit, opened)
         kit.recorder.identify(draft.machine())
         _tell_what_was_found(case, kit)
+    _excuse_auto_unlocked(draft)
     if not order.goal.changes:
         return
     with kit.recorder.step("plan"):
@@ -99,6 +100,14 @@ def _tell_the_story(order: Order, kit: Kit, draft: Draft, opened: ExitStack) -> 
     for case in work:
         with _blame_installations(case):
             carry_out(case, order, kit, draft)
+
+
+def _excuse_auto_unlocked(draft: Draft) -> None:
+    """A Windows keeps the keys of data volumes only, to unlock them by itself."""
+    kept = {guid for case in _cases(draft) for one, _ in case.diagnoses for guid in one.auto_unlocked}
+    for case in draft.cases:
+        if case.volume.guid in kept and case.volume.holds_data is None:
+            case.volume = replace(case.volume, holds_data=True)
 
 
 def _cases(draft: Draft) -> Iterator[Case]:

@@ -14,16 +14,22 @@ from unbrick.model import ProtectorKind
 # Windows writes "COMPUTER D: DATE", the date in its short form. A volume that has a name has it there instead
 # of the letter (OSDisk, Windows), and a Windows that encrypts its own volume writes C:.
 _DATE = r"\d{1,4}(?:[-/.] ?\d{1,4}){2}\.?"
-_DATA_LABEL = re.compile(rf"[^\s:]+ [ABD-Z]: {_DATE}")
+_LABEL = re.compile(rf"[^\s:]+ (?P<letter>[A-Z]): {_DATE}")
+_SYSTEM_DRIVE = re.compile(r"(?:^|\s)C:(?:\s|$)")
 
 
-def proves_data(metadata: BitLockerMetadata) -> bool:
-    """Whether the volume's metadata prove it.
+def holds_data(metadata: BitLockerMetadata) -> bool | None:
+    """True where the volume's metadata proves it, False where it has what only a Windows has, else None.
 
-    Only a Windows starts by a TPM, so a protector that needs one speaks against every proof, as does one of a
-    kind that nobody knows. Windows does not start from the FAT volume that BitLocker To Go makes.
+    Only a Windows starts by a TPM, and a protector of an unknown kind may be one of a Windows. None starts
+    from the FAT volume that BitLocker To Go makes.
     """
+    description = metadata.description or ""
     for protector in metadata.key_protectors:
         if protector.needs_tpm or protector.kind is ProtectorKind.UNKNOWN:
             return False
-    return metadata.to_go or _DATA_LABEL.fullmatch(metadata.description or "") is not None
+    if metadata.to_go:
+        return True
+    if _SYSTEM_DRIVE.search(description):
+        return False
+    return True if _LABEL.fullmatch(description) else None

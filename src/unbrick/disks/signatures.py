@@ -12,7 +12,7 @@ from typing import BinaryIO
 from unbrick.command import Runner
 from unbrick.disks.bitlocker import looks_like_bitlocker, read_metadata
 from unbrick.disks.boot_sector import BootSector, has_ntfs_copy, judge_boot_sector
-from unbrick.disks.data_proof import proves_data
+from unbrick.disks.data_proof import holds_data
 from unbrick.disks.foreign_encryption import find_encrypted_volume
 from unbrick.disks.members import (
     Member,
@@ -102,7 +102,8 @@ def _identify_bitlocker(source: Source, plain: Volume) -> Volume:
         method=metadata.method,
         description=metadata.description,
         refusal=Reason.CONVERTING.value if converting else None,
-        holds_data=proves_data(metadata),
+        guid=metadata.guid,
+        holds_data=holds_data(metadata),
     )
 
 

@@ -6,6 +6,7 @@ Only looks. A hive that cannot be read makes an installation `readable=False`; i
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -29,6 +30,7 @@ from unbrick.windows.services import (
 HIVE_SECONDS = 60.0
 """The longest that reading one hive may take."""
 
+_GUID = re.compile(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}")
 _HOSTNAME_LIMIT = 63
 _WORD_LIMIT = 100
 _FIRST_WINDOWS_11_BUILD = 22000
@@ -40,7 +42,8 @@ class Installation:
     """One Windows. `folder` is its path from the volume's root, `\\Windows`, as the disk has it.
 
     All other texts are safe to print. `class_filters` are the service names in `UpperFilters` and
-    `LowerFilters`. Where `readable` is False the SYSTEM or SOFTWARE hive could not be read, or not whole
+    `LowerFilters`, `auto_unlocked` the BitLocker identifiers of the volumes whose keys this Windows keeps.
+    Where `readable` is False the SYSTEM or SOFTWARE hive could not be read, or not whole
     (`warnings` says why), and no answer about services can be relied on.
     """
 
@@ -54,6 +57,7 @@ class Installation:
     control_set: int | None = None
     services: tuple[Service, ...] = field(default=(), repr=False)
     class_filters: tuple[str, ...] = field(default=(), repr=False)
+    auto_unlocked: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     readable: bool = True
 
@@ -176,7 +180,14 @@ def _system_facts(hive: Hive) -> dict[str, Any]:
         "hostname": printable(name or "", _HOSTNAME_LIMIT) or None,
         "services": [(s.name, s.start, s.type, s.image_path) for s in read_services(hive, number)],
         "filters": read_class_filters(hive, number),
+        "auto_unlocked": _auto_unlocked(hive, control),
     }
+
+
+def _auto_unlocked(hive: Hive, control: str) -> list[str]:
+    key = hive.key(f"{control}\\Control\\FVEAutoUnlock")
+    names = (name.strip("{}").upper() for name, _ in (key.children() if key else ()))
+    return [name for name in names if _GUID.fullmatch(name)]
 
 
 def _read_system(installation: Installation, path: Path) -> Installation:
@@ -194,6 +205,7 @@ def _read_system(installation: Installation, path: Path) -> Installation:
         hostname=facts["hostname"],
         services=tuple(Service(*row) for row in facts["services"]),
         class_filters=tuple(facts["filters"]),
+        auto_unlocked=tuple(facts["auto_unlocked"]),
     )
     return read if read.services else _unreadable(read, f"{path.name} lists no services")
 

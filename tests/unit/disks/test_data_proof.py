@@ -8,12 +8,14 @@ import pytest
 from support.fve_bytes import TPM_ID, FveVolume, protector, recovery_protector, sealed
 
 from unbrick.disks.bitlocker import read_metadata
-from unbrick.disks.data_proof import proves_data
+from unbrick.disks.data_proof import holds_data
 
 
-def proved(*protectors: bytes, description: str = "PC-1 D: 7/4/2024", signature: bytes = b"-FVE-FS-") -> bool:
+def proved(
+    *protectors: bytes, description: str = "PC-1 D: 7/4/2024", signature: bytes = b"-FVE-FS-"
+) -> bool | None:
     raw = FveVolume(description=description, protectors=protectors, signature=signature).build()
-    return proves_data(read_metadata(io.BytesIO(raw), 0, len(raw)))
+    return holds_data(read_metadata(io.BytesIO(raw), 0, len(raw)))
 
 
 @pytest.mark.parametrize(
@@ -60,18 +62,21 @@ def test_no_other_label_does(label: str) -> None:
     raw = FveVolume(protectors=[recovery_protector()])
     raw.description = label.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     volume = raw.build()
-    assert not proves_data(read_metadata(io.BytesIO(volume), 0, len(volume)))
+    assert not holds_data(read_metadata(io.BytesIO(volume), 0, len(volume)))
 
 
 @pytest.mark.parametrize("kind", [0x0100, 0x0300, 0x0500, 0x0700, 0x1100, 0x4321])
 def test_what_only_a_windows_has_speaks_against_every_label(kind: int) -> None:
-    assert not proved(recovery_protector(), protector(TPM_ID, kind, sealed(0)))
+    assert proved(recovery_protector(), protector(TPM_ID, kind, sealed(0))) is False
 
 
 @pytest.mark.parametrize("kind", [0x0200, 0x1000, 0x2000])
 def test_what_a_data_volume_may_have_too_does_not(kind: int) -> None:
     assert proved(recovery_protector(), protector(TPM_ID, kind, sealed(0)))
-    assert not proved(recovery_protector(), protector(TPM_ID, kind, sealed(0)), description="PC-1 X 7/4/2024")
+    without = proved(recovery_protector(), protector(TPM_ID, kind, sealed(0)), description="PC-1 X 7/4/2024")
+    assert without is None
+    system = proved(recovery_protector(), protector(TPM_ID, kind, sealed(0)), description="PC-1 C: 7/4/2024")
+    assert system is False
 
 
 def test_bitlocker_to_go_is_on_fat_which_no_windows_starts_from() -> None:

@@ -26,7 +26,9 @@ TPM = Protector("11111111-2222-3333-4444-555555555555", ProtectorKind.TPM)
 PASSWORD = Protector("11111111-2222-3333-4444-666666666666", ProtectorKind.RECOVERY_PASSWORD)
 
 
-def bitlocker(*protectors: Protector, description: str | None = None, holds_data: bool = False) -> Volume:
+def bitlocker(
+    *protectors: Protector, description: str | None = None, holds_data: bool | None = None
+) -> Volume:
     return Volume(
         3,
         0,

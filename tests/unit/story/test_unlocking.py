@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from unbrick import recovery
 from unbrick.command import RecordedRunner
+from unbrick.diagnosis.diagnose import Diagnosis
 from unbrick.disks.discover import Disk
 from unbrick.disks.master_key import KeyWrongError
 from unbrick.errors import NeedsKeyError
@@ -18,8 +20,10 @@ from unbrick.keys.chain import KeyChain
 from unbrick.keys.password import RecoveryPassword
 from unbrick.keys.source import Candidate
 from unbrick.model import Protector, ProtectorKind, Volume, VolumeKind, VolumeState
+from unbrick.outcome import Draft
 from unbrick.recovery_order import Case, Kit
 from unbrick.report.recorder import Recorder
+from unbrick.windows.installation import Installation
 
 DISK = Disk(Path("disk.img"), Path("disk.img"), 1, 512, None, ())
 IDS = [f"{number:08}-0000-0000-0000-000000000000" for number in range(20)]
@@ -78,3 +82,20 @@ def test_nothing_is_tried_where_there_is_no_recovery_password(monkeypatch: pytes
         "it opens only with its own password or in its own computer, with its PIN"
     )
     assert case.trouble.reason == "key-missing"
+
+
+@pytest.mark.parametrize(
+    ("guid", "before", "after"),
+    [("KEPT", None, True), ("KEPT", False, False), ("OTHER", None, None), (None, None, None)],
+)
+def test_a_volume_whose_key_lies_in_the_registry_of_a_windows_here_holds_data(
+    guid: str | None, before: bool | None, after: bool | None
+) -> None:
+    windows = Case(Volume(3, 0, 1, VolumeKind.NTFS, VolumeState.OPEN))
+    found = Installation("\\Windows", auto_unlocked=("KEPT",))
+    windows.diagnoses = [(found, Diagnosis((), (), None, "healthy"))]
+    case = locked()
+    case.volume = replace(case.volume, guid=guid, holds_data=before)
+    recovery._excuse_auto_unlocked(Draft(Path("disk.img"), cases=[windows, case]))
+    assert case.volume.holds_data is after
+    assert windows.volume.holds_data is None

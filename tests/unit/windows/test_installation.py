@@ -72,6 +72,14 @@ def only(root: Path) -> Installation:
     return found
 
 
+def test_the_volumes_that_a_windows_unlocks_by_itself(tmp_path: Path) -> None:
+    system = system_tree()
+    guid = "{8f595209-f5b9-49a0-85d4-cb8f80258c27}"
+    system["ControlSet001"]["Control"]["FVEAutoUnlock"] = {guid: {"Data": b"x"}, "{nonsense}": {}}
+    make_windows(tmp_path, system=system)
+    assert only(tmp_path).auto_unlocked == ("8F595209-F5B9-49A0-85D4-CB8F80258C27",)
+
+
 @pytest.mark.parametrize("name", ["regipy_SYSTEM", "regipy_SYSTEM_B"])
 def test_real_system_hives(tmp_path: Path, name: str) -> None:
     facts = json.loads(artefact("hives/FACTS.json").read_text())[f"{name}.xz"]
