@@ -5,21 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.drilled import Drilled
+from support.drilled import drilled_in
 from support.own_playbooks import TEXT, write_invented, write_playbook
 from support.program import run_program
 
-from unbrick.drill.fleet import read_truth_file
 from unbrick.drill.options import default_incident
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 _SMALL = ("--size", "160M", "--files", "20")
-
-
-def drilled(folder: Path) -> list[Drilled]:
-    """Every machine of a drill."""
-    truths = read_truth_file(folder / "truth.json")
-    return [Drilled(folder / truth.disk, folder / "keys.csv", truth) for truth in truths]
 
 
 @pytest.mark.parametrize("name", ["zzz-print-filter", "fixed-names"])
@@ -27,7 +20,7 @@ def test_every_shape_of_an_incident_is_repaired_and_put_back(tmp_path: Path, nam
     playbook = write_invented(tmp_path / f"{name}.yaml", name)
     made = run_program("drill", "new", tmp_path / "fleet", "--playbook", playbook, "--machines", "4", *_SMALL)
     assert made.code == 0, made.said
-    machines = drilled(tmp_path / "fleet")
+    machines = drilled_in(tmp_path / "fleet")
     assert {len(disk.volume.faulty) for disk in machines} <= {1, 2, 3}
     for disk in machines:
         repaired = run_program("repair", disk.image, "--playbook", playbook, "--yes", "--json").document
@@ -46,7 +39,7 @@ def test_what_must_stay_stays_on_a_machine_that_was_spared(tmp_path: Path) -> No
     playbook = write_invented(tmp_path / "ours.yaml", "zzz-print-filter")
     options = ("--playbook", playbook, "--fault", "none", "--bitlocker", "xts-128", *_SMALL)
     assert run_program("drill", "new", tmp_path / "fleet", *options).code == 0
-    (disk,) = drilled(tmp_path / "fleet")
+    (disk,) = drilled_in(tmp_path / "fleet")
     before = disk.digest()
     ended = run_program("repair", disk.image, "--keys", disk.keys, "--playbook", playbook, "--yes", "--json")
     assert ended.document["status"] == "healthy"

@@ -58,7 +58,11 @@ class BootDisk:
 
 def boot_disk(drills: Drills, kind: str, folder: Path, loader: SignedLoader) -> BootDisk:
     """A copy of a drill disk in the new `folder`, with the stand-in on it."""
-    drilled = drills.copy(kind, folder / "disk")
+    return with_stand_in(drills.copy(kind, folder / "disk"), folder, loader)
+
+
+def with_stand_in(drilled: Drilled, folder: Path, loader: SignedLoader) -> BootDisk:
+    """That disk, with the stand-in on it; `folder` takes what is needed to make it."""
     (part,) = (one for one in drilled.truth.untouched if one["role"] == Role.ESP.value)
     workdir = folder / "stand-in-files"
     workdir.mkdir()

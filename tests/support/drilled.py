@@ -94,6 +94,12 @@ class Drilled:
             return read_truth(root)
 
 
+def drilled_in(folder: Path) -> list[Drilled]:
+    """Every machine of a drill that was made in a folder."""
+    truths = read_truth_file(folder / "truth.json")
+    return [Drilled(folder / truth.disk, folder / "keys.csv", truth) for truth in truths]
+
+
 def cut_out(raw: Path, volume: VolumeTruth, target: Path) -> None:
     """Write a volume of a raw disk to a file of its own: a disk without a table."""
     with raw.open("rb") as disk, target.open("wb") as alone:

@@ -13,7 +13,7 @@ from unbrick.cli.manners import say
 from unbrick.errors import UsageError
 from unbrick.incidents.collection import Collection
 from unbrick.incidents.library import find_playbook, load_library
-from unbrick.incidents.loader import PlaybookError, read_playbook_file
+from unbrick.incidents.loader import PlaybookError, load_playbook, read_playbook_file
 from unbrick.incidents.playbook import Playbook
 from unbrick.incidents.schema import json_schema
 from unbrick.incidents.writing import to_document
@@ -46,11 +46,13 @@ def list_playbooks(as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("name", required=False, metavar="ID")
+@click.argument("name", required=False, metavar="ID|FILE")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of a playbook file instead.")
 @_json_option
 def show(name: str | None, schema: bool, as_json: bool) -> None:
     """Show one playbook in full: what it looks for, and what it would do.
+
+    Of your own, name the file, which ends in .yaml.
 
     Example: unbrick playbook show crowdstrike-cf291
     """
@@ -59,7 +61,7 @@ def show(name: str | None, schema: bool, as_json: bool) -> None:
         return
     if name is None:
         raise UsageError("which playbook?", hint="unbrick playbook list names them")
-    playbook = find_playbook(load_library(), name)
+    playbook = load_playbook(Path(name)) if name.endswith(".yaml") else find_playbook(load_library(), name)
     if as_json:
         click.echo(json.dumps(to_document(playbook)))
     else:

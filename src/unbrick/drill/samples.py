@@ -177,7 +177,7 @@ def _name(component: str, rng: random.Random) -> str:
     made = ""
     for character in component:
         if character == "*":
-            made += f"{'-' if made else ''}{rng.randrange(10**8):08d}"
+            made += f"{'-' if made[-1:].isalnum() else ''}{rng.randrange(10**8):08d}"
         else:
             made += str(rng.randrange(10)) if character == "?" else character
     return made

@@ -164,6 +164,24 @@ def _why_refused(event: yaml.Event) -> str | None:
     return None
 
 
+class _UnreadError(Exception):
+    """A value was asked for that is missing, or was refused."""
+
+
+class _HalfRead:
+    """A record of which some values were refused: its other faults are to be told in the same breath."""
+
+    def __init__(self, hint: type[Any], values: dict[str, Any]) -> None:
+        defaults = {one.name: one.default for one in fields(hint) if one.default is not MISSING}
+        self._values = {**defaults, **values}
+
+    def __getattr__(self, name: str) -> Any:
+        value = self._values.get(name, _REFUSED)
+        if value is _REFUSED:
+            raise _UnreadError
+        return value
+
+
 class _Reading:
     """Turns nodes into values of annotated types; goes on after a problem, to report all of them."""
 
@@ -262,12 +280,14 @@ class _Reading:
         missing = [name for name, one in known.items() if one.default is MISSING and one.name not in values]
         for name in missing:
             self._refuse(nodes[""], f"{what}: expected the key {name}")
-        if missing or any(value is _REFUSED for value in values.values()):
+        whole = not missing and not any(value is _REFUSED for value in values.values())
+        record = hint(**values) if whole else _HalfRead(hint, values)
+        try:
+            for name, expected in getattr(hint, "faults", lambda _: ())(record):
+                self._refuse(nodes.get(name, nodes[""]), f"{name or what}: expected {expected}")
+        except _UnreadError:  # what follows hangs on a value that was refused
             return _REFUSED
-        record = hint(**values)
-        for name, expected in getattr(record, "faults", lambda: ())():
-            self._refuse(nodes.get(name, nodes[""]), f"{name or what}: expected {expected}")
-        return record
+        return record if whole else _REFUSED
 
 
 def keys_of(hint: type[Any]) -> Iterator[tuple[str, Field[Any]]]:

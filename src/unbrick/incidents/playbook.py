@@ -149,6 +149,11 @@ class SizeCondition:
     at_least: Size | None = field(default=None, metadata=about("This many bytes or more."))
     at_most: Size | None = field(default=None, metadata=about("This many bytes or fewer."))
 
+    @property
+    def largest(self) -> int | None:
+        """The most bytes that such a file can have; None where nothing says."""
+        return self.exact if self.exact is not None else self.at_most
+
     def faults(self) -> Iterator[Fault]:
         """Sizes that no file can have, or that say nothing."""
         if self.exact is None and self.at_least is None and self.at_most is None:
@@ -187,9 +192,16 @@ class Match:
     )
 
     def faults(self) -> Iterator[Fault]:
-        """A condition block that holds no condition."""
+        """Conditions that are none, or that no file can meet together."""
         if self == Match():
             yield "", "first_bytes, size, sha256, modified or all_zero"
+        largest = None if self.size is None else self.size.largest
+        if self.first_bytes is not None and largest is not None and largest < len(self.first_bytes):
+            yield "size", "room for the first_bytes (no file of this size begins with them)"
+        if self.all_zero and any(self.first_bytes or b""):
+            yield "first_bytes", "zero bytes only, beside all_zero: true"
+        if self.all_zero and largest == 0:
+            yield "size", "more than 0, beside all_zero: true (an empty file holds no zero bytes)"
 
 
 @dataclass(frozen=True)

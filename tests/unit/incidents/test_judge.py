@@ -140,7 +140,7 @@ def test_the_deny_list_wins_over_a_pattern_that_got_through() -> None:
         ("all_zero: false", FILE, True),
         ("all_zero: false", ZEROS, False),
         ("all_zero: true", FILE, False),
-        ("first_bytes: aaaaaaaa, size: {exact: 1}", FILE, False),
+        ("first_bytes: aaaaaaaa, size: {exact: 4}", FILE, False),
         ("modified: {before: 2024-07-19T04:09:00.000001Z}", FILE, True),
         ("modified: {before: 2024-07-19T04:09:00Z}", FILE, False),
         ("modified: {from: 2024-07-19T04:09:00Z}", FILE, True),

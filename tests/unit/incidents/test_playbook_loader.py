@@ -143,6 +143,9 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read() -> None:
         (SIZE, "size: {exact: 1, at_most: 10}", 22, "either exact, or"),
         (SIZE, "size: {exact: -1}", 22, "a whole number of bytes"),
         (SIZE, "size: {}", 22, "exact, at_least or at_most"),
+        (SIZE, "size: {at_most: 1}", 22, "room for the first_bytes"),
+        ("all_zero: false", "all_zero: true", 21, "zero bytes only, beside all_zero: true"),
+        ("first_bytes: 4D 5A\n      " + SIZE, "all_zero: true\n      size: {exact: 0}", 22, "more than 0"),
         (SIZE, "size: 5", 22, "a mapping of keys"),
         ("sha256: [ABAB", "sha256: [AB", 23, "64 hex digits"),
         ("{from: 2024-07-19T04:09:00Z, before: 2024-07-19T05:27:00Z}", "{}", 24, "from or before"),
@@ -192,6 +195,23 @@ def test_what_is_no_mapping_at_all(text: str) -> None:
 def test_bytes_that_are_no_text_are_named_with_their_line() -> None:
     assert _refusal(b"id: a\ntitle: \xff\n").problems[0].line == 2
     assert "UTF-8" in _refusal(os.urandom(100) + b"\xff").message
+
+
+def test_every_fault_is_told_at_once_also_beside_a_value_that_was_refused() -> None:
+    text = _with("    action: quarantine\n", "")
+    text = text.replace("4D 5A", "4D 5").replace("at_most: 10", "at_most: 0").replace("Vendor\\a*.sys", "a*.")
+    text = text.replace("id: made-up", "id: Made Up").replace("files: 2", "files: 0")
+    text = text.replace("from: 2024-07-19T04:09:00Z\n", "from: 2025-07-19T04:09:00Z\n")
+    told = {(problem.line, problem.message.partition(":")[0]) for problem in _refusal(text).problems}
+    assert told == {
+        (1, "id"),
+        (5, "from"),
+        (10, "files"),
+        (17, "path"),
+        (18, "verdict"),
+        (20, "first_bytes"),
+        (21, "at_least"),
+    }
 
 
 @pytest.mark.parametrize(
