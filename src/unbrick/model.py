@@ -255,6 +255,24 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Touched:
+    """What a change of a volume may touch, as Windows paths from the volume's root."""
+
+    moved: tuple[tuple[str, str], ...] = ()  # files that only change their name: former and new path
+    made: tuple[str, ...] = ()  # files and folders that may be new
+    rewritten: tuple[str, ...] = ()  # files whose content changes
+    deleted: tuple[str, ...] = ()  # files and folders that go
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What was done to a copy of a volume, and all that it may have touched."""
+
+    actions: tuple[Action, ...]
+    touched: Touched
+
+
+@dataclass(frozen=True)
 class InstallationReport:
     """One Windows on one volume, and what became of it."""
 

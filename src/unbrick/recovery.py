@@ -15,7 +15,7 @@ from unbrick.diagnosis.diagnose import Diagnosis, diagnose
 from unbrick.disks.discover import Disk, open_disk
 from unbrick.disks.firmware import read_firmware
 from unbrick.disks.master_key import KeyWrongError
-from unbrick.disks.mount import View, check_change, look
+from unbrick.disks.mount import View, look
 from unbrick.disks.plain import PlainVolume, open_plain
 from unbrick.errors import FailedError, NeedsHandsError, Reason, UnbrickError
 from unbrick.event import EventKind
@@ -24,7 +24,6 @@ from unbrick.model import (
     DiskReport,
     FilesystemState,
     InstallationReport,
-    Plan,
     ProtectorKind,
     Status,
     Verdict,
@@ -32,9 +31,8 @@ from unbrick.model import (
     VolumeState,
 )
 from unbrick.outcome import Draft, no_recovery_password, place_of, refused_volume
-from unbrick.recovery_change import carry_out
+from unbrick.recovery_change import carry_out, rehearse_change
 from unbrick.recovery_order import Case, Confirm, Goal, Kit, Order, partition_detail
-from unbrick.repair.apply import check_plan
 from unbrick.repair.history import read_runs
 from unbrick.repair.plan import make_plan
 from unbrick.repair.purge import plan_purge
@@ -219,7 +217,6 @@ def _find_windows(case: Case, view: View, order: Order, kit: Kit) -> None:
         case.cut_run = next((one for one in find_runs(view.root) if one.run == view.cut_off), None)
     if order.goal is Goal.REPAIR:
         case.plan = make_plan(kit.recorder.run, [f for _, one in case.diagnoses for f in one.repairable])
-        _foresee(case, case.plan, view, kit)
     if order.goal is Goal.PURGE:
         if case.cut_off:
             raise NeedsHandsError(_CUT_OFF, reason=Reason.INTERRUPTED, hint=_FINISH_FIRST)
@@ -228,14 +225,6 @@ def _find_windows(case: Case, view: View, order: Order, kit: Kit) -> None:
             case.notes.append(_ONLY_A_RECORD)
     if order.goal is Goal.UNDO and case.completed_by(order) is None:
         case.undo = plan_undo(view.root, kit.playbooks, case.folders, order.run)
-
-
-def _foresee(case: Case, plan: Plan, view: View, kit: Kit) -> None:
-    """What would stop this plan: known from looking, so that for it nothing is written, not even a flag."""
-    try:
-        check_plan(view.root, plan, kit.playbooks, volume_was_dirty=view.state is FilesystemState.DIRTY)
-    except UnbrickError as error:
-        case.foreseen = error
 
 
 def _installation_report(
@@ -307,9 +296,7 @@ def _plan(case: Case, order: Order, kit: Kit, draft: Draft) -> bool:
     case.show(case.folders, actions, Status.FOUND)
     with _blame_installations(case):
         _refuse_beside_hibernation(case, draft)
-        check_change(case.plain, order.change_options, kit.runner, kit.workdir)
-        if case.foreseen is not None:
-            raise case.foreseen
+        rehearse_change(case, order, kit)
         return True
     return False
 

@@ -11,10 +11,10 @@ from unbrick.command import Runner
 from unbrick.diagnosis.diagnose import Diagnosis
 from unbrick.disks.mount import ChangeOptions
 from unbrick.disks.plain import PlainVolume
-from unbrick.errors import UnbrickError
+from unbrick.disks.rehearsal import Rehearsed
 from unbrick.incidents.playbook import Playbook
 from unbrick.keys.chain import KeyChain
-from unbrick.model import DiskReport, FilesystemState, Plan, RunState, Volume
+from unbrick.model import Action, DiskReport, FilesystemState, Plan, RunState, Volume
 from unbrick.outcome import VolumeCase
 from unbrick.repair.purge import PurgePlan
 from unbrick.repair.undo import RecordedRun, UndoPlan
@@ -81,6 +81,15 @@ class Kit:
     medium: str | None = None
 
 
+@dataclass(frozen=True)
+class ReadyChange:
+    """A change that was made on a copy and proved: what it does, and what is to be said of it when done."""
+
+    rehearsed: Rehearsed
+    actions: tuple[Action, ...]
+    notes: tuple[str, ...]
+
+
 @dataclass
 class Case(VolumeCase):
     """A volume with Windows on it, held open from the first look to the last check."""
@@ -91,9 +100,9 @@ class Case(VolumeCase):
     cut_off: bool = False  # a change of ours lies ready on the disk, which a cut of the power has stopped
     cut_run: RecordedRun | None = None  # the run that it belongs to
     plan: Plan | None = None
-    foreseen: UnbrickError | None = None  # why the plan could not be carried out
     undo: UndoPlan | None = None
     purge: PurgePlan | None = None
+    change: ReadyChange | None = None
 
     @property
     def folders(self) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.artefacts import artefact
+from support.changing import change
 from support.ntfs_check import inconsistencies
 from support.ntfs_states import (
     MIB,
@@ -31,13 +32,13 @@ from support.pending_log import make_pending_volume
 from unbrick.command import SystemRunner
 from unbrick.disks.log_replay import read_facts
 from unbrick.disks.loop_device import attach_loop
-from unbrick.disks.mount import ChangeOptions, change, look
+from unbrick.disks.mount import ChangeOptions, look
 from unbrick.disks.ntfs_log import open_log
 from unbrick.disks.ntfs_mount import mount_ntfs
 from unbrick.disks.ntfs_volume import open_view, read_geometry
 from unbrick.disks.plain import PlainVolume
 from unbrick.errors import FailedError, NeedsHandsError
-from unbrick.model import FilesystemState
+from unbrick.model import FilesystemState, Touched
 from unbrick.ntfs_file import read_acl, write_acl
 
 RUNNER = SystemRunner()
@@ -280,9 +281,15 @@ def test_records_that_cannot_be_replayed_need_a_person(
     assert is_marked_dirty(volume)
 
 
-def test_log_full_of_nonsense_needs_a_person_only_with_records(volume: Path, work: Path) -> None:
+def test_what_is_no_log_is_never_reset(volume: Path, work: Path) -> None:
     write_log(volume, bytes(4096), bytes(4096))
     assert looked_at(volume, work)[0] is FilesystemState.UNCLEAN_LOG
+    assert refused(volume, work).reason == "damaged-volume"
+    assert refused(volume, work, ChangeOptions(reset_log=True)).reason == "damaged-volume"
+
+
+def test_a_log_without_restart_pages_is_reset(volume: Path, work: Path) -> None:
+    write_log(volume, b"RSTR".ljust(4096, b"\0"), b"RSTR".ljust(4096, b"\0"))
     assert "reset" in changed(volume, work)[0]
 
 
@@ -460,14 +467,21 @@ def test_nobody_else_mounts_it_while_it_is_changed(volume: Path, work: Path, as_
         path = volume
         if as_device:
             path = stack.enter_context(attach_loop(volume, offset=0, length=volume.stat().st_size)).path
-        plain = PlainVolume(path, volume.stat().st_size, lambda: None)
-        with change(plain, NOTHING_ALLOWED, RUNNER, work):
+        tried: list[str | None] = []
+
+        def try_to_mount() -> None:
             with (
                 pytest.raises(NeedsHandsError) as caught,
                 mount_ntfs(path, work / "other", RUNNER, read_only=False),
             ):
                 pass
-            assert caught.value.reason == "disk-in-use"
+            tried.append(caught.value.reason)
+
+        plain = PlainVolume(path, volume.stat().st_size, try_to_mount)
+        with change(plain, NOTHING_ALLOWED, RUNNER, work) as copy:
+            (copy.root / "written").write_text("by us")
+        assert tried == ["disk-in-use"] * len(tried)
+        assert tried
         if as_device:
             held = os.open(path, os.O_RDWR | os.O_EXCL)  # as the kernel holds what it has mounted
             stack.callback(os.close, held)
@@ -489,15 +503,16 @@ def test_streams_acls_and_access_times(volume: Path, work: Path, tmp_path: Path)
         + "0200340002000000" + "00001400ff011f00" + system + "00001800ff011f00" + administrators
     )  # fmt: skip
     with change(plain_of(volume), NOTHING_ALLOWED, RUNNER, work) as mounted:
-        file = mounted.root / "file"
-        assert file.read_text() == "text"
+        assert (mounted.root / "file").read_text() == "text"
+        file = mounted.root / "written"
+        file.write_text("by us")
         os.setxattr(file, "user.stream", b"alternate")
         write_acl(file, acl)
     with look(plain_of(volume), RUNNER, work) as view:
-        file = view.root / "file"
+        file = view.root / "written"
         assert os.getxattr(file, "user.stream") == b"alternate"
         assert read_acl(file) == acl
-        assert file.stat().st_atime == 1_600_000_000
+        assert (view.root / "file").stat().st_atime == 1_600_000_000
 
 
 def test_server_that_dies_is_an_error_and_nothing_was_written(volume: Path, work: Path) -> None:
@@ -523,7 +538,8 @@ def test_where_the_memory_runs_full_all_of_it_is_written_or_nothing(
     before = digest(volume)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room}k", "none", work], check=True)
     try:
-        with change(plain_of(volume), NOTHING_ALLOWED, RUNNER, work) as mounted:
+        made = Touched(made=tuple(f"\\{number}\\written" for number in range(20)))
+        with change(plain_of(volume), NOTHING_ALLOWED, RUNNER, work, touched=made) as mounted:
             for number in range(20):
                 (mounted.root / f"{number}" / "written").write_bytes(b"by us" * 200)
     except (OSError, FailedError):

@@ -27,10 +27,11 @@ from support.bricked_volume import (
     place,
     playbooks,
 )
+from support.changing import change
 from support.ntfs_reader import read_independently
 
 from unbrick.command import SystemRunner
-from unbrick.disks.mount import ChangeOptions, change
+from unbrick.disks.mount import ChangeOptions
 from unbrick.disks.plain import PlainVolume
 from unbrick.drill.truth import FileTruth
 from unbrick.errors import FailedError, NeedsHandsError
@@ -64,7 +65,7 @@ def root(image: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 def apply(root: Path, plan: Plan) -> tuple[Action, ...]:
-    return apply_plan(root, plan, volume_was_dirty=False, playbooks=playbooks())
+    return apply_plan(root, plan, volume_was_dirty=False, playbooks=playbooks()).actions
 
 
 def planned(root: Path) -> Plan:
@@ -250,14 +251,21 @@ def fill(path: Path) -> None:
             pass
 
 
-def test_a_full_volume_is_left_as_it_was(root: Path) -> None:
-    plan = planned(root)
-    fill(root / "filler")
-    before = names(root)
+def test_a_full_volume_is_left_as_it_was(image: Path, tmp_path: Path) -> None:
+    with mounted(image, tmp_path / "mount") as root:
+        fill(root / "filler")
+    before = image.read_bytes()
+    (tmp_path / "work").mkdir()
+    plain = PlainVolume(image, image.stat().st_size, lambda: None)
+
+    def repair() -> None:
+        with change(plain, ChangeOptions(), SystemRunner(), tmp_path / "work") as copy:
+            apply(copy.root, planned(copy.root))
+
     with pytest.raises(NeedsHandsError) as caught:
-        apply(root, plan)
+        repair()
     assert caught.value.reason == "disk-full"
-    assert names(root) == before
+    assert image.read_bytes() == before
 
 
 @dataclass

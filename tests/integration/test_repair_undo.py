@@ -72,7 +72,7 @@ def repair(root: Path, paths: tuple[str, ...] = (FAULTY, ZEROED), run: str = RUN
 
 def undo(root: Path, run: str | None = None) -> tuple[Action, ...]:
     plan = plan_undo(root, playbooks(), FOLDERS, run)
-    return apply_undo(root, plan)
+    return apply_undo(root, plan).actions
 
 
 def read(image: Path) -> dict[str, FileTruth]:

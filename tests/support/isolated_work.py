@@ -16,11 +16,12 @@ from pathlib import Path
 from unbrick.command import SystemRunner
 from unbrick.disks.discover import Disk
 from unbrick.disks.isolation import run_isolated
-from unbrick.disks.mount import ChangeOptions, change
+from unbrick.disks.mount import ChangeOptions
 from unbrick.disks.plain import open_plain
+from unbrick.disks.rehearsal import rehearse
 from unbrick.disks.unlock import unlock
 from unbrick.errors import NeedsHandsError, UnbrickError
-from unbrick.model import Volume, VolumeKind, VolumeState
+from unbrick.model import Touched, Volume, VolumeKind, VolumeState
 from unbrick.secret import Secret
 
 OFFSET = 1 << 20
@@ -42,23 +43,26 @@ def mount_everything(image: Path, locked: Path, password: str, ready: Path, end:
     with (
         unlocked(locked, password, workdir),
         open_plain(Disk(image, image, size, 512, None, ()), volume, None, runner, workdir) as plain,
-        change(plain, ChangeOptions(), runner, workdir) as mounted,
     ):
-        (mounted.root / "written").write_text("by the worker")
-        state = {
-            "namespace": Path("/proc/self/ns/pid").stat().st_ino,
-            "pid": os.getpid(),
-            "processes": sum(entry.name.isdigit() for entry in Path("/proc").iterdir()),
-            "mounts": sum(
-                str(workdir) in line for line in Path("/proc/self/mountinfo").read_text().splitlines()
-            ),
-        }
-        ready.with_suffix(".new").write_text(json.dumps(state))
-        ready.with_suffix(".new").rename(ready)
-        while end == "wait" or not ready.with_suffix(".go").exists():
-            time.sleep(0.01)
-        if end == "raise":
-            raise NeedsHandsError("as asked", reason="hibernated", hint="none")
+        with rehearse(plain, ChangeOptions(), runner, workdir) as mounted:
+            mounted.touched = Touched(made=("\\written",))
+            (mounted.root / "written").write_text("by the worker")
+            state = {
+                "namespace": Path("/proc/self/ns/pid").stat().st_ino,
+                "pid": os.getpid(),
+                "processes": sum(entry.name.isdigit() for entry in Path("/proc").iterdir()),
+                "mounts": sum(
+                    str(workdir) in line for line in Path("/proc/self/mountinfo").read_text().splitlines()
+                ),
+            }
+            ready.with_suffix(".new").write_text(json.dumps(state))
+            ready.with_suffix(".new").rename(ready)
+            while end == "wait" or not ready.with_suffix(".go").exists():
+                time.sleep(0.01)
+            if end == "raise":
+                raise NeedsHandsError("as asked", reason="hibernated", hint="none")
+        assert mounted.rehearsed is not None
+        mounted.rehearsed.bring(plain)
     return "done"
 
 

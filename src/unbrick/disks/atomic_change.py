@@ -6,7 +6,7 @@ record away. Until the first is whole nothing was done, and from then on `comple
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from unbrick.disks.log_replay import VolumeFacts
 from unbrick.disks.ntfs_log import open_log
@@ -15,14 +15,15 @@ from unbrick.disks.ntfs_volume import (
     ByteView,
     FileView,
     Geometry,
+    damaged,
     open_view,
     read_dirty,
     write_dirty,
 )
+from unbrick.disks.patched_view import PatchedView
 from unbrick.disks.plain import PlainVolume
 from unbrick.disks.redo_log import Pending, are_ours_to_make, place_record
-from unbrick.disks.redo_record import SECTOR, Change, Redo, compare
-from unbrick.errors import FailedError
+from unbrick.disks.redo_record import Change, Redo, compare
 
 Written = Iterable[tuple[int, bytes]]
 """Places on a volume and the bytes that are to be there, in order."""
@@ -33,33 +34,47 @@ _PIECE = 4096
 def commit(
     plain: PlainVolume,
     facts: VolumeFacts,
-    written: Written,
+    changes: Sequence[Change],
     *,
     run: str,
     dirty_after: bool,
 ) -> None:
-    """Bring what was written (place and bytes, in order) to the disk, and leave the dirty flag as said.
+    """Bring changes (of `find_changes`) to the disk, and leave the dirty flag as said.
 
     Raises NeedsHandsError (too-many-files) with nothing written; FailedError where the disk gives an error,
     which the next run may get over.
     """
     with open_view(plain.path, writable=True) as view:
         area = open_log(view, facts.geometry)
-        changes = tuple(_differences(view, facts.geometry, written))
-        if not are_ours_to_make(changes, facts.geometry, area):
-            raise FailedError("the NTFS driver changed what is not its own: nothing was written")
         if not changes:
             if read_dirty(view, facts.geometry) is not dirty_after:
                 _mark(plain, view, facts.geometry, dirty=dirty_after)
             return
-        placed = place_record(area, facts.log, Redo(run, dirty_after, changes))
-        for place in placed.stale:
-            area.write(place, b"\xff" * SECTOR)
+        placed = place_record(area, facts.log, Redo(run, dirty_after, tuple(changes)))
+        for place, length in placed.stale:
+            area.write(place, b"\xff" * length)
         area.write(placed.start, placed.record)
         plain.sync()
         _carry_out(plain, view, facts.geometry, changes, dirty_after=dirty_after)
         area.write(placed.start, placed.former)
         plain.sync()
+
+
+def find_changes(before: ByteView, after: PatchedView, geometry: Geometry) -> tuple[Change, ...]:
+    """The sectors in which a volume changes, the dirty flag's aside.
+
+    Raises NeedsHandsError (damaged-volume) where the change is one that only we may make, in other ways.
+    """
+    changes = tuple(differences(after, geometry))
+    if not are_ours_to_make(changes, geometry, open_log(before, geometry)):
+        raise damaged("the NTFS driver would change the boot sector or the journal")
+    return changes
+
+
+def foresee_commit(view: ByteView, facts: VolumeFacts, changes: Sequence[Change], run: str) -> None:
+    """Raise the NeedsHandsError that `commit` would raise; writes nothing."""
+    if changes:
+        place_record(open_log(view, facts.geometry), facts.log, Redo(run, True, tuple(changes)))
 
 
 def complete(plain: PlainVolume, facts: VolumeFacts, pending: Pending) -> None:
@@ -121,13 +136,12 @@ def _mark(plain: PlainVolume, view: FileView, geometry: Geometry, *, dirty: bool
     plain.sync()
 
 
-def _differences(view: ByteView, geometry: Geometry, written: Written) -> Iterator[Change]:
-    """The sectors that changed; not those of the record with the dirty flag, which is set by itself."""
+def differences(after: PatchedView, geometry: Geometry) -> Iterator[Change]:
+    """The sectors that a view changes, those of the record with the dirty flag aside: it is set by itself."""
     flag = RECORD_VOLUME * geometry.record
     kept = [(table + flag, table + flag + geometry.record) for table in (geometry.mft, geometry.mirror)]
-    for offset, cluster in written:
-        former = view.read(offset, max(0, min(len(cluster), geometry.length - offset)))
-        data = bytearray(cluster[: len(former)])
+    for offset, former, page in after.changed():
+        data = bytearray(page)
         for start, end in kept:
             first, last = max(start - offset, 0), min(end - offset, len(data))
             if first < last:

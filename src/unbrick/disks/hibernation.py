@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.disks.ntfs_volume import ByteView, Geometry, find_data
+from unbrick.disks.file_table import find_data
+from unbrick.disks.ntfs_volume import ByteView, Geometry
 from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.files import PathError, find_inside
 
@@ -96,12 +97,27 @@ def discard_hibernation(view: ByteView, geometry: Geometry, hibernation: Hiberna
     mounted for writing, and replayed under a hibernation still alive it would be torn. Raises
     NeedsHandsError (hibernated) where the file's first bytes do not simply lie in clusters of their own.
     """
+    place, length = find_header(view, geometry, hibernation)
+    if view.read(place, 4) not in _ALIVE:
+        raise _not_from_here()
+    view.write(place, bytes(length))
+
+
+def find_header(view: ByteView, geometry: Geometry, hibernation: Hibernation) -> tuple[int, int]:
+    """Where the header of the hibernation file lies on the volume, and its length (bytes).
+
+    Raises NeedsHandsError (hibernated) where the file's first bytes do not simply lie in clusters of its own.
+    """
     data = find_data(view, geometry, hibernation.record)
     first = data.runs[0] if data is not None and data.plain and data.runs else None
-    if first is None or first.offset is None or view.read(first.offset, 4) not in _ALIVE:
-        raise NeedsHandsError(
-            "the hibernation cannot be discarded from here",
-            hint="start Windows and shut it down fully (shutdown /s /f /t 0)",
-            reason=Reason.HIBERNATED,
-        )
-    view.write(first.offset, bytes(min(_HEADER, first.length)))
+    if first is None or first.offset is None:
+        raise _not_from_here()
+    return first.offset, min(_HEADER, first.length)
+
+
+def _not_from_here() -> NeedsHandsError:
+    return NeedsHandsError(
+        "the hibernation cannot be discarded from here",
+        hint="start Windows and shut it down fully (shutdown /s /f /t 0)",
+        reason=Reason.HIBERNATED,
+    )

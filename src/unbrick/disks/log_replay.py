@@ -8,7 +8,7 @@ from pathlib import Path
 from unbrick.command import Runner
 from unbrick.disks.ntfs_log import FAST_START_VERSION, LogState, open_log, read_log_state
 from unbrick.disks.ntfs_mirror import differing_records
-from unbrick.disks.ntfs_volume import Geometry, damaged, open_view, read_dirty, read_geometry
+from unbrick.disks.ntfs_volume import ByteView, Geometry, damaged, open_view, read_dirty, read_geometry
 from unbrick.disks.redo_log import Pending, find_pending, is_halfway
 from unbrick.model import FilesystemState
 
@@ -43,15 +43,20 @@ class VolumeFacts:
 def read_facts(path: Path, length: int) -> VolumeFacts:
     """Read boot sector, dirty flag and journal state; raises NeedsHandsError (damaged-volume)."""
     with open_view(path) as view:
-        geometry = read_geometry(view)
-        if geometry.length > length:
-            raise damaged("it is larger than its partition")
-        log, area = read_log_state(view, geometry), open_log(view, geometry)
-        dirty = read_dirty(view, geometry)
-        pending = None if log.needs_replay else find_pending(view, geometry, area)
-        # The flag was on the disk before the change; who has checked the volume since has taken it away.
-        halfway = dirty and pending is None and is_halfway(view, geometry, area)
-        return VolumeFacts(geometry, dirty, log, differing_records(view, geometry), pending, halfway)
+        return facts_of(view, length)
+
+
+def facts_of(view: ByteView, length: int) -> VolumeFacts:
+    """The same, of a view of the volume; raises OSError, too."""
+    geometry = read_geometry(view)
+    if geometry.length > length:
+        raise damaged("it is larger than its partition")
+    log, area = read_log_state(view, geometry), open_log(view, geometry)
+    dirty = read_dirty(view, geometry)
+    pending = None if log.needs_replay else find_pending(view, geometry, area)
+    # The flag was on the disk before the change; who has checked the volume since has taken it away.
+    halfway = dirty and pending is None and is_halfway(view, geometry, area)
+    return VolumeFacts(geometry, dirty, log, differing_records(view, geometry), pending, halfway)
 
 
 def replay_log(path: Path, length: int, log: LogState, runner: Runner) -> bool:

@@ -10,13 +10,13 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from unbrick.disks.file_table import expect_whole, find_data
+from unbrick.disks.ntfs_stream import Stream
 from unbrick.disks.ntfs_volume import (
     RECORD_LOG_FILE,
-    Attribute,
     ByteView,
     Geometry,
     damaged,
-    find_data,
     unprotect,
 )
 
@@ -27,6 +27,7 @@ _LARGEST_LOG = 1 << 32
 _CHUNK = 1 << 20
 _NO_CLIENT = 0xFFFF
 _CLEAN = 0x0002
+_PAGES = (b"RSTR", b"RCRD", b"CHKD")
 FAST_START_VERSION = (2, 0)
 
 
@@ -54,60 +55,31 @@ class LogState:
         return not self.empty and (not self.clean or self.version == FAST_START_VERSION)
 
 
-class LogArea:
-    """The bytes of the log, wherever its runs lie on the volume."""
-
-    def __init__(self, view: ByteView, log: Attribute) -> None:
-        self.size = log.size
-        self._view = view
-        self._log = log
-
-    def read(self, position: int, length: int) -> bytes:
-        """Bytes of the log; fewer only at its end. Raises OSError."""
-        return _read(self._view, self._log, position, length)
-
-    def write(self, position: int, data: bytes) -> None:
-        """Put all of `data` there; raises OSError."""
-        for run in self._log.runs:
-            if data and position < run.length:
-                piece = data[: run.length - position]
-                if run.offset is None:
-                    raise damaged("its $LogFile has holes")
-                self._view.write(run.offset + position, piece)
-                data = data[len(piece) :]
-                position += len(piece)
-            position -= run.length
-        if data:
-            raise damaged("its $LogFile is shorter than it says")
-
-    def extents(self) -> list[tuple[int, int]]:
-        """Where on the volume it lies: offset and length of each run, in bytes."""
-        return [(run.offset, run.length) for run in self._log.runs if run.offset is not None]
-
-    def covers(self, offset: int) -> bool:
-        """Whether a byte of the volume is one of the log's."""
-        return any(start <= offset < start + length for start, length in self.extents())
-
-
-def open_log(view: ByteView, geometry: Geometry) -> LogArea:
-    """The volume's log; raises NeedsHandsError (damaged-volume) where it cannot be found."""
-    return LogArea(view, _log_data(view, geometry))
+def open_log(view: ByteView, geometry: Geometry) -> Stream:
+    """The volume's log; raises NeedsHandsError (damaged-volume) where its record contradicts itself."""
+    log = find_data(view, geometry, RECORD_LOG_FILE)
+    if log is None or log.value is not None or not log.plain:
+        raise damaged("its $LogFile is not where it should be")
+    expect_whole(log, "its $LogFile")
+    if log.initialized != log.size or any(run.offset is None for run in log.runs):
+        raise damaged("its $LogFile has holes")
+    return Stream(view, log.runs, log.size)
 
 
 def read_log_state(view: ByteView, geometry: Geometry) -> LogState:
     """Read the restart pages; raises NeedsHandsError (damaged-volume) where the log cannot be found."""
-    log = _log_data(view, geometry)
+    log = open_log(view, geometry)
     states: list[LogState] = []
     empty = True
     position = 0
     while position < min(log.size, _LARGEST_LOG):
-        head = _read(view, log, position, _HEAD)
+        head = log.read(position, _HEAD)
         blank = head[:4] == b"\xff\xff\xff\xff"
         empty = empty and blank
         if head[:4] == b"RCRD" or (blank and not empty):
             break
         if head[:4] in (b"RSTR", b"CHKD") and position <= _LARGEST_RESTART_PAGE:
-            state = _parse_restart_page(view, log, position, head)
+            state = _parse_restart_page(log, position, head)
             if state is not None:
                 states.append(state)
                 if position:
@@ -119,36 +91,13 @@ def read_log_state(view: ByteView, geometry: Geometry) -> LogState:
     return max(states, key=lambda state: state.current, default=LogState(empty=False, clean=False))
 
 
-def _log_data(view: ByteView, geometry: Geometry) -> Attribute:
-    log = find_data(view, geometry, RECORD_LOG_FILE)
-    if log is None or log.value is not None or not log.plain:
-        raise damaged("its $LogFile is not where it should be")
-    return log
-
-
-def _read(view: ByteView, log: Attribute, position: int, length: int) -> bytes:
-    """Bytes of the log, across runs."""
-    parts: list[bytes] = []
-    for run in log.runs:
-        if position < run.length:
-            take = min(length, run.length - position)
-            parts.append(view.read(run.offset + position, take) if run.offset is not None else bytes(take))
-            length -= take
-            position = 0
-            if length == 0:
-                break
-        else:
-            position -= run.length
-    return b"".join(parts)
-
-
-def _parse_restart_page(view: ByteView, log: Attribute, position: int, head: bytes) -> LogState | None:
+def _parse_restart_page(log: Stream, position: int, head: bytes) -> LogState | None:
     page_size, _, start, minor, major = struct.unpack_from("<IIHhh", head, 16)
     if page_size & (page_size - 1) or not 512 <= page_size <= _LARGEST_RESTART_PAGE:
         return None
     if position not in (0, page_size) or (major, minor) not in ((1, 1), FAST_START_VERSION):
         return None
-    raw = _read(view, log, position, page_size)
+    raw = log.read(position, page_size)
     # chkdsk leaves its restart pages without an update sequence.
     page = raw if head[:4] == b"CHKD" and head[6:8] == b"\0\0" else unprotect(raw, head[:4])
     if page is None or start % 8 or start + 48 > len(page):
@@ -180,14 +129,13 @@ def has_pending_records(view: ByteView, geometry: Geometry, state: LogState) -> 
     if state.empty or state.clean:
         return False
     needed = min(state.oldest, state.current) if state.version is not None else 0
-    log = _log_data(view, geometry)
-    return any(newest >= needed for newest in _newest_numbers(view, log))
+    return any(newest >= needed for newest in _newest_numbers(open_log(view, geometry)))
 
 
-def _newest_numbers(view: ByteView, log: Attribute) -> Iterator[int]:
+def _newest_numbers(log: Stream) -> Iterator[int]:
     """The newest log sequence number of each whole page of records."""
     for start in range(0, min(log.size, _LARGEST_LOG), _CHUNK):
-        chunk = _read(view, log, start, _CHUNK)
+        chunk = log.read(start, _CHUNK)
         for position in range(0, len(chunk), _PAGE):
             if chunk[position : position + 4] == b"RCRD":
                 page = unprotect(chunk[position : position + _PAGE], b"RCRD")
@@ -201,8 +149,30 @@ def _newest_numbers(view: ByteView, log: Attribute) -> Iterator[int]:
 
 def reset_log(view: ByteView, geometry: Geometry) -> None:
     """Empty the log as `chkdsk` and ntfs-3g do: all bytes 0xFF. Does not flush; what was pending is lost."""
-    for run in _log_data(view, geometry).runs:
-        if run.offset is None:
-            raise damaged("its $LogFile has holes")
-        for start in range(0, run.length, _CHUNK):
-            view.write(run.offset + start, b"\xff" * min(_CHUNK, run.length - start))
+    log = open_log(view, geometry)
+    for start in range(0, log.size, _CHUNK):
+        log.write(start, b"\xff" * min(_CHUNK, log.size - start))
+
+
+def show_log_reset(view: ByteView, geometry: Geometry) -> None:
+    """Empty the log as far as anybody looks who wants to know whether it is empty."""
+    log = open_log(view, geometry)
+    position = 0
+    while position < log.size:
+        log.write(position, b"\xff" * min(_PAGE, log.size - position))
+        position = position * 2 or 512
+
+
+def find_strange_page(log: Stream) -> int | None:
+    """The position of a page of the log that is none: not of its own kinds, and not blank."""
+    for start in range(0, log.size, _CHUNK):
+        chunk = log.read(start, min(_CHUNK, log.size - start))
+        for at in range(0, len(chunk), _PAGE):
+            if not is_log_page(chunk[at : at + _PAGE]):
+                return start + at
+    return None
+
+
+def is_log_page(page: bytes) -> bool:
+    """Whether a page holds what the log's pages do: restart areas, records, or nothing since it was made."""
+    return page[:4] in _PAGES or page == b"\xff" * len(page)

@@ -6,16 +6,22 @@ ntfs-3g refuses such a volume, Windows takes the record. What is done here is wh
 
 from __future__ import annotations
 
+from unbrick.disks.file_table import find_data
 from unbrick.disks.ntfs_volume import (
     RECORD_MIRROR,
+    Attribute,
     ByteView,
     Geometry,
+    attributes,
+    begins_with,
     damaged,
-    find_data,
     unprotect,
 )
 
 _MIRRORED = 4
+_STANDARD_INFORMATION, _VOLUME_NAME, _VOLUME_INFORMATION, _BITMAP = 0x10, 0x60, 0x70, 0xB0
+# What Windows changes in these records on a sound volume; the table itself only grows.
+_CHANGING = {0: {_BITMAP}, 3: {_VOLUME_NAME, _VOLUME_INFORMATION}}
 
 
 def differing_records(view: ByteView, geometry: Geometry) -> tuple[int, ...]:
@@ -30,7 +36,8 @@ def differing_records(view: ByteView, geometry: Geometry) -> tuple[int, ...]:
 def mend_mirror(view: ByteView, geometry: Geometry) -> None:
     """Copy each record to its mirror, or back where the record is torn; does not flush.
 
-    Raises NeedsHandsError (damaged-volume), with nothing written, where neither can be read.
+    Raises NeedsHandsError (damaged-volume), with nothing written, where neither can be read, or where both
+    can and one is no earlier state of the other: then nobody can say which is right.
     """
     different = differing_records(view, geometry)
     changes: list[tuple[int, bytes]] = []
@@ -39,9 +46,12 @@ def mend_mirror(view: ByteView, geometry: Geometry) -> None:
         # What the boot sector points at is overwritten only where it is such a record already.
         if mirror[:4] != b"FILE" or record[:4] != b"FILE":
             raise damaged(f"record {number} of its file table, or the mirror of it, is none")
-        if unprotect(record, b"FILE") is not None:
+        whole, reflected = unprotect(record, b"FILE"), unprotect(mirror, b"FILE")
+        if whole is not None:
+            if reflected is not None:
+                _expect_earlier(reflected, whole, geometry, number)
             changes.append((geometry.mirror + number * geometry.record, record))
-        elif unprotect(mirror, b"FILE") is not None:
+        elif reflected is not None:
             changes.append((geometry.mft + number * geometry.record, mirror))
         else:
             raise damaged(f"record {number} of its file table and the mirror of it are both torn")
@@ -49,6 +59,27 @@ def mend_mirror(view: ByteView, geometry: Geometry) -> None:
         raise damaged("the mirror of its file table is not where it should be")
     for position, data in changes:
         view.write(position, data)
+
+
+def _expect_earlier(mirror: bytes, record: bytes, geometry: Geometry, number: int) -> None:
+    """That a record can have become what it is from what its mirror says; raises NeedsHandsError."""
+    former, now = (
+        {(one.kind, one.name): one for one in attributes(data, geometry)} for data in (mirror, record)
+    )
+    for key in former.keys() | now.keys():
+        if key[0] in _CHANGING.get(number, ()) or key[0] == _STANDARD_INFORMATION:
+            continue
+        one, other = former.get(key), now.get(key)
+        if one is None or other is None or _essence(one) != _essence(other):
+            grown = (
+                number == 0 and one is not None and other is not None and begins_with(other.runs, one.runs)
+            )
+            if not grown:
+                raise damaged(f"record {number} of its file table and the mirror of it contradict each other")
+
+
+def _essence(one: Attribute) -> tuple[object, ...]:
+    return one.value, one.runs, one.size, one.allocated, one.initialized, one.plain
 
 
 def _is_its_own(view: ByteView, geometry: Geometry) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +22,12 @@ RECORD_VOLUME = 3
 
 _STRIDE = 512  # what an update sequence protects, whatever the sector size
 _VOLUME_INFORMATION = 0x70
-_DATA = 0x80
+DATA = 0x80
 _END = 0xFFFF_FFFF
 _DIRTY = 0x0001
 _RUNS_LIMIT = 100_000
+TOGETHER = 16
+"""So many first records of the file table lie together by definition."""
 
 
 class ByteView(Protocol):
@@ -92,7 +94,9 @@ class Run:
 class Attribute:
     """One attribute of a record: `value` where it lies in the record, at `position`; else its runs.
 
-    `plain` says that it is neither compressed, sparse nor encrypted.
+    `plain` says that it is neither compressed, sparse nor encrypted. `first` is the place in the attribute,
+    in bytes, at which its runs begin: not 0 where another record holds those before, and then `size`,
+    `allocated` and `initialized` (bytes, of the whole attribute) mean nothing.
     """
 
     position: int
@@ -100,6 +104,16 @@ class Attribute:
     runs: tuple[Run, ...]
     size: int
     plain: bool
+    kind: int = DATA
+    name: str = ""
+    first: int = 0
+    allocated: int = 0
+    initialized: int = 0
+
+    @property
+    def length(self) -> int:
+        """What its runs hold, in bytes."""
+        return sum(run.length for run in self.runs)
 
 
 @dataclass(frozen=True)
@@ -176,44 +190,45 @@ def _replaced(block: bytes, position: int, value: bytes) -> bytes:
 
 
 def read_record(view: ByteView, geometry: Geometry, number: int) -> bytes:
-    """One MFT record, believed; raises NeedsHandsError (damaged-volume)."""
-    position = _record_position(view, geometry, number)
-    record = unprotect(view.read(position, geometry.record), b"FILE")
+    """One of the first 16 records of the file table, which lie together by definition.
+
+    Raises NeedsHandsError (damaged-volume).
+    """
+    assert number < TOGETHER
+    record = unprotect(view.read(geometry.mft + number * geometry.record, geometry.record), b"FILE")
     if record is None:
         raise damaged(f"record {number} of its file table cannot be read")
     return record
 
 
-def _record_position(view: ByteView, geometry: Geometry, number: int) -> int:
-    at = number * geometry.record
-    # The first sixteen records lie together by definition; finding the others needs the table's own runs.
-    if number < 16:
-        return geometry.mft + at
-    table = find_attribute(read_record(view, geometry, 0), geometry, _DATA)
-    for run in table.runs if table else ():
-        if at < run.length and run.offset is not None:
-            return run.offset + at
-        at -= run.length
-    raise damaged(f"record {number} lies outside its file table")
-
-
 def find_attribute(record: bytes, geometry: Geometry, kind: int) -> Attribute | None:
     """The first unnamed attribute of a kind in a record; raises NeedsHandsError (damaged-volume)."""
+    return next((a for a in attributes(record, geometry) if a.kind == kind and not a.name), None)
+
+
+def attributes(record: bytes, geometry: Geometry) -> Iterator[Attribute]:
+    """All attributes in a record (unprotected), in their order; raises NeedsHandsError (damaged-volume)."""
     (position,) = struct.unpack_from("<H", record, 0x14)
     while position + 16 <= len(record):
-        found, length, foreign, name_length = struct.unpack_from("<IIBB", record, position)
-        if found == _END:
-            return None
+        kind, length, foreign, name_length, name_at = struct.unpack_from("<IIBBH", record, position)
+        if kind == _END:
+            return
         if length < 16 or length % 8 or position + length > len(record):
             break
-        if found == kind and name_length == 0:
-            raw = bytes(record[position : position + length])
-            return _parse_attribute(raw, geometry, position, resident=not foreign)
+        raw = bytes(record[position : position + length])
+        name = raw[name_at : name_at + 2 * name_length] if name_length else b""
+        if len(name) != 2 * name_length:
+            break
+        yield _parse_attribute(
+            raw, geometry, position, kind, name.decode("utf-16-le", "surrogatepass"), resident=not foreign
+        )
         position += length
     raise damaged("a record of its file table has a broken attribute")
 
 
-def _parse_attribute(raw: bytes, geometry: Geometry, position: int, *, resident: bool) -> Attribute:
+def _parse_attribute(
+    raw: bytes, geometry: Geometry, position: int, kind: int, name: str, *, resident: bool
+) -> Attribute:
     (flags,) = struct.unpack_from("<H", raw, 12)
     try:
         if resident:
@@ -221,11 +236,16 @@ def _parse_attribute(raw: bytes, geometry: Geometry, position: int, *, resident:
             value = raw[start : start + size]
             if len(value) != size:
                 raise damaged("an attribute reaches beyond its record")
-            return Attribute(position + start, value, (), size, flags == 0)
-        (start,) = struct.unpack_from("<H", raw, 32)
-        (size,) = struct.unpack_from("<Q", raw, 48)
+            return Attribute(position + start, value, (), size, flags == 0, kind, name)
+        first, _, start = struct.unpack_from("<QQH", raw, 16)
+        allocated, size, initialized = struct.unpack_from("<QQQ", raw, 40)
         runs = tuple(_parse_runs(raw[start:], geometry))
-        return Attribute(position, None, runs, size, flags == 0)
+        return Attribute(
+            *(position, None, runs, size, flags == 0, kind, name),
+            first=first * geometry.cluster,
+            allocated=allocated,
+            initialized=initialized,
+        )
     except (struct.error, IndexError) as error:
         raise damaged("an attribute of its file table is cut short") from error
 
@@ -250,9 +270,26 @@ def _parse_runs(raw: bytes, geometry: Geometry) -> Iterator[Run]:
     raise damaged("a list of clusters points outside the volume")
 
 
-def find_data(view: ByteView, geometry: Geometry, number: int) -> Attribute | None:
-    """The unnamed data of a file by record number; None where its list of attributes is elsewhere."""
-    return find_attribute(read_record(view, geometry, number), geometry, _DATA)
+def joined(runs: Iterable[Run]) -> list[Run]:
+    """Runs with those put together that follow one another on the volume."""
+    whole: list[Run] = []
+    for run in runs:
+        last = whole[-1] if whole else None
+        if last and last.offset is not None and last.offset + last.length == run.offset:
+            whole[-1] = Run(last.offset, last.length + run.length)
+        else:
+            whole.append(run)
+    return whole
+
+
+def begins_with(runs: Iterable[Run], former: Iterable[Run]) -> bool:
+    """Whether runs are former ones, the last of which may have grown, and others after them."""
+    now, then = joined(runs), joined(former)
+    if not then or len(now) < len(then):
+        return not then
+    last = len(then) - 1
+    grown = now[last].offset == then[last].offset and now[last].length >= then[last].length
+    return now[:last] == then[:last] and grown
 
 
 def read_dirty(view: ByteView, geometry: Geometry) -> bool:

@@ -11,8 +11,9 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from unbrick.disks.ntfs_log import LogArea, LogState
-from unbrick.disks.ntfs_volume import RECORD_VOLUME, ByteView, Geometry
+from unbrick.disks.ntfs_log import LogState, is_log_page
+from unbrick.disks.ntfs_stream import Stream
+from unbrick.disks.ntfs_volume import RECORD_VOLUME, ByteView, Geometry, damaged
 from unbrick.disks.redo_record import SECTOR, Change, Redo, decode, decode_head, digest_of, encode
 from unbrick.errors import NeedsHandsError, Reason
 
@@ -35,37 +36,62 @@ class Pending:
 class Placed:
     """A record ready to be written at `start`, and what lies there now.
 
-    `stale` are the other places at which the head of an older record lies, which never must come true again.
+    `stale` are the other places, with their lengths, at which an older record lies, which never must come
+    true again.
     """
 
     start: int
     record: bytes
     former: bytes
-    stale: tuple[int, ...]
+    stale: tuple[tuple[int, int], ...]
 
 
-def place_record(area: LogArea, log: LogState, redo: Redo) -> Placed:
+def place_record(area: Stream, log: LogState, redo: Redo) -> Placed:
     """Choose a place for a record, far from the newest page of the journal; writes nothing.
 
-    Raises NeedsHandsError (too-many-files) where the journal is too small for so large a change, or the
-    change larger than any record that is believed.
+    Raises NeedsHandsError: too-many-files where the journal is too small for so large a change, or the
+    change larger than any record that is believed; damaged-volume where what lies there is no journal.
     """
     record = encode(redo, _context(area))
-    stale = [start for start, _ in _places(area) if decode_head(area.read(start, SECTOR)) is not None]
+    stale = dict(_older_records(area))
     newest = range(log.newest - _DISTANCE, log.newest + _DISTANCE) if log.newest is not None else range(0)
     readable = _read_back(record) == redo
+    strange = False
     for start, end in _places(area) if readable else ():
         used = range(start, start + len(record))
         if used.stop <= end and (used.stop <= newest.start or newest.stop <= used.start or not newest):
+            if not _is_journal(area, used, stale):
+                strange = True
+                continue
             former = b"\xff" * len(record) if start in stale else area.read(start, len(record))
-            return Placed(start, record, former, tuple(place for place in stale if place != start))
+            return Placed(start, record, former, tuple(one for one in stale.items() if one[0] != start))
+    if strange:
+        raise damaged("its $LogFile holds what is no journal")
     raise NeedsHandsError(
         "this is too much to change in one run: the NTFS journal of this volume is too small for it",
         reason=Reason.TOO_MANY_FILES,
     )
 
 
-def find_pending(view: ByteView, geometry: Geometry, area: LogArea) -> Pending | None:
+def _older_records(area: Stream) -> Iterator[tuple[int, int]]:
+    """Place and length of what is left of older records: the whole of one, or its head."""
+    for start, end in _places(area):
+        head = decode_head(area.read(start, SECTOR))
+        if head is not None:
+            whole = start + SECTOR + head.length <= end and _read_back(area.read(start, SECTOR + head.length))
+            yield start, SECTOR + head.length if whole else SECTOR
+
+
+def _is_journal(area: Stream, used: range, stale: dict[int, int]) -> bool:
+    """Whether all pages of a stretch of the journal are pages of a journal, or hold an older record."""
+    own = range(used.start, used.start + stale.get(used.start, 0))
+    return all(
+        page in own or is_log_page(area.read(page, _PAGE))
+        for page in range(used.start // _PAGE * _PAGE, used.stop, _PAGE)
+    )
+
+
+def find_pending(view: ByteView, geometry: Geometry, area: Stream) -> Pending | None:
     """The record of a change that a cut of the power has stopped, if what it says still holds.
 
     It does where nobody has opened the volume since, and each sector is as it was before or after.
@@ -76,7 +102,7 @@ def find_pending(view: ByteView, geometry: Geometry, area: LogArea) -> Pending |
     return None
 
 
-def is_halfway(view: ByteView, geometry: Geometry, area: LogArea) -> bool:
+def is_halfway(view: ByteView, geometry: Geometry, area: Stream) -> bool:
     """Whether a change of ours is done in part, going by a record that may say nothing any more.
 
     So lies a volume that was cut off in a change, and that somebody has opened before it was completed.
@@ -94,7 +120,7 @@ def is_halfway(view: ByteView, geometry: Geometry, area: LogArea) -> bool:
     return False
 
 
-def are_ours_to_make(changes: Iterable[Change], geometry: Geometry, area: LogArea) -> bool:
+def are_ours_to_make(changes: Iterable[Change], geometry: Geometry, area: Stream) -> bool:
     """Whether all lie in the volume, one after the other, and in nothing that is changed by other means.
 
     Not in the boot sectors, the journal, or the record with the dirty flag.
@@ -115,7 +141,7 @@ def are_ours_to_make(changes: Iterable[Change], geometry: Geometry, area: LogAre
     return True
 
 
-def _holds(redo: Redo, view: ByteView, geometry: Geometry, area: LogArea) -> bool:
+def _holds(redo: Redo, view: ByteView, geometry: Geometry, area: Stream) -> bool:
     return are_ours_to_make(redo.changes, geometry, area) and all(
         sector == data or digest_of(sector) == former
         for change in redo.changes
@@ -130,7 +156,7 @@ def _compare(change: Change, view: ByteView) -> Iterator[tuple[bytes, bytes, byt
         yield now[index * SECTOR : (index + 1) * SECTOR], former, data
 
 
-def _records(area: LogArea, context: bytes | None = None) -> Iterator[Pending]:
+def _records(area: Stream, context: bytes | None = None) -> Iterator[Pending]:
     """The whole records in the journal; where a context is given, only those written in it."""
     for start, end in _places(area):
         head = decode_head(area.read(start, SECTOR))
@@ -146,11 +172,11 @@ def _read_back(record: bytes) -> Redo | None:
     return None if head is None else decode(head, record[SECTOR:])
 
 
-def _context(area: LogArea) -> bytes:
+def _context(area: Stream) -> bytes:
     return hashlib.sha256(area.read(0, _FIRST_PAGES)).digest()
 
 
-def _places(area: LogArea) -> tuple[tuple[int, int], ...]:
+def _places(area: Stream) -> tuple[tuple[int, int], ...]:
     """Two parts of the journal; neither holds a power of two, where a restart page is looked for."""
     power = _PAGE
     while power * 2 < area.size:

@@ -5,7 +5,6 @@ Looks at every file again, moves (`moving.py`), and writes the journal.
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from unbrick.errors import NeedsHandsError, Reason
 from unbrick.files import PathError, find_inside, windows_path_of
 from unbrick.incidents.deny import why_forbidden
 from unbrick.incidents.playbook import Playbook
-from unbrick.model import Action, ActionState, Plan
+from unbrick.model import Action, ActionState, Changed, Plan, Touched
 from unbrick.ntfs_file import FileAttributes
 from unbrick.repair.disk_errors import disk_errors
 from unbrick.repair.file_state import describe, read_three_times
@@ -24,14 +23,9 @@ from unbrick.repair.journal import check_of, encode_header, encode_mark, parse
 from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.journal_file import create_journal, now
 from unbrick.repair.moving import find_places, move_away
-from unbrick.repair.quarantine import inspect, make_run_folder
+from unbrick.repair.quarantine import JOURNAL, make_run_folder
 from unbrick.repair.record import Entry, Folder, Header, RunState
 from unbrick.repair.trust import find_playbook
-
-_ROOM = 512 * 1024
-"""Bytes that must be free beside the journal: for folders, their indexes, a growth of MFT and `$Secure`."""
-_RECORDS = 8
-"""File records that must be free: `\\Unbrick`, the run, its journal, and some to spare."""
 
 
 def apply_plan(
@@ -41,35 +35,29 @@ def apply_plan(
     volume_was_dirty: bool,
     playbooks: Sequence[Playbook],
     program: str = unbrick.__version__,
-) -> tuple[Action, ...]:
-    """Move every file of the plan into `\\Unbrick\\<run>`; gives the actions, done, in their order.
+) -> Changed:
+    """Move every file of the plan into the folder of its run; the actions are in the plan's order, done.
 
     `program` is what the journal says that wrote it. Raises NeedsHandsError, FailedError: then the mount must
     be thrown away, and with it what was begun.
     """
     if not plan.actions:
-        return ()
-    header = replace(_look_first(root, plan, playbooks, volume_was_dirty), program=program)
+        return Changed((), Touched())
+    with disk_errors("looking at the files to move", was_dirty=volume_was_dirty):
+        header = replace(_prepare(root, plan, playbooks, volume_was_dirty), program=program)
+    _expect_belief(header)
     with disk_errors("moving files into the quarantine", was_dirty=volume_was_dirty):
         folder = make_run_folder(root, header.run)
-        move_away(find_places(root, folder, header))
+        places = find_places(root, folder, header)
+        move_away(places)
         create_journal(folder, header)
-    return tuple(replace(action, state=ActionState.DONE) for action in plan.actions)
-
-
-def check_plan(root: Path, plan: Plan, playbooks: Sequence[Playbook], *, volume_was_dirty: bool) -> None:
-    """Raise what `apply_plan` would before its first write, so that a dry run foresees it; reads only."""
-    if plan.actions:
-        _look_first(root, plan, playbooks, volume_was_dirty)
-
-
-def _look_first(root: Path, plan: Plan, playbooks: Sequence[Playbook], volume_was_dirty: bool) -> Header:
-    inspect(root)
-    with disk_errors("looking at the files to move", was_dirty=volume_was_dirty):
-        header = _prepare(root, plan, playbooks, volume_was_dirty)
-        _expect_room(root, header)
-    _expect_belief(header)
-    return header
+    return Changed(
+        tuple(replace(action, state=ActionState.DONE) for action in plan.actions),
+        Touched(
+            moved=tuple((one.entry.source, windows_path_of(root, one.quarantined)) for one in places),
+            made=tuple(windows_path_of(root, one) for one in (folder.parent, folder, folder / JOURNAL)),
+        ),
+    )
 
 
 def _prepare(root: Path, plan: Plan, playbooks: Sequence[Playbook], volume_was_dirty: bool) -> Header:
@@ -104,19 +92,6 @@ def _find_planned(root: Path, action: Action) -> Path:
     if not stat.S_ISREG(path.lstat().st_mode):
         raise _not_as_planned(action, "it is no plain file")
     return path
-
-
-def _expect_room(root: Path, header: Header) -> None:
-    """That journal and folders will fit: nothing is begun that cannot be finished."""
-    volume = os.statvfs(root)
-    needed = _ROOM + 4 * len(encode_header(header)) + 16 * volume.f_frsize
-    records = _RECORDS + len(header.entries)
-    if volume.f_bavail * volume.f_frsize < needed or volume.f_favail < records:
-        raise NeedsHandsError(
-            f"the volume is full: {needed // 1024} KiB have to be free to move what is to be moved",
-            reason=Reason.DISK_FULL,
-            hint="make room on it; nothing was changed",
-        )
 
 
 def _expect_belief(header: Header) -> None:

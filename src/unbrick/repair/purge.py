@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unbrick.errors import NeedsHandsError, Reason
+from unbrick.files import windows_path_of
 from unbrick.incidents.playbook import Playbook
-from unbrick.model import Action, ActionState
+from unbrick.model import Action, ActionState, Changed, Touched
 from unbrick.repair.disk_errors import damaged, disk_errors
 from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.journal_file import JournalFile, open_journal
@@ -54,7 +55,7 @@ def plan_purge(
     )
 
 
-def apply_purge(root: Path, plan: PurgePlan) -> tuple[Action, ...]:
+def apply_purge(root: Path, plan: PurgePlan) -> Changed:
     """Delete the run's files, its journal and its folder, and the quarantine with the last run.
 
     Raises as `plan_purge` does, or FailedError: then the mount must be thrown away, with what was begun.
@@ -67,7 +68,11 @@ def apply_purge(root: Path, plan: PurgePlan) -> tuple[Action, ...]:
         folder.rmdir()
         if not any(folder.parent.iterdir()):
             folder.parent.rmdir()
-    return tuple(replace(action, state=ActionState.DONE) for action in plan.actions)
+    gone = [*(folder / action.quarantined_as for action in plan.actions), folder / JOURNAL]
+    return Changed(
+        tuple(replace(action, state=ActionState.DONE) for action in plan.actions),
+        Touched(deleted=tuple(windows_path_of(root, one) for one in (*gone, folder, folder.parent))),
+    )
 
 
 def expect_purged(root: Path, plan: PurgePlan) -> None:

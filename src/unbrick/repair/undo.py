@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unbrick.errors import NeedsHandsError, Reason
+from unbrick.files import windows_path_of
 from unbrick.incidents.playbook import Playbook
-from unbrick.model import Action, ActionState
+from unbrick.model import Action, ActionState, Changed, Touched
 from unbrick.repair.disk_errors import damaged, disk_errors, look
 from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.journal_file import JournalFile, open_journal
@@ -70,8 +71,8 @@ def plan_undo(
     )
 
 
-def apply_undo(root: Path, plan: UndoPlan) -> tuple[Action, ...]:
-    """Put every file of a run back; gives the actions, undone.
+def apply_undo(root: Path, plan: UndoPlan) -> Changed:
+    """Put every file of a run back; the actions are undone.
 
     Raises as `plan_undo` does, or FailedError: then the mount must be thrown away, with what was begun.
     """
@@ -79,7 +80,13 @@ def apply_undo(root: Path, plan: UndoPlan) -> tuple[Action, ...]:
     with disk_errors("putting the files back"):
         put_back(root, journal.header, places)
         journal.reach(RunState.UNDONE)
-    return tuple(replace(action, state=ActionState.UNDONE) for action in plan.actions)
+    return Changed(
+        tuple(replace(action, state=ActionState.UNDONE) for action in plan.actions),
+        Touched(
+            moved=tuple((windows_path_of(root, one.quarantined), one.entry.source) for one in places),
+            rewritten=(windows_path_of(root, journal.path),),
+        ),
+    )
 
 
 def _open_repaired(

@@ -17,10 +17,12 @@ from support.ntfs_states import (
     write_log,
 )
 
-from unbrick.disks.atomic_change import commit, complete
+from unbrick.disks.atomic_change import commit, complete, find_changes
 from unbrick.disks.log_replay import VolumeFacts, read_facts
-from unbrick.disks.ntfs_log import LogArea, open_log
+from unbrick.disks.ntfs_log import open_log
+from unbrick.disks.ntfs_stream import Stream
 from unbrick.disks.ntfs_volume import Attribute, FileView, Run, open_view
+from unbrick.disks.patched_view import PatchedView
 from unbrick.disks.plain import PlainVolume
 from unbrick.disks.redo_log import _places, find_pending, place_record
 from unbrick.disks.redo_record import SECTOR, Change, Redo, digest_of
@@ -56,6 +58,13 @@ def facts_of(volume: Path) -> VolumeFacts:
     return read_facts(volume, SIZE)
 
 
+def changes_of(volume: Path, written: list[tuple[int, bytes]]) -> tuple[Change, ...]:
+    with open_view(volume) as view:
+        after = PatchedView(view, SIZE)
+        after.take(written)
+        return find_changes(view, after, facts_of(volume).geometry)
+
+
 def change_it(volume: Path, *, cut_at: int = 0, dirty_after: bool = False) -> None:
     """Write NOISE to PLACE, and cut the power right after that flush (1 is the first)."""
     flushes = iter(range(1, 100))
@@ -67,7 +76,7 @@ def change_it(volume: Path, *, cut_at: int = 0, dirty_after: bool = False) -> No
     plain = PlainVolume(volume, SIZE, sync)
     cluster = bytearray(volume.read_bytes()[PLACE : PLACE + 65536])
     cluster[: len(NOISE)] = NOISE
-    written = [(PLACE, bytes(cluster))]
+    written = changes_of(volume, [(PLACE, bytes(cluster))])
     if cut_at:
         with pytest.raises(CutError):
             commit(plain, facts_of(volume), written, run="some-run", dirty_after=dirty_after)
@@ -76,7 +85,7 @@ def change_it(volume: Path, *, cut_at: int = 0, dirty_after: bool = False) -> No
 
 
 @pytest.fixture
-def area(volume: Path) -> Iterator[LogArea]:
+def area(volume: Path) -> Iterator[Stream]:
     with open_view(volume, writable=True) as view:
         yield open_log(view, facts_of(volume).geometry)
 
@@ -163,7 +172,7 @@ def test_a_volume_with_a_sector_that_is_a_third_thing_is_halfway(volume: Path) -
 
 @pytest.mark.parametrize("kept", range(0, 8, 2))
 def test_half_a_record_says_nothing_and_is_overwritten_by_the_next(
-    volume: Path, area: LogArea, kept: int
+    volume: Path, area: Stream, kept: int
 ) -> None:
     before = volume.read_bytes()
     change_it(volume, cut_at=1)
@@ -215,7 +224,7 @@ def test_completing_relies_on_nothing_that_a_failed_flush_may_have_lost(
     assert got(volume) == NOISE
 
 
-def test_an_older_record_never_comes_true_again(volume: Path, area: LogArea) -> None:
+def test_an_older_record_never_comes_true_again(volume: Path, area: Stream) -> None:
     """Wherever it lies: a later change may by chance bring back what it wants to find."""
     facts = facts_of(volume)
     starts = [start for start, _ in _places(area)]
@@ -228,7 +237,7 @@ def test_an_older_record_never_comes_true_again(volume: Path, area: LogArea) -> 
     assert [area.read(start, SECTOR) for start in starts] == [b"\xff" * SECTOR] * 2
 
 
-def test_no_place_lies_where_a_restart_page_is_looked_for(volume: Path, area: LogArea) -> None:
+def test_no_place_lies_where_a_restart_page_is_looked_for(volume: Path, area: Stream) -> None:
     change_it(volume, cut_at=1)
     facts = facts_of(volume)
     assert facts.pending is not None
@@ -238,7 +247,7 @@ def test_no_place_lies_where_a_restart_page_is_looked_for(volume: Path, area: Lo
 
 
 @pytest.mark.parametrize("upper", [False, True])
-def test_the_record_keeps_away_from_the_newest_page(volume: Path, area: LogArea, upper: bool) -> None:
+def test_the_record_keeps_away_from_the_newest_page(volume: Path, area: Stream, upper: bool) -> None:
     newest = area.size * (15 if upper else 3) // 16 // 8 * 8
     page = restart_page(current=newest >> 3, oldest=newest >> 3, clean=True, size=area.size)
     write_log(volume, page, page)
@@ -255,12 +264,12 @@ def test_what_does_not_fit_is_refused_with_nothing_written(volume: Path) -> None
     noise = random.Random(1).randbytes(2 << 20)
     plain = PlainVolume(volume, SIZE, lambda: None)
     with pytest.raises(NeedsHandsError) as caught:
-        commit(plain, facts_of(volume), [(PLACE, noise)], run="", dirty_after=False)
+        commit(plain, facts_of(volume), changes_of(volume, [(PLACE, noise)]), run="", dirty_after=False)
     assert caught.value.reason == "too-many-files"
     assert volume.read_bytes() == before
 
 
-def test_a_change_too_large_to_be_believed_is_refused(volume: Path, area: LogArea) -> None:
+def test_a_change_too_large_to_be_believed_is_refused(volume: Path, area: Stream) -> None:
     """However small it is when packed: a record that the next run would not read is worth nothing."""
     sectors = (64 << 20) // SECTOR
     change = Change(PLACE, (digest_of(bytes(SECTOR)),) * sectors, bytes(sectors * SECTOR))
@@ -272,7 +281,7 @@ def test_a_change_too_large_to_be_believed_is_refused(volume: Path, area: LogAre
 def test_without_a_change_only_the_flag_is_put_right(volume: Path) -> None:
     before = volume.read_bytes()
     mark_dirty(volume)
-    same = [(PLACE, before[PLACE : PLACE + 65536])]
+    same = changes_of(volume, [(PLACE, before[PLACE : PLACE + 65536])])
     commit(PlainVolume(volume, SIZE, lambda: None), facts_of(volume), same, run="", dirty_after=False)
     assert volume.read_bytes() == before
 
@@ -293,7 +302,7 @@ def _where(volume: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("where", ["boot", "journal", "flag", "its mirror", "outside"])
 def test_a_record_that_asks_for_more_than_we_ever_do_says_nothing(
-    volume: Path, area: LogArea, where: str
+    volume: Path, area: Stream, where: str
 ) -> None:
     """Also where its digests are right, as only somebody can make it who could write there anyway."""
     facts = facts_of(volume)
@@ -311,7 +320,7 @@ def test_a_record_that_asks_for_more_than_we_ever_do_says_nothing(
 def test_the_log_area_is_read_and_written_across_runs(volume: Path) -> None:
     with open_view(volume, writable=True) as view:
         log = Attribute(0, None, (Run(PLACE, 4096), Run(PLACE + 65536, 4096)), 8192, True)
-        scattered = LogArea(view, log)
+        scattered = Stream(view, log.runs, log.size)
         scattered.write(4000, NOISE[:200])
         assert scattered.read(4000, 200) == NOISE[:200]
         assert view.read(PLACE + 4000, 96) + view.read(PLACE + 65536, 104) == NOISE[:200]

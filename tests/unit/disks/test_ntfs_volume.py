@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.ntfs_states import make_volume, mark_dirty, protect, volume_flags
 
+from unbrick.disks.file_table import find_data
 from unbrick.disks.ntfs_log import read_log_state
 from unbrick.disks.ntfs_volume import (
     _replaced,
-    find_data,
     open_view,
     read_dirty,
     read_geometry,

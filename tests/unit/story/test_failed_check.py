@@ -12,8 +12,8 @@ import pytest
 from unbrick import recovery_change
 from unbrick.command import RecordedRunner
 from unbrick.diagnosis.diagnose import Diagnosis
-from unbrick.disks.mount import Mounted
 from unbrick.disks.plain import PlainVolume
+from unbrick.disks.rehearsal import Rehearsed
 from unbrick.errors import FailedError
 from unbrick.keys.chain import KeyChain
 from unbrick.model import (
@@ -29,7 +29,7 @@ from unbrick.model import (
 from unbrick.outcome import Draft
 from unbrick.recovery import _blame_installations
 from unbrick.recovery_change import carry_out
-from unbrick.recovery_order import Case, Goal, Kit, Order
+from unbrick.recovery_order import Case, Goal, Kit, Order, ReadyChange
 from unbrick.report.recorder import Recorder
 from unbrick.windows.installation import Installation
 
@@ -38,15 +38,14 @@ ACTION = Action("quarantine-file", "\\Windows\\x.sys", "p", "0" * 64, 1, "0")
 DISK = Path("disk.img")
 
 
-@contextmanager
-def _changed(*_: object) -> Iterator[Mounted]:
-    yield Mounted(DISK, (), was_dirty=False)
+class _Reached:
+    def bring(self, plain: PlainVolume) -> None:
+        """All goes well."""
 
 
-@contextmanager
-def _refused(*_: object) -> Iterator[Mounted]:
-    yield Mounted(DISK, (), was_dirty=False)
-    raise FailedError("what was written did not reach the disk")
+class _Refused:
+    def bring(self, plain: PlainVolume) -> None:
+        raise FailedError("what was written did not reach the disk")
 
 
 @contextmanager
@@ -55,14 +54,13 @@ def _unreadable(*_: object) -> Iterator[None]:
     yield
 
 
-@pytest.mark.parametrize(("change", "state"), [(_changed, ActionState.DONE), (_refused, ActionState.FAILED)])
+@pytest.mark.parametrize(
+    ("rehearsed", "state"), [(_Reached(), ActionState.DONE), (_Refused(), ActionState.FAILED)]
+)
 def test_a_file_was_moved_if_that_has_reached_the_disk(
-    monkeypatch: pytest.MonkeyPatch, change: object, state: ActionState
+    monkeypatch: pytest.MonkeyPatch, rehearsed: Rehearsed, state: ActionState
 ) -> None:
     done = (replace(ACTION, state=ActionState.DONE),)
-    monkeypatch.setattr(recovery_change, "change", change)
-    monkeypatch.setattr(recovery_change, "apply_plan", lambda *_, **__: done)
-    monkeypatch.setattr(recovery_change, "verify_applied", lambda *_: None)
     monkeypatch.setattr(recovery_change, "look", _unreadable)
     case = Case(
         Volume(3, 0, 1, VolumeKind.NTFS, VolumeState.OPEN),
@@ -70,6 +68,7 @@ def test_a_file_was_moved_if_that_has_reached_the_disk(
         plain=PlainVolume(DISK, 1, lambda: None),
         diagnoses=[(Installation("\\Windows"), Diagnosis((), (), None, ""))],
         plan=Plan(RUN, (ACTION,)),
+        change=ReadyChange(rehearsed, done, ()),
     )
     case.show(case.folders, (ACTION,), Status.FOUND)
     kit = Kit(RecordedRunner(), Recorder(RUN), KeyChain(()), (), DISK)

@@ -1,0 +1,245 @@
+"""Judges the records of the file table that a change writes: each must be one that the change names.
+
+A file that is moved keeps all it holds; a folder changes its list of names only; what is new was free before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from unbrick.disks.file_table import (
+    ATTRIBUTE_LIST,
+    BITMAP,
+    FILE_NAME,
+    ROOT,
+    FileTable,
+    Name,
+    Record,
+    open_stream,
+)
+from unbrick.disks.ntfs_volume import DATA, Attribute, begins_with, damaged, joined
+from unbrick.errors import NeedsHandsError
+from unbrick.model import Touched
+
+INDEX_ROOT, INDEX_ALLOCATION = 0x90, 0xA0
+INDEX = "$I30"
+TABLE, SECURE = 0, 9
+FIRST_USERS = 24
+"""Records below are the file system's own."""
+
+_STANDARD_INFORMATION = 0x10
+_OF_A_NAME = {_STANDARD_INFORMATION, FILE_NAME, ATTRIBUTE_LIST}
+_OF_A_LIST = {(kind, INDEX) for kind in (INDEX_ROOT, INDEX_ALLOCATION, BITMAP)}
+_GROWING = {
+    TABLE: {(DATA, ""), (BITMAP, "")},
+    SECURE: {
+        (DATA, "$SDS"),
+        *((kind, name) for kind in (INDEX_ROOT, INDEX_ALLOCATION, BITMAP) for name in ("$SII", "$SDH")),
+    },
+}
+
+
+@dataclass
+class Judged:
+    """What was found sound. `folders` may change their lists; all of `whole` is the change's own.
+
+    `taken` and `freed` are the numbers of records that a file begins to use and ceases to. `moved` are files
+    that keep what they hold. `put_outside` are attributes that lay in their record: its number, kind, name.
+    """
+
+    folders: set[int] = field(default_factory=lambda: {ROOT})
+    whole: set[int] = field(default_factory=set)
+    moved: set[int] = field(default_factory=set)
+    taken: set[int] = field(default_factory=set)
+    freed: set[int] = field(default_factory=set)
+    deleted: set[int] = field(default_factory=set)
+    put_outside: set[tuple[int, int, str]] = field(default_factory=set)
+
+
+def judge_records(before: FileTable, after: FileTable, numbers: Iterable[int], touched: Touched) -> Judged:
+    """Judge the records with these numbers; raises NeedsHandsError (damaged-volume)."""
+    court = _Court(before, after, touched)
+    bases = sorted({base for number in numbers for base in court.owners(number)})
+    users = [number for number in bases if number >= FIRST_USERS]
+    for number in users:
+        if not court.is_old_folder(number):
+            court.judge_file(number)
+    for number in users:
+        if court.is_old_folder(number):
+            court.judge_folder(number)
+    for number in bases:
+        if number == ROOT:
+            court.judge_folder(number)
+        elif number < FIRST_USERS:
+            court.judge_own(number)
+    court.expect_bitmap()
+    return court.judged
+
+
+class _Court:
+    def __init__(self, before: FileTable, after: FileTable, touched: Touched) -> None:
+        self.before = before
+        self.after = after
+        self.judged = Judged()
+        self.new_path = {old.casefold(): new.casefold() for old, new in touched.moved}
+        self.made = {path.casefold() for path in touched.made}
+        self.rewritten = {path.casefold() for path in touched.rewritten}
+        self.deleted = {path.casefold() for path in touched.deleted}
+
+    def owners(self, number: int) -> Iterator[int]:
+        """The records of the files that a changed record is a part of; notes whether it is taken or freed."""
+        former, new = self.before.find(number), self.after.find(number)
+        was_used, is_used = former is not None and former.in_use, new is not None and new.in_use
+        if number >= FIRST_USERS and self.before.is_marked_used(number) != was_used:
+            raise _doubtful(number, "its file table and the bitmap of it disagree about a record")
+        if new is None or new.own_number not in (None, number):
+            raise _doubtful(number, "a record of its file table would become unreadable")
+        if former is not None and former.own_number not in (None, number):
+            raise _doubtful(number, "a record of its file table says it is another one")
+        if is_used and not was_used:
+            self.judged.taken.add(number)
+        if was_used and not is_used:
+            self.judged.freed.add(number)
+        if was_used and former is not None:
+            yield number if former.base is None else former.base
+        if is_used:
+            yield number if new.base is None else new.base
+
+    def is_old_folder(self, number: int) -> bool:
+        """Whether a record is that of a folder before the change and after it."""
+        former, new = self._used(self.before, number), self._used(self.after, number)
+        return former is not None and new is not None and former.is_folder
+
+    def judge_file(self, number: int) -> None:
+        """A file, or a folder that is new or goes: one of those that the change names, and as it says."""
+        former, new = self._used(self.before, number), self._used(self.after, number)
+        old_names = self.before.names(number) if former else []
+        new_names = self.after.names(number) if new else []
+        old = {self.before.path(name).casefold() for name in old_names if not name.short}
+        paths = {self.after.path(name).casefold() for name in new_names if not name.short}
+        if former is not None and new is not None:
+            self._judge_kept(number, former, new, old, paths)
+            self._expect_short_names_beside(number, new_names, paths)
+        elif new is not None:
+            if not paths or not paths <= self.made:
+                raise _doubtful(number, "the change would make a file that it does not name")
+            self.judged.whole.add(number)
+        elif former is not None:
+            if not old or not old <= self.deleted:
+                raise _doubtful(number, "the change would delete a file that it does not name")
+            self.judged.deleted.add(number)
+        self._allow_folders(self.before, old_names)
+        self._allow_folders(self.after, new_names)
+
+    def _judge_kept(self, number: int, former: Record, new: Record, old: set[str], paths: set[str]) -> None:
+        if former.sequence != new.sequence or former.is_folder or new.is_folder:
+            raise _doubtful(number, "the change would give a file's record to another file")
+        if old == paths and old & self.rewritten:
+            self.judged.whole.add(number)
+            self._expect_same(number, _OF_A_NAME, {(DATA, "")})
+            return
+        gone, come = old - paths, paths - old
+        moved = {self.new_path[path] for path in gone if path in self.new_path}
+        if not gone or not gone <= self.new_path.keys() | self.deleted or come != moved:
+            raise _doubtful(number, "the change would write to a file that it does not name")
+        self.judged.moved.add(number)
+        self._expect_same(number, _OF_A_NAME, set())
+
+    def _expect_short_names_beside(self, number: int, names: list[Name], paths: set[str]) -> None:
+        """An 8.3 name lies in a folder that has a long name of the same file."""
+        folders = {path.rpartition("\\")[0] for path in paths}
+        for name in names:
+            if name.short and self.after.path(name).casefold().rpartition("\\")[0] not in folders:
+                raise _doubtful(number, "the change would name a file where it does not belong")
+
+    def _allow_folders(self, table: FileTable, names: Iterable[Name]) -> None:
+        """Folders list their files' times too, and theirs are listed in the folder above."""
+        for name in names:
+            while name.parent not in self.judged.folders:
+                self.judged.folders.add(name.parent)
+                name = next(one for one in table.names(name.parent) if not one.short)
+
+    def judge_folder(self, number: int) -> None:
+        """A folder that was there and stays: it has to do with the change, and only its list changes."""
+        former, new = self.before.read(number), self.after.read(number)
+        if number not in self.judged.folders:
+            raise _doubtful(number, "the change would write to a folder that it does not name")
+        if former.sequence != new.sequence or not new.is_folder:
+            raise _doubtful(number, "the change would give a folder's record to another file")
+        if set(self.before.names(number)) != set(self.after.names(number)):
+            raise _doubtful(number, "the change would rename a folder")
+        self._expect_same(number, _OF_A_NAME, _OF_A_LIST)
+
+    def judge_own(self, number: int) -> None:
+        """One of the file system's own files: only two may change, and they only grow."""
+        if number not in _GROWING:
+            raise _doubtful(number, "the change would write to one of the file system's own files")
+        if set(self.before.names(number)) != set(self.after.names(number)):
+            raise _doubtful(number, "the change would rename one of the file system's own files")
+        self._expect_same(number, _OF_A_NAME, _GROWING[number])
+        for key in _GROWING[number]:
+            former, new = (table.find_attribute(number, *key) for table in (self.before, self.after))
+            if former is None or former.value is not None or new is None:
+                continue
+            if new.value is not None or not begins_with(new.runs, former.runs):
+                raise _doubtful(number, "the change would move one of the file system's own files")
+
+    def _expect_same(self, number: int, kinds: set[int], keys: set[tuple[int, str]]) -> None:
+        """That a file holds what it held, but for attributes of these kinds and these keys.
+
+        A record that is full makes room by putting an attribute outside the table: its content must be the
+        same.
+        """
+        former, new = (
+            {
+                (one.kind, one.name): one
+                for one in table.attributes(number)
+                if one.kind not in kinds and (one.kind, one.name) not in keys
+            }
+            for table in (self.before, self.after)
+        )
+        for key in former.keys() | new.keys():
+            one, other = former.get(key), new.get(key)
+            if one is None or other is None or not self._is_same(number, one, other):
+                raise _doubtful(number, "the change would alter what a file holds that it only names")
+
+    def _is_same(self, number: int, former: Attribute, new: Attribute) -> bool:
+        if former.value is None or new.value is not None:
+            return _essence(former) == _essence(new)
+        self.judged.put_outside.add((number, new.kind, new.name))
+        return (
+            former.plain == new.plain and open_stream(self.after.view, new).read(0, new.size) == former.value
+        )
+
+    def expect_bitmap(self) -> None:
+        """That the table's bitmap changes by the records that are taken and freed, and by nothing else."""
+        former, new = self.before.bitmap(), self.after.bitmap()
+        changed = set(flipped_bits(former.ljust(len(new), b"\0"), new))
+        if len(new) < len(former) or changed != self.judged.taken | self.judged.freed:
+            raise damaged("the change would mark other records of the file table than it uses")
+
+    @staticmethod
+    def _used(table: FileTable, number: int) -> Record | None:
+        record = table.find(number)
+        return record if record is not None and record.in_use else None
+
+
+def flipped_bits(former: bytes, new: bytes) -> Iterator[int]:
+    """The numbers of the bits in which two bitmaps of one length differ."""
+    if former == new:
+        return
+    for at, (one, other) in enumerate(zip(former, new, strict=True)):
+        if one != other:
+            for bit in range(8):
+                if (one ^ other) >> bit & 1:
+                    yield at * 8 + bit
+
+
+def _essence(one: Attribute) -> tuple[object, ...]:
+    """What of an attribute says what it holds."""
+    return one.value, joined(one.runs), one.size, one.allocated, one.initialized, one.plain
+
+
+def _doubtful(number: int, what: str) -> NeedsHandsError:
+    return damaged(f"{what} (record {number})")

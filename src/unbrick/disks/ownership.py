@@ -1,0 +1,308 @@
+"""Proves, before the first byte is written, that all that a change would write belongs to what it names.
+
+The change lies whole in memory by then. It is judged by the volume's own records, before and after, read by
+our code and not by the driver that made it. A sector is proved by the record that holds it, by what it holds
+(`recognise.py`), or by asking every record of the file table who claims it (`claims.py`), which is needed
+where clusters are newly taken. What is in doubt is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from unbrick.disks.changed_records import (
+    FIRST_USERS,
+    INDEX,
+    INDEX_ALLOCATION,
+    SECURE,
+    TABLE,
+    Judged,
+    flipped_bits,
+    judge_records,
+)
+from unbrick.disks.claims import find_claims
+from unbrick.disks.file_table import ATTRIBUTE_LIST, BITMAP, FileTable, open_stream, open_table
+from unbrick.disks.ntfs_stream import Stream
+from unbrick.disks.ntfs_volume import (
+    DATA,
+    RECORD_LOG_FILE,
+    RECORD_MIRROR,
+    ByteView,
+    Geometry,
+    damaged,
+)
+from unbrick.disks.recognise import (
+    index_block_size,
+    is_among_descriptors,
+    is_index_block,
+    is_security_index_block,
+    is_table_bitmap,
+)
+from unbrick.model import Touched
+
+SECTOR = 512
+CLUSTER_MAP = 6
+"""The record of `$Bitmap`, which says of each cluster whether it is used."""
+_BOOT_FILE = 8192
+_MIRRORED = 4
+
+
+Claimants = frozenset[tuple[int, int]]
+"""Records of files, each with the kind of the attribute by which it claims something."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Whether those who claim a stretch of the volume (bytes) are who they should be."""
+
+    place: int
+    length: int
+    is_right: Callable[[Claimants], bool]
+    otherwise: str
+
+
+def claimed_only_by(place: int, length: int, owner: int, kind: int) -> Question:
+    """Whether one attribute of one file claims it, and nobody else does."""
+    right = frozenset({(owner, kind)})
+    wrong = f"a cluster of record {owner} of its file table belongs to another file too, or to none"
+    return Question(place, length, lambda found: found == right, wrong)
+
+
+def claimed_by_nobody(place: int, length: int) -> Question:
+    """Whether it is as free as the map of clusters says."""
+    wrong = "a cluster that its bitmap calls free belongs to a file"
+    return Question(place, length, lambda found: not found, wrong)
+
+
+def holds_no_users_data(place: int, length: int, besides: frozenset[int] = frozenset()) -> Question:
+    """Whether at most one file claims it, and not as its data, unless it is one of the file system's own.
+
+    `besides` are records whose data may be there, too.
+    """
+    return Question(
+        place,
+        length,
+        lambda found: (
+            len(found) < 2
+            and all(kind != DATA or owner < FIRST_USERS or owner in besides for owner, kind in found)
+        ),
+        "what is waiting in its journal would be written over a file",
+    )
+
+
+def prove(
+    before: ByteView, after: ByteView, geometry: Geometry, sectors: Sequence[int], touched: Touched
+) -> list[Question]:
+    """That a change of these sectors (places on the volume) touches what it names, and nothing else.
+
+    Gives the questions that are left, for `ask`. Raises NeedsHandsError (damaged-volume), OSError.
+    """
+    tables = open_table(before, geometry), open_table(after, geometry)
+    expect_apart(tables[0])
+    expect_apart(tables[1])
+    in_table: set[int] = set()
+    elsewhere: list[int] = []
+    for sector in sectors:
+        position = tables[1].stream.position_of(sector)
+        if position is not None:
+            in_table.add(position // geometry.record)
+        elif not expect_mirrored(tables[1], sector):
+            elsewhere.append(sector)
+    judged = judge_records(*tables, in_table, touched)
+    proof = _Proof(*tables, judged)
+    proof.questions += questions_about_slots(tables[0], in_table)
+    for sector in elsewhere:
+        proof.judge(sector)
+    proof.expect_cluster_map(elsewhere)
+    return proof.questions
+
+
+def ask(table: FileTable, questions: Iterable[Question]) -> None:
+    """Go through the whole file table, if anything is asked; raises NeedsHandsError (damaged-volume)."""
+    asked = sorted(questions, key=lambda one: one.place)
+    if not asked:
+        return
+    claims = find_claims(table, [(one.place, one.length) for one in asked])
+    if claims.unreadable:
+        raise damaged(f"record {claims.unreadable[0]} of its file table cannot be read")
+    cluster = table.geometry.cluster
+    for one in asked:
+        first, end = one.place // cluster, -(-(one.place + one.length) // cluster)
+        found = frozenset((c.owner, c.kind) for c in claims.found if c.start < end and c.end > first)
+        if not one.is_right(found):
+            raise damaged(one.otherwise)
+
+
+def expect_apart(table: FileTable) -> None:
+    """That the file system's own files lie apart from one another; raises NeedsHandsError."""
+    zones = [(0, _BOOT_FILE), *table.stream.extents(), mirror_zone(table)]
+    for number, kind, name in (
+        (RECORD_LOG_FILE, DATA, ""),
+        (TABLE, BITMAP, ""),
+        (CLUSTER_MAP, DATA, ""),
+        (SECURE, DATA, "$SDS"),
+    ):
+        stream = stream_of(table, number, kind, name)
+        zones += stream.extents() if stream is not None else []
+    end = 0
+    for start, length in sorted(zones):
+        if start < end:
+            raise damaged("two of the file system's own files lie on each other")
+        end = start + length
+
+
+def mirror_zone(table: FileTable) -> tuple[int, int]:
+    """Where the mirror of the table's first records lies; raises NeedsHandsError where that is in doubt."""
+    geometry = table.geometry
+    mirror = table.find_attribute(RECORD_MIRROR, DATA)
+    if mirror is None or not mirror.runs or mirror.runs[0].offset != geometry.mirror:
+        raise damaged("the mirror of its file table is not where it should be")
+    return geometry.mirror, _MIRRORED * geometry.record
+
+
+def expect_mirrored(table: FileTable, sector: int) -> bool:
+    """Whether a sector is of the mirror, which must then be as the table; raises NeedsHandsError."""
+    start, length = mirror_zone(table)
+    if not start <= sector < start + length:
+        return False
+    if table.view.read(sector, SECTOR) != table.stream.read(sector - start, SECTOR):
+        raise damaged("the change would write to the mirror of the file table what the table does not have")
+    return True
+
+
+def questions_about_slots(table: FileTable, numbers: Iterable[int]) -> Iterator[Question]:
+    """Questions about the places of records, where what lies there does not say that it is that record."""
+    for number in numbers:
+        record = table.find(number) if number < table.count else None
+        if record is None or record.own_number != number:
+            for place, length in table.stream.places(number * table.geometry.record, table.geometry.record):
+                yield claimed_only_by(place, length, TABLE, DATA)
+
+
+@dataclass(frozen=True)
+class _Owned:
+    """An attribute of an allowed file that lies outside the table, before the change and after it."""
+
+    owner: int
+    kind: int
+    name: str
+    before: Stream | None
+    after: Stream | None
+
+    @property
+    def now(self) -> Stream:
+        """Where it lies after the change, or lay where it has gone."""
+        stream = self.after or self.before
+        assert stream is not None
+        return stream
+
+
+class _Proof:
+    """The sectors outside the table: whose they are, and whether that is certain."""
+
+    def __init__(self, before: FileTable, after: FileTable, judged: Judged) -> None:
+        self.before = before
+        self.after = after
+        self.judged = judged
+        self.questions: list[Question] = []
+        self._owned = list(self._find_owned())
+
+    def _find_owned(self) -> Iterator[_Owned]:
+        keys = [(TABLE, BITMAP, ""), (CLUSTER_MAP, DATA, ""), (SECURE, DATA, "$SDS")]
+        keys += [(SECURE, kind, name) for kind in (INDEX_ALLOCATION, BITMAP) for name in ("$SII", "$SDH")]
+        keys += [(one, kind, INDEX) for one in self.judged.folders for kind in (INDEX_ALLOCATION, BITMAP)]
+        keys += [(one, ATTRIBUTE_LIST, "") for one in self.judged.moved]
+        keys += self.judged.put_outside
+        for number in self.judged.whole | self.judged.deleted:
+            for table in (self.before, self.after):
+                record = table.find(number)
+                if record is not None and record.in_use:
+                    keys += [(number, one.kind, one.name) for one in table.attributes(number)]
+        for number, kind, name in dict.fromkeys(keys):
+            streams = [
+                stream_of(table, number, kind, name) if self._is_used(table, number) else None
+                for table in (self.before, self.after)
+            ]
+            if streams != [None, None]:
+                yield _Owned(number, kind, name, *streams)
+
+    @staticmethod
+    def _is_used(table: FileTable, number: int) -> bool:
+        record = table.find(number)
+        return record is not None and record.in_use
+
+    def judge(self, sector: int) -> None:
+        """One sector that changes; raises NeedsHandsError, or leaves a question."""
+        owners = [one for one in self._owned if one.now.covers(sector)]
+        if len(owners) != 1:
+            raise damaged("the change would write where nothing is that it names")
+        owner = owners[0]
+        position = owner.now.position_of(sector)
+        if position is None or owner.before is None or owner.before.position_of(sector) != position:
+            return  # newly taken: `expect_cluster_map` asks
+        if not self._is_recognised(owner, owner.before, position):
+            self.questions.append(claimed_only_by(sector, SECTOR, owner.owner, owner.kind))
+
+    def _is_recognised(self, owned: _Owned, stream: Stream, position: int) -> bool:
+        """Whether what lies there before the change shows whose it is."""
+        table, cluster = self.before, self.before.geometry.cluster
+        if owned.kind == INDEX_ALLOCATION:
+            size = index_block_size(table, owned.owner, owned.name)
+            if owned.owner == SECURE:
+                descriptors = stream_of(table, SECURE, DATA, "$SDS")
+                return descriptors is not None and is_security_index_block(
+                    stream, position, size, cluster, descriptors
+                )
+            return is_index_block(stream, position, size, cluster, owned.owner)
+        if (owned.owner, owned.kind) == (TABLE, BITMAP):
+            return is_table_bitmap(table, stream, position)
+        if (owned.owner, owned.name) == (SECURE, "$SDS"):
+            return is_among_descriptors(stream, position, cluster)
+        return False
+
+    def expect_cluster_map(self, sectors: Iterable[int]) -> None:
+        """That `$Bitmap` changes by the clusters that are taken and freed; asks who claims those taken."""
+        cluster = self.before.geometry.cluster
+        maps = [stream_of(table, CLUSTER_MAP, DATA, "") for table in (self.before, self.after)]
+        if maps[0] is None or maps[1] is None:
+            raise damaged("it has no map of its clusters")
+        changed: set[int] = set()
+        for sector in sectors:
+            position = maps[1].position_of(sector)
+            if position is not None:
+                former, new = maps[0].read(position, SECTOR), maps[1].read(position, SECTOR)
+                changed.update(position * 8 + bit for bit in flipped_bits(former, new))
+        # What stays where it was has no part in this, and may be large.
+        moving = [one for one in self._all_owned() if _extents(one.before) != _extents(one.after)]
+        used_before = {at for one in moving for at in _numbers(one.before, cluster)}
+        used_after = {at for one in moving for at in _numbers(one.after, cluster)}
+        taken = used_after - used_before
+        if changed != used_after ^ used_before or any(_bit(maps[0], at) for at in taken):
+            raise damaged("the change would mark other clusters as used than it uses")
+        self.questions += [claimed_by_nobody(at * cluster, cluster) for at in sorted(taken)]
+
+    def _all_owned(self) -> Iterator[_Owned]:
+        yield from self._owned
+        tables = [Stream(one.view, one.stream.runs, one.stream.size) for one in (self.before, self.after)]
+        yield _Owned(TABLE, DATA, "", *tables)
+
+
+def stream_of(table: FileTable, number: int, kind: int, name: str) -> Stream | None:
+    """What an attribute of a file holds, if it lies outside the table; raises NeedsHandsError."""
+    found = table.find_attribute(number, kind, name)
+    return None if found is None or found.value is not None else open_stream(table.view, found)
+
+
+def _extents(stream: Stream | None) -> list[tuple[int, int]]:
+    return stream.extents() if stream is not None else []
+
+
+def _numbers(stream: Stream | None, cluster: int) -> Iterator[int]:
+    for offset, length in _extents(stream):
+        yield from range(offset // cluster, (offset + length) // cluster)
+
+
+def _bit(bitmap: Stream, number: int) -> int:
+    byte = bitmap.read(number // 8, 1)
+    return byte[0] >> number % 8 & 1 if byte else 1

@@ -1,0 +1,32 @@
+"""A change of a volume from its rehearsal to the disk, for tests of what stands below repair and undo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from unbrick.command import Runner
+from unbrick.disks.mount import ChangeOptions
+from unbrick.disks.plain import PlainVolume
+from unbrick.disks.rehearsal import Copy, rehearse
+from unbrick.model import Touched
+
+_NEW_FILES = Touched(made=("\\written", "\\half"), rewritten=("\\written",))
+
+
+@contextmanager
+def change(
+    plain: PlainVolume,
+    options: ChangeOptions,
+    runner: Runner,
+    workdir: Path,
+    *,
+    touched: Touched = _NEW_FILES,
+) -> Iterator[Copy]:
+    """Do to a copy what the body does, then to the volume; by default new files `written` and `half`."""
+    with rehearse(plain, options, runner, workdir) as copy:
+        copy.touched = touched
+        yield copy
+    assert copy.rehearsed is not None
+    copy.rehearsed.bring(plain)
