@@ -24,8 +24,6 @@ from support.small_image import make_image
 from support.stations import make_station, private_text
 from support.tally_events import Told
 
-from unbrick.command import SystemRunner
-from unbrick.media.signing import sign
 from unbrick.model import Machine
 from unbrick.tally.store import Store
 
@@ -221,11 +219,12 @@ def test_folder_and_image_may_be_named_from_where_one_stands(wire: Wire, place: 
 
 
 def test_signed_settings_lie_where_the_station_looks_for_them(
-    wire: Wire, place: Path, image: Path, tmp_path: Path
+    wire: Wire, place: Path, tmp_path: Path
 ) -> None:
     key = tmp_path / "site-key"
     key.write_bytes(private_text(Ed25519PrivateKey.generate()))
     key.chmod(0o600)
+    image = make_image(tmp_path / "built.iso", size=300_000, key=key)
     station = make_station(tmp_path / "station")
     make(wire, place, image)
     plain = (place / "served" / "initrd.img").read_bytes()
@@ -251,8 +250,7 @@ def test_a_key_that_the_medium_does_not_believe_signs_nothing_for_it(
     for key in keys:
         key.write_bytes(private_text(Ed25519PrivateKey.generate()))
         key.chmod(0o600)
-    signature = sign(b"the list", keys[0], "unbrick-medium@unbrick", SystemRunner())
-    image = make_image(tmp_path / "built.iso", size=100_000, signature=signature)
+    image = make_image(tmp_path / "built.iso", size=100_000, key=keys[0])
     told = ("--image", image, "--station", make_station(tmp_path / "station").file, "--site-key")
     refused = run_program("media", "netboot", place, *told, keys[1], inside=wire.inside)
     assert (refused.code, "built with another site key" in refused.err) == (2, True)
@@ -358,11 +356,13 @@ def test_a_link_in_an_image_reaches_nothing_outside(wire: Wire, place: Path, tmp
     secret = tmp_path / "secret"
     secret.write_text("of this computer")
     secret.chmod(0o600)
-    tree = make_image(tmp_path / "honest.iso", size=100_000).with_name("honest.iso.tree")
-    (tree / "boot" / "initrd.img").unlink()
-    (tree / "boot" / "initrd.img").symlink_to(secret)
-    image, station = tmp_path / "hostile.iso", make_station(tmp_path / "station").file
-    subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-R", "-o", image, tree], check=True)
+
+    def put_a_link(tree: Path) -> None:
+        (tree / "boot" / "initrd.img").unlink()
+        (tree / "boot" / "initrd.img").symlink_to(secret)
+
+    station = make_station(tmp_path / "station").file
+    image = make_image(tmp_path / "hostile.iso", size=100_000, change=put_a_link)
     told = ("--image", image, "--station", station)
     ended = run_program("media", "netboot", place, *told, inside=wire.inside)
     assert (ended.code, "not the image of a medium" in ended.err) == (2, True), ended.said

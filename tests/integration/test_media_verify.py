@@ -8,18 +8,39 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.boot_medium import Medium, build_medium
 from support.host_tally import HostTally
 from support.program import Ended, run_program
+from support.small_image import make_image
+
+from unbrick.drill.options import MIB
 
 
-@pytest.fixture(scope="session")
+@dataclass(frozen=True)
+class Medium:
+    """An image, and the private key of its site."""
+
+    image: Path
+    site_key: Path
+
+    def stick(self, path: Path, *options: str | Path) -> Path:
+        """A stick of it, by the real command."""
+        with path.open("wb") as stream:
+            stream.truncate(96 * MIB)
+        written = run_program("media", "write", path, "--image", self.image, "--yes", *options)
+        assert written.code == 0, written.said
+        return path
+
+
+@pytest.fixture(scope="module")
 def medium(tmp_path_factory: pytest.TempPathFactory) -> Medium:
-    base = tmp_path_factory.getbasetemp()
-    return build_medium((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "medium")
+    folder = tmp_path_factory.mktemp("medium")
+    key = folder / "site-key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    return Medium(make_image(folder / "unbrick.iso", key=key), key)
 
 
 @pytest.fixture
@@ -59,7 +80,7 @@ def test_the_image_and_a_stick_are_good_as_they_were_made(medium: Medium, stick:
 def test_a_stick_whose_size_is_no_whole_number_of_sectors_is_good(medium: Medium, tmp_path: Path) -> None:
     stick = tmp_path / "stick.img"
     with stick.open("wb") as stream:
-        stream.truncate(200 * 1024 * 1024 + 333)
+        stream.truncate(96 * MIB + 333)
     written = run_program("media", "write", stick, "--image", medium.image, "--yes")
     assert written.code == 0, written.said
     done = verify(stick, medium, "--json")
@@ -131,10 +152,10 @@ def test_the_list_and_its_signature_are_judged_to_the_last_byte(medium: Medium, 
 
 def test_a_changed_image_says_about_where(medium: Medium, tmp_path: Path) -> None:
     image = Path(shutil.copy(medium.image, tmp_path / "x.iso"))
-    change(image, 30_000_000)
+    change(image, 5_000_000)
     done = verify(image, medium)
     assert done.code == 1
-    assert "in the 4 MiB from byte 29360128" in done.err
+    assert "in the 4 MiB from byte 4194304" in done.err
 
 
 def cut(image: Path) -> None:
@@ -240,6 +261,132 @@ def test_a_volume_that_shows_everybody_other_files_is_bad(medium: Medium, stick:
     assert looked.returncode != 0, "this loader is not hidden"
     done = verify(stick, medium)
     assert (done.code, "other files than us" in done.err) == (1, True), done.said
+
+
+def tables(stick: Path) -> tuple[int, int, int]:
+    """Where the first table of the partition UNBRICK begins, how long each is, and where its data begin."""
+    start, _ = partition(stick)
+    with stick.open("rb") as stream:
+        stream.seek(start)
+        sector = stream.read(512)
+    reserved, length = struct.unpack_from("<H", sector, 14)[0], struct.unpack_from("<I", sector, 36)[0]
+    return start + reserved * 512, length * 512, start + (reserved + 2 * length) * 512
+
+
+def test_a_loader_that_only_some_programs_see_is_found_where_the_numbers_agree(
+    medium: Medium, stick: Path
+) -> None:
+    """As many names by either table: an EFI folder by the first, and something harmless by the second."""
+    start, _ = partition(stick)
+    drive = f"{stick}@@{start}"
+    for number in range(20):
+        subprocess.run(["mmd", "-i", drive, f"::/a long name for a folder {number}"], check=True)
+    first, length, data = tables(stick)
+    with stick.open("r+b") as stream:
+        sector = (stream.seek(start), stream.read(512))[1]
+        cluster = sector[13] * 512
+        stream.seek(first)
+        table = bytearray(stream.read(length))
+        second_part = struct.unpack_from("<I", table, 2 * 4)[0]
+        assert second_part < 0x0FFFFFF8, "the top folder has two clusters"
+        free = next(n for n in range(100, 1000) if not any(table[n * 4 : n * 4 + 4]))
+        stream.seek(data + (second_part - 2) * cluster)
+        folder = stream.read(cluster)
+        # By the second table the top folder goes on in another cluster, with other names.
+        at = next(
+            at for at in range(0, cluster, 32) if folder[at + 11] & 0x10 and folder[at] not in b"\xe5\0"
+        )
+        short = folder[at : at + 11]
+        loader = bytearray(folder.replace(short, b"EFI        "))
+        for place in range(0, at, 32):
+            if loader[place + 11] == 0x0F:
+                loader[place] = 0xE5
+        stream.seek(data + (second_part - 2) * cluster)
+        stream.write(loader)
+        stream.seek(data + (free - 2) * cluster)
+        stream.write(folder)
+        struct.pack_into("<I", table, 2 * 4, free)
+        struct.pack_into("<I", table, free * 4, struct.unpack_from("<I", table, second_part * 4)[0])
+        stream.seek(first + length)
+        stream.write(table)
+        stream.seek(start + 40)
+        stream.write(struct.pack("<H", 0x81))
+    looked = subprocess.run(["mdir", "-b", "-i", drive, "::/EFI"], capture_output=True)
+    assert looked.returncode != 0, "this loader is not hidden"
+    done = verify(stick, medium)
+    assert (done.code, "other files than us" in done.err) == (1, True), done.said
+
+
+def test_a_volume_that_lets_programs_choose_a_table_or_has_unequal_ones_is_bad(
+    medium: Medium, stick: Path
+) -> None:
+    start, _ = partition(stick)
+    first, length, _ = tables(stick)
+    with stick.open("r+b") as stream:
+        for at, new, said in (
+            (start + 40, b"\x81\0", "only one of its tables counts"),
+            (first + length + 5000, b"\xff\xff\xff\x0f", "two tables that differ"),
+        ):
+            stream.seek(at)
+            old = stream.read(len(new))
+            stream.seek(at)
+            stream.write(new)
+            stream.flush()
+            done = verify(stick, medium)
+            assert (done.code, said in done.err) == (1, True), done.said
+            stream.seek(at)
+            stream.write(old)
+            stream.flush()
+        # That a stick was pulled is noted in a place that belongs to no file.
+        stream.seek(first + 7)
+        stream.write(b"\x07")
+        stream.flush()
+    assert verify(stick, medium).code == 0
+
+
+def test_changed_code_before_the_tables_is_mentioned(medium: Medium, stick: Path) -> None:
+    start, _ = partition(stick)
+    for at in (0, 100, 509, 3 * 512, 6 * 512 + 200, 31 * 512):
+        change(stick, start + at)
+        done = verify(stick, medium, "--json")
+        assert done.code == 0, done.said
+        assert any("boot sector is not as it was written" in note for note in done.document["notes"]), at
+        change(stick, start + at)
+    for at in (65, 71, 512 + 490):  # what any PC may write: it was pulled, its name, how much is free
+        change(stick, start + at)
+        assert verify(stick, medium, "--json").document["notes"] == []
+        change(stick, start + at)
+
+
+@pytest.mark.parametrize(
+    "name", ["Zürich Łódź 日本.txt", "lower.txt", "MIXED case.TXT", "a;b[1].txt", "A.B.C.txt", "x" * 200]
+)
+def test_every_name_that_a_pc_gives_is_read_as_others_read_it(
+    medium: Medium, stick: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("hello")
+    drive = f"{stick}@@{partition(stick)[0]}"
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    subprocess.run(["mcopy", "-i", drive, str(tmp_path / name), "::/"], check=True, env=environment)
+    done = verify(stick, medium, "--json")
+    assert (done.code, done.document["unsigned"]) == (0, [name]), done.said
+
+
+def test_strict_refuses_settings_and_playbooks_that_nobody_signed(medium: Medium, tmp_path: Path) -> None:
+    settings = HostTally(tmp_path / "tally").settings(tmp_path / "settings")
+    signed = medium.stick(tmp_path / "signed.img", "--station", settings, "--site-key", medium.site_key)
+    loose = medium.stick(tmp_path / "loose.img", "--station", settings)
+    empty = medium.stick(tmp_path / "empty.img")
+    (tmp_path / "mine.yaml").write_text("id: mine\n")
+    drive = f"{empty}@@{partition(empty)[0]}"
+    assert [verify(one, medium, "--strict").code for one in (signed, loose, empty)] == [0, 1, 0]
+    subprocess.run(["mcopy", "-i", drive, str(tmp_path / "mine.yaml"), "::/PLAYBOOKS/"], check=True)
+    done = verify(empty, medium, "--strict", "--json")
+    assert (done.code, done.document["good"]) == (1, False)
+    assert done.document["problems"] == ["nobody has signed playbooks/mine.yaml on the partition UNBRICK"]
+    assert verify(empty, medium).code == 0
+    refused = run_program("media", "verify", empty, "--strict")
+    assert (refused.code, "--site-key" in refused.err) == (2, True), refused.said
 
 
 def test_a_file_behind_the_end_of_its_folder_is_not_hidden(medium: Medium, stick: Path) -> None:

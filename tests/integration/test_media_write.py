@@ -16,15 +16,23 @@ from support.program import Ended, at_terminal, run_program
 from support.small_image import MIB, make_image
 from support.stations import make_station, private_text, public_line
 
-from unbrick.command import SystemRunner
-from unbrick.media.signing import sign
-
 SIZE = 100 * MIB
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_image(tmp_path_factory.mktemp("image") / "unbrick.iso")
+def site_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The key that the image was built with, and beside it what `ssh-keygen -Y verify` allows."""
+    made = Ed25519PrivateKey.generate()
+    path = tmp_path_factory.mktemp("key") / "site-key"
+    path.write_bytes(private_text(made))
+    path.chmod(0o600)
+    path.with_name("allowed").write_text(f"site {public_line(made)}\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory, site_key: Path) -> Path:
+    return make_image(tmp_path_factory.mktemp("image") / "unbrick.iso", key=site_key)
 
 
 @pytest.fixture
@@ -33,16 +41,6 @@ def stick(tmp_path: Path) -> Path:
     with path.open("wb") as stream:
         stream.write(b"\xa5" * MIB)
         stream.truncate(SIZE)
-    return path
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> Path:
-    made = Ed25519PrivateKey.generate()
-    path = tmp_path / "site-key"
-    path.write_bytes(private_text(made))
-    path.chmod(0o600)
-    (tmp_path / "allowed").write_text(f"site {public_line(made)}\n")
     return path
 
 
@@ -68,12 +66,12 @@ def on_stick(stick: Path, name: str) -> bytes:
 
 
 def test_a_stick_holds_the_image_and_signed_settings_and_says_what_it_did(
-    stick: Path, image: Path, key: Path, tmp_path: Path
+    stick: Path, image: Path, site_key: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "station"
     station = make_station(folder, more="keys: [keys.csv]\n")
     (folder / "keys.csv").write_text("KeyID,RecoveryKey\n")
-    ended = write(stick, image, "--station", station.file, "--site-key", key, "--yes", "--json")
+    ended = write(stick, image, "--station", station.file, "--site-key", site_key, "--yes", "--json")
     assert ended.code == 0, ended.err
     names = ["keys.csv", "station", "station-cert.pub", "unbrick.yaml"]
     document = ended.document
@@ -95,7 +93,7 @@ def test_a_stick_holds_the_image_and_signed_settings_and_says_what_it_did(
         "-Y",
         "verify",
         "-f",
-        tmp_path / "allowed",
+        site_key.with_name("allowed"),
         "-I",
         "site",
         "-n",
@@ -106,10 +104,8 @@ def test_a_stick_holds_the_image_and_signed_settings_and_says_what_it_did(
 
 
 def test_a_key_that_the_medium_does_not_believe_signs_nothing_for_it(
-    stick: Path, key: Path, tmp_path: Path
+    stick: Path, image: Path, site_key: Path, tmp_path: Path
 ) -> None:
-    signature = sign(b"the list", key, "unbrick-medium@unbrick", SystemRunner())
-    image = make_image(tmp_path / "built.iso", size=100_000, signature=signature)
     station = make_station(tmp_path / "station").file
     other = tmp_path / "other-key"
     other.write_bytes(private_text(Ed25519PrivateKey.generate()))
@@ -119,7 +115,43 @@ def test_a_key_that_the_medium_does_not_believe_signs_nothing_for_it(
     refused = write(stick, image, *told, other)
     assert (refused.code, "built with another site key" in refused.err) == (2, True)
     assert stick.read_bytes() == before
-    assert write(stick, image, *told, key).code == 0
+    assert write(stick, image, *told, site_key).code == 0
+
+
+def test_a_damaged_or_half_copied_image_is_refused_before_anything_is_wiped(
+    stick: Path, image: Path, site_key: Path, tmp_path: Path
+) -> None:
+    """Written and read back, it would be called ready: what came from the image is what is on the stick."""
+    before, whole = stick.read_bytes(), image.read_bytes()
+    at = whole.index(b"linux $folder")
+    bad = {
+        "bytes of the image were changed": whole[:at] + b"L" + whole[at + 1 :],
+        "is cut short": whole[: MIB * 3],
+        f"cut short: {len(whole) - 1} of": whole[:-1],
+        "the list of its files": whole.replace(b'"built": "2026', b'"built": "2036', 1),
+        "no image of a medium": bytes(MIB),
+        "no list of its files": whole.replace(b"MANIFEST.SIG", b"MANIFEST.SIX").replace(
+            "manifest.sig".encode("utf-16-be"), "manifest.six".encode("utf-16-be")
+        ),
+    }
+    for said, content in bad.items():
+        copy = tmp_path / "copy.iso"
+        copy.write_bytes(content)
+        for key in ((), ("--site-key", site_key)):
+            ended = write(stick, copy, "--yes", *key)
+            assert (ended.code, said in ended.err) == (2, True), ended.said
+            assert "copy it again" in ended.err
+        assert stick.read_bytes() == before
+
+
+def test_what_lies_behind_an_image_is_not_written(stick: Path, image: Path, tmp_path: Path) -> None:
+    longer = tmp_path / "longer.iso"
+    longer.write_bytes(image.read_bytes() + b"more" * 1000)
+    assert write(stick, longer, "--yes").code == 0
+    with_more = stick.read_bytes()
+    assert write(stick, image, "--yes").code == 0
+    assert partitions(stick)[0]["start"] > 0
+    assert with_more[: image.stat().st_size] == stick.read_bytes()[: image.stat().st_size]
 
 
 def test_the_same_stick_can_be_written_again(stick: Path, image: Path) -> None:
@@ -163,17 +195,13 @@ def test_unsigned_settings_are_said_to_repair_nothing(stick: Path, image: Path, 
 )
 @pytest.mark.parametrize("signed", [False, True])
 def test_a_name_that_the_stick_would_change_is_refused(
-    stick: Path, image: Path, tmp_path: Path, names: list[str], said: str, signed: bool
+    stick: Path, image: Path, site_key: Path, tmp_path: Path, names: list[str], said: str, signed: bool
 ) -> None:
     before = stick.read_bytes()
     for name in names:
         (tmp_path / name).write_text("KeyID,RecoveryKey\n")
     (tmp_path / "unbrick.yaml").write_text(f"keys: {json.dumps(names)}\n")
-    key = ("--site-key", tmp_path / "site-key") if signed else ()
-    if signed:
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "site-key"], check=True
-        )
+    key = ("--site-key", site_key) if signed else ()
 
     ended = write(stick, image, "--station", tmp_path / "unbrick.yaml", *key, "--yes")
 
@@ -221,7 +249,7 @@ def test_a_windows_is_seen_from_whatever_folder_the_command_is_given(stick: Path
 
 
 def test_a_stick_that_was_changed_for_another_meanwhile_is_not_wiped(
-    stick: Path, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While somebody is asked for the key's passphrase, another stick takes the place of the first."""
     other, key, asks = tmp_path / "other.img", tmp_path / "locked-key", tmp_path / "asks"
@@ -229,8 +257,11 @@ def test_a_stick_that_was_changed_for_another_meanwhile_is_not_wiped(
         stream.truncate(SIZE)
     subprocess.run(["mkntfs", "-q", "-F", "-f", other], check=True, capture_output=True)
     before = other.read_bytes()
-    key.write_bytes(private_text(Ed25519PrivateKey.generate(), b"secret"))
-    key.chmod(0o600)
+    made = Ed25519PrivateKey.generate()
+    for path, passphrase in ((key, b"secret"), (tmp_path / "open-key", None)):
+        path.write_bytes(private_text(made, passphrase))
+        path.chmod(0o600)
+    image = make_image(tmp_path / "built.iso", size=100_000, key=tmp_path / "open-key")
     asks.write_text(f"#!/bin/sh\nmv -f {other} {stick}\necho secret\n")
     asks.chmod(0o700)
     monkeypatch.setenv("SSH_ASKPASS", str(asks))
@@ -297,9 +328,7 @@ def test_an_image_of_a_virtual_machine_is_no_stick(image: Path, tmp_path: Path, 
     assert path.read_bytes() == before
 
 
-def test_wrong_words_are_told_in_a_line_and_touch_nothing(
-    stick: Path, image: Path, key: Path, tmp_path: Path
-) -> None:
+def test_wrong_words_are_told_in_a_line_and_touch_nothing(stick: Path, image: Path, tmp_path: Path) -> None:
     before = stick.read_bytes()
     no_image = tmp_path / "no.iso"
     no_image.write_bytes(bytes(MIB))

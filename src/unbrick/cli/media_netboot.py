@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unbrick.cli.manners import say
+from unbrick.cli.media_progress import ByteBar
 from unbrick.cli.media_settings import Settings, read_settings
 from unbrick.command import SystemRunner
 from unbrick.errors import UsageError
@@ -31,8 +32,8 @@ from unbrick.media.netboot_folder import (
 from unbrick.media.netboot_repaired import Repaired, read_repaired, repaired_uuids
 from unbrick.media.netboot_serve import Serving, serve, url_of
 from unbrick.media.signing import public_line
-from unbrick.media.signing_medium import refuse_other_key
 from unbrick.media.signing_settings import sign_settings
+from unbrick.media.verify import check_image
 from unbrick.printable import printable
 
 if TYPE_CHECKING:
@@ -98,8 +99,7 @@ def command(
         settings = _settings(station, with_keys=with_keys)
         _warn(settings, key)
         files = dict(settings.files)
-        if key is not None:
-            refuse_other_key(image, public_line(key))
+        check_image(image, public_line(key) if key else None, ByteBar())
         if key is not None and files:
             files |= sign_settings(files, key, runner)
         make_folder(directory, image, files, f"{network.host}:{port}", runner)

@@ -10,6 +10,7 @@ import click
 from unbrick.cli.manners import say
 from unbrick.cli.media_progress import ByteBar
 from unbrick.command import SystemRunner
+from unbrick.errors import UsageError
 from unbrick.media.signing import fingerprint, public_line
 from unbrick.media.verify import Verdict, verify_medium
 from unbrick.printable import printable
@@ -25,16 +26,23 @@ _PATH = click.Path(path_type=Path)
     type=_PATH,
     help="The site's public key (site-key.pub). Without it only damage is found, not a forgery.",
 )
+@click.option(
+    "--strict", is_flag=True, help="Settings and playbooks that the site has not signed are a problem, too."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(medium: Path, site_key: Path | None, as_json: bool) -> None:
+def command(medium: Path, site_key: Path | None, strict: bool, as_json: bool) -> None:
     """Check every byte of an image or a stick against the signed list that lies on it. Writes nothing.
 
     Exits with 0 where it is as it was built and written, with 1 where something differs.
 
     Example: unbrick media verify /dev/sdb --site-key site-key.pub
     """
+    if strict and site_key is None:
+        raise UsageError(
+            "without the site's key nobody can say which settings it signed", hint="add --site-key PUB"
+        )
     line = public_line(site_key) if site_key else None
-    verdict = verify_medium(medium, line, SystemRunner(), ByteBar())
+    verdict = verify_medium(medium, line, SystemRunner(), ByteBar(), strict=strict)
     if as_json:
         click.echo(json.dumps(_document(medium, verdict, line)))
     else:

@@ -13,14 +13,14 @@ from unbrick.cli.manners import say
 from unbrick.cli.media_progress import ByteBar
 from unbrick.cli.media_settings import Settings, read_settings
 from unbrick.command import SystemRunner
-from unbrick.errors import UsageError
+from unbrick.errors import FailedError, UsageError
 from unbrick.media.signing import fingerprint, public_line
-from unbrick.media.signing_medium import refuse_other_key
 from unbrick.media.signing_settings import sign_settings
 from unbrick.media.stick_layout import HEAD_BYTES, StickLayout, plan_stick
 from unbrick.media.stick_target import Target, TargetKind, describe, in_words, look_at, refuse, refuse_another
 from unbrick.media.stick_volume import make_volume
 from unbrick.media.stick_write import Written, open_exclusively, write_stick
+from unbrick.media.verify import check_image
 from unbrick.printable import printable
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def command(
     """Wipe DISK and write the medium ISO to it, with a partition UNBRICK that any PC can open.
 
     DISK is a whole stick (/dev/sdb). A disk that is built in, or that holds a Windows, is refused unless its
-    serial number is said; one that is in use is always refused. What was written is read back and compared.
+    serial number is said; one that is in use is always refused. ISO is checked against its own signed list
+    first; what was written is read back and compared.
     A plain file of the wanted size may be named too: it becomes the disk of a virtual machine.
 
     Example: unbrick media write /dev/sdb --image unbrick.iso --station unbrick.yaml --site-key site-key
@@ -65,9 +66,9 @@ def command(
     target = look_at(disk, runner)
     refuse(target, serial)
     _refuse_in_use(target)
-    layout = _plan(image, target)
-    if key is not None:
-        refuse_other_key(image, public_line(key))
+    if target.kind is TargetKind.FILE and image.exists() and image.samefile(target.path):
+        raise UsageError(f"{image}: the image and the stick are the same file")
+    layout = _plan(image, public_line(key) if key else None, target)
     _tell(target, settings, key, quiet=as_json and yes)
     files = dict(settings.files)
     if key is not None and files:
@@ -76,20 +77,18 @@ def command(
     with open_exclusively(disk) as stick:
         refuse_another(target, look_at(disk, runner))  # a passphrase may have taken minutes
         if not yes and not click.confirm("Wipe it and write the stick?", default=False, err=True):
-            raise click.Abort
+            raise FailedError("nothing was wiped or written: the answer was no")
         written = write_stick(stick, image, layout, volume, ByteBar())
     _report(target, layout, written, settings, key, as_json=as_json)
 
 
-def _plan(image: Path, target: Target) -> StickLayout:
+def _plan(image: Path, site_key: str | None, target: Target) -> StickLayout:
+    size = check_image(image, site_key, ByteBar())
     try:
         with image.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
-        size = image.stat().st_size
     except OSError as error:
         raise UsageError(f"{image}: cannot be read: {error.strerror}") from error
-    if target.kind is TargetKind.FILE and image.samefile(target.path):
-        raise UsageError(f"{image}: the image and the stick are the same file")
     return plan_stick(head, size, target.size)
 
 

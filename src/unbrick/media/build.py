@@ -89,7 +89,7 @@ def _build(request: BuildRequest, progress: Progress, runner: SystemRunner) -> B
         with progress("making the image"):
             image = _make_image(definition, system, request.settings, facts, work, runner)
         with progress("listing and signing it"):
-            manifest = _complete(image, work / "staged", facts, request.site_key, runner)
+            manifest = complete_image(image, work / "staged", facts, request.site_key, runner)
         beside = _write_beside(request, system, image, manifest, runner)
         image.chmod(0o600 if request.settings else 0o644)  # settings hold the station's private key
         image.replace(request.out)
@@ -188,7 +188,7 @@ def _make_image(
         shutil.copyfile(system.boot / source, staged / name)
     (staged / "boot/grub/grub.cfg").write_text(definition.boot_menu, encoding="utf-8")
     shutil.copyfile(system.licences, staged / "licences.tar.xz")
-    for name, length in _RESERVED.items():
+    for name, length in RESERVED.items():
         (staged / name).write_bytes(image_manifest.reserved(facts["id"], length, name))
     _write_initrd(staged / "boot/initrd.img", system, settings, facts)
     find = definition.boot_find.replace("@ID@", facts["id"]).encode()
@@ -198,7 +198,7 @@ def _make_image(
     return image
 
 
-_RESERVED = {
+RESERVED = {
     image_manifest.MANIFEST_NAME: image_manifest.MANIFEST_BYTES,
     image_manifest.SIGNATURE_NAME: image_manifest.SIGNATURE_BYTES,
 }
@@ -219,14 +219,14 @@ def _write_initrd(
         write_cpio(tree, stream, _seconds(facts["built"]))
 
 
-def _complete(
+def complete_image(
     image: Path, staged: Path, facts: Mapping[str, str], key: Path, runner: SystemRunner
 ) -> ImageManifest:
-    """Hash the image, sign the list, and write both into their reserved places."""
+    """Hash the image, sign the list, and write both into their reserved places; `staged` holds its files."""
     size = image.stat().st_size
     with image.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as data:
         zeros = []
-        for name, length in _RESERVED.items():
+        for name, length in RESERVED.items():
             at = data.find(image_manifest.reserved(facts["id"], length, name))
             if at < 0:
                 raise image_manifest.ManifestError("the reserved place of the manifest is not in the image")
@@ -253,7 +253,7 @@ def _complete(
 
 def _listed_files(staged: Path) -> dict[str, ListedFile]:
     """Every file that is on the image as it was staged; the loader for BIOS is patched by xorriso."""
-    patched = {*_RESERVED, "boot/grub/eltorito.img"}
+    patched = {*RESERVED, "boot/grub/eltorito.img"}
     return {
         name: ListedFile(path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
         for path in sorted(staged.rglob("*"))

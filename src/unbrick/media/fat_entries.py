@@ -1,4 +1,4 @@
-"""Counts the files and folders of a FAT32 volume as Linux finds them, to be held against what others list.
+"""Names the files and folders of a FAT32 volume as Linux finds them, to be held against what others list.
 
 Linux goes by the first table in any case, and reads a folder to the end of its clusters; others go by the
 table that the volume names, or stop at the first free entry. What lies between is seen by some and not by
@@ -7,37 +7,95 @@ others. Offsets are those of Microsoft's FAT specification (fatgen103).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from unbrick.errors import FailedError
 
 _SECTOR = 512
 _ENTRY = 32
 _MOST_TABLE = 8 * 1024 * 1024  # of a volume of 1 GiB, with the smallest clusters
+_MOST_ENTRIES = 1_000_000
 _FIRST_CLUSTER, _LAST_CLUSTER = 2, 0x0FFFFFF6
 _FREE = (0x00, 0xE5)
-_VOLUME, _FOLDER = 0x08, 0x10
+_VOLUME, _FOLDER, _LONG, _ALL = 0x08, 0x10, 0x0F, 0x3F
+_LAST_PART = 0x40
+_PARTS_OF_A_LONG_NAME = ((1, 11), (14, 26), (28, 32))
+_LOWER_NAME, _LOWER_SUFFIX = 0x08, 0x10
+# The first two places of a table belong to no file: Windows and Linux note there that a stick was pulled.
+_OF_NO_FILE = 8
 
 
 class FatError(FailedError):
     """A volume that is not the FAT32 that we make, or one whose folders go round in a circle."""
 
 
-def count_entries(read: Callable[[int, int], bytes], offset: int) -> int:
-    """How many files and folders the volume at `offset` holds; `read(offset, length)` reads the disk.
+@dataclass(frozen=True)
+class FatContents:
+    """`names` are relative, with slashes, a folder's ends with one; `faults` what no sound volume has.
 
-    Raises FatError.
+    A name that is no text is shown as mtools shows it: `_` for each half of a character beyond 16 bits.
     """
+
+    names: tuple[str, ...]
+    faults: tuple[str, ...]
+
+
+def read_contents(read: Callable[[int, int], bytes], offset: int) -> FatContents:
+    """What the volume at `offset` holds; `read(offset, length)` reads the disk. Raises FatError."""
     volume = _Volume(read, offset)
-    count, folders = 0, [volume.root]
+    names: list[str] = []
+    folders = [("", volume.root)]
     while folders:
-        for entry in volume.entries(folders.pop()):
-            if entry[0] in _FREE or entry[11] & _VOLUME or entry.startswith((b".  ", b"..  ")):
-                continue  # free, a label or a part of a long name, the folder itself and the one above
-            count += 1
+        above, cluster = folders.pop()
+        for name, entry in _named(volume.entries(cluster)):
+            if len(names) == _MOST_ENTRIES:
+                raise FatError("holds more files than can be looked through")
             if entry[11] & _FOLDER:
-                folders.append(int.from_bytes(entry[26:28] + entry[20:22], "little"))
-    return count
+                names.append(f"{above}{name}/")
+                folders.append((names[-1], int.from_bytes(entry[26:28] + entry[20:22], "little")))
+            else:
+                names.append(above + name)
+    return FatContents(tuple(names), tuple(volume.faults))
+
+
+def _named(entries: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
+    """The entries of files and folders, each with its name: the long one where it belongs to it."""
+    parts: list[bytes] = []
+    for entry in entries:
+        if entry[0] in _FREE:
+            parts = []
+        elif entry[11] & _ALL == _LONG:
+            parts = [entry] if entry[0] & _LAST_PART else [*parts, entry]
+        else:
+            long, parts = _long_name(parts, entry), []
+            # A label, the folder itself, and the one above.
+            if not entry[11] & _VOLUME and not entry.startswith((b".  ", b"..  ")):
+                yield long or _short_name(entry), entry
+
+
+def _long_name(parts: Sequence[bytes], entry: bytes) -> str | None:
+    """The long name of an entry; None where the parts before it are not in order, or another's."""
+    numbers = [part[0] & ~_LAST_PART for part in parts]
+    if not parts or numbers != list(range(len(parts), 0, -1)):
+        return None
+    checksum = 0
+    for byte in entry[:11]:
+        checksum = (((checksum & 1) << 7) + (checksum >> 1) + byte) & 0xFF
+    if any(part[13] != checksum for part in parts):
+        return None
+    data = b"".join(part[first:last] for part in reversed(parts) for first, last in _PARTS_OF_A_LONG_NAME)
+    units = [int.from_bytes(data[at : at + 2], "little") for at in range(0, len(data), 2)]
+    length = units.index(0) if 0 in units else len(units)
+    return "".join("_" if 0xD800 <= unit <= 0xDFFF else chr(unit) for unit in units[:length])
+
+
+def _short_name(entry: bytes) -> str:
+    name = b"\xe5" + entry[1:8] if entry[0] == 0x05 else entry[:8]
+    base, suffix = (part.decode("cp850").rstrip(" ") for part in (name, entry[8:11]))
+    base = base.lower() if entry[12] & _LOWER_NAME else base
+    suffix = suffix.lower() if entry[12] & _LOWER_SUFFIX else suffix
+    return f"{base}.{suffix}" if suffix else base
 
 
 class _Volume:
@@ -54,9 +112,15 @@ class _Volume:
         if not is_ours or not 0 < length * _SECTOR <= _MOST_TABLE:
             raise FatError("is not the FAT32 volume that was written")
         self._read = read
-        self._table = read(offset + reserved * _SECTOR, length * _SECTOR)
+        places = [offset + (reserved + number * length) * _SECTOR for number in range(tables)]
+        self._table = read(places[0], length * _SECTOR)
         self._data = offset + (reserved + tables * length) * _SECTOR
         self._seen: set[int] = set()
+        self.faults = []
+        if number(40, 2):
+            self.faults.append("says that only one of its tables counts, which some programs heed")
+        if any(read(at, length * _SECTOR)[_OF_NO_FILE:] != self._table[_OF_NO_FILE:] for at in places[1:]):
+            self.faults.append("has two tables that differ, so that not every program sees the same files")
 
     def entries(self, cluster: int) -> Iterator[bytes]:
         """The entries of the folder that begins with a cluster, free ones too."""

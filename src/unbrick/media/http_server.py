@@ -1,15 +1,18 @@
 """A small web server for firmware and GRUB: GET and HEAD of a fixed list of files, and nothing else.
 
-Bounded in threads, and in how long one may be silent. A path is looked up in the list, and never joined to a
-folder.
+Bounded in threads, in how many of them one address has once half are taken, in the time for a request's head,
+and in the time for an answer. A path is looked up in the list, and never joined to a folder.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import stat
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -23,7 +26,12 @@ Seen = Callable[[str, str, int], None]
 """Called as `seen(address, name, status)` when a file was sent or refused, in a thread of the server."""
 
 _MOST_AT_ONCE = 100
+_FREE_FOR_ALL = _MOST_AT_ONCE // 2  # many machines may come from behind one router
+_SHARE = 10
+_HEAD_SECONDS = 20.0
 _IDLE_SECONDS = 60.0
+_SLOWEST = 32 * 1024  # bytes a second: 120 MB may take an hour
+_PIECE = 256 * 1024
 
 
 class BootServer(ThreadingHTTPServer):
@@ -37,7 +45,8 @@ class BootServer(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], files: Mapping[str, Path], seen: Seen) -> None:
         self.files = dict(files)
         self.seen = seen
-        self._places = threading.BoundedSemaphore(_MOST_AT_ONCE)
+        self._places: Counter[str] = Counter()
+        self._lock = threading.Lock()
         try:
             super().__init__(address, _Handler)
         except OSError as error:
@@ -48,21 +57,36 @@ class BootServer(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Take a connection, if one of the places is free; who is turned away asks again."""
-        if not self._places.acquire(blocking=False):
+        if not self._take_place(client_address[0]):
             self.shutdown_request(request)
             return
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # no thread could be started, which would have given the place back
-            self._places.release()
+            self._give_back(client_address[0])
             self.shutdown_request(request)
+
+    def _take_place(self, address: str) -> bool:
+        """Whether one is free for this address: nobody gets more than a share of the second half."""
+        with self._lock:
+            taken = self._places.total()
+            if taken >= _MOST_AT_ONCE or (taken >= _FREE_FOR_ALL and self._places[address] >= _SHARE):
+                return False
+            self._places[address] += 1
+            return True
+
+    def _give_back(self, address: str) -> None:
+        with self._lock:
+            self._places[address] -= 1
+            if not self._places[address]:
+                del self._places[address]
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer, in a thread of its own."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            self._give_back(client_address[0])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A machine that was switched off in the middle is no news."""
@@ -80,7 +104,12 @@ class _Handler(BaseHTTPRequestHandler):
     server: BootServer
     server_version = "unbrick"
     sys_version = ""
-    timeout = _IDLE_SECONDS
+
+    def setup(self) -> None:
+        """Have the head of the request until a deadline, however it comes."""
+        super().setup()
+        reader = _ReadsUntil(self.connection, time.monotonic() + _HEAD_SECONDS)
+        self.rfile = io.BufferedReader(reader)
 
     def do_GET(self) -> None:
         self._answer(with_body=True)
@@ -94,6 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, with_body: bool) -> None:
         name = self.path.partition("?")[0].lstrip("/")
         path = self.server.files.get(name)
+        self.connection.settimeout(_IDLE_SECONDS)
         if path is None:
             self._refuse(name)
             return
@@ -106,17 +136,43 @@ class _Handler(BaseHTTPRequestHandler):
                 if not with_body:
                     return
                 self.wfile.flush()
-                self.connection.sendfile(stream, count=size)
+                self._send(stream, size)
         except OSError:
             self.close_connection = True
             return
         self.server.seen(self.client_address[0], name, HTTPStatus.OK)
+
+    def _send(self, stream: Any, size: int) -> None:
+        """The file, in pieces, so that nobody who takes it by the byte holds a place for ever."""
+        deadline = time.monotonic() + _IDLE_SECONDS + size / _SLOWEST
+        for offset in range(0, size, _PIECE):
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            self.connection.sendfile(stream, offset, min(_PIECE, size - offset))
 
     def _refuse(self, name: str) -> None:
         self.send_response(HTTPStatus.NOT_FOUND)
         self.send_header("Content-Length", "0")
         self.end_headers()
         self.server.seen(self.client_address[0], name, HTTPStatus.NOT_FOUND)
+
+
+class _ReadsUntil(io.RawIOBase):
+    """What a connection sends, up to a moment of `time.monotonic`."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self._connection = connection
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._connection.recv_into(buffer)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from unbrick.command import Runner
@@ -17,6 +17,11 @@ README_NAME = "README.txt"
 _TIMEOUT = 120.0
 _EDGE = 4 * MIB
 _SPARE = 32 * MIB
+# Microsoft's FAT specification: of the sectors before the tables, the first two have a copy in the seventh
+# and eighth. What a volume is called and how large it is, whether it was pulled, how much of it is free.
+_RESERVED_SECTORS = 32
+_SECOND_COPY = 6
+_FACTS = ((3, 90), (SECTOR + 488, SECTOR + 496))
 README = """\
 This is the partition of an unbrick stick that any PC can open. The system itself lies beside it.
 
@@ -68,6 +73,26 @@ def find_boot_files(stick: Path, layout: StickLayout, runner: Runner) -> bool:
     return runner.run(argv, timeout=_TIMEOUT, ok=None).returncode == 0
 
 
+def read_boot_code(read: Callable[[int, int], bytes], partition_offset: int) -> bytes:
+    """What the sectors before a volume's tables hold, but for its facts and the room that is left in it."""
+    sectors = bytearray(read(partition_offset, _RESERVED_SECTORS * SECTOR))
+    for first, last in _FACTS:
+        for sector in (0, _SECOND_COPY):
+            sectors[sector * SECTOR + first : sector * SECTOR + last] = bytes(last - first)
+    return bytes(sectors)
+
+
+def written_boot_code(layout: StickLayout, runner: Runner) -> bytes:
+    """The same of a partition as we make it."""
+    descriptor = os.memfd_create("unbrick-volume")
+    try:
+        os.ftruncate(descriptor, layout.partition_size)
+        runner.run(_making(f"/proc/{os.getpid()}/fd/{descriptor}", layout), timeout=_TIMEOUT)
+        return read_boot_code(lambda at, length: os.pread(descriptor, length, at), 0)
+    finally:
+        os.close(descriptor)
+
+
 def _refuse_names(names: Iterable[str]) -> None:
     """Refuse what would lie on the stick under another name, where no station looks for it."""
     ours = {MANIFEST_NAME, SIGNATURE_NAME}
@@ -79,14 +104,18 @@ def _refuse_names(names: Iterable[str]) -> None:
 
 
 def _fill(image: str, layout: StickLayout, contents: Mapping[str, bytes], runner: Runner) -> None:
-    sectors_before = layout.partition_offset // SECTOR
-    shape = ["-F", "32", "-n", LABEL, "-i", layout.volume_id, "-h", str(sectors_before)]
-    runner.run(["mkfs.fat", *shape, image], timeout=_TIMEOUT)
+    runner.run(_making(image, layout), timeout=_TIMEOUT)
     parents = {str(parent) for name in contents for parent in Path(name).parents if str(parent) != "."}
     folders = sorted({*FOLDERS, *parents})
     runner.run(["mmd", "-i", image, *(f"::/{folder}" for folder in folders)], timeout=_TIMEOUT)
     for name, data in sorted(contents.items()):
         runner.run(["mcopy", "-i", image, "-", f"::/{name}"], timeout=_TIMEOUT, stdin=data)
+
+
+def _making(image: str, layout: StickLayout) -> list[str]:
+    """The command that makes the empty volume."""
+    sectors_before = layout.partition_offset // SECTOR
+    return ["mkfs.fat", "-F", "32", "-n", LABEL, "-i", layout.volume_id, "-h", str(sectors_before), image]
 
 
 def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:

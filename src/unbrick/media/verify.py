@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from unbrick.command import Runner
 from unbrick.errors import FailedError, UsageError
-from unbrick.media.fat_entries import FatError, count_entries
+from unbrick.media.fat_entries import FatError, read_contents
 from unbrick.media.image_manifest import (
     MANIFEST_BYTES,
     MANIFEST_NAME,
@@ -32,20 +32,24 @@ from unbrick.media.image_manifest import (
 )
 from unbrick.media.iso_files import IsoError, IsoFile, find_files
 from unbrick.media.signing import SignatureError, plain_form, signer_of, verify
+from unbrick.media.signing_medium import refuse_other_key
 from unbrick.media.signing_settings import check_files
 from unbrick.media.stick_layout import StickLayout, find_differences, plan_stick
-from unbrick.media.stick_volume import README, README_NAME, find_boot_files
+from unbrick.media.stick_volume import README, README_NAME, find_boot_files, read_boot_code, written_boot_code
 from unbrick.signed_folder import MANIFEST_NAME as SETTINGS_LIST
 from unbrick.signed_folder import SIGNATURE_NAME as SETTINGS_SIGNATURE
 from unbrick.signed_folder import SignedFolderError
 
 _TIMEOUT = 300.0
 _HINT = "start no machine from it; name the image, or the whole stick"
+_COPY = "copy it again from where `unbrick media build` made it; nothing was written"
 _MOST_READ_BEHIND = 64 * 1024 * 1024
 # What stations and `unbrick outbox` write there; nobody acts on it but for reports, each of which is signed.
 _OWN = re.compile(
     r"outbox/(\.last-run|\.medium-key|((refused|damaged)/)?[^/]+\.(json|reason\.txt))|log/[^/]+\.log"
 )
+# What a station reads, or would if it had another ending, and the list that says who signed it.
+_IS_A_SETTING = re.compile(r"unbrick\.ya?ml(\.txt)?|playbooks/.+|unbrick-signed\.json(\.sig)?")
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,17 @@ class Verdict:
 
 
 def verify_medium(
-    path: Path, site_key: str | None, runner: Runner, progress: Callable[[str, int, int], None]
+    path: Path,
+    site_key: str | None,
+    runner: Runner,
+    progress: Callable[[str, int, int], None],
+    *,
+    strict: bool = False,
 ) -> Verdict:
-    """Check an image or a stick; raises FailedError where it is neither. `site_key` is a public key line."""
+    """Check an image or a stick; raises FailedError where it is neither. `site_key` is a public key line.
+
+    `strict` counts it as a problem where settings or playbooks lie there that the site has not signed.
+    """
     path = path.absolute()  # the programs that are asked do not run in our folder
     descriptor = _open(path)
     try:
@@ -76,9 +88,47 @@ def verify_medium(
             except OSError as error:
                 raise FailedError(f"{path}: cannot be read at byte {offset}: {error.strerror}") from error
 
-        return _verify(path, read, size, site_key, runner, progress)
+        verdict = _verify(path, read, size, site_key, runner, progress)
     finally:
         os.close(descriptor)
+    if not strict:
+        return verdict
+    loose = [name for name in verdict.unsigned if _IS_A_SETTING.fullmatch(name.lower())]
+    problems = (f"nobody has signed {name} on the partition UNBRICK" for name in loose)
+    return replace(verdict, problems=(*verdict.problems, *problems))
+
+
+def check_image(image: Path, site_key: str | None, progress: Callable[[str, int, int], None]) -> int:
+    """The size of an image whose every byte is as its own signed list says; what lies behind is none of it.
+
+    Raises UsageError for one that is damaged, not all there, no image of ours or one of another site.
+    """
+    if site_key is not None:
+        refuse_other_key(image, site_key)
+    descriptor = _open(image)
+    try:
+        size = _size(descriptor)
+
+        def read(offset: int, length: int) -> bytes:
+            progress("checking", offset, size)
+            return os.pread(descriptor, length, offset)
+
+        manifest, problems = _read_manifest(image, read, size, site_key)
+        if size < manifest.size:
+            problems = [f"is cut short: {size} of {manifest.size} bytes are there"]
+        if not problems:
+            whole, pieces = hash_image(read, manifest.size, manifest.zeros, manifest.piece)
+            problems = _changed_pieces(manifest, whole, pieces)
+        progress("checking", size, size)
+    except FailedError as error:
+        raise UsageError(error.message, hint=_COPY) from error
+    except OSError as error:
+        raise UsageError(f"{image}: cannot be read: {error.strerror}", hint=_COPY) from error
+    finally:
+        os.close(descriptor)
+    if problems:
+        raise UsageError(f"{image}: {problems[0]}", hint=_COPY)
+    return manifest.size
 
 
 def _open(path: Path) -> int:
@@ -105,7 +155,7 @@ def _verify(
     runner: Runner,
     progress: Callable[[str, int, int], None],
 ) -> Verdict:
-    manifest, problems = _read_manifest(path, read, site_key)
+    manifest, problems = _read_manifest(path, read, size, site_key)
     if size < manifest.size:
         problems.append(f"it is cut short: {size} of {manifest.size} bytes are there")
     head, layout, notes = b"", None, []
@@ -129,12 +179,14 @@ def _verify(
         settings, unsigned, found = _check_partition(path, read, layout, site_key, runner)
         problems += found
         notes += _behind_partition(read, layout)
+        if read_boot_code(read, layout.partition_offset) != written_boot_code(layout, runner):
+            notes.append("the code in UNBRICK's boot sector is not as it was written; nothing starts it")
     signed = site_key is not None
     return Verdict(manifest, layout is not None, signed, tuple(problems), settings, unsigned, tuple(notes))
 
 
 def _read_manifest(
-    path: Path, read: Callable[[int, int], bytes], site_key: str | None
+    path: Path, read: Callable[[int, int], bytes], size: int, site_key: str | None
 ) -> tuple[ImageManifest, list[str]]:
     try:
         files = find_files(read)
@@ -143,6 +195,8 @@ def _read_manifest(
     reserved = [files.get(name, IsoFile(0, 0)) for name in (MANIFEST_NAME.lower(), SIGNATURE_NAME.lower())]
     if [file.size for file in reserved] != [MANIFEST_BYTES, SIGNATURE_BYTES]:
         raise FailedError(f"{path}: has no list of its files, or is damaged", hint=_HINT)
+    if any(file.offset + file.size > size for file in reserved):
+        raise FailedError(f"{path}: is cut short: it ends before the list of its files", hint=_HINT)
     listed, signature = (read(file.offset, file.size) for file in reserved)
     problems = _check_list(listed, signature, site_key)
     try:
@@ -220,12 +274,9 @@ def _check_partition(
     if listed.returncode != 0:
         return (), (), [*problems, "the partition UNBRICK cannot be read"]
     lines = listed.stdout.decode(errors="replace").split("\n")[:-1]
-    names = [line.removeprefix("::/") for line in lines if not line.endswith("/")]
-    try:
-        if count_entries(read, layout.partition_offset) != len(lines):
-            problems.append("the partition UNBRICK shows other programs other files than us")
-    except FatError as error:
-        problems.append(f"the partition UNBRICK {error.message}")
+    shown = [line.removeprefix("::/") for line in lines]
+    names = [name for name in shown if not name.endswith("/")]
+    problems += _seen_by_others(read, layout, shown)
     good: tuple[str, ...] = ()
     if site_key is not None and SETTINGS_LIST in (name.lower() for name in names):
         check = check_files(partial(_read_from, drive, runner), site_key, ())
@@ -236,6 +287,20 @@ def _check_partition(
         known.add(README_NAME.lower())
     unsigned = tuple(name for name in names if name.lower() not in known and not _OWN.fullmatch(name.lower()))
     return good, unsigned, problems
+
+
+def _seen_by_others(
+    read: Callable[[int, int], bytes], layout: StickLayout, shown: Sequence[str]
+) -> Iterator[str]:
+    """What is wrong with a volume whose files may not be the same for every program that reads it."""
+    try:
+        found = read_contents(read, layout.partition_offset)
+    except FatError as error:
+        yield f"the partition UNBRICK {error.message}"
+        return
+    yield from (f"the partition UNBRICK {fault}" for fault in found.faults)
+    if sorted(map(str.casefold, found.names)) != sorted(map(str.casefold, shown)):
+        yield "the partition UNBRICK shows other programs other files than us"
 
 
 def _is_our_readme(drive: str, runner: Runner) -> bool:

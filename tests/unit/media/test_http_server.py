@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from unbrick.errors import FailedError
+from unbrick.media import http_server
 from unbrick.media.http_server import _MOST_AT_ONCE, BootServer
+
+_LARGE = 64 * 1024 * 1024  # more than the kernel holds between two ends
 
 
 class Running:
@@ -28,6 +32,9 @@ class Running:
             return answer.status, answer.read(), answer.getheader("Content-Length")
         finally:
             connection.close()
+
+    def connect(self, source: str = "127.0.0.1") -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30, source_address=(source, 0))
 
     def raw(self, data: bytes) -> bytes:
         with socket.create_connection(("127.0.0.1", self.port), timeout=30) as peer:
@@ -47,7 +54,9 @@ def running(tmp_path: Path) -> Iterator[Running]:
     (tmp_path / "grub" / "grub.cfg").write_bytes(b"menu")
     (tmp_path / "secret").write_bytes(b"secret")
     (tmp_path / "link").symlink_to(tmp_path / "secret")
-    names = ("initrd.img", "grub/grub.cfg", "link", "gone")
+    with (tmp_path / "large").open("wb") as stream:
+        stream.truncate(_LARGE)
+    names = ("initrd.img", "grub/grub.cfg", "link", "gone", "large")
     told: list[tuple[str, int]] = []
     files = {name: tmp_path / name for name in names}
     with BootServer(("127.0.0.1", 0), files, lambda _, name, status: told.append((name, status))) as server:
@@ -91,17 +100,69 @@ def test_other_methods_and_nonsense_change_nothing(running: Running) -> None:
     assert running.ask("GET", "/grub/grub.cfg")[0] == 200
 
 
-def test_those_who_only_hold_a_connection_do_not_keep_the_others_waiting(running: Running) -> None:
-    idle = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(60)]
+def test_one_address_with_many_slow_connections_leaves_half_of_the_places_to_others(running: Running) -> None:
+    idle = [running.connect() for _ in range(130)]
     try:
-        assert running.ask("GET", "/grub/grub.cfg")[0] == 200
+        assert [one.recv(1) for one in idle[50:]] == [b""] * 80
+        for number in range(2, 7):
+            others = [running.connect(f"127.0.0.{number}") for _ in range(11)]
+            idle += others
+            assert others[10].recv(1) == b"", "a share each, once half are taken"
+        idle.append(running.connect("127.0.0.7"))
+        assert idle[-1].recv(1) == b"", "all are taken"
+        for one in idle[:10]:
+            one.close()
+        assert _is_answered(running, "127.0.0.7")
     finally:
         for one in idle:
             one.close()
 
 
+def _is_answered(running: Running, source: str) -> bool:
+    """Whether a file comes: places come free as their threads end, so ask until then."""
+    for _ in range(1000):
+        with suppress(OSError), running.connect(source) as peer:
+            peer.sendall(b"GET /grub/grub.cfg HTTP/1.0\r\n\r\n")
+            if peer.recv(12) == b"HTTP/1.0 200":
+                return True
+    return False
+
+
+def test_a_head_that_never_ends_is_not_waited_for_though_it_goes_on_and_on(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "_HEAD_SECONDS", 0.3)
+    for start in (b"", b"GET /grub/grub.cfg HTTP/1.0\r\nX: "):
+        with running.connect() as peer:
+            peer.sendall(start)
+            ended = False
+            while not ended:  # a byte at a time, and never silent for long
+                readable, _, _ = select.select([peer], [], [], 0.02)
+                try:
+                    ended = bool(readable) and peer.recv(1) == b""
+                    peer.sendall(b"x")
+                except OSError:
+                    ended = True
+    assert running.ask("GET", "/grub/grub.cfg")[0] == 200
+
+
+def test_an_answer_that_is_taken_by_the_byte_comes_to_an_end(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "_IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(http_server, "_SLOWEST", 1_000_000_000)
+    with running.connect() as peer:
+        peer.sendall(b"GET /large HTTP/1.0\r\n\r\n")
+        taken = 0
+        with suppress(OSError):
+            while part := peer.recv(1000):
+                taken += len(part)
+                select.select([], [], [], 0.001)
+    assert taken < _LARGE
+
+
 def test_too_many_at_once_are_turned_away_and_come_in_later(running: Running) -> None:
-    idle = [socket.create_connection(("127.0.0.1", running.port), timeout=30) for _ in range(130)]
+    idle = [running.connect(f"127.0.0.{1 + number // 10}") for number in range(130)]
     turned_away = [one for one in idle[100:] if one.recv(1) == b""]
     for one in idle:
         one.close()
