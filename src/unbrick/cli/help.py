@@ -20,7 +20,8 @@ _SCHEMAS = ("result",)
 @click.argument("words", nargs=-1, metavar="[TOPIC|VERB|REASON]")
 @click.option("--schema", type=click.Choice(_SCHEMAS), help="Print the JSON Schema of what --json prints.")
 @click.option("--man", is_flag=True, help="Print the man page: unbrick help --man | man -l -")
-def command(words: tuple[str, ...], schema: str | None, man: bool) -> None:
+@click.option("--html", is_flag=True, help="Print a guide as an HTML page with its pictures, for paper.")
+def command(words: tuple[str, ...], schema: str | None, man: bool, html: bool) -> None:
     """Show the manual's page on a TOPIC, a VERB's options, or what a REASON means; alone, the list of topics.
 
     Example: unbrick help no-run
@@ -31,6 +32,8 @@ def command(words: tuple[str, ...], schema: str | None, man: bool) -> None:
         from unbrick.cli.man_page import man_page  # it loads every verb
 
         click.echo("\n".join(man_page(click.get_current_context().find_root(), _read("command-line.md"))))
+    elif html:
+        click.echo(_as_html(words), nl=False)
     elif not words:
         click.echo("\n".join(_contents()))
     elif (page := _find_page(words)) is not None:
@@ -63,6 +66,14 @@ def _find_page(words: Sequence[str]) -> str | None:
         return _read(f"{topic}.md")
     explanation = explain(words[0]) if len(words) == 1 else None
     return explanation.section if explanation else None
+
+
+def _as_html(words: Sequence[str]) -> str:
+    from unbrick.manual.page import html_page
+
+    if (page := _find_page(words) if words else None) is None:
+        raise UsageError("only a guide can be printed so", hint="name a guide: unbrick help helper --html")
+    return html_page(page)
 
 
 def _show(page: str) -> None:

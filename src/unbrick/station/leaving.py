@@ -269,9 +269,7 @@ class Leaving:
             self._voice.line("waiting for the stick to be removed")
             asked_already = instruction.moment is Moment.STICK_OUT and chosen == restart
             if present_medium() and not asked_already:
-                self._voice.display.message(
-                    "Take the stick out now.", "The computer then restarts by itself."
-                )
+                self._voice.display.message(replace(instruction, moment=Moment.STICK_OUT).sentence)
             wait_for_removal()
         self._voice.line("restarting")
         with suppress(OSError):

@@ -70,7 +70,7 @@ def _called(device: BlockDevice) -> str:
 def _notes(device: BlockDevice) -> tuple[str, ...]:
     notes = []
     if device.degraded:
-        notes.append("a disk of this RAID is missing or has failed; it was repaired as it stands")
+        notes.append("a disk of this RAID is missing or has failed; it is worked on as it stands")
     if device.syncing:
         notes.append("this RAID is making its disks the same again; Windows' own driver goes on with it")
     return tuple(notes)

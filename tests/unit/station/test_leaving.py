@@ -284,7 +284,7 @@ def test_who_waits_for_the_stick_to_be_removed_says_so(scene: Scene) -> None:
     happened = scene.leave(_report(Status.NEEDS_HANDS, "hibernated"))
     assert happened[-5:-1] == [
         "waiting for the stick to be removed",
-        "Take the stick out now.",
+        "Take the stick out now: the computer then restarts by itself.",
         "stick is gone",
         "restarting",
     ]
