@@ -88,7 +88,7 @@ _AFTER_A_REASON: dict[str, Then] = {
     Reason.TIMED_OUT: Then.STICK_AGAIN,
     Reason.VERIFY_FAILED: Then.STICK_AGAIN,
 }
-"""Where Windows is not to start next; every other reason leaves it as it was before the visit."""
+"""Where it is not the status that decides: what failed is tried again, all else leaves Windows as it was."""
 
 
 def instruction_for(case: Case) -> Instruction:
@@ -117,6 +117,4 @@ def _then(case: Case) -> Then:
         # What is asked for the key right here goes on into Windows; else it is typed at another start.
         return Then.STICK_AGAIN if case.missing_keys and not case.facts.takes_keys else Then.WINDOWS
     word = (case.worst.reason or "").partition(":")[0]
-    known = word in set(Reason)
-    unknown = Then.STICK_AGAIN if case.status is Status.FAILED else Then.WINDOWS
-    return _AFTER_A_REASON.get(word, Then.WINDOWS if known else unknown)
+    return _AFTER_A_REASON.get(word, Then.STICK_AGAIN if case.status is Status.FAILED else Then.WINDOWS)

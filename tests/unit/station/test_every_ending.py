@@ -175,7 +175,7 @@ def test_every_rule_has_a_sample_that_breaks_it() -> None:
         (Reason.DAMAGED_METADATA, Then.STAYS_OFF),
         (Reason.TIMED_OUT, Then.STICK_AGAIN),
         (Reason.UNKNOWN_PLAYBOOK, Then.OTHER_STICK),
-        (Reason.PROTECTED_FILE, Then.WINDOWS),
+        (Reason.UNREADABLE_FILE, Then.STICK_AGAIN),
         ("of-a-newer-version", Then.STICK_AGAIN),
         (None, Then.STICK_AGAIN),
     ],
@@ -185,6 +185,12 @@ def test_what_follows_a_failure_depends_on_what_failed(reason: str | None, then:
     assert instruction.then is then
     assert instruction.powers_off == (then is not Then.WINDOWS)
     assert not instruction.by_itself
+
+
+def test_what_a_person_has_to_decide_leaves_windows_as_it_was() -> None:
+    for reason in (Reason.PROTECTED_FILE, "of-a-newer-version", None):
+        instruction = ending_of([ended(Status.NEEDS_HANDS, reason)], facts()).instruction
+        assert (instruction.then, instruction.powers_off) == (Then.WINDOWS, False)
 
 
 def test_who_is_called_is_on_every_amber_and_red_screen() -> None:

@@ -260,9 +260,9 @@ def test_a_person_sees_the_end_of_a_guided_visit_until_a_key_or_until_the_stick_
     assert "Take the stick out" in scene.endings[-1].to_do[-1]
 
 
-def test_a_failure_is_never_switched_off_by_itself(scene: Scene) -> None:
+def test_what_is_no_success_is_never_switched_off_by_itself(scene: Scene) -> None:
     scene.keys = [False, True]
-    happened = scene.leave(_report(Status.FAILED, "read-only"), finish="power-off")
+    happened = scene.leave(_report(Status.NEEDS_HANDS, "read-only"), finish="power-off")
     assert happened.count("waits 20.0") == 2
     assert happened[-1] == "RESET"
 
