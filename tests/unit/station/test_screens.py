@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.emulated_screen import EmulatedScreen, at_screen
-from support.endings import ended, facts
+from support.endings import CONTACT, ended, facts
 from support.recovery_passwords import make_guid, make_password
 
 from unbrick.keys.password import RecoveryPassword
@@ -110,8 +110,10 @@ def test_a_recovery_password_is_typed_group_by_group(columns: int, rows: int) ->
     password = make_password(1)
     groups = password.split("-")
     with visit(columns, rows) as (screens, person, start):
+        screens.contact = CONTACT
         given = start(lambda: screens.ask_password([_ID], "This disk"))
         person.wait_for("Type the key here")
+        assert f"Helpdesk: {CONTACT}" in person.text
         assert _ID[8:] in person.text, "the rest of the key ID, below its beginning in big letters"
         assert "48 digits" in person.text
         person.press(groups[0])
