@@ -102,11 +102,11 @@ def place_of(volume: Volume) -> str:
 
 _REFUSALS: dict[str, tuple[str, str | None]] = {
     Reason.CONVERTING: (
-        "BitLocker is still encrypting or decrypting it",
+        "BitLocker has not finished encrypting or decrypting it",
         "let Windows finish (manage-bde -status), then try again",
     ),
     Reason.DAMAGED_METADATA: (
-        "its BitLocker metadata is damaged",
+        "its BitLocker metadata is damaged, or contradicts itself",
         "copy the disk first, then try repair-bde from Windows on the copy",
     ),
     Reason.DAMAGED_VOLUME: (

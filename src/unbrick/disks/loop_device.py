@@ -106,7 +106,12 @@ def _attach(source: int, backing: Path, offset: int, length: int, mode: int) -> 
             else:
                 return path, device
     except OSError as error:
-        raise FailedError(f"{backing}: no loop device could be attached: {error.strerror}") from error
+        raise _none_free(f"{backing}: no loop device could be attached: {error.strerror}") from error
     finally:
         os.close(control)
-    raise FailedError(f"{backing}: no loop device was free in {_ATTEMPTS} attempts")
+    raise _none_free(f"{backing}: no loop device was free in {_ATTEMPTS} attempts")
+
+
+def _none_free(message: str) -> FailedError:
+    hint = "does the kernel have them (modprobe loop), and are some free (losetup --list)?"
+    return FailedError(message, hint=hint, reason=Reason.PROGRAM_FAILED)

@@ -38,7 +38,9 @@ def list_signatures(raw: Path, runner: Runner) -> tuple[Signature, ...]:
         found = json.loads(result.stdout)["signatures"]
         return tuple(Signature(str(one["type"]), int(one["offset"], 16)) for one in found)
     except (ValueError, KeyError, TypeError) as error:
-        raise FailedError(f"wipefs gave an answer that makes no sense for {raw}") from error
+        raise FailedError(
+            f"wipefs gave an answer that makes no sense for {raw}", reason=Reason.PROGRAM_FAILED
+        ) from error
 
 
 def name_volume(raw: Path, offset: int, length: int, runner: Runner) -> str | None:

@@ -62,7 +62,7 @@ def unlock(
         metadata = read_metadata(stream, volume.offset, volume.length)
     if metadata.state is VolumeState.CONVERTING:
         raise NeedsHandsError(
-            "BitLocker is still encrypting or decrypting this volume",
+            "BitLocker has not finished encrypting or decrypting this volume",
             hint="let Windows finish (manage-bde -status), then try again",
             reason=Reason.CONVERTING,
         )

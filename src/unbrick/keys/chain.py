@@ -15,6 +15,7 @@ from unbrick.keys.csv_file import CsvKeySource
 from unbrick.keys.password import RecoveryPassword
 from unbrick.keys.source import Candidate, KeySource
 
+_MOST_NAMED = 4
 _UNDERSTOOD = "name a CSV file with the columns KeyID,RecoveryKey"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _DIGITS_OF_A_PASSWORD = re.compile(r"[0-9]{6}[^0-9A-Za-z]?[0-9]{6}[^0-9A-Za-z]?[0-9]{6}")
@@ -63,7 +64,9 @@ class KeyChain:
 
         Its reason is `key-wrong` where passwords for this volume were tried, else `key-missing`.
         """
-        ids = " or ".join(protector_ids)
+        ids = " or ".join(protector_ids[:_MOST_NAMED])
+        if len(protector_ids) > _MOST_NAMED:
+            ids += f" or {len(protector_ids) - _MOST_NAMED} more"
         tried = self._wrong[tuple(protector_ids)]
         asked = ", ".join(source.name for source in self._sources)
         if not protector_ids:

@@ -112,6 +112,13 @@ def test_a_volume_that_stays_locked_says_which_key_to_look_for(count: int, reaso
     assert chain.failure([OTHER_ID]).reason == Reason.KEY_MISSING
 
 
+def test_of_many_key_ids_a_few_are_named() -> None:
+    ids = [f"{number:08}-0000-0000-0000-000000000000" for number in range(180)]
+    message = KeyChain([]).failure(ids, volume="partition 3").message
+    assert f"{ids[0]} or {ids[1]} or {ids[2]} or {ids[3]} or 176 more" in message
+    assert "more" not in KeyChain([]).failure(ids[:4], volume="partition 3").message
+
+
 def test_sources_warnings_reach_the_story() -> None:
     chain = KeyChain(
         [FakeSource("a", [], warnings=("a line 3: no",)), FakeSource("b", [], warnings=("b is old",))]
