@@ -21,6 +21,7 @@ from unbrick.model import (
     ProtectorKind,
     RunState,
     Status,
+    Verdict,
     Volume,
     VolumeKind,
     worst_status,
@@ -50,7 +51,7 @@ class VolumeCase:
         reports = []
         for folder, report in zip(folders, self.installations, strict=True):
             own = tuple(action for action in actions if self._belongs(action.path, folder, report, folders))
-            reports.append(replace(report, status=status, reason=None, actions=own) if own else report)
+            reports.append(_with_actions(report, own, status) if own else report)
         self.installations = tuple(reports)
 
     def _belongs(self, path: str, folder: str, report: InstallationReport, folders: Sequence[str]) -> bool:
@@ -63,6 +64,22 @@ class VolumeCase:
         if any(_is_named(path, one) for one in self.installations):
             return _is_named(path, report)
         return True
+
+    def forget_plan(self) -> None:
+        """Of what was only looked at: say what a repair would do, and plan nothing."""
+        faulty = [
+            fact
+            for report in self.installations
+            for finding in report.findings
+            if finding.verdict is Verdict.FAULTY
+            for fact in finding.files
+        ]
+        files = "the faulty file" if len(faulty) == 1 else f"the {len(faulty)} faulty files"
+        if faulty and self.trouble is not None:
+            self.notes.append(f"as things stand, a repair would not take {files} away")
+        elif any(one.status is Status.NEEDS_HANDS and one.actions for one in self.installations):
+            self.notes.append(f"a repair would take {files} away and leave the rest to a person")
+        self.installations = tuple(replace(report, actions=()) for report in self.installations)
 
     def blame(self, error: UnbrickError) -> None:
         """Lay an error that struck this volume on the installations that something was planned for."""
@@ -79,6 +96,18 @@ def _is_below(path: str, folder: str) -> bool:
 
 def _is_named(path: str, report: InstallationReport) -> bool:
     return any(path == fact.path for finding in report.findings for fact in finding.files)
+
+
+def _with_actions(
+    report: InstallationReport, actions: tuple[Action, ...], status: Status
+) -> InstallationReport:
+    """A report with what is done about its Windows; what a person has to look at besides stays said."""
+    if report.status is not Status.NEEDS_HANDS or status is Status.UNDONE:
+        return replace(report, status=status, reason=None, actions=actions)
+    left = " ".join(one.explanation for one in report.findings if one.verdict is Verdict.PERSON)
+    sure = "What is sure was taken away" if status is Status.REPAIRED else "What is sure can be taken away"
+    explanation = f"{sure}; the rest needs a person. {left}" if left else report.explanation
+    return replace(report, explanation=explanation, actions=actions)
 
 
 def _struck(report: InstallationReport, error: UnbrickError, *, on_disk: bool) -> InstallationReport:

@@ -41,6 +41,7 @@ from unbrick.repair.undo import find_runs, plan_undo
 from unbrick.windows.installation import Installation, find_installations
 
 _MOST_RUNS_TOLD = 64
+_WRITE_PROTECTED = "this disk is write-protected here: lift that before a repair"
 _CUT_OFF = "a repair or an undo was cut off here: run it again, which finishes it, before Windows is started"
 _FINISH_FIRST = "run unbrick repair or unbrick undo on it first"
 _ONLY_A_RECORD = "its files were put back before: only the record of that run is deleted"
@@ -81,11 +82,16 @@ def _tell_the_story(order: Order, kit: Kit, draft: Draft, opened: ExitStack) -> 
         kit.recorder.identify(draft.machine())
         _tell_what_was_found(case, kit)
     _excuse_auto_unlocked(draft)
-    if not order.goal.changes:
+    if not order.goal.plans:
         return
     with kit.recorder.step("plan"):
-        draft.run = kit.recorder.run if order.goal is Goal.REPAIR else _agree_on_run(draft, order)
+        draft.run = kit.recorder.run if order.goal.judges else _agree_on_run(draft, order)
         work = [case for case in _cases(draft) if _plan(case, order, kit, draft)]
+    if order.goal is Goal.DIAGNOSE:  # the plan was made to foresee what a repair would say
+        draft.run = None
+        for case in _cases(draft):
+            case.forget_plan()
+        return
     if not work:
         draft.run = _already_undone(draft, order) if order.goal is Goal.UNDO else None
         return
@@ -212,10 +218,10 @@ def _find_windows(case: Case, view: View, order: Order, kit: Kit) -> None:
         raise unbelievable
     if view.halfway is not None and order.goal not in {Goal.SCAN, Goal.RUNS}:
         raise view.halfway
-    if order.goal.changes:
+    if order.goal.plans:
         inspect(view.root)
         case.cut_run = next((one for one in find_runs(view.root) if one.run == view.cut_off), None)
-    if order.goal is Goal.REPAIR:
+    if order.goal.judges:
         case.plan = make_plan(kit.recorder.run, [f for _, one in case.diagnoses for f in one.repairable])
     if order.goal is Goal.PURGE:
         if case.cut_off:
@@ -296,7 +302,10 @@ def _plan(case: Case, order: Order, kit: Kit, draft: Draft) -> bool:
     case.show(case.folders, actions, Status.FOUND)
     with _blame_installations(case):
         _refuse_beside_hibernation(case, draft)
-        rehearse_change(case, order, kit)
+        if order.goal is Goal.DIAGNOSE and case.plain.write_protected:
+            case.notes.append(_WRITE_PROTECTED)
+        else:
+            rehearse_change(case, order, kit)
         return True
     return False
 

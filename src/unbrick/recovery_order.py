@@ -38,6 +38,11 @@ class Goal(StrEnum):
         return self in {Goal.DIAGNOSE, Goal.REPAIR}
 
     @property
+    def plans(self) -> bool:
+        """Whether it makes a plan; a diagnosis does, to foresee what a repair would say."""
+        return self.judges or self.changes
+
+    @property
     def changes(self) -> bool:
         """Whether it may write to a disk."""
         return self in {Goal.REPAIR, Goal.UNDO, Goal.PURGE}

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.bricked_volume import mounted
+from support.bricked_volume import fill, mounted
 from support.drilled import Drills, cut_out
 from support.program import run_program
 
@@ -35,16 +35,6 @@ def image(drills: Drills, tmp_path: Path) -> Path:
     return tmp_path / "volume.img"
 
 
-def _fill(root: Path) -> None:
-    for size in (1 << 20, 1 << 12, 1 << 9):
-        with (root / f"filler-{size}").open("wb", buffering=0) as filler:
-            try:
-                while filler.write(bytes(size)):
-                    pass
-            except OSError:
-                continue
-
-
 def _plant_a_journal(root: Path) -> None:
     """One without an end, with the rights that only an administrator can set, that names a registry hive."""
     journal = _record(root, root / "Windows/System32/config/SYSTEM", _HIVE) / JOURNAL
@@ -61,7 +51,7 @@ def _record(root: Path, file: Path, source: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("alter", "reason"), [(_fill, "disk-full"), (_plant_a_journal, "bad-journal")], ids=["full", "journal"]
+    ("alter", "reason"), [(fill, "disk-full"), (_plant_a_journal, "bad-journal")], ids=["full", "journal"]
 )
 def test_what_can_be_foreseen_is_refused_before_a_flag_is_set(
     image: Path, tmp_path: Path, alter: Callable[[Path], None], reason: str

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.hives import write_hive
@@ -30,19 +31,21 @@ SECOND = 10_000_000
 _DRIVERS = "system32\\drivers\\CrowdStrike\\"
 
 
-_SERVICES = {
-    "CSAgent": {"Start": 1, "Type": 2, "ImagePath": _DRIVERS + "csagent.sys"},
-    "Odd": {"Start": 0, "Type": 1, "ImagePath": _DRIVERS + "C-00000291-boot.sys"},
-}
+_CSAGENT = {"CSAgent": {"Start": 1, "Type": 2, "ImagePath": _DRIVERS + "csagent.sys"}}
+_ODD = {"Odd": {"Start": 0, "Type": 1, "ImagePath": _DRIVERS + "C-00000291-boot.sys"}}
+
+
+def _system(services: dict[str, Any]) -> dict[str, Any]:
+    name = {"ComputerName": {"ComputerName": {"ComputerName": "PC-1"}}}
+    control_set = {"Control": name, "Services": services}
+    return {"Select": {"Current": 1, "Default": 1}, "ControlSet001": control_set}
 
 
 @pytest.fixture(scope="module")
 def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A volume with a Windows that has hives and an empty CrowdStrike folder."""
+    """A volume with a Windows that has hives, and its sensor's driver in the CrowdStrike folder."""
     folder = tmp_path_factory.mktemp("diagnosis")
-    name = {"ComputerName": {"ComputerName": {"ComputerName": "PC-1"}}}
-    control_set = {"Control": name, "Services": _SERVICES}
-    system = {"Select": {"Current": 1, "Default": 1}, "ControlSet001": control_set}
+    system = _system(_CSAGENT)
     version = {"ProductName": "Windows 10 Pro", "CurrentBuildNumber": "19045"}
     software = {"Microsoft": {"Windows NT": {"CurrentVersion": version}}}
     image = folder / "windows.img"
@@ -55,6 +58,7 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (config / "SYSTEM").write_bytes(write_hive(folder / "system", system).read_bytes())
         (config / "SOFTWARE").write_bytes(write_hive(folder / "software", software).read_bytes())
         (root / FOLDER).mkdir(parents=True)
+        (root / FOLDER / "csagent.sys").write_bytes(b"MZ")
     return image
 
 
@@ -158,8 +162,10 @@ def test_a_junction_in_place_of_the_folder_is_not_entered(volume: _Volume) -> No
     assert "junction" in diagnosis.explanation
 
 
-def test_a_file_that_a_boot_driver_names_is_left(volume: _Volume) -> None:
+def test_a_file_that_a_boot_driver_names_is_left(volume: _Volume, tmp_path: Path) -> None:
+    hive = write_hive(tmp_path / "system", _system(_CSAGENT | _ODD))
     with volume.filled() as folder:
+        (folder.parents[1] / "config/SYSTEM").write_bytes(hive.read_bytes())
         _channel_file(folder, "BOOT", FAULTY_FROM)
     diagnosis = volume.diagnose()
     assert (diagnosis.status, diagnosis.reason) == (Status.NEEDS_HANDS, "protected-file")

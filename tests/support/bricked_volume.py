@@ -43,6 +43,17 @@ _RECORD = 1024
 _EVERYONE = bytes.fromhex("010100000000000100000000")
 
 
+def fill(root: Path) -> None:
+    """Write to a mounted volume until there is no room for anything more."""
+    for size in (1 << 20, 1 << 12, 1 << 9):
+        with (
+            contextlib.suppress(OSError),
+            (root / f"filler-{size}").open("wb", buffering=0) as filler,
+        ):
+            while filler.write(bytes(size)):
+                pass
+
+
 def make_volume(image: Path, mountpoint: Path, *, neighbours: int = 4) -> None:
     """Write a 10 MiB volume; `neighbours` more files in the faulty folder make its index leave its record."""
     with image.open("wb") as stream:

@@ -53,7 +53,7 @@ def put_files(root: Path, folder: str, files: Sequence[Mapping[str, Any]]) -> No
             place.parent.mkdir(parents=True, exist_ok=True)
             place.symlink_to(target)
             continue
-        data = content_of(file["content"], file.get("size"))
+        data = bytes(file.get("zeros", 0)) + content_of(file["content"], file.get("size"))
         put_file(root, path, data, file.get("modified", "2024-07-19T04:09:00Z"))
 
 

@@ -35,7 +35,8 @@ def command(
 ) -> None:
     """Say what is wrong with each DISK; writes nothing.
 
-    Exit code 3 means a fault was found, 0 that none was, 4 that a key is missing, 5 that a person is needed.
+    Exit code 3 means a fault was found, 0 that none was, 4 that a key is missing, 5 that a person is needed,
+    also where that is so only for a repair (a hibernated Windows, a full volume).
 
     Example: unbrick diagnose machine.img --keys keys.csv
     """

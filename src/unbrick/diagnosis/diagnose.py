@@ -1,22 +1,23 @@
-"""Holds playbooks against one installation: which files are faulty, and whether a person has to look first.
+"""Holds playbooks against one installation: which files are faulty, and what a person has to look at.
 
-Only looks. In doubt nothing is repairable: one file that needs a person holds up the whole installation,
-unless a good file at the same place is in force.
+Only looks. A fault that is sure may be taken away also where something else needs a person; where the
+registry cannot be read nothing may, because which files Windows needs is then not known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 from unbrick.diagnosis import wording
-from unbrick.diagnosis.search import Candidate, Trouble, find_candidates
+from unbrick.diagnosis.search import Candidate, Names, Trouble, find_candidates, is_there
 from unbrick.errors import Reason
 from unbrick.incidents.deny import why_forbidden
 from unbrick.incidents.judge import Judgement, weigh
-from unbrick.incidents.pattern import component_matches, fold
+from unbrick.incidents.pattern import PathPattern, component_matches, fold
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import FileFact, Finding, ObservedFile, Status, Verdict
 from unbrick.windows.installation import Installation
@@ -39,13 +40,15 @@ class Diagnosis:
     """What is the matter with one installation.
 
     `findings` are what is wrong or doubtful (verdicts faulty and person), `observations` what was seen
-    besides (good and note). `reason` is set where a person has to look; then nothing may be written.
+    besides (good and note). `reason` is set where a person has to look; where `held_up`, nothing may be
+    written before one has.
     """
 
     findings: tuple[Finding, ...]
     observations: tuple[Finding, ...]
     reason: str | None
     explanation: str
+    held_up: bool = False
 
     @property
     def status(self) -> Status:
@@ -61,21 +64,25 @@ class Diagnosis:
 
     @property
     def repairable(self) -> tuple[Finding, ...]:
-        """The findings that a repair may act on: none as long as a person has to look."""
-        if self.reason is not None:
+        """The findings that a repair may act on: those that are sure."""
+        if self.held_up:
             return ()
         return tuple(finding for finding in self.findings if finding.verdict is Verdict.FAULTY)
 
 
 @dataclass(frozen=True)
 class _Weighed:
-    """One file with its verdict and what is said of it. A `relievable` doubt ends where a good file is."""
+    """One file with its verdict and what is said of it.
+
+    A `relievable` doubt ends where a good file is; one that is `only_alone` also where a faulty one is.
+    """
 
     fact: FileFact
     verdict: Verdict
     sentence: str
     reason: Reason | None = None
     relievable: bool = False
+    only_alone: bool = False
 
 
 def diagnose(
@@ -90,10 +97,11 @@ def diagnose(
     wrong: list[Finding] = []
     seen: list[Finding] = []
     taken: set[str] = set()
+    names = Names()
     for playbook in playbooks:
         if not _may_apply(playbook, installation):
             continue
-        files = _relieve(playbook, installation, _weigh_files(root, installation, playbook, clock))
+        files = _relieve(playbook, installation, _weigh_files(root, installation, playbook, clock, names))
         # A file that an earlier playbook has moved cannot be moved again.
         files = [one for one in files if one.verdict is not Verdict.FAULTY or one.fact.path not in taken]
         files = _hold_up(playbook, installation, files)
@@ -117,7 +125,8 @@ def _conclude(
     reason = next((str(one) for one in _MOST_TELLING if one in reasons), None)
     if not explanations:
         explanations = [wording.nothing_found(playbooks), *(finding.explanation for finding in seen)]
-    return Diagnosis(wrong, seen, reason, " ".join(explanations))
+    held_up = not _services_known(installation)
+    return Diagnosis(wrong, seen, reason, " ".join(explanations), held_up)
 
 
 def _services_known(installation: Installation) -> bool:
@@ -139,16 +148,34 @@ def _may_apply(playbook: Playbook, installation: Installation) -> bool:
 
 
 def _weigh_files(
-    root: Path, installation: Installation, playbook: Playbook, clock: datetime
+    root: Path, installation: Installation, playbook: Playbook, clock: datetime, names: Names
 ) -> list[_Weighed]:
-    found = find_candidates(root, installation.folder, (rule.path for rule in playbook.rules))
+    patterns = [rule.path for rule in playbook.rules]
+    found = find_candidates(root, installation.folder, patterns, names)
     weighed = [_cannot_look(trouble, relievable=False) for trouble in found.troubles]
+    weighed += _missing_drivers(root, installation, patterns, names)
     latest = _latest_sensible(playbook, clock)
     for candidate in found.files:
         one = _weigh_file(root, installation, playbook, candidate, latest)
         if one is not None:
             weighed.append(one)
     return weighed
+
+
+def _missing_drivers(
+    root: Path, installation: Installation, patterns: Iterable[PathPattern], names: Names
+) -> Iterator[_Weighed]:
+    """The drivers that Windows starts from a folder that is looked into, and that are not there.
+
+    What hides them may hide a faulty file, too: a damaged index shows a folder without some of its names.
+    """
+    for folder in sorted({pattern.folder_below(installation.folder) for pattern in patterns}):
+        for path, service in installation.boot_files_in(folder).items():
+            if not is_there(root, path, names):
+                sentence = wording.missing_driver(service)
+                yield _Weighed(
+                    FileFact(path, None, 0, None), Verdict.PERSON, sentence, Reason.UNREADABLE_FILE
+                )
 
 
 def _latest_sensible(playbook: Playbook, clock: datetime) -> datetime | None:
@@ -183,7 +210,10 @@ def _weighed(file: ObservedFile, judgement: Judgement, latest: datetime | None) 
         sentence = wording.doubtful_time(file.modified, latest)
     else:
         sentence = judgement.rule.explanation
-    return _Weighed(fact, judgement.verdict, sentence, judgement.reason, relievable=True)
+    only_alone = judgement.rule.only_alone is True
+    return _Weighed(
+        fact, judgement.verdict, sentence, judgement.reason, relievable=True, only_alone=only_alone
+    )
 
 
 def _cannot_look(trouble: Trouble, *, relievable: bool, size: int = 0) -> _Weighed:
@@ -193,33 +223,41 @@ def _cannot_look(trouble: Trouble, *, relievable: bool, size: int = 0) -> _Weigh
 
 
 def _relieve(playbook: Playbook, installation: Installation, files: list[_Weighed]) -> list[_Weighed]:
-    """Turn doubts into notes where a good file that the same pattern names is in force."""
-    good = [one.fact.path for one in files if one.verdict is Verdict.GOOD]
+    """Turn doubts into notes where what was found beside them, by the same pattern, has settled them."""
 
-    def is_relieved(one: _Weighed) -> bool:
+    def patterns_of(fact: FileFact) -> set[PathPattern]:
+        return {rule.path for rule in playbook.rules if rule.path.matches(fact.path, installation.folder)}
+
+    def patterns_with(verdict: Verdict) -> set[PathPattern]:
+        return {path for one in files if one.verdict is verdict for path in patterns_of(one.fact)}
+
+    good, faulty = patterns_with(Verdict.GOOD), patterns_with(Verdict.FAULTY)
+
+    def settled(one: _Weighed) -> _Weighed:
         if one.verdict is not Verdict.PERSON or not one.relievable:
-            return False
-        paths = [
-            rule.path for rule in playbook.rules if rule.path.matches(one.fact.path, installation.folder)
-        ]
-        return any(path.matches(other, installation.folder) for path in paths for other in good)
+            return one
+        if good & patterns_of(one.fact):
+            sentence = wording.relieved_by_good(one.sentence)
+        elif one.only_alone and faulty & patterns_of(one.fact):
+            sentence = wording.relieved_by_faulty(one.sentence)
+        else:
+            return one
+        return replace(one, verdict=Verdict.NOTE, reason=None, sentence=sentence)
 
-    return [
-        replace(one, verdict=Verdict.NOTE, reason=None, sentence=wording.relieved(one.sentence))
-        if is_relieved(one)
-        else one
-        for one in files
-    ]
+    return [settled(one) for one in files]
 
 
 def _hold_up(playbook: Playbook, installation: Installation, files: list[_Weighed]) -> list[_Weighed]:
     """Leave faulty files to a person where moving them is forbidden, would do harm, or is too much."""
-    guarded = [_guard(one, installation) if one.verdict is Verdict.FAULTY else one for one in files]
+    alike = _spelled_alike([one.fact.path for one in files if one.verdict is Verdict.FAULTY])
+    guarded = [_guard(one, installation, alike) if one.verdict is Verdict.FAULTY else one for one in files]
     faulty = [one.fact for one in guarded if one.verdict is Verdict.FAULTY]
     limits = playbook.limits
-    if len(faulty) <= limits.files and sum(fact.size for fact in faulty) <= limits.bytes:
+    # A search that was broken off has not seen how many there are.
+    whole = not any(one.reason is Reason.TOO_MANY_FILES for one in files)
+    if whole and len(faulty) <= limits.files and sum(fact.size for fact in faulty) <= limits.bytes:
         return guarded
-    sentence = wording.too_many(limits.files, limits.bytes)
+    sentence = wording.too_many(limits.files, limits.bytes) if whole else wording.NOT_ALL_SEEN
     return [
         replace(one, verdict=Verdict.PERSON, reason=Reason.TOO_MANY_FILES, sentence=sentence)
         if one.verdict is Verdict.FAULTY
@@ -228,7 +266,21 @@ def _hold_up(playbook: Playbook, installation: Installation, files: list[_Weighe
     ]
 
 
-def _guard(one: _Weighed, installation: Installation) -> _Weighed:
+def _spelled_alike(paths: Sequence[str]) -> set[str]:
+    """The paths that Windows cannot tell from another one, or whose folder it cannot: a journal neither."""
+    names = Counter(path.casefold() for path in paths)
+    folders = {path.rpartition("\\")[0] for path in paths}
+    alike = Counter(folder.casefold() for folder in folders)
+    return {
+        path for path in paths if names[path.casefold()] > 1 or alike[path.rpartition("\\")[0].casefold()] > 1
+    }
+
+
+def _guard(one: _Weighed, installation: Installation, alike: set[str]) -> _Weighed:
+    if one.fact.path in alike:
+        return replace(
+            one, verdict=Verdict.PERSON, reason=Reason.PERSON_DECIDES, sentence=wording.SPELLED_ALIKE
+        )
     why = why_forbidden(one.fact.path)
     service = installation.names_boot_file(one.fact.path)
     if why is None and service is not None:

@@ -14,12 +14,16 @@ from pathlib import Path
 
 from unbrick.errors import Reason
 from unbrick.incidents.pattern import PathPattern, component_matches, fold, has_wildcard
+from unbrick.windows.observe import SIZE_LIMIT
 
 MAX_ENTRIES = 200_000
 """Directory entries that one search lists at most; System32 has about 5,000, WinSxS 30,000."""
 
-MAX_CANDIDATES = 1_000
+MAX_CANDIDATES = 20_000
 """Files that one search hands back at most: each of them is read in full."""
+
+MAX_BYTES = 4 * 1024**3
+"""Bytes that the files of one search may have together, for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,51 @@ class _OutOfBudgetError(Exception):
     """More entries or files than a search may touch."""
 
 
-def find_candidates(root: Path, windows_folder: str, patterns: Iterable[PathPattern]) -> Candidates:
+class Names:
+    """The names in the folders of one volume; each folder is listed once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, list[str]] = {}
+        self._listed = 0
+
+    def fitting(self, folder: Path, wanted: str) -> list[str]:
+        """The names in a folder that fit a component, in every spelling.
+
+        Raises OSError, _OutOfBudgetError.
+        """
+        names = self._in(folder)
+        if has_wildcard(wanted):
+            return [name for name in names if component_matches(wanted, name)]
+        plain = fold(wanted)
+        return [name for name in names if fold(name) == plain]
+
+    def _in(self, folder: Path) -> list[str]:
+        known = self._known.get(folder)
+        if known is None:
+            known = []
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    self._listed += 1
+                    if self._listed > MAX_ENTRIES:
+                        raise _OutOfBudgetError(f"more than {MAX_ENTRIES} names had to be looked through")
+                    known.append(entry.name)
+            known = sorted(set(known))
+            self._known[folder] = known
+        return known
+
+
+def find_candidates(
+    root: Path, windows_folder: str, patterns: Iterable[PathPattern], names: Names | None = None
+) -> Candidates:
     """Every file below `root` whose path fits one of the patterns, each once, by name; folders are none.
 
-    `windows_folder` is the installation's, from the volume's root.
+    `windows_folder` is the installation's, from the volume's root. Where names differ by small and capital
+    letters only, all are looked at: one volume can hold several, though Windows shows one of them.
     """
-    search = _Search(root)
+    search = _Search(root, names or Names())
     for pattern in sorted({pattern.below(windows_folder) for pattern in patterns}):
         try:
-            search.follow(root, (), pattern)
+            search.begin(_parts(windows_folder), pattern)
         except _OutOfBudgetError as error:
             where = "\\" + "\\".join(pattern)
             search.troubles.append(Trouble(where, Reason.TOO_MANY_FILES, str(error)))
@@ -68,17 +108,39 @@ def find_candidates(root: Path, windows_folder: str, patterns: Iterable[PathPatt
     return Candidates(files, tuple(search.troubles))
 
 
+def is_there(root: Path, windows_path: str, names: Names) -> bool:
+    """Whether something has that path, in any spelling; also where that cannot be known."""
+    folders = [root]
+    for part in _parts(windows_path):
+        try:
+            folders = [folder / name for folder in folders for name in names.fitting(folder, part)]
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except (OSError, _OutOfBudgetError):
+            return True
+    return bool(folders)
+
+
 @dataclass
 class _Search:
     root: Path
+    names: Names
     files: dict[str, int] = field(default_factory=dict)
     troubles: list[Trouble] = field(default_factory=list)
-    listed: int = 0
+    size: int = 0
+
+    def begin(self, windows: tuple[str, ...], wanted: tuple[str, ...]) -> None:
+        """Go down from the root; where the installation's own folder is wanted, only from that spelling."""
+        home = self.root.joinpath(*windows)
+        if wanted[: len(windows)] == windows and home.is_dir() and not home.is_symlink():
+            self.follow(home, windows, wanted[len(windows) :])
+        else:
+            self.follow(self.root, (), wanted)
 
     def follow(self, folder: Path, above: tuple[str, ...], wanted: tuple[str, ...]) -> None:
         """Go down one component; recursion is as deep as the pattern is long."""
         try:
-            names = self._names(folder, wanted[0])
+            names = self.names.fitting(folder, wanted[0])
         except OSError as error:
             what = f"the folder cannot be listed ({error.strerror})"
             self.troubles.append(Trouble(_windows_path(above), Reason.UNREADABLE_FILE, what))
@@ -110,34 +172,23 @@ class _Search:
             what = "its name is no valid text"
             self.troubles.append(Trouble(_windows_path(path), Reason.UNREADABLE_FILE, what))
             return
-        self.files[_windows_path(path)] = size
+        windows_path = _windows_path(path)
+        if windows_path not in self.files:
+            self.files[windows_path] = size
+            self.size += size if size <= SIZE_LIMIT else 0  # a larger one is not read
         if len(self.files) > MAX_CANDIDATES:
             raise _OutOfBudgetError(f"more than {MAX_CANDIDATES} files fit")
-
-    def _names(self, folder: Path, wanted: str) -> list[str]:
-        """The names in a folder that fit a component; a plain name is tried as it stands first."""
-        if not has_wildcard(wanted):
-            try:
-                (folder / wanted).lstat()
-                return [wanted]
-            except (FileNotFoundError, NotADirectoryError):
-                pass
-        plain = None if has_wildcard(wanted) else fold(wanted)
-        fitting = []
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                self.listed += 1
-                if self.listed > MAX_ENTRIES:
-                    raise _OutOfBudgetError(f"more than {MAX_ENTRIES} names had to be looked through")
-                fits = fold(entry.name) == plain if plain else component_matches(wanted, entry.name)
-                if fits:
-                    fitting.append(entry.name)
-        return sorted(fitting)
+        if self.size > MAX_BYTES:
+            raise _OutOfBudgetError(f"the files that fit have more than {MAX_BYTES >> 30} GiB")
 
 
 def _is_text(name: str) -> bool:
     """Whether a name can be written down; Python keeps bytes that are no UTF-8 as lone surrogates."""
     return not any(0xD800 <= ord(character) <= 0xDFFF for character in name)
+
+
+def _parts(windows_path: str) -> tuple[str, ...]:
+    return tuple(part for part in windows_path.split("\\") if part)
 
 
 def _windows_path(parts: tuple[str, ...]) -> str:

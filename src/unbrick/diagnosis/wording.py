@@ -98,10 +98,36 @@ def doubtful_time(modified: datetime | None, latest: datetime | None) -> str:
     return f"A person has to look: {said}, so it cannot be told whether this is the faulty one."
 
 
-def relieved(sentence: str) -> str:
+def relieved_by_good(sentence: str) -> str:
     """What to say of a doubt that no longer matters."""
-    doubt = sentence.removeprefix("A person has to look: ")
-    return f"A good file beside it is in force, so this does not matter: {doubt}"
+    return f"A good file beside it is in force, so this does not matter: {_doubt(sentence)}"
+
+
+def relieved_by_faulty(sentence: str) -> str:
+    """What to say of a doubt about which file is the faulty one, where that was found."""
+    return f"The faulty file itself was found beside it, so this does not matter: {_doubt(sentence)}"
+
+
+def _doubt(sentence: str) -> str:
+    return sentence.removeprefix("A person has to look: ")
+
+
+def missing_driver(service: str) -> str:
+    """What to say of a driver's file that is not where the registry says."""
+    return (
+        f"A person has to look: Windows starts a driver from it ({printable(service)}), and it is not there. "
+        "Either it was taken away, or the folder is damaged and hides files: then let chkdsk look at it."
+    )
+
+
+NOT_ALL_SEEN = (
+    "A person has to look: there are more files than can be looked through, so it cannot be told how many "
+    "are faulty."
+)
+SPELLED_ALIKE = (
+    "A person has to look: faulty files lie under two names that differ by small and capital letters only, "
+    "and Windows shows only one of them."
+)
 
 
 def too_many(files: int, size: int) -> str:

@@ -7,7 +7,7 @@ time, the file is left to a person.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from unbrick.errors import Reason
 from unbrick.incidents.deny import why_forbidden
@@ -99,6 +99,13 @@ def _size_fits(wanted: SizeCondition, size: int) -> bool:
 
 
 def _time_fits(wanted: TimeCondition, modified: datetime | None) -> bool:
-    if modified is None or (wanted.since is not None and modified < wanted.since):
+    if modified is None:
         return False
-    return wanted.before is None or modified < wanted.before
+    most = wanted.whole_hours_off or 0
+    return any(_lies_in(wanted, modified + timedelta(hours=hours)) for hours in range(-most, most + 1))
+
+
+def _lies_in(span: TimeCondition, moment: datetime) -> bool:
+    if span.since is not None and moment < span.since:
+        return False
+    return span.before is None or moment < span.before

@@ -98,6 +98,10 @@ class PathPattern:
             return self.components
         return tuple(part for part in windows_folder.split("\\") if part) + self.components
 
+    def folder_below(self, windows_folder: str) -> str:
+        """The folder that holds what it names, from the volume's root; it may have wildcards."""
+        return "\\" + "\\".join(self.below(windows_folder)[:-1])
+
     def matches(self, windows_path: str, windows_folder: str) -> bool:
         """Whether a Windows path from the volume's root fits, for the installation in `windows_folder`."""
         wanted = self.below(windows_folder)

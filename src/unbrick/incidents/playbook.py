@@ -127,6 +127,7 @@ ByteCap = Annotated[
     int,
     Shape(ScalarKind.INTEGER, f"a number of bytes from 1 to {MOST_BYTES}", lowest=1, highest=MOST_BYTES),
 ]
+Hours = Annotated[int, Shape(ScalarKind.INTEGER, "a number of hours from 1 to 14", lowest=1, highest=14)]
 Flag = Annotated[bool, Shape(ScalarKind.FLAG, "true or false")]
 
 
@@ -170,11 +171,19 @@ class TimeCondition:
 
     since: Moment | None = field(default=None, metadata=about("At this time or later.", named="from"))
     before: Moment | None = field(default=None, metadata=about("Before this time."))
+    whole_hours_off: Hours | None = field(
+        default=None,
+        metadata=about(
+            "Or that span moved by up to this many whole hours either way, as by a clock in local time."
+        ),
+    )
 
     def faults(self) -> Iterator[Fault]:
         """Spans that are empty, or that say nothing."""
         if self.since is None and self.before is None:
             yield "", "from or before"
+        if self.whole_hours_off is not None and (self.since is None or self.before is None):
+            yield "whole_hours_off", "both from and before beside whole_hours_off"
         if self.since is not None and self.before is not None and self.since >= self.before:
             yield "from", "from earlier than before"
 
@@ -217,9 +226,15 @@ class Rule:
         default=None, metadata=about("What the file must be like; without it, any file at the path.")
     )
     action: Remedy | None = field(default=None, metadata=about("What to do with a faulty file."))
+    only_alone: Flag | None = field(
+        default=None,
+        metadata=about("With the verdict person: no doubt beside a file at the path that is good or faulty."),
+    )
 
     def faults(self) -> Iterator[Fault]:
         """A faulty rule that says too little or reaches too far, another that would do something."""
+        if self.only_alone is not None and self.verdict is not Verdict.PERSON:
+            yield "only_alone", "no only_alone: only a rule that asks for a person has it"
         if self.verdict is not Verdict.FAULTY:
             if self.action is not None:
                 yield "action", "no action: only a faulty file is moved"

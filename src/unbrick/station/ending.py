@@ -56,6 +56,7 @@ _SUMMARY = {
     Status.UNDONE: "The repair was taken back: the disk is as it was before, with the fault.",
     Status.HEALTHY: "This computer does not have the fault. If it does not start, the cause is another one.",
 }
+_TAKEN_AWAY = "A faulty file was taken away and can be put back. Something else is left:"
 _ONLY_LOOKED = {
     Status.FOUND: "The fault is on this computer",
     Status.SCANNED: "This computer was only looked at",
@@ -108,7 +109,10 @@ def _summary(case: Case) -> str:
     if case.already:
         return f"This computer was already repaired: {case.facts.already}."
     if case.troubled:
-        return NO_DISK if not case.worst.disk and not case.is_hidden else _meaning(case).what
+        if not case.worst.disk and not case.is_hidden:
+            return NO_DISK
+        partly = case.status is Status.NEEDS_HANDS and case.was_changed
+        return f"{_TAKEN_AWAY} {_meaning(case).what}" if partly else _meaning(case).what
     if case.status not in _ONLY_LOOKED:
         return _SUMMARY[case.status]
     what, untouched = _ONLY_LOOKED[case.status], "Nothing was changed"

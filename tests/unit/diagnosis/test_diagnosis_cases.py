@@ -68,5 +68,7 @@ def test_case(book: dict[str, Any], case: dict[str, Any], tmp_path: Path) -> Non
         **{verdict: expected.get(verdict, []) for verdict in ("faulty", "person", "good", "note")},
     }
     assert diagnosis.healthy == (expected["status"] == "healthy")
-    assert bool(diagnosis.repairable) == (expected["status"] == "found")
+    held_up = expected.get("reason") == "unreadable-hive"
+    assert _names(diagnosis.repairable, Verdict.FAULTY) == ([] if held_up else expected.get("faulty", []))
     assert diagnosis.explanation
+    assert all(words in diagnosis.explanation for words in expected.get("says", ()))

@@ -7,7 +7,7 @@ import pytest
 from support.windows_tree import put_file
 
 from unbrick.diagnosis import search
-from unbrick.diagnosis.search import Candidates, find_candidates
+from unbrick.diagnosis.search import Candidates, Names, find_candidates, is_there
 from unbrick.errors import Reason
 from unbrick.incidents.pattern import parse_pattern
 
@@ -36,7 +36,7 @@ def test_only_the_folders_that_a_pattern_names_are_listed(
     monkeypatch.setattr(os, "scandir", scandir)
     found = _find(tmp_path, r"%SystemRoot%\System32\v\a*.sys", r"%SYSTEMROOT%\System32\v\a*.sys")
     assert [(one.path, one.size) for one in found.files] == [(r"\Windows\System32\v\a1.sys", 7)]
-    assert listed == ["Windows/System32/v"]
+    assert listed == ["Windows", "Windows/System32", "Windows/System32/v"]
 
 
 def test_names_are_compared_without_case_and_returned_as_they_are(tmp_path: Path) -> None:
@@ -82,8 +82,9 @@ def _fails(*_: object, **__: object) -> object:
 def test_a_folder_that_cannot_be_listed_is_not_taken_for_empty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
 ) -> None:
-    put_file(tmp_path, r"\v\a.sys", b"")
-    monkeypatch.setattr(os, "scandir", _fails)
+    put_file(tmp_path, r"\v\w\a.sys", b"")
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: _fails() if folder != tmp_path else real(folder))
     found = _find(tmp_path, pattern)
     assert [(t.path, t.reason) for t in found.troubles] == [(r"\v", Reason.UNREADABLE_FILE)]
     assert "Input/output error" in found.troubles[0].what
@@ -103,10 +104,10 @@ def test_what_cannot_be_looked_at_is_not_taken_for_missing(
 def test_a_huge_folder_ends_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(30):
         put_file(tmp_path, rf"\v\{number}.txt", b"")
-    monkeypatch.setattr(search, "MAX_ENTRIES", 29)
+    monkeypatch.setattr(search, "MAX_ENTRIES", 30)  # those, and the folder itself
     found = _find(tmp_path, r"\v\*.sys", r"\w\*.sys")
     assert [trouble.reason for trouble in found.troubles] == [Reason.TOO_MANY_FILES]
-    monkeypatch.setattr(search, "MAX_ENTRIES", 30)
+    monkeypatch.setattr(search, "MAX_ENTRIES", 31)
     assert _paths(_find(tmp_path, r"\v\*.sys")) == []
 
 
@@ -117,6 +118,52 @@ def test_too_many_files_to_read_end_the_search(tmp_path: Path, monkeypatch: pyte
     assert [t.reason for t in _find(tmp_path, r"\v\*.sys").troubles] == [Reason.TOO_MANY_FILES]
     monkeypatch.setattr(search, "MAX_CANDIDATES", 4)
     assert len(_paths(_find(tmp_path, r"\v\*.sys"))) == 4
+
+
+def test_too_many_bytes_to_read_end_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        put_file(tmp_path, rf"\v\{number}.sys", b"12345")
+    monkeypatch.setattr(search, "MAX_BYTES", 19)
+    assert [t.reason for t in _find(tmp_path, r"\v\*.sys").troubles] == [Reason.TOO_MANY_FILES]
+    monkeypatch.setattr(search, "MAX_BYTES", 20)
+    assert len(_paths(_find(tmp_path, r"\v\*.sys"))) == 4
+    monkeypatch.setattr(search, "SIZE_LIMIT", 4)  # larger ones are not read
+    monkeypatch.setattr(search, "MAX_BYTES", 0)
+    assert len(_paths(_find(tmp_path, r"\v\*.sys"))) == 4
+
+
+def test_every_spelling_of_a_name_is_looked_at(tmp_path: Path) -> None:
+    for path in (r"\Windows\V\A.sys", r"\Windows\v\a.sys", r"\Windows\v\A.SYS", r"\WINDOWS\v\b.sys"):
+        put_file(tmp_path, path, b"")
+    expected = [r"\Windows\V\A.sys", r"\Windows\v\A.SYS", r"\Windows\v\a.sys"]
+    assert _paths(_find(tmp_path, r"%SystemRoot%\v\a.sys")) == expected
+    assert _paths(_find(tmp_path, r"%SystemRoot%\V\*.sys")) == expected
+    # From the root, the other Windows is meant as well; as an installation it is one of its own.
+    assert len(_paths(_find(tmp_path, r"\windows\v\?.sys"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        (r"\windows\v\a.sys", True),
+        (r"\windows\v\link.sys", True),
+        (r"\windows\v\b.sys", False),
+        (r"\windows\w\a.sys", False),
+        (r"\windows\v\a.sys\b", False),
+    ],
+)
+def test_whether_something_is_there(tmp_path: Path, path: str, there: bool) -> None:
+    put_file(tmp_path, r"\Windows\V\x.sys", b"")
+    put_file(tmp_path, r"\Windows\v\A.sys", b"")
+    (tmp_path / "Windows" / "v" / "link.sys").symlink_to("nowhere")
+    assert is_there(tmp_path, path, Names()) is there
+
+
+def test_what_cannot_be_listed_is_not_taken_for_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "scandir", _fails)
+    assert is_there(tmp_path, r"\v\a.sys", Names())
 
 
 def test_a_name_that_is_no_valid_text_is_left_to_a_person(tmp_path: Path) -> None:

@@ -350,3 +350,15 @@ def test_the_helpdesk_is_not_called_where_the_tally_knows() -> None:
 def test_a_long_message_is_cut_short() -> None:
     ending = ending_of([ended(Status.FAILED, error="x" * 5000)], FACTS)
     assert max(map(len, ending.helpdesk)) < 250
+
+
+def test_what_was_done_and_what_is_left_are_both_said() -> None:
+    error = "What is sure was taken away; the rest needs a person."
+    report = ended(Status.NEEDS_HANDS, Reason.UNREADABLE_FILE, done=True, error=error)
+    ending = ending_of([report], FACTS)
+    assert (ending.colour, ending.headline) == (Colour.AMBER, "HELP NEEDED")
+    assert ending.summary.startswith("A faulty file was taken away and can be put back.")
+    assert "cannot be read" in ending.summary
+    assert "Nothing was changed" not in said(ending)
+    assert any("A part was repaired" in sentence for sentence in ending.next_in_windows)
+    assert any(error in sentence for sentence in ending.helpdesk)
