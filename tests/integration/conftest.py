@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.drilled import Drills
-from support.leftovers import nothing_left
+from support.leftovers import ended_afterwards, nothing_left
 
 
 @pytest.fixture(scope="session")
@@ -23,4 +23,11 @@ def drills(tmp_path_factory: pytest.TempPathFactory) -> Drills:
 def leaves_nothing(tmp_path: Path) -> Iterator[None]:
     """No mount, loop device, helper process or temporary file is left when the test has ended."""
     with nothing_left(tmp_path):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _ends_what_it_started() -> Iterator[None]:
+    """A test that fails leaves no process behind for the next ones to stumble over."""
+    with ended_afterwards():
         yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -35,6 +36,10 @@ def _loops(folder: Path) -> list[str]:
 
 
 def _processes() -> list[str]:
+    return [f"a process: {pid} {_command_line(pid)}" for pid in _descendants()]
+
+
+def _descendants() -> list[int]:
     """Every process that descends from this one: it adopts what its children leave behind."""
     own = os.getpid()
     parents = {}
@@ -44,11 +49,7 @@ def _processes() -> list[str]:
                 state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
                 if state != "Z":
                     parents[int(entry.name)] = int(parent)
-    return [
-        f"a process: {pid} {_command_line(pid)}"
-        for pid in parents
-        if pid != own and own in _ancestors(pid, parents)
-    ]
+    return [pid for pid in parents if pid != own and own in _ancestors(pid, parents)]
 
 
 def _ancestors(pid: int, parents: dict[int, int]) -> Iterator[int]:
@@ -67,6 +68,24 @@ def _files() -> list[str]:
     if not _WORK_FOLDER.exists():
         return []
     return [f"a file: {path}" for path in _WORK_FOLDER.iterdir()]
+
+
+@contextmanager
+def ended_afterwards() -> Iterator[None]:
+    """Ends at the end of the block every process that was started in it and still runs."""
+    before = {*_descendants()}
+    _LIBC.prctl(_SET_CHILD_SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        while left := [pid for pid in _descendants() if pid not in before]:
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            for pid in left:
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, 0)  # those of another parent end with it
+        _LIBC.prctl(_SET_CHILD_SUBREAPER, 0)
 
 
 @contextmanager
