@@ -54,6 +54,9 @@ _KIND_WORD = {VolumeKind.BITLOCKER: "BitLocker", VolumeKind.NTFS: "NTFS", Volume
 _NEXT_STEP = {
     Status.REPAIRED: "restart this machine into Windows",
     Status.HEALTHY: "no known fault is here; look for the cause elsewhere",
+    Status.NEEDS_KEY: "find the recovery password of the protector that is named, and give it with --keys",
+    Status.NEEDS_HANDS: "look at this disk by hand; nothing more is done to it from here",
+    Status.FAILED: "run it again; where it fails again, copy the disk before anything else is tried",
 }
 
 Command = Callable[[str, str], str]
