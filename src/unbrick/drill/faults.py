@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from unbrick.drill.planned import PlannedFile
@@ -76,14 +77,18 @@ def play(playbook: Playbook, rng: random.Random, victim: Victim) -> tuple[Planne
     if not victim.spared:
         for file in _faulty(playbook, shapes, rng, victim.variant):
             keep(file)
+        if not files:
+            raise UnplayableError(playbook, "its limits leave no room for what its rules ask for")
     if victim.spared or victim.variant % 4 == 2:
-        for file in _good(playbook, rng):
+        good = (rule for rule in playbook.rules if rule.verdict is Verdict.GOOD)
+        for file in _tried(playbook, good, rng):
             keep(file)
-    samples = [make_sample(playbook, rules[0], rng) for rules in shapes]
+    samples = [sample for rules in shapes for sample in _tried(playbook, rules[:1], rng)]
     for sample in samples:
         keep(make_older(playbook, sample, rng))
-    for file in _look_alikes(playbook, samples[0], victim):
-        keep(file)
+    for sample in samples[:1]:
+        for file in _look_alikes(playbook, sample, victim):
+            keep(file)
     return tuple(files.values())
 
 
@@ -155,14 +160,11 @@ def _make_within(playbook: Playbook, rule: Rule, rng: random.Random, share: int,
         return make_sample(playbook, rule, rng, left)
 
 
-def _good(playbook: Playbook, rng: random.Random) -> Iterator[PlannedFile]:
-    """One file for each rule that calls a file good, as far as one can be made up."""
-    for rule in playbook.rules:
-        if rule.verdict is Verdict.GOOD:
-            try:
-                yield make_sample(playbook, rule, rng)
-            except NoSampleError:
-                continue
+def _tried(playbook: Playbook, rules: Iterable[Rule], rng: random.Random) -> Iterator[PlannedFile]:
+    """A file for each rule, as far as one can be made up."""
+    for rule in rules:
+        with suppress(NoSampleError):
+            yield make_sample(playbook, rule, rng)
 
 
 def _marked(playbook: Playbook, file: PlannedFile, rng: random.Random, *, linked: bool) -> PlannedFile:

@@ -77,11 +77,12 @@ def make_sample(playbook: Playbook, rule: Rule, rng: random.Random, most_bytes: 
         raise NoSampleError("no file can have the size and the content that it asks for")
     if lowest > most_bytes:
         raise NoSampleError(f"it asks for a file of {lowest} bytes, and there is room for {most_bytes}")
-    spans = list(_spans(playbook, when))
-    for _ in range(_TRIES):
+    largest = min(highest, most_bytes)
+    spans = [part for span in _spans(playbook, when) for part in _cut(span, _edges(playbook))]
+    for number in range(_TRIES):
         for span in spans:
-            size = min(max(rng.randrange(*_USUAL), lowest), highest, max(lowest, most_bytes))
-            file = _file(rule, when, span, size, rng)
+            size = (min(max(rng.randrange(*_USUAL), lowest), largest), lowest, min(largest, _USUAL[1]))
+            file = _file(rule, when, span, max(size[number % len(size)], lowest), rng)
             judgement = judgement_of(playbook, file)
             if judgement is not None and judgement.rule == rule and judgement.verdict is rule.verdict:
                 if rule.verdict is Verdict.FAULTY and why_forbidden(file.path):
@@ -149,6 +150,22 @@ def _spans(playbook: Playbook, when: Match) -> Iterator[_Span]:
             yield _Span(first, end)
     if not found:
         raise NoSampleError("it asks for a time that makes no sense: of later than now, or of long before")
+
+
+def _edges(playbook: Playbook) -> list[datetime]:
+    """The times at which the playbook begins to say something else."""
+    spans = [rule.when.modified for rule in playbook.rules if rule.when and rule.when.modified]
+    return sorted({edge for span in spans for edge in (span.since, span.before) if edge is not None})
+
+
+def _cut(span: _Span, edges: list[datetime]) -> Iterator[_Span]:
+    """A span in pieces: each of them is tried, however short it is."""
+    first = span.first
+    for edge in edges:
+        if first < edge < span.end:
+            yield _Span(first, edge)
+            first = edge
+    yield _Span(first, span.end)
 
 
 def _file(rule: Rule, when: Match, span: _Span, size: int, rng: random.Random) -> PlannedFile:
