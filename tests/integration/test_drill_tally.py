@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.own_playbooks import write_invented
 from support.program import at_terminal, run_program, start_program
 
 _SMALL = ("--size", "160M", "--files", "10")
@@ -34,13 +35,14 @@ def _wait_until_gone(folder: Path) -> None:
         time.sleep(0.1)
 
 
-def test_a_drill_on_a_pipe_is_counted_by_its_tally(tmp_path: Path) -> None:
-    folder = tmp_path / "fleet"
-    drill = run_program("drill", "run", folder, *_SMALL)
+def test_a_drill_on_a_pipe_of_a_site_s_own_incident_is_counted_by_its_tally(tmp_path: Path) -> None:
+    folder, playbook = tmp_path / "fleet", write_invented(tmp_path / "ours.yaml", "zzz-print-filter")
+    drill = run_program("drill", "run", folder, *_SMALL, "--playbook", playbook)
     assert drill.code == 0, drill.said
     assert drill.out.splitlines()[-1] == _COUNTED
     assert drill.err.count("unbrick repair ") == 8
-    assert drill.err.count("--station tally/unbrick.yaml") == 8
+    assert drill.err.count(f"--station tally/unbrick.yaml --playbook {playbook} --yes") == 8
+    assert drill.err.count("moved to quarantine: \\ProgramData\\Example\\Filter\\rules-") >= 5
     assert _running(folder) == []
     document = run_program("tally", "status", folder / "tally", "--json").document
     assert document["total"] == 8

@@ -142,7 +142,8 @@ def new(
 )
 @click.option("--size", default="256M", show_default=True, help="Size of each disk.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same fleet.")
-def run(directory: Path | None, files: int, size: str, seed: int) -> None:
+@playbook_option
+def run(directory: Path | None, files: int, size: str, seed: int, playbook: Path | None) -> None:
     """Make the standard fleet of eight machines, recover every disk of it, and count them with a tally.
 
     Real tools, the real command, and a real tally on this computer, whose dashboard is live on a terminal of
@@ -157,10 +158,11 @@ def run(directory: Path | None, files: int, size: str, seed: int) -> None:
     from unbrick.drill.options import FleetOptions, parse_size, standard_fleet
 
     path = directory or Path(tempfile.mkdtemp(prefix="unbrick-drill-"))
-    options = FleetOptions(standard_fleet(seed, parse_size(size), files), seed)
+    incident = _incident(None, playbook)
+    options = FleetOptions(standard_fleet(seed, parse_size(size), files, incident), seed)
     _tell(f"A bricked fleet of {len(options.machines)} machines, made with real NTFS and real BitLocker:")
     fleet = make_fleet(path, options, SystemRunner(), lambda line: _tell(f"  {line}"))
-    sys.exit(run_drill(fleet))
+    sys.exit(run_drill(fleet, playbook))
 
 
 @command.command("boot")

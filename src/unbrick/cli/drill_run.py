@@ -70,18 +70,20 @@ class Recovered:
         return self.status is self.machine.options.expected
 
 
-def run_drill(fleet: Fleet) -> int:
-    """Recover every disk of a fleet and count the machines; the exit code."""
+def run_drill(fleet: Fleet, playbook: Path | None = None) -> int:
+    """Recover every disk of a fleet, each with `playbook`, and count the machines; the exit code."""
     runner = SystemRunner()
     stop = _Stop()
+    own = ["--playbook", str(playbook)] if playbook else []
     with stop.heeded(), drill_tally(fleet.directory / TALLY, fleet.inventory, _SITE, runner) as tally:
         with drill_screen(tally.board, stop.check) as screen:
-            results = [_recover(fleet, machine, tally, runner, screen) for machine in fleet.machines]
+            results = [_recover(fleet, machine, tally, runner, screen, own) for machine in fleet.machines]
             _wait_for_last_reports(results, tally, screen)
         board, wrong = tally.board(), tuple(differences(results, tally.counted()))
     _show_table(results)
     click.echo(f"\nLook into it: {fleet.directory}")
-    click.echo(f"Take one back: unbrick undo {shlex.quote(str(results[0].machine.disk))} --yes")
+    take_back = ["undo", str(results[0].machine.disk), *own, "--yes"]
+    click.echo(f"Take one back: unbrick {shlex.join(take_back)}")
     click.echo(f"See the tally again: unbrick tally watch {shlex.quote(str(tally.folder))}")
     return _conclude(results, board, wrong)
 
@@ -132,7 +134,12 @@ class _Stop:
 
 
 def _recover(
-    fleet: Fleet, machine: MadeMachine, tally: DrillTally, runner: SystemRunner, screen: DrillScreen
+    fleet: Fleet,
+    machine: MadeMachine,
+    tally: DrillTally,
+    runner: SystemRunner,
+    screen: DrillScreen,
+    own: Sequence[str],
 ) -> Recovered:
     """Recover one disk by the command that a technician would type."""
     shown = [
@@ -142,11 +149,13 @@ def _recover(
         fleet.keys.name,
         "--station",
         "tally/unbrick.yaml",
+        *own,
         "--yes",
     ]
     screen.say(f"\nunbrick {shlex.join(shown)}")
     started = time.monotonic()
-    document = _repair(machine.disk, fleet.keys, tally.station, runner, screen)
+    options = ["--keys", str(fleet.keys), "--station", str(tally.station), *own, "--yes", "--json"]
+    document = _repair(machine.disk, options, runner, screen)
     result = Recovered(machine, document, time.monotonic() - started)
     for path in result.moved:
         screen.say(f"  moved to quarantine: {printable(path)}")
@@ -156,11 +165,8 @@ def _recover(
     return result
 
 
-def _repair(
-    disk: Path, keys: Path, station: Path, runner: SystemRunner, screen: DrillScreen
-) -> dict[str, Any]:
+def _repair(disk: Path, options: Sequence[str], runner: SystemRunner, screen: DrillScreen) -> dict[str, Any]:
     """Run `unbrick repair`; raises FailedError where it says nothing that can be understood."""
-    options = ["--keys", str(keys), "--station", str(station), "--yes", "--json"]
     with tempfile.TemporaryFile() as answer:
         command = [sys.executable, "-m", "unbrick", "repair", str(disk), *options]
         repair = runner.start_writing(command, answer)
