@@ -91,16 +91,16 @@ def _suits_cryptsetup(metadata: BitLockerMetadata, keys: VolumeKeys) -> bool:
 
 def _check_reserved(path: Path, metadata: BitLockerMetadata, volume: Volume) -> None:
     """What is BitLocker's own must read as zeros: else the program sees another layout than we do."""
-    with path.open("rb", buffering=0) as plain:
+    with path.open("rb") as plain:
         if not metadata.volume_length <= plain.seek(0, os.SEEK_END) <= volume.length:
             raise _other_layout()
         for offset, length in metadata.reserved:
-            plain.seek(offset)
-            while length > 0:
-                part = plain.read(min(length, _CHUNK))
-                if not part or any(part):
+            # Both ends tell; what BitLocker To Go keeps between them grows with the volume.
+            part = min(length, _CHUNK)
+            for at in {offset, offset + length - part}:
+                plain.seek(at)
+                if plain.read(part) != bytes(part):
                     raise _other_layout()
-                length -= len(part)
 
 
 def _other_layout() -> NeedsHandsError:
