@@ -153,7 +153,8 @@ def _weigh_files(
     patterns = [rule.path for rule in playbook.rules]
     found = find_candidates(root, installation.folder, patterns, names)
     weighed = [_cannot_look(trouble, relievable=False) for trouble in found.troubles]
-    weighed += _missing_drivers(root, installation, patterns, names)
+    if _services_known(installation):
+        weighed += _missing_drivers(root, installation, patterns, names)
     latest = _latest_sensible(playbook, clock)
     for candidate in found.files:
         one = _weigh_file(root, installation, playbook, candidate, latest)
@@ -168,14 +169,26 @@ def _missing_drivers(
     """The drivers that Windows starts from a folder that is looked into, and that are not there.
 
     What hides them may hide a faulty file, too: a damaged index shows a folder without some of its names.
+    Where a whole folder is missing on the way, every driver below it is.
     """
-    for folder in sorted({pattern.folder_below(installation.folder) for pattern in patterns}):
-        for path, service in installation.boot_files_in(folder).items():
-            if not is_there(root, path, names):
-                sentence = wording.missing_driver(service)
-                yield _Weighed(
-                    FileFact(path, None, 0, None), Verdict.PERSON, sentence, Reason.UNREADABLE_FILE
-                )
+    missing: dict[str, str] = {}
+    for folder in {pattern.folder_below(installation.folder) for pattern in patterns}:
+        drivers = installation.boot_files_in(folder)
+        for above in _ways_to(folder):
+            if not is_there(root, above, names):
+                drivers = installation.boot_files_in(above, whole_tree=True)
+                break
+        missing |= {path: service for path, service in drivers.items() if not is_there(root, path, names)}
+    sentence = wording.missing_drivers(sorted(set(missing.values())))
+    for path in sorted(missing):
+        yield _Weighed(FileFact(path, None, 0, None), Verdict.PERSON, sentence, Reason.UNREADABLE_FILE)
+
+
+def _ways_to(folder: str) -> Iterator[str]:
+    """The folders on the way to one, from the volume's root down, and itself."""
+    parts = folder.strip("\\").split("\\")
+    for depth in range(1, len(parts) + 1):
+        yield "\\" + "\\".join(parts[:depth])
 
 
 def _latest_sensible(playbook: Playbook, clock: datetime) -> datetime | None:

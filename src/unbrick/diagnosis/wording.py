@@ -112,11 +112,12 @@ def _doubt(sentence: str) -> str:
     return sentence.removeprefix("A person has to look: ")
 
 
-def missing_driver(service: str) -> str:
-    """What to say of a driver's file that is not where the registry says."""
+def missing_drivers(services: Sequence[str]) -> str:
+    """What to say of drivers' files that are not where the registry says."""
+    named = printable(_names(services))
     return (
-        f"A person has to look: Windows starts a driver from it ({printable(service)}), and it is not there. "
-        "Either it was taken away, or the folder is damaged and hides files: then let chkdsk look at it."
+        f"A person has to look: Windows loads this while it starts ({named}), and it is not there. "
+        "Either it was taken away, or a damaged folder hides it, and other files with it: then chkdsk helps."
     )
 
 

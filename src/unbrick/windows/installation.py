@@ -77,13 +77,17 @@ class Installation:
         """
         return self._boot_files.get(comparable_path(windows_path))
 
-    def boot_files_in(self, windows_folder: str) -> dict[str, str]:
+    def boot_files_in(self, windows_folder: str, *, whole_tree: bool = False) -> dict[str, str]:
         """The files in one folder that Windows starts (see `names_boot_file`), each with its service's name.
 
         Both paths count from the volume's root; those given are in lower case.
         """
         within = comparable_path(windows_folder)
-        return {path: name for path, name in self._boot_files.items() if path.rpartition("\\")[0] == within}
+        return {
+            path: name
+            for path, name in self._boot_files.items()
+            if path.rpartition("\\")[0] == within or (whole_tree and path.startswith(within + "\\"))
+        }
 
     def start_of(self, windows_path: str) -> int | None:
         """The earliest Start of the services whose file this is; None where no service names it."""

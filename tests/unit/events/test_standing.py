@@ -133,3 +133,10 @@ def test_a_later_visit_that_only_looks_at_the_disk_hides_nothing(status: str) ->
     scan = (event(2, 1, EventKind.RUN_STARTED), outcome(2, "scanned"))
     assert status_of(outcome(1, status), *scan) is MachineStatus(status)
     assert status_of(*scan, outcome(3, status)) is MachineStatus(status)
+
+
+def test_a_part_that_was_repaired_does_not_hide_that_a_person_is_needed() -> None:
+    partly = (*REPAIR[:4], event(1, 5, EventKind.MOVED), outcome(1, "needs-hands", "unreadable-file"))
+    assert status_of(*partly) is MachineStatus.NEEDS_HANDS
+    assert status_of(*partly, event(2, 1, EventKind.RUN_STARTED)) is MachineStatus.NEEDS_HANDS
+    assert status_of(*partly, outcome(2, "healthy")) is MachineStatus.HEALTHY

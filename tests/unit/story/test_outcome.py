@@ -163,3 +163,48 @@ def test_the_machine_s_own_identifiers_are_in_the_report() -> None:
     machine = draft.report().machine
     assert (machine.smbios_uuid, machine.serial) == (firmware.smbios_uuid, "5CD1234XYZ")
     assert (machine.disk_guid, machine.hostnames) == ("D", ("PC-1",))
+
+
+def partly(trouble: NeedsHandsError | None = None) -> VolumeCase:
+    """A Windows with one faulty file and one that needs a person."""
+    named = ((Verdict.FAULTY, "bad.sys", None), (Verdict.PERSON, "odd.sys", "unreadable-file"))
+    findings = tuple(
+        Finding(
+            "p", verdict, (FileFact(f"\\Windows\\{name}", "0" * 64, 1, None),), f"This is {name}.", reason
+        )
+        for verdict, name, reason in named
+    )
+    report = InstallationReport(
+        3, "PC-1", "Windows 10", Status.NEEDS_HANDS, "unreadable-file", "Both are named.", findings
+    )
+    return VolumeCase(Volume(3, 0, 1, VolumeKind.NTFS, VolumeState.OPEN), (report,), trouble)
+
+
+BAD = Action("quarantine-file", "\\Windows\\bad.sys", "p", "0" * 64, 1, "0001.bin")
+
+
+def test_what_is_done_and_what_is_left_are_told_together() -> None:
+    case = partly()
+    for status, said in ((Status.FOUND, "can be taken away"), (Status.REPAIRED, "was taken away")):
+        case.show(["\\Windows"], (BAD,), status)
+        report = Draft(Path("disk.img"), cases=[case]).report()
+        assert (report.status, report.reason) == (Status.NEEDS_HANDS, "unreadable-file")
+        assert report.error == f"What is sure {said}; the rest needs a person. This is odd.sys."
+        assert report.installations[0].actions == (BAD,)
+    case.show(["\\Windows"], (BAD,), Status.UNDONE)
+    assert Draft(Path("disk.img"), cases=[case]).report().status is Status.UNDONE
+
+
+def test_a_diagnosis_plans_nothing_and_says_what_a_repair_would_do() -> None:
+    case = partly()
+    case.show(["\\Windows"], (BAD,), Status.FOUND)
+    case.forget_plan()
+    assert case.installations[0].actions == ()
+    assert case.notes == ["a repair would take the faulty file away and leave the rest to a person"]
+    hibernated = NeedsHandsError("Windows is hibernated", reason=Reason.HIBERNATED)
+    case = partly()
+    case.show(["\\Windows"], (BAD,), Status.FOUND)
+    case.blame(hibernated)
+    case.forget_plan()
+    assert case.notes == ["as things stand, a repair would not take the faulty file away"]
+    assert conclude(case) == (Status.NEEDS_HANDS, "hibernated")
