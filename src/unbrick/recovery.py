@@ -36,12 +36,13 @@ from unbrick.recovery_order import Case, Confirm, Goal, Kit, Order, partition_de
 from unbrick.repair.history import read_runs
 from unbrick.repair.plan import make_plan
 from unbrick.repair.purge import plan_purge
-from unbrick.repair.quarantine import inspect
+from unbrick.repair.quarantine import find_homes
 from unbrick.repair.undo import find_runs, plan_undo
 from unbrick.windows.installation import Installation, find_installations
 
 _MOST_RUNS_TOLD = 64
 _WRITE_PROTECTED = "this disk is write-protected here: lift that before a repair"
+_OTHER_NAME = "{}: it is left alone, and the quarantine has another name"
 _CUT_OFF = "a repair or an undo was cut off here: run it again, which finishes it, before Windows is started"
 _FINISH_FIRST = "run unbrick repair or unbrick undo on it first"
 _ONLY_A_RECORD = "its files were put back before: only the record of that run is deleted"
@@ -219,10 +220,11 @@ def _find_windows(case: Case, view: View, order: Order, kit: Kit) -> None:
     if view.halfway is not None and order.goal not in {Goal.SCAN, Goal.RUNS}:
         raise view.halfway
     if order.goal.plans:
-        inspect(view.root)
         case.cut_run = next((one for one in find_runs(view.root) if one.run == view.cut_off), None)
     if order.goal.judges:
         case.plan = make_plan(kit.recorder.run, [f for _, one in case.diagnoses for f in one.repairable])
+        if case.plan.actions:
+            case.notes += [_OTHER_NAME.format(one.message) for one in find_homes(view.root).foreign]
     if order.goal is Goal.PURGE:
         if case.cut_off:
             raise NeedsHandsError(_CUT_OFF, reason=Reason.INTERRUPTED, hint=_FINISH_FIRST)

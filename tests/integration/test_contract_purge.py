@@ -90,7 +90,7 @@ def _a_file_under_the_others_name(folder: Path) -> None:
 
 
 def _a_torn_journal(folder: Path) -> None:
-    journal = folder / "journal.jsonl"
+    journal = folder / "journal.jsonl.gz"
     journal.write_bytes(journal.read_bytes()[:100])
 
 

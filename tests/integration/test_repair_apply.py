@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,7 +40,7 @@ from unbrick.model import Action, ActionState, Plan
 from unbrick.ntfs_file import FileAttributes, read_acl, read_attributes, write_acl, write_attributes
 from unbrick.repair.apply import apply_plan
 from unbrick.repair.plan import make_plan, new_run_id
-from unbrick.repair.quarantine import inspect
+from unbrick.repair.quarantine import find_homes
 from unbrick.repair.record import RunState
 from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR
 from unbrick.repair.undo import apply_undo, find_runs, plan_undo
@@ -94,7 +95,7 @@ def test_faulty_files_are_moved_and_everything_else_stays(image: Path, tmp_path:
     assert set(after) - set(before) == {
         "\\Unbrick",
         home,
-        f"{home}\\journal.jsonl",
+        f"{home}\\journal.jsonl.gz",
         f"{home}\\0001.bin",
         f"{home}\\0002.bin",
     }
@@ -112,7 +113,7 @@ def test_all_that_is_ours_is_closed_to_others(root: Path) -> None:
     home = root / "Unbrick"
     assert read_acl(home) == FOLDER_DESCRIPTOR
     assert read_acl(home / plan.run) == FOLDER_DESCRIPTOR
-    assert read_acl(home / plan.run / "journal.jsonl") == FILE_DESCRIPTOR
+    assert read_acl(home / plan.run / "journal.jsonl.gz") == FILE_DESCRIPTOR
     assert read_acl(home / plan.run / "0001.bin") == odd_descriptor()
 
 
@@ -226,15 +227,26 @@ def _twice(root: Path) -> None:
 @pytest.mark.parametrize(
     "make", [_by_ntfs_3g, _in_another_case, _as_a_file, _as_a_link, _with_readers, _twice]
 )
-def test_a_foreign_quarantine_is_for_a_person(root: Path, make: Callable[[Path], None]) -> None:
-    plan = planned(root)
+def test_a_folder_of_somebody_else_does_not_stop_a_repair(root: Path, make: Callable[[Path], None]) -> None:
+    """Any user of a Windows can make one: ours then has a name that nobody can have taken."""
     make(root)
     before = names(root)
-    for attempt in (lambda: inspect(root), lambda: apply(root, plan), lambda: find_runs(root)):
-        with pytest.raises(NeedsHandsError) as caught:
-            attempt()
-        assert caught.value.reason == "foreign-quarantine"
-    assert names(root) == before
+    assert find_runs(root) == ()
+    with pytest.raises(NeedsHandsError) as caught:
+        plan_undo(root, playbooks(), FOLDERS)
+    assert caught.value.reason == "foreign-quarantine"
+    plan = planned(root)
+    verify_applied(root, apply(root, plan))
+    (home,) = find_homes(root).ours
+    assert re.fullmatch(r"Unbrick-[0-9a-f]{16}", home.name)
+    assert (home / plan.run / "0001.bin").exists()
+    moved = {str(place(root, path).relative_to(root)) for path in (FAULTY, ZEROED)}
+    assert {one for one in names(root) if not one.startswith(home.name)} == set(before) - moved
+    again = make_plan(new_run_id(), findings(root, [GOOD]))
+    apply(root, again)
+    assert [path.name for path in find_homes(root).ours] == [home.name]
+    apply_undo(root, plan_undo(root, playbooks(), FOLDERS, plan.run))
+    assert place(root, FAULTY).exists()
 
 
 def test_our_own_folder_is_used_again_in_whatever_case(root: Path) -> None:

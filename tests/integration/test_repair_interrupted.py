@@ -7,6 +7,7 @@ a file back by hand; or of a journal that was planted.
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,8 +58,8 @@ def files(root: Path) -> dict[str, str | None]:
 
 
 def cut_journal(root: Path, keep: Callable[[bytes], bytes]) -> None:
-    journal = root / "Unbrick" / RUN / "journal.jsonl"
-    journal.write_bytes(keep(journal.read_bytes()))
+    journal = root / "Unbrick" / RUN / "journal.jsonl.gz"
+    journal.write_bytes(gzip.compress(keep(gzip.decompress(journal.read_bytes()))))
 
 
 def without_an_end(root: Path) -> None:
@@ -126,8 +127,8 @@ def test_one_run_under_two_names_is_not_believed(root: Path) -> None:
     copy = root / "Unbrick" / "20300719T061203Z-000001"
     copy.mkdir()
     write_acl(copy, FOLDER_DESCRIPTOR)
-    (copy / "journal.jsonl").write_bytes((root / "Unbrick" / RUN / "journal.jsonl").read_bytes())
-    write_acl(copy / "journal.jsonl", FILE_DESCRIPTOR)
+    (copy / "journal.jsonl.gz").write_bytes((root / "Unbrick" / RUN / "journal.jsonl.gz").read_bytes())
+    write_acl(copy / "journal.jsonl.gz", FILE_DESCRIPTOR)
     with pytest.raises(NeedsHandsError) as caught:
         find_runs(root)
     assert caught.value.reason == "bad-journal"
@@ -141,8 +142,8 @@ def test_a_folder_that_tells_of_no_file_is_passed_by(root: Path, journal: bytes 
     folder.mkdir()
     write_acl(folder, FOLDER_DESCRIPTOR)
     if journal is not None:
-        (folder / "journal.jsonl").write_bytes(journal)
-        write_acl(folder / "journal.jsonl", FOLDER_DESCRIPTOR)
+        (folder / "journal.jsonl.gz").write_bytes(journal)
+        write_acl(folder / "journal.jsonl.gz", FOLDER_DESCRIPTOR)
     assert find_runs(root) == before
     if journal is None:
         return

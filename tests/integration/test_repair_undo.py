@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -95,11 +96,26 @@ def test_undo_puts_everything_back(image: Path, tmp_path: Path) -> None:
     with mounted(image, tmp_path / "mount") as root:
         done = undo(root)
         assert {action.state for action in done} == {ActionState.UNDONE}
-        assert [path.name for path in (root / "Unbrick" / RUN).iterdir()] == ["journal.jsonl"]
+        assert [path.name for path in (root / "Unbrick" / RUN).iterdir()] == ["journal.jsonl.gz"]
         assert [run.state for run in find_runs(root)] == [RunState.UNDONE]
         with pytest.raises(NeedsHandsError) as caught:
             plan_undo(root, playbooks(), FOLDERS)
         assert caught.value.reason == "no-run"
+    assert read(image) == before
+
+
+def test_a_run_of_an_older_version_is_undone(image: Path, tmp_path: Path) -> None:
+    """Its journal was not compressed, and had the name for that."""
+    before = read(image)
+    with mounted(image, tmp_path / "mount") as root:
+        repair(root)
+        journal = root / "Unbrick" / RUN / "journal.jsonl.gz"
+        former = journal.with_suffix("")
+        former.write_bytes(gzip.decompress(journal.read_bytes()))
+        write_acl(former, FILE_DESCRIPTOR)
+        journal.unlink()
+        undo(root)
+        assert [run.state for run in find_runs(root)] == [RunState.UNDONE]
     assert read(image) == before
 
 
@@ -197,7 +213,7 @@ def test_a_link_in_the_quarantine_is_not_followed(repaired: Path) -> None:
     refused(repaired, "bad-journal")
 
 
-@pytest.mark.parametrize("which", [".", RUN, f"{RUN}/journal.jsonl", f"{RUN}/journal.jsonl:owner"])
+@pytest.mark.parametrize("which", [".", RUN, f"{RUN}/journal.jsonl.gz", f"{RUN}/journal.jsonl.gz:owner"])
 def test_what_others_may_write_is_not_believed(repaired: Path, which: str) -> None:
     name, _, owner = which.partition(":")
     path = repaired / "Unbrick" / name
@@ -242,8 +258,8 @@ def _move_to(parent: str, name: str) -> Callable[[dict[str, Any]], None]:
 )
 def test_a_planted_journal_does_nothing(repaired: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Sound checks, right owner, right ACL, and still an entry that no playbook could have written."""
-    path = repaired / "Unbrick" / RUN / "journal.jsonl"
-    header, done, _ = path.read_bytes().split(b"\n")
+    path = repaired / "Unbrick" / RUN / "journal.jsonl.gz"
+    header, done, _ = gzip.decompress(path.read_bytes()).split(b"\n")
     document = json.loads(header.rpartition(b"\t")[0])
     change(document)
     plant(path, document, [json.loads(done.rpartition(b"\t")[0])])
@@ -256,8 +272,8 @@ def test_a_planted_run_brings_no_file_of_its_own(repaired: Path) -> None:
     folder.mkdir()
     write_acl(folder, FOLDER_DESCRIPTOR)
     os.link(place(repaired, GOOD), folder / "0001.bin")
-    old = repaired / "Unbrick" / RUN / "journal.jsonl"
-    header, done, _ = old.read_bytes().split(b"\n")
+    old = repaired / "Unbrick" / RUN / "journal.jsonl.gz"
+    header, done, _ = gzip.decompress(old.read_bytes()).split(b"\n")
     document = json.loads(header.rpartition(b"\t")[0])
     content = place(repaired, GOOD).read_bytes()
     document["run"] = folder.name
@@ -269,7 +285,7 @@ def test_a_planted_run_brings_no_file_of_its_own(repaired: Path) -> None:
             "source": f"{CROWDSTRIKE}\\C-00000291-planted.sys",
         }
     ]
-    journal = folder / "journal.jsonl"
+    journal = folder / "journal.jsonl.gz"
     journal.write_bytes(b"")
     write_acl(journal, FILE_DESCRIPTOR)
     plant(journal, document, [json.loads(done.rpartition(b"\t")[0])])
@@ -283,4 +299,4 @@ def plant(path: Path, header: dict[str, Any], marks: list[dict[str, Any]]) -> No
     for mark in marks:
         line = _encode_line(mark, check)
         data, check = data + line, line[-17:-1].decode()
-    path.write_bytes(data)
+    path.write_bytes(gzip.compress(data))

@@ -40,6 +40,7 @@ def _name(name: str, why: str) -> _Protected:
     return _Protected((name,), why, from_root=False, whole_tree=False)
 
 
+_QUARANTINE = "it lies in a quarantine"
 _PEOPLE = "it lies among people's own files"
 _BOOT = "the machine starts from it"
 _KERNEL = "it is a part of the Windows kernel"
@@ -90,7 +91,8 @@ _DENY_LIST: tuple[_Protected, ...] = (
     _root_tree("Users", _PEOPLE),
     _root_tree("Documents and Settings", _PEOPLE),
     _root_tree("Windows.old*\\Users", _PEOPLE),
-    _root_tree("Unbrick", "it lies in a quarantine"),
+    _root_tree("Unbrick", _QUARANTINE),
+    _root_tree("Unbrick-*", _QUARANTINE),
     _root_tree("System Volume Information", "it belongs to the file system's own records"),
     _root_tree("$*", "it belongs to the file system or to Windows' own set-up"),
     _tree("System32\\config", _HIVES),

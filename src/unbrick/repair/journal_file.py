@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import errno
 import os
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from unbrick.repair.journal import MOST_BYTES, check_of, encode_header, encode_mark, parse
 from unbrick.repair.journal_fields import JournalError
-from unbrick.repair.quarantine import JOURNAL, check_run_folder, holds_files
+from unbrick.repair.quarantine import JOURNAL, check_run_folder, holds_files, journal_in
 from unbrick.repair.record import Header, RunState
+
+_GZIP = 31  # a window of 32 KiB, in the form that gunzip reads
 
 
 def now() -> str:
@@ -24,29 +27,29 @@ def now() -> str:
 
 @dataclass
 class JournalFile:
-    """An open journal: what it says, and where its next line goes. `length` is that of its sound lines."""
+    """An open journal: what it says, and its sound lines as they are."""
 
     path: Path
     header: Header
     state: RunState
     when: str
-    length: int
+    lines: bytes
     check: str
 
     def reach(self, state: RunState) -> None:
         """Write what the run has done; raises OSError."""
         moment = now()
         line = encode_mark(state, moment, self.check)
-        _write_at(self.path, self.length, line)
-        self.state, self.when = state, moment
-        self.length += len(line)
+        self.lines += line
         self.check = check_of(line)
+        self.state, self.when = state, moment
+        _write(self.path, self.lines)
 
 
 def create_journal(folder: Path, header: Header) -> None:
     """Write of a run that was a repair into the empty journal that `make_run_folder` left; raises OSError."""
     line = encode_header(header)
-    _write_at(folder / JOURNAL, 0, line + encode_mark(RunState.REPAIRED, now(), check_of(line)))
+    _write(folder / JOURNAL, line + encode_mark(RunState.REPAIRED, now(), check_of(line)))
 
 
 def open_journal(folder: Path) -> JournalFile | None:
@@ -56,37 +59,39 @@ def open_journal(folder: Path) -> JournalFile | None:
     believed (bad-journal).
     """
     check_run_folder(folder)
-    data = _read(folder / JOURNAL)
+    path = journal_in(folder)
+    data = _read(path)
     journal = None if data is None else parse(data)
-    if journal is None:
+    if journal is None or data is None:
         if holds_files(folder):
             raise JournalError(f"the one in {folder.name} is torn or unreadable, and files lie beside it")
         return None
     if journal.header.run != folder.name:
         raise JournalError(f"the one in {folder.name} is of another run")
-    return JournalFile(
-        folder / JOURNAL, journal.header, journal.state, journal.when, journal.length, journal.check
-    )
+    lines = data[: journal.length]
+    return JournalFile(path, journal.header, journal.state, journal.when, lines, journal.check)
 
 
 def _read(path: Path) -> bytes | None:
-    """At most one byte more than a journal may have; None where it cannot be read."""
+    """What a journal says, at most one byte more than it may; None where it cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         with os.fdopen(descriptor, "rb") as stream:
-            return stream.read(MOST_BYTES + 1)
-    except OSError:
+            data = stream.read(MOST_BYTES + 1)
+        if path.name != JOURNAL:
+            return data
+        return zlib.decompressobj(_GZIP).decompress(data, MOST_BYTES + 1)
+    except (OSError, zlib.error):
         return None
 
 
-def _write_at(path: Path, offset: int, line: bytes) -> None:
-    """Write after the last sound line; what lies behind that is dropped first."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+def _write(path: Path, lines: bytes) -> None:
+    """Write all of a journal, compressed: it then needs no cluster, for most have room in their record."""
+    packer = zlib.compressobj(zlib.Z_BEST_COMPRESSION, wbits=_GZIP)
+    data = lines if path.name != JOURNAL else packer.compress(lines) + packer.flush()
+    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
     try:
-        if os.fstat(descriptor).st_size != offset:
-            os.ftruncate(descriptor, offset)
-        written = os.pwrite(descriptor, line, offset)
-        if written != len(line):
-            raise OSError(errno.ENOSPC, "a line of the journal could not be written whole", str(path))
+        if os.pwrite(descriptor, data, 0) != len(data):
+            raise OSError(errno.ENOSPC, "the journal could not be written whole", str(path))
     finally:
         os.close(descriptor)

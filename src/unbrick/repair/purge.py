@@ -18,7 +18,7 @@ from unbrick.repair.disk_errors import damaged, disk_errors
 from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.journal_file import JournalFile, open_journal
 from unbrick.repair.moving import Places
-from unbrick.repair.quarantine import JOURNAL, find_run_folders
+from unbrick.repair.quarantine import find_run_folders
 from unbrick.repair.record import RunState
 from unbrick.repair.trust import Authority, check_run
 
@@ -60,15 +60,15 @@ def apply_purge(root: Path, plan: PurgePlan) -> Changed:
 
     Raises as `plan_purge` does, or FailedError: then the mount must be thrown away, with what was begun.
     """
-    folder, _ = _find_believed(root, plan.run, plan.authority)
+    folder, journal = _find_believed(root, plan.run, plan.authority)
     with disk_errors("deleting the quarantine"):
         for action in plan.actions:
             (folder / action.quarantined_as).unlink()
-        (folder / JOURNAL).unlink()
+        journal.path.unlink()
         folder.rmdir()
         if not any(folder.parent.iterdir()):
             folder.parent.rmdir()
-    gone = [*(folder / action.quarantined_as for action in plan.actions), folder / JOURNAL]
+    gone = [*(folder / action.quarantined_as for action in plan.actions), journal.path]
     return Changed(
         tuple(replace(action, state=ActionState.DONE) for action in plan.actions),
         Touched(deleted=tuple(windows_path_of(root, one) for one in (*gone, folder, folder.parent))),
@@ -99,7 +99,7 @@ def _expect_its_own(root: Path, folder: Path, journal: JournalFile, authority: A
     entries = journal.header.entries if journal.state is RunState.REPAIRED else ()
     with disk_errors("looking at the quarantine"):
         found = {path.name for path in folder.iterdir()}
-    expected = {JOURNAL, *(entry.quarantined_as for entry in entries)}
+    expected = {journal.path.name, *(entry.quarantined_as for entry in entries)}
     if found != expected:
         name = min(found ^ expected)
         raise JournalError(f"{name} is {'not named in it' if name in found else 'not in the quarantine'}")

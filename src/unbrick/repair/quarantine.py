@@ -1,4 +1,4 @@
-"""The folder `\\Unbrick` of a volume and the folders of its runs.
+"""The folder `\\Unbrick` of a volume, or `\\Unbrick-<id>` where that name is taken, and its runs' folders.
 
 What exists there is believed only where it is a plain folder or file on which nobody but SYSTEM and
 Administrators may do anything. Moves no file; `moving.py` does.
@@ -8,37 +8,68 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import secrets
 import stat
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.errors import FailedError, NeedsHandsError, Reason
-from unbrick.files import PathError, find_entry
 from unbrick.ntfs_file import FileAttributes, read_acl, read_attributes, write_acl
 from unbrick.repair.disk_errors import damaged, look
 from unbrick.repair.plan import is_run_id
 from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR, is_ours
 
 HOME = "Unbrick"
-JOURNAL = "journal.jsonl"
+JOURNAL = "journal.jsonl.gz"
+FORMER_JOURNAL = "journal.jsonl"
+"""What versions before 0.2 called it; it was not compressed then."""
 
+_OTHER_HOME = re.compile(r"unbrick-[0-9a-f]{16}")
 _MOST_RUNS = 1000
 
 
-def inspect(root: Path) -> Path | None:
-    """The volume's `\\Unbrick`, if any; raises NeedsHandsError (foreign-quarantine) where it is not ours."""
-    try:
-        home = find_entry(root, HOME)
-    except PathError as error:
-        raise _foreign(f"\\{HOME}", "there are several that differ by case only") from error
-    if home is not None:
-        _expect_ours(home, f"\\{HOME}", folder=True)
-    return home
+@dataclass(frozen=True)
+class Homes:
+    """The quarantines of a volume: `ours`, the one called `\\Unbrick` first, and why others are not."""
+
+    ours: tuple[Path, ...]
+    foreign: tuple[NeedsHandsError, ...]
+
+
+def find_homes(root: Path) -> Homes:
+    """Every folder that a quarantine of ours may be in; raises OSError, NeedsHandsError (damaged-volume).
+
+    Any user of a Windows can make a folder with such a name. It is then left alone, and ours is another one.
+    """
+    named = [path for path in root.iterdir() if _may_be_home(path.name)]
+    count = Counter(path.name.casefold() for path in named)
+    ours: list[Path] = []
+    foreign: list[NeedsHandsError] = []
+    for path in sorted(named, key=lambda one: (len(one.name), one.name)):
+        shown = f"\\{path.name}"
+        try:
+            if count[path.name.casefold()] > 1:
+                raise _foreign(shown, "there are several that differ by case only")
+            _expect_ours(path, shown, folder=True)
+            ours.append(path)
+        except NeedsHandsError as error:
+            if error.reason != Reason.FOREIGN_QUARANTINE:
+                raise
+            foreign.append(error)
+    return Homes(tuple(ours), tuple(foreign))
 
 
 def make_run_folder(root: Path, run: str) -> Path:
     """A new folder for a run with an empty journal in it, both closed to all but us; raises OSError."""
-    home = inspect(root) or _make_folder(root / HOME)
+    homes = find_homes(root)
+    if homes.ours:
+        home = homes.ours[0]
+    else:
+        # A name that nobody can have taken before.
+        home = _make_folder(root / (f"{HOME}-{secrets.token_hex(8)}" if homes.foreign else HOME))
     folder = _make_folder(home / run)
     journal = folder / JOURNAL
     os.close(os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
@@ -51,47 +82,54 @@ def find_run_folders(root: Path) -> Iterator[tuple[str, Path]]:
 
     Raises NeedsHandsError (foreign-quarantine) where somebody else could have written there; OSError.
     """
-    home = inspect(root)
-    if home is None:
-        return
-    names = _run_names(home)
-    if len(names) > _MOST_RUNS:
+    folders = _run_folders(root)
+    if len(folders) > _MOST_RUNS:
         raise _foreign(f"\\{HOME}", f"it holds more than {_MOST_RUNS} runs")
-    for name in names:
-        if _has_begun(home / name):
-            check_run_folder(home / name)
-            yield name, home / name
+    for folder in folders:
+        if _has_begun(folder):
+            check_run_folder(folder)
+            yield folder.name, folder
 
 
 def find_unreadable_run(root: Path) -> str | None:
     """The newest run whose folder or journal is listed but cannot be read: its record is damaged."""
-    home = inspect(root)
-    if home is None:
-        return None
-    for name in _run_names(home):
+    for folder in _run_folders(root):
         try:
-            (home / name / JOURNAL).lstat()
+            journal_in(folder).lstat()
         except OSError as error:
             if error.errno == errno.EIO:
-                return name
+                return folder.name
     return None
+
+
+def journal_in(folder: Path) -> Path:
+    """The journal in a run's folder, which versions before 0.2 called by another name."""
+    former = folder / FORMER_JOURNAL
+    return former if look(former) is not None and look(folder / JOURNAL) is None else folder / JOURNAL
 
 
 def check_run_folder(folder: Path) -> None:
     """That a run's folder and its journal are plain and ours; raises NeedsHandsError (foreign-quarantine)."""
-    shown = f"\\{HOME}\\{folder.name}"
+    shown = f"\\{folder.parent.name}\\{folder.name}"
+    journal = journal_in(folder)
     _expect_ours(folder, shown, folder=True)
-    _expect_ours(folder / JOURNAL, f"{shown}\\{JOURNAL}", folder=False)
+    _expect_ours(journal, f"{shown}\\{journal.name}", folder=False)
 
 
 def holds_files(folder: Path) -> bool:
     """Whether anything but a journal lies in a run's folder; raises OSError."""
-    return any(path.name != JOURNAL for path in folder.iterdir())
+    return any(path.name not in (JOURNAL, FORMER_JOURNAL) for path in folder.iterdir())
 
 
-def _run_names(home: Path) -> list[str]:
-    """The names of all runs, the newest first; raises OSError."""
-    return sorted((path.name for path in home.iterdir() if is_run_id(path.name)), reverse=True)
+def _may_be_home(name: str) -> bool:
+    folded = name.casefold()
+    return folded == HOME.casefold() or _OTHER_HOME.fullmatch(folded) is not None
+
+
+def _run_folders(root: Path) -> list[Path]:
+    """The folders of all runs, the newest first; raises OSError."""
+    found = [path for home in find_homes(root).ours for path in home.iterdir() if is_run_id(path.name)]
+    return sorted(found, key=lambda path: path.name, reverse=True)
 
 
 def _make_folder(folder: Path) -> Path:
@@ -115,7 +153,7 @@ def _has_begun(folder: Path) -> bool:
     try:
         if not stat.S_ISDIR(folder.lstat().st_mode):
             return True  # no folder of ours: the check will say so
-        journal = (folder / JOURNAL).lstat()
+        journal = journal_in(folder).lstat()
         return holds_files(folder) or (stat.S_ISREG(journal.st_mode) and journal.st_size > 0)
     except OSError:
         return False

@@ -17,7 +17,7 @@ from unbrick.repair.disk_errors import damaged, disk_errors, look
 from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.journal_file import JournalFile, open_journal
 from unbrick.repair.moving import Places, find_places, put_back
-from unbrick.repair.quarantine import find_run_folders, find_unreadable_run
+from unbrick.repair.quarantine import find_homes, find_run_folders, find_unreadable_run
 from unbrick.repair.record import Header, RunState
 from unbrick.repair.trust import Authority, check_run
 
@@ -118,6 +118,8 @@ def _choose(root: Path, run: str | None) -> tuple[Path, JournalFile]:
     unreadable = find_unreadable_run(root)
     if unreadable is not None:
         raise damaged(f"the run {unreadable} cannot be read")
+    for foreign in find_homes(root).foreign:
+        raise foreign  # it may be why there is none
     raise NeedsHandsError(
         f"this volume has no run {run} to undo" if run else "this volume has no run to undo",
         reason=Reason.NO_RUN,
