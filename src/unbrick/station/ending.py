@@ -168,7 +168,7 @@ def _key_to_find(case: Case) -> str:
     ids = case.missing_keys
     if not ids:
         return _meaning(case).to_do
-    then = "It is typed at the next start from the stick."
+    then = "It is typed at the next try."
     if case.facts.takes_keys:
         then = "Then press Enter, then 1, and type it. Or put in a stick that has it: it is used by itself."
     return f"Call the helpdesk: ask for the recovery key {' or '.join(ids[:2])} (48 digits). {then}"

@@ -64,12 +64,13 @@ class Instruction:
             first = f"Leave the {self.medium} in and press Enter" if self.medium else "Press Enter"
         else:
             first = f"{out}, then press Enter" if out else "Press Enter"
-        return f"{first}: {happens_then}.{_AFTERWARDS[self.then].format(medium=self.medium or 'stick')}"
+        again = f"from the {self.medium}" if self.medium else "in the same way"
+        return f"{first}: {happens_then}.{_AFTERWARDS[self.then].format(again=again)}"
 
 
 _AFTERWARDS = {
     Then.WINDOWS: "",
-    Then.STICK_AGAIN: " Wait ten seconds, then start it from the {medium} again.",
+    Then.STICK_AGAIN: " Wait ten seconds, then start it {again} again.",
     Then.OTHER_STICK: " Start it with another stick.",
     Then.STAYS_OFF: " Leave it off until IT has looked at its disk.",
 }

@@ -115,7 +115,7 @@ def test_a_missing_key_can_be_brought_to_a_machine_that_asks_nobody_by_itself() 
     assert "press Enter, then 1, and type it" in ending.to_do[0]
     assert ending.to_do[-1] == "Without the key: press Enter, then 2. The computer restarts."
     later = said(ending_of([locked], facts(finish="wait")))
-    assert "It is typed at the next start from the stick. Leave the stick in and press Enter" in later
+    assert "It is typed at the next try. Leave the stick in and press Enter" in later
     alone = ended(Status.NEEDS_KEY, Reason.KEY_MISSING, kinds=(_P.TPM,))
     assert "then 1" not in said(ending_of([alone], facts(finish="wait", takes_keys=True)))
 

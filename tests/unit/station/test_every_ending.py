@@ -54,7 +54,9 @@ def the_stick_is_taken_out_or_left_in(ending: Ending) -> Iterator[str]:
 
 
 def one_thing_follows(ending: Ending) -> Iterator[str]:
-    found = _says(ending, "from the (stick|disc) again", "with another stick", "leave it off")
+    found = _says(
+        ending, "(from the (stick|disc)|in the same way) again", "with another stick", "leave it off"
+    )
     if len(found) > 1:
         yield f"more than one thing follows: {found}"
     foretold = any(re.search("(?<!may )Windows (starts|will)", one) for one in ending.next_in_windows)
