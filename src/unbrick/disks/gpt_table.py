@@ -12,7 +12,6 @@ from uuid import UUID
 
 from unbrick.disks.partition import Partition
 from unbrick.disks.raw_view import RawView
-from unbrick.errors import NeedsHandsError, Reason
 
 _SIGNATURE = b"EFI PART"
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
@@ -43,21 +42,19 @@ class _UnsoundError(Exception):
 def find_gpt(view: RawView, sector_size: int) -> Copy | None:
     """The GPT for one sector size; None where there is no trace of one.
 
-    Raises GptDamagedError where there are traces and no sound copy or two that disagree, NeedsHandsError
-    (truncated) where the sound primary says that the disk was larger.
+    Raises GptDamagedError where there are traces and no sound copy or two that disagree.
     """
     last = view.size // sector_size - 1
     if last < 2:
         return None
     primary, primary_problem = _try(view, 1, sector_size)
     if primary is not None and primary.alternate > last:
-        raise NeedsHandsError(
-            f"{view.name}: its partition table is for a disk of "
-            f"{(primary.alternate + 1) * sector_size} bytes, but there are {view.size}",
-            hint="the image or the disk is cut off: copy it again from its source",
-            reason=Reason.TRUNCATED,
-        )
-    backup, backup_problem = _try(view, primary.alternate if primary else last, sector_size)
+        # An enclosure that keeps the last sectors for itself, a clone to a smaller disk: whether a partition
+        # is cut off too is for the caller. A member of a RAID does not look so: its table ends earlier.
+        missing = (primary.alternate + 1) * sector_size - view.size
+        cut = f"the disk is {missing} bytes shorter than its partition table says, and lacks the backup GPT"
+        return replace(primary, notes=(f"{cut}; the primary one was used",))
+    backup, backup_problem = _find_backup(view, primary, last, sector_size)
     if primary and backup:
         if (primary.guid, primary.partitions) != (backup.guid, backup.partitions):
             raise GptDamagedError("the GPT and its backup contradict each other")
@@ -69,6 +66,22 @@ def find_gpt(view: RawView, sector_size: int) -> Copy | None:
     if _has_signature(view, 1, sector_size) or _has_signature(view, last, sector_size):
         raise GptDamagedError(f"the GPT {primary_problem}, its backup {backup_problem}")
     return None
+
+
+def _find_backup(view: RawView, primary: Copy | None, last: int, sector_size: int) -> tuple[Copy | None, str]:
+    """The backup where the primary says it is; else in the last sector, or where a damaged primary says.
+
+    That is another one on a disk that has grown.
+    """
+    if primary is not None:
+        return _try(view, primary.alternate, sector_size)
+    found, problem = _try(view, last, sector_size)
+    raw = view.read(sector_size, _HEADER.size)
+    if found is None and len(raw) == _HEADER.size and raw[:8] == _SIGNATURE:
+        alternate = _HEADER.unpack(raw)[6]
+        if 1 < alternate < last:
+            found, _ = _try(view, alternate, sector_size)
+    return found, problem
 
 
 def _has_signature(view: RawView, sector: int, sector_size: int) -> bool:

@@ -117,8 +117,41 @@ def test_tables_for_two_sector_sizes_are_refused() -> None:
 
 
 def test_a_cut_off_gpt_disk_is_truncated() -> None:
-    assert reason_for(gpt_disk(SIZE, ONE)[: SIZE - MIB]) == "truncated"
-    assert reason_for(gpt_disk(SIZE, ONE)[: 3 * MIB]) == "truncated"
+    assert reason_for(gpt_disk(SIZE, ONE)[: 2 * MIB - 512]) == "truncated"
+    assert reason_for(gpt_disk(SIZE, ONE)[: MIB + 512]) == "truncated"
+
+
+@pytest.mark.parametrize("sector", [512, 4096])
+@pytest.mark.parametrize("missing", [512, 4096, MIB])
+def test_a_backup_that_is_cut_off_is_not_needed(sector: int, missing: int) -> None:
+    disk = gpt_disk(SIZE, ONE, sector)[: SIZE - missing]
+    table = read_table(view_of(disk), (sector,))
+    assert [p.offset for p in table.partitions] == [MIB]
+    (note,) = table.notes
+    assert note.startswith(f"the disk is {missing} bytes shorter")
+
+
+@pytest.mark.parametrize("at", [512 + 16, 1024 + 32], ids=["the header's checksum", "the list's checksum"])
+def test_a_backup_that_is_cut_off_is_wanted_where_the_primary_is_damaged(at: int) -> None:
+    disk = gpt_disk(SIZE, ONE)
+    disk[at] ^= 0xFF
+    assert [p.offset for p in table_of(disk).partitions] == [MIB]
+    assert reason_for(disk[:-512]) == "damaged-table"
+
+
+def test_a_disk_that_grew_and_lost_its_primary_has_the_backup_where_that_says() -> None:
+    disk = gpt_disk(SIZE, ONE)
+    disk[512 + 16] ^= 0xFF
+    table = table_of(disk + bytes(MIB))
+    assert [p.offset for p in table.partitions] == [MIB]
+    assert "the backup was used" in table.notes[0]
+
+
+def test_an_old_backup_where_a_damaged_primary_points_must_be_sound_too() -> None:
+    disk = gpt_disk(SIZE, ONE)
+    disk[512 + 16] ^= 0xFF
+    disk[-512 + 60] ^= 0xFF
+    assert reason_for(disk + bytes(MIB)) == "damaged-table"
 
 
 def test_a_disk_that_grew_keeps_its_table() -> None:
