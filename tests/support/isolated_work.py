@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from unbrick.command import SystemRunner
@@ -36,6 +36,16 @@ def unlocked(locked: Path, password: str, workdir: Path) -> AbstractContextManag
     return unlock(disk, volume, Secret(password), SystemRunner(), workdir)
 
 
+def processes_here() -> int:
+    """How many processes there are in our own process namespace; /proc shows those around it, too."""
+    own = Path("/proc/self/ns/pid").stat().st_ino
+    found = 0
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            found += entry.name.isdigit() and (entry / "ns" / "pid").stat().st_ino == own
+    return found
+
+
 def mount_everything(image: Path, locked: Path, password: str, ready: Path, end: str, workdir: Path) -> str:
     size = image.stat().st_size
     volume = Volume(1, OFFSET, size - OFFSET, VolumeKind.NTFS, VolumeState.OPEN)
@@ -50,7 +60,7 @@ def mount_everything(image: Path, locked: Path, password: str, ready: Path, end:
             state = {
                 "namespace": Path("/proc/self/ns/pid").stat().st_ino,
                 "pid": os.getpid(),
-                "processes": sum(entry.name.isdigit() for entry in Path("/proc").iterdir()),
+                "processes": processes_here(),
                 "mounts": sum(
                     str(workdir) in line for line in Path("/proc/self/mountinfo").read_text().splitlines()
                 ),

@@ -1,13 +1,16 @@
 """Finds out whether a disk or image is in use by someone else, and keeps it ours while we work.
 
 A running virtual machine writes to its image without a lock that every system would honour, so several
-traces are looked for: QEMU's own locks, VMware's lock files, open files, loop devices, mounts, holders.
+traces are looked for: QEMU's own locks, VMware's lock files, open files, loop devices, mounts, holders. The
+kernel is asked where it can be: it also knows of programs that /proc does not show, of another container's.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import signal
+import stat
 import struct
 import time
 from collections.abc import Iterable, Iterator
@@ -27,6 +30,10 @@ FLOCK = struct.Struct("hhqqi4x")
 """`struct flock` of fcntl.h, with files of 64 bits."""
 _CLAIM_SECONDS = 1.0
 _OPEN_FOR_WRITING = os.O_WRONLY | os.O_RDWR
+_BUSY_SECONDS = 1.0
+# Where a lease is refused although nobody writes: the server decides, and these clients say no by themselves.
+_REMOTE = ("nfs", "cifs", "smb", "fuse", "ceph", "9p", "afs", "glusterfs", "lustre", "ocfs2", "gfs2")
+_F_SETSIG = 10  # fcntl.h
 
 
 def refuse_image_in_use(files: Iterable[Path]) -> None:
@@ -55,9 +62,10 @@ def refuse_device_in_use(device: Path) -> None:
         except OSError as error:
             user = f"the system says: {error.strerror}"
     if user is None:
-        user = _locked(device)
+        user = _locked(device) or _lasting_writer_of(device)
     if user:
         raise _in_use(device, user)
+    refuse_attached(device)
 
 
 def refuse_attached(device: Path) -> None:
@@ -184,9 +192,62 @@ def _loop_over(path: Path) -> str | None:
 
 
 def _writer_of(path: Path) -> str | None:
+    """Who has a file open for writing, by the kernel's own count of writers; /proc gives the name."""
+    written = _is_open_for_writing(path)
+    if written is False:
+        return None
+    named = _named_writer_of(path)
+    if named is None and written:
+        return "a program that cannot be seen from here (in another container?) has it open for writing"
+    return named
+
+
+def _is_open_for_writing(path: Path) -> bool | None:
+    """Whether anybody at all has a regular file open or mapped for writing; None where that cannot be told.
+
+    The kernel grants a read lease only where nobody has (fcntl(2), F_SETLEASE).
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        # Whoever opens the file while the lease is held waits, and we get a signal: one that is ignored.
+        fcntl.fcntl(descriptor, _F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return None if _lies_remote(path) else True
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _lies_remote(path: Path) -> bool:
+    device = path.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
+        before, _, after = line.partition(" - ")
+        if before.split()[2:3] == [number]:
+            return after.startswith(_REMOTE)
+    return False
+
+
+def _lasting_writer_of(device: Path) -> str | None:
+    """Who keeps a block device, or a partition of it, open for writing: udev and others do for a moment."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    nodes = [device, *(Path("/dev") / part.name for part in _parts(device)[1:])]
+    while True:
+        users = [user for node in nodes if node.exists() and (user := _named_writer_of(node))]
+        if not users or time.monotonic() > deadline:
+            return users[0] if users else None
+        time.sleep(0.1)
+
+
+def _named_writer_of(path: Path) -> str | None:
     wanted = path.stat()
+    own = Path("/proc/self").readlink().name  # not `getpid`: /proc may be that of the namespace around us
     for process in Path("/proc").iterdir():
-        if not process.name.isdigit() or int(process.name) == os.getpid():
+        if not process.name.isdigit() or process.name == own:
             continue
         with suppress(OSError):
             for entry in (process / "fd").iterdir():
@@ -202,7 +263,11 @@ def _is_writer(process: Path, entry: Path, wanted: os.stat_result) -> bool:
         facts = dict(line.split(":", 1) for line in lines if line.startswith(("flags:", "ino:")))
         if not int(facts.get("flags", "0"), 8) & _OPEN_FOR_WRITING:
             return False
-        # By number first (Linux 5.14 and later tell it): a look at a file can wait for ever for its server.
+        if stat.S_ISBLK(wanted.st_mode):
+            # A device may have several nodes. By name first: stat() of a file can wait for its server.
+            opened = entry.stat() if str(entry.readlink()).startswith("/dev/") else None
+            return opened is not None and stat.S_ISBLK(opened.st_mode) and opened.st_rdev == wanted.st_rdev
+        # By number first, for the same reason (Linux 5.14 and later tell it).
         if int(facts.get("ino", wanted.st_ino)) != wanted.st_ino:
             return False
         return os.path.samestat(entry.stat(), wanted)

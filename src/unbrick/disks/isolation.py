@@ -51,7 +51,11 @@ def run_isolated(work: Callable[[Path], T]) -> T:
     died (reason interrupted) or the namespaces cannot be had. The process must have one thread only.
     """
     if os.geteuid() != 0:
-        raise FailedError("mounting disks needs root", hint="run it again as root, for instance with sudo")
+        raise FailedError(
+            "opening disks and images needs root",
+            hint="run it again as root, for instance with sudo",
+            reason=Reason.NEEDS_ROOT,
+        )
     sys.stdout.flush()
     sys.stderr.flush()
     reader, writer = os.pipe()
@@ -240,10 +244,14 @@ def _ignore_signals() -> None:
 
 
 def _make_private() -> None:
-    """Cut this namespace's mounts off from the others; give it its own /proc and an empty work folder."""
+    """Cut this namespace's mounts off from the others; give it an empty work folder.
+
+    /proc stays the one around us: who has a disk open is looked for there.
+    """
     try:
         _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
-        _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+        if not os.path.lexists("/proc/self/fd"):  # none, or that of a namespace which we are not in
+            _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
         WORK_FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
         _mount("tmpfs", str(WORK_FOLDER), "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0700")
         _hide_fuseblk()
@@ -271,6 +279,7 @@ def _refused(error: OSError) -> FailedError:
         f"this system gives no mount namespace: {error.strerror}",
         hint="run it as root on the machine itself or in a privileged container; "
         "a chroot must be a mount point of its own (mount --bind DIR DIR)",
+        reason=Reason.NEEDS_ROOT,
     )
 
 
