@@ -98,6 +98,13 @@ DRAWERS = {"base", "common", "helper", "helpers", "lib", "misc", "shared", "stuf
 FORKING = re.compile(r"os\.(fork|forkpty|exec\w+|posix_spawnp?|spawn\w+|system|popen)|pty\.fork|pty\.spawn")
 
 
+# Where an error becomes the status of a disk. The story's own modules lie loose at the top.
+TOUCHES_DISKS = frozenset(
+    {"command", "diagnosis", "disks", "files", "outcome", "repair", "windows"}
+    | {"recovery", "recovery_change", "recovery_isolated", "recovery_order"}
+)
+
+
 @dataclass(frozen=True)
 class Module:
     """A module of the package; `path` is relative to it, with slashes."""
@@ -218,6 +225,17 @@ def errors_are_caught_by_name(module: Module) -> Iterator[str]:
                 yield f"{module.path} line {node.lineno}: catches {', '.join(sorted(names))}"
 
 
+def what_ends_the_work_on_a_disk_has_a_reason(module: Module) -> Iterator[str]:
+    """A script switches on the word, and a person looks it up: `failed` without one is a defect."""
+    if module.path.split("/")[0].removesuffix(".py") not in TOUCHES_DISKS:
+        return
+    for node in module.nodes():
+        if not isinstance(node, ast.Call) or ast.unparse(node.func) not in {"FailedError", "NeedsKeyError"}:
+            continue
+        if "reason" not in {keyword.arg for keyword in node.keywords}:
+            yield f"{module.path} line {node.lineno}: an error without a reason"
+
+
 def files_are_named_for_what_they_hold(module: Module) -> Iterator[str]:
     if {part.removesuffix(".py") for part in module.path.split("/")} & DRAWERS:
         yield f"{module.path}: is named like a drawer"
@@ -233,6 +251,7 @@ RULES: tuple[Rule, ...] = (
     programs_are_run_through_one_door,
     secrets_are_revealed_in_few_places,
     errors_are_caught_by_name,
+    what_ends_the_work_on_a_disk_has_a_reason,
     files_are_named_for_what_they_hold,
 )
 
@@ -311,6 +330,8 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (errors_are_caught_by_name, "keys/x.py", "try:\n    x = 1\nexcept (OSError, Exception):\n    raise\n"),
     (errors_are_caught_by_name, "keys/x.py", "try:\n    x = 1\nexcept:\n    pass\n"),
     (errors_are_caught_by_name, "keys/x.py", "try:\n    x = 1\nexcept BaseException:\n    pass\n"),
+    (what_ends_the_work_on_a_disk_has_a_reason, "disks/x.py", "raise FailedError('no', hint='yes')\n"),
+    (what_ends_the_work_on_a_disk_has_a_reason, "recovery.py", "error = FailedError('no')\n"),
     (files_are_named_for_what_they_hold, "keys/utils.py", ""),
     (files_are_named_for_what_they_hold, "common/x.py", ""),
 ]  # fmt: skip
@@ -336,6 +357,8 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (secrets_are_revealed_in_few_places, "disks/unlock.py", "key.reveal()\n"),
     (errors_are_caught_by_name, "keys/x.py", "try:\n    x = 1\nexcept BaseException:\n    raise\n"),
     (errors_are_caught_by_name, "keys/x.py", "try:\n    x = 1\nexcept OSError:\n    pass\n"),
+    (what_ends_the_work_on_a_disk_has_a_reason, "disks/x.py", "FailedError('no', reason=Reason.TIMED_OUT)\n"),
+    (what_ends_the_work_on_a_disk_has_a_reason, "media/x.py", "FailedError('no')\n"),
     (files_are_named_for_what_they_hold, "keys/password.py", ""),
 ]  # fmt: skip
 

@@ -36,12 +36,14 @@ _LIBC = ctypes.CDLL(None)
 
 
 class CommandError(FailedError):
-    """A program ended with an unexpected exit code; the message can be pasted into a shell."""
+    """A program ended with an unexpected exit code; the hint can be pasted into a shell."""
 
     def __init__(self, argv: Sequence[str], returncode: int, stderr: bytes) -> None:
         said = stderr.decode(errors="replace").strip().splitlines()
         super().__init__(
-            f"{shlex.join(argv)}: exit code {returncode}" + (f": {said[-1][:300]}" if said else ""),
+            f"the program {argv[0]} failed with exit code {returncode}"
+            + (f": {said[-1][:300]}" if said else ""),
+            hint=f"try it by hand: {shlex.join(argv)}",
             reason=Reason.PROGRAM_FAILED,
         )
         self.returncode = returncode
@@ -52,7 +54,11 @@ class CommandTimeoutError(FailedError):
     """A program did not end within its time limit and was killed."""
 
     def __init__(self, argv: Sequence[str], seconds: float) -> None:
-        super().__init__(f"{shlex.join(argv)}: no answer within {seconds:g} s", reason=Reason.TIMED_OUT)
+        super().__init__(
+            f"the program {argv[0]} gave no answer within {seconds:g} s",
+            hint=f"run it again; by hand it is: {shlex.join(argv)}",
+            reason=Reason.TIMED_OUT,
+        )
 
 
 @dataclass(frozen=True)
@@ -357,7 +363,9 @@ def wait_until(server: Server, condition: Callable[[], bool], *, timeout: float,
         if server.poll() is not None:
             said = server.read_error().decode(errors="replace").strip().splitlines()
             raise FailedError(
-                f"{what} ended early" + (f": {said[-1][:300]}" if said else ""), reason=Reason.PROGRAM_FAILED
+                f"{what} ended early" + (f": {said[-1][:300]}" if said else ""),
+                hint="run it again; if it fails again, the disk may be failing: copy it first",
+                reason=Reason.PROGRAM_FAILED,
             )
         if time.monotonic() > deadline:
             raise FailedError(f"{what} was not ready within {timeout:g} s", reason=Reason.TIMED_OUT)

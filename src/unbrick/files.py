@@ -11,13 +11,16 @@ import secrets
 import stat
 from pathlib import Path
 
-from unbrick.errors import FailedError
+from unbrick.errors import FailedError, Reason
 
 _FORBIDDEN = set('<>:"|?*\0/')
 
 
 class PathError(FailedError):
     """A Windows path that leaves its root, or that no Windows could hold."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason=Reason.UNREADABLE_FILE)
 
 
 def sync_directory(path: Path) -> None:

@@ -151,6 +151,26 @@ _REFUSALS: dict[str, tuple[str, str | None]] = {
         "attach the disk to a Windows, which opens it",
     ),
     Reason.STORAGE_SPACES: ("it belongs to Storage Spaces", "attach the whole pool to a Windows machine"),
+    Reason.TRUNCATED: (
+        "its file system is larger than the partition: the copy or the partition table was cut",
+        "copy the disk again from its source, or have testdisk find the partition's true end on a copy",
+    ),
+    Reason.UNREADABLE_DISK: (
+        "it cannot be read",
+        "the disk may be failing: copy it with ddrescue before anything else, and work on the copy",
+    ),
+    Reason.PROGRAM_FAILED: (
+        "a program that looks at it failed",
+        "run it again; if it fails again, the disk may be failing: copy it first",
+    ),
+    Reason.TIMED_OUT: (
+        "a program that looks at it gave no answer",
+        "run it again; if it fails again, the disk may be failing: copy it first",
+    ),
+    Reason.MISSING_TOOL: (
+        "a program that unbrick needs is not installed",
+        "run scripts/setup again, or install it with apt",
+    ),
 }
 
 

@@ -7,8 +7,9 @@ fails, and whatever is known by then is in the report.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 
 from unbrick import __version__
 from unbrick.diagnosis.diagnose import Diagnosis, diagnose
@@ -17,6 +18,7 @@ from unbrick.disks.firmware import read_firmware
 from unbrick.disks.master_key import KeyWrongError
 from unbrick.disks.mount import View, look
 from unbrick.disks.plain import PlainVolume, open_plain
+from unbrick.disks.room import find_full, refuse_without_room
 from unbrick.errors import FailedError, NeedsHandsError, Reason, UnbrickError
 from unbrick.event import EventKind
 from unbrick.model import (
@@ -43,6 +45,7 @@ from unbrick.windows.installation import Installation, find_installations
 _MOST_RUNS_TOLD = 64
 _WRITE_PROTECTED = "this disk is write-protected here: lift that before a repair"
 _OTHER_NAME = "{}: it is left alone, and the quarantine has another name"
+_LIKE_FULL = {None, Reason.UNREADABLE_DISK, Reason.PROGRAM_FAILED, Reason.VERIFY_FAILED}
 _CUT_OFF = "a repair or an undo was cut off here: run it again, which finishes it, before Windows is started"
 _FINISH_FIRST = "run unbrick repair or unbrick undo on it first"
 _ONLY_A_RECORD = "its files were put back before: only the record of that run is deleted"
@@ -70,16 +73,19 @@ def recover_disk(order: Order, kit: Kit) -> DiskReport:
 
 def _tell_the_story(order: Order, kit: Kit, draft: Draft, opened: ExitStack) -> None:
     with kit.recorder.step("discover"):
-        disk = opened.enter_context(open_disk(order.disk, kit.runner, kit.workdir))
+        disk = opened.enter_context(open_disk(order.disk, kit.runner, kit.workdir, order.opening))
         draft.disk_guid = disk.guid
         draft.notes += disk.notes
-        draft.cases = [Case(volume) for volume in disk.volumes]
+        draft.cases = [
+            Case(volume, find_full=partial(find_full, disk.images, kit.workdir)) for volume in disk.volumes
+        ]
         kit.recorder.identify(draft.machine())
         if disk.refusal:
             raise NeedsHandsError(disk.refusal_text or "this disk must not be written", reason=disk.refusal)
+    looking = opened.enter_context(ExitStack())
     for case in _cases(draft):
         with _trouble_stays_in(case):
-            _look_into(case, disk, order, kit, opened)
+            _look_into(case, disk, order, kit, looking)
         kit.recorder.identify(draft.machine())
         _tell_what_was_found(case, kit)
     _excuse_auto_unlocked(draft)
@@ -87,7 +93,7 @@ def _tell_the_story(order: Order, kit: Kit, draft: Draft, opened: ExitStack) -> 
         return
     with kit.recorder.step("plan"):
         draft.run = kit.recorder.run if order.goal.judges else _agree_on_run(draft, order)
-        work = [case for case in _cases(draft) if _plan(case, order, kit, draft)]
+        work = [case for case in _cases(draft) if _plan(case, disk, order, kit, draft)]
     if order.goal is Goal.DIAGNOSE:  # the plan was made to foresee what a repair would say
         draft.run = None
         for case in _cases(draft):
@@ -102,8 +108,13 @@ def _tell_the_story(order: Order, kit: Kit, draft: Draft, opened: ExitStack) -> 
         draft.agreed = kit.confirm(draft.report())
         if not draft.agreed:
             return
+    if not disk.writable:
+        looking.close()
+        disk = _open_for_writing(disk, work)
     for case in work:
-        with _blame_installations(case):
+        with _blame_installations(case), ExitStack() as reopened:
+            if case.plain is None:
+                case.plain = reopened.enter_context(_open_again(case, disk, kit))
             carry_out(case, order, kit, draft)
 
 
@@ -113,6 +124,24 @@ def _excuse_auto_unlocked(draft: Draft) -> None:
     for case in draft.cases:
         if case.volume.guid in kept and case.volume.holds_data is None:
             case.volume = replace(case.volume, holds_data=True)
+
+
+def _open_for_writing(disk: Disk, work: list[Case]) -> Disk:
+    """The disk, which was open for looking only; an error is that of each volume that was to be changed."""
+    for case in work:
+        case.plain = None
+    try:
+        return disk.open_for_writing()
+    except (UnbrickError, OSError) as error:
+        for case in work:
+            case.blame(_trouble_of(error, case))
+        work.clear()
+        return disk
+
+
+def _open_again(case: Case, disk: Disk, kit: Kit) -> AbstractContextManager[PlainVolume]:
+    """A volume that was open for looking, with what opened it then."""
+    return open_plain(disk, case.volume, case.password, kit.runner, kit.workdir, wanted=case.protector)
 
 
 def _cases(draft: Draft) -> Iterator[Case]:
@@ -126,10 +155,17 @@ def _trouble_stays_in(case: Case) -> Iterator[None]:
     """What stops the work on one volume must not hide what is known of the others."""
     try:
         yield
-    except UnbrickError as error:
-        case.trouble = error
-    except OSError as error:
-        case.trouble = _unreadable(place_of(case.volume), error)
+    except (UnbrickError, OSError) as error:
+        case.trouble = _trouble_of(error, case)
+
+
+def _trouble_of(error: UnbrickError | OSError, case: Case) -> UnbrickError:
+    """What an error is told as: a read or write error may come from something full around the disk."""
+    if isinstance(error, OSError) or (isinstance(error, FailedError) and error.reason in _LIKE_FULL):
+        with suppress(OSError):
+            if full := case.find_full():
+                return full
+    return _unreadable(place_of(case.volume), error) if isinstance(error, OSError) else error
 
 
 def _unreadable(place: str, error: OSError) -> FailedError:
@@ -183,9 +219,12 @@ def _unlock(case: Case, disk: Disk, kit: Kit, held: ExitStack) -> PlainVolume:
             password, wanted = candidate.password.secret, candidate.protector_id
             opened = open_plain(disk, volume, password, kit.runner, kit.workdir, wanted=wanted)
             try:
-                return held.enter_context(opened)
+                plain = held.enter_context(opened)
             except KeyWrongError as error:
                 untried = error.untried or untried
+                continue
+            case.password, case.protector = password, wanted
+            return plain
     finally:
         case.notes += kit.keys.notes[noted:]
         if untried:
@@ -284,7 +323,7 @@ def _already_undone(draft: Draft, order: Order) -> str | None:
     return newest.run
 
 
-def _plan(case: Case, order: Order, kit: Kit, draft: Draft) -> bool:
+def _plan(case: Case, disk: Disk, order: Order, kit: Kit, draft: Draft) -> bool:
     """Whether something is to be done on this volume; what is planned goes into the report."""
     if case.trouble is not None or case.plain is None:
         return False
@@ -304,9 +343,14 @@ def _plan(case: Case, order: Order, kit: Kit, draft: Draft) -> bool:
     case.show(case.folders, actions, Status.FOUND)
     with _blame_installations(case):
         _refuse_beside_hibernation(case, draft)
-        if order.goal is Goal.DIAGNOSE and case.plain.write_protected:
+        diagnosing = order.goal is Goal.DIAGNOSE
+        if diagnosing and (disk.protected or case.plain.write_protected):
             case.notes.append(_WRITE_PROTECTED)
         else:
+            if disk.protected is not None:
+                raise disk.protected
+            if not diagnosing:
+                refuse_without_room(disk.growing)
             rehearse_change(case, order, kit)
         return True
     return False
@@ -339,7 +383,5 @@ def _blame_installations(case: Case) -> Iterator[None]:
     """An error while a volume is changed belongs to the installations that had something planned."""
     try:
         yield
-    except UnbrickError as error:
-        case.blame(error)
-    except OSError as error:
-        case.blame(_unreadable(place_of(case.volume), error))
+    except (UnbrickError, OSError) as error:
+        case.blame(_trouble_of(error, case))

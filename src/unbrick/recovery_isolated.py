@@ -172,4 +172,5 @@ def _faulty(error: Exception) -> FailedError:
     return FailedError(
         f"internal error ({type(error).__name__})",
         hint="run it again; if it fails again, report it: a station's log, or UNBRICK_DEBUG=1, says where",
+        reason=Reason.INTERNAL_ERROR,
     )

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from unbrick.command import Runner
 from unbrick.diagnosis.diagnose import Diagnosis
+from unbrick.disks.discover import Opening, Purpose
+from unbrick.disks.image import ImageFormat
 from unbrick.disks.mount import ChangeOptions
 from unbrick.disks.plain import PlainVolume
 from unbrick.disks.rehearsal import Rehearsed
+from unbrick.errors import UnbrickError
 from unbrick.incidents.playbook import Playbook
 from unbrick.keys.chain import KeyChain
 from unbrick.model import Action, DiskReport, FilesystemState, Plan, RunState, Volume
@@ -19,6 +22,7 @@ from unbrick.outcome import VolumeCase
 from unbrick.repair.purge import PurgePlan
 from unbrick.repair.undo import RecordedRun, UndoPlan
 from unbrick.report.recorder import Recorder
+from unbrick.secret import Secret
 from unbrick.windows.installation import Installation
 
 
@@ -50,7 +54,11 @@ class Goal(StrEnum):
 
 @dataclass(frozen=True)
 class Order:
-    """What was asked for one disk. `run` names the repair to undo or to purge; None undoes the newest."""
+    """What was asked for one disk. `run` names the repair to undo or to purge; None undoes the newest.
+
+    `image_format` is a person's word for an image whose name says nothing; `ignore_raid` says that the disk's
+    RAID signatures are stale.
+    """
 
     disk: Path
     goal: Goal
@@ -58,6 +66,16 @@ class Order:
     discard_hibernation: bool = False
     reset_log: bool = False
     run: str | None = None
+    image_format: ImageFormat | None = None
+    ignore_raid: bool = False
+
+    @property
+    def opening(self) -> Opening:
+        """How the disk is opened."""
+        purpose = Purpose.PLAN if self.goal.plans else Purpose.LOOK
+        if self.goal.changes and not self.dry_run:
+            purpose = Purpose.WRITE
+        return Opening(purpose, self.image_format, self.ignore_raid)
 
     @property
     def change_options(self) -> ChangeOptions:
@@ -100,6 +118,8 @@ class Case(VolumeCase):
     """A volume with Windows on it, held open from the first look to the last check."""
 
     plain: PlainVolume | None = None
+    password: Secret | None = None  # what opened it, where it asks for one
+    protector: str | None = None  # whose password that is, where that is known
     state: FilesystemState | None = None
     diagnoses: list[tuple[Installation, Diagnosis]] = field(default_factory=list)
     cut_off: bool = False  # a change of ours lies ready on the disk, which a cut of the power has stopped
@@ -108,6 +128,7 @@ class Case(VolumeCase):
     undo: UndoPlan | None = None
     purge: PurgePlan | None = None
     change: ReadyChange | None = None
+    find_full: Callable[[], UnbrickError | None] = lambda: None  # what around the disk has run full
 
     @property
     def folders(self) -> list[str]:

@@ -103,11 +103,25 @@ def test_a_file_that_holds_no_disk(tmp_path: Path, content: bytes, reason: str) 
     _say_no(path, "needs-hands", reason)
 
 
-@pytest.mark.parametrize("left", [80 * _MIB, 160 * _MIB - 4096], ids=["half", "all but the last sectors"])
-def test_a_disk_that_is_cut_off(drills: Drills, tmp_path: Path, left: int) -> None:
+def test_a_disk_that_is_cut_off_within_a_partition(drills: Drills, tmp_path: Path) -> None:
     disk = drills.copy("plain", tmp_path / "disks")
-    os.truncate(disk.image, left)
-    _say_no(disk.image, "needs-hands", "truncated")
+    for left in (disk.volume.offset + disk.volume.length - 512, 80 * _MIB):
+        os.truncate(disk.image, left)
+        _say_no(disk.image, "needs-hands", "truncated")
+
+
+@pytest.mark.parametrize("missing", [512, 4096, _MIB - 512])
+def test_a_disk_that_lacks_only_its_last_sectors_is_repaired(
+    drills: Drills, tmp_path: Path, missing: int
+) -> None:
+    disk = drills.copy("plain", tmp_path / "disks")
+    os.truncate(disk.image, disk.image.stat().st_size - missing)
+    ended = run_program("repair", disk.image, "--yes", "--json")
+    assert ended.document["status"] == "repaired"
+    assert f"{missing} bytes shorter" in ended.err
+    assert disk.complaints(repaired=True) == ()
+    assert run_program("undo", disk.image, "--yes", "--json").document["status"] == "undone"
+    assert disk.complaints(repaired=False) == ()
 
 
 @pytest.mark.parametrize("kind", ["qcow2", "vhdx", "vmdk"])
@@ -125,6 +139,7 @@ def test_an_image_that_is_cut_off(drills: Drills, tmp_path: Path, kind: str) -> 
         ("plain", "disk.vmdk"),
         ("plain", "disk.iso"),
         ("plain", "disk"),
+        ("qcow2", "disk"),
         ("qcow2", "disk.img"),
         ("qcow2", "disk.vmdk"),
         ("vhdx", "disk.qcow2"),

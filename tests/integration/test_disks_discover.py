@@ -245,7 +245,7 @@ def test_a_member_of_something_larger_is_refused_as_a_whole(
 
 
 def test_a_raid_is_refused_even_when_the_table_on_it_is_cut_off(tmp_path: Path) -> None:
-    disk = windows_disk(SIZE)[: SIZE - MIB]
+    disk = windows_disk(SIZE)[: WINDOWS_AT + MIB]
     disk[-1024 : -1024 + 24] = b"Intel Raid ISM Cfg Sig. "
     with opened(write(tmp_path, disk)) as found:
         assert (found.refusal, summary(found)) == (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -20,8 +21,8 @@ from support.disk_bytes import MIB, windows_disk
 
 from unbrick.command import SystemRunner, wait_until
 from unbrick.disks import export
-from unbrick.disks.discover import Disk, open_disk
-from unbrick.disks.image import examine_image
+from unbrick.disks.discover import Disk, Opening, Purpose, open_disk
+from unbrick.disks.image import ImageFormat, examine_image
 from unbrick.errors import FailedError, NeedsHandsError, UnbrickError
 
 RUNNER = SystemRunner()
@@ -57,9 +58,23 @@ def convert(raw: Path, name: str, image_format: str, *options: str) -> Path:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Disk]:
-    with open_disk(path, RUNNER, path.parent.parent / "work") as disk:
+def opened(path: Path, given: ImageFormat | None = None) -> Iterator[Disk]:
+    """An image opened to be looked at: whatever happens, no byte of the files in its folder changes."""
+    before = digests(path.parent)
+    with open_disk(path, RUNNER, path.parent.parent / "work", Opening(image_format=given)) as disk:
         yield disk
+    assert digests(path.parent) == before
+
+
+@contextmanager
+def opened_for_writing(path: Path) -> Iterator[Disk]:
+    with open_disk(path, RUNNER, path.parent.parent / "work", Opening(Purpose.WRITE)) as disk:
+        yield disk.open_for_writing()
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.iterdir() if path.is_file() and not path.is_symlink()]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def refusal(path: Path) -> str | None:
@@ -99,7 +114,7 @@ def test_every_format_is_read_and_written(
     raw: Path, name: str, image_format: str, options: list[str]
 ) -> None:
     image = convert(raw, name, image_format, *options)
-    with opened(image) as disk:
+    with opened_for_writing(image) as disk:
         assert disk.size == disk.raw.stat().st_size == SIZE
         assert [volume.kind.value for volume in disk.volumes] == ["fat", "ntfs"]
         with disk.raw.open("r+b", buffering=0) as stream:
@@ -118,7 +133,7 @@ def test_sync_brings_what_was_written_into_the_image(raw: Path) -> None:
     image = convert(raw, "disk.qcow2", "qcow2")
     copy = image.with_name("copy.qcow2")
     # The stream stays open, because closing it would flush by itself.
-    with opened(image) as disk, disk.raw.open("r+b", buffering=0) as stream:
+    with opened_for_writing(image) as disk, disk.raw.open("r+b", buffering=0) as stream:
         stream.seek(WRITTEN_AT)
         stream.write(MARK)
         disk.sync()
@@ -182,7 +197,7 @@ def test_a_chain_of_images_in_one_folder_is_opened_and_only_its_top_is_written(r
     top = raw.with_name("top.qcow2")
     qemu_img("create", "-q", "-f", "qcow2", "-b", "middle.qcow2", "-F", "qcow2", str(top))
     below = {path: path.read_bytes() for path in (raw, raw.with_name("middle.qcow2"))}
-    with opened(top) as disk:
+    with opened_for_writing(top) as disk:
         assert [volume.kind.value for volume in disk.volumes] == ["fat", "ntfs"]
         with disk.raw.open("r+b", buffering=0) as stream:
             stream.seek(WRITTEN_AT)
@@ -209,13 +224,13 @@ def test_backing_files_in_a_circle_are_refused(folder: Path) -> None:
 
 def test_a_data_file_is_opened_beside_the_image_only(raw: Path) -> None:
     image = raw.with_name("top.qcow2")
-    data = raw.with_name("data.raw")
+    data = raw.with_name("top-data.raw")
     qemu_img("create", "-q", "-f", "qcow2", "-o", f"data_file={data},data_file_raw=on", str(image), "8M")
     data.write_bytes(raw.read_bytes())
     with opened(image) as disk:
         assert [volume.kind.value for volume in disk.volumes] == ["fat", "ntfs"]
-    shutil.move(data, raw.parent.parent / "data.raw")
-    data.symlink_to(raw.parent.parent / "data.raw")
+    shutil.move(data, raw.parent.parent / "top-data.raw")
+    data.symlink_to(raw.parent.parent / "top-data.raw")
     assert refusal(image) == "image-unsafe"
 
 
@@ -394,8 +409,20 @@ def test_a_storage_daemon_that_is_killed_is_told_and_leaves_nothing(
             return server
 
     work = image.parent.parent / "work"
-    with pytest.raises(FailedError, match="last writes may be missing"), open_disk(image, Watching(), work):
-        started[0]._process.kill()  # type: ignore[attr-defined]
+
+    def kill_the_newest(disk: Disk) -> None:
+        started[-1]._process.kill()  # type: ignore[attr-defined]
+
+    with (
+        pytest.raises(FailedError, match="qemu-storage-daemon ended"),
+        open_disk(image, Watching(), work) as disk,
+    ):
+        kill_the_newest(disk)
+    with (
+        pytest.raises(FailedError, match="last writes may be missing"),
+        open_disk(image, Watching(), work, Opening(Purpose.WRITE)) as disk,
+    ):
+        kill_the_newest(disk.open_for_writing())
     assert nothing_left(image)
 
 
@@ -410,7 +437,10 @@ def test_a_size_that_qemu_reads_differently_is_refused(raw: Path, monkeypatch: p
     image = convert(raw, "disk.qcow2", "qcow2")
     examined = replace(examine_image(image), virtual_size=SIZE + 512)
     work = image.parent.parent / "work"
-    with pytest.raises(NeedsHandsError, match="different sizes"), export.export_raw(examined, RUNNER, work):
+    with (
+        pytest.raises(NeedsHandsError, match="different sizes"),
+        export.export_raw(examined, RUNNER, work, writable=False),
+    ):
         pass
     assert nothing_left(image)
 

@@ -17,6 +17,8 @@ from unbrick.cli.disk_work import (
     station_option,
     work_on_disks,
 )
+from unbrick.cli.opening_options import format_option, ignore_option
+from unbrick.disks.image import ImageFormat
 from unbrick.recovery import Goal, Order
 
 
@@ -24,12 +26,16 @@ from unbrick.recovery import Goal, Order
 @disks_argument
 @keys_option
 @playbooks_option
+@format_option
+@ignore_option
 @station_option
 @output_options
 def command(
     disks: tuple[Path, ...],
     keys: tuple[str, ...],
     playbooks: tuple[Path, ...],
+    image_format: ImageFormat | None,
+    ignored: str | None,
     station: Path | None,
     as_json: bool,
 ) -> None:
@@ -42,6 +48,9 @@ def command(
     """
     link = open_station(station)
     known = open_playbooks(playbooks, link)
-    orders = [Order(disk, Goal.DIAGNOSE) for disk in disks]
+    orders = [
+        Order(disk, Goal.DIAGNOSE, image_format=image_format, ignore_raid=ignored is not None)
+        for disk in disks
+    ]
     chain = open_keys(keys, ask_person=not as_json, link=link)
     work_on_disks(orders, keys=chain, yes=True, as_json=as_json, link=link, playbooks=known)

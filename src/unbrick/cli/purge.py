@@ -17,6 +17,8 @@ from unbrick.cli.disk_work import (
     work_on_disks,
     yes_option,
 )
+from unbrick.cli.opening_options import format_option, ignore_option
+from unbrick.disks.image import ImageFormat
 from unbrick.recovery import Goal, Order
 
 
@@ -27,6 +29,8 @@ from unbrick.recovery import Goal, Order
 @dry_run_option
 @yes_option
 @playbooks_option
+@format_option
+@ignore_option
 @output_options
 def command(
     disk: Path,
@@ -35,6 +39,8 @@ def command(
     dry_run: bool,
     yes: bool,
     playbooks: tuple[Path, ...],
+    image_format: ImageFormat | None,
+    ignored: str | None,
     as_json: bool,
 ) -> None:
     """Delete the files that a repair moved to the quarantine of DISK, and its journal, for good.
@@ -46,6 +52,13 @@ def command(
     """
     require_consent(yes=yes, dry_run=dry_run)
     known = open_playbooks(playbooks, None)
-    orders = [Order(disk, Goal.PURGE, dry_run=dry_run, run=run)]
+    order = Order(
+        disk,
+        Goal.PURGE,
+        dry_run=dry_run,
+        run=run,
+        image_format=image_format,
+        ignore_raid=ignored is not None,
+    )
     chain = open_keys(keys, ask_person=not as_json)
-    work_on_disks(orders, keys=chain, yes=yes, as_json=as_json, playbooks=known)
+    work_on_disks([order], keys=chain, yes=yes, as_json=as_json, playbooks=known)

@@ -20,6 +20,8 @@ from unbrick.cli.disk_work import (
     work_on_disks,
     yes_option,
 )
+from unbrick.cli.opening_options import format_option, ignore_option
+from unbrick.disks.image import ImageFormat
 from unbrick.recovery import Goal, Order
 
 
@@ -39,6 +41,8 @@ from unbrick.recovery import Goal, Order
     help="Where the NTFS journal cannot be replayed, drop it and let Windows check the volume.",
 )
 @playbooks_option
+@format_option
+@ignore_option
 @station_option
 @output_options
 def command(
@@ -49,6 +53,8 @@ def command(
     discard_hibernation: bool,
     reset_log: bool,
     playbooks: tuple[Path, ...],
+    image_format: ImageFormat | None,
+    ignored: str | None,
     station: Path | None,
     as_json: bool,
 ) -> None:
@@ -68,6 +74,8 @@ def command(
             dry_run=dry_run,
             discard_hibernation=discard_hibernation,
             reset_log=reset_log,
+            image_format=image_format,
+            ignore_raid=ignored is not None,
         )
         for disk in disks
     ]

@@ -15,15 +15,26 @@ from unbrick.cli.disk_work import (
     station_option,
     work_on_disks,
 )
+from unbrick.cli.opening_options import format_option, ignore_option
+from unbrick.disks.image import ImageFormat
 from unbrick.recovery import Goal, Order
 
 
 @click.command("runs")
 @disks_argument
 @keys_option
+@format_option
+@ignore_option
 @station_option
 @output_options
-def command(disks: tuple[Path, ...], keys: tuple[str, ...], station: Path | None, as_json: bool) -> None:
+def command(
+    disks: tuple[Path, ...],
+    keys: tuple[str, ...],
+    image_format: ImageFormat | None,
+    ignored: str | None,
+    station: Path | None,
+    as_json: bool,
+) -> None:
     """List the runs that lie on each DISK: when, by which medium, what was moved, undone or not.
 
     Writes nothing. A run is named by its id: unbrick undo DISK --run ID.
@@ -31,6 +42,8 @@ def command(disks: tuple[Path, ...], keys: tuple[str, ...], station: Path | None
     Example: unbrick runs machine.img --keys keys.csv
     """
     link = open_station(station)
-    orders = [Order(disk, Goal.RUNS) for disk in disks]
+    orders = [
+        Order(disk, Goal.RUNS, image_format=image_format, ignore_raid=ignored is not None) for disk in disks
+    ]
     chain = open_keys(keys, ask_person=not as_json, link=link)
     work_on_disks(orders, keys=chain, yes=True, as_json=as_json, link=link)

@@ -16,16 +16,25 @@ from unbrick.cli.disk_work import (
     station_option,
     work_on_disks,
 )
+from unbrick.cli.opening_options import format_option, ignore_option
+from unbrick.disks.image import ImageFormat
 from unbrick.recovery import Goal, Order
 
 
 @click.command("scan")
 @disks_argument
 @playbooks_option
+@format_option
+@ignore_option
 @station_option
 @output_options
 def command(
-    disks: tuple[Path, ...], playbooks: tuple[Path, ...], station: Path | None, as_json: bool
+    disks: tuple[Path, ...],
+    playbooks: tuple[Path, ...],
+    image_format: ImageFormat | None,
+    ignored: str | None,
+    station: Path | None,
+    as_json: bool,
 ) -> None:
     """List the volumes, protectors and installations of each DISK; writes nothing.
 
@@ -35,7 +44,9 @@ def command(
     """
     link = open_station(station)
     known = open_playbooks(playbooks, link)
-    orders = [Order(disk, Goal.SCAN) for disk in disks]
+    orders = [
+        Order(disk, Goal.SCAN, image_format=image_format, ignore_raid=ignored is not None) for disk in disks
+    ]
     work_on_disks(
         orders, keys=open_keys((), ask_person=False), yes=True, as_json=as_json, link=link, playbooks=known
     )

@@ -20,6 +20,8 @@ from unbrick.cli.disk_work import (
     work_on_disks,
     yes_option,
 )
+from unbrick.cli.opening_options import format_option, ignore_option
+from unbrick.disks.image import ImageFormat
 from unbrick.recovery import Goal, Order
 
 
@@ -30,6 +32,8 @@ from unbrick.recovery import Goal, Order
 @dry_run_option
 @yes_option
 @playbooks_option
+@format_option
+@ignore_option
 @station_option
 @output_options
 def command(
@@ -39,6 +43,8 @@ def command(
     dry_run: bool,
     yes: bool,
     playbooks: tuple[Path, ...],
+    image_format: ImageFormat | None,
+    ignored: str | None,
     station: Path | None,
     as_json: bool,
 ) -> None:
@@ -51,6 +57,16 @@ def command(
     require_consent(yes=yes, dry_run=dry_run)
     link = open_station(station)
     known = open_playbooks(playbooks, link)
-    orders = [Order(disk, Goal.UNDO, dry_run=dry_run, run=run) for disk in disks]
+    orders = [
+        Order(
+            disk,
+            Goal.UNDO,
+            dry_run=dry_run,
+            run=run,
+            image_format=image_format,
+            ignore_raid=ignored is not None,
+        )
+        for disk in disks
+    ]
     chain = open_keys(keys, ask_person=not as_json, link=link)
     work_on_disks(orders, keys=chain, yes=yes, as_json=as_json, link=link, playbooks=known)

@@ -1,20 +1,25 @@
-"""One disk or disk image, opened: its raw bytes, its volumes, what each is, what forbids writing."""
+"""One disk or disk image, opened: its raw bytes, its volumes, what each is, what forbids writing.
+
+An image is first opened so that none of its bytes changes; for writing only when a write was agreed to.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 from pathlib import Path
 from typing import BinaryIO
 
 from unbrick.command import Runner
-from unbrick.disks.export import export_raw
-from unbrick.disks.image import ImageFormat, examine_image
+from unbrick.disks.export import export_raw, write_protected
+from unbrick.disks.image import Image, ImageFormat, examine_image, refuse_given_format
 from unbrick.disks.image_parts import open_part
 from unbrick.disks.in_use import (
     claim,
@@ -24,7 +29,9 @@ from unbrick.disks.in_use import (
     refuse_image_in_use,
 )
 from unbrick.disks.partition import TableKind
-from unbrick.disks.raw_view import RawView
+from unbrick.disks.plain_name import plain_name
+from unbrick.disks.raw_view import UNREAD_HINT, RawView
+from unbrick.disks.room import has_holes
 from unbrick.disks.self_encryption import is_opal_locked
 from unbrick.disks.signatures import Source
 from unbrick.disks.verdict import Verdict, judge_disk
@@ -33,6 +40,32 @@ from unbrick.model import Volume
 
 _SMALLEST_SECTOR = 512
 _BLKSSZGET = 0x1268  # linux/fs.h: the logical sector size
+_BLKROGET = 0x125E  # whether a block device refuses writes; the kernel opens it for writing all the same
+_UNREAD_IMAGE_HINT = (
+    "the image may be damaged (qemu-img check), or the disk that it lies on failing: work on a copy"
+)
+
+
+class Purpose(Enum):
+    """What a disk is opened for. PLAN: to say what a write would meet. WRITE: for that, once agreed to."""
+
+    LOOK = auto()
+    PLAN = auto()
+    WRITE = auto()
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a disk is opened. `purpose` WRITE opens a device or a raw image for writing at once, which changes
+    nothing in it, and any other image only when it is asked to.
+
+    `image_format` is a person's word for an image whose name says nothing. `ignore_raid`: a person says that
+    the disk's RAID signatures are stale.
+    """
+
+    purpose: Purpose = Purpose.LOOK
+    image_format: ImageFormat | None = None
+    ignore_raid: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,7 +75,9 @@ class Disk:
     `path` is what was asked for, `raw` the same disk as raw bytes (the device, the raw image, or the
     export of another format). `guid` is the GPT's disk GUID, or an MBR's signature as 8 hex digits, upper
     case. `refusal` is a reason word where nothing on this disk may ever be written, `refusal_text` its
-    sentence. `notes` are sentences for a person (a table read from its backup).
+    sentence. `notes` are sentences for a person (a table read from its backup). `writable` says how it is
+    open now, `protected` why it cannot be written at all. `images` are the files of an image; `growing` those
+    of them that a write may make larger.
     """
 
     path: Path
@@ -55,10 +90,27 @@ class Disk:
     refusal_text: str | None = None
     notes: tuple[str, ...] = ()
     _sync: Callable[[], None] = lambda: None
+    writable: bool = True
+    protected: NeedsHandsError | None = None
+    images: tuple[Path, ...] = ()
+    growing: tuple[Path, ...] = ()
+    _reopen: Callable[[], Disk] | None = None
 
     def sync(self) -> None:
         """Flush what was written to `raw` all the way down to the disk; raises FailedError."""
         self._sync()
+
+    def open_for_writing(self) -> Disk:
+        """The same disk, open for writing; whatever was opened of this one must have been closed.
+
+        Raises what `open_disk` does, and NeedsHandsError (read-only), or disk-in-use where it has changed.
+        """
+        if self.writable:
+            return self
+        if self.protected is not None:
+            raise self.protected
+        assert self._reopen is not None
+        return self._reopen()
 
 
 @dataclass(frozen=True)
@@ -69,30 +121,62 @@ class _Opened:
     size: int
     sector_sizes: tuple[int, ...]
     files: tuple[Path, ...]
-    own_images: tuple[Path, ...] = ()
+    writable: bool
+    images: tuple[Path, ...] = ()
+    is_raw_image: bool = False
+    protected: NeedsHandsError | None = None
+    unread_hint: str = UNREAD_HINT
+
+
+_AS_IT_COMES = Opening()
 
 
 @contextmanager
-def open_disk(path: Path, runner: Runner, workdir: Path) -> Iterator[Disk]:
+def open_disk(path: Path, runner: Runner, workdir: Path, opening: Opening = _AS_IT_COMES) -> Iterator[Disk]:
     """Open a block device or an image; all that was started for it has ended when the context is left.
 
-    Raises FailedError (not-found, unreadable-disk) or NeedsHandsError (empty-disk, truncated,
-    image-mismatch, image-unsafe, damaged-table, disk-in-use, opal-locked). A disk that is a member of
-    something larger is given, with `refusal` set.
+    No byte of it is changed by that; `Disk.open_for_writing` is for writing. Raises FailedError (not-found,
+    unreadable-disk) or NeedsHandsError (empty-disk, truncated, image-mismatch, image-unsafe, damaged-image,
+    damaged-table, disk-in-use, opal-locked). A disk that is a member of something larger is given, with
+    `refusal` set.
     """
     real, mode = _resolve(path)
     with ExitStack() as stack:
         stack.enter_context(claim(real))
-        is_device = stat.S_ISBLK(mode)
-        opened = _open_device(real) if is_device else _open_image(real, runner, workdir, stack)
-        stream = open_part(opened.raw)
-        stack.callback(_close, stream)
-        source = Source(opened.raw, stream, RawView(stream, opened.size, str(path)), runner)
-        verdict = judge_disk(source, opened.sector_sizes)
-        # A file system that fills the whole file may be opened as it is, and ntfs-3g locks what it opens.
-        if opened.own_images and verdict.table.kind is not TableKind.NONE:
-            stack.enter_context(keep_ours(opened.own_images))
-        yield _disk(path, opened, verdict)
+        layers = stack.enter_context(ExitStack())
+        kind = _open_device if stat.S_ISBLK(mode) else _open_image
+
+        def open_layers(*, writing: bool) -> Disk:
+            opened = kind(real, opening, runner, workdir, layers, writing=writing)
+            stream = open_part(opened.raw)
+            layers.callback(_close, stream)
+            view = RawView(stream, opened.size, str(path), unread_hint=opened.unread_hint)
+            source = Source(opened.raw, stream, view, runner, ignore_raid=opening.ignore_raid)
+            verdict = judge_disk(source, opened.sector_sizes)
+            # A file system that fills the whole file may be opened as it is, and ntfs-3g locks what it opens.
+            if opened.is_raw_image and verdict.table.kind is not TableKind.NONE:
+                layers.enter_context(keep_ours(opened.images))
+            return _disk(path, opened, verdict)
+
+        looked = open_layers(writing=False)
+
+        def reopen() -> Disk:
+            layers.close()
+            disk = open_layers(writing=True)
+            if (disk.size, disk.guid, disk.volumes) != (looked.size, looked.guid, looked.volumes):
+                raise changed_meanwhile(path)
+            return disk
+
+        yield replace(looked, _reopen=reopen)
+
+
+def changed_meanwhile(path: Path) -> NeedsHandsError:
+    """The error for an image that is not what was looked at before."""
+    return NeedsHandsError(
+        f"{path} is in use: it changed between looking at it and writing to it; nothing was written",
+        hint="shut the machine down that uses it, then try again",
+        reason=Reason.DISK_IN_USE,
+    )
 
 
 def _disk(path: Path, opened: _Opened, verdict: Verdict) -> Disk:
@@ -105,8 +189,12 @@ def _disk(path: Path, opened: _Opened, verdict: Verdict) -> Disk:
         volumes=verdict.volumes,
         refusal=str(verdict.refusal) if verdict.refusal else None,
         refusal_text=verdict.refusal_text,
-        notes=verdict.table.notes,
+        notes=verdict.notes,
         _sync=lambda: _flush(path, opened.files),
+        writable=opened.writable,
+        protected=opened.protected,
+        images=opened.images,
+        growing=tuple(path for path in opened.images if not opened.is_raw_image or has_holes(path)),
     )
 
 
@@ -133,13 +221,15 @@ def _resolve(path: Path) -> tuple[Path, int]:
     return real, mode
 
 
-def _open_image(real: Path, runner: Runner, workdir: Path, stack: ExitStack) -> _Opened:
+def _open_image(
+    real: Path, opening: Opening, runner: Runner, workdir: Path, layers: ExitStack, *, writing: bool
+) -> _Opened:
     with open_part(real):
         pass
     if real.stat().st_size == 0:
         raise _empty(real)
     refuse_image_in_use([real])
-    image = examine_image(real)
+    image = examine_image(real, opening.image_format)
     refuse_image_in_use(image.files[1:])
     refuse_base_in_use(image.bases)
     if image.format is ImageFormat.RAW:
@@ -149,12 +239,42 @@ def _open_image(real: Path, runner: Runner, workdir: Path, stack: ExitStack) -> 
                 hint="copy the image again",
                 reason=Reason.TRUNCATED,
             )
-        return _Opened(real, image.virtual_size, image.sector_sizes, (real,), (real,))
-    raw = stack.enter_context(export_raw(image, runner, workdir))
-    return _Opened(raw, image.virtual_size, image.sector_sizes, (raw, *image.files))
+        raw = layers.enter_context(plain_name(real, workdir))
+        files: tuple[Path, ...] = (real,)
+        writing = opening.purpose is Purpose.WRITE  # the file is opened, no more: nothing in it changes
+    else:
+        raw = layers.enter_context(export_raw(image, runner, workdir, writable=writing))
+        files = (raw, *image.files)
+    protected = _protection(image) if opening.purpose is not Purpose.LOOK else None
+    return _Opened(
+        raw,
+        image.virtual_size,
+        image.sector_sizes,
+        files,
+        writable=writing and protected is None,
+        images=image.files,
+        is_raw_image=image.format is ImageFormat.RAW,
+        protected=protected,
+        unread_hint=UNREAD_HINT if image.format is ImageFormat.RAW else _UNREAD_IMAGE_HINT,
+    )
 
 
-def _open_device(real: Path) -> _Opened:
+def _protection(image: Image) -> NeedsHandsError | None:
+    """Why an image cannot be written, found by opening its files; None where it can be."""
+    for path in image.files:
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK))
+        except OSError as error:
+            if error.errno in {errno.EROFS, errno.EPERM, errno.EACCES}:
+                return write_protected(path)
+            raise
+    return None
+
+
+def _open_device(
+    real: Path, opening: Opening, runner: Runner, workdir: Path, layers: ExitStack, *, writing: bool
+) -> _Opened:
+    refuse_given_format(real, opening.image_format)
     refuse_device_in_use(real)
     with open_part(real) as stream:
         descriptor = stream.fileno()
@@ -166,11 +286,27 @@ def _open_device(real: Path) -> _Opened:
             )
         size = os.lseek(descriptor, 0, os.SEEK_END)
         (sector_size,) = struct.unpack("<i", fcntl.ioctl(descriptor, _BLKSSZGET, bytes(4)))
+        (protected,) = struct.unpack("<i", fcntl.ioctl(descriptor, _BLKROGET, bytes(4)))
     if size == 0:
         raise _empty(real)
     # A disk moved into another enclosure may be shown with sectors of another size than its table's.
     sector_sizes = (4096, 512) if sector_size == 4096 else (512, 4096)
-    return _Opened(real, size, sector_sizes, (real,))
+    return _Opened(
+        real,
+        size,
+        sector_sizes,
+        (real,),
+        writable=opening.purpose is Purpose.WRITE and not protected,
+        protected=_switched_off(real) if protected else None,
+    )
+
+
+def _switched_off(device: Path) -> NeedsHandsError:
+    return NeedsHandsError(
+        f"{device} is write-protected",
+        hint="lift the protection (a switch, a write blocker, blockdev --setrw), then try again",
+        reason=Reason.READ_ONLY,
+    )
 
 
 def _empty(real: Path) -> NeedsHandsError:

@@ -12,12 +12,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from unbrick.disks.image_parts import open_part, part_beside, refuse_unsafe
+from unbrick.disks.image_parts import open_part, own_part, part_beside, refuse_unsafe
 from unbrick.disks.image_qcow2 import MAGIC as QCOW2_MAGIC
 from unbrick.disks.image_qcow2 import read_qcow2
 from unbrick.disks.image_vhdx import MAGIC as VHDX_MAGIC
 from unbrick.disks.image_vhdx import read_vhdx
-from unbrick.disks.image_vmdk import is_vmdk, read_vmdk
+from unbrick.disks.image_vmdk import is_vmdk, is_whole_vmdk, read_vmdk
 from unbrick.disks.raw_view import RawView
 from unbrick.errors import NeedsHandsError, Reason
 
@@ -65,6 +65,7 @@ class Image:
     """A checked image. `node` is how QEMU opens it, `files` what a write may reach, `bases` what lies below.
 
     `virtual_size` is the disk's size in bytes; `sector_sizes` in which order its table is to be tried.
+    `has_log`: opening it, even only to look, writes to it what its log holds.
     """
 
     path: Path
@@ -74,14 +75,16 @@ class Image:
     node: dict[str, Any]
     files: tuple[Path, ...]
     bases: tuple[Path, ...] = ()
+    has_log: bool = False
 
 
-def examine_image(path: Path) -> Image:
+def examine_image(path: Path, given: ImageFormat | None = None) -> Image:
     """Check an image before anything opens it. `path` is resolved and a regular file.
 
+    `given` is the format in a person's word, where the name says nothing; the first bytes must agree with it.
     Raises NeedsHandsError (image-mismatch, image-unsafe, truncated), FailedError (unreadable-disk).
     """
-    return _examine(path, ())
+    return _examine(path, given, ())
 
 
 def refuse_container(path: Path) -> None:
@@ -96,30 +99,38 @@ def refuse_container(path: Path) -> None:
         )
 
 
-def _examine(path: Path, above: tuple[Path, ...]) -> Image:
+def _examine(path: Path, given: ImageFormat | None, above: tuple[Path, ...]) -> Image:
     if path in above or len(above) >= _CHAIN_LIMIT:
         refuse_unsafe(path, "its chain of backing files never ends")
     with open_part(path) as stream:
         view = RawView(stream, path.stat().st_size, str(path))
-        image_format = _find_format(view, path)
+        image_format = _find_format(view, path, given)
         return _READERS[image_format](view, path, above)
 
 
-def _find_format(view: RawView, path: Path) -> ImageFormat:
-    expected = _EXTENSIONS.get(path.suffix.lower())
+def refuse_given_format(device: Path, given: ImageFormat | None) -> None:
+    """Raise NeedsHandsError (image-mismatch) where a block device is said to be anything but a raw disk."""
+    if given not in {None, ImageFormat.RAW}:
+        raise _mismatch(device, f"it is a block device, never a {given} image", "leave --format out")
+
+
+def _find_format(view: RawView, path: Path, given: ImageFormat | None) -> ImageFormat:
+    named = _EXTENSIONS.get(path.suffix.lower())
     found = _recognise(view, path)
-    if expected is None:
+    if named is None and given is None:
         raise _mismatch(
             path,
             f"the extension {path.suffix or '(none)'} says nothing about what kind of image it is",
-            "name a raw image .img or .raw; .qcow2, .vhdx and .vmdk are opened as well",
+            "say it: --format raw, qcow2, vhdx or vmdk",
         )
-    if found is not expected:
-        raise _mismatch(
-            path,
-            f"the name says {expected.value}, but the content is {found.value}",
-            "if you trust where it comes from, rename it; if a machine wrote it there, do not",
-        )
+    for expected, who in ((named, "the name"), (given, "--format")):
+        if expected not in {None, found}:
+            raise _mismatch(
+                path,
+                f"{who} says {expected}, but the content is {found}",
+                "if you trust where it comes from, give it the right name or --format; "
+                "if a machine wrote it there, do not",
+            )
     return found
 
 
@@ -144,6 +155,20 @@ def _mismatch(path: Path, what: str, hint: str) -> NeedsHandsError:
     return NeedsHandsError(f"{path}: {what}", hint=hint, reason=Reason.IMAGE_MISMATCH)
 
 
+def _refuse_image_as_part(image: Path, part: Path) -> None:
+    """A part that is an image by itself may be another machine's, which a repair of this one would change."""
+    with open_part(part) as stream:
+        view = RawView(stream, part.stat().st_size, str(part))
+        head = view.read(0, 4096)
+        whole = head.startswith((QCOW2_MAGIC, VHDX_MAGIC)) or is_whole_vmdk(view)
+    if whole or any(head[at : at + len(mark)] == mark for at, mark, _ in _UNSUPPORTED):
+        refuse_unsafe(image, f"it names {part.name} as a part of it, which is a disk image by itself")
+
+
+def _word(text: str | None) -> ImageFormat | None:
+    return ImageFormat(text) if text in set(ImageFormat) else None
+
+
 def _file_node(path: Path) -> dict[str, Any]:
     return {"driver": "file", "filename": str(path)}
 
@@ -159,11 +184,15 @@ def _examine_qcow2(view: RawView, path: Path, above: tuple[Path, ...]) -> Image:
     files: list[Path] = [path]
     bases: tuple[Path, ...] = ()
     if header.data_file_name is not None:
-        data_file = part_beside(path, header.data_file_name)
+        data_file = own_part(path, header.data_file_name)
+        _refuse_image_as_part(path, data_file)
         node["data-file"] = _file_node(data_file)
         files.append(data_file)
     if header.backing_name is not None:
-        backing = _examine(part_beside(path, header.backing_name), (*above, path))
+        # What lies below is only read, so a name that says nothing may be explained by the image above it.
+        base_path = part_beside(path, header.backing_name)
+        named = base_path.suffix.lower() in _EXTENSIONS
+        backing = _examine(base_path, None if named else _word(header.backing_format), (*above, path))
         node["backing"] = {**backing.node, "read-only": True}
         bases = (*backing.files, *backing.bases)
     return Image(path, ImageFormat.QCOW2, header.virtual_size, (512, 4096), node, tuple(files), bases)
@@ -172,12 +201,14 @@ def _examine_qcow2(view: RawView, path: Path, above: tuple[Path, ...]) -> Image:
 def _examine_vhdx(view: RawView, path: Path, above: tuple[Path, ...]) -> Image:
     header = read_vhdx(view, path)
     node = {"driver": "vhdx", "file": _file_node(path)}
-    sector_sizes = (512, 4096) if header.sector_size == 512 else (4096, 512)
-    return Image(path, ImageFormat.VHDX, header.virtual_size, sector_sizes, node, (path,))
+    sizes = (512, 4096) if header.sector_size == 512 else (4096, 512)
+    return Image(path, ImageFormat.VHDX, header.virtual_size, sizes, node, (path,), has_log=header.has_log)
 
 
 def _examine_vmdk(view: RawView, path: Path, above: tuple[Path, ...]) -> Image:
     header = read_vmdk(view, path)
+    for extent in header.extents:
+        _refuse_image_as_part(path, extent)
     node = {"driver": "vmdk", "file": _file_node(path), "backing": None}
     return Image(path, ImageFormat.VMDK, header.virtual_size, (512, 4096), node, (path, *header.extents))
 

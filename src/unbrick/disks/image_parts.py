@@ -6,6 +6,7 @@ An image is hostile input: its header can name any file of the host as its backi
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import BinaryIO, NoReturn
@@ -28,6 +29,27 @@ def refuse_truncated(path: Path) -> NoReturn:
         hint="copy it again from its source",
         reason=Reason.TRUNCATED,
     )
+
+
+# What follows an image's name in the name of a part: as VMware and qemu-img name extents (-flat, -f001,
+# -s001), and as people name a data file. Not more: `web` and `web-2` may be two machines.
+_OF_A_PART = re.compile(r"(-flat|-[fs]\d{3,6}|[-_.]data)?(\.\w{1,12})?", re.ASCII | re.IGNORECASE)
+
+
+def own_part(image: Path, name: str) -> Path:
+    """Like `part_beside`, for a part that is written too: its name must also begin with the image's name.
+
+    Otherwise an image could name another machine's disk in the same folder, which would then be changed.
+    """
+    part = part_beside(image, name)
+    prefixes = [prefix for prefix in (image.name, image.stem) if part.name.startswith(prefix)]
+    if not any(_OF_A_PART.fullmatch(part.name.removeprefix(prefix)) for prefix in prefixes):
+        refuse_unsafe(
+            image,
+            f"it names {part.name} as a part of it, which by its name may belong to another machine",
+            f"if it belongs to this image, have both call it {image.stem}-flat{part.suffix}, or the like",
+        )
+    return part
 
 
 def part_beside(image: Path, name: str) -> Path:

@@ -16,7 +16,7 @@ MAGIC = b"QFI\xfb"
 _HEADER = struct.Struct(">4sIQIIQIIQQIIQ")
 _VERSION_3 = struct.Struct(">QQQII")
 _CORRUPT, _DATA_FILE, _KNOWN_FEATURES = 1 << 1, 1 << 2, 0x1F
-_DATA_FILE_NAME, _EXTENSIONS_END = 0x44415441, 0
+_DATA_FILE_NAME, _BACKING_FORMAT, _EXTENSIONS_END = 0x44415441, 0xE2792ACA, 0
 _NAME_LIMIT = 1023
 _L1_LIMIT = 32 * 1024 * 1024
 _REFCOUNT_TABLE_LIMIT = 8 * 1024 * 1024
@@ -31,6 +31,7 @@ class Qcow2Header:
 
     virtual_size: int
     backing_name: str | None
+    backing_format: str | None
     data_file_name: str | None
 
 
@@ -59,7 +60,8 @@ def read_qcow2(view: RawView, path: Path) -> Qcow2Header:
     data_file = None
     if features & _DATA_FILE:
         data_file = extensions.get(_DATA_FILE_NAME, b"").decode(errors="replace")
-    return Qcow2Header(size, backing, data_file)
+    backing_format = extensions.get(_BACKING_FORMAT, b"").decode(errors="replace") or None
+    return Qcow2Header(size, backing, backing_format, data_file)
 
 
 def _read_version_3(raw: bytes, path: Path) -> tuple[int, int, int]:

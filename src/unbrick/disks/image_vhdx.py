@@ -14,6 +14,8 @@ from unbrick.disks.image_parts import LARGEST_DISK, refuse_truncated, refuse_uns
 from unbrick.disks.raw_view import RawView
 
 MAGIC = b"vhdxfile"
+_HEADERS = (64 * 1024, 128 * 1024)
+_LOG_ID = 48  # in a header: the log's GUID, all zeros where it is empty
 _REGION_TABLES = (192 * 1024, 256 * 1024)
 _TABLE_SIZE = 64 * 1024
 _BAT = UUID("2DC27766-F623-4200-9D64-115E9BFD4A08").bytes_le
@@ -32,10 +34,11 @@ _MEGABYTE = 1024 * 1024
 
 @dataclass(frozen=True)
 class VhdxHeader:
-    """What we need of a VHDX: sizes in bytes."""
+    """What we need of a VHDX: sizes in bytes, and whether writes wait in its log (its host crashed)."""
 
     virtual_size: int
     sector_size: int
+    has_log: bool
 
 
 def read_vhdx(view: RawView, path: Path) -> VhdxHeader:
@@ -61,7 +64,12 @@ def read_vhdx(view: RawView, path: Path) -> VhdxHeader:
     if not _MEGABYTE <= block_size <= 256 * _MEGABYTE or block_size & (block_size - 1):
         refuse_unsafe(path, "its metadata states an impossible block size")
     _check_blocks(view, path, regions[_BAT], size, block_size, sector_size)
-    return VhdxHeader(size, sector_size)
+    return VhdxHeader(size, sector_size, _has_log(view))
+
+
+def _has_log(view: RawView) -> bool:
+    """Whether one of the two headers names a log: which of them counts is left to QEMU."""
+    return any(any(view.read(offset + _LOG_ID, 16)) for offset in _HEADERS)
 
 
 def _read_regions(view: RawView, path: Path) -> dict[bytes, tuple[int, int]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from unbrick.disks.image_parts import (
     LARGEST_DISK,
     open_part,
-    part_beside,
+    own_part,
     refuse_truncated,
     refuse_unsafe,
 )
@@ -61,6 +61,15 @@ def is_vmdk(head: bytes) -> bool:
     return head.startswith((SPARSE_MAGIC, DESCRIPTOR_MAGIC)) or b"\n" + DESCRIPTOR_MAGIC in head
 
 
+def is_whole_vmdk(view: RawView) -> bool:
+    """Whether a file is a VMDK that can be opened by itself, and no mere extent of another one."""
+    head = view.read(0, 4096)
+    if not head.startswith(SPARSE_MAGIC) or len(head) < _HEADER.size:
+        return is_vmdk(head)
+    descriptor_at, length = _HEADER.unpack_from(head)[5:7]
+    return any(view.read(descriptor_at * _SECTOR, min(length * _SECTOR, 512))) if descriptor_at else False
+
+
 def read_vmdk(view: RawView, path: Path) -> VmdkHeader:
     """Read and check the header and every extent; raises NeedsHandsError (image-unsafe, truncated)."""
     if view.read(0, 4) == SPARSE_MAGIC:
@@ -68,7 +77,7 @@ def read_vmdk(view: RawView, path: Path) -> VmdkHeader:
     if view.size > _DESCRIPTOR_LIMIT:
         refuse_unsafe(path, "its descriptor is too large")
     extents = _read_descriptor(view.read(0, view.size), path)
-    parts = [part_beside(path, extent.name) for extent in extents]
+    parts = [own_part(path, extent.name) for extent in extents]
     if len(set(parts)) != len(parts):
         refuse_unsafe(path, "it names the same extent twice")
     for extent, part in zip(extents, parts, strict=True):

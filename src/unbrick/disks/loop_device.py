@@ -91,6 +91,7 @@ def _attach(source: int, backing: Path, offset: int, length: int, mode: int) -> 
         raise FailedError(
             f"this system has no loop devices: {error.strerror}",
             hint="run it as root; in a container, give it /dev/loop-control and the loop devices",
+            reason=Reason.NEEDS_ROOT,
         ) from error
     try:
         for _ in range(_ATTEMPTS):

@@ -18,6 +18,7 @@ _START_SECONDS = 120.0
 _END_SECONDS = 300.0
 # `norecover`: the driver must not throw an unclean log away by itself. `noatime`: reading leaves no trace.
 _OPTIONS = "no_detach,streams_interface=xattr,noatime,norecover,big_writes,nodev,nosuid,noexec"
+_TRY_AGAIN = "run it again; if it fails again, the disk may be failing: copy it first"
 # What it says of a write that failed (its `attrib.c`, `mft.c`, `bitmap.c`); its exit code is 0 all the same.
 _UNWRITTEN = ("written=-1", "Error writing $M", "Leaving inconsistent metadata", "Failed to close volume")
 # Exit codes of ntfs-3g (its manual page).
@@ -54,10 +55,18 @@ def mount_ntfs(device: Path, root: Path, runner: Runner, *, read_only: bool) -> 
     code = mounted.end(_END_SECONDS)
     said = server.read_error().decode(errors="replace").strip().splitlines()
     if code != 0:
-        raise FailedError("the NTFS driver ended with an error" + (f": {said[-1][:300]}" if said else ""))
+        raise FailedError(
+            "the NTFS driver ended with an error" + (f": {said[-1][:300]}" if said else ""),
+            hint=_TRY_AGAIN,
+            reason=Reason.PROGRAM_FAILED,
+        )
     unwritten = [line for line in said if any(mark in line for mark in _UNWRITTEN)]
     if unwritten and not read_only:
-        raise FailedError(f"the NTFS driver could not write all it had to: {unwritten[0][:300]}")
+        raise FailedError(
+            f"the NTFS driver could not write all it had to: {unwritten[0][:300]}",
+            hint=_TRY_AGAIN,
+            reason=Reason.PROGRAM_FAILED,
+        )
 
 
 def _explained(server: Server, error: FailedError) -> FailedError | NeedsHandsError:

@@ -14,7 +14,7 @@ from pathlib import Path
 from unbrick.command import Runner, wait_until
 from unbrick.disks.fuse_mount import FuseMount, is_mounted
 from unbrick.disks.overlay_store import create_store, written_clusters
-from unbrick.errors import FailedError
+from unbrick.errors import FailedError, Reason
 
 _START_SECONDS = 30.0
 _END_SECONDS = 30.0
@@ -41,7 +41,11 @@ class Overlay:
         self._flush()
         self._mounted.drop(_END_SECONDS)
         if self._mounted.server.poll() != 0:
-            raise FailedError("qemu-storage-daemon ended with an error: nothing was written to the disk")
+            raise FailedError(
+                "qemu-storage-daemon ended with an error: nothing was written to the disk",
+                hint="run it again",
+                reason=Reason.PROGRAM_FAILED,
+            )
         return written_clusters(self._store)
 
     def _flush(self) -> None:
@@ -54,7 +58,9 @@ class Overlay:
                 os.close(descriptor)
         except OSError as error:
             raise FailedError(
-                f"the change could not be kept in memory: {error.strerror}; nothing was written to the disk"
+                f"the change could not be kept in memory: {error.strerror}; nothing was written to the disk",
+                hint="run it again, on a computer with more memory where this one has little",
+                reason=Reason.PROGRAM_FAILED,
             ) from error
 
 

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from unbrick.errors import FailedError
+from unbrick.errors import FailedError, Reason
 
 CLUSTER = 65536
 """Bytes; QEMU's own default."""
@@ -58,7 +58,10 @@ def written_clusters(path: Path) -> Iterator[tuple[int, bytes]]:
 def _clusters_of(descriptor: int, table: int, start: int) -> Iterator[tuple[int, bytes]]:
     for index, entry in enumerate(struct.unpack(f">{_ENTRIES}Q", os.pread(descriptor, CLUSTER, table))):
         if entry & _COMPRESSED:
-            raise FailedError("the overlay holds a compressed cluster, which nothing of ours writes")
+            raise FailedError(
+                "the overlay holds a compressed cluster, which nothing of ours writes",
+                reason=Reason.PROGRAM_FAILED,
+            )
         if entry & _ZERO:
             yield start + index * CLUSTER, bytes(CLUSTER)
         elif entry & _PLACE:

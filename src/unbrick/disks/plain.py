@@ -25,9 +25,9 @@ _BLKROGET = 0x125E  # linux/fs.h: whether a block device is read-only
 
 @dataclass(frozen=True)
 class PlainVolume:
-    """A volume's plain bytes: a device or file of `length` bytes at `path`, writable.
+    """A volume's plain bytes: a device or file of `length` bytes at `path`, open as its disk is.
 
-    Unless `write_protected`: then it can be opened and looked at, but every write would fail late.
+    `write_protected`: it can be opened and looked at, but every write would fail late.
     """
 
     path: Path
@@ -72,8 +72,8 @@ def open_plain(
     """A volume as plain bytes while the context lasts; `password` None opens BitLocker by its clear key.
 
     `wanted` is the id of the BitLocker protector that the password is kept under, where that is known.
-    Opened for writing, but nothing is written here. Raises NeedsHandsError where the disk or the volume
-    must never be written, KeyWrongError, FailedError.
+    Opened for writing where the disk is, but nothing is written here. Raises NeedsHandsError where the disk
+    or the volume must never be written, KeyWrongError, FailedError.
     """
     refusal = disk.refusal or volume.refusal
     if refusal is not None:
@@ -84,9 +84,11 @@ def open_plain(
         elif volume.offset == 0 and volume.length == disk.size:
             path = disk.raw
         else:
-            loop = attach_loop(disk.raw, offset=volume.offset, length=volume.length)
+            loop = attach_loop(
+                disk.raw, offset=volume.offset, length=volume.length, read_only=not disk.writable
+            )
             path = stack.enter_context(loop).path
-        descriptor = _open(path, disk.path)
+        descriptor = _open(path, disk)
         stack.callback(os.close, descriptor)
 
         def sync() -> None:
@@ -102,7 +104,8 @@ def open_plain(
             disk.sync()
 
         length = os.lseek(descriptor, 0, os.SEEK_END)
-        yield PlainVolume(path, length, sync, write_protected=_is_write_protected(disk.raw))
+        protected = disk.protected is not None or _is_write_protected(disk.raw)
+        yield PlainVolume(path, length, sync, write_protected=protected)
 
 
 def _lock(descriptor: int) -> None:
@@ -126,13 +129,13 @@ def _is_write_protected(raw: Path) -> bool:
     return bool(protected)
 
 
-def _open(path: Path, disk: Path) -> int:
-    """`path` may be a device of ours, of which nobody outside knows: `disk` is what is told of."""
+def _open(path: Path, disk: Disk) -> int:
+    """`path` may be a device of ours, of which nobody outside knows: the disk is what is told of."""
     try:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        return os.open(path, (os.O_RDWR if disk.writable else os.O_RDONLY) | os.O_CLOEXEC)
     except OSError as error:
         raise FailedError(
-            f"{disk} cannot be opened for writing: {error.strerror}",
+            f"{disk.path} cannot be opened{' for writing' if disk.writable else ''}: {error.strerror}",
             hint="is it write-protected, or in use by another program?",
             reason=Reason.READ_ONLY,
         ) from error

@@ -6,15 +6,22 @@ from typing import BinaryIO
 
 from unbrick.errors import FailedError, Reason
 
+UNREAD_HINT = "the disk may be failing: copy it with ddrescue before anything else"
 _CHUNK_LIMIT = 16 * 1024 * 1024
 
 
 class RawView:
-    """Bytes `offset` to `offset + size` of a stream. `name` is what messages call it."""
+    """Bytes `offset` to `offset + size` of a stream. `name` is what messages call it.
 
-    def __init__(self, stream: BinaryIO, size: int, name: str, offset: int = 0) -> None:
+    `unread_hint` is what to do where a read fails.
+    """
+
+    def __init__(
+        self, stream: BinaryIO, size: int, name: str, offset: int = 0, unread_hint: str = UNREAD_HINT
+    ) -> None:
         self._stream = stream
         self._offset = offset
+        self._unread_hint = unread_hint
         self.size = size
         self.name = name
 
@@ -40,7 +47,7 @@ class RawView:
         except OSError as error:
             raise FailedError(
                 f"{self.name}: reading at byte {self._offset + offset} failed: {error.strerror}",
-                hint="the disk may be failing: copy it with ddrescue before anything else",
+                hint=self._unread_hint,
                 reason=Reason.UNREADABLE_DISK,
             ) from error
         return b"".join(parts)
@@ -48,4 +55,4 @@ class RawView:
     def window(self, offset: int, length: int) -> RawView:
         """A smaller window on the same bytes."""
         inside = max(0, min(length, self.size - offset))
-        return RawView(self._stream, inside, self.name, self._offset + offset)
+        return RawView(self._stream, inside, self.name, self._offset + offset, self._unread_hint)

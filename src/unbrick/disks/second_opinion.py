@@ -31,7 +31,11 @@ def list_signatures(raw: Path, runner: Runner) -> tuple[Signature, ...]:
     try:
         result = runner.run(["wipefs", "--no-act", "--json", str(raw)], timeout=_SECONDS)
     except CommandError as error:
-        raise FailedError(f"{raw} cannot be read to its end", reason=Reason.UNREADABLE_DISK) from error
+        raise FailedError(
+            f"{raw} cannot be read to its end",
+            hint="the disk may be failing: copy it with ddrescue before anything else",
+            reason=Reason.UNREADABLE_DISK,
+        ) from error
     if not result.stdout.strip():
         return ()
     try:
@@ -39,7 +43,9 @@ def list_signatures(raw: Path, runner: Runner) -> tuple[Signature, ...]:
         return tuple(Signature(str(one["type"]), int(one["offset"], 16)) for one in found)
     except (ValueError, KeyError, TypeError) as error:
         raise FailedError(
-            f"wipefs gave an answer that makes no sense for {raw}", reason=Reason.PROGRAM_FAILED
+            f"wipefs gave an answer about {raw} that makes no sense",
+            hint=f"try it by hand: wipefs --no-act --json {raw}",
+            reason=Reason.PROGRAM_FAILED,
         ) from error
 
 

@@ -5,7 +5,7 @@ Partition types are believed only where they forbid (a dynamic disk, a storage p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,12 +30,24 @@ from unbrick.model import Volume, VolumeKind, VolumeState
 
 @dataclass(frozen=True)
 class Source:
-    """The open disk that volumes are read from: the raw path for programs, the stream for us."""
+    """The open disk that volumes are read from: the raw path for programs, the stream for us.
+
+    `ignore_raid`: a person says that RAID signatures are stale; those that were `ignored` are gathered.
+    """
 
     raw: Path
     stream: BinaryIO
     view: RawView
     runner: Runner
+    ignore_raid: bool = False
+    ignored: list[Member] = field(default_factory=list)
+
+    def heed(self, member: Member | None) -> Member | None:
+        """The member, unless it is a RAID's and is to be ignored."""
+        if member is None or member.kind is not VolumeKind.RAID_MEMBER or not self.ignore_raid:
+            return member
+        self.ignored.append(member)
+        return None
 
 
 def identify_volume(source: Source, partition: Partition | None) -> Volume:
@@ -56,7 +68,7 @@ def identify_volume(source: Source, partition: Partition | None) -> Volume:
 
 
 def _identify(source: Source, view: RawView, plain: Volume, partition_type: str | None) -> Volume:
-    member = _find_member(view, partition_type)
+    member = _find_member(source, view, partition_type)
     if member is not None:
         return _as_part(plain, member)
     if looks_like_bitlocker(view.read(0, 512)):
@@ -76,12 +88,12 @@ def _identify(source: Source, view: RawView, plain: Volume, partition_type: str 
             return _identify_other(source, view, plain)
 
 
-def _find_member(view: RawView, partition_type: str | None) -> Member | None:
+def _find_member(source: Source, view: RawView, partition_type: str | None) -> Member | None:
     if partition_type is not None and is_dynamic_type(partition_type):
         return Member(VolumeKind.LDM, Reason.DYNAMIC_DISK, "part of a Windows dynamic disk", 0)
     if has_pool_header(view) or (partition_type is not None and is_pool_type(partition_type)):
         return Member(VolumeKind.STORAGE_SPACES, Reason.STORAGE_SPACES, "part of a storage pool", 0)
-    return find_linux_raid(view) or find_encrypted_volume(view, partition_type)
+    return source.heed(find_linux_raid(view)) or find_encrypted_volume(view, partition_type)
 
 
 def _identify_bitlocker(source: Source, plain: Volume) -> Volume:
@@ -111,7 +123,7 @@ def _identify_other(source: Source, view: RawView, plain: Volume) -> Volume:
     """No signature of ours fits: util-linux knows more, and NTFS keeps a copy of its first sector."""
     word = name_volume(source.raw, plain.offset, plain.length, source.runner) if plain.length else None
     if word is not None:
-        member = as_member(Signature(word, 0))
+        member = source.heed(as_member(Signature(word, 0)))
         return _as_part(plain, member) if member else plain
     if has_ntfs_copy(view):
         return _changed(plain, VolumeKind.NTFS, VolumeState.DAMAGED, Reason.DAMAGED_VOLUME)

@@ -52,7 +52,9 @@ def unlock(
     *,
     wanted: str | None = None,
 ) -> Iterator[Path]:
-    """The decrypted volume as a path, writable, while the context lasts; `password` None: by its clear key.
+    """The decrypted volume as a path, open as the disk is, while the context lasts.
+
+    `password` None: by its clear key.
 
     `wanted` is the id of the protector that the password is kept under, where that is known. Raises
     KeyWrongError where the key does not open it, NeedsHandsError (converting, damaged-metadata,
@@ -141,6 +143,7 @@ def _open_with_dislocker(
     folder.mkdir(mode=0o700)
     with _key_file(_key_for_dislocker(keys, metadata)) as key:
         argv = ["dislocker", "-q", "-V", str(disk.raw), "-O", str(volume.offset), f"-F{keys.slot + 1}"]
+        argv += [] if disk.writable else ["-r"]
         argv += ["-k", f"/proc/self/fd/{key}", "--", "-f", str(folder)]
         server = runner.start(argv, pass_fds=(key,))
         mounted = FuseMount(folder, server)
@@ -184,10 +187,13 @@ def _open_with_cryptsetup(disk: Disk, volume: Volume, volume_key: Secret, runner
     name = f"unbrick-{secrets.token_hex(8)}"
     plain = _MAPPER_FOLDER / name
     with (
-        attach_loop(disk.raw, offset=volume.offset, length=volume.length) as loop,
+        attach_loop(
+            disk.raw, offset=volume.offset, length=volume.length, read_only=not disk.writable
+        ) as loop,
         _key_file(volume_key) as key,
     ):
         argv = ["cryptsetup", "open", "--type", "bitlk", "--volume-key-file", f"/proc/self/fd/{key}"]
+        argv += [] if disk.writable else ["--readonly"]
         try:
             _map(runner, [*argv, str(loop.path), name], key)
             descriptor = _hold(plain)

@@ -32,12 +32,13 @@ _BASIC_DATA = frozenset({"EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"})
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a disk is. `refusal` and `refusal_text` as in `Disk`."""
+    """What a disk is. `refusal`, `refusal_text` and `notes` as in `Disk`."""
 
     table: Table
     volumes: tuple[Volume, ...]
     refusal: str | None
     refusal_text: str | None
+    notes: tuple[str, ...]
 
 
 def judge_disk(source: Source, sector_sizes: tuple[int, ...]) -> Verdict:
@@ -62,10 +63,18 @@ def judge_disk(source: Source, sector_sizes: tuple[int, ...]) -> Verdict:
     pools = [volume.offset for volume in volumes if volume.kind is VolumeKind.STORAGE_SPACES]
     if member is None and pools:
         member = pool_member(pools[0])
+    notes = (*table.notes, *_notes_of_ignored(source))
     if member is None:
-        return Verdict(table, volumes, None, None)
+        return Verdict(table, volumes, None, None, notes)
     text = f"{source.view.name} is {member.text}: nothing on it may be written"
-    return Verdict(table, _refuse_all(volumes, member, table), member.reason, text)
+    return Verdict(table, _refuse_all(volumes, member, table), member.reason, text, notes)
+
+
+def _notes_of_ignored(source: Source) -> list[str]:
+    if source.ignore_raid and not source.ignored:
+        return ["--ignore-signature raid was not needed: there is no RAID signature on this disk"]
+    texts = dict.fromkeys(f"{member.text} (byte {member.offset})" for member in source.ignored)
+    return [f"ignored, as --ignore-signature raid says: it is marked as {text}" for text in texts]
 
 
 def _read_table(view: RawView, sector_sizes: tuple[int, ...]) -> Table:
@@ -87,7 +96,7 @@ def _read_table(view: RawView, sector_sizes: tuple[int, ...]) -> Table:
 
 
 def _find_member_of_whole(source: Source) -> Member | None:
-    return find_firmware_raid(source.view) or find_encrypted_disk(source.view)
+    return source.heed(find_firmware_raid(source.view)) or find_encrypted_disk(source.view)
 
 
 def _find_member_with(source: Source, table: Table) -> Member | None:
@@ -98,7 +107,9 @@ def _find_member_with(source: Source, table: Table) -> Member | None:
     suspects = [find_linux_raid(source.view)]
     suspects += [as_member(signature) for signature in list_signatures(source.raw, source.runner)]
     for suspect in suspects:
-        if suspect is not None and not _belongs_to_partition(source, table, suspect):
+        if suspect is None or _belongs_to_partition(source, table, suspect):
+            continue
+        if source.heed(suspect) is not None:
             return suspect
     return None
 

@@ -82,6 +82,7 @@ _AFTER_A_REASON: dict[str, Then] = {
     Reason.MISSING_TOOL: Then.OTHER_STICK,
     Reason.UNKNOWN_PLAYBOOK: Then.OTHER_STICK,
     Reason.DISK_IN_USE: Then.STICK_AGAIN,
+    Reason.INTERNAL_ERROR: Then.STICK_AGAIN,
     Reason.INTERRUPTED: Then.STICK_AGAIN,
     Reason.NOT_FOUND: Then.STICK_AGAIN,
     Reason.PROGRAM_FAILED: Then.STICK_AGAIN,
