@@ -62,8 +62,8 @@ def unreadable_hive(warnings: Sequence[str]) -> str:
     """What to say where the registry cannot be read, so that the files Windows needs are not known."""
     detail = f" ({printable('; '.join(warnings))})" if warnings else ""
     return (
-        f"The Windows registry cannot be read{detail}, so which files Windows needs to start is not known. "
-        "Nothing is moved; a person has to look."
+        f"The Windows registry cannot be read{detail}, so it is not certain which files Windows needs to "
+        "start. Nothing is moved; a person has to look."
     )
 
 

@@ -226,14 +226,21 @@ def _open_descriptor(descriptor: int, path: Path, held: ExitStack) -> Hive:
     base = read_base_block(os.pread(descriptor, BASE_BLOCK_SIZE, 0))
     if base is None:
         raise UnreadableHiveError(path.name, "it is empty or cut off")
-    if base.dirty:
-        hive = _open_dirty(descriptor, path, base, status.st_size, held)
-    else:
-        hive = Hive(_open_reader(descriptor, path.name), descriptor)
     length = BASE_BLOCK_SIZE + base.bins_size
-    if base.valid and status.st_size < length:
+    cut = f"is cut off ({status.st_size // 1024} of its {length // 1024} KiB are there)"
+    cut_off = base.valid and status.st_size < length
+    try:
+        if base.dirty:
+            hive = _open_dirty(descriptor, path, base, status.st_size, held)
+        else:
+            hive = Hive(_open_reader(descriptor, path.name), descriptor)
+    except UnreadableHiveError as error:
+        if cut_off:
+            raise UnreadableHiveError(path.name, f"it {cut}") from error
+        raise
+    if cut_off:
         hive.cut_off = True
-        hive.warnings += (_cut_off_warning(path.name, status.st_size, length),)
+        hive.warnings += (f"the registry hive {path.name} {cut}: Windows may not start with it",)
     return hive
 
 
@@ -251,13 +258,6 @@ def _open_dirty(descriptor: int, path: Path, base: BaseBlock, size: int, held: E
         except UnreadableHiveError:
             pass  # a replay that makes nonsense of the hive is no better than none
     return Hive(_open_reader(descriptor, path.name), descriptor, (_stale_warning(path.name),))
-
-
-def _cut_off_warning(name: str, size: int, length: int) -> str:
-    return (
-        f"the registry hive {name} is cut off ({size // 1024} of its {length // 1024} KiB are there): "
-        "Windows may not start with it"
-    )
 
 
 def _torn_log_warning(name: str) -> str:

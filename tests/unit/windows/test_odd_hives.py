@@ -192,7 +192,7 @@ def large(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def cut(hive: Path, length: int) -> int:
-    """Cut a hive at the end of one of its bins; gives how many KiB it had."""
+    """Cut a hive off; gives how many KiB it had."""
     content = hive.read_bytes()
     assert len(content) > length
     hive.write_bytes(content[:length])
@@ -205,6 +205,15 @@ def test_a_software_hive_that_is_cut_off_is_said(tmp_path: Path) -> None:
     found = only(tmp_path)
     assert found.readable
     assert f"SOFTWARE is cut off (8 of its {whole} KiB are there)" in found.warnings[0]
+
+
+@pytest.mark.parametrize("length", [4097, 9000, 12_000])
+def test_a_hive_that_is_cut_off_within_a_bin_is_said_to_be(tmp_path: Path, length: int) -> None:
+    config = made(tmp_path)
+    cut(write_hive(config / "SYSTEM", large(SYSTEM)), length)
+    found = only(tmp_path)
+    assert not found.readable
+    assert f"it is cut off ({length // 1024} of its" in found.warnings[0]
 
 
 def test_what_a_cut_off_system_hive_says_is_not_relied_on(tmp_path: Path) -> None:
