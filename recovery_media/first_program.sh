@@ -24,6 +24,7 @@ say "first program started"
     modprobe -a -q -b @MODULES@
     mount -t efivarfs -o nosuid,noexec,nodev efivarfs /sys/firmware/efi/efivars 2>/dev/null
     ip link set lo up
+    udevadm control --ping  # it answers once it has taken up all that was announced; until it is done it keeps a file
     : >/run/unbrick-drivers-loaded
 ) &
 

@@ -401,7 +401,7 @@ def test_a_folder_that_is_served_elsewhere_names_its_server_anew(
     menu = place / "served" / "grub" / "grub.cfg"
     before = menu.read_text()
     assert f"(http,{SERVER}:80)" in before
-    assert before.endswith("linux $folder/vmlinuz quiet console=tty0\ninitrd $folder/initrd.img\n")
+    assert before.endswith("linux $folder/vmlinuz quiet console=tty0 $stick\ninitrd $folder/initrd.img\n")
     with serving(wire, place, "--port", "8080"):
         http = wire.ask(HTTP, 16, MACHINE)
         assert wire.answers(http)[http].file == f"http://{SERVER}:8080/shimx64.efi"

@@ -57,11 +57,14 @@ class Medium:
         build(image, self.site_key, "--station", station)
         return image
 
-    def stick(self, image: Path, *options: str | Path) -> Path:
-        """A stick written by `unbrick media write` with these options; a file stands for the device."""
+    def stick(self, image: Path, *options: str | Path, of: Path | None = None) -> Path:
+        """A stick written by `unbrick media write` with these options; a file stands for the device.
+
+        It is of this medium's image, or of another one, as `with_settings` makes it.
+        """
         with image.open("xb") as stream:
             stream.truncate(_STICK_BYTES)
-        _unbrick("media", "write", image, "--image", self.image, "--yes", *options)
+        _unbrick("media", "write", image, "--image", of or self.image, "--yes", *options)
         return image
 
 

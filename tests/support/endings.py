@@ -100,6 +100,8 @@ def every_ending() -> list[Ending]:
         ),
         facts(finish="wait", reports_waiting=9, takes_keys=True),
         facts(only_looked="the settings on this stick are not signed by the site's key"),
+        facts(missed=True, finish="wait", only_looked="the settings on the stick could not be read"),
+        facts(late=True, finish="wait", reports_waiting=9),
     ]
     every_kind = (
         ProtectorKind.TPM_PIN,
@@ -137,6 +139,8 @@ def every_situation() -> Iterator[tuple[list[DiskReport], EndingFacts]]:
         {"only_looked": "the settings on this stick are not signed by the site's key"},
         {"hidden_disks": 1},
         {"left_alone": ("sda (Samsung PSSD T7, 500 GB)",), "contact": CONTACT},
+        {"missed": True, "only_looked": "the settings on the stick could not be read"},
+        {"late": True},
     )
     waiting = ((0, True), (3, True), (3, False))
     kinds = (TPM, (), (ProtectorKind.RECOVERY_PASSWORD,), (ProtectorKind.TPM,), (ProtectorKind.TPM_PIN,))
@@ -159,7 +163,7 @@ def every_situation() -> Iterator[tuple[list[DiskReport], EndingFacts]]:
                 reports_waiting=reports,
                 reports_on_stick=on_stick,
                 takes_keys=takes_keys,
-                **besides[turn % 5],
+                **besides[turn % len(besides)],
             )
             yield ([report, other] if turn % 13 == 0 else [report]), known
     for known in (facts(**one) for one in besides):

@@ -44,7 +44,7 @@ def make_image(
     for name, content in {
         "boot/initrd.img": dice.randbytes(size),
         "boot/vmlinuz": dice.randbytes(50_000),
-        "boot/grub/grub.cfg": b"linux $folder/vmlinuz quiet console=tty0\ninitrd $folder/initrd.img\n",
+        "boot/grub/grub.cfg": b"linux $folder/vmlinuz quiet console=tty0 $stick\ninitrd $folder/initrd.img\n",
         "netboot/shimx64.efi": b"MZ" + dice.randbytes(20_000),
         "netboot/pxelinux.0": dice.randbytes(4_000),
         "netboot/ldlinux.c32": dice.randbytes(10_000),

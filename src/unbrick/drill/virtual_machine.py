@@ -97,6 +97,13 @@ class VirtualMachine:
             lambda: self._monitor.has_happened("DEVICE_DELETED"), seconds=60, what=f"{name} is unplugged"
         )
 
+    def slow_down(self, name: str, requests_a_second: int) -> None:
+        """Have a drive answer no more than so many requests a second from now on; 0: as many as it can."""
+        drives = self._monitor.execute("query-block")
+        device = next(one["qdev"] for one in drives if one.get("inserted", {}).get("node-name") == name)
+        limits = {"bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": requests_a_second, "iops_rd": 0, "iops_wr": 0}
+        self._monitor.execute("block_set_io_throttle", id=device, **limits)
+
     def cut_power(self) -> None:
         """End at once, whatever the machine is doing; what it wrote is in its images."""
         try:

@@ -177,7 +177,7 @@ class MachineShape:
         nodes.append(below)
         argv = [word for node in nodes for word in ("-blockdev", json.dumps(node))]
         order = ""
-        if self.firmware is Firmware.BIOS:
+        if self.firmware is Firmware.BIOS and self.direct is None:
             order = f",bootindex={0 if name == self.first else self.drives.index(drive) + 1}"
         return [*argv, "-device", self._device(drive) + order]
 

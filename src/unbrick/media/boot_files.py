@@ -25,6 +25,8 @@ _BIOS_MODULES = (
         "search_fs_file",
         "configfile",
         "normal",
+        "probe",
+        "regexp",
     ),
     *(
         "linux",

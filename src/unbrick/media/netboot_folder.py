@@ -47,7 +47,7 @@ _REQUIRED = {
     "/boot/grub/grub.cfg": MENU,
 }
 _OPTIONAL = {f"/netboot/{name}": name for name in (BIOS_LOADER, "ldlinux.c32")}
-_KERNEL_LINE = re.compile(r"^\s*linux \$folder/vmlinuz((?: [\w.,:=/-]+)*)$", re.MULTILINE)
+_KERNEL_LINE = re.compile(r"^\s*linux \$folder/vmlinuz((?: [\w.,:=/-]+)*)(?: \$stick)?$", re.MULTILINE)
 # What xorriso says of a full disk; of one that takes a part of a write it names another reason, any.
 _FULL = (b"No space left on device", b"Cannot write all bytes")
 _ROOM = "make room: a folder needs as much as the image, and twice that while it is made anew"

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from unbrick.keys.source import Candidate, KeySource
 from unbrick.model import DiskReport, Status
-from unbrick.station.block_devices import SYSFS, list_block_devices
+from unbrick.station.block_devices import list_block_devices
 from unbrick.station.guided import GuidedKeySource
 from unbrick.station.key_files import open_key_files
 from unbrick.station.next_in_windows import missing_keys
 from unbrick.station.screens import Question, Screens
-from unbrick.station.stick import Stick, find_sticks, mounted
+from unbrick.station.stick import Stick, find_sticks, mounted, times_plugged_in
 from unbrick.station.targets import Target
 
 WorkOn = Callable[[Target], DiskReport]
@@ -60,21 +60,21 @@ class AnotherTry:
         find_targets: Callable[[], Sequence[Target]],
         place: Path,
         *,
-        read: Stick | None = None,
+        read: str | None = None,
         find: Callable[[], Iterable[Stick]] = lambda: find_sticks(list_block_devices()),
-        sysfs: Path = SYSFS,
+        identify: Callable[[Stick], str | None] = times_plugged_in,
     ) -> None:
         """Work on disks again by `work_with`; sticks are mounted at `place`.
 
-        `keys` were tried already, those of the stick `read` among them.
+        `keys` were tried already, those of the stick among them that `identify` knew by the name `read`.
         """
         self._work_with = work_with
         self._keys = list(keys)
         self._find_targets = find_targets
         self._place = place
         self._find = find
-        self._sysfs = sysfs
-        self._read = {self._name_of(read)} if read else set()
+        self._identify = identify
+        self._read = {read}
 
     def with_a_late_stick(self, done: Sequence[DiskReport]) -> list[DiskReport] | None:
         """The reports after another try, where a stick has come with a missing key on it; else None.
@@ -82,7 +82,7 @@ class AnotherTry:
         The stick that we were started from may still be there: every one is looked at, and once.
         """
         wanted = missing_keys(done)
-        fresh = [one for one in self._find() if self._name_of(one) not in self._read] if wanted else []
+        fresh = [one for one in self._find() if self._identify(one) not in self._read] if wanted else []
         offered = [source for stick in fresh if (source := self._passwords_on(stick, wanted)).candidates]
         if not offered:
             return None
@@ -95,7 +95,7 @@ class AnotherTry:
                 found, _ = open_key_files((), self._place)
         except OSError:  # it is being written to, or was pulled again: the next look tells
             return _Offered(())
-        self._read.add(self._name_of(stick))
+        self._read.add(self._identify(stick))
         return _Offered(tuple(one for source in found for one in source.find(wanted)))
 
     def with_a_typed_key(self, done: Sequence[DiskReport], screens: Screens) -> list[DiskReport] | None:
@@ -120,10 +120,3 @@ class AnotherTry:
             else report
             for report in done
         ]
-
-    def _name_of(self, stick: Stick) -> str:
-        """What tells one stick, and one time that it was put in, from another."""
-        try:
-            return (self._sysfs / "block" / stick.disk.name / "diskseq").read_text()
-        except OSError:
-            return str(stick.device)

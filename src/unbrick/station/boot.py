@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,39 +17,25 @@ from unbrick.repair.plan import new_run_id
 from unbrick.report.client import TallySession
 from unbrick.report.own_key import own_signer
 from unbrick.report.signer import Signer
-from unbrick.station.block_devices import list_block_devices
+from unbrick.station.carried import WAITS, Carried, StickReader
 from unbrick.station.clock import correct_clock, take_tally_time
 from unbrick.station.companion import Companion
-from unbrick.station.devices import is_stick_coming, settle, wait_for
+from unbrick.station.devices import settle, wait_for
 from unbrick.station.kernel_options import read_kernel_options
-from unbrick.station.key_files import open_key_files
 from unbrick.station.medium_facts import MediumFacts, read_medium_facts
 from unbrick.station.network import NetworkLife
 from unbrick.station.reports import Reports
 from unbrick.station.settings import Settings, find_settings
 from unbrick.station.spool import SPOOL, SigningLife, Spool
-from unbrick.station.stick import Stick, find_medium, find_stick, mounted
-from unbrick.station.stick_keeper import LOG, OUTBOX, StickKeeper, take_over
+from unbrick.station.stick_keeper import LOG, OUTBOX, StickKeeper
 from unbrick.station.system_calls import ignore_restart_keys
-from unbrick.station.targets import Target, assemble_arrays, present_targets
+from unbrick.station.targets import Target, gather_targets
 from unbrick.station.unattended import Visit, work_on_all
 from unbrick.station.voice import Voice
 
-_STICK_SECONDS = 8.0
 _DISK_SECONDS = 60.0  # some RAID controllers take most of it
 _ABANDONED_SECONDS = 5.0
 _CONSOLE = (("/proc/sys/kernel/printk", "1"), ("/proc/sys/kernel/sysrq", "0"))
-
-
-@dataclass
-class _Carried:
-    """What the stick brought, in memory by now."""
-
-    settings: Settings = field(default_factory=Settings)
-    keys: list[KeySource] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    reports: set[str] = field(default_factory=set)
-    stick: Stick | None = None
 
 
 class Boot:
@@ -68,15 +53,11 @@ class Boot:
         self._prepare()
         medium = read_medium_facts()
         doubt = self._correct_clock(medium)
-        voice.progress("Looking for the disks of this computer")
-        settle()
-        voice.log.say("devices are there")
+        voice.progress("Reading the settings")
         carried = self._read_settings(medium)
         settings = carried.settings
         voice.display.name_contact(settings.contact)
-        for note in (*settings.notes, *carried.notes):
-            voice.note(note)
-        voice.log.say(f"works by {settings.origin}")
+        voice.progress("Looking for the disks of this computer")
         reports = self._start_reports(settings, medium, carried, clock_was_wrong=doubt)
         voice.log.say("reports are kept from now on")
         work_with = partial(self._worker, carried.settings, reports, medium)
@@ -88,7 +69,7 @@ class Boot:
         from unbrick.station.leaving import Leaving
 
         place = self._memory / "stick"
-        another = AnotherTry(work_with, carried.keys, self._targets_now, place, read=carried.stick)
+        another = AnotherTry(work_with, carried.keys, self._targets_now, place, read=carried.plugged_in)
         companions = self._companions
         Leaving(self._memory, voice, self._runner, settings, medium, reports, companions, another).leave(done)
 
@@ -122,39 +103,31 @@ class Boot:
             self._voice.note(doubt)
         return doubt is not None
 
-    def _read_settings(self, medium: MediumFacts) -> _Carried:
-        """Settings, keys and waiting reports, all of them in memory, so that the stick may be pulled."""
-        stick = wait_for(self._find_stick, _STICK_SECONDS, worth_waiting=_is_stick_coming)
-        if stick is not None:
-            place = self._memory / "stick"
-            try:
-                with mounted(stick, place) as writable:
-                    carried = replace(self._read_from(place, medium), stick=stick)
-                    if not writable:
-                        carried.notes.append("the stick is write-protected; reports stay in memory")
-                    return carried
-            except OSError as error:
-                self._voice.note(f"the stick cannot be read: {error.strerror or error}")
-        return self._read_from(None, medium)
+    def _read_settings(self, medium: MediumFacts) -> Carried:
+        voice, options = self._voice, read_kernel_options()
 
-    def _read_from(self, stick: Path | None, medium: MediumFacts) -> _Carried:
-        options = read_kernel_options()
-        settings = find_settings(stick, medium.site_key, options, self._memory / "settings")
-        if settings.guided and not settings.only_looks and self._voice.display.screens is None:
-            settings = replace(settings, only_looks="nobody can be asked here: there is no screen")
-        named = settings.station.keys if settings.station else ()
-        keys, notes = open_key_files(named, stick)
-        reports = take_over(stick, self._memory) if stick is not None else set()
-        return _Carried(settings, keys, notes, reports)
+        def say_so() -> None:
+            voice.line("waits for the stick")
+            voice.display.progress(WAITS)
 
-    def _find_stick(self) -> Stick | None:
-        return find_stick(list_block_devices())
+        if options.stick:
+            voice.line(f"the boot menu has seen the stick {options.stick}")
+        can_ask = voice.display.screens is not None
+        place = self._memory / "settings"
+        settings_of = partial(find_settings, site_key=medium.site_key, options=options, memory=place)
+        carried = StickReader(self._memory, options, settings_of, can_ask, say_so).read()
+        for note in (*carried.settings.notes, *carried.notes):
+            voice.note(note)
+        voice.line(f"works by {carried.settings.origin}")
+        if carried.settings.only_looks:
+            voice.note(f"only looks: {carried.settings.only_looks}")
+        return carried
 
     def _start_reports(
-        self, settings: Settings, medium: MediumFacts, carried: _Carried, *, clock_was_wrong: bool
+        self, settings: Settings, medium: MediumFacts, carried: Carried, *, clock_was_wrong: bool
     ) -> Reports:
         """Start what runs beside the work, and keep reports from now on."""
-        keeper = StickKeeper(self._memory, self._memory / "stick", carried.reports)
+        keeper = StickKeeper(self._memory, self._memory / "stick", carried.reports, mark=carried.mark)
         self._companions.append(Companion.start(keeper))
         station = settings.station
         if station is not None and station.tally is not None:  # nothing else needs a network
@@ -204,15 +177,10 @@ class Boot:
     def _find_targets(self) -> list[Target]:
         """The disks to work on, waited for where there is none yet, or where more are on their way."""
         settle()
-        told = assemble_arrays(self._runner)
-        if told:
-            self._voice.note(told)
-        self._voice.log.say("arrays are put together")
         return wait_for(self._targets_now, _DISK_SECONDS)
 
     def _targets_now(self) -> list[Target]:
-        medium = find_medium(list_block_devices())
-        return present_targets(frozenset(disk.name for disk in medium))
+        return gather_targets(self._runner, self._voice.note)
 
 
 def _report_no_disk(reports: Reports, machine: Machine) -> DiskReport:
@@ -224,8 +192,3 @@ def _report_no_disk(reports: Reports, machine: Machine) -> DiskReport:
     if machine != Machine():  # nobody could say which one it was
         reports.tell_last_word(run, report)
     return report
-
-
-def _is_stick_coming() -> bool:
-    medium = find_medium(list_block_devices())
-    return is_stick_coming(medium_is_there=any(not disk.optical for disk in medium))

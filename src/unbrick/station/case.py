@@ -45,7 +45,8 @@ class EndingFacts:
     `medium` what is to be taken out: `stick`, `disc`, or nothing where nothing is plugged in (any more);
     `takes_keys` whether a missing recovery key can be brought now, by typing it or on a stick; `hidden_disks`
     how many disks the firmware hides from every Linux; `left_alone` the disks that were not looked at as they
-    are plugged in from outside; `contact` the helpdesk's telephone number and name.
+    are plugged in from outside; `contact` the helpdesk's telephone number and name; `missed`
+    that a stick's settings should have been read and were not, `late` that they came when others had been.
     """
 
     finish: str
@@ -62,6 +63,8 @@ class EndingFacts:
     hidden_disks: int = 0
     left_alone: tuple[str, ...] = ()
     contact: str | None = None
+    missed: bool = False
+    late: bool = False
 
 
 @dataclass(frozen=True)

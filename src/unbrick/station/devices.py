@@ -1,6 +1,7 @@
 """Waits for the devices of this machine, as short as can be: until udev has nothing left to do.
 
-A stick is waited for a little longer only where USB shows one that has no disk yet.
+A stick is waited for a little longer only where USB shows one that cannot be read yet, or was only just
+switched on.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from typing import TypeVar
 
 DRIVERS_LOADED = Path("/run/unbrick-drivers-loaded")
 """What the first program makes once it has asked for every driver."""
-_UDEV_QUEUE = Path("/run/udev/queue")
+_UDEV = Path("/run/udev")
 _USB = Path("/sys/bus/usb/devices")
-_MASS_STORAGE = "08"
-# What USB needs from a driver's start until a stick shows, and then some.
+_HUB, _MASS_STORAGE = "09", "08"
+# include/linux/usb/ch9.h and drivers/usb/common/common.c: between being found and being ready.
+_SWITCHING_ON = {"attached", "powered", "reconnecting", "unauthenticated", "default", "addressed"}
+# What USB needs from a hub's start until a stick shows, and then some.
 _ENUMERATION_SECONDS = 3.0
 _DRIVERS_SECONDS = 15.0
 _SETTLE_SECONDS = 10.0
@@ -25,32 +28,72 @@ _PAUSE_SECONDS = 0.05
 T = TypeVar("T")
 
 
-def settle(*, marker: Path = DRIVERS_LOADED, queue: Path = _UDEV_QUEUE) -> None:
+def settle(*, marker: Path = DRIVERS_LOADED, udev: Path = _UDEV) -> None:
     """Wait until drivers were asked for, and udev has dealt with the devices that it knows of.
 
     udev keeps a file as long as it is at work; to start `udevadm settle` would cost more than looking there.
     """
     wait_for(lambda: True if marker.exists() else None, _DRIVERS_SECONDS)
-    wait_for(lambda: None if queue.exists() else True, _SETTLE_SECONDS)
+    wait_for(lambda: None if _is_at_work(udev) else True, _SETTLE_SECONDS)
 
 
 def is_stick_coming(
-    folder: Path = _USB, *, marker: Path = DRIVERS_LOADED, medium_is_there: bool = False
+    usb: Path = _USB,
+    *,
+    marker: Path = DRIVERS_LOADED,
+    udev: Path = _UDEV,
+    medium_is_there: bool = False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> bool:
-    """Whether drivers were loaded only now, or USB has a mass storage interface that shows no disk yet.
+    """Whether a stick that is plugged in may not be seen yet.
 
-    Where the stick that we were started from is there, USB has had its moment: `medium_is_there`.
+    So it is while drivers are loaded, while USB has a mass storage interface whose disk udev has not been
+    told of (the kernel does that once it has read the partitions), while something is being switched on at a
+    port, and for a moment after a hub was found. Where the stick that we were started from is there, USB has
+    had that moment: `medium_is_there`.
     """
+    if not marker.exists() or _is_at_work(udev):
+        return True
     with suppress(OSError):
-        if not medium_is_there and 0 <= time.time() - marker.stat().st_mtime < _ENUMERATION_SECONDS:
-            return True
-    with suppress(OSError):
-        for interface in folder.iterdir():
-            with suppress(OSError):
-                kind = (interface / "bInterfaceClass").read_text().strip()
-                if kind == _MASS_STORAGE and not any(interface.glob("**/block/*")):
-                    return True
+        for device in usb.iterdir():
+            if _text(device / "bInterfaceClass") == _MASS_STORAGE and _is_unfinished(device, udev):
+                return True
+            is_hub = not medium_is_there and _text(device / "bDeviceClass") == _HUB
+            if is_hub and (_is_new(device, udev, clock()) or _is_switching_on(device)):
+                return True
     return False
+
+
+def _is_at_work(udev: Path) -> bool:
+    return (udev / "queue").exists()
+
+
+def _is_unfinished(interface: Path, udev: Path) -> bool:
+    """Whether a mass storage interface has no disk yet, or one whose partitions are still being read."""
+    disks = list(interface.glob("**/block/*"))
+    return not disks or not all((udev / "data" / f"b{_text(disk / 'dev')}").exists() for disk in disks)
+
+
+def _is_switching_on(hub: Path) -> bool:
+    """Whether the kernel is getting to know a device at a port; one that does not answer holds up others."""
+    return any(_text(state) in _SWITCHING_ON for state in hub.glob("*/*-port*/state"))
+
+
+def _is_new(hub: Path, udev: Path, now: float) -> bool:
+    """Whether udev was told of a hub a moment ago; it notes the time by a clock that nobody sets."""
+    for line in _text(udev / "data" / f"c{_text(hub / 'dev')}").splitlines():
+        kind, _, microseconds = line.partition(":")
+        if kind == "I" and microseconds.isdecimal():
+            return now - int(microseconds) / 1e6 < _ENUMERATION_SECONDS
+    return True
+
+
+def _text(path: Path) -> str:
+    """What is in a small file; nothing where it has just gone."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def wait_for(
@@ -61,11 +104,17 @@ def wait_for(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """What `find` finds, as soon as it is something, or the time is up, or waiting makes no sense."""
+    """What `find` finds, as soon as it is something, or the time is up, or waiting makes no sense.
+
+    Then there is one look more: what came in between is found, also where a look took all the time there was.
+    """
     deadline = clock() + seconds
+    last = False
     while True:
         found = find()
         empty = found is None or (isinstance(found, Sequence) and not found)
-        if not empty or clock() >= deadline or not worth_waiting():
+        if not empty or last:
             return found
-        sleep(_PAUSE_SECONDS)
+        last = clock() >= deadline or not worth_waiting()
+        if not last:
+            sleep(_PAUSE_SECONDS)

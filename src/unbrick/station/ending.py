@@ -16,6 +16,8 @@ from unbrick.station.instruction import Instruction, Then, instruction_for
 from unbrick.station.next_in_windows import after_repair, only_way_in
 from unbrick.station.words import Meaning, meaning_of
 
+MISSED = "The stick's settings could not be read: it has to stay in until this screen comes."
+LATE = "The settings on a stick came too late and were not used. They are read only at the beginning."
 _MOST_LEFT_ALONE = 2
 
 
@@ -148,6 +150,10 @@ def _next_in_windows(case: Case, instruction: Instruction) -> Iterator[str]:
 
 def _to_do(case: Case, instruction: Instruction, waits_in_memory: bool) -> Iterator[str]:
     """What a person does before the instruction is followed."""
+    if case.facts.missed:
+        yield MISSED
+    elif case.facts.late:
+        yield LATE
     if case.status is Status.NEEDS_KEY and case.troubled:
         yield _key_to_find(case)
     elif case.troubled:

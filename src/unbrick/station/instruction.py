@@ -111,6 +111,8 @@ def instruction_for(case: Case) -> Instruction:
 
 
 def _then(case: Case) -> Then:
+    if case.facts.missed and case.status in {Status.FOUND, Status.SCANNED, Status.NEEDS_KEY}:
+        return Then.STICK_AGAIN
     if not case.troubled:
         return Then.WINDOWS
     if case.is_hidden:

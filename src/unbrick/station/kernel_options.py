@@ -2,6 +2,7 @@
 
     unbrick.mode=guided               ask a person before anything is written
     unbrick.finish=wait|power-off     do not restart at the end
+    unbrick.stick=1A2B-3C4D           repair nothing before the stick with this volume serial number was read
 
 The boot menu lies on FAT, ISO or a network server and is signed by nobody, so whoever can write there must
 not be able to switch questions off, name a tally, or add a key. Every other word is told of and not heeded.
@@ -9,20 +10,26 @@ not be able to switch questions off, name a tally, or add a key. Every other wor
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 COMMAND_LINE = Path("/proc/cmdline")
 _PREFIX = "unbrick."
 _MOST_BYTES = 4096
+_SERIAL = re.compile(r"[0-9A-F]{4}-[0-9A-F]{4}")
 
 
 @dataclass(frozen=True)
 class KernelOptions:
-    """What was said and may be heeded; `notes` are sentences about the rest."""
+    """What was said and may be heeded; `notes` are sentences about the rest.
+
+    `stick` is the volume serial number of the partition UNBRICK that the boot menu has seen on its own stick.
+    """
 
     guided: bool = False
     finish: str | None = None
+    stick: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -37,7 +44,7 @@ def read_kernel_options(path: Path = COMMAND_LINE) -> KernelOptions:
 
 def parse_kernel_options(line: str) -> KernelOptions:
     """The options in a command line; of one that is given twice the last counts."""
-    guided, finish = False, None
+    guided, finish, stick = False, None, None
     notes: list[str] = []
     for word in line.split():
         if not word.startswith(_PREFIX):
@@ -47,6 +54,8 @@ def parse_kernel_options(line: str) -> KernelOptions:
             guided = True
         elif name == "finish" and value in {"wait", "power-off"}:
             finish = value
+        elif name == "stick" and _SERIAL.fullmatch(value):
+            stick = value
         else:
             notes.append(f"{word[:60]} on the kernel's command line is not heeded: nobody has signed it")
-    return KernelOptions(guided, finish, tuple(notes))
+    return KernelOptions(guided, finish, stick, tuple(notes))

@@ -18,7 +18,7 @@ from unbrick.station.another_try import AnotherTry
 from unbrick.station.block_devices import BlockDevice, count_hidden_disks, list_block_devices
 from unbrick.station.case import Colour, EndingFacts
 from unbrick.station.companion import Companion
-from unbrick.station.ending import Ending, ending_of
+from unbrick.station.ending import LATE, Ending, ending_of
 from unbrick.station.finish import (
     BOOT_NEXT,
     REMOVE_STICK,
@@ -84,6 +84,8 @@ class Leaving:
         """Send, show, wait where a person has to see it, close, and restart or power off."""
         for disk in self._left_alone():
             self._voice.log.say(f"left alone, as it is plugged in from outside: {disk}")
+        if self._stick_was_late():
+            self._voice.note(LATE)
         again: Sequence[DiskReport] | None = done
         while again is not None:
             done = again
@@ -171,11 +173,18 @@ class Leaving:
             hidden_disks=count_hidden_disks(),
             left_alone=self._left_alone(),
             contact=self._settings.contact,
+            missed=self._settings.missed,
+            late=self._stick_was_late(),
         )
 
     def _left_alone(self) -> tuple[str, ...]:
         medium = frozenset(device.name for device in present_medium())
         return find_left_alone(list_block_devices(), medium=medium)
+
+    def _stick_was_late(self) -> bool:
+        """Whether a stick showed itself, with settings, when those had been read."""
+        stick = read_status(self._memory)
+        return stick is not None and stick.late
 
     def _ending(self, done: Sequence[DiskReport], restart: Restart) -> Ending:
         facts = self._facts(done, restart)

@@ -12,7 +12,9 @@ Recovery passwords are no root of trust: every CSV on the stick is a key source,
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from unbrick.errors import UnbrickError
 from unbrick.incidents.collection import Collection
 from unbrick.incidents.playbook import Playbook
 from unbrick.report.station_file import Station, load_station
+from unbrick.signed_folder import MANIFEST_NAME, MOST_MANIFEST_BYTES, SIGNATURE_NAME
 from unbrick.station.kernel_options import KernelOptions
 from unbrick.station.trust import NotTrustedError, copy_signed, is_signed, read_plain_file
 
@@ -39,7 +42,8 @@ class Settings:
 
     `station` is None where no trusted settings name one; `origin` says where they came from. `playbooks` are
     those beside the library, as file names and bytes. `only_looks` is why nothing may be written, as half a
-    sentence. `notes` are sentences for a person and the log.
+    sentence; `missed`: the settings on a stick should have been read and were not. `notes` are for a
+    person and the log.
     """
 
     station: Station | None = None
@@ -48,6 +52,7 @@ class Settings:
     finish: str = "restart"
     playbooks: tuple[tuple[str, bytes], ...] = ()
     only_looks: str | None = None
+    missed: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -103,7 +108,7 @@ def find_settings(
 ) -> Settings:
     """The settings of this boot; `stick` is the mounted partition, `memory` a folder that is not on it.
 
-    Raises nothing of ours: settings that cannot be used are told of in `notes`.
+    Settings that cannot be used are told of in `notes`. Raises OSError where the stick breaks off.
     """
     search = _Search(site_key, memory, list(options.notes))
     carried = [(stick, "on the stick"), (from_network, "from the network")]
@@ -190,6 +195,15 @@ def has_station_file(folder: Path | None) -> bool:
         return folder is not None and (folder / STATION_FILE).is_file()
     except OSError:
         return False
+
+
+def settings_mark(folder: Path) -> str | None:
+    """What tells one folder's settings from another's, believed or not; None where it has none."""
+    found = hashlib.sha256()
+    for name in (STATION_FILE, MANIFEST_NAME, SIGNATURE_NAME):
+        with suppress(OSError, UnbrickError):
+            found.update(name.encode() + read_plain_file(folder, name, MOST_MANIFEST_BYTES))
+    return found.hexdigest() if found.digest() != hashlib.sha256().digest() else None
 
 
 def _playbook_names(folder: Path | None) -> set[str]:

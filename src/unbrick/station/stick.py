@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.station.block_devices import BlockDevice
+from unbrick.station.block_devices import SYSFS, BlockDevice
 from unbrick.station.system_calls import mount_data, unmount
 
 LABEL = b"UNBRICK    "
@@ -20,6 +21,8 @@ _OPTIONS = "umask=0077,flush,shortname=mixed,errors=remount-ro"
 # Microsoft's FAT specification: signature, kind of file system, label, by their offsets in the boot sector.
 _SIGNATURE = (510, b"\x55\xaa")
 _KINDS = ((82, 71, b"FAT32   "), (54, 43, b"FAT16   "), (54, 43, b"FAT12   "))
+# Where the volume serial number is, by the offset of the kind.
+_SERIAL_AT = {82: 67, 54: 39}
 # ECMA-119: the primary volume descriptor, and its volume identifier.
 _ISO_DESCRIPTOR, _ISO_MAGIC, _ISO_LABEL = 16 * 2048, b"\x01CD001", slice(40, 72)
 # The names that NTFS and BitLocker give themselves in their first sector.
@@ -28,10 +31,11 @@ _WINDOWS = {b"NTFS    ", b"-FVE-FS-"}
 
 @dataclass(frozen=True)
 class Stick:
-    """A partition UNBRICK: its device, and the disk that it is on."""
+    """A partition UNBRICK: its device, the disk that it is on, its volume serial number (`1A2B-3C4D`)."""
 
     device: Path
     disk: BlockDevice
+    serial: str = ""
 
 
 def find_sticks(devices: Sequence[BlockDevice]) -> Iterator[Stick]:
@@ -42,13 +46,22 @@ def find_sticks(devices: Sequence[BlockDevice]) -> Iterator[Stick]:
     outside = [disk for disk in devices if disk.outside and not disk.optical and disk.size]
     for disk in sorted(outside, key=lambda one: not _holds_image(one)):
         for device in (*(disk.path.with_name(name) for name in disk.partitions), disk.path):
-            if is_unbrick_fat(_read(device, 0, 512)):
-                yield Stick(device, disk)
+            sector = _read(device, 0, 512)
+            if is_unbrick_fat(sector):
+                yield Stick(device, disk, _serial_of(sector))
 
 
 def find_stick(devices: Sequence[BlockDevice]) -> Stick | None:
     """The first of them, which settings are read from and reports written to."""
     return next(find_sticks(devices), None)
+
+
+def times_plugged_in(stick: Stick, sysfs: Path = SYSFS) -> str | None:
+    """What tells one stick, and one time that it was put in, from another; None where it is gone."""
+    try:
+        return (sysfs / "block" / stick.disk.name / "diskseq").read_text()
+    except OSError:
+        return None
 
 
 def find_medium(devices: Sequence[BlockDevice]) -> tuple[BlockDevice, ...]:
@@ -83,6 +96,13 @@ def is_unbrick_fat(sector: bytes) -> bool:
         sector[kind_at : kind_at + 8] == kind and sector[label_at : label_at + 11].upper() == LABEL
         for kind_at, label_at, kind in _KINDS
     )
+
+
+def _serial_of(sector: bytes) -> str:
+    """The volume serial number of a FAT file system, as GRUB and Windows write it."""
+    at = next(_SERIAL_AT[kind_at] for kind_at, _, kind in _KINDS if sector[kind_at : kind_at + 8] == kind)
+    low, high = struct.unpack_from("<HH", sector, at)
+    return f"{high:04X}-{low:04X}"
 
 
 def is_unbrick_iso(descriptor: bytes) -> bool:

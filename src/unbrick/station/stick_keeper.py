@@ -19,6 +19,7 @@ from unbrick.report.outbox import Outbox, read_carried
 from unbrick.report.own_key import KEY_NAME
 from unbrick.station.block_devices import list_block_devices
 from unbrick.station.companion import Orders, read_word, write_word
+from unbrick.station.settings import settings_mark
 from unbrick.station.stick import Stick, find_stick, mounted
 from unbrick.station.system_calls import leave_mount_namespace
 
@@ -38,13 +39,15 @@ _MOST_LOGS = 500
 class StickStatus:
     """How the copying goes: `kept` are the reports in memory that the stick has; `trouble` is a sentence.
 
-    Told by their names: a number, said a moment ago, says nothing of those that came since.
+    Told by their names: a number, said a moment ago, says nothing of those that came since. `late`: a stick
+    had other settings than those that were read at the start.
     """
 
     present: bool = False
     kept: tuple[str, ...] = ()
     missing: int = 0
     trouble: str = ""
+    late: bool = False
 
 
 def read_status(memory: Path) -> StickStatus | None:
@@ -93,14 +96,17 @@ class StickKeeper:
     """What the companion for the stick does all its life.
 
     `memory` holds `outbox` and `log`; `on_stick` are the names of reports that the stick held at the start,
-    `refused` of those that it keeps although the tally refused them.
+    `refused` of those that it keeps although the tally refused them. `mark` is that of the settings that were
+    read at the start.
     """
 
     memory: Path
     folder: Path
     on_stick: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
+    mark: str | None = None
     find: Callable[[], Stick | None] = lambda: find_stick(list_block_devices())
+    _late: bool = False
     _logged: dict[str, int] = field(default_factory=dict)
     _device: Path | None = None
     _not_before: float = 0.0
@@ -130,6 +136,7 @@ class StickKeeper:
             self._device, self._logged = stick.device, {}
         try:
             with mounted(stick, self.folder) as writable:
+                self._late = self._late or settings_mark(self.folder) not in (None, self.mark)
                 if not writable:
                     raise OSError(0, "the stick is write-protected")
                 self.write(self.folder)
@@ -213,6 +220,6 @@ class StickKeeper:
 
     def _say(self, present: bool, names: set[str], trouble: str) -> None:
         kept = tuple(sorted(names & self.on_stick))
-        status = StickStatus(present, kept, len(names) - len(kept), trouble)
+        status = StickStatus(present, kept, len(names) - len(kept), trouble, self._late)
         with contextlib.suppress(OSError):
             write_word(self.memory / _STATUS, json.dumps(asdict(status)))

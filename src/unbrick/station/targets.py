@@ -19,6 +19,7 @@ from unbrick.errors import UnbrickError
 from unbrick.station.block_devices import BlockDevice, list_block_devices
 from unbrick.station.devices import wait_for
 from unbrick.station.sheet import drawable
+from unbrick.station.stick import find_medium
 
 START_READ_ONLY = Path("/sys/module/md_mod/parameters/start_ro")
 _ASSEMBLY_SECONDS = 60.0
@@ -108,6 +109,29 @@ def assemble_arrays(
     return None
 
 
+def gather_targets(
+    runner: Runner,
+    tell: Callable[[str], None],
+    *,
+    find: Callable[[], Sequence[BlockDevice]] = list_block_devices,
+    find_medium: Callable[[Sequence[BlockDevice]], Sequence[BlockDevice]] = find_medium,
+) -> list[Target]:
+    """The disks to work on, arrays put together first; `tell` is given a sentence where that fails.
+
+    They are chosen in one look, in which no member was free but those that no array could be made of: one
+    that comes a moment later must not be taken for a disk of its own.
+    """
+    tried: set[str] = set()
+    while True:
+        devices = find()
+        free = {device.name for device in devices if _holds_member(device)}
+        if free <= tried:
+            return choose_targets(devices, medium=frozenset(disk.name for disk in find_medium(devices)))
+        tried |= free
+        if told := assemble_arrays(runner, find=find):
+            tell(told)
+
+
 def _start_without_the_missing(runner: Runner, find: Callable[[], Sequence[BlockDevice]]) -> None:
     if _has_free_members(find()):
         runner.run((*_ASSEMBLE, "--run"), timeout=_ASSEMBLY_SECONDS, ok=(0, 1, 2))
@@ -164,8 +188,3 @@ def _is_member(path: Path, open_device: Callable[[Path], int]) -> bool:
             return find_firmware_raid(view) is not None or find_linux_raid(view) is not None
     except (OSError, UnbrickError):
         return False
-
-
-def present_targets(medium: frozenset[str]) -> list[Target]:
-    """The disks to work on as they are at this moment."""
-    return choose_targets(list_block_devices(), medium=medium)

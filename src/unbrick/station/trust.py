@@ -6,6 +6,7 @@ only what the signed list names is copied.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -26,6 +27,7 @@ _MOST_SIGNATURE_BYTES = 16 * 1024
 _MOST_FILE_BYTES = 16 * 1024 * 1024
 _MOST_BYTES = 64 * 1024 * 1024
 _RAW_KEY_BYTES = 32
+_BROKEN_OFF = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM, errno.ETIMEDOUT}
 
 
 class NotTrustedError(FailedError):
@@ -39,6 +41,8 @@ def is_signed(folder: Path) -> bool:
 
 def copy_signed(folder: Path, target: Path, site_key: str) -> SignedFiles:
     """Copy the signed files of a folder to a new one in memory; raises NotTrustedError, with none copied.
+
+    Raises OSError where the stick breaks off: then nobody knows what was signed.
 
     `site_key` is an OpenSSH public key line. Only what the list names is copied, each file checked as the
     bytes that were copied.
@@ -60,6 +64,8 @@ def copy_signed(folder: Path, target: Path, site_key: str) -> SignedFiles:
     except UnbrickError as error:
         raise NotTrustedError(error.message) from error
     except OSError as error:
+        if error.errno in _BROKEN_OFF:
+            raise
         raise NotTrustedError(f"it cannot be read: {error.strerror or error}") from error
     return signed
 

@@ -19,7 +19,7 @@ from unbrick.station import another_try
 from unbrick.station.another_try import AnotherTry
 from unbrick.station.block_devices import BlockDevice
 from unbrick.station.screens import Question, Screens
-from unbrick.station.stick import Stick
+from unbrick.station.stick import Stick, times_plugged_in
 from unbrick.station.targets import Target
 
 OWN = Stick(Path("/dev/sda3"), BlockDevice("sda", Path("/dev/sda"), 1, outside=True))
@@ -69,10 +69,13 @@ class Machine:
             (),
             lambda: TARGETS,
             self.folder,
-            read=read,
+            read=self.identify(read) if read else None,
             find=lambda: [one for one in (self.own, self.stick) if one],
-            sysfs=self.folder,
+            identify=self.identify,
         )
+
+    def identify(self, stick: Stick) -> str | None:
+        return times_plugged_in(stick, self.folder)
 
 
 def _password(number: int) -> RecoveryPassword:

@@ -59,11 +59,12 @@ def test_the_tallys_time_is_taken_only_where_ours_was_wrong() -> None:
 
 
 def test_the_command_line_makes_a_station_more_careful_and_nothing_else() -> None:
-    line = "quiet unbrick.mode=guided console=tty0 unbrick.finish=power-off"
+    line = "quiet unbrick.mode=guided console=tty0 unbrick.finish=power-off unbrick.stick=1A2B-3C4D"
 
     options = parse_kernel_options(line)
 
     assert (options.guided, options.finish, options.notes) == (True, "power-off", ())
+    assert options.stick == "1A2B-3C4D"
 
 
 @pytest.mark.parametrize(
@@ -75,11 +76,13 @@ def test_the_command_line_makes_a_station_more_careful_and_nothing_else() -> Non
         "unbrick.site=elsewhere",
         "unbrick.shell=true",
         "unbrick.mode",
+        "unbrick.stick=none",
+        "unbrick.stick=../../1A2B",
     ],
 )
 def test_every_other_word_is_told_of_and_not_heeded(word: str) -> None:
     options = parse_kernel_options(f"ro {word} quiet")
-    assert (options.guided, options.finish) == (False, None)
+    assert (options.guided, options.finish, options.stick) == (False, None, None)
     assert word in options.notes[0]
 
 

@@ -314,6 +314,25 @@ def test_why_nothing_was_changed_is_said() -> None:
     assert "Nothing was changed: the settings are not signed." in ending.summary
 
 
+@pytest.mark.parametrize("status", [Status.FOUND, Status.SCANNED, Status.NEEDS_KEY])
+def test_where_the_sticks_settings_were_not_read_that_is_said_and_the_stick_tried_again(
+    status: Status,
+) -> None:
+    """For a locked disk, too: its key may be on the stick."""
+    ending = ending_of([ended(status)], facts(missed=True, finish="wait"))
+    assert (
+        ending.to_do[0]
+        == "The stick's settings could not be read: it has to stay in until this screen comes."
+    )
+    assert "start it from the stick again" in ending.to_do[-1]
+
+
+def test_settings_that_came_too_late_are_told_of() -> None:
+    ending = ending_of([ended(Status.REPAIRED)], facts(late=True))
+    assert "came too late and were not used" in ending.to_do[0]
+    assert ending.to_do[1:] == ending_of([ended(Status.REPAIRED)], FACTS).to_do
+
+
 @pytest.mark.parametrize("status", Status)
 def test_reports_that_wait_are_on_the_stick_or_on_the_screen(status: Status) -> None:
     on_stick = ending_of([ended(status)], facts(reports_waiting=3))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,13 @@ from unbrick.event import Event, EventKind
 from unbrick.report.outbox import Outbox, OutboxFullError
 from unbrick.report.own_key import KEY_NAME, own_signer
 from unbrick.report.signer import Signer
+from unbrick.station import stick_keeper
 from unbrick.station.block_devices import BlockDevice
 from unbrick.station.key_files import open_key_files
 from unbrick.station.reports import Reports
+from unbrick.station.settings import settings_mark
 from unbrick.station.spool import SPOOL, Spool
-from unbrick.station.stick import find_medium, find_stick
+from unbrick.station.stick import Stick, find_medium, find_stick
 from unbrick.station.stick_keeper import LOG, OUTBOX, StickKeeper, StickStatus, read_status, take_over
 from unbrick.wire import SignedEvent, signed_event
 
@@ -51,6 +53,8 @@ def test_the_stick_is_told_by_its_label_and_by_where_it_is_plugged_in(tmp_path: 
 
     assert found is not None
     assert found.device == ours
+    serial = subprocess.run(["blkid", "-o", "value", "-s", "UUID", ours], capture_output=True, text=True)
+    assert found.serial == serial.stdout.strip()
     assert find_stick([_device(disk, other)]) is None
     assert find_stick([_device(disk, ours, outside=False)]) is None
     assert find_stick([]) is None
@@ -320,6 +324,31 @@ def test_without_a_stick_reports_wait_and_go_to_the_next_one(
     assert read_status(memory) == StickStatus(present=False, missing=1)
     keeper.write(stick)
     assert _names(stick / OUTBOX) == _names(memory / OUTBOX)
+
+
+def test_a_stick_whose_settings_are_not_those_that_were_read_is_late(
+    memory: Path, stick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the one that was read is not, whenever it is put in."""
+    monkeypatch.setattr(stick_keeper, "mounted", lambda *_: nullcontext(True))
+    present = Stick(Path("/dev/sdb4"), BlockDevice("sdb", Path("/dev/sdb"), 1))
+
+    def said(mark: str | None) -> bool:
+        (memory / LOG / "a.log").write_text("begun\n")
+        StickKeeper(memory, stick, mark=mark, find=lambda: present).look(now=0.0)
+        status = read_status(memory)
+        assert status is not None
+        assert status.present
+        return status.late
+
+    assert not said(None), "it has none"
+    (stick / "unbrick.yaml").write_text("mode: guided\n")
+    assert said(None)
+    assert not said(settings_mark(stick))
+    (stick / "unbrick.yaml").write_text("mode: unattended\n")
+    mark = settings_mark(stick)
+    (stick / "unbrick.yaml").write_text("mode: guided\n")
+    assert said(mark)
 
 
 def test_what_a_stick_that_was_pulled_while_it_was_written_to_is_left_with_stops_no_later_visit(

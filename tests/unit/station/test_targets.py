@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,14 @@ import pytest
 from unbrick.command import CommandError, RecordedRunner, Result
 from unbrick.station import targets
 from unbrick.station.block_devices import BlockDevice, count_hidden_disks, list_block_devices
-from unbrick.station.targets import assemble_arrays, choose_targets, close_arrays, find_left_alone
+from unbrick.station.targets import (
+    Target,
+    assemble_arrays,
+    choose_targets,
+    close_arrays,
+    find_left_alone,
+    gather_targets,
+)
 
 PCI = "devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block"
 NVME = "devices/pci0000:00/0000:00:03.0/nvme/nvme0"
@@ -199,7 +208,41 @@ def test_a_lone_member_is_tried_without_the_missing_and_then_left_alone(
 
     assert assemble_arrays(runner, find=lambda: disks, start_read_only=tmp_path / "ro") is None
 
-    assert runner.asked == [NO_DEGRADED, RUN]
+    assert runner.asked == [NO_DEGRADED, NO_DEGRADED, RUN]
+
+
+@pytest.mark.parametrize("comes", range(6))
+def test_a_member_that_comes_between_two_looks_is_never_taken_for_a_disk_of_its_own(
+    tmp_path: Path, comes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "START_READ_ONLY", tmp_path / "ro")
+    plain, member = _disk(tmp_path / "sda", member=False), _disk(tmp_path / "sdb", member=True)
+    held = replace(member, held_by=("md0",))
+    array = BlockDevice("md0", tmp_path / "md0", 1, array="read-auto")
+    runner, looks = _runner(NO_DEGRADED), count()
+
+    def find() -> list[BlockDevice]:
+        if runner.asked:
+            return [plain, held, array]
+        return [plain, member] if next(looks) >= comes else [plain]
+
+    found: list[Target] = []
+    while len(found) < 2 and next(looks) < comes + 20:
+        found = gather_targets(runner, pytest.fail, find=find, find_medium=lambda _: ())
+        assert member.path not in {one.path for one in found}
+    assert [one.path for one in found] == [plain.path, array.path]
+
+
+def test_a_member_that_no_array_could_be_made_of_is_left_to_what_judges_a_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "START_READ_ONLY", tmp_path / "ro")
+    monkeypatch.setattr(targets, "_MEMBER_SECONDS", 0.0)
+    member = _disk(tmp_path / "sda", member=True)
+    runner = _runner(NO_DEGRADED, RUN)
+    found = gather_targets(runner, pytest.fail, find=lambda: [member], find_medium=lambda _: ())
+    assert [one.path for one in found] == [member.path]
+    assert runner.asked == [NO_DEGRADED, NO_DEGRADED, RUN]
 
 
 def test_arrays_are_closed_before_their_container(tmp_path: Path) -> None:
