@@ -4,13 +4,28 @@
 export PATH=/usr/sbin:/usr/bin HOME=/ LANG=C.UTF-8 LC_ALL=C.UTF-8 TZ=UTC
 export PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/usr/lib/python3/dist-packages IMSM_NO_PLATFORM=1
 
+# What a person presses while the machine starts must not end what starts here: perhaps nobody comes by again. The station
+# gets its keys raw later. SysRq is off by the kernel's line already, where the boot menu had a say.
+trap '' INT QUIT TSTP
+mount -a
+echo 0 >/proc/sys/kernel/sysrq
+echo 0 >/proc/sys/kernel/ctrl-alt-del
+
 say() {
-    echo "unbrick: $*" >/dev/console
-    echo "unbrick: $*" 2>/dev/null >/dev/ttyS0
-    echo "<5>unbrick: $*" >/dev/kmsg
+    { # beside the rest: a screen that somebody holds still (Scroll Lock) takes nothing, and would hold up all else
+        echo "<5>unbrick: $*" >/dev/kmsg
+        echo "unbrick: $*" 2>/dev/null >/dev/ttyS0
+        echo "unbrick: $*" >/dev/console
+    } &
 }
 
-mount -a
+has_too_little_memory() {
+    while read -r key kib _; do
+        [ "$key" = MemTotal: ] && [ "$kib" -lt 440000 ] && return
+    done </proc/meminfo
+    return 1
+}
+
 # What a failing disk makes the kernel say would hide what a person must read; one menu entry asks for it.
 read -r options </proc/cmdline
 case " $options " in *" quiet "*) echo 1 >/proc/sys/kernel/printk ;; esac
@@ -33,8 +48,9 @@ while :; do
     code=$?
     say "stopped: the program ended with code $code"
     printf '\n\nThe program stopped. Press Enter to start the machine again.\n' >/dev/tty1
+    has_too_little_memory && printf 'This computer has too little memory: 512 MB are needed.\n' >/dev/tty1
     read -r _ </dev/tty1
-    sync
     say "restarting"
+    sync
     reboot -f
 done

@@ -118,6 +118,12 @@ def _end_with_parent() -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def _heed_keys() -> None:
+    """Ctrl-C and its kin are ignored where we were started with them ignored, as on the medium."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def _end_session(leader: subprocess.Popen[bytes]) -> None:
     """Ask all programs of a session to end, wait for its leader, and make what is left end."""
     with contextlib.suppress(ProcessLookupError):
@@ -276,6 +282,7 @@ class SystemRunner:
                     stderr=lent,
                     env={**_CLEAN_ENVIRONMENT, "TERM": "linux"},
                     cwd="/",
+                    preexec_fn=_heed_keys,
                     check=False,
                 )
             except FileNotFoundError as error:

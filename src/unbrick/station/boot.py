@@ -28,14 +28,13 @@ from unbrick.station.reports import Reports
 from unbrick.station.settings import Settings, find_settings
 from unbrick.station.spool import SPOOL, SigningLife, Spool
 from unbrick.station.stick_keeper import LOG, OUTBOX, StickKeeper
-from unbrick.station.system_calls import ignore_restart_keys
 from unbrick.station.targets import Target, gather_targets
 from unbrick.station.unattended import Visit, work_on_all
 from unbrick.station.voice import Voice
 
 _DISK_SECONDS = 60.0  # some RAID controllers take most of it
 _ABANDONED_SECONDS = 5.0
-_CONSOLE = (("/proc/sys/kernel/printk", "1"), ("/proc/sys/kernel/sysrq", "0"))
+_PRINTK = Path("/proc/sys/kernel/printk")
 
 
 class Boot:
@@ -86,12 +85,8 @@ class Boot:
     def _prepare(self) -> None:
         for name in (OUTBOX, SPOOL, LOG, "settings", "stick"):
             (self._memory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Neither a key nor the kernel's messages shall get in between.
-        with suppress(OSError):
-            ignore_restart_keys()
-        for path, value in _CONSOLE:
-            with suppress(OSError):
-                Path(path).write_text(value)
+        with suppress(OSError):  # the kernel's messages shall not get in between
+            _PRINTK.write_text("1")
 
     def _correct_clock(self, medium: MediumFacts) -> bool:
         """Whether the clock of this machine could not be believed."""

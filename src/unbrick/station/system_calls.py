@@ -16,7 +16,7 @@ _MNT_DETACH = 0x2
 _CLONE_NEWNS = 0x0002_0000
 _MS_REC, _MS_PRIVATE = 0x4000, 0x4_0000
 # linux/reboot.h
-_RESTART, _POWER_OFF, _KEYS_OFF = 0x0123_4567, 0x4321_FEDC, 0
+_RESTART, _POWER_OFF = 0x0123_4567, 0x4321_FEDC
 
 
 def mount_data(device: Path, folder: Path, kind: str, options: str, *, read_only: bool = False) -> None:
@@ -50,11 +50,6 @@ def restart_platform() -> NoReturn:
 def power_off_platform() -> NoReturn:
     """Switch the machine off at once. Raises OSError."""
     _reboot(_POWER_OFF)
-
-
-def ignore_restart_keys() -> None:
-    """Have Ctrl-Alt-Del restart nothing in the middle of a repair. Raises OSError."""
-    _check(_LIBC.reboot(ctypes.c_int(_KEYS_OFF)), "reboot")
 
 
 def _reboot(command: int) -> NoReturn:
