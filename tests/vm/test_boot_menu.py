@@ -1,4 +1,4 @@
-"""The menu of the medium, before somebody who tries what it gives away."""
+"""The first seconds of the medium: to who presses keys nothing is given away, and nothing is stopped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from support.boot_machine import BOOT_SECONDS, boot_disk, make_machine, stick
+import pytest
+from support.boot_machine import BOOT_SECONDS, FIRST, REPAIR_SECONDS, Machine, boot_disk, make_machine, stick
 from support.boot_medium import Medium
 from support.drilled import Drills
 
@@ -14,13 +15,29 @@ from unbrick.drill.virtual_machine import VirtualMachine
 from unbrick.drill.virtual_machine_shape import Bus
 
 _ANSWER_SECONDS = 60.0
-_ENTRY, _ASKS = b"Bring this machine back", b"Enter username:"
+_ENTRY = b"Bring this machine back"
+_REFUSED = b"This menu cannot be changed at the machine"
+_PROMPTS = (b"Enter username", b"Enter password", b"grub>", b"`e' to edit")
+_CHORDS = (
+    ("ctrl", "backslash"),
+    ("ctrl", "c"),
+    ("ctrl", "z"),
+    ("ctrl", "s"),
+    ("alt", "sysrq", "k"),
+    ("alt", "sysrq", "b"),
+    ("ctrl", "alt", "delete"),
+)
 
 
-def test_nobody_gets_a_prompt(medium: Medium, drills: Drills, tmp_path: Path) -> None:
-    """With one, `rdinit=/bin/sh` would be a shell, on a medium whose site allows none."""
+@pytest.fixture
+def machine(medium: Medium, drills: Drills, tmp_path: Path) -> Machine:
+    """A healthy one, with the medium in it."""
     disk = boot_disk(drills, "healthy", tmp_path, medium.loader)
-    machine = make_machine(tmp_path / "machine", [(disk, Bus.AHCI)], medium=stick(medium.image))
+    return make_machine(tmp_path / "machine", [(disk, Bus.AHCI)], medium=stick(medium.image))
+
+
+def test_nobody_gets_a_prompt_and_the_menu_stays(machine: Machine) -> None:
+    """With a prompt, `rdinit=/bin/sh` would be a shell, on a medium whose site allows none."""
     log = machine.folder / "serial.log"
     with machine.on(until=None) as running:
 
@@ -29,18 +46,47 @@ def test_nobody_gets_a_prompt(medium: Medium, drills: Drills, tmp_path: Path) ->
             return _ENTRY in log.read_bytes()
 
         _wait(running, is_open, BOOT_SECONDS)
-        # To edit an entry, to get a prompt, and behind the menu.
-        for number, key in enumerate(("e", "c", "esc"), 1):
+        for _ in range(3):  # there is nothing behind the menu
+            running.press("esc")
+        for number, key in enumerate(("e", "c"), 1):  # to edit an entry, to get a prompt
             running.press(key)
-            _wait(running, _counts(log, number), _ANSWER_SECONDS)
+            _wait(running, lambda: log.read_bytes().count(_REFUSED) >= number, _ANSWER_SECONDS)  # noqa: B023
             running.press("esc")
             time.sleep(1)
-
-
-def _counts(log: Path, number: int) -> Callable[[], bool]:
-    """Whether a name was asked for so many times by now."""
-    return lambda: log.read_bytes().count(_ASKS) == number
+        running.press("esc")
+        said = log.read_bytes()
+        assert not [prompt for prompt in _PROMPTS if prompt in said]
+        running.press("ret")
+        running.wait_for(FIRST, seconds=BOOT_SECONDS)
 
 
 def _wait(running: VirtualMachine, condition: Callable[[], bool], seconds: float) -> None:
     running.wait_until(condition, seconds=seconds, what="GRUB answers")
+
+
+def test_what_is_pressed_while_it_starts_stops_nothing(machine: Machine) -> None:
+    with machine.on() as running:
+
+        def is_under_way() -> bool:
+            for chord in _CHORDS:
+                running.press_together(*chord)
+            return running.serial.said("unbrick: works by")
+
+        running.wait_until(is_under_way, seconds=BOOT_SECONDS, what="the station works")
+        running.wait_for("unbrick: end green", seconds=REPAIR_SECONDS)
+        assert not running.has_reset()
+        assert not running.serial.said("unbrick: stopped")
+
+
+@pytest.mark.parametrize("memory_mib", [256, 384])
+def test_a_machine_with_too_little_memory_is_told_so(
+    medium: Medium, drills: Drills, tmp_path: Path, memory_mib: int
+) -> None:
+    disk = boot_disk(drills, "healthy", tmp_path, medium.loader)
+    machine = make_machine(
+        tmp_path / "machine", [(disk, Bus.AHCI)], medium=stick(medium.image), memory_mib=memory_mib
+    )
+    with machine.on(until=None) as running:
+        running.wait_for(f"This computer has {memory_mib} MB of memory.", seconds=BOOT_SECONDS)
+        running.wait_for("Press Esc for the menu.", seconds=_ANSWER_SECONDS)
+        running.photograph(tmp_path / "refused.png")

@@ -75,6 +75,12 @@ class VirtualMachine:
             self._monitor.execute("send-key", keys=down, **{"hold-time": _KEY_MILLISECONDS})
             time.sleep(_KEY_MILLISECONDS * 2 / 1000)
 
+    def press_together(self, *keys: str) -> None:
+        """Press keys at once, by QEMU's names for them: `ctrl`, `alt`, `delete`."""
+        down = [{"type": "qcode", "data": key} for key in keys]
+        self._monitor.execute("send-key", keys=down, **{"hold-time": _KEY_MILLISECONDS})
+        time.sleep(_KEY_MILLISECONDS * 2 / 1000)
+
     def type(self, text: str) -> None:
         """Type digits, small letters, `-` and line ends on the keyboard."""
         self.press(*(_KEYS.get(letter, letter) for letter in text))

@@ -27,6 +27,8 @@ _BIOS_MODULES = (
         "normal",
         "probe",
         "regexp",
+        "smbios",
+        "gettext",
     ),
     *(
         "linux",

@@ -21,6 +21,7 @@ from unbrick.errors import FailedError, UsageError
 from unbrick.files import atomic_write
 from unbrick.media import image_manifest
 from unbrick.media.boot_files import make_efi_partition
+from unbrick.media.boot_words import LANGUAGE, make_catalogue
 from unbrick.media.build_inputs import BuildRequest, Progress
 from unbrick.media.definition import Definition, read_definition
 from unbrick.media.file_tree import FileTree, write_cpio
@@ -172,7 +173,7 @@ def _make_image(
 ) -> Path:
     staged = work / "staged"
     seconds = _seconds(facts["built"])
-    for folder in (".unbrick", "boot/grub", "netboot", "EFI/BOOT"):
+    for folder in (".unbrick", "boot/grub/locale", "netboot", "EFI/BOOT"):
         (staged / folder).mkdir(parents=True)
     (staged / ".unbrick" / facts["id"]).touch()
     for name, source in (
@@ -187,6 +188,8 @@ def _make_image(
     ):
         shutil.copyfile(system.boot / source, staged / name)
     (staged / "boot/grub/grub.cfg").write_text(definition.boot_menu, encoding="utf-8")
+    words = staged / f"boot/grub/locale/{LANGUAGE}.mo"
+    words.write_bytes(make_catalogue(definition.boot_words))
     shutil.copyfile(system.licences, staged / "licences.tar.xz")
     for name, length in RESERVED.items():
         (staged / name).write_bytes(image_manifest.reserved(facts["id"], length, name))

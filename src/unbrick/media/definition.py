@@ -68,6 +68,7 @@ class Definition:
     modules: ModulesDefinition
     boot_menu: str
     boot_find: str
+    boot_words: Mapping[str, str]
     device_rules: str
     file_systems: str
     first_program: str
@@ -91,6 +92,7 @@ def read_definition(folder: Path = _FOLDER) -> Definition:
         _modules(_mapping(texts, "kernel_modules.yaml")),
         texts["boot_menu.cfg"],
         texts["boot_find.cfg"],
+        _table_of_words({"boot_words.yaml": _mapping(texts, "boot_words.yaml")}, "boot_words.yaml"),
         texts["devices.rules"],
         texts["file_systems.fstab"],
         texts["first_program.sh"],
@@ -102,6 +104,7 @@ def read_definition(folder: Path = _FOLDER) -> Definition:
 _NAMES = (
     "boot_find.cfg",
     "boot_menu.cfg",
+    "boot_words.yaml",
     "devices.rules",
     "file_systems.fstab",
     "first_program.sh",

@@ -43,6 +43,7 @@ def test_any_change_of_the_definition_changes_its_digest(folder: Path) -> None:
         "system.yaml",
         "kernel_modules.yaml",
         "boot_menu.cfg",
+        "boot_words.yaml",
         "devices.rules",
         "first_program.sh",
         "requirements.txt",
