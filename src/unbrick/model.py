@@ -145,8 +145,8 @@ class Volume:
     `partition` is the number in the partition table, null on a disk without a table. `refusal` is a
     reason word where nothing may ever be written to this volume. `description` is BitLocker's own text
     (computer name, drive letter, date), readable while locked; `method` the cipher, e.g. `aes-xts-128`.
-    `guid` is BitLocker's own identifier of the volume. `holds_data` is True where something proves of a
-    BitLocker volume that no Windows starts from it, False where it has what only a Windows has.
+    `guid` is BitLocker's identifier of it. `holds_data` is True where BitLocker's metadata proves that no
+    Windows starts from it, False where it has what only a Windows has.
     """
 
     partition: int | None
@@ -274,7 +274,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class InstallationReport:
-    """One Windows on one volume, and what became of it."""
+    """One Windows on one volume, and what became of it; `auto_unlocked`: volumes whose keys it keeps."""
 
     partition: int | None
     hostname: str | None
@@ -284,6 +284,7 @@ class InstallationReport:
     explanation: str | None = None
     findings: tuple[Finding, ...] = ()
     actions: tuple[Action, ...] = ()
+    auto_unlocked: tuple[str, ...] = ()
 
     def to_document(self) -> dict[str, Any]:
         """The contract's `installations[]` entry; a harmless file is no finding to a script."""

@@ -205,13 +205,19 @@ def no_recovery_password(volume: Volume) -> NeedsKeyError:
     )
 
 
-def may_hold_windows(volume: Volume) -> bool:
-    """Whether a Windows may start from a volume that could not be looked into: a proof alone excuses it."""
+def is_excused(volume: Volume, found: Sequence[InstallationReport]) -> bool:
+    """Whether a volume that could not be looked into is no trouble beside the Windows that were found.
+
+    Only a proof that no Windows starts from it excuses it. A Windows keeps the keys of data volumes only.
+    """
+    if not found:
+        return False
     if volume.kind is VolumeKind.BITLOCKER:
-        return not volume.holds_data
+        kept = any(volume.guid in one.auto_unlocked for one in found)
+        return bool(volume.holds_data or (volume.holds_data is None and kept))
     if volume.kind is VolumeKind.FOREIGN_ENCRYPTION:
-        return volume.refusal not in _NEVER_WINDOWS
-    return volume.kind is VolumeKind.NTFS
+        return volume.refusal in _NEVER_WINDOWS
+    return volume.kind is not VolumeKind.NTFS
 
 
 def status_of_error(error: UnbrickError) -> Status:
@@ -237,14 +243,14 @@ def _part_of_trouble(error: UnbrickError) -> _Part:
 
 def _parts(cases: Sequence[VolumeCase], *, scanning: bool) -> list[_Part]:
     """What each volume and installation contributes; a volume that cannot matter contributes nothing."""
-    installed = any(case.installations for case in cases)
+    found = [one for case in cases for one in case.installations]
     parts = []
     for case in cases:
         trouble = case.trouble
         for one in case.installations:
             hint = trouble.hint if trouble is not None and trouble.message == one.explanation else None
             parts.append(_Part(one.status, one.reason, one.explanation, hint))
-        if trouble is None or (installed and not may_hold_windows(case.volume)):
+        if trouble is None or is_excused(case.volume, found):
             continue
         if scanning and isinstance(trouble, NeedsKeyError):
             continue

@@ -88,7 +88,6 @@ def _tell_the_story(order: Order, kit: Kit, draft: Draft, opened: ExitStack) -> 
             _look_into(case, disk, order, kit, looking)
         kit.recorder.identify(draft.machine())
         _tell_what_was_found(case, kit)
-    _excuse_auto_unlocked(draft)
     if not order.goal.plans:
         return
     with kit.recorder.step("plan"):
@@ -116,14 +115,6 @@ def _tell_the_story(order: Order, kit: Kit, draft: Draft, opened: ExitStack) -> 
             if case.plain is None:
                 case.plain = reopened.enter_context(_open_again(case, disk, kit))
             carry_out(case, order, kit, draft)
-
-
-def _excuse_auto_unlocked(draft: Draft) -> None:
-    """A Windows keeps the keys of data volumes only, to unlock them by itself."""
-    kept = {guid for case in _cases(draft) for one, _ in case.diagnoses for guid in one.auto_unlocked}
-    for case in draft.cases:
-        if case.volume.guid in kept and case.volume.holds_data is None:
-            case.volume = replace(case.volume, holds_data=True)
 
 
 def _open_for_writing(disk: Disk, work: list[Case]) -> Disk:
@@ -283,6 +274,7 @@ def _installation_report(
         hostname=installation.hostname,
         windows=installation.display,
         status=Status.SCANNED,
+        auto_unlocked=installation.auto_unlocked,
     )
     if not order.goal.judges:
         return report

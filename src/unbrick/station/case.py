@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from unbrick.errors import Reason
-from unbrick.model import ActionState, DiskReport, Machine, Status, VolumeState, worst_status
-from unbrick.outcome import may_hold_windows
+from unbrick.model import (
+    ActionState,
+    DiskReport,
+    InstallationReport,
+    Machine,
+    Status,
+    VolumeState,
+    worst_status,
+)
+from unbrick.outcome import is_excused
 from unbrick.short_code import short_code
 from unbrick.station.next_in_windows import as_shown, missing_keys
 from unbrick.station.sheet import drawable
@@ -157,16 +166,17 @@ def no_disk(machine: Machine, run: str | None = None) -> DiskReport:
 
 def _deciding(reports: tuple[DiskReport, ...]) -> tuple[DiskReport, ...]:
     """The disks that say how it went: where one has a Windows, those that only hold data do not."""
-    if not any(report.installations for report in reports):
+    found = [one for report in reports for one in report.installations]
+    if not found:
         return reports
-    return tuple(report for report in reports if not _is_for_data(report))
+    return tuple(report for report in reports if not _is_for_data(report, found))
 
 
-def _is_for_data(report: DiskReport) -> bool:
+def _is_for_data(report: DiskReport, found: Sequence[InstallationReport] = ()) -> bool:
     """Whether nothing is wrong with a disk but that it holds no Windows, or a lock with none behind it."""
     if report.installations:
         return False
     if report.status is Status.NEEDS_KEY:
         locked = [volume for volume in report.volumes if volume.state is VolumeState.LOCKED]
-        return bool(locked) and not any(may_hold_windows(volume) for volume in locked)
+        return bool(locked) and all(is_excused(volume, found) for volume in locked)
     return report.status is Status.NEEDS_HANDS and report.reason in {Reason.NO_WINDOWS, Reason.EMPTY_DISK}

@@ -14,7 +14,7 @@ from unbrick.model import (
     VolumeKind,
     VolumeState,
 )
-from unbrick.outcome import may_hold_windows
+from unbrick.outcome import is_excused
 from unbrick.station.words import Meaning
 
 _SHOWN = 8
@@ -63,11 +63,11 @@ def missing_keys(reports: Sequence[DiskReport]) -> list[str]:
 
 
 def _waited_for(reports: Sequence[DiskReport]) -> Iterator[Volume]:
-    found = any(report.installations for report in reports)
+    found = [one for report in reports for one in report.installations]
     volumes = [one for report in reports if report.status is Status.NEEDS_KEY for one in report.volumes]
     for volume in volumes:
         locked = volume.kind is VolumeKind.BITLOCKER and volume.state is VolumeState.LOCKED
-        if locked and (may_hold_windows(volume) or not found):
+        if locked and not is_excused(volume, found):
             yield volume
 
 

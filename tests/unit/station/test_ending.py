@@ -162,7 +162,7 @@ def test_of_several_disks_the_worst_counts_and_all_are_listed() -> None:
 
 
 def _second_disk(
-    status: Status, reason: Reason, kinds: tuple[ProtectorKind, ...] = (), *, holds_data: bool = False
+    status: Status, reason: Reason, kinds: tuple[ProtectorKind, ...] = (), *, holds_data: bool | None = None
 ) -> DiskReport:
     """One on which no Windows was found."""
     report = ended(status, reason, name=None, disk="/dev/sda", kinds=kinds)
@@ -190,6 +190,17 @@ def test_a_disk_for_data_is_no_trouble_beside_the_one_with_windows(
         assert ending.colour is Colour.GREEN
         assert any(f"/dev/sda {second.status} ({second.reason})" in one for one in ending.helpdesk)
     assert ending_of([second], FACTS).colour is Colour.AMBER, "alone it is not the disk that was meant"
+
+
+def test_a_second_disk_that_the_windows_of_the_first_unlocks_by_itself_is_for_data() -> None:
+    first = ended(Status.REPAIRED)
+    first = replace(
+        first, installations=tuple(replace(one, auto_unlocked=("KEPT",)) for one in first.installations)
+    )
+    second = _second_disk(*_LOCKED, kinds=(_P.STARTUP_KEY, _P.RECOVERY_PASSWORD))
+    kept = replace(second, volumes=tuple(replace(one, guid="KEPT") for one in second.volumes))
+    assert ending_of([first, kept], FACTS).colour is Colour.GREEN
+    assert ending_of([first, second], FACTS).colour is Colour.AMBER
 
 
 @pytest.mark.parametrize(

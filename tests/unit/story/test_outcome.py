@@ -20,7 +20,7 @@ from unbrick.model import (
     VolumeKind,
     VolumeState,
 )
-from unbrick.outcome import Draft, VolumeCase, may_hold_windows, refused_volume
+from unbrick.outcome import Draft, VolumeCase, is_excused, refused_volume
 
 TPM = Protector("11111111-2222-3333-4444-555555555555", ProtectorKind.TPM)
 PASSWORD = Protector("11111111-2222-3333-4444-666666666666", ProtectorKind.RECOVERY_PASSWORD)
@@ -79,9 +79,29 @@ def test_another_product_s_volume_is_excused_only_where_it_cannot_be_windows(pro
     refusal = f"foreign-encryption:{product}"
     volume = Volume(4, 0, 1, VolumeKind.FOREIGN_ENCRYPTION, VolumeState.LOCKED, refusal=refusal)
     case = VolumeCase(volume, trouble=refused_volume(volume))
+    windows = ntfs(Status.REPAIRED)
     expected = (Status.NEEDS_HANDS, refusal) if may else (Status.REPAIRED, None)
-    assert conclude(ntfs(Status.REPAIRED), case) == expected
-    assert may_hold_windows(volume) is may
+    assert conclude(windows, case) == expected
+    assert is_excused(volume, windows.installations) is not may
+    assert not is_excused(volume, ())
+
+
+@pytest.mark.parametrize(
+    ("guid", "holds_data", "status"),
+    [
+        ("KEPT", None, Status.REPAIRED),
+        ("KEPT", False, Status.NEEDS_KEY),
+        ("OTHER", None, Status.NEEDS_KEY),
+        (None, None, Status.NEEDS_KEY),
+    ],
+)
+def test_a_volume_that_a_windows_here_unlocks_by_itself_holds_data(
+    guid: str | None, holds_data: bool | None, status: Status
+) -> None:
+    windows = ntfs(Status.REPAIRED)
+    windows.installations = (replace(windows.installations[0], auto_unlocked=("KEPT",)),)
+    data = replace(bitlocker(PASSWORD, holds_data=holds_data), guid=guid)
+    assert conclude(windows, locked(data))[0] is status
 
 
 def test_a_locked_volume_alone_needs_its_key_whatever_it_is() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,7 @@ from unbrick.keys.chain import KeyChain
 from unbrick.keys.password import RecoveryPassword
 from unbrick.keys.source import Candidate
 from unbrick.model import Protector, ProtectorKind, Volume, VolumeKind, VolumeState
-from unbrick.outcome import Draft
-from unbrick.recovery_order import Case, Kit
+from unbrick.recovery_order import Case, Goal, Kit, Order
 from unbrick.report.recorder import Recorder
 from unbrick.windows.installation import Installation
 
@@ -84,18 +82,10 @@ def test_nothing_is_tried_where_there_is_no_recovery_password(monkeypatch: pytes
     assert case.trouble.reason == "key-missing"
 
 
-@pytest.mark.parametrize(
-    ("guid", "before", "after"),
-    [("KEPT", None, True), ("KEPT", False, False), ("OTHER", None, None), (None, None, None)],
-)
-def test_a_volume_whose_key_lies_in_the_registry_of_a_windows_here_holds_data(
-    guid: str | None, before: bool | None, after: bool | None
-) -> None:
-    windows = Case(Volume(3, 0, 1, VolumeKind.NTFS, VolumeState.OPEN))
-    found = Installation("\\Windows", auto_unlocked=("KEPT",))
-    windows.diagnoses = [(found, Diagnosis((), (), None, "healthy"))]
-    case = locked()
-    case.volume = replace(case.volume, guid=guid, holds_data=before)
-    recovery._excuse_auto_unlocked(Draft(Path("disk.img"), cases=[windows, case]))
-    assert case.volume.holds_data is after
-    assert windows.volume.holds_data is None
+def test_the_keys_that_a_windows_keeps_are_known_of_it_whatever_is_done() -> None:
+    windows = Installation("\\Windows", auto_unlocked=("KEPT",))
+    for goal in Goal:
+        order = Order(Path("disk.img"), goal)
+        report = recovery._installation_report(locked(), order, windows, Diagnosis((), (), None, "healthy"))
+        assert report.auto_unlocked == ("KEPT",)
+        assert "KEPT" not in str(report.to_document())
