@@ -1,7 +1,7 @@
 """A program for the tests of power cuts: repairs or undoes disk after disk without starting Python anew.
 
-Reads lines `{"goal": …, "disk": …, "keys": […]}` and answers each with the document that `--json` prints.
-A process of its own because the work needs one with a single thread.
+Reads lines `{"goal": …, "disk": …, "keys": […], "options": {…}}` and answers each with the document that
+`--json` prints. A process of its own because the work needs one with a single thread.
 """
 
 from __future__ import annotations
@@ -25,11 +25,19 @@ class RepairWorker:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def work(self, goal: Goal, disk: Path, keys: Path | None) -> dict[str, Any]:
-        """What `unbrick GOAL DISK --keys KEYS --yes --json` says, and the notes for a person."""
+    def work(self, goal: Goal, disk: Path, keys: Path | None, **options: bool) -> dict[str, Any]:
+        """What `unbrick GOAL DISK --keys KEYS --yes --json` says, and the notes for a person.
+
+        `options`: `dry_run`, `reset_log`, `discard_hibernation`, as an `Order` has them.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        order = {"goal": goal.value, "disk": str(disk), "keys": [str(keys)] if keys else []}
+        order = {
+            "goal": goal.value,
+            "disk": str(disk),
+            "keys": [str(keys)] if keys else [],
+            "options": options,
+        }
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
@@ -55,7 +63,7 @@ def repair_worker() -> Iterator[RepairWorker]:
 def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
-        order = Order(Path(asked["disk"]), Goal(asked["goal"]))
+        order = Order(Path(asked["disk"]), Goal(asked["goal"]), **asked["options"])
         report = recover_isolated(order, open_keys(asked["keys"], ask_person=False))
         print(json.dumps({**report.to_document(), "notes": report.notes}), flush=True)
 

@@ -1,0 +1,103 @@
+"""Damaged volumes: nothing on them is ever destroyed, whatever is damaged and whatever unbrick says of it.
+
+Each seed is a run of its own (`support/damage/`). UNBRICK_DAMAGE_SEEDS chooses others, or more: `1-2000`; by
+hand, with the count of what came of them: `PYTHONPATH=tests .venv/bin/python -m support.damage --help`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.artefacts import artefact
+from support.damage.bases import USERS
+from support.damage.claims import read_claims
+from support.damage.judge import Done, judge
+from support.damage.ntfs_bytes import DATA, NtfsBytes
+from support.damage.plan import RunPlan, plan_run
+from support.damage.report import shown
+from support.damage.run import Campaign
+from support.repair_worker import repair_worker
+
+_FIRST, _, _LAST = os.environ.get("UNBRICK_DAMAGE_SEEDS", "1-144").partition("-")
+_SEEDS = range(int(_FIRST), int(_LAST or _FIRST) + 1)
+_AT_ONCE = 12
+_PENDING = 8
+
+NAMED = {
+    "the log lies over other files": RunPlan(4, "crowded-tight", "clean", ("log:all elsewhere",), 1),
+}
+"""Each of these destroyed a file once, or wrote to a disk of which it then said that it needs a person."""
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
+    with repair_worker() as worker:
+        yield Campaign(tmp_path_factory.mktemp("damage"), worker)
+
+
+def wrong_in(campaign: Campaign, plans: list[RunPlan]) -> list[str]:
+    return [shown(outcome) for outcome in map(campaign.run, plans) if outcome.wrong]
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_what_was_destroyed_once_is_not_again(campaign: Campaign, name: str) -> None:
+    outcome = campaign.run(NAMED[name])
+    assert outcome.damages
+    assert not outcome.wrong, shown(outcome)
+
+
+@pytest.mark.parametrize("first", _SEEDS[::_AT_ONCE])
+def test_nothing_is_destroyed(campaign: Campaign, first: int) -> None:
+    plans = [plan_run(seed) for seed in range(first, min(first + _AT_ONCE, _SEEDS.stop))]
+    assert "\n".join(wrong_in(campaign, plans)) == ""
+
+
+def test_nothing_is_destroyed_where_a_journal_is_replayed(campaign: Campaign) -> None:
+    artefact("ntfs/dissect_ntfs-cloud.bin.gz")
+    plans = [plan_run(seed, base="pending") for seed in _SEEDS[:_PENDING]]
+    assert "\n".join(wrong_in(campaign, plans)) == ""
+
+
+class TestTheJudge:
+    """It bites: what a wrong repair would do is said to be wrong."""
+
+    @pytest.fixture
+    def volume(self, campaign: Campaign, tmp_path: Path) -> Path:
+        return Path(shutil.copy(campaign.base("roomy").plain, tmp_path / "volume.img"))
+
+    @staticmethod
+    def _judged(campaign: Campaign, volume: Path, place: int, data: bytes) -> list[str]:
+        with volume.open("r+b") as stream:
+            stream.seek(place)
+            stream.write(data)
+        base = campaign.base("roomy").plain
+        return judge(base, volume, read_claims(bytearray(base.read_bytes()), _bytes(base)), Done(()))
+
+    def test_a_byte_of_a_users_file(self, campaign: Campaign, volume: Path) -> None:
+        shape = _bytes(volume)
+        (start, _), *_ = shape.runs(shape.find_record(f"{USERS}\\ledger 1.xlsx"), DATA)
+        assert start is not None
+        said = self._judged(campaign, volume, start * shape.cluster + 7, b"\0")
+        assert {one.split(":")[0] for one in said} == {"destroyed"}
+        assert any("ledger 1.xlsx" in one and "was written" in one for one in said)
+        assert any("ledger 1.xlsx" in one and "reads otherwise" in one for one in said)
+
+    def test_a_record_of_another_file(self, campaign: Campaign, volume: Path) -> None:
+        shape = _bytes(volume)
+        place = shape.place(shape.find_record(f"{USERS}\\note 003.txt"))
+        said = self._judged(campaign, volume, place + 0x60, b"\0\0")
+        assert any("note 003.txt" in one and "was written" in one for one in said)
+
+    def test_free_room_that_is_called_used(self, campaign: Campaign, volume: Path) -> None:
+        shape = _bytes(volume)
+        marks = shape.content(6, DATA)
+        free = next(one for one in range(shape.clusters) if not marks[one // 8] >> one % 8 & 1)
+        assert self._judged(campaign, volume, free * shape.cluster, b"new") == []
+
+
+def _bytes(path: Path) -> NtfsBytes:
+    return NtfsBytes(bytearray(path.read_bytes()))

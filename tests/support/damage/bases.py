@@ -1,0 +1,317 @@
+"""The volumes that are hurt: a small NTFS with a Windows tree, a fault, and users' files of every shape.
+
+Each is made once, when a run first asks for it, and is never written to afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from support.bricked_volume import mounted, place
+from support.damage.ntfs_bytes import BITMAP, DATA, TABLE, NtfsBytes
+from support.ntfs_states import hibernate
+from support.pending_log import make_pending_volume
+from support.power_cut import CutState, different, durable_states, lossy_states, states_in_order
+from support.repair_worker import RepairWorker
+from support.write_log import Write, logged, read_log, replay
+
+from unbrick.command import SystemRunner, wait_until
+from unbrick.disks.bitlocker import read_metadata
+from unbrick.disks.unlock import open_clear_key
+from unbrick.drill import hives
+from unbrick.drill.bitlocker import BitLockerSettings, encrypt_volume, make_recovery_password
+from unbrick.drill.bitlocker_areas import prepare_reserved_files
+from unbrick.drill.ntfs import finish_folders, write_volume
+from unbrick.drill.options import DEFAULT_FAULT, MIB, dice
+from unbrick.drill.partition import Partition, Role
+from unbrick.drill.planned import moment, ordinary_times
+from unbrick.drill.registry import make_hive
+from unbrick.drill.tree import TreeOptions, plan_volume
+from unbrick.ntfs_file import NtfsTimes, write_times
+from unbrick.recovery_order import Goal
+
+FAULTY = "\\Windows\\System32\\drivers\\CrowdStrike\\C-00000291-00000000-00000032.sys"
+USERS = "\\Users\\Public\\Campaign"
+
+_SIZE = 24 * MIB
+_TIGHT, _FULL = 640 * 1024, 16 * 1024
+_RUNNER = SystemRunner()
+_FIRST_GIVEN = 64  # records below are given out by ntfs-3g only when its table grows
+_FAULTY_TIME = 133658357470000000  # 2024-07-19 04:09 UTC and some
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a base is besides small and faulty.
+
+    `spare`: how many bytes are free. `crowded`: the file table has no free record. `earlier`: `\\Unbrick` is
+    there, of an earlier run. `pending`: the log is a crashed Windows 10's, with records to replay.
+    """
+
+    variant: int = 0
+    cluster: int = 4096
+    spare: int | None = None
+    crowded: bool = False
+    earlier: bool = False
+    locked: bool = False
+    hibernated: bool = False
+    pending: bool = False
+
+
+SHAPES = {
+    "roomy": Shape(),
+    "linked": Shape(variant=3),
+    "earlier": Shape(variant=2, earlier=True),
+    "tight": Shape(variant=2, spare=_TIGHT),
+    "tight-earlier": Shape(spare=_TIGHT, earlier=True),
+    "full": Shape(variant=1, spare=_FULL),
+    "full-earlier": Shape(spare=_FULL, earlier=True),
+    "crowded": Shape(crowded=True),
+    "crowded-tight": Shape(variant=1, crowded=True, spare=_TIGHT),
+    "crowded-full": Shape(crowded=True, spare=_FULL),
+    "small-clusters": Shape(cluster=512),
+    "hibernated": Shape(hibernated=True),
+    "pending": Shape(pending=True),
+    "locked": Shape(locked=True),
+    "locked-earlier": Shape(variant=3, locked=True, earlier=True),
+    "locked-tight": Shape(variant=2, locked=True, spare=_TIGHT),
+}
+
+
+@dataclass(frozen=True)
+class Start:
+    """A disk, and what was written to it since."""
+
+    name: str
+    disk: Path
+    writes: tuple[Write, ...] = ()
+
+
+@dataclass(frozen=True)
+class Base:
+    """A finished base: `plain` is the volume, `locked` the same in BitLocker, `key` its master key in a file.
+
+    `starts` are disks on which an earlier run was done, or cut off by the power: of `plain`, or of `locked`
+    where there is one.
+    """
+
+    shape: Shape
+    plain: Path
+    locked: Path | None
+    key: Path | None
+    starts: dict[str, tuple[Start, ...]]
+
+
+class Bases:
+    """All bases, in a folder."""
+
+    def __init__(self, folder: Path, worker: RepairWorker) -> None:
+        self._folder, self._worker = folder, worker
+        self._made: dict[str, Base] = {}
+
+    def get(self, name: str) -> Base:
+        """The base of that name."""
+        if name not in self._made:
+            folder = self._folder / name
+            folder.mkdir(parents=True)
+            self._made[name] = self._make(SHAPES[name], folder)
+        return self._made[name]
+
+    def _make(self, shape: Shape, folder: Path) -> Base:
+        plain = folder / "plain.img"
+        if shape.pending:
+            # The records lie in the log before the tree is there: nothing may be asked of it then.
+            make_pending_volume(plain, lambda top: _fill(top, shape, folder))
+            return Base(shape, plain, None, None, {})
+        _format(plain, shape.cluster)
+        with mounted(plain, folder / "root") as root:
+            if shape.locked:
+                prepare_reserved_files(root)
+            _fill(root, shape, folder)
+        if shape.earlier:
+            said = self._worker.work(Goal.REPAIR, plain, None)
+            assert said["status"] == "repaired", said
+            with mounted(plain, folder / "root") as root:
+                _put_fault_back(root)
+        if shape.hibernated:
+            hibernate(plain, folder / "root")
+        if shape.crowded:
+            with mounted(plain, folder / "root") as root:
+                _use_up_records(root, _free_records(plain))
+        if shape.spare is not None:
+            with mounted(plain, folder / "root") as root:
+                _use_up_room(root, shape.spare)
+        if not shape.locked:
+            return Base(shape, plain, None, None, self._starts(plain, folder))
+        locked = _lock(plain, folder)
+        key = folder / "key"
+        with locked.open("rb") as stream:
+            key.write_bytes(open_clear_key(read_metadata(stream, 0, _SIZE)).reveal())
+        # What the volume shows from now on is what BitLocker shows: its own areas are zeros.
+        with unlocked(locked, key, folder / "unlocked") as shown:
+            shutil.copyfile(shown, plain)
+        return Base(shape, plain, locked, key, self._starts(locked, folder))
+
+    def _starts(self, image: Path, folder: Path) -> dict[str, tuple[Start, ...]]:
+        """A repair of this one and its undo, done and cut off; nothing where it cannot be repaired."""
+        repaired, undone = folder / "repaired.img", folder / "undone.img"
+        repair = self._record(Goal.REPAIR, image, repaired, folder)
+        if repair is None:
+            return {}
+        undo = self._record(Goal.UNDO, repaired, undone, folder)
+        assert undo is not None
+        return {
+            "repaired": (Start("after a repair", repaired),),
+            "cut repair": _cuts("repair", image, repair),
+            "cut undo": _cuts("undo", repaired, undo),
+        }
+
+    def _record(self, goal: Goal, disk: Path, copy: Path, folder: Path) -> tuple[Write, ...] | None:
+        """Run the program on a copy, and say what it wrote there."""
+        log = folder / "log"
+        replay(disk, copy, ())
+        with logged(copy, log, folder / "export.img") as export:
+            said = self._worker.work(goal, export, None)
+        return read_log(log) if said["status"] in ("repaired", "undone") else None
+
+
+def _cuts(name: str, disk: Path, writes: tuple[Write, ...]) -> tuple[Start, ...]:
+    """Disks that a cut of the power leaves of a run."""
+    seen: set[int] = set()
+    states: list[CutState] = different(durable_states(writes), 20, seen)[1:]
+    states += different(states_in_order(writes), 40, seen)
+    states += different(lossy_states(writes, "damage", torn=False), 20, seen)
+    return tuple(Start(f"{name} cut {state.name}", disk, state.writes) for state in states)
+
+
+@contextmanager
+def unlocked(image: Path, key: Path, at: Path, *, read_only: bool = True) -> Iterator[Path]:
+    """A BitLocker volume's plain bytes in a file."""
+    at.mkdir(exist_ok=True)
+    options = [*(["-r"] if read_only else []), "-q", "-V", str(image), "-O", "0", "-K", str(key)]
+    server = _RUNNER.start(["dislocker", *options, "--", "-f", str(at)])
+    try:
+        wait_until(server, (at / "dislocker-file").exists, timeout=60, what="dislocker")
+        yield at / "dislocker-file"
+    finally:
+        subprocess.run(["umount", str(at)], check=False, capture_output=True)
+        server.wait(30)
+        server.stop(30)
+
+
+def _format(path: Path, cluster: int) -> None:
+    with path.open("wb") as stream:
+        stream.truncate(_SIZE)
+    shape = ["-s", "512", "-c", str(cluster), "-p", "2048", "-H", "255", "-S", "63"]
+    subprocess.run(
+        ["mkntfs", "-F", "-Q", "-q", *shape, "-L", "Windows", path], check=True, capture_output=True
+    )
+    with path.open("r+b") as stream:
+        for boot in (0, _SIZE - 512):  # the serial number that mkntfs draws
+            stream.seek(boot + 0x48)
+            stream.write(struct.pack("<Q", 0x1B61C00DAC71F11E))
+
+
+def _fill(root: Path, shape: Shape, folder: Path) -> None:
+    rng = dice("damage", shape.variant)
+    options = TreeOptions(7, 30, MIB, DEFAULT_FAULT, shape.variant, False, _hives(folder))
+    plan = plan_volume(options, rng)
+    write_volume(root, plan)
+    _write_users_files(place(root, USERS))
+    finish_folders(root, plan, ordinary_times(rng))
+
+
+def _hives(folder: Path) -> dict[str, bytes]:
+    disk = uuid.UUID(int=5)
+    partition = Partition(1, Role.WINDOWS, uuid.UUID(int=6), 0, _SIZE)
+    windows = hives.SimulatedWindows("WARD-001", hives.VERSIONS[0], disk, partition, agent=True)
+    trees = {
+        "SYSTEM": hives.system_tree(windows),
+        "SOFTWARE": hives.software_tree(windows),
+        **hives.small_trees(dice("damage")),
+    }
+    written = moment("2024-07-18 17:00:00")
+    return {
+        name: make_hive(tree, file_name=name, written=written, workdir=folder) for name, tree in trees.items()
+    }
+
+
+def _write_users_files(folder: Path) -> None:
+    """In their records, in a few clusters, in one long run, in a few pieces, and in hundreds of pieces."""
+    rng = dice("damage", "users")
+    folder.mkdir()
+    for number in range(120):
+        (folder / f"note {number:03}.txt").write_bytes(rng.randbytes(rng.randrange(1, 600)))
+    for number in range(90):
+        (folder / f"letter {number:03}.docx").write_bytes(rng.randbytes(rng.randrange(1_000, 12_000)))
+    for number in range(2):
+        (folder / f"film {number}.mp4").write_bytes(rng.randbytes(MIB))
+    _write_in_pieces([folder / f"ledger {number}.xlsx" for number in range(5)], 24)
+    _write_in_pieces([folder / f"mailbox {number}.pst" for number in range(2)], 230)
+    deleted = [folder / f"deleted {number:02}.txt" for number in range(40)]
+    for path in deleted:
+        path.write_bytes(rng.randbytes(500))
+    for path in deleted:
+        path.unlink()
+
+
+def _write_in_pieces(paths: list[Path], pieces: int) -> None:
+    """A cluster of each in turn, so that none has two beside one another."""
+    rng = dice("damage", paths[0].name)
+    descriptors = [os.open(path, os.O_WRONLY | os.O_CREAT) for path in paths]
+    for _ in range(pieces):
+        for descriptor in descriptors:
+            os.write(descriptor, rng.randbytes(4096))
+            os.fsync(descriptor)
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _put_fault_back(root: Path) -> None:
+    faulty = place(root, FAULTY)
+    faulty.write_bytes(bytes.fromhex("aaaaaaaa01002301") + dice("damage", "again").randbytes(20_000))
+    write_times(faulty, NtfsTimes(_FAULTY_TIME, _FAULTY_TIME, _FAULTY_TIME, 0))
+
+
+def _use_up_room(root: Path, spare: int) -> None:
+    left = os.statvfs(root)
+    size = left.f_bavail * left.f_frsize - spare
+    (place(root, USERS) / "archive.zip").write_bytes(dice("damage", "archive").randbytes(size))
+
+
+def _free_records(plain: Path) -> int:
+    """How many records ntfs-3g can give out without making the file table longer."""
+    volume = NtfsBytes(bytearray(plain.read_bytes()))
+    marks = int.from_bytes(volume.content(TABLE, BITMAP), "little")
+    size = volume.find(volume.read(TABLE), DATA).size // volume.record
+    return sum(not marks >> number & 1 for number in range(_FIRST_GIVEN, size))
+
+
+def _use_up_records(root: Path, free: int) -> None:
+    for number in range(free):
+        (place(root, USERS) / f"empty {number:02}").touch()
+
+
+def _lock(plain: Path, folder: Path) -> Path:
+    locked = folder / "locked.img"
+    shutil.copyfile(plain, locked)
+    settings = BitLockerSettings(
+        method="aes-xts-128",
+        computer="WARD-001",
+        recovery_password=make_recovery_password(dice("damage", "password")),
+        protector_id=str(uuid.UUID(int=7)).upper(),
+        clear_key=True,
+        seed=7,
+        created=datetime(2023, 9, 4, 7, 12, 30, tzinfo=UTC),
+    )
+    encrypt_volume(locked, 0, _SIZE, settings)
+    return locked

@@ -1,0 +1,231 @@
+"""One run of the campaign: a volume is made, damaged, looked at, repaired and undone, and judged."""
+
+from __future__ import annotations
+
+import mmap
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from support.damage.bases import Base, Bases, Start, unlocked
+from support.damage.claims import Claims, read_claims
+from support.damage.judge import Done, is_changed, judge
+from support.damage.kinds import KINDS
+from support.damage.ntfs_bytes import NotHereError, NtfsBytes
+from support.damage.plan import RunPlan
+from support.damage.states import STATES
+from support.repair_worker import RepairWorker
+from support.write_log import replay
+
+from unbrick.recovery_order import Goal
+
+_UNDONE_BY_NOBODY = ("needs-hands", "failed", "needs-key", "found", "healthy", "scanned")
+
+
+@dataclass
+class Outcome:
+    """What became of a run: what was damaged, what each command said, and what is wrong with that."""
+
+    plan: RunPlan
+    begun: str = ""
+    damages: list[str] = field(default_factory=list)
+    used: list[str] = field(default_factory=list)
+    said: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def kind(self) -> str:
+        """In a word, for the count."""
+        if not self.wrong:
+            verb = self.plan.first.value
+            return f"{verb}: {self.said.get(verb, 'nothing was damaged')}"
+        return max((one.split(":")[0] for one in self.wrong), key=_RANK.index)
+
+
+_RANK = [
+    *("stuck", "contradicts itself", "unfinished", "contradicts", "looking writes"),
+    *("unproved", "touched", "broken", "destroyed"),
+]
+
+
+class Campaign:
+    """Runs one seed after another, on bases that are made once, in a folder of its own."""
+
+    def __init__(self, folder: Path, worker: RepairWorker) -> None:
+        self._folder, self._worker = folder, worker
+        self._bases = Bases(folder / "bases", worker)
+        self._truths: dict[str, Claims] = {}
+
+    def run(self, plan: RunPlan) -> Outcome:
+        """All of one run."""
+        started = time.monotonic()
+        base = self._bases.get(plan.base)
+        folder = self._folder / "run"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        outcome = Outcome(plan)
+        disk = self._damaged(plan, base, folder, outcome)
+        if outcome.damages:
+            _Run(plan, base, self._truth(plan.base, base), disk, folder, self._worker, outcome).go()
+        outcome.seconds = time.monotonic() - started
+        return outcome
+
+    def base(self, name: str) -> Base:
+        """A base as it was made."""
+        return self._bases.get(name)
+
+    def _truth(self, name: str, base: Base) -> Claims:
+        if name not in self._truths:
+            with base.plain.open("rb") as stream:
+                data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            self._truths[name] = read_claims(data, NtfsBytes(data))
+        return self._truths[name]
+
+    def _damaged(self, plan: RunPlan, base: Base, folder: Path, outcome: Outcome) -> Path:
+        """The disk, hurt; where it is locked, what BitLocker shows was hurt, through dislocker."""
+        disk, source = folder / "disk.img", base.locked or base.plain
+        starts = base.starts.get(plan.start, ())
+        start = starts[plan.moment % len(starts)] if starts else Start("", source)
+        replay(start.disk, disk, start.writes)
+        outcome.begun = start.name
+        with _plain_of(disk, base, folder, read_only=False) as plain, plain.open("r+b") as stream:
+            shape = self._truth(plan.base, base).volume
+            if base.locked is None:
+                with mmap.mmap(stream.fileno(), 0) as data:
+                    _hurt(NtfsBytes.like(shape, data), plan, outcome)
+            else:
+                shown = bytearray(stream.read())
+                former = bytes(shown)
+                _hurt(NtfsBytes.like(shape, shown), plan, outcome)
+                for at in range(0, len(shown), 4096):
+                    if shown[at : at + 4096] != former[at : at + 4096]:
+                        stream.seek(at)
+                        stream.write(shown[at : at + 4096])
+        return disk
+
+
+def _hurt(volume: NtfsBytes, plan: RunPlan, outcome: Outcome) -> None:
+    STATES[plan.state][1](volume, plan.dice("state"))
+    for name in plan.damages:
+        if len(outcome.damages) == plan.count:
+            break
+        try:
+            said = KINDS[name](volume, plan.dice(f"{name} {len(outcome.damages)}"))
+        except NotHereError:
+            continue
+        outcome.used.append(name)
+        outcome.damages.append(f"{name}: {said}")
+
+
+@contextmanager
+def _plain_of(disk: Path, base: Base, folder: Path, *, read_only: bool = True) -> Iterator[Path]:
+    if base.key is None:
+        yield disk
+        return
+    with unlocked(disk, base.key, folder / "dislocker", read_only=read_only) as shown:
+        yield shown
+
+
+@dataclass
+class _Run:
+    plan: RunPlan
+    base: Base
+    truth: Claims
+    disk: Path
+    folder: Path
+    worker: RepairWorker
+    outcome: Outcome
+
+    def go(self) -> None:
+        """Look, foresee, repair, and undo what was repaired."""
+        before = self._kept("before")
+        if self.plan.looking:
+            for goal in (Goal.SCAN, Goal.DIAGNOSE):
+                self._look(goal, before)
+        if self.plan.first is Goal.UNDO and self.outcome.begun:
+            self._change(Goal.UNDO, self._look(Goal.UNDO, before, dry_run=True), before)
+            return
+        repaired = self._change(Goal.REPAIR, self._look(Goal.REPAIR, before, dry_run=True), before)
+        if repaired["status"] != "repaired":
+            return
+        before = self._kept("repaired")
+        undone = self._change(Goal.UNDO, self._look(Goal.UNDO, before, dry_run=True), before)
+        if undone["status"] != "undone":
+            self.outcome.wrong.append(f"stuck: a repair that cannot be undone: {undone['error']}")
+
+    def _look(self, goal: Goal, before: Path, **options: bool) -> dict[str, Any]:
+        name = f"{goal.value}{' --dry-run' if options else ''}"
+        said = self._ask(name, goal, **options)
+        if is_changed(before, self.disk):
+            self.outcome.wrong.append(f"looking writes: {name} has changed the disk")
+            replay(before, self.disk, ())
+        return said
+
+    def _change(self, goal: Goal, foreseen: dict[str, Any], before: Path) -> dict[str, Any]:
+        said = self._ask(goal.value, goal)
+        moved = [action for one in said["installations"] for action in one["actions"]]
+        written = any(action["state"] in ("done", "undone") for action in moved)
+        changed = is_changed(before, self.disk)
+        if said["status"] in _UNDONE_BY_NOBODY and not written and changed and not self._finished(said):
+            self.outcome.wrong.append(
+                f"touched: {said['status']} ({said['reason']}), and the disk is another"
+            )
+        if changed:
+            done = Done(
+                tuple(action["path"] for action in moved),
+                self.base.shape.hibernated and self.plan.discard_hibernation,
+                self.base.shape.pending,
+                bool(self.outcome.begun),
+            )
+            with self._plain("before", before) as old, self._plain("after", self.disk) as new:
+                self.outcome.wrong += judge(old, new, self.truth, done)
+        self._compare(goal, foreseen, said, moved)
+        return said
+
+    def _finished(self, said: dict[str, Any]) -> bool:
+        """A cut-off run that was completed is a change, though nothing was left to do."""
+        return "cut" in self.outcome.begun and said["status"] in ("healthy", "scanned")
+
+    def _compare(self, goal: Goal, foreseen: dict[str, Any], said: dict[str, Any], moved: list[Any]) -> None:
+        wanted = {"found": ("repaired", "undone")}.get(foreseen["status"], (foreseen["status"],))
+        sure = said["status"] == "needs-hands" and any(action["state"] == "done" for action in moved)
+        if said["status"] not in wanted and not sure:
+            self.outcome.wrong.append(
+                f"contradicts: {goal.value} --dry-run says {foreseen['status']} ({foreseen['reason']}), "
+                f"then {said['status']} ({said['reason']}): {said['error']}"
+            )
+
+    def _ask(self, name: str, goal: Goal, **options: bool) -> dict[str, Any]:
+        if goal in (Goal.REPAIR, Goal.UNDO):
+            options["reset_log"] = self.plan.reset_log
+            options["discard_hibernation"] = self.plan.discard_hibernation
+        said = self.worker.work(goal, self.disk, None, **options)
+        reason = f" ({said['reason']})" if said["reason"] else ""
+        self.outcome.said[name] = f"{said['status']}{reason}"
+        self.outcome.errors[name] = said["error"] or ""
+        if said["status"] == "failed" and (not said["reason"] or "internal error" in said["error"]):
+            self.outcome.wrong.append(f"broken: {name} fails without a reason: {said['error']}")
+        return said
+
+    def _kept(self, name: str) -> Path:
+        copy = self.folder / f"{name}.img"
+        subprocess.run(["cp", "--sparse=always", self.disk, copy], check=True)
+        return copy
+
+    @contextmanager
+    def _plain(self, name: str, disk: Path) -> Iterator[Path]:
+        """A plain copy of a locked disk; any other disk itself."""
+        if self.base.key is None:
+            yield disk
+            return
+        copy = self.folder / f"plain-{name}.img"
+        with _plain_of(disk, self.base, self.folder) as shown:
+            shutil.copyfile(shown, copy)
+        yield copy
