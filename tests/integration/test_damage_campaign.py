@@ -18,6 +18,7 @@ from support.damage.claims import read_claims
 from support.damage.judge import Done, judge
 from support.damage.ntfs_bytes import DATA, NtfsBytes
 from support.damage.plan import RunPlan, plan_run
+from support.damage.reader import read_volume
 from support.damage.report import shown
 from support.damage.run import Campaign
 from support.repair_worker import repair_worker
@@ -75,7 +76,10 @@ class TestTheJudge:
             stream.seek(place)
             stream.write(data)
         base = campaign.base("roomy").plain
-        return judge(base, volume, read_claims(bytearray(base.read_bytes()), _bytes(base)), Done(()))
+        sound = read_volume(base)
+        assert sound is not None
+        truth = read_claims(bytearray(base.read_bytes()), _bytes(base))
+        return judge(base, volume, truth, Done(()), sound)
 
     def test_a_byte_of_a_users_file(self, campaign: Campaign, volume: Path) -> None:
         shape = _bytes(volume)

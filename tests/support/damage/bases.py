@@ -101,7 +101,7 @@ class Base:
     """A finished base: `plain` is the volume, `locked` the same in BitLocker, `key` its master key in a file.
 
     `starts` are disks on which an earlier run was done, or cut off by the power: of `plain`, or of `locked`
-    where there is one.
+    where there is one. `areas` are the bytes that BitLocker keeps for itself.
     """
 
     shape: Shape
@@ -109,6 +109,7 @@ class Base:
     locked: Path | None
     key: Path | None
     starts: dict[str, tuple[Start, ...]]
+    areas: tuple[tuple[int, int], ...] = ()
 
 
 class Bases:
@@ -152,14 +153,14 @@ class Bases:
                 _use_up_room(root, shape.spare)
         if not shape.locked:
             return Base(shape, plain, None, None, self._starts(plain, folder))
-        locked = _lock(plain, folder)
+        locked, areas = _lock(plain, folder)
         key = folder / "key"
         with locked.open("rb") as stream:
             key.write_bytes(open_clear_key(read_metadata(stream, 0, _SIZE)).reveal())
         # What the volume shows from now on is what BitLocker shows: its own areas are zeros.
         with unlocked(locked, key, folder / "unlocked") as shown:
             shutil.copyfile(shown, plain)
-        return Base(shape, plain, locked, key, self._starts(locked, folder))
+        return Base(shape, plain, locked, key, self._starts(locked, folder), areas)
 
     def _starts(self, image: Path, folder: Path) -> dict[str, tuple[Start, ...]]:
         """A repair of this one and its undo, done and cut off; nothing where it cannot be repaired."""
@@ -301,7 +302,7 @@ def _use_up_records(root: Path, free: int) -> None:
         (place(root, USERS) / f"empty {number:02}").touch()
 
 
-def _lock(plain: Path, folder: Path) -> Path:
+def _lock(plain: Path, folder: Path) -> tuple[Path, tuple[tuple[int, int], ...]]:
     locked = folder / "locked.img"
     shutil.copyfile(plain, locked)
     settings = BitLockerSettings(
@@ -313,5 +314,4 @@ def _lock(plain: Path, folder: Path) -> Path:
         seed=7,
         created=datetime(2023, 9, 4, 7, 12, 30, tzinfo=UTC),
     )
-    encrypt_volume(locked, 0, _SIZE, settings)
-    return locked
+    return locked, ((0, 512), *encrypt_volume(locked, 0, _SIZE, settings).areas.unencrypted())

@@ -78,8 +78,8 @@ class _Touched:
         return self.moved | self.folders | {TABLE, VOLUME, SECURE}
 
 
-def judge(before: Path, after: Path, truth: Claims, done: Done) -> list[str]:
-    """What is wrong in `after`; `truth` are the claims of the volume before it was damaged."""
+def judge(before: Path, after: Path, truth: Claims, done: Done, sound: ReadVolume) -> list[str]:
+    """What is wrong in `after`; `truth` and `sound` are of the volume before it was damaged."""
     with ExitStack() as stack:
         old, new = (stack.enter_context(_mapped(path)) for path in (before, after))
         changed = list(differing(before, after, old, new))
@@ -88,7 +88,7 @@ def judge(before: Path, after: Path, truth: Claims, done: Done) -> list[str]:
         claims = read_claims(old, truth.volume)
         touched = _touched(claims, truth, done)
         said = list(_judge_sectors(changed, claims, truth, touched, new))
-    said += _judge_files(read_volume(before), read_volume(after), touched)
+    said += _judge_files(read_volume(before), read_volume(after), touched, sound)
     said += _judge_contradictions(before, after)
     return _shortened(said)
 
@@ -171,7 +171,8 @@ def _judge_sectors(
             continue
         owners = _owners(cluster, claims, truth)
         for number, kind, name in sorted(owners):
-            if not _may_change((number, kind, name), claims, truth, touched):
+            on_its_way = touched.begun and number in touched.moved and cluster not in truth.owners
+            if not on_its_way and not _may_change((number, kind, name), claims, truth, touched):
                 shown = claims.name(number) if number in claims.records else truth.name(number)
                 owner = f"{shown!r} (record {number}, {kind:#x} {name})"
                 yield f"destroyed: cluster {cluster} of {owner} was written"
@@ -239,7 +240,9 @@ def _judge_record(
     yield f"destroyed: record {number} ({truth.name(number)!r}) was written at {place:#x}"
 
 
-def _judge_files(before: ReadVolume | None, after: ReadVolume | None, touched: _Touched) -> Iterator[str]:
+def _judge_files(
+    before: ReadVolume | None, after: ReadVolume | None, touched: _Touched, sound: ReadVolume
+) -> Iterator[str]:
     """Every file that could be read, by its record: still there, with the same names and the same content."""
     if before is None:
         return
@@ -255,14 +258,19 @@ def _judge_files(before: ReadVolume | None, after: ReadVolume | None, touched: _
                 continue
             yield f"destroyed: file {number} {file.names} is not there any more"
         elif number not in _CHANGING:
-            yield from _judge_file(number, file, now, touched)
+            yield from _judge_file(number, file, now, touched, sound)
     for identity, digest in before.rights.items():
         if after.rights.get(identity) != digest:
             yield f"destroyed: the access rights {identity} are others"
 
 
-def _judge_file(number: int, file: ReadFile, now: ReadFile, touched: _Touched) -> Iterator[str]:
+def _judge_file(
+    number: int, file: ReadFile, now: ReadFile, touched: _Touched, sound: ReadVolume
+) -> Iterator[str]:
     ours = number in touched.folders and _JOURNAL in file.names
+    if touched.begun and number in touched.moved and number in sound.files:
+        # It was cut off on its way: half of its record may have been written.
+        ours = ours or now.streams == sound.files[number].streams
     if dict(file.streams) != dict(now.streams) and not ours and number not in (touched.hibernation, VOLUME):
         yield f"destroyed: file {number} {file.names} reads otherwise"
     if file.names != now.names and number not in touched.moved:

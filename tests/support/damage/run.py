@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import shutil
 import subprocess
 import time
@@ -18,6 +19,7 @@ from support.damage.judge import Done, is_changed, judge
 from support.damage.kinds import KINDS
 from support.damage.ntfs_bytes import NotHereError, NtfsBytes
 from support.damage.plan import RunPlan
+from support.damage.reader import ReadVolume, read_volume
 from support.damage.states import STATES
 from support.repair_worker import RepairWorker
 from support.write_log import replay
@@ -61,7 +63,7 @@ class Campaign:
     def __init__(self, folder: Path, worker: RepairWorker) -> None:
         self._folder, self._worker = folder, worker
         self._bases = Bases(folder / "bases", worker)
-        self._truths: dict[str, Claims] = {}
+        self._truths: dict[str, tuple[Claims, ReadVolume]] = {}
 
     def run(self, plan: RunPlan) -> Outcome:
         """All of one run."""
@@ -73,7 +75,8 @@ class Campaign:
         outcome = Outcome(plan)
         disk = self._damaged(plan, base, folder, outcome)
         if outcome.damages:
-            _Run(plan, base, self._truth(plan.base, base), disk, folder, self._worker, outcome).go()
+            truth, sound = self._truth(plan.base, base)
+            _Run(plan, base, truth, sound, disk, folder, self._worker, outcome).go()
         outcome.seconds = time.monotonic() - started
         return outcome
 
@@ -81,11 +84,13 @@ class Campaign:
         """A base as it was made."""
         return self._bases.get(name)
 
-    def _truth(self, name: str, base: Base) -> Claims:
+    def _truth(self, name: str, base: Base) -> tuple[Claims, ReadVolume]:
         if name not in self._truths:
             with base.plain.open("rb") as stream:
                 data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-            self._truths[name] = read_claims(data, NtfsBytes(data))
+            sound = read_volume(base.plain)
+            assert sound is not None
+            self._truths[name] = read_claims(data, NtfsBytes(data)), sound
         return self._truths[name]
 
     def _damaged(self, plan: RunPlan, base: Base, folder: Path, outcome: Outcome) -> Path:
@@ -96,7 +101,7 @@ class Campaign:
         replay(start.disk, disk, start.writes)
         outcome.begun = start.name
         with _plain_of(disk, base, folder, read_only=False) as plain, plain.open("r+b") as stream:
-            shape = self._truth(plan.base, base).volume
+            shape = self._truth(plan.base, base)[0].volume
             if base.locked is None:
                 with mmap.mmap(stream.fileno(), 0) as data:
                     _hurt(NtfsBytes.like(shape, data), plan, outcome)
@@ -138,6 +143,7 @@ class _Run:
     plan: RunPlan
     base: Base
     truth: Claims
+    sound: ReadVolume
     disk: Path
     folder: Path
     worker: RepairWorker
@@ -185,9 +191,17 @@ class _Run:
                 bool(self.outcome.begun),
             )
             with self._plain("before", before) as old, self._plain("after", self.disk) as new:
-                self.outcome.wrong += judge(old, new, self.truth, done)
+                self.outcome.wrong += judge(old, new, self.truth, done, self.sound)
+            self.outcome.wrong += self._judge_areas(before)
         self._compare(goal, foreseen, said, moved)
         return said
+
+    def _judge_areas(self, before: Path) -> Iterator[str]:
+        """Of what BitLocker keeps for itself; in the last area lies the boot sector of the NTFS."""
+        with before.open("rb") as old, self.disk.open("rb") as new:
+            for start, end in self.base.areas[:-1]:
+                if os.pread(old.fileno(), end - start, start) != os.pread(new.fileno(), end - start, start):
+                    yield f"destroyed: BitLocker's own bytes at {start:#x} were written"
 
     def _finished(self, said: dict[str, Any]) -> bool:
         """A cut-off run that was completed is a change, though nothing was left to do."""
