@@ -28,8 +28,17 @@ _SEEDS = range(int(_FIRST), int(_LAST or _FIRST) + 1)
 _AT_ONCE = 12
 _PENDING = 8
 
+_FEW_FREE, _RIGHTS, _MARKS = "bitmap:few free", "rights:stream's runs", "table:bitmap's runs"
 NAMED = {
     "the log lies over other files": RunPlan(4, "crowded-tight", "clean", ("log:all elsewhere",), 1),
+    "a bit of the log's size": RunPlan(8, "tight", "clean", ("log:sizes",), 1),
+    "a film's clusters are called free": RunPlan(1, "tight", "clean", (_FEW_FREE, _FEW_FREE), 2),
+    "all clusters are called free": RunPlan(3, "tight", "clean", ("bitmap:all files free",), 1),
+    "the bitmap lies in a film": RunPlan(2, "full-earlier", "clean", ("bitmap:runs",) * 3, 3),
+    "the table's bitmap lies in a mailbox": RunPlan(7, "linked", "clean", (_MARKS,) * 3, 3),
+    "the table's bitmap is another": RunPlan(8, "linked", "clean", (_MARKS,), 1),
+    "access rights lie in a letter": RunPlan(1, "roomy", "clean", (_RIGHTS, _RIGHTS), 2),
+    "access rights lie beyond the end": RunPlan(7, "roomy", "clean", (_RIGHTS,) * 3, 3),
 }
 """Each of these destroyed a file once, or wrote to a disk of which it then said that it needs a person."""
 

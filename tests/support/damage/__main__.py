@@ -32,6 +32,8 @@ def main() -> int:
             outcome = campaign.run(plan_run(seed, base=asked.base, only=asked.only))
             kinds[outcome.kind] += 1
             wrong += bool(outcome.wrong)
+            if sum(kinds.values()) % 100 == 0:
+                print(f"{sum(kinds.values())} runs, {wrong} of them wrong", flush=True)
             if outcome.wrong or asked.all:
                 print(shown(outcome), flush=True)
     count = sum(kinds.values())

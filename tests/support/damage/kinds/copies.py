@@ -1,0 +1,109 @@
+"""Damage that looks sound: what a file of the volume's own holds lies, word for word, in a user's file as well.
+
+Its list of clusters leads to that copy, so nothing that is read there is wrong; yet who writes there writes
+into the user's file.
+"""
+
+from __future__ import annotations
+
+import random
+
+from support.damage.bases import FAULTY, USERS
+from support.damage.kinds.targets import CROWDSTRIKE, Damage, any_file
+from support.damage.ntfs_bytes import (
+    BITMAP,
+    CLUSTER_BITMAP,
+    DATA,
+    INDEX_ALLOCATION,
+    LIST,
+    LOG,
+    ROOT,
+    SECURE,
+    TABLE,
+    NotHereError,
+    NtfsBytes,
+)
+
+
+def _copied(
+    volume: NtfsBytes,
+    rng: random.Random,
+    number: int,
+    kind: int,
+    name: str | None = None,
+    at: int | None = None,
+) -> str:
+    """One cluster of an attribute (the one that holds its byte `at`), or a whole run, lies in a user's file."""
+    runs = volume.runs(number, kind, name)
+    index = rng.randrange(len(runs))
+    first = 0
+    if at is not None:
+        wanted, passed = at // volume.cluster, 0
+        for index, (_, count) in enumerate(runs):
+            if wanted < passed + count:
+                first = wanted - passed
+                break
+            passed += count
+    start, count = runs[index]
+    if start is None:
+        raise NotHereError("a hole")
+    size = 1 if at is not None else min(count, 16)
+    target = _room_in_a_file(volume, rng, size)
+    source = start + first
+    data = bytes(volume.data[source * volume.cluster : (source + size) * volume.cluster])
+    volume.data[target * volume.cluster : (target + size) * volume.cluster] = data
+    parts = [(start, first), (target, size), (source + size, count - first - size)]
+    runs[index : index + 1] = [part for part in parts if part[1]]
+    volume.set_runs(number, kind, runs, name=name, sizes=False)
+    return f"{size} clusters of record {number}, attribute {kind:#x}, lie at {target}, in a file"
+
+
+def _room_in_a_file(volume: NtfsBytes, rng: random.Random, size: int) -> int:
+    for _ in range(100):
+        number = rng.choice((any_file(volume, rng), volume.find_record(f"{USERS}\\film 1.mp4")))
+        for start, count in volume.runs(number, DATA):
+            if start is not None and count >= size:
+                return start
+    raise NotHereError("no file is long enough")
+
+
+def _index(volume: NtfsBytes, rng: random.Random) -> str:
+    path = rng.choice(("", CROWDSTRIKE, CROWDSTRIKE, "\\Windows\\System32\\drivers", "\\Unbrick"))
+    number = volume.find_record(path) if path else ROOT
+    return _copied(volume, rng, number, INDEX_ALLOCATION)
+
+
+def _rights(volume: NtfsBytes, rng: random.Random) -> str:
+    if rng.random() < 0.5:
+        return _copied(volume, rng, SECURE, DATA, "$SDS", rng.choice((0, 0x40000)))
+    return _copied(volume, rng, SECURE, INDEX_ALLOCATION, rng.choice(("$SII", "$SDH")))
+
+
+def _table(volume: NtfsBytes, rng: random.Random) -> str:
+    """A cluster of the file table with a record that a repair changes, or one that it would take."""
+    numbers = [ROOT, volume.find_record(FAULTY), volume.find_record(CROWDSTRIKE)]
+    number = rng.choice([*numbers, volume.records - rng.randrange(1, 80)])
+    return _copied(volume, rng, TABLE, DATA, "", number * volume.record)
+
+
+def _marks(volume: NtfsBytes, rng: random.Random) -> str:
+    number, kind = rng.choice(((TABLE, BITMAP), (CLUSTER_BITMAP, DATA)))
+    return _copied(volume, rng, number, kind)
+
+
+def _log(volume: NtfsBytes, rng: random.Random) -> str:
+    return _copied(volume, rng, LOG, DATA, "", rng.choice((0, None, 4096, 0x40000)))
+
+
+def _list(volume: NtfsBytes, rng: random.Random) -> str:
+    return _copied(volume, rng, volume.find_record(FAULTY), LIST)
+
+
+KINDS: dict[str, Damage] = {
+    "index": _index,
+    "rights": _rights,
+    "table": _table,
+    "marks": _marks,
+    "log": _log,
+    "list": _list,
+}
