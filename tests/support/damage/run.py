@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,8 +111,8 @@ class Campaign:
                 _hurt(NtfsBytes.like(shape, shown), plan, outcome)
                 for at in range(0, len(shown), 4096):
                     if shown[at : at + 4096] != former[at : at + 4096]:
-                        stream.seek(at)
-                        stream.write(shown[at : at + 4096])
+                        with suppress(OSError):  # BitLocker's own bytes
+                            os.pwrite(stream.fileno(), shown[at : at + 4096], at)
         return disk
 
 

@@ -1,4 +1,4 @@
-"""Damage that looks sound: what a file of the volume's own holds lies, word for word, in a user's file as well.
+"""Damage that looks sound: what a file of the volume's own holds lies, word for word, in a user's file.
 
 Its list of clusters leads to that copy, so nothing that is read there is wrong; yet who writes there writes
 into the user's file.
@@ -22,6 +22,7 @@ from support.damage.ntfs_bytes import (
     TABLE,
     NotHereError,
     NtfsBytes,
+    Run,
 )
 
 
@@ -33,17 +34,9 @@ def _copied(
     name: str | None = None,
     at: int | None = None,
 ) -> str:
-    """One cluster of an attribute (the one that holds its byte `at`), or a whole run, lies in a user's file."""
+    """One cluster of an attribute (the one that holds its byte `at`), or a run, lies in a user's file."""
     runs = volume.runs(number, kind, name)
-    index = rng.randrange(len(runs))
-    first = 0
-    if at is not None:
-        wanted, passed = at // volume.cluster, 0
-        for index, (_, count) in enumerate(runs):
-            if wanted < passed + count:
-                first = wanted - passed
-                break
-            passed += count
+    index, first = (rng.randrange(len(runs)), 0) if at is None else _find_run(runs, at // volume.cluster)
     start, count = runs[index]
     if start is None:
         raise NotHereError("a hole")
@@ -56,6 +49,15 @@ def _copied(
     runs[index : index + 1] = [part for part in parts if part[1]]
     volume.set_runs(number, kind, runs, name=name, sizes=False)
     return f"{size} clusters of record {number}, attribute {kind:#x}, lie at {target}, in a file"
+
+
+def _find_run(runs: list[Run], cluster: int) -> tuple[int, int]:
+    """The run that holds a cluster of the attribute, and where in it that lies."""
+    for index, (_, count) in enumerate(runs):
+        if cluster < count:
+            return index, cluster
+        cluster -= count
+    raise NotHereError("beyond the attribute")
 
 
 def _room_in_a_file(volume: NtfsBytes, rng: random.Random, size: int) -> int:
@@ -99,6 +101,29 @@ def _list(volume: NtfsBytes, rng: random.Random) -> str:
     return _copied(volume, rng, volume.find_record(FAULTY), LIST)
 
 
+def _shared(volume: NtfsBytes, rng: random.Random) -> str:
+    """The other way about: a file's list of clusters leads to what a repair writes."""
+    number = any_file(volume, rng)
+    other, kind, name = rng.choice(
+        (
+            (volume.find_record(CROWDSTRIKE), INDEX_ALLOCATION, "$I30"),
+            (ROOT, INDEX_ALLOCATION, "$I30"),
+            (TABLE, DATA, ""),
+            (TABLE, BITMAP, ""),
+            (CLUSTER_BITMAP, DATA, ""),
+            (SECURE, DATA, "$SDS"),
+            (LOG, DATA, ""),
+            (volume.find_record(FAULTY), DATA, ""),
+        )
+    )
+    start, count = rng.choice(volume.runs(other, kind, name))
+    runs = volume.runs(number, DATA)
+    index = rng.randrange(len(runs))
+    runs[index] = (start, min(count, runs[index][1]))
+    volume.set_runs(number, DATA, runs)
+    return f"run {index} of file {number} is that of record {other}, attribute {kind:#x}"
+
+
 KINDS: dict[str, Damage] = {
     "index": _index,
     "rights": _rights,
@@ -106,4 +131,5 @@ KINDS: dict[str, Damage] = {
     "marks": _marks,
     "log": _log,
     "list": _list,
+    "shared": _shared,
 }
