@@ -26,17 +26,17 @@ from support.write_log import Write, logged, read_log, replay
 
 from unbrick.command import SystemRunner, wait_until
 from unbrick.disks.bitlocker import read_metadata
-from unbrick.disks.unlock import open_clear_key
+from unbrick.disks.master_key import open_clear_key
 from unbrick.drill import hives
 from unbrick.drill.bitlocker import BitLockerSettings, encrypt_volume, make_recovery_password
 from unbrick.drill.bitlocker_areas import prepare_reserved_files
 from unbrick.drill.ntfs import finish_folders, write_volume
-from unbrick.drill.options import DEFAULT_FAULT, MIB, dice
+from unbrick.drill.options import MIB, default_incident, dice
 from unbrick.drill.partition import Partition, Role
 from unbrick.drill.planned import moment, ordinary_times
 from unbrick.drill.registry import make_hive
 from unbrick.drill.tree import TreeOptions, plan_volume
-from unbrick.ntfs_file import NtfsTimes, write_times
+from unbrick.ntfs_file import NtfsTimes, write_short_name, write_times
 from unbrick.recovery_order import Goal
 
 FAULTY = "\\Windows\\System32\\drivers\\CrowdStrike\\C-00000291-00000000-00000032.sys"
@@ -46,6 +46,7 @@ _SIZE = 24 * MIB
 _TIGHT, _FULL = 640 * 1024, 16 * 1024
 _RUNNER = SystemRunner()
 _FIRST_GIVEN = 64  # records below are given out by ntfs-3g only when its table grows
+_HEADER = bytes.fromhex("aaaaaaaa01002301")
 _FAULTY_TIME = 133658357470000000  # 2024-07-19 04:09 UTC and some
 
 
@@ -142,7 +143,7 @@ class Bases:
             said = self._worker.work(Goal.REPAIR, plain, None)
             assert said["status"] == "repaired", said
             with mounted(plain, folder / "root") as root:
-                _put_fault_back(root)
+                _write_fault(root, 2)
         if shape.hibernated:
             hibernate(plain, folder / "root")
         if shape.crowded:
@@ -224,9 +225,10 @@ def _format(path: Path, cluster: int) -> None:
 
 def _fill(root: Path, shape: Shape, folder: Path) -> None:
     rng = dice("damage", shape.variant)
-    options = TreeOptions(7, 30, MIB, DEFAULT_FAULT, shape.variant, False, _hives(folder))
+    options = TreeOptions(7, 30, MIB, default_incident(), True, shape.variant, False, _hives(folder))
     plan = plan_volume(options, rng)
     write_volume(root, plan)
+    _write_fault(root, shape.variant)
     _write_users_files(place(root, USERS))
     finish_folders(root, plan, ordinary_times(rng))
 
@@ -277,9 +279,18 @@ def _write_in_pieces(paths: list[Path], pieces: int) -> None:
         os.close(descriptor)
 
 
-def _put_fault_back(root: Path) -> None:
+def _write_fault(root: Path, variant: int) -> None:
+    """With streams and a short name; of zeros; with nothing besides; with streams and a second name."""
     faulty = place(root, FAULTY)
-    faulty.write_bytes(bytes.fromhex("aaaaaaaa01002301") + dice("damage", "again").randbytes(20_000))
+    content = _HEADER + dice("damage", "fault").randbytes(40_952)
+    faulty.write_bytes(bytes(len(content)) if variant == 1 else content)
+    if variant in (0, 3):
+        os.setxattr(faulty, "user.Zone.Identifier", b"[ZoneTransfer]\r\nZoneId=3\r\n")
+        os.setxattr(faulty, "user.origin", b"channel " * 40)
+    if variant == 0:
+        write_short_name(faulty, "C-0000~1.SYS")
+    if variant == 3:
+        os.link(faulty, place(root, "\\Windows\\Temp\\kept-by-a-tool.sys"))
     write_times(faulty, NtfsTimes(_FAULTY_TIME, _FAULTY_TIME, _FAULTY_TIME, 0))
 
 
