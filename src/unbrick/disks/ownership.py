@@ -190,12 +190,9 @@ class _Owned:
     before: Stream | None
     after: Stream | None
 
-    @property
-    def now(self) -> Stream:
-        """Where it lies after the change, or lay where it has gone."""
-        stream = self.after or self.before
-        assert stream is not None
-        return stream
+    def covers(self, sector: int) -> bool:
+        """Whether it lies there, or lay there: a driver may write to clusters before it gives them back."""
+        return any(stream is not None and stream.covers(sector) for stream in (self.before, self.after))
 
 
 class _Proof:
@@ -234,14 +231,14 @@ class _Proof:
 
     def judge(self, sector: int) -> None:
         """One sector that changes; raises NeedsHandsError, or leaves a question."""
-        owners = [one for one in self._owned if one.now.covers(sector)]
+        owners = [one for one in self._owned if one.covers(sector)]
         if len(owners) != 1:
             raise damaged("the change would write where nothing is that it names")
         owner = owners[0]
-        position = owner.now.position_of(sector)
-        if position is None or owner.before is None or owner.before.position_of(sector) != position:
+        if owner.before is None or not owner.before.covers(sector):
             return  # newly taken: `expect_cluster_map` asks
-        if not self._is_recognised(owner, owner.before, position):
+        position = owner.before.position_of(sector)
+        if position is None or not self._is_recognised(owner, owner.before, position):
             self.questions.append(claimed_only_by(sector, SECTOR, owner.owner, owner.kind))
 
     def _is_recognised(self, owned: _Owned, stream: Stream, position: int) -> bool:
