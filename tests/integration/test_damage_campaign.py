@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.artefacts import artefact
-from support.damage.bases import USERS
+from support.damage.bases import SHAPES, USERS
 from support.damage.claims import read_claims
 from support.damage.judge import Done, judge
 from support.damage.ntfs_bytes import DATA, NtfsBytes
@@ -51,6 +51,13 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
 
 def wrong_in(campaign: Campaign, plans: list[RunPlan]) -> list[str]:
     return [shown(outcome) for outcome in map(campaign.run, plans) if outcome.wrong]
+
+
+@pytest.mark.parametrize("base", [name for name, shape in SHAPES.items() if not shape.pending])
+def test_a_sound_volume_is_repaired_and_undone(campaign: Campaign, base: str) -> None:
+    outcome = campaign.run(RunPlan(0, base, "clean", (), 0, discard_hibernation=True))
+    assert outcome.said["undo"] == "undone"
+    assert not outcome.wrong, shown(outcome)
 
 
 @pytest.mark.parametrize("name", NAMED)

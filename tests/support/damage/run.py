@@ -74,7 +74,7 @@ class Campaign:
         folder.mkdir()
         outcome = Outcome(plan)
         disk = self._damaged(plan, base, folder, outcome)
-        if outcome.damages:
+        if outcome.damages or not plan.count:
             truth, sound = self._truth(plan.base, base)
             _Run(plan, base, truth, sound, disk, folder, self._worker, outcome).go()
         outcome.seconds = time.monotonic() - started
