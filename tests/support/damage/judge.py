@@ -35,7 +35,7 @@ _CHUNK = 1 << 20
 _MIRRORED = 4
 _MOST_SAID = 12
 _QUARANTINE = "\\unbrick"
-_JOURNAL = "journal.jsonl"
+_JOURNALS = {"journal.jsonl", "journal.jsonl.gz"}
 _OURS: set[tuple[int, int]] = {
     (LOG, DATA),
     (TABLE, DATA),
@@ -199,7 +199,7 @@ def _may_change(owner: Owner, claims: Claims, truth: Claims, touched: _Touched) 
         return True
     bases = {number} | {record.base for known in (claims, truth) for record in known.records.get(number, ())}
     bases -= {0} if number else set()
-    if kind == DATA and claims.name(number) == _JOURNAL and number in touched.folders:
+    if kind == DATA and claims.name(number) in _JOURNALS and number in touched.folders:
         return True
     if kind in OF_A_FOLDER and (bases & touched.folders or touched.replayed):
         return True
@@ -267,7 +267,7 @@ def _judge_files(
 def _judge_file(
     number: int, file: ReadFile, now: ReadFile, touched: _Touched, sound: ReadVolume
 ) -> Iterator[str]:
-    ours = number in touched.folders and _JOURNAL in file.names
+    ours = number in touched.folders and not _JOURNALS.isdisjoint(file.names)
     if touched.begun and number in touched.moved and number in sound.files:
         # It was cut off on its way: half of its record may have been written.
         ours = ours or now.streams == sound.files[number].streams
