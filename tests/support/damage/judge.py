@@ -20,6 +20,7 @@ from support.damage.ntfs_bytes import (
     DATA,
     FIRST_USER_RECORD,
     INDEX_ALLOCATION,
+    LIST,
     LOG,
     MIRROR,
     ROOT,
@@ -149,12 +150,19 @@ def _touched(claims: Claims, truth: Claims, done: Done) -> _Touched:
     # A folder's times are in the index of the folder above it, too.
     for numbers in (moved, folders):
         for known in (claims, truth):
-            for number in tuple(numbers):
-                folders.update(above for record in known.records.get(number, ()) for above, _ in record.names)
+            folders.update(_folders_of(known, frozenset(numbers)))
     if done.begun:  # the earlier run has made these
         used = {number for number, found in truth.records.items() if any(one.in_use for one in found)}
         folders.update(claims.records.keys() - used)
     return _Touched(frozenset(moved), frozenset(folders), hibernation, done.replayed, done.begun)
+
+
+def _folders_of(known: Claims, numbers: frozenset[int]) -> Iterator[int]:
+    """Where these files are listed; a name may be in a record that goes on the file's own."""
+    for number, found in known.records.items():
+        for record in found:
+            if number in numbers or record.base in numbers - {0}:
+                yield from (above for above, _ in record.names)
 
 
 def _judge_sectors(
@@ -202,6 +210,8 @@ def _may_change(owner: Owner, claims: Claims, truth: Claims, touched: _Touched) 
     if kind == DATA and claims.name(number) in _JOURNALS and number in touched.folders:
         return True
     if kind in OF_A_FOLDER and (bases & touched.folders or touched.replayed):
+        return True
+    if kind == LIST and bases & touched.moved:
         return True
     return kind == DATA and number == touched.hibernation
 
