@@ -54,10 +54,10 @@ def fill(root: Path) -> None:
                 pass
 
 
-def make_volume(image: Path, mountpoint: Path, *, neighbours: int = 4) -> None:
-    """Write a 10 MiB volume; `neighbours` more files in the faulty folder make its index leave its record."""
+def make_volume(image: Path, mountpoint: Path, *, neighbours: int = 4, mebibytes: int = 10) -> None:
+    """Write a volume; `neighbours` more files in the faulty folder make its index leave its record."""
     with image.open("wb") as stream:
-        stream.truncate(10 * 1024 * 1024)
+        stream.truncate(mebibytes << 20)
     subprocess.run(["mkntfs", "-q", "-F", "-f", str(image)], check=True, capture_output=True)
     with mounted(image, mountpoint) as root:
         folder = place(root, CROWDSTRIKE)

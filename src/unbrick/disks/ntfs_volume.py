@@ -23,7 +23,7 @@ RECORD_VOLUME = 3
 _STRIDE = 512  # what an update sequence protects, whatever the sector size
 _VOLUME_INFORMATION = 0x70
 DATA = 0x80
-_END = 0xFFFF_FFFF
+_END = b"\xff\xff\xff\xff"
 _DIRTY = 0x0001
 _RUNS_LIMIT = 100_000
 TOGETHER = 16
@@ -209,10 +209,12 @@ def find_attribute(record: bytes, geometry: Geometry, kind: int) -> Attribute | 
 def attributes(record: bytes, geometry: Geometry) -> Iterator[Attribute]:
     """All attributes in a record (unprotected), in their order; raises NeedsHandsError (damaged-volume)."""
     (position,) = struct.unpack_from("<H", record, 0x14)
-    while position + 16 <= len(record):
-        kind, length, foreign, name_length, name_at = struct.unpack_from("<IIBBH", record, position)
-        if kind == _END:
+    while position + 4 <= len(record):
+        if record[position : position + 4] == _END:
             return
+        if position + 16 > len(record):
+            break
+        kind, length, foreign, name_length, name_at = struct.unpack_from("<IIBBH", record, position)
         if length < 16 or length % 8 or position + length > len(record):
             break
         raw = bytes(record[position : position + length])

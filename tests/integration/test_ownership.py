@@ -1,0 +1,267 @@
+"""That nothing reaches a disk but what was named: changes that touch more, and volumes in doubt."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.bricked_volume import (
+    CROWDSTRIKE,
+    FAULTY,
+    FOLDERS,
+    GOOD,
+    findings,
+    make_volume,
+    mounted,
+    place,
+    playbooks,
+)
+from support.changing import change
+from support.ntfs_reader import read_independently
+
+from unbrick.command import SystemRunner
+from unbrick.disks.claims import Claim, find_claims
+from unbrick.disks.file_table import FileTable, open_table
+from unbrick.disks.mount import ChangeOptions
+from unbrick.disks.ntfs_volume import DATA, FileView, open_view, read_geometry
+from unbrick.disks.plain import PlainVolume
+from unbrick.errors import NeedsHandsError
+from unbrick.model import Changed, Touched
+from unbrick.repair.apply import apply_plan
+from unbrick.repair.plan import make_plan, new_run_id
+from unbrick.repair.undo import apply_undo, plan_undo
+
+OTHER = f"{CROWDSTRIKE}\\C-00000002-00000000-00000002.sys"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("template")
+    make_volume(folder / "volume", folder / "mount")
+    return folder / "volume"
+
+
+@pytest.fixture
+def volume(template: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "volume"
+    path.write_bytes(template.read_bytes())
+    return path
+
+
+def digest(volume: Path) -> str:
+    return hashlib.sha256(volume.read_bytes()).hexdigest()
+
+
+def repair(root: Path) -> Changed:
+    plan = make_plan(new_run_id(), findings(root, [FAULTY]))
+    return apply_plan(root, plan, volume_was_dirty=False, playbooks=playbooks())
+
+
+def changed(volume: Path, act: Callable[[Path], Touched]) -> None:
+    """Do something to a copy of the volume, then to the volume; `act` says what it may touch."""
+    work = volume.with_name("work")
+    work.mkdir(exist_ok=True)
+    plain = PlainVolume(volume, volume.stat().st_size, lambda: None)
+    with change(plain, ChangeOptions(), SystemRunner(), work) as copy:
+        copy.touched = act(copy.root)
+
+
+def refused(volume: Path, act: Callable[[Path], Touched]) -> str:
+    before = digest(volume)
+    with pytest.raises(NeedsHandsError) as caught:
+        changed(volume, act)
+    assert caught.value.reason == "damaged-volume"
+    assert digest(volume) == before
+    return caught.value.message
+
+
+def _write_into_another(root: Path) -> None:
+    with place(root, OTHER).open("r+b") as stream:
+        stream.write(b"!")
+
+
+def _lengthen_another(root: Path) -> None:
+    with place(root, GOOD).open("ab") as stream:
+        stream.write(bytes(100_000))
+
+
+def _rename_another(root: Path) -> None:
+    place(root, OTHER).rename(place(root, OTHER).with_suffix(".old"))
+
+
+def _delete_another(root: Path) -> None:
+    place(root, OTHER).unlink()
+
+
+def _name_another_twice(root: Path) -> None:
+    os.link(place(root, OTHER), root / "second")
+
+
+def _make_another(root: Path) -> None:
+    (root / "stranger").write_bytes(b"")
+
+
+def _make_a_folder(root: Path) -> None:
+    (root / "strangers").mkdir()
+
+
+def _give_another_a_stream(root: Path) -> None:
+    os.setxattr(place(root, OTHER), "user.stream", b"alternate")
+
+
+def _move_a_folder(root: Path) -> None:
+    place(root, "\\Windows\\Temp").rename(root / "Temp")
+
+
+def _delete_a_folder(root: Path) -> None:
+    place(root, "\\Windows\\Temp").rmdir()
+
+
+def _alter_what_is_moved(root: Path) -> None:
+    (moved,) = root.glob("Unbrick/*/0001.bin")
+    with moved.open("r+b") as stream:
+        stream.write(b"!")
+
+
+def _cut_what_is_moved(root: Path) -> None:
+    (moved,) = root.glob("Unbrick/*/0001.bin")
+    os.truncate(moved, 10)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        _write_into_another,
+        _lengthen_another,
+        _rename_another,
+        _delete_another,
+        _name_another_twice,
+        _make_another,
+        _make_a_folder,
+        _give_another_a_stream,
+        _move_a_folder,
+        _delete_a_folder,
+        _alter_what_is_moved,
+        _cut_what_is_moved,
+    ],
+)
+def test_a_driver_that_does_more_than_it_was_told_is_noticed(
+    volume: Path, more: Callable[[Path], None]
+) -> None:
+    def act(root: Path) -> Touched:
+        touched = repair(root).touched
+        more(root)
+        return touched
+
+    refused(volume, act)
+
+
+@pytest.mark.parametrize("left_out", ["moved", "made"])
+def test_what_the_change_does_not_name_is_not_its_own(volume: Path, left_out: str) -> None:
+    def act(root: Path) -> Touched:
+        touched = repair(root).touched
+        return Touched(made=touched.made) if left_out == "moved" else Touched(moved=touched.moved)
+
+    refused(volume, act)
+
+
+def scatter_table(volume: Path, mount: Path) -> None:
+    """Have the file table grow into single free clusters, until its own record needs an attribute list."""
+    with mounted(volume, mount) as root:
+        fillers = []
+        try:
+            for number in range(100_000):
+                fillers.append(root / f"filler-{number:05}")
+                fillers[-1].write_bytes(os.urandom(4096))
+        except OSError:
+            pass
+        for path in fillers[::2]:
+            path.unlink()
+        for number in range(5200):
+            (root / f"small-{number:04}").write_bytes(b"x" * 300)
+        for number in range(0, 5200, 10):
+            (root / f"small-{number:04}").unlink()
+
+
+def test_a_file_table_in_many_pieces_is_followed(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    make_volume(volume, tmp_path / "mount", mebibytes=24)
+    scatter_table(volume, tmp_path / "mount")
+    with open_view(volume) as view:
+        table = open_table(view, read_geometry(view))
+        assert len(table.stream.runs) > 100
+        assert any(one.kind == 0x20 for one in table.attributes(0))
+    with volume.open("rb") as stream:
+        before = read_independently(stream)
+
+    changed(volume, lambda root: repair(root).touched)
+    with volume.open("rb") as stream:
+        assert FAULTY not in read_independently(stream)
+
+    def undo(root: Path) -> Touched:
+        return apply_undo(root, plan_undo(root, playbooks(), FOLDERS)).touched
+
+    changed(volume, undo)
+    with volume.open("rb") as stream:
+        after = read_independently(stream)
+    assert {path: after[path] for path in before if path != "\\"} == {
+        path: before[path] for path in before if path != "\\"
+    }
+
+
+def record_of(volume: Path, path: str) -> int:
+    with mounted(volume, volume.with_name("look")) as root:
+        return place(root, path).stat().st_ino
+
+
+def with_table(volume: Path, use: Callable[[FileView, FileTable], None]) -> None:
+    with open_view(volume, writable=True) as view:
+        use(view, open_table(view, read_geometry(view)))
+
+
+def test_claims_are_found_wherever_a_record_lists_them(volume: Path) -> None:
+    number = record_of(volume, FAULTY)
+
+    def use(_: FileView, table: FileTable) -> None:
+        data = table.find_attribute(number, DATA)
+        assert data is not None
+        cluster = table.geometry.cluster
+        start, length = data.runs[0].offset or 0, data.runs[0].length
+        claims = find_claims(table, [(start, 1), (start + length - 1, 1), (table.geometry.mft, 1)])
+        assert claims.unreadable == []
+        first = table.geometry.mft // cluster
+        assert Claim(number, DATA, start // cluster, (start + length) // cluster) in claims.found
+        assert {claim.owner for claim in claims.found} == {0, number}
+        assert min(claim.start for claim in claims.found if claim.owner == 0) == first
+
+    with_table(volume, use)
+
+
+@pytest.mark.parametrize("harm", ["magic", "update sequence", "attribute", "runs", "only a flag"])
+def test_a_record_that_cannot_be_read_may_claim_anything(volume: Path, harm: str) -> None:
+    number = record_of(volume, OTHER)
+
+    def use(view: FileView, table: FileTable) -> None:
+        record = bytearray(table.raw(number))
+        if harm == "magic":
+            record[:4] = b"BAAD"
+        elif harm == "update sequence":
+            record[510] ^= 0xFF
+        elif harm == "attribute":
+            struct.pack_into("<I", record, struct.unpack_from("<H", record, 0x14)[0] + 4, 0x7FFFFFF8)
+        elif harm == "runs":
+            at = bytes(record).rindex(struct.pack("<I", 0x80))
+            record[at + 8] = 1  # a resident attribute that is called one with runs
+            struct.pack_into("<H", record, at + 32, 0x3FF)
+        else:
+            record[0x16] &= 0xFE  # not in use, it says; the table's bitmap says that it is
+        ((place, _),) = table.stream.places(number * table.geometry.record, table.geometry.record)
+        view.write(place, bytes(record))
+        claims = find_claims(table, [(0, 1)])
+        assert claims.unreadable == ([] if harm == "only a flag" else [number])
+
+    with_table(volume, use)
