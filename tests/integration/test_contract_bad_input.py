@@ -324,3 +324,17 @@ def test_one_good_table_of_two_is_enough(drills: Drills, tmp_path: Path, kind: s
     assert ended.document["status"] == "repaired"
     assert "backup" in ended.err
     assert disk.complaints(repaired=True) == ()
+
+
+def test_who_is_not_root_is_told_so_of_a_device_as_of_an_image(drills: Drills, tmp_path: Path) -> None:
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    image = drills.copy("plain", tmp_path / "disks").image
+    device = next(Path("/dev").glob("loop[0-9]*"))
+    for verb in ("scan", "repair", "runs"):
+        consent = ("--yes",) if verb == "repair" else ()
+        for disk in (image, device):
+            ended = run_program(verb, disk, *consent, "--json", inside=nobody)
+            assert (ended.document["status"], ended.document["reason"]) == ("failed", "needs-root")
+            assert "sudo" in ended.document["hint"]
+            assert ended.code == 1
+    assert run_program("runs", device, inside=nobody).out.startswith(f"{device}: FAILED\n")

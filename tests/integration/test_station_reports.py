@@ -153,7 +153,7 @@ def test_a_broken_station_file_stops_everything_before_it_begins(
         lonely.file.write_text(hurt)
         for verb, yes in (("scan", []), ("diagnose", []), ("repair", ["--yes"]), ("undo", ["--yes"])):
             ended = run_program(verb, disk.image, "--station", lonely.file, "--json", *yes)
-            assert (ended.code, ended.out) == (2, "")
+            assert ended.refusal["error"]
             assert str(lonely.file) in ended.err
     lonely.file.write_text(whole)
     key.write_text("no key")

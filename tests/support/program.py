@@ -39,12 +39,8 @@ class Ended:
 
     @property
     def documents(self) -> list[dict[str, Any]]:
-        """The JSON documents on stdout; every line must be one, and those of the contract as it says."""
-        documents = [json.loads(line) for line in self.out.splitlines()]
-        for document in documents:
-            if "schema" in document or {"disk", "installations"} <= document.keys():
-                validate(document)
-        return documents
+        """The JSON documents on stdout; every line must be one."""
+        return [json.loads(line) for line in self.out.splitlines()]
 
     @property
     def refusal(self) -> dict[str, Any]:
@@ -79,7 +75,17 @@ def await_end(process: subprocess.Popen[str]) -> Ended:
     assert "Traceback" not in ended.said, ended.said
     assert "internal error" not in ended.said, ended.said
     assert "\x1b" not in ended.said, "colour on a pipe"
+    check_documents(out)
     return ended
+
+
+def check_documents(out: str) -> None:
+    """That every document of the contract among these lines is as the schema says."""
+    for line in out.splitlines():
+        if line.startswith("{") and line.endswith("}"):
+            document = json.loads(line)
+            if "schema" in document or {"disk", "installations"} <= document.keys():
+                validate(document)
 
 
 def start_program(

@@ -30,9 +30,9 @@ from unbrick.recovery_order import Goal, Order
 if TYPE_CHECKING:
     from unbrick.report.link import StationLink
 
-disks_argument = click.argument(
-    "disks", nargs=-1, required=True, metavar="DISK...", type=click.Path(path_type=Path)
-)
+disk_path = click.Path(path_type=Path, readable=False)
+"""Whether it can be read is said of each disk in its own answer."""
+disks_argument = click.argument("disks", nargs=-1, required=True, metavar="DISK...", type=disk_path)
 _json_flag = click.option("--json", "as_json", is_flag=True, help="One JSON document a disk, one a line.")
 keys_option = click.option(
     "--keys",

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from unbrick.cli.disk_work import (
+    disk_path,
     dry_run_option,
     keys_option,
     open_keys,
@@ -23,7 +24,7 @@ from unbrick.recovery import Goal, Order
 
 
 @click.command("purge")
-@click.argument("disk", metavar="DISK", type=click.Path(path_type=Path))
+@click.argument("disk", metavar="DISK", type=disk_path)
 @click.option("--run", "run", metavar="ID", required=True, help="The run; unbrick runs DISK lists them.")
 @keys_option
 @dry_run_option

@@ -208,8 +208,12 @@ def _what_to_do(report: DiskReport, goal: Goal, command: Command) -> str | None:
 def run_lines(report: DiskReport) -> Iterator[str]:
     """What a person reads of the runs that lie on a disk."""
     count = f"{len(report.runs) or 'no'} run{'' if len(report.runs) == 1 else 's'}"
-    trouble = "" if report.status is Status.SCANNED else f": {styled_status(report.status)}"
-    yield f"{printable(report.disk)}: {count}{trouble}"
+    troubled = report.status is not Status.SCANNED
+    parts = [
+        *([count] if report.runs or not troubled else []),
+        *([styled_status(report.status)] if troubled else []),
+    ]
+    yield ": ".join([printable(report.disk), *parts])
     for run in report.runs:
         program = f"unbrick {run.program}" + (f" on medium {run.medium}" if run.medium else "")
         word = "repaired" if run.state is RunState.REPAIRED else "put back"
