@@ -208,12 +208,10 @@ def _what_to_do(report: DiskReport, goal: Goal, command: Command) -> str | None:
 def run_lines(report: DiskReport) -> Iterator[str]:
     """What a person reads of the runs that lie on a disk."""
     count = f"{len(report.runs) or 'no'} run{'' if len(report.runs) == 1 else 's'}"
-    troubled = report.status is not Status.SCANNED
-    parts = [
-        *([count] if report.runs or not troubled else []),
-        *([styled_status(report.status)] if troubled else []),
-    ]
-    yield ": ".join([printable(report.disk), *parts])
+    if report.status is Status.SCANNED:
+        yield f"{printable(report.disk)}: {count}"
+    else:
+        yield f"{printable(report.disk)}: {f'{count}: ' if report.runs else ''}{styled_status(report.status)}"
     for run in report.runs:
         program = f"unbrick {run.program}" + (f" on medium {run.medium}" if run.medium else "")
         word = "repaired" if run.state is RunState.REPAIRED else "put back"
