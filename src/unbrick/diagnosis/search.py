@@ -132,7 +132,7 @@ class _Search:
     def begin(self, windows: tuple[str, ...], wanted: tuple[str, ...]) -> None:
         """Go down from the root; where the installation's own folder is wanted, only from that spelling."""
         home = self.root.joinpath(*windows)
-        if wanted[: len(windows)] == windows and home.is_dir() and not home.is_symlink():
+        if wanted[: len(windows)] == windows and _is_folder(home):
             self.follow(home, windows, wanted[len(windows) :])
         else:
             self.follow(self.root, (), wanted)
@@ -180,6 +180,14 @@ class _Search:
             raise _OutOfBudgetError(f"more than {MAX_CANDIDATES} files fit")
         if self.size > MAX_BYTES:
             raise _OutOfBudgetError(f"the files that fit have more than {MAX_BYTES >> 30} GiB")
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is one, and no link to one; of one that cannot be looked at, the way there tells."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def _is_text(name: str) -> bool:
