@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -38,7 +39,8 @@ def image(drills: Drills, tmp_path: Path) -> Path:
 def _plant_a_journal(root: Path) -> None:
     """One without an end, with the rights that only an administrator can set, that names a registry hive."""
     journal = _record(root, root / "Windows/System32/config/SYSTEM", _HIVE) / JOURNAL
-    journal.write_bytes(journal.read_bytes().splitlines(keepends=True)[0])
+    lines = gzip.decompress(journal.read_bytes()).splitlines(keepends=True)
+    journal.write_bytes(gzip.compress(lines[0]))
 
 
 def _record(root: Path, file: Path, source: str) -> Path:
@@ -59,8 +61,8 @@ def test_what_can_be_foreseen_is_refused_before_a_flag_is_set(
     with mounted(image, tmp_path / "mount") as root:
         alter(root)
     before = sha256_of(image)
-    for options in (["--dry-run"], ["--yes"]):
-        ended = run_program("repair", image, "--json", *options)
+    for verb, *options in (["diagnose"], ["repair", "--dry-run"], ["repair", "--yes"]):
+        ended = run_program(verb, image, "--json", *options)
         assert (ended.code, ended.document["reason"]) == (5, reason)
         assert _HIVE not in [a["path"] for i in ended.document["installations"] for a in i["actions"]]
     if reason == "bad-journal":
