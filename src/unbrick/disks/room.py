@@ -1,6 +1,7 @@
 """Is there room for what a repair writes: on the file system below an image, and in memory?
 
-Both run full as read and write errors of the disk, which say nothing of what is full.
+Both run full as read and write errors of the disk, which say nothing of what is full. A file system without
+any block (one in user space that does not say how large it is) is not full.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def refuse_without_room(growing: Iterable[Path]) -> None:
     for path in growing:
         facts = os.statvfs(path)
         free = facts.f_bfree * facts.f_frsize
-        if free < _WANTED:
+        if free < _WANTED and facts.f_blocks:
             raise NeedsHandsError(
                 f"the file system {_mount_point(path)} is full ({free // 1024} KiB are free), "
                 f"and the image {path} grows when it is written",
@@ -55,7 +56,7 @@ def find_full(files: Iterable[Path], workdir: Path) -> FailedError | None:
 
 def _is_full(path: Path) -> bool:
     facts = os.statvfs(path)
-    return facts.f_bavail * facts.f_frsize < _NOTHING
+    return facts.f_bavail * facts.f_frsize < _NOTHING and facts.f_blocks > 0
 
 
 def _mount_point(path: Path) -> Path:
