@@ -153,7 +153,7 @@ class Bases:
             with mounted(plain, folder / "root") as root:
                 _use_up_room(root, shape.spare)
         if not shape.locked:
-            return Base(shape, plain, None, None, self._starts(plain, folder))
+            return Base(shape, plain, None, None, self._starts(shape, plain, folder))
         locked, areas = _lock(plain, folder)
         key = folder / "key"
         with locked.open("rb") as stream:
@@ -161,29 +161,29 @@ class Bases:
         # What the volume shows from now on is what BitLocker shows: its own areas are zeros.
         with unlocked(locked, key, folder / "unlocked") as shown:
             shutil.copyfile(shown, plain)
-        return Base(shape, plain, locked, key, self._starts(locked, folder), areas)
+        return Base(shape, plain, locked, key, self._starts(shape, locked, folder), areas)
 
-    def _starts(self, image: Path, folder: Path) -> dict[str, tuple[Start, ...]]:
-        """A repair of this one and its undo, done and cut off; nothing where it cannot be repaired."""
+    def _starts(self, shape: Shape, image: Path, folder: Path) -> dict[str, tuple[Start, ...]]:
+        """A repair of this one and its undo, done and cut off; nothing where it needs a person's leave."""
         repaired, undone = folder / "repaired.img", folder / "undone.img"
-        repair = self._record(Goal.REPAIR, image, repaired, folder)
-        if repair is None:
+        if shape.hibernated:
             return {}
+        repair = self._record(Goal.REPAIR, image, repaired, folder)
         undo = self._record(Goal.UNDO, repaired, undone, folder)
-        assert undo is not None
         return {
             "repaired": (Start("after a repair", repaired),),
             "cut repair": _cuts("repair", image, repair),
             "cut undo": _cuts("undo", repaired, undo),
         }
 
-    def _record(self, goal: Goal, disk: Path, copy: Path, folder: Path) -> tuple[Write, ...] | None:
+    def _record(self, goal: Goal, disk: Path, copy: Path, folder: Path) -> tuple[Write, ...]:
         """Run the program on a copy, and say what it wrote there."""
         log = folder / "log"
         replay(disk, copy, ())
         with logged(copy, log, folder / "export.img") as export:
             said = self._worker.work(goal, export, None)
-        return read_log(log) if said["status"] in ("repaired", "undone") else None
+        assert said["status"] in ("repaired", "undone"), said
+        return read_log(log)
 
 
 def _cuts(name: str, disk: Path, writes: tuple[Write, ...]) -> tuple[Start, ...]:

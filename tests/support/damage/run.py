@@ -163,7 +163,7 @@ class _Run:
             return
         before = self._kept("repaired")
         undone = self._change(Goal.UNDO, self._look(Goal.UNDO, before, dry_run=True), before)
-        if undone["status"] != "undone":
+        if undone["status"] not in ("undone", "needs-hands"):
             self.outcome.wrong.append(f"stuck: a repair that cannot be undone: {undone['error']}")
 
     def _look(self, goal: Goal, before: Path, **options: bool) -> dict[str, Any]:
