@@ -158,7 +158,7 @@ class _Court:
         for name in names:
             while name.parent not in self.judged.folders:
                 self.judged.folders.add(name.parent)
-                name = next(one for one in table.names(name.parent) if not one.short)
+                name = table.long_name(name.parent)
 
     def judge_folder(self, number: int) -> None:
         """A folder that was there and stays: it has to do with the change, and only its list changes."""
@@ -208,9 +208,9 @@ class _Court:
         if former.value is None or new.value is not None:
             return _essence(former) == _essence(new)
         self.judged.put_outside.add((number, new.kind, new.name))
-        return (
-            former.plain == new.plain and open_stream(self.after.view, new).read(0, new.size) == former.value
-        )
+        if (former.plain, former.size) != (new.plain, new.size):
+            return False
+        return open_stream(self.after.view, new).read(0, new.size) == former.value
 
     def expect_bitmap(self) -> None:
         """That the table's bitmap changes by the records that are taken and freed, and by nothing else."""

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from unbrick.disks.file_table import FileTable
-from unbrick.disks.ntfs_volume import Geometry
+from unbrick.disks.ntfs_volume import Geometry, damaged
 
 _CHUNK = 1 << 20
 _END = b"\xff\xff\xff\xff"
 _IN_USE = 1
+_MOST_MORE = 4096
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,17 @@ class Claims:
 
 
 def find_claims(table: FileTable, zones: Iterable[tuple[int, int]]) -> Claims:
-    """Every claim on the zones (offset and length on the volume, in bytes); raises OSError."""
+    """Every claim on the zones (offset and length on the volume, in bytes).
+
+    Raises NeedsHandsError (damaged-volume) where there are far more than clusters; OSError.
+    """
     wanted = _merged(zones, table.geometry)
     claims = Claims()
     if not wanted:
         return claims
     starts, ends = [one[0] for one in wanted], [one[1] for one in wanted]
     first, last = starts[0], ends[-1]
+    most = _MOST_MORE + 2 * sum(ends) - 2 * sum(starts)  # on a sound volume, one for each cluster
     found, unreadable = claims.found, claims.unreadable
     for number, record in _records(table, unreadable):
         position = record[0x14] | record[0x15] << 8
@@ -73,6 +78,8 @@ def find_claims(table: FileTable, zones: Iterable[tuple[int, int]]) -> Claims:
                                     kind = int.from_bytes(head, "little")
                                     owner = int.from_bytes(record[0x20:0x26], "little") or number
                                     found.append(Claim(owner, kind, cluster, end))
+                                    if len(found) > most:
+                                        raise damaged("many files claim the same clusters")
                         elif at > stop:
                             raise IndexError
                     if at >= stop:

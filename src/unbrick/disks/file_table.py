@@ -35,6 +35,7 @@ _MOST_EXTENSIONS = 4096
 _LARGEST_LIST = 1 << 18
 _DOS_NAME = 2
 _DEEPEST = 256
+_MOST_RECORDS = 1 << 27
 ROOT = 5
 
 
@@ -148,6 +149,13 @@ class FileTable:
         """Every name of a file, an 8.3 name of its own included; raises NeedsHandsError (damaged-volume)."""
         return [parse_name(one.value or b"") for one in self.attributes(number) if one.kind == FILE_NAME]
 
+    def long_name(self, number: int) -> Name:
+        """A file's name, or one of them; raises NeedsHandsError (damaged-volume) where it has none."""
+        found = next((one for one in self.names(number) if not one.short), None)
+        if found is None:
+            raise damaged(f"a file has no name (record {number})")
+        return found
+
     def path(self, name: Name) -> str:
         """The Windows path that a name stands for, by the names of the folders above it.
 
@@ -160,10 +168,7 @@ class FileTable:
                 raise damaged(f"a file names record {name.parent} as its folder, which is none")
             if name.parent == ROOT:
                 return "\\" + "\\".join(reversed(parts))
-            above = next((one for one in self.names(name.parent) if not one.short), None)
-            if above is None:
-                raise damaged(f"a folder has no name (record {name.parent})")
-            name = above
+            name = self.long_name(name.parent)
             parts.append(name.text)
         raise damaged("its folders lie in a circle")
 
@@ -202,6 +207,8 @@ def open_table(view: ByteView, geometry: Geometry) -> FileTable:
     expect_whole(data, "its file table")
     if any(run.offset is None for run in data.runs):
         raise damaged("its file table has holes")
+    if data.initialized // geometry.record > _MOST_RECORDS:
+        raise damaged("its file table is larger than any that can be checked from here")
     return FileTable(view, geometry, Stream(view, data.runs, data.initialized))
 
 

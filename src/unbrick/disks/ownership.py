@@ -8,6 +8,7 @@ where clusters are newly taken. What is in doubt is refused.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -120,18 +121,27 @@ def prove(
 
 def ask(table: FileTable, questions: Iterable[Question]) -> None:
     """Go through the whole file table, if anything is asked; raises NeedsHandsError (damaged-volume)."""
-    asked = sorted(questions, key=lambda one: one.place)
+    asked = list(questions)
     if not asked:
         return
     claims = find_claims(table, [(one.place, one.length) for one in asked])
     if claims.unreadable:
         raise damaged(f"record {claims.unreadable[0]} of its file table cannot be read")
     cluster = table.geometry.cluster
+    by_cluster: dict[int, set[tuple[int, int]]] = {}
     for one in asked:
-        first, end = one.place // cluster, -(-(one.place + one.length) // cluster)
-        found = frozenset((c.owner, c.kind) for c in claims.found if c.start < end and c.end > first)
-        if not one.is_right(found):
+        by_cluster.update((at, set()) for at in _clusters(one, cluster) if at not in by_cluster)
+    places = sorted(by_cluster)
+    for claim in claims.found:
+        for at in places[bisect_left(places, claim.start) : bisect_left(places, claim.end)]:
+            by_cluster[at].add((claim.owner, claim.kind))
+    for one in asked:
+        if not all(one.is_right(frozenset(by_cluster[at])) for at in _clusters(one, cluster)):
             raise damaged(one.otherwise)
+
+
+def _clusters(question: Question, cluster: int) -> range:
+    return range(question.place // cluster, -(-(question.place + question.length) // cluster))
 
 
 def expect_apart(table: FileTable) -> None:
