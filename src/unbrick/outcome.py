@@ -142,10 +142,10 @@ _REFUSALS: dict[str, tuple[str, str | None]] = {
         "its file system is damaged at the very beginning",
         "copy the disk first, then run chkdsk from Windows' recovery environment",
     ),
-    Reason.DYNAMIC_DISK: ("it belongs to a dynamic disk (LDM)", None),
+    Reason.DYNAMIC_DISK: ("it belongs to a dynamic disk (LDM)", "attach all its disks to a Windows machine"),
     Reason.FOREIGN_ENCRYPTION: ("another product has encrypted it", "use that product's own recovery"),
     Reason.RAID_MEMBER: ("it is a member of a RAID", "work on the assembled array, not on one member"),
-    Reason.REFS: ("it is a ReFS volume", None),
+    Reason.REFS: ("it is a ReFS volume", "use Windows' own tools for it"),
     Reason.UNSUPPORTED_BITLOCKER: (
         "it has a format of BitLocker that unbrick does not open (that of Windows Vista, or a newer one)",
         "attach the disk to a Windows, which opens it",

@@ -193,6 +193,15 @@ def _break_boot_sector(disk: Drilled) -> None:
         write(disk.volume.offset + 11, b"\xff" * 40)
 
 
+def _grow_the_file_system(disk: Drilled) -> None:
+    """As where a partition was made smaller, and its file system was not."""
+    with disk.image.open("rb") as stream:
+        stream.seek(disk.volume.offset + 0x28)
+        (sectors,) = struct.unpack("<Q", stream.read(8))
+    with _writing(disk) as write:
+        write(disk.volume.offset + 0x28, struct.pack("<Q", sectors + 4096))
+
+
 def _wipe_boot_sector(disk: Drilled) -> None:
     with _writing(disk) as write:
         write(disk.volume.offset, bytes(512))
@@ -214,6 +223,7 @@ def _break_most_of_the_file_table(disk: Drilled) -> None:
     [
         _Damage("damaged-table", _break_both_tables),
         _Damage("damaged-volume", _break_boot_sector),
+        _Damage("truncated", _grow_the_file_system),
         _Damage("damaged-volume", _wipe_boot_sector),
         _Damage("damaged-volume", _break_file_table),
         _Damage("unreadable-file", _break_most_of_the_file_table),

@@ -294,6 +294,74 @@ def test_a_vmdk_extent_anywhere_but_beside_the_image_is_refused(raw: Path, exten
     assert refusal(vmdk_descriptor(raw.parent, extent)) in {"image-unsafe", "truncated"}
 
 
+@pytest.mark.parametrize(
+    "part",
+    ["other.img", "other-flat.vmdk", "disk-2.img", "disk-2-flat.vmdk", "disk.exa.img", "disk2.img", "d.img"],
+)
+def test_a_part_with_another_machines_name_is_refused(raw: Path, part: str) -> None:
+    shutil.copyfile(raw, raw.with_name(part))
+    assert refusal(vmdk_descriptor(raw.parent, f'RW 16384 FLAT "{part}" 0')) == "image-unsafe"
+    image = raw.with_name("disk.qcow2")
+    options = f"data_file={raw.with_name(part)},data_file_raw=on"
+    qemu_img("create", "-q", "-f", "qcow2", "-o", options, str(image), "8M")
+    shutil.copyfile(raw, raw.with_name(part))
+    assert refusal(image) == "image-unsafe"
+
+
+@pytest.mark.parametrize("image_format", ["qcow2", "vhdx", "vmdk", "vdi", "vpc"])
+def test_a_part_that_is_an_image_by_itself_is_refused(raw: Path, image_format: str) -> None:
+    convert(raw, "disk-flat.vmdk", image_format)
+    assert refusal(vmdk_descriptor(raw.parent, 'RW 64 FLAT "disk-flat.vmdk" 0')) == "image-unsafe"
+
+
+def test_an_extent_that_is_a_whole_vmdk_by_itself_is_refused(raw: Path) -> None:
+    convert(raw, "disk-s001.vmdk", "vmdk")
+    descriptor = vmdk_descriptor(raw.parent, 'RW 16384 SPARSE "disk-s001.vmdk"', "twoGbMaxExtentSparse")
+    assert refusal(descriptor) == "image-unsafe"
+
+
+@pytest.mark.parametrize(
+    ("name", "places"),
+    [
+        ("disk.vhdx", (65536 + 4, 131072 + 4)),  # the checksum of both headers
+        ("disk.vhdx", (192 * 1024 + 4, 256 * 1024 + 4)),  # of both region tables
+        ("disk.qcow2", (63, 71)),  # a snapshot that begins at no cluster's start
+        ("disk.qcow2", (47,)),  # so does the first-level table
+    ],
+)
+def test_an_image_that_only_qemu_finds_damaged_has_a_reason_and_a_sentence(
+    raw: Path, name: str, places: tuple[int, ...]
+) -> None:
+    image = convert(raw, name, Path(name).suffix[1:])
+    content = bytearray(image.read_bytes())
+    for place in places:
+        content[place] ^= 1
+    image.write_bytes(content)
+    for purpose in Purpose:
+        work = image.parent.parent / "work"
+        with pytest.raises(NeedsHandsError) as caught, open_disk(image, RUNNER, work, Opening(purpose)):
+            pass
+        assert caught.value.reason == "damaged-image"
+        assert caught.value.hint
+        assert f"{image}: the image is damaged: " in caught.value.message
+        for word in ("--blockdev", "{", "qemu-storage-daemon"):
+            assert word not in caught.value.message
+
+
+def test_damage_that_shows_while_reading_points_at_the_image(raw: Path) -> None:
+    image = convert(raw, "disk.qcow2", "qcow2")
+    content = bytearray(image.read_bytes())
+    (first_level,) = struct.unpack_from(">Q", content, 40)
+    second_level = struct.unpack_from(">Q", content, first_level)[0] & 0x00FFFFFFFFFFFE00
+    content[second_level + 6] |= 2  # the disk's first cluster begins at no cluster's start
+    image.write_bytes(content)
+    with pytest.raises(UnbrickError) as caught, opened(image):
+        pass
+    assert caught.value.reason == "unreadable-disk"
+    assert "qemu-img check" in str(caught.value.hint)
+    assert image.read_bytes() == content, "QEMU would mark it as corrupt, were it open for writing"
+
+
 def test_a_vmdk_of_a_snapshot_or_of_another_type_is_refused(raw: Path) -> None:
     extent = 'RW 16384 FLAT "disk.img" 0'
     with opened(vmdk_descriptor(raw.parent, extent)) as disk:
