@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from unbrick.cli.manners import say
+from unbrick.drill.options import DEFAULT_INCIDENT
 from unbrick.errors import UsageError
 from unbrick.incidents.collection import Collection
 from unbrick.incidents.library import find_playbook, load_library
@@ -77,7 +78,7 @@ playbook_option = click.option(
 @click.option(
     "--fault",
     metavar="ID|none",
-    help="The incident, by its playbook's id; none: it passed the machines by.  [default: crowdstrike-cf291]",
+    help=f"The incident, by its playbook's id; none: it spared them.  [default: {DEFAULT_INCIDENT}]",
 )
 @playbook_option
 @click.option(
