@@ -187,6 +187,41 @@ def scatter_table(volume: Path, mount: Path) -> None:
             (root / f"small-{number:04}").unlink()
 
 
+def test_a_cluster_that_one_file_gives_back_may_be_taken_by_another(volume: Path) -> None:
+    """As an undo does where the journal takes the attribute list of a file that has one name less."""
+    with mounted(volume, volume.with_name("look")) as root:
+        room = os.statvfs(root)
+        (root / "filler").write_bytes(b"!" * (room.f_bavail - 2) * room.f_frsize)
+        size = place(root, GOOD).stat().st_size
+    former = clusters_of(volume, GOOD)
+
+    def act(root: Path) -> Touched:
+        with (root / "new").open("wb") as stream:
+            place(root, GOOD).unlink()
+            stream.write(b"?" * size)  # there is room for it nowhere else
+        return Touched(deleted=(GOOD,), made=("\\new",))
+
+    changed(volume, act)
+    assert former & clusters_of(volume, "\\new")
+
+
+def clusters_of(volume: Path, path: str) -> set[int]:
+    """The clusters in which a file's content lies."""
+    number = record_of(volume, path)
+    found: set[int] = set()
+    with open_view(volume) as view:
+        table = open_table(view, read_geometry(view))
+        data = table.find_attribute(number, DATA)
+        for run in data.runs if data is not None else ():
+            assert run.offset is not None
+            found.update(
+                range(
+                    run.offset // table.geometry.cluster, (run.offset + run.length) // table.geometry.cluster
+                )
+            )
+    return found
+
+
 def test_a_file_table_in_many_pieces_is_followed(tmp_path: Path) -> None:
     volume = tmp_path / "volume"
     make_volume(volume, tmp_path / "mount", mebibytes=24)

@@ -200,9 +200,13 @@ class _Owned:
     before: Stream | None
     after: Stream | None
 
-    def covers(self, sector: int) -> bool:
-        """Whether it lies there, or lay there: a driver may write to clusters before it gives them back."""
-        return any(stream is not None and stream.covers(sector) for stream in (self.before, self.after))
+    def lay_at(self, sector: int) -> bool:
+        """Whether it lay there before the change."""
+        return self.before is not None and self.before.covers(sector)
+
+    def lies_at(self, sector: int) -> bool:
+        """Whether it lies there after the change."""
+        return self.after is not None and self.after.covers(sector)
 
 
 class _Proof:
@@ -241,15 +245,16 @@ class _Proof:
 
     def judge(self, sector: int) -> None:
         """One sector that changes; raises NeedsHandsError, or leaves a question."""
-        owners = [one for one in self._owned if one.covers(sector)]
-        if len(owners) != 1:
+        former = [one for one in self._owned if one.lay_at(sector)]
+        new = [one for one in self._owned if one.lies_at(sector)]
+        # One may give a cluster back, which a driver may have written to before, and another take it then.
+        if len(former) > 1 or len(new) > 1 or not former + new:
             raise damaged("the change would write where nothing is that it names")
-        owner = owners[0]
-        if owner.before is None or not owner.before.covers(sector):
-            return  # newly taken: `expect_cluster_map` asks
-        position = owner.before.position_of(sector)
-        if position is None or not self._is_recognised(owner, owner.before, position):
-            self.questions.append(claimed_only_by(sector, SECTOR, owner.owner, owner.kind))
+        for owner in former:  # what is newly taken, `expect_cluster_map` asks about
+            stream = owner.before
+            position = None if stream is None else stream.position_of(sector)
+            if stream is None or position is None or not self._is_recognised(owner, stream, position):
+                self.questions.append(claimed_only_by(sector, SECTOR, owner.owner, owner.kind))
 
     def _is_recognised(self, owned: _Owned, stream: Stream, position: int) -> bool:
         """Whether what lies there before the change shows whose it is."""
