@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from unbrick.station.block_devices import SYSFS, BlockDevice
+from unbrick.station.fat_volume import FatVolume, read_fat
 from unbrick.station.system_calls import mount_data, unmount
 
 LABEL = b"UNBRICK    "
 _OPTIONS = "umask=0077,flush,shortname=mixed,errors=remount-ro"
-# Microsoft's FAT specification: signature, kind of file system, label, by their offsets in the boot sector.
-_SIGNATURE = (510, b"\x55\xaa")
-_KINDS = ((82, 71, b"FAT32   "), (54, 43, b"FAT16   "), (54, 43, b"FAT12   "))
-# Where the volume serial number is, by the offset of the kind.
-_SERIAL_AT = {82: 67, 54: 39}
 # ECMA-119: the primary volume descriptor, and its volume identifier.
 _ISO_DESCRIPTOR, _ISO_MAGIC, _ISO_LABEL = 16 * 2048, b"\x01CD001", slice(40, 72)
 # The names that NTFS and BitLocker give themselves in their first sector.
@@ -46,9 +42,8 @@ def find_sticks(devices: Sequence[BlockDevice]) -> Iterator[Stick]:
     outside = [disk for disk in devices if disk.outside and not disk.optical and disk.size]
     for disk in sorted(outside, key=lambda one: not _holds_image(one)):
         for device in (*(disk.path.with_name(name) for name in disk.partitions), disk.path):
-            sector = _read(device, 0, 512)
-            if is_unbrick_fat(sector):
-                yield Stick(device, disk, _serial_of(sector))
+            if (volume := _read_unbrick(device)) is not None:
+                yield Stick(device, disk, volume.serial)
 
 
 def find_stick(devices: Sequence[BlockDevice]) -> Stick | None:
@@ -78,7 +73,7 @@ def _is_medium(disk: BlockDevice) -> bool:
     """
     places = [disk.path.with_name(name) for name in disk.partitions]
     labelled = (*places, disk.path) if disk.outside else (disk.path,)
-    if not _holds_image(disk) and not any(is_unbrick_fat(_read(place, 0, 512)) for place in labelled):
+    if not _holds_image(disk) and not any(_read_unbrick(place) for place in labelled):
         return False
     return disk.outside or not any(_read(place, 3, 8) in _WINDOWS for place in places)
 
@@ -87,22 +82,10 @@ def _holds_image(disk: BlockDevice) -> bool:
     return is_unbrick_iso(_read(disk.path, _ISO_DESCRIPTOR, 2048))
 
 
-def is_unbrick_fat(sector: bytes) -> bool:
-    """Whether a boot sector is that of a FAT file system labelled UNBRICK."""
-    at, signature = _SIGNATURE
-    if sector[at : at + 2] != signature:
-        return False
-    return any(
-        sector[kind_at : kind_at + 8] == kind and sector[label_at : label_at + 11].upper() == LABEL
-        for kind_at, label_at, kind in _KINDS
-    )
-
-
-def _serial_of(sector: bytes) -> str:
-    """The volume serial number of a FAT file system, as GRUB and Windows write it."""
-    at = next(_SERIAL_AT[kind_at] for kind_at, _, kind in _KINDS if sector[kind_at : kind_at + 8] == kind)
-    low, high = struct.unpack_from("<HH", sector, at)
-    return f"{high:04X}-{low:04X}"
+def _read_unbrick(device: Path) -> FatVolume | None:
+    """The FAT file system on a device where it is called UNBRICK."""
+    volume = read_fat(partial(_read, device))
+    return volume if volume is not None and LABEL in volume.labels else None
 
 
 def is_unbrick_iso(descriptor: bytes) -> bool:

@@ -17,6 +17,7 @@ from unbrick.errors import UnbrickError
 from unbrick.files import atomic_write
 from unbrick.report.outbox import Outbox, read_carried
 from unbrick.report.own_key import KEY_NAME
+from unbrick.report.signer import Signer
 from unbrick.station.block_devices import list_block_devices
 from unbrick.station.companion import Orders, read_word, write_word
 from unbrick.station.settings import settings_mark
@@ -180,7 +181,11 @@ class StickKeeper:
                 self.refused.add(path.name)
 
     def _write_small(self, folder: Path) -> None:
-        for name in (_LAST_RUN, KEY_NAME):
+        names = [_LAST_RUN, KEY_NAME]
+        with contextlib.suppress(UnbrickError):
+            Signer.load(folder / KEY_NAME)
+            names.remove(KEY_NAME)  # a stick that came late has one of its own, which a tally may know
+        for name in names:
             source = self.memory / OUTBOX / name
             if source.is_file():
                 data = source.read_bytes()

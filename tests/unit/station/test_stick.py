@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
 
 from unbrick.event import Event, EventKind
 from unbrick.report.outbox import Outbox, OutboxFullError
@@ -18,6 +20,7 @@ from unbrick.report.own_key import KEY_NAME, own_signer
 from unbrick.report.signer import Signer
 from unbrick.station import stick_keeper
 from unbrick.station.block_devices import BlockDevice
+from unbrick.station.fat_volume import read_fat
 from unbrick.station.key_files import open_key_files
 from unbrick.station.reports import Reports
 from unbrick.station.settings import settings_mark
@@ -58,6 +61,43 @@ def test_the_stick_is_told_by_its_label_and_by_where_it_is_plugged_in(tmp_path: 
     assert find_stick([_device(disk, other)]) is None
     assert find_stick([_device(disk, ours, outside=False)]) is None
     assert find_stick([]) is None
+
+
+@pytest.mark.parametrize(("kind", "kibibytes"), [("12", 4096), ("16", 65536), ("32", 65536)])
+def test_a_stick_that_was_named_in_windows_has_its_name_in_the_root_folder_alone(
+    tmp_path: Path, kind: str, kibibytes: int
+) -> None:
+    disk, ours = tmp_path / "sdb", tmp_path / "sdb1"
+    argv = ["mkfs.vfat", "-F", kind, "-n", "UNBRICK", "-C", str(ours), str(kibibytes)]
+    subprocess.run(argv, check=True, capture_output=True)
+    disk.write_bytes(bytes(4096))
+    with ours.open("r+b") as stream:
+        sector = stream.read(512)
+        assert sector.count(b"UNBRICK    ") == 1
+        stream.seek(sector.index(b"UNBRICK    "))
+        stream.write(b"NO NAME    ")
+    found = find_stick([_device(disk, ours)])
+    assert found is not None
+    assert found.device == ours
+    subprocess.run(["mlabel", "-i", ours, "::HOLIDAY"], check=True)
+    assert find_stick([_device(disk, ours)]) is None
+
+
+@given(st.data())
+def test_whatever_claims_to_be_fat_is_read_within_bounds(data: st.DataObject) -> None:
+    kind, at = data.draw(st.sampled_from([(b"FAT32   ", 82), (b"FAT16   ", 54), (b"FAT12   ", 54)]))
+    sector = bytearray(data.draw(st.binary(min_size=512, max_size=512)))
+    sector[at : at + 8], sector[510:512] = kind, b"\x55\xaa"
+    sector[11:13] = data.draw(st.sampled_from([b"\0\2", b"\0\x10", b"\1\2"]))
+
+    def read(offset: int, length: int) -> bytes:
+        assert 0 <= offset < 1 << 62
+        assert length <= 64 * 1024
+        return bytes(sector) if offset == 0 else data.draw(st.binary(max_size=96))
+
+    volume = read_fat(read)
+    assert volume is not None
+    assert all(len(label) == 11 for label in volume.labels)
 
 
 def test_the_stick_that_carries_our_image_goes_before_one_that_only_bears_its_name(tmp_path: Path) -> None:
@@ -363,6 +403,16 @@ def test_what_a_stick_that_was_pulled_while_it_was_written_to_is_left_with_stops
     StickKeeper(memory, stick).write(stick)
 
     assert (stick / LOG / "a.log").read_text() == "begun\n"
+
+
+def test_the_key_of_a_stick_that_came_late_stays_its_own(memory: Path, stick: Path) -> None:
+    """A tally may know it by its fingerprint; a torn one is of no use to anybody."""
+    ours, theirs = own_signer(memory / OUTBOX), own_signer(stick / OUTBOX)
+    StickKeeper(memory, stick).write(stick)
+    assert own_signer(stick / OUTBOX).public_key == theirs.public_key
+    (stick / OUTBOX / KEY_NAME).write_text("torn")
+    StickKeeper(memory, stick).write(stick)
+    assert own_signer(stick / OUTBOX).public_key == ours.public_key
 
 
 def test_a_file_of_any_size_in_the_place_of_a_small_one_is_not_read_whole(memory: Path, stick: Path) -> None:
