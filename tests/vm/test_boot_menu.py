@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,7 @@ def _wait(running: VirtualMachine, condition: Callable[[], bool], seconds: float
 
 
 def test_what_is_pressed_while_it_starts_stops_nothing(machine: Machine) -> None:
+    machine = replace(machine, shape=replace(machine.shape, usb_keyboard=False))
     with machine.on() as running:
 
         def is_under_way() -> bool:

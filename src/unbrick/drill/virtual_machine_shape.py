@@ -85,7 +85,8 @@ class MachineShape:
     """One machine. `clock` is its hardware clock at the start, UTC, as `2009-01-01T00:00:00`; None: now.
 
     `first` names the drive that a legacy BIOS starts from, None: the network first, where there is one, then
-    the drives; a UEFI firmware has its boot entries.
+    the drives; a UEFI firmware has its boot entries. Without a `usb_keyboard` there is one of the old kind,
+    which Linux knows from its first second on.
     """
 
     firmware: Firmware
@@ -98,6 +99,7 @@ class MachineShape:
     serial_number: str = "UNBRICK-1"
     first: str | None = None
     direct: DirectStart | None = None
+    usb_keyboard: bool = True
 
     def stick_path(self) -> bytes:
         """The device path of the stick, for a boot entry."""
@@ -124,7 +126,8 @@ class MachineShape:
         argv += ["-smbios", self._smbios()]
         argv += ["-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"]
         argv += ["-chardev", f"file,id=serial,path={_escaped(serial)}", "-serial", "chardev:serial"]
-        argv += ["-device", f"qemu-xhci,id=usb,addr={_USB_SLOT}", "-device", "usb-kbd,bus=usb.0,port=4"]
+        argv += ["-device", f"qemu-xhci,id=usb,addr={_USB_SLOT}"]
+        argv += ["-device", "usb-kbd,bus=usb.0,port=4"] if self.usb_keyboard else []
         argv += self._flash(variables) + self._network()
         for drive in self.drives:
             argv += self._drive(drive)
