@@ -39,6 +39,7 @@ GROUND = (
     "files",
     "ntfs_file",
     "printable",
+    "csv_records",
     "carried_reports",
 )
 INSTRUMENTS = ("disks", "windows", "incidents", "keys", "report")

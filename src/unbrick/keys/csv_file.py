@@ -1,6 +1,6 @@
 """Recovery passwords from a CSV that somebody exported: good lines work, bad ones are named by number.
 
-Never shows a cell of the file. Read `csv_shapes.py` for the shapes, `csv_text.py` for encodings and quotes.
+Never shows a cell of the file. Read `csv_shapes.py` for the shapes, `csv_text.py` for encodings.
 """
 
 from __future__ import annotations
@@ -10,6 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unbrick.csv_records import (
+    DELIMITERS,
+    declared_delimiter,
+    is_absurd,
+    read_records,
+    split_cells,
+)
 from unbrick.errors import UsageError
 from unbrick.keys import csv_text
 from unbrick.keys.csv_shapes import (
@@ -151,12 +158,11 @@ class _Loader:
                 hint="export the keys as CSV, with the columns KeyID,RecoveryKey",
             )
         lines = csv_text.split_lines(text, name)
-        if lines[0].lower().startswith("sep=") and len(lines[0].strip()) == len("sep=;"):
-            delimiter, lines[0] = lines[0].strip()[-1], ""
-        else:
-            delimiter = _find_delimiter(lines)
-        for number, cells in csv_text.read_records(lines, delimiter, self._is_one_record):
-            self._take(number, cells)
+        delimiter = declared_delimiter(lines[0])
+        if delimiter:
+            lines[0] = ""
+        for record in read_records(lines, delimiter or _find_delimiter(lines), self._is_one_record):
+            self._take(record.number, record.cells)
         # An escrow that holds nothing yet is no mistake: the disks may need no password at all.
         only_a_header = self._columns.ids and self._columns.passwords and not self.problem_count
         if not self.password_count and not only_a_header:
@@ -241,9 +247,9 @@ def _find_delimiter(lines: Sequence[str]) -> str:
 
     def known(delimiter: str) -> int:
         return sum(
-            count_known_cells(csv_text.split_cells(line, delimiter))
+            count_known_cells(split_cells(line, delimiter))
             for line in sample
-            if not csv_text.is_absurd(line, delimiter)
+            if not is_absurd(line, delimiter)
         )
 
-    return max(csv_text.DELIMITERS, key=known)
+    return max(DELIMITERS, key=known)

@@ -1,27 +1,19 @@
-"""From the bytes of an exported CSV to numbered records of cells: encoding, line ends, delimiter, quotes.
-
-Knows nothing of keys, and never shows what a file holds in a message.
-"""
+"""From the bytes of a keys file to its numbered lines; never shows what a file holds in a message."""
 
 from __future__ import annotations
 
 import codecs
-import csv
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from unbrick.csv_records import physical_lines
 from unbrick.errors import UsageError
 
 MOST_BYTES = 64 * 1024 * 1024
 MOST_LINES = 1_000_000
-DELIMITERS = ",;\t|"
 
 _SNIFFED_BYTES = 4096
-_MOST_LINES_OF_A_RECORD = 200
-_MOST_CHARACTERS_OF_A_RECORD = 64 * 1024
-_MOST_CELLS_OF_A_RECORD = 500
 _OTHER_FORMATS = (
     (b"PK\x03\x04", "an Excel workbook or a ZIP archive"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
@@ -81,60 +73,7 @@ def decode(data: bytes, name: str) -> str:
 
 def split_lines(text: str, name: str) -> list[str]:
     """The physical lines, as an editor numbers them from 1; raises UsageError where there are too many."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = physical_lines(text)
     if len(lines) > MOST_LINES:
         raise UsageError(f"{name} has more than a million lines, too many for a file of keys")
     return lines
-
-
-def split_cells(line: str, delimiter: str) -> list[str]:
-    """The cells of one record; an unclosed quotation mark takes the rest of the record."""
-    if '"' not in line:
-        return line.split(delimiter)
-    try:
-        return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
-    except csv.Error:
-        return line.split(delimiter)
-
-
-def is_absurd(line: str, delimiter: str) -> bool:
-    """Whether a line is longer, or has more cells, than any line of keys."""
-    return len(line) > _MOST_CHARACTERS_OF_A_RECORD or line.count(delimiter) >= _MOST_CELLS_OF_A_RECORD
-
-
-def read_records(
-    lines: Sequence[str], delimiter: str, is_one_record: Callable[[list[str]], bool]
-) -> Iterator[tuple[int, list[str]]]:
-    """Each record as (number of its first line, cells); blank lines are left out, absurd ones have no cells.
-
-    A quoted cell may run over several lines. So that one stray quotation mark does not swallow the good
-    lines after it, such a record counts only where `is_one_record` recognises its cells; otherwise each
-    of its lines is judged alone.
-    """
-    index = 0
-    while index < len(lines):
-        line = lines[index]
-        if line.count('"') % 2:
-            length = _lines_of_record(lines, index)
-            cells = split_cells("\n".join(lines[index : index + length]), delimiter) if length > 1 else []
-            if cells and is_one_record(cells):
-                yield index + 1, cells
-                index += length
-                continue
-        if is_absurd(line, delimiter):
-            yield index + 1, []
-        elif line and not line.isspace():
-            yield index + 1, split_cells(line, delimiter)
-        index += 1
-
-
-def _lines_of_record(lines: Sequence[str], first: int) -> int:
-    """How many lines until the quotation marks are even again; 0 where they never are within reason."""
-    size = len(lines[first])
-    for index in range(first + 1, min(first + _MOST_LINES_OF_A_RECORD, len(lines))):
-        size += len(lines[index])
-        if size > _MOST_CHARACTERS_OF_A_RECORD:
-            return 0
-        if lines[index].count('"') % 2:
-            return index - first + 1
-    return 0

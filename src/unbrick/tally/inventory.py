@@ -1,13 +1,13 @@
 """The machines that are expected, from a CSV that somebody exported: good lines work, bad ones are named.
 
-Columns: name, serial, site, service, priority, owner, in any order and case; others are left alone. Each
-line is one record; cells are text to show and nothing else, so what a spreadsheet would run loses its sign.
+Columns: name, serial, site, service, priority, owner, in any order and case; others are left alone. What an
+export puts before its heading (titles, `#TYPE`, `sep=;`) is passed over. Cells are text to show and nothing
+else, so what a spreadsheet would run loses its sign.
 """
 
 from __future__ import annotations
 
 import codecs
-import csv
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from unbrick.csv_records import DELIMITERS, Record, declared_delimiter, physical_lines, read_records
 from unbrick.errors import UsageError
 from unbrick.identity import valid_serial
 from unbrick.tally.bulk import chunks, rows_of, rows_where
@@ -36,8 +37,7 @@ _OTHER_HEADINGS = {
     "computername": "name",
     "serialnumber": "serial",
 }
-_DELIMITERS = ",;\t"
-_LONGEST_LINE = 8192
+_MOST_LINES_BEFORE_THE_HEADING = 100
 _LONGEST_CELL = 128
 _LONGEST_NAME = 64
 _MOST_PROBLEMS = 100
@@ -67,40 +67,66 @@ def read_inventory(path: Path) -> Inventory:
 
 def parse_inventory(text: str, name: str) -> Inventory:
     """Read the text of a file that messages call `name`; raises UsageError where it has no such columns."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = physical_lines(text)
     if len(lines) > MOST_LINES:
         raise UsageError(f"{name} has more than {MOST_LINES:,} lines, too many for an inventory")
-    first = next((number for number, line in enumerate(lines) if line.strip()), None)
-    if first is None:
+    if not any(line.strip() for line in lines):
         raise UsageError(f"{name} is empty", hint=_HINT)
-    delimiter = max(_DELIMITERS, key=lines[first][:_LONGEST_LINE].count)
-    columns = _columns(_cells(lines[first][:_LONGEST_LINE], delimiter) or [], name)
+    delimiter, heading = _find_heading(lines, name)
+    columns = _columns(heading.cells, name)
     inventory = Inventory()
-    for number, line in enumerate(lines[first + 1 :], first + 2):
-        if line.strip(delimiter + " \t\0"):
-            _take(inventory, number, line, delimiter, columns)
+
+    def is_one_record(cells: list[str]) -> bool:
+        """Whether lines that an open quotation mark joined are one line of the list, and hide no other."""
+        inner = (line for cell in cells for line in cell.split("\n")[1:])
+        fewest = len(heading.cells) - 1
+        return len(cells) == len(heading.cells) and all(line.count(delimiter) < fewest for line in inner)
+
+    for record in read_records(lines[heading.last :], delimiter, is_one_record):
+        if not record.cells or any(cell.strip(" \t\0") for cell in record.cells):
+            _take(inventory, heading.last + record.number, record, columns)
     return inventory
+
+
+def _find_heading(lines: Sequence[str], name: str) -> tuple[str, Record]:
+    """The delimiter, and the first record that names a column we need; nothing before it is a machine."""
+    top = lines[:_MOST_LINES_BEFORE_THE_HEADING]
+    found: list[tuple[str, Record]] = []
+    for delimiter in declared_delimiter(lines[0]) or DELIMITERS:
+        for record in read_records(top, delimiter, _is_heading):
+            if _is_heading(record.cells):
+                found.append((delimiter, record))
+                break
+    if not found:
+        raise UsageError(f"{name} has no column called name or serial", hint=_HINT)
+    return min(found, key=lambda each: (each[1].number, -len(each[1].cells)))
+
+
+def _is_heading(cells: Sequence[str]) -> bool:
+    return any(_heading(cell) in ("name", "serial") for cell in cells)
+
+
+def _heading(cell: str) -> str:
+    plain = "".join(c for c in cell.casefold() if c.isalnum())
+    return _OTHER_HEADINGS.get(plain, plain)
 
 
 def _columns(cells: Sequence[str], name: str) -> dict[str, int]:
     columns: dict[str, int] = {}
     for index, cell in enumerate(cells):
-        heading = "".join(c for c in cell.casefold() if c.isalnum())
-        heading = _OTHER_HEADINGS.get(heading, heading)
+        heading = _heading(cell)
         if heading in COLUMNS:
             if heading in columns:
                 raise UsageError(f"{name} has the column {heading} twice", hint=_HINT)
             columns[heading] = index
-    if not columns.keys() & {"name", "serial"}:
-        raise UsageError(f"{name} has no column called name or serial", hint=_HINT)
     return columns
 
 
-def _take(inventory: Inventory, number: int, line: str, delimiter: str, columns: Mapping[str, int]) -> None:
-    if len(line) > _LONGEST_LINE:
+def _take(inventory: Inventory, number: int, record: Record, columns: Mapping[str, int]) -> None:
+    cells = record.cells
+    if not cells:
         return inventory.complain(number, "it is far too long")
-    cells = _cells(line, delimiter)
-    if cells is None:
+    if not record.closed:
         return inventory.complain(number, "a quotation mark is not closed")
     values = {column: cells[index].strip() if index < len(cells) else "" for column, index in columns.items()}
     for column, value in values.items():
@@ -122,18 +148,6 @@ def _take(inventory: Inventory, number: int, line: str, delimiter: str, columns:
         "serial_key": name_key(serial) if serial else None,
     }
     return None
-
-
-def _cells(line: str, delimiter: str) -> list[str] | None:
-    """The cells of one line; None where a quotation mark is not closed."""
-    if '"' not in line:
-        return line.split(delimiter)
-    if line.count('"') % 2:
-        return None
-    try:
-        return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
-    except csv.Error:
-        return None
 
 
 def _bytes(path: Path) -> bytes:

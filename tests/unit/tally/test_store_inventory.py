@@ -92,6 +92,35 @@ def test_what_excel_and_powershell_write_is_read(store: Store, csv: Path) -> Non
     assert [row.site for row in store.machines()] == ["Zürich", "Zürich"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '#TYPE Selected.Microsoft.ActiveDirectory.ADComputer\n"Name","Site"\n"W-1","n"\n"W-2","n"\n',
+        "sep=;\nName;Site\nW-1;n\nW-2;n\n",
+        '"sep=|"\nName|Site\nW-1|n\nW-2|n\n',
+        "All computers\nGenerated 7/19/2024, 10:04; by kim\n\nName,Site\nW-1,n\nW-2,n\n",
+        'The "whole" fleet\n"Computer\nName",Site\nW-1,n\nW-2,n\n',
+        'Name,Notes,Site\nW-1,"two\nlines",n\nW-2,"three\n\nlines, ""quoted""",n\n',
+        'Name,Notes,Site\r\nW-1,"two\r\nlines",n\r\nW-2,,n\r\n',
+    ],
+)
+def test_what_an_export_puts_around_its_list_is_no_machine(store: Store, csv: Path, text: str) -> None:
+    counts = take(store, csv, text)
+    assert (counts.added, counts.bad) == (2, 0)
+    assert [(row.name, row.site) for row in store.machines()] == [("W-1", "n"), ("W-2", "n")]
+
+
+def test_a_stray_quotation_mark_hides_no_line_after_it(store: Store, csv: Path) -> None:
+    counts = take(store, csv, 'Name,Notes,Site\nW-1,"19 inch,n\nW-2,,n\nW-3,24",n\nW-4,,n\n')
+    assert [problem.line for problem in counts.problems] == [2, 4]
+    assert [row.name for row in store.machines()] == ["W-2", "W-4"]
+
+
+def test_a_bad_line_keeps_its_number_below_a_preamble(store: Store, csv: Path) -> None:
+    counts = take(store, csv, 'Fleet\n\nName,Notes,Site\nW-1,"a\nb",n\n,,n\n')
+    assert [problem.line for problem in counts.problems] == [6]
+
+
 def test_again_it_updates_and_keeps_what_is_gone_unless_it_replaces(store: Store, csv: Path) -> None:
     take(store, csv, HEADER + "W-1,SN-1,north,,,\nW-2,,north,,,\nW-3,,north,,,\n")
     store.add(Told(1, Machine(None, "SN-1", disk(1), ("Q",)), site="quay").story("repaired"))
