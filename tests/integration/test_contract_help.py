@@ -60,6 +60,21 @@ def test_every_page_that_the_list_names_can_be_read() -> None:
         assert run_program("help", name).out.startswith("# ")
 
 
+def test_the_script_of_the_acceptance_can_be_copied_to_windows() -> None:
+    script = run_program("help", "acceptance", "--script").out
+    assert script.isascii()  # Windows PowerShell takes a file without a mark for the local code page
+    assert {"'put', 'repaired', 'undone', 'remove'"} <= set(re.findall(r"ValidateSet\((.*)\)", script))
+    ended = run_program("help", "technician", "--script")
+    assert (ended.code, ended.out) == (2, "")
+    assert "unbrick help acceptance --script" in ended.err
+
+
+@pytest.mark.parametrize("page", ["technician", "administrator", "it-lead", "acceptance"])
+def test_until_a_real_windows_was_seen_the_guides_say_so_first(page: str) -> None:
+    assert "No real Windows has started" in "\n".join(run_program("help", page).out.splitlines()[:12])
+    assert "No real Windows has started" in run_program("help").out
+
+
 def test_at_a_terminal_a_pager_shows_it_and_a_short_one_just_stands_there() -> None:
     with at_terminal("help", "no-run") as terminal:
         terminal.wait_for("taken back")

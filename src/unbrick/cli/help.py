@@ -21,7 +21,8 @@ _SCHEMAS = ("result",)
 @click.option("--schema", type=click.Choice(_SCHEMAS), help="Print the JSON Schema of what --json prints.")
 @click.option("--man", is_flag=True, help="Print the man page: unbrick help --man | man -l -")
 @click.option("--html", is_flag=True, help="Print a guide as an HTML page with its pictures, for paper.")
-def command(words: tuple[str, ...], schema: str | None, man: bool, html: bool) -> None:
+@click.option("--script", is_flag=True, help="Print the script that belongs to a guide.")
+def command(words: tuple[str, ...], schema: str | None, man: bool, html: bool, script: bool) -> None:
     """Show the manual's page on a TOPIC, a VERB's options, or what a REASON means; alone, the list of topics.
 
     Example: unbrick help no-run
@@ -34,6 +35,8 @@ def command(words: tuple[str, ...], schema: str | None, man: bool, html: bool) -
         click.echo("\n".join(man_page(click.get_current_context().find_root(), _read("command-line.md"))))
     elif html:
         click.echo(_as_html(words), nl=False)
+    elif script:
+        click.echo(_script_of(words), nl=False)
     elif not words:
         click.echo("\n".join(_contents()))
     elif (page := _find_page(words)) is not None:
@@ -57,6 +60,8 @@ def _contents() -> Iterator[str]:
         yield f"{name:15}{title}"
     yield "\nRead one with: unbrick help TOPIC"
     yield "Of a verb, or a reason: unbrick help repair, unbrick help no-run"
+    yield "\nNo real Windows has started after a repair by unbrick yet, as far as this project knows;"
+    yield "the kit for trying it on one: unbrick help acceptance"
 
 
 def _find_page(words: Sequence[str]) -> str | None:
@@ -74,6 +79,14 @@ def _as_html(words: Sequence[str]) -> str:
     if (page := _find_page(words) if words else None) is None:
         raise UsageError("only a guide can be printed so", hint="name a guide: unbrick help helper --html")
     return html_page(page)
+
+
+def _script_of(words: Sequence[str]) -> str:
+    topic = "-".join(words)
+    scripts = [entry.name for entry in files("unbrick.manual").iterdir() if entry.name.endswith(".ps1")]
+    if f"{topic}.ps1" not in scripts:
+        raise UsageError("this guide has no script", hint="there is one: unbrick help acceptance --script")
+    return _read(f"{topic}.ps1")
 
 
 def _show(page: str) -> None:
