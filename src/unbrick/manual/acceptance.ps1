@@ -278,6 +278,9 @@ function Remove-Fault {
 if (-not (Test-Administrator)) {
     Stop-Here 'start PowerShell as administrator.'
 }
+if ([Environment]::Is64BitOperatingSystem -and -not [Environment]::Is64BitProcess) {
+    Stop-Here 'this is the 32-bit PowerShell, which sees other folders. Start the ordinary one.'
+}
 if (Test-CrowdStrike) {
     Stop-Here 'CrowdStrike Falcon is installed here, and would read the file. Take a machine without it.'
 }

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 
 import pytest
 
@@ -51,6 +53,25 @@ ZEROS = replace(FILE, first_bytes=bytes(64), all_zero=True)
 )
 def test_channel_file_291_by_its_time(modified: datetime | None, verdict: Verdict) -> None:
     assert judge(CF291, replace(FILE, modified=modified)) is verdict
+
+
+def test_what_the_script_of_the_acceptance_puts_is_the_fault_and_its_neighbour_is_not() -> None:
+    script = files("unbrick.manual").joinpath("acceptance.ps1").read_text(encoding="ascii")
+    header = re.search(r"\$header = ((?:0x[0-9A-F]{2}(?:, )?)+)", script)
+    time = re.search(r"\$faultyTime = New-Object DateTime ([0-9, ]+),", script)
+    names = re.findall(r"'(C-00000[0-9-]+\.sys)'", script)
+    assert header
+    assert time
+    assert len(names) == 2
+    put = replace(
+        FILE,
+        path=rf"{FOLDER}\{names[0]}",
+        size=40960,
+        first_bytes=bytes(int(byte, 16) for byte in header[1].split(", ")) + bytes(56),
+        modified=datetime.strptime(time[1], "%Y, %m, %d, %H, %M, %S").replace(tzinfo=UTC),
+    )
+    assert judge(CF291, put) is Verdict.FAULTY
+    assert judge(CF291, replace(put, path=rf"{FOLDER}\{names[1]}")) is None
 
 
 def test_a_time_after_the_latest_sensible_one_is_doubtful() -> None:
