@@ -83,6 +83,8 @@ def parse_inventory(text: str, name: str) -> Inventory:
         return len(cells) == len(heading.cells) and all(line.count(delimiter) < fewest for line in inner)
 
     for record in read_records(lines[heading.last :], delimiter, is_one_record):
+        if record.cells == heading.cells:
+            continue  # exports that were joined bring their heading again
         if not record.cells or any(cell.strip(" \t\0") for cell in record.cells):
             _take(inventory, heading.last + record.number, record, columns)
     return inventory
@@ -129,6 +131,8 @@ def _take(inventory: Inventory, number: int, record: Record, columns: Mapping[st
     if not record.closed:
         return inventory.complain(number, "a quotation mark is not closed")
     values = {column: cells[index].strip() if index < len(cells) else "" for column, index in columns.items()}
+    for column in values.keys() - {"name", "serial"}:
+        values[column] = values[column].replace("\n", " ")
     for column, value in values.items():
         if len(value) > _LONGEST_CELL or not value.isprintable():
             return inventory.complain(number, f"its {column} is too long or holds control characters")

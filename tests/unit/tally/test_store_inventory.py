@@ -102,12 +102,26 @@ def test_what_excel_and_powershell_write_is_read(store: Store, csv: Path) -> Non
         'The "whole" fleet\n"Computer\nName",Site\nW-1,n\nW-2,n\n',
         'Name,Notes,Site\nW-1,"two\nlines",n\nW-2,"three\n\nlines, ""quoted""",n\n',
         'Name,Notes,Site\r\nW-1,"two\r\nlines",n\r\nW-2,,n\r\n',
+        "Name,Site\nW-1,n\nName,Site\nW-2,n\n",
     ],
 )
 def test_what_an_export_puts_around_its_list_is_no_machine(store: Store, csv: Path, text: str) -> None:
     counts = take(store, csv, text)
     assert (counts.added, counts.bad) == (2, 0)
     assert [(row.name, row.site) for row in store.machines()] == [("W-1", "n"), ("W-2", "n")]
+
+
+def test_a_site_over_two_lines_is_one_text(store: Store, csv: Path) -> None:
+    assert take(store, csv, 'Name,Site\r\nW-1,"North wing\r\nroom 4"\r\n').bad == 0
+    assert [row.site for row in store.machines()] == ["North wing room 4"]
+
+
+def test_a_name_over_two_lines_is_no_name(store: Store, csv: Path) -> None:
+    counts = take(store, csv, 'Name,Site\n"W-1\nW-2",n\nW-3,n\n')
+    assert [str(problem) for problem in counts.problems] == [
+        "line 2: its name is too long or holds control characters"
+    ]
+    assert [row.name for row in store.machines()] == ["W-3"]
 
 
 def test_a_stray_quotation_mark_hides_no_line_after_it(store: Store, csv: Path) -> None:
