@@ -55,19 +55,23 @@ Claimants = frozenset[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Question:
-    """Whether those who claim a stretch of the volume (bytes) are who they should be."""
+    """Whether those who claim a stretch of the volume (bytes) are who they should be.
+
+    `shown`: what lies there shows it already; a record that cannot be read is then no reason to doubt.
+    """
 
     place: int
     length: int
     is_right: Callable[[Claimants], bool]
     otherwise: str
+    shown: bool = False
 
 
-def claimed_only_by(place: int, length: int, owner: int, kind: int) -> Question:
+def claimed_only_by(place: int, length: int, owner: int, kind: int, *, shown: bool = False) -> Question:
     """Whether one attribute of one file claims it, and nobody else does."""
     right = frozenset({(owner, kind)})
     wrong = f"a cluster of record {owner} of its file table belongs to another file too, or to none"
-    return Question(place, length, lambda found: found == right, wrong)
+    return Question(place, length, lambda found: found == right, wrong, shown)
 
 
 def claimed_by_nobody(place: int, length: int) -> Question:
@@ -125,7 +129,7 @@ def ask(table: FileTable, questions: Iterable[Question]) -> None:
     if not asked:
         return
     claims = find_claims(table, [(one.place, one.length) for one in asked])
-    if claims.unreadable:
+    if claims.unreadable and not all(one.shown for one in asked):
         raise damaged(f"record {claims.unreadable[0]} of its file table cannot be read")
     cluster = table.geometry.cluster
     by_cluster: dict[int, set[tuple[int, int]]] = {}
@@ -185,9 +189,9 @@ def questions_about_slots(table: FileTable, numbers: Iterable[int]) -> Iterator[
     """Questions about the places of records, where what lies there does not say that it is that record."""
     for number in numbers:
         record = table.find(number) if number < table.count else None
-        if record is None or record.own_number != number:
-            for place, length in table.stream.places(number * table.geometry.record, table.geometry.record):
-                yield claimed_only_by(place, length, TABLE, DATA)
+        shown = record is not None and record.own_number == number
+        for place, length in table.stream.places(number * table.geometry.record, table.geometry.record):
+            yield claimed_only_by(place, length, TABLE, DATA, shown=shown)
 
 
 @dataclass(frozen=True)
@@ -253,8 +257,10 @@ class _Proof:
         for owner in former:  # what is newly taken, `expect_cluster_map` asks about
             stream = owner.before
             position = None if stream is None else stream.position_of(sector)
-            if stream is None or position is None or not self._is_recognised(owner, stream, position):
-                self.questions.append(claimed_only_by(sector, SECTOR, owner.owner, owner.kind))
+            shown = (
+                stream is not None and position is not None and self._is_recognised(owner, stream, position)
+            )
+            self.questions.append(claimed_only_by(sector, SECTOR, owner.owner, owner.kind, shown=shown))
 
     def _is_recognised(self, owned: _Owned, stream: Stream, position: int) -> bool:
         """Whether what lies there before the change shows whose it is."""
