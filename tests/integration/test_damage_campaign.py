@@ -38,6 +38,9 @@ NAMED = {
     "the table's bitmap lies in a mailbox": RunPlan(7, "linked", "clean", (_MARKS,) * 3, 3),
     "the table's bitmap is another": RunPlan(8, "linked", "clean", (_MARKS,), 1),
     "access rights lie in a letter": RunPlan(1, "roomy", "clean", (_RIGHTS, _RIGHTS), 2),
+    "a mailbox shares the file table": RunPlan(3, "tight", "clean", ("copies:shared",), 1),
+    "a letter shares a folder's index": RunPlan(10, "linked", "dirty", ("copies:shared",), 1),
+    "a program holds a folder's index": RunPlan(19, "earlier", "crashed", ("copies:index",), 1),
     "access rights lie beyond the end": RunPlan(7, "roomy", "clean", (_RIGHTS,) * 3, 3),
 }
 """Each of these destroyed a file once, or wrote to a disk of which it then said that it needs a person."""

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 from support.damage.bases import SHAPES
-from support.damage.kinds import CROSSED, KINDS
+from support.damage.kinds import KINDS
 from support.damage.states import STATES
 
 from unbrick.recovery_order import Goal
@@ -47,7 +47,7 @@ def plan_run(seed: int, *, base: str | None = None, only: str = "") -> RunPlan:
     """The run of a seed; `base` and `only` (the beginning of a kind's name) narrow what it may be."""
     rng = random.Random(f"damage {seed}")
     chosen = base or rng.choice(_BASES)
-    kinds = [name for name in (CROSSED if only.startswith("copies") else KINDS) if name.startswith(only)]
+    kinds = [name for name in KINDS if name.startswith(only)]
     start = "" if SHAPES[chosen].pending else rng.choice(_STARTS)
     undoing = start == "repaired" or (start == "cut undo" and rng.random() < 0.7)
     return RunPlan(

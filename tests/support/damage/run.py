@@ -16,7 +16,7 @@ from typing import Any
 from support.damage.bases import Base, Bases, Start, unlocked
 from support.damage.claims import Claims, read_claims
 from support.damage.judge import Done, is_changed, judge
-from support.damage.kinds import CROSSED, KINDS
+from support.damage.kinds import KINDS
 from support.damage.ntfs_bytes import NotHereError, NtfsBytes
 from support.damage.plan import RunPlan
 from support.damage.reader import ReadVolume, read_volume
@@ -122,7 +122,7 @@ def _hurt(volume: NtfsBytes, plan: RunPlan, outcome: Outcome) -> None:
         if len(outcome.damages) == plan.count:
             break
         try:
-            said = {**KINDS, **CROSSED}[name](volume, plan.dice(f"{name} {len(outcome.damages)}"))
+            said = KINDS[name](volume, plan.dice(f"{name} {len(outcome.damages)}"))
         except NotHereError:
             continue
         outcome.used.append(name)

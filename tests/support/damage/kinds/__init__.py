@@ -10,10 +10,7 @@ from support.damage.kinds.targets import Damage
 
 KINDS: dict[str, Damage] = {
     f"{module.__name__.rpartition('.')[2]}:{name}": damage
-    for module in (log, bitmap, table, boot, rights, folders, files, anywhere)
+    for module in (log, bitmap, table, boot, rights, folders, files, copies, anywhere)
     for name, damage in module.KINDS.items()
 }
 """Every kind of damage by its name."""
-
-CROSSED = {f"copies:{name}": damage for name, damage in copies.KINDS.items()}
-"""Clusters that a user's file shares with what a repair writes, or that lie in one word for word."""
