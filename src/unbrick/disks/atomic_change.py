@@ -71,10 +71,16 @@ def find_changes(before: ByteView, after: PatchedView, geometry: Geometry) -> tu
     return changes
 
 
-def foresee_commit(view: ByteView, facts: VolumeFacts, changes: Sequence[Change], run: str) -> None:
-    """Raise the NeedsHandsError that `commit` would raise; writes nothing."""
-    if changes:
-        place_record(open_log(view, facts.geometry), facts.log, Redo(run, True, tuple(changes)))
+def foresee_commit(
+    view: ByteView, facts: VolumeFacts, changes: Sequence[Change], run: str
+) -> list[tuple[int, int]]:
+    """Where on the volume `commit` would write to the journal meanwhile (bytes); raises what it would."""
+    if not changes:
+        return []
+    area = open_log(view, facts.geometry)
+    placed = place_record(area, facts.log, Redo(run, True, tuple(changes)))
+    written = [(placed.start, len(placed.record)), *placed.stale]
+    return [place for start, length in written for place in area.places(start, length)]
 
 
 def complete(plain: PlainVolume, facts: VolumeFacts, pending: Pending) -> None:

@@ -2,8 +2,8 @@
 
 The change lies whole in memory by then. It is judged by the volume's own records, before and after, read by
 our code and not by the driver that made it. A sector is proved by the record that holds it, by what it holds
-(`recognise.py`), or by asking every record of the file table who claims it (`claims.py`), which is needed
-where clusters are newly taken. What is in doubt is refused.
+(`recognise.py`), and by asking every record of the file table who claims it (`claims.py`): what looks like a
+folder's list may be shared with somebody's file. What is in doubt is refused.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from unbrick.disks.ntfs_volume import (
     DATA,
     RECORD_LOG_FILE,
     RECORD_MIRROR,
+    RECORD_VOLUME,
     ByteView,
     Geometry,
     damaged,
@@ -80,7 +81,9 @@ def claimed_by_nobody(place: int, length: int) -> Question:
     return Question(place, length, lambda found: not found, wrong)
 
 
-def holds_no_users_data(place: int, length: int, besides: frozenset[int] = frozenset()) -> Question:
+def holds_no_users_data(
+    place: int, length: int, besides: frozenset[int] = frozenset(), *, shown: bool = False
+) -> Question:
     """Whether at most one file claims it, and not as its data, unless it is one of the file system's own.
 
     `besides` are records whose data may be there, too.
@@ -93,6 +96,7 @@ def holds_no_users_data(place: int, length: int, besides: frozenset[int] = froze
             and all(kind != DATA or owner < FIRST_USERS or owner in besides for owner, kind in found)
         ),
         "what is waiting in its journal would be written over a file",
+        shown,
     )
 
 
@@ -192,6 +196,14 @@ def questions_about_slots(table: FileTable, numbers: Iterable[int]) -> Iterator[
         shown = record is not None and record.own_number == number
         for place, length in table.stream.places(number * table.geometry.record, table.geometry.record):
             yield claimed_only_by(place, length, TABLE, DATA, shown=shown)
+
+
+def questions_about_commit(table: FileTable, in_log: Iterable[tuple[int, int]]) -> Iterator[Question]:
+    """Questions about what a commit writes besides: the dirty flag, and a record in the journal (places)."""
+    for place, length in in_log:
+        yield claimed_only_by(place, length, RECORD_LOG_FILE, DATA, shown=True)
+    yield from questions_about_slots(table, [RECORD_VOLUME])
+    yield claimed_only_by(*mirror_zone(table), RECORD_MIRROR, DATA, shown=True)
 
 
 @dataclass(frozen=True)

@@ -51,15 +51,14 @@ def prove_metadata(
         if position is not None:
             in_table.add(position // geometry.record)
         elif in_log is not None:
-            questions += _about_log_page(log, in_log, sector)
+            questions.append(_about_log_page(log, in_log, sector))
         elif not expect_mirrored(table, sector):
             elsewhere.append(sector)
     questions += questions_about_slots(table, in_table)
     besides = frozenset(_bases(table, in_table)) if files_too else frozenset[int]()
     questions += [
-        holds_no_users_data(sector, SECTOR, besides)
+        holds_no_users_data(sector, SECTOR, besides, shown=_is_index_of_its_folder(table, sector))
         for sector in elsewhere
-        if not _is_index_of_its_folder(table, sector)
     ]
     return questions
 
@@ -90,12 +89,12 @@ def _log(prepared: ByteView, base: ByteView, geometry: Geometry) -> Stream:
     return Stream(base, found.runs, found.size)
 
 
-def _about_log_page(log: Stream, position: int, sector: int) -> list[Question]:
+def _about_log_page(log: Stream, position: int, sector: int) -> Question:
     page = log.read(position // _PAGE * _PAGE, _PAGE)
     if not is_log_page(page):
         raise damaged("its $LogFile holds what is no journal")
     blank = page[:4] == b"\xff\xff\xff\xff"  # which a file may hold, too
-    return [claimed_only_by(sector, SECTOR, RECORD_LOG_FILE, DATA)] if blank else []
+    return claimed_only_by(sector, SECTOR, RECORD_LOG_FILE, DATA, shown=not blank)
 
 
 def _bases(table: FileTable, numbers: Iterable[int]) -> Iterable[int]:

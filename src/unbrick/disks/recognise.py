@@ -1,7 +1,7 @@
 """What a piece of a volume is, by what it holds: an index block, security descriptors, the table's bitmap.
 
-A piece that is recognised as its owner's needs nobody else to be asked about. Where nothing can be
-recognised (an index block without an entry, a stretch of zeros) the answer is no, which is not a fault.
+Where a piece is recognised, a record that cannot be read is no reason to doubt whose it is. Where nothing
+can be recognised (an index block without an entry, a stretch of zeros) the answer is no, which is no fault.
 The layouts are those of the Linux-NTFS project's documentation (`$INDEX_ALLOCATION`, `$Secure`).
 """
 

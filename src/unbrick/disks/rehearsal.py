@@ -33,7 +33,7 @@ from unbrick.disks.ntfs_mirror import differing_records, mend_mirror
 from unbrick.disks.ntfs_mount import mount_ntfs
 from unbrick.disks.ntfs_volume import DATA, RECORD_VOLUME, ByteView, open_view, write_dirty
 from unbrick.disks.overlay import begin_overlay
-from unbrick.disks.ownership import SECTOR, Question, ask, claimed_only_by, prove
+from unbrick.disks.ownership import SECTOR, Question, ask, claimed_only_by, prove, questions_about_commit
 from unbrick.disks.patched_view import PatchedView
 from unbrick.disks.plain import PlainVolume
 from unbrick.disks.preparation_proof import prove_metadata, prove_reset
@@ -163,8 +163,11 @@ def rehearse(plain: PlainVolume, options: ChangeOptions, runner: Runner, workdir
             after.take(overlay.end())
             changes = find_changes(prepared, after, facts.geometry)
             questions += prove(prepared, after, facts.geometry, _sectors(changes), copy.touched)
-            ask(open_table(prepared, facts.geometry), questions)
-            foresee_commit(prepared, facts, changes, copy.run)
+            table = open_table(prepared, facts.geometry)
+            if changes:
+                in_log = foresee_commit(prepared, facts, changes, copy.run)
+                questions += questions_about_commit(table, in_log)
+            ask(table, questions)
             copy.rehearsed = Rehearsed(
                 preparation,
                 changes,
