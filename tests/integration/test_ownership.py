@@ -14,6 +14,7 @@ from support.bricked_volume import (
     FAULTY,
     FOLDERS,
     GOOD,
+    LOOKALIKE,
     findings,
     make_volume,
     mounted,
@@ -24,8 +25,9 @@ from support.changing import change
 from support.ntfs_reader import read_independently
 
 from unbrick.command import SystemRunner
+from unbrick.disks.changed_records import INDEX, INDEX_ALLOCATION
 from unbrick.disks.claims import Claim, find_claims
-from unbrick.disks.file_table import FileTable, open_table
+from unbrick.disks.file_table import FileTable, open_stream, open_table
 from unbrick.disks.mount import ChangeOptions
 from unbrick.disks.ntfs_volume import DATA, FileView, open_view, read_geometry
 from unbrick.disks.plain import PlainVolume
@@ -300,3 +302,64 @@ def test_a_record_that_cannot_be_read_may_claim_anything(volume: Path, harm: str
         assert claims.unreadable == ([] if harm == "only a flag" else [number])
 
     with_table(volume, use)
+
+
+def claim_with(volume: Path, path: str, find: Callable[[FileTable], int]) -> None:
+    """Have a file say that its data is one cluster, which `find` gives: a damaged list of clusters."""
+    number = record_of(volume, path)
+
+    def use(view: FileView, table: FileTable) -> None:
+        record = bytearray(table.raw(number))
+        at = record.index(struct.pack("<I", DATA), 0x100)
+        at += struct.unpack_from("<H", record, at + 32)[0]
+        record[at : at + 6] = b"\x31\x01" + find(table).to_bytes(3, "little") + b"\0"
+        size = table.geometry.record
+        done = 0
+        for start, length in table.stream.places(number * size, size):
+            view.write(start, bytes(record[done : done + length]))
+            done += length
+
+    with_table(volume, use)
+
+
+def cluster_of(table: FileTable, number: int, kind: int, name: str, index: int) -> int:
+    found = table.find_attribute(number, kind, name)
+    assert found is not None
+    cluster = table.geometry.cluster
+    return open_stream(table.view, found).places(index * cluster, 1)[0][0] // cluster
+
+
+def repair_faulty(root: Path) -> Touched:
+    return repair(root).touched
+
+
+def _delete_good(root: Path) -> Touched:
+    place(root, GOOD).unlink()
+    return Touched(deleted=(GOOD,))
+
+
+def test_no_cluster_is_given_back_that_another_file_holds_to(volume: Path) -> None:
+    good = record_of(volume, GOOD)
+    claim_with(volume, LOOKALIKE, lambda table: cluster_of(table, good, DATA, "", 3))
+    assert "belongs to another file too" in refused(volume, _delete_good)
+
+
+def test_a_block_in_several_clusters_is_not_known_by_one_of_them(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    make_volume(volume, tmp_path / "mount", neighbours=20, cluster=512)
+    changed(volume, repair_faulty)
+    make_volume(volume, tmp_path / "mount", neighbours=20, cluster=512)
+    folder = record_of(volume, CROWDSTRIKE)
+    claim_with(volume, LOOKALIKE, lambda table: cluster_of(table, folder, INDEX_ALLOCATION, INDEX, 7))
+    assert "belongs to another file too" in refused(volume, repair_faulty)
+
+
+@pytest.mark.parametrize("cluster", [8192, 65536])
+def test_a_mirror_of_more_than_four_records_is_one(tmp_path: Path, cluster: int) -> None:
+    volume = tmp_path / "volume"
+    make_volume(volume, tmp_path / "mount", mebibytes=24, cluster=cluster)
+    whole = volume.read_bytes()
+    changed(volume, repair_faulty)
+    volume.write_bytes(whole)
+    claim_with(volume, LOOKALIKE, lambda table: table.geometry.mirror // cluster)
+    assert "belongs to another file too" in refused(volume, repair_faulty)

@@ -54,11 +54,15 @@ def fill(root: Path) -> None:
                 pass
 
 
-def make_volume(image: Path, mountpoint: Path, *, neighbours: int = 4, mebibytes: int = 10) -> None:
+def make_volume(
+    image: Path, mountpoint: Path, *, neighbours: int = 4, mebibytes: int = 10, cluster: int = 4096
+) -> None:
     """Write a volume; `neighbours` more files in the faulty folder make its index leave its record."""
     with image.open("wb") as stream:
         stream.truncate(mebibytes << 20)
-    subprocess.run(["mkntfs", "-q", "-F", "-f", str(image)], check=True, capture_output=True)
+    subprocess.run(
+        ["mkntfs", "-q", "-F", "-f", "-c", str(cluster), str(image)], check=True, capture_output=True
+    )
     with mounted(image, mountpoint) as root:
         folder = place(root, CROWDSTRIKE)
         folder.mkdir(parents=True)

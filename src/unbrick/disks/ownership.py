@@ -176,7 +176,8 @@ def mirror_zone(table: FileTable) -> tuple[int, int]:
     mirror = table.find_attribute(RECORD_MIRROR, DATA)
     if mirror is None or not mirror.runs or mirror.runs[0].offset != geometry.mirror:
         raise damaged("the mirror of its file table is not where it should be")
-    return geometry.mirror, _MIRRORED * geometry.record
+    # All of a cluster that is larger than those is a mirror, to every driver.
+    return geometry.mirror, min(max(_MIRRORED * geometry.record, geometry.cluster), mirror.length)
 
 
 def expect_mirrored(table: FileTable, sector: int) -> bool:
@@ -190,11 +191,16 @@ def expect_mirrored(table: FileTable, sector: int) -> bool:
 
 
 def questions_about_slots(table: FileTable, numbers: Iterable[int]) -> Iterator[Question]:
-    """Questions about the places of records, where what lies there does not say that it is that record."""
+    """Questions about the places of records, where what lies there does not say that it is that record.
+
+    A record in several clusters says nothing of whose all of them are.
+    """
+    geometry = table.geometry
     for number in numbers:
         record = table.find(number) if number < table.count else None
-        shown = record is not None and record.own_number == number
-        for place, length in table.stream.places(number * table.geometry.record, table.geometry.record):
+        whole = geometry.record <= geometry.cluster
+        shown = whole and record is not None and record.own_number == number
+        for place, length in table.stream.places(number * geometry.record, geometry.record):
             yield claimed_only_by(place, length, TABLE, DATA, shown=shown)
 
 
@@ -307,10 +313,16 @@ class _Proof:
         moving = [one for one in self._all_owned() if _extents(one.before) != _extents(one.after)]
         used_before = {at for one in moving for at in _numbers(one.before, cluster)}
         used_after = {at for one in moving for at in _numbers(one.after, cluster)}
-        taken = used_after - used_before
+        taken, freed = used_after - used_before, used_before - used_after
         if changed != used_after ^ used_before or any(_bit(maps[0], at) for at in taken):
             raise damaged("the change would mark other clusters as used than it uses")
         self.questions += [claimed_by_nobody(at * cluster, cluster) for at in sorted(taken)]
+        # Called free, a cluster is overwritten by the next that needs one: nobody else may hold to it.
+        self.questions += [
+            claimed_only_by(at * cluster, cluster, one.owner, one.kind)
+            for one in moving
+            for at in sorted(freed.intersection(_numbers(one.before, cluster)))
+        ]
 
     def _all_owned(self) -> Iterator[_Owned]:
         yield from self._owned

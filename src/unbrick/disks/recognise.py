@@ -48,7 +48,7 @@ def is_security_index_block(
 
 
 def is_among_descriptors(descriptors: Stream, position: int, cluster: int) -> bool:
-    """Whether the cluster at a place in `$SDS` begins or holds an entry that says it lies right there."""
+    """Whether in the cluster at a place in `$SDS` an entry begins that says it lies right there."""
     block, copy = divmod(position // _SECURITY_BLOCK, 2)
     start = (2 * block + copy) * _SECURITY_BLOCK
     shift = copy * _SECURITY_BLOCK
@@ -59,10 +59,9 @@ def is_among_descriptors(descriptors: Stream, position: int, cluster: int) -> bo
         _, _, place, size = _SECURITY_HEAD.unpack_from(whole, at)
         if place != start + at - shift or size < _SECURITY_HEAD.size:
             return False
-        end = at + size
-        if start + end > first:
+        if start + at >= first:
             return True
-        at = -(-end // 16) * 16
+        at = -(-(at + size) // 16) * 16
     return False
 
 
@@ -92,11 +91,16 @@ def index_block_size(table: FileTable, number: int, name: str) -> int:
 
 
 def _entries(blocks: Stream, position: int, size: int, cluster: int) -> list[tuple[bytes, bytes]]:
-    """Each entry of the index block around `position`, and its key; none where it is no such block."""
+    """Each entry of the index block around `position`, and its key; none where it is no such block.
+
+    None, too, where a block lies in several clusters: what is in one says nothing of whose the others are.
+    """
+    if size > cluster:
+        return []
     start = position // size * size
     block = unprotect(blocks.read(start, size), b"INDX")
     # A block is counted in clusters, or in sectors where it is smaller than one.
-    unit = cluster if cluster <= size else _SECTOR
+    unit = cluster if cluster == size else _SECTOR
     if block is None or struct.unpack_from("<Q", block, 0x10)[0] * unit != start:
         return []
     first, end = struct.unpack_from("<II", block, 0x18)
