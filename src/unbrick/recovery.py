@@ -46,7 +46,10 @@ _MOST_RUNS_TOLD = 64
 _WRITE_PROTECTED = "this disk is write-protected here: lift that before a repair"
 _OTHER_NAME = "{}: it is left alone, and the quarantine has another name"
 _LIKE_FULL = {None, Reason.UNREADABLE_DISK, Reason.PROGRAM_FAILED, Reason.VERIFY_FAILED}
-_CUT_OFF = "a repair or an undo was cut off here: run it again, which finishes it, before Windows is started"
+_CUT_OFF = (
+    "a repair or an undo was cut off here: run unbrick repair or unbrick undo, which finishes it, "
+    "before Windows is started"
+)
 _FINISH_FIRST = "run unbrick repair or unbrick undo on it first"
 _ONLY_A_RECORD = "its files were put back before: only the record of that run is deleted"
 
@@ -220,7 +223,7 @@ def _unlock(case: Case, disk: Disk, kit: Kit, held: ExitStack) -> PlainVolume:
         case.notes += kit.keys.notes[noted:]
         if untried:
             case.notes.append(
-                f"{place_of(volume)} has {len(ids)} recovery passwords, and each password was tried as"
+                f"{place_of(volume)} has {len(ids)} key IDs, and each password was tried for only"
                 f" {len(ids) - untried} of them: give it with its key ID, which is tried first"
             )
     raise kit.keys.failure(ids, volume=place_of(volume))

@@ -76,7 +76,7 @@ def test_a_stick_holds_the_image_and_signed_settings_and_says_what_it_did(
     names = ["keys.csv", "station", "station-cert.pub", "unbrick.yaml"]
     document = ended.document
     assert (document["settings"], document["size"]) == (names, SIZE)
-    assert "recovery passwords of keys.csv will lie on the stick in the clear" in ended.err
+    assert "recovery passwords of keys.csv will lie on the stick unencrypted" in ended.err
     whole, data = image.read_bytes(), stick.read_bytes()
     assert data[32768 : len(whole)] == whole[32768:]
     checked = subprocess.run(["sgdisk", "-v", stick], capture_output=True, text=True, check=True).stdout

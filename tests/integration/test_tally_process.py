@@ -114,7 +114,7 @@ def test_one_folder_is_served_once(tally: Path) -> None:
 
 
 def test_the_screen_says_when_nothing_serves_the_tally(tally: Path) -> None:
-    sentence = f"nothing serves this tally, and no station can report: unbrick tally serve {tally}"
+    sentence = f"nothing serves this tally, and no station can report; start it: unbrick tally serve {tally}"
     for served in (False, True, False):
         with served_by_program(tally) if served else nullcontext():
             shown = run_program("tally", "status", tally)

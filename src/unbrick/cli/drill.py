@@ -78,7 +78,8 @@ playbook_option = click.option(
 @click.option(
     "--fault",
     metavar="ID|none",
-    help=f"The incident, by its playbook's id; none: it spared them.  [default: {DEFAULT_INCIDENT}]",
+    help="The incident, by its playbook's id; with none the machines have no fault."
+    f"  [default: {DEFAULT_INCIDENT}]",
 )
 @playbook_option
 @click.option(

@@ -161,7 +161,12 @@ def _conclude(folder: Path, fleet: Fleet, started: str | None, counted: str | No
     if started is not None and SECURE in started:
         click.echo("Windows (a stand-in) started, Secure Boot on")
     else:
-        click.echo(click.style(f"Windows (a stand-in) did not start: {started or 'no word of it'}", fg="red"))
+        click.echo(
+            click.style(
+                f"Windows (a stand-in) did not start: {started or 'nothing came over its serial port'}",
+                fg="red",
+            )
+        )
     return 0 if started is not None and SECURE in started and counted == Status.REPAIRED else 1
 
 

@@ -77,7 +77,9 @@ def _as_html(words: Sequence[str]) -> str:
     from unbrick.manual.page import html_page
 
     if (page := _find_page(words) if words else None) is None:
-        raise UsageError("only a guide can be printed so", hint="name a guide: unbrick help helper --html")
+        raise UsageError(
+            "only a guide can be printed with --html", hint="name a guide: unbrick help helper --html"
+        )
     return html_page(page)
 
 

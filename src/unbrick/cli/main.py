@@ -25,7 +25,7 @@ _VERBS = {
     "playbook": "What unbrick looks for, and checks for your own playbooks.",
     "purge": "Delete a repair's quarantine for good: it can then not be put back.",
     "repair": "Take the fault away, so that it can be put back.",
-    "runs": "List the repairs that lie on a disk, undone or not; writes nothing.",
+    "runs": "List the repairs recorded on a disk, undone or not; writes nothing.",
     "scan": "List a disk's volumes, protectors and installations; writes nothing.",
     "tally": "Count every machine, once, over SSH; the dashboard.",
     "undo": "Put back exactly what a repair took away.",

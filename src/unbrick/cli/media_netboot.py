@@ -55,18 +55,24 @@ _LIST_ANYWAY_SECONDS = 60.0
 @click.option(
     "--with-keys",
     is_flag=True,
-    help="Give out its recovery passwords, too: all in the network can read them.",
+    help="Give out its recovery passwords, too: everyone in the network can read them.",
 )
 @click.option("--interface", metavar="IF", help="The network to serve, if this computer is in several.")
 @click.option(
-    "--port", default=80, show_default=True, type=click.IntRange(1, 65535), help="Of the web server."
+    "--port", default=80, show_default=True, type=click.IntRange(1, 65535), help="The port of the web server."
 )
 @click.option("--serve", "serving", is_flag=True, help="Serve DIR until stopped (Ctrl-C); needs root.")
 @click.option(
-    "--repaired", metavar="FILE", type=_path, help="Who gets no answer: a UUID or MAC address a line."
+    "--repaired",
+    metavar="FILE",
+    type=_path,
+    help="A list of machines that get no answer: one UUID or MAC address a line.",
 )
 @click.option(
-    "--tally", metavar="DIR", type=_path, help="Who is done at this tally gets no answer, from then on."
+    "--tally",
+    metavar="DIR",
+    type=_path,
+    help="Machines that this tally counts as done get no answer from then on.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(

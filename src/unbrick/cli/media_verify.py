@@ -93,6 +93,6 @@ def _tell(medium: Path, verdict: Verdict, line: str | None) -> None:
         )
     if not line:
         say(
-            "unbrick: without --site-key damage is found, but not a forgery that brings its own list",
+            "unbrick: without --site-key damage is found, but not a forgery signed with another key",
             err=True,
         )

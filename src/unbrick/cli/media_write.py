@@ -116,7 +116,7 @@ def _tell(target: Target, settings: Settings, key: Path | None, *, quiet: bool) 
         say("  what to do: first open the stick, and take them: unbrick outbox send", err=True)
     for name in settings.key_files:
         say(
-            printable(f"unbrick: the recovery passwords of {name} will lie on the stick in the clear"),
+            printable(f"unbrick: the recovery passwords of {name} will lie on the stick unencrypted"),
             err=True,
         )
     if settings.files and key is None:

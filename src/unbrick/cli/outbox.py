@@ -53,7 +53,7 @@ def list_waiting(station: Path | None, as_json: bool) -> None:
     click.echo(printable(f"{document['waiting']} reports wait in {outbox.folder}"))
     for word in ("refused", "damaged"):
         if document[word]:
-            click.echo(printable(f"{document[word]} are set aside in {outbox.folder / word}"))
+            click.echo(printable(f"{document[word]} {word} reports are kept in {outbox.folder / word}"))
 
 
 @command.command("send")

@@ -79,8 +79,11 @@ def init(directory: Path, address: str | None, site: str) -> None:
         _tell(f"  {directory / name}")
     _tell(f"then: unbrick repair DISK --station {directory / 'unbrick.yaml'}")
     _tell_how_to_build(directory)
-    _tell(f"keep {directory / 'authority'} secret: who has it can let in anybody")
-    _tell(f"back up {directory} whole while nothing serves it, or tally.db by `sqlite3 tally.db .backup`")
+    _tell(f"keep {directory / 'authority'} secret: whoever has it can enrol stations")
+    _tell(
+        f"back up {directory} whole while nothing serves it, "
+        f"or tally.db by `sqlite3 tally.db '.backup copy.db'`"
+    )
 
 
 @command.command("serve")
@@ -147,13 +150,13 @@ def revoke(directory: Path, name: str) -> None:
     "accepted",
     multiple=True,
     metavar="FINGERPRINT",
-    help="Also take what this key signed, which nobody enrolled: a medium's without settings.",
+    help="Also take reports signed by this key, which is not enrolled: that of a medium without settings.",
 )
 def import_file(directory: Path, file: Path, accepted: tuple[str, ...]) -> None:
     """Take the reports that `unbrick outbox export` wrote to FILE; each is counted once.
 
     FILE may also be an opened stick, or its folder outbox; nothing leaves it. Or it holds, a line each, the
-    texts of the pictures that stations showed (UNBRICK1:…).
+    texts of the square codes that stations showed (UNBRICK1:…).
 
     Example: unbrick tally import tally outbox-stick-07.jsonl
     """

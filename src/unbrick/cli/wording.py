@@ -130,7 +130,7 @@ def plan_lines(report: DiskReport, goal: Goal) -> Iterator[str]:
     if goal is Goal.UNDO:
         yield "  Windows will show its fault again when it starts."
     if goal is Goal.PURGE:
-        yield "  What is deleted cannot be put back by anything, and this repair never be undone."
+        yield "  What is deleted cannot be put back, and this repair can never be undone."
 
 
 def _note_lines(report: DiskReport) -> Iterator[str]:

@@ -95,7 +95,7 @@ def doubtful_time(modified: datetime | None, latest: datetime | None) -> str:
         )
     else:
         said = f"its date, {modified:%d %B %Y}, makes no sense"
-    return f"A person has to look: {said}, so it cannot be told whether this is the faulty one."
+    return f"A person has to look: {said}, so it is not known whether this is the faulty one."
 
 
 def relieved_by_good(sentence: str) -> str:
@@ -122,7 +122,7 @@ def missing_drivers(services: Sequence[str]) -> str:
 
 
 NOT_ALL_SEEN = (
-    "A person has to look: there are more files than can be looked through, so it cannot be told how many "
+    "A person has to look: there are more files than can be looked through, so it is not known how many "
     "are faulty."
 )
 SPELLED_ALIKE = (

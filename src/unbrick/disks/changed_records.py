@@ -92,7 +92,7 @@ class _Court:
         former, new = self.before.find(number), self.after.find(number)
         was_used, is_used = former is not None and former.in_use, new is not None and new.in_use
         if number >= FIRST_USERS and self.before.is_marked_used(number) != was_used:
-            raise _doubtful(number, "its file table and the bitmap of it disagree about a record")
+            raise _doubtful(number, "its file table and that table's bitmap disagree about a record")
         if new is None or new.own_number not in (None, number):
             raise _doubtful(number, "a record of its file table would become unreadable")
         if former is not None and former.own_number not in (None, number):
@@ -151,7 +151,7 @@ class _Court:
         folders = {path.rpartition("\\")[0] for path in paths}
         for name in names:
             if name.short and self.after.path(name).casefold().rpartition("\\")[0] not in folders:
-                raise _doubtful(number, "the change would name a file where it does not belong")
+                raise _doubtful(number, "the change would list a file in a folder where it does not belong")
 
     def _allow_folders(self, table: FileTable, names: Iterable[Name]) -> None:
         """Folders list their files' times too, and theirs are listed in the folder above."""
@@ -202,7 +202,7 @@ class _Court:
         for key in former.keys() | new.keys():
             one, other = former.get(key), new.get(key)
             if one is None or other is None or not self._is_same(number, one, other):
-                raise _doubtful(number, "the change would alter what a file holds that it only names")
+                raise _doubtful(number, "the change would alter the content of a file that it only moves")
 
     def _is_same(self, number: int, former: Attribute, new: Attribute) -> bool:
         if former.value is None or new.value is not None:
@@ -217,7 +217,7 @@ class _Court:
         former, new = self.before.bitmap(), self.after.bitmap()
         changed = set(flipped_bits(former.ljust(len(new), b"\0"), new))
         if len(new) < len(former) or changed != self.judged.taken | self.judged.freed:
-            raise damaged("the change would mark other records of the file table than it uses")
+            raise damaged("the change would not mark exactly the records of the file table that it uses")
 
     @staticmethod
     def _used(table: FileTable, number: int) -> Record | None:

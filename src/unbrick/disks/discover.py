@@ -334,6 +334,6 @@ def _flush(path: Path, files: tuple[Path, ...]) -> None:
         except OSError as error:
             raise FailedError(
                 f"{path}: what was written could not be flushed to the disk: {error.strerror}",
-                hint="run unbrick again: it finishes what was begun",
+                hint="run unbrick again: it finishes what was begun; failing that, copy the disk first",
                 reason=Reason.UNREADABLE_DISK,
             ) from error

@@ -165,12 +165,12 @@ class FileTable:
         for _ in range(_DEEPEST):
             folder = self.read(name.parent)
             if not folder.in_use or not folder.is_folder or folder.sequence != name.sequence:
-                raise damaged(f"a file names record {name.parent} as its folder, which is none")
+                raise damaged(f"a file names record {name.parent} as its folder, but that is not a folder")
             if name.parent == ROOT:
                 return "\\" + "\\".join(reversed(parts))
             name = self.long_name(name.parent)
             parts.append(name.text)
-        raise damaged("its folders lie in a circle")
+        raise damaged("its folders contain each other in a circle")
 
     def is_marked_used(self, number: int) -> bool:
         """Whether the table's own bitmap says that a record is in use; raises NeedsHandsError."""
@@ -227,7 +227,7 @@ def expect_whole(attribute: Attribute, what: str) -> None:
     end = 0
     for offset, length in placed:
         if offset < end:
-            raise damaged(f"{what} lies on itself")
+            raise damaged(f"{what} claims a cluster twice")
         end = offset + length
 
 

@@ -45,7 +45,7 @@ def mend_mirror(view: ByteView, geometry: Geometry) -> None:
         record, mirror = (_read(view, geometry, table, number) for table in (geometry.mft, geometry.mirror))
         # What the boot sector points at is overwritten only where it is such a record already.
         if mirror[:4] != b"FILE" or record[:4] != b"FILE":
-            raise damaged(f"record {number} of its file table, or the mirror of it, is none")
+            raise damaged(f"record {number} of its file table, or the mirror of it, is not a file record")
         whole, reflected = unprotect(record, b"FILE"), unprotect(mirror, b"FILE")
         if whole is not None:
             if reflected is not None:

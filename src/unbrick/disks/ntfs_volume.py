@@ -139,7 +139,7 @@ def read_geometry(view: ByteView) -> Geometry:
             reason=Reason.NO_WINDOWS,
         )
     if len(boot) < 512 or named != b"NTFS    " or boot[510:512] != b"\x55\xaa":
-        raise damaged("its boot sector is not one")
+        raise damaged("its boot sector is damaged")
     sector, per_cluster = struct.unpack_from("<HB", boot, 0x0B)
     # Above 128, the byte is a negative power of two (clusters over 64 KiB).
     cluster = sector * (per_cluster if per_cluster <= 128 else 1 << min(256 - per_cluster, 16))

@@ -59,7 +59,7 @@ def _clusters_of(descriptor: int, table: int, start: int) -> Iterator[tuple[int,
     for index, entry in enumerate(struct.unpack(f">{_ENTRIES}Q", os.pread(descriptor, CLUSTER, table))):
         if entry & _COMPRESSED:
             raise FailedError(
-                "the overlay holds a compressed cluster, which nothing of ours writes",
+                "the overlay holds a compressed cluster, which unbrick never writes",
                 reason=Reason.PROGRAM_FAILED,
             )
         if entry & _ZERO:

@@ -166,7 +166,7 @@ def expect_apart(table: FileTable) -> None:
     end = 0
     for start, length in sorted(zones):
         if start < end:
-            raise damaged("two of the file system's own files lie on each other")
+            raise damaged("two of the file system's own files claim the same clusters")
         end = start + length
 
 
@@ -186,7 +186,7 @@ def expect_mirrored(table: FileTable, sector: int) -> bool:
     if not start <= sector < start + length:
         return False
     if table.view.read(sector, SECTOR) != table.stream.read(sector - start, SECTOR):
-        raise damaged("the change would write to the mirror of the file table what the table does not have")
+        raise damaged("the change would make the mirror of the file table differ from the table")
     return True
 
 
@@ -271,7 +271,7 @@ class _Proof:
         new = [one for one in self._owned if one.lies_at(sector)]
         # One may give a cluster back, which a driver may have written to before, and another take it then.
         if len(former) > 1 or len(new) > 1 or not former + new:
-            raise damaged("the change would write where nothing is that it names")
+            raise damaged("the change would write where none of the files it names lies")
         for owner in former:  # what is newly taken, `expect_cluster_map` asks about
             stream = owner.before
             position = None if stream is None else stream.position_of(sector)
@@ -302,7 +302,7 @@ class _Proof:
         cluster = self.before.geometry.cluster
         maps = [stream_of(table, CLUSTER_MAP, DATA, "") for table in (self.before, self.after)]
         if maps[0] is None or maps[1] is None:
-            raise damaged("it has no map of its clusters")
+            raise damaged("it has no list of which clusters are in use ($Bitmap)")
         changed: set[int] = set()
         for sector in sectors:
             position = maps[1].position_of(sector)
@@ -315,7 +315,7 @@ class _Proof:
         used_after = {at for one in moving for at in _numbers(one.after, cluster)}
         taken, freed = used_after - used_before, used_before - used_after
         if changed != used_after ^ used_before or any(_bit(maps[0], at) for at in taken):
-            raise damaged("the change would mark other clusters as used than it uses")
+            raise damaged("the change would not mark exactly the clusters that it uses")
         self.questions += [claimed_by_nobody(at * cluster, cluster) for at in sorted(taken)]
         # Called free, a cluster is overwritten by the next that needs one: nobody else may hold to it.
         self.questions += [

@@ -98,7 +98,7 @@ def open_plain(
             except OSError as error:
                 raise FailedError(
                     f"{disk.path}: what was written did not reach the disk: {error.strerror}",
-                    hint="the disk may be failing: run it again, or copy the disk first",
+                    hint="run unbrick again: it finishes what was begun; failing that, copy the disk first",
                     reason=Reason.UNREADABLE_DISK,
                 ) from error
             disk.sync()

@@ -195,4 +195,4 @@ def read_truth_file(path: Path) -> tuple[MachineTruth, ...]:
             for machine in document["machines"]
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is not the truth of a drill") from error
+        raise UsageError(f"{path} is not the truth.json of a drill") from error

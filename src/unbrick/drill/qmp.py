@@ -87,7 +87,7 @@ class Monitor:
         line, _, self._received = self._received.partition(b"\n")
         message = json.loads(line)
         if not isinstance(message, dict):
-            raise MonitorError("the virtual machine's monitor speaks nonsense")
+            raise MonitorError("the virtual machine's monitor gave an answer that makes no sense")
         if "event" in message:
             self._events.append(message)
         return message

@@ -88,7 +88,9 @@ def make_sample(playbook: Playbook, rule: Rule, rng: random.Random, most_bytes: 
                 if rule.verdict is Verdict.FAULTY and why_forbidden(file.path):
                     continue
                 return file
-    raise NoSampleError("whatever fits it, another rule or the list of protected files speaks first")
+    raise NoSampleError(
+        "every file that fits it is decided before it, by another rule or by the list of protected files"
+    )
 
 
 def make_older(playbook: Playbook, file: PlannedFile, rng: random.Random) -> PlannedFile | None:
@@ -149,7 +151,7 @@ def _spans(playbook: Playbook, when: Match) -> Iterator[_Span]:
             found = True
             yield _Span(first, end)
     if not found:
-        raise NoSampleError("it asks for a time that makes no sense: of later than now, or of long before")
+        raise NoSampleError("it asks for a time that lies in the future, or too long ago to make sense")
 
 
 def _edges(playbook: Playbook) -> list[datetime]:

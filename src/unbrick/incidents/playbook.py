@@ -228,7 +228,9 @@ class Rule:
     action: Remedy | None = field(default=None, metadata=about("What to do with a faulty file."))
     only_alone: Flag | None = field(
         default=None,
-        metadata=about("With the verdict person: no doubt beside a file at the path that is good or faulty."),
+        metadata=about(
+            "With the verdict person: asks only where no file at the path is surely good or faulty."
+        ),
     )
 
     def faults(self) -> Iterator[Fault]:

@@ -103,7 +103,7 @@ def whole_config(network: ServedNetwork, url: str, served: Path, *, bios: bool, 
 def refuse_name(folder: Path) -> None:
     """Raise UsageError for a folder whose name would say something else in the configuration."""
     if _PLAIN_PATH.fullmatch(str(folder)) is None:
-        raise UsageError(f"{str(folder)!r}: dnsmasq cannot be told of a folder with such a name")
+        raise UsageError(f"{str(folder)!r}: dnsmasq cannot serve a folder with such a name")
 
 
 def _tftp(served: Path) -> str:

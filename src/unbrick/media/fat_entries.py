@@ -118,7 +118,7 @@ class _Volume:
         self._seen: set[int] = set()
         self.faults = []
         if number(40, 2):
-            self.faults.append("says that only one of its tables counts, which some programs heed")
+            self.faults.append("says that only one of its tables counts, which only some programs obey")
         if any(read(at, length * _SECTOR)[_OF_NO_FILE:] != self._table[_OF_NO_FILE:] for at in places[1:]):
             self.faults.append("has two tables that differ, so that not every program sees the same files")
 

@@ -73,7 +73,7 @@ def fetch_packages(requirements: Path, version: str, folder: Path, runner: Keepi
         said = error.stderr.decode(errors="replace").strip().splitlines()
         last = next((line for line in reversed(said) if line.startswith("ERROR")), error.message)
         raise PythonError(
-            f"the Python packages could not be had: {last.removeprefix('ERROR: ')}",
+            f"the Python packages could not be fetched: {last.removeprefix('ERROR: ')}",
             hint="check that pip reaches its index on this machine",
         ) from error
 

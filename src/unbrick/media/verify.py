@@ -300,7 +300,7 @@ def _seen_by_others(
         return
     yield from (f"the partition UNBRICK {fault}" for fault in found.faults)
     if sorted(map(str.casefold, found.names)) != sorted(map(str.casefold, shown)):
-        yield "the partition UNBRICK shows other programs other files than us"
+        yield "the partition UNBRICK shows other files to other programs than to unbrick"
 
 
 def _is_our_readme(drive: str, runner: Runner) -> bool:

@@ -206,7 +206,7 @@ def _read_entry(document: Any) -> Entry:
     expect_keys(document, _ENTRY_KEYS)
     attributes = read_number(document, "attributes", 0, 2**32 - 1)
     if attributes & _NEVER_MOVED:
-        raise JournalError("a file has attributes that no file we move has")
+        raise JournalError("a file has attributes that unbrick never moves")
     streams = read_list(document, "streams", _MOST_STREAMS)
     if not all(is_name(name) for name in streams):
         raise JournalError("a stream has no name")

@@ -15,7 +15,7 @@ _LONGEST_PATH = 4096
 _DEEPEST_PATH = 64
 _LONGEST_NAME = 255
 _LONGEST_SHORT_NAME = 12
-_LOOK_YOURSELF = r"nothing was done that it asks for; look at the folder \Unbrick of this volume by hand"
+_LOOK_YOURSELF = r"nothing that it asks for was done; look at the folder \Unbrick of this volume by hand"
 
 
 class JournalError(NeedsHandsError):
@@ -24,7 +24,7 @@ class JournalError(NeedsHandsError):
     def __init__(self, message: str, *, hint: str = _LOOK_YOURSELF) -> None:
         self.why = message
         super().__init__(
-            f"the journal of an earlier run cannot be believed: {message}",
+            f"the journal of an earlier run cannot be trusted: {message}",
             reason=Reason.BAD_JOURNAL,
             hint=hint,
         )
@@ -113,7 +113,7 @@ def _plain_parts(path: str) -> tuple[str, ...]:
     try:
         parts = split_windows_path(path)
     except FailedError as error:
-        raise JournalError("a path is none") from error
+        raise JournalError("a path is not one that unbrick writes") from error
     if not parts or any(len(part) > _LONGEST_NAME for part in parts):
-        raise JournalError("a path is none")
+        raise JournalError("a path is not one that unbrick writes")
     return parts

@@ -73,7 +73,7 @@ def _locate(root: Path, folder: Path, entry: Entry) -> Places:
         raise NeedsHandsError(
             f"something else is at {entry.source} now",
             reason=Reason.SOMETHING_IN_THE_WAY,
-            hint="look at that file; move it away if the former one shall come back",
+            hint="look at that file; to get the former one back, move it away and run unbrick again",
         ) from error
     return Places(entry, found or parent / entry.name, folder / entry.quarantined_as)
 

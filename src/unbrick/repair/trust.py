@@ -39,7 +39,7 @@ def find_playbook(playbooks: Sequence[Playbook], entry: Entry) -> Playbook:
     by_id: Mapping[str, Playbook] = {playbook.id: playbook for playbook in playbooks}
     if entry.playbook not in by_id:
         raise NeedsHandsError(
-            f"an earlier run followed the playbook {entry.playbook}, which is not here",
+            f"an earlier run followed the playbook {entry.playbook}, which this unbrick does not have",
             reason=Reason.UNKNOWN_PLAYBOOK,
             hint=(
                 f"give the file of {entry.playbook}, as it was at the repair, with --playbook FILE, or with "
@@ -84,7 +84,7 @@ def _another_edition(why: str, playbook: Playbook) -> JournalError:
     return JournalError(
         why,
         hint=(
-            f"nothing was done that it asks for; if {playbook.id} was changed since that repair, give "
+            f"nothing that it asks for was done; if {playbook.id} was changed since that repair, give "
             r"its file as it was then with --playbook FILE; else look at the folder \Unbrick by hand"
         ),
     )

@@ -100,7 +100,7 @@ def _open_repaired(
             raise NeedsHandsError(
                 f"something is at {place.entry.source} now, where the former file would go",
                 reason=Reason.SOMETHING_IN_THE_WAY,
-                hint="look at that file; move it away if the former one shall come back",
+                hint="look at that file; to get the former one back, move it away and run unbrick again",
             )
         if look(place.quarantined) is None:
             raise JournalError(f"{place.entry.quarantined_as} is not in the quarantine")

@@ -214,7 +214,7 @@ class TallySession:
         message = self._read()
         if message["type"] != "welcome" or message.get("protocol") != PROTOCOL:
             raise TallyRefusedError(
-                f"the tally at {self._address} speaks another version of our protocol",
+                f"the tally at {self._address} speaks another version of unbrick's protocol",
                 hint="bring stick and tally to the same version of unbrick",
             )
         self.tally_time = _time(message)

@@ -56,7 +56,7 @@ def parse_certificate(blob: bytes) -> Certificate:
     if kind_of_key == KEY_TYPE.encode():
         raise HostCertificateError("its host key comes without a certificate")
     if kind_of_key != CERTIFICATE_TYPE.encode():
-        raise HostCertificateError("its host key is of a type that we do not take")
+        raise HostCertificateError("its host key is of a type that unbrick does not accept")
     fields.string()  # a nonce
     public_key = fields.string()
     serial = fields.number(8)
@@ -93,7 +93,7 @@ def certified_host_key(blob: bytes, *, authority: bytes, host: str) -> bytes:
     if certificate.kind != HOST:
         raise HostCertificateError("its certificate is not one for a host")
     if certificate.critical_options:
-        raise HostCertificateError("its certificate has conditions that we do not know")
+        raise HostCertificateError("its certificate has conditions that unbrick does not know")
     if _same_form(host) not in {_same_form(name) for name in certificate.principals}:
         raise HostCertificateError(f"its certificate is not for {host}")
     return certificate.public_key

@@ -16,7 +16,7 @@ from unbrick.station.instruction import Instruction, Then, instruction_for
 from unbrick.station.next_in_windows import after_repair, only_way_in
 from unbrick.station.words import Meaning, meaning_of
 
-MISSED = "The stick's settings could not be read: it has to stay in until this screen comes."
+MISSED = "The stick's settings could not be read: next time leave it in until this screen comes."
 LATE = "The settings on a stick came too late and were not used. They are read only at the beginning."
 _MOST_LEFT_ALONE = 2
 

@@ -57,5 +57,5 @@ def parse_kernel_options(line: str) -> KernelOptions:
         elif name == "stick" and _SERIAL.fullmatch(value):
             stick = value
         else:
-            notes.append(f"{word[:60]} on the kernel's command line is not heeded: nobody has signed it")
+            notes.append(f"{word[:60]} on the kernel's command line is ignored: nobody has signed it")
     return KernelOptions(guided, finish, stick, tuple(notes))

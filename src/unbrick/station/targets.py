@@ -73,7 +73,7 @@ def _notes(device: BlockDevice) -> tuple[str, ...]:
     if device.degraded:
         notes.append("a disk of this RAID is missing or has failed; it is worked on as it stands")
     if device.syncing:
-        notes.append("this RAID is making its disks the same again; Windows' own driver goes on with it")
+        notes.append("this RAID is rebuilding its disks; Windows' own driver goes on with that")
     return tuple(notes)
 
 

@@ -54,7 +54,10 @@ def is_served(folder: TallyFolder) -> bool:
 
 
 def read_trouble(folder: TallyFolder) -> str | None:
-    """What a person who looks at the tally must know: that nothing serves it, or what ails it; else None."""
+    """What whoever looks at the tally must know: that nothing serves it, or another trouble; or None."""
     if not is_served(folder):
-        return f"nothing serves this tally, and no station can report: unbrick tally serve {folder.path}"
+        return (
+            "nothing serves this tally, and no station can report; "
+            f"start it: unbrick tally serve {folder.path}"
+        )
     return read_condition(folder.condition)

@@ -38,7 +38,9 @@ class Database:
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 sync_directory(path.parent)
             elif not path.is_file():
-                raise StoreError(f"there is no tally's database {path}", hint="make one with `tally init`")
+                raise StoreError(
+                    f"there is no tally database {path}", hint="make one: unbrick tally init DIR"
+                )
         except OSError as error:
             raise StoreError(f"{path} cannot be opened: {error.strerror or error}") from None
         self._engine = self._open_engine()

@@ -85,7 +85,7 @@ def _joined(lines: Iterator[bytes], counts: ImportCounts) -> Iterator[bytes]:
     for line in lines:
         part = _PART.fullmatch(line)
         if parts and (part is None or (int(part[1]), int(part[2])) != (len(parts) + 1, count)):
-            counts.refused["the parts of a picture, of which some are missing"] += 1
+            counts.refused["a report in several square codes, of which some are missing"] += 1
             parts = []
         if part is None:
             yield line
@@ -96,9 +96,9 @@ def _joined(lines: Iterator[bytes], counts: ImportCounts) -> Iterator[bytes]:
                 yield b"".join(parts)
                 parts = []
         else:
-            counts.refused["the parts of a picture, of which some are missing"] += 1
+            counts.refused["a report in several square codes, of which some are missing"] += 1
     if parts:
-        counts.refused["the parts of a picture, of which some are missing"] += 1
+        counts.refused["a report in several square codes, of which some are missing"] += 1
 
 
 def _lines(file: Path) -> Iterator[bytes]:

@@ -45,7 +45,9 @@ def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS
             hint="a newer unbrick wrote it: use that one; nothing was changed",
         )
     if version == 0 and inspect(connection).get_table_names():
-        raise StoreError("this database is not a tally's", hint="name the folder that `tally init` made")
+        raise StoreError(
+            "this database is not a tally's", hint="name the folder that `unbrick tally init` made"
+        )
     for step in migrations[version:]:
         step(connection)
         version += 1

@@ -112,7 +112,7 @@ def find_installations(root: Path) -> tuple[Installation, ...]:
     except OSError as error:
         raise FailedError(
             f"the volume's root folder cannot be read: {error.strerror}",
-            hint="check the disk; chkdsk may mend the volume",
+            hint="let Windows check it (chkdsk /f, from its recovery environment), then run unbrick again",
             reason=Reason.DAMAGED_VOLUME,
         ) from error
     found = (_read_folder(root, name) for name in sorted(names, key=str.casefold))

@@ -72,5 +72,5 @@ def test_nonsense_instead_of_a_greeting_is_no_greeting() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(b"[1]\n")
-        with pytest.raises(MonitorError, match="nonsense"):
+        with pytest.raises(MonitorError, match="makes no sense"):
             Monitor(ours).greet()

@@ -205,7 +205,7 @@ rules:
             "size: {at_least: 200000}",
             "a file of 200000 bytes, and there is room for 100000",
         ),
-        ("first_bytes: 41 42", "modified: {from: 2999-01-01T00:00:00Z}", "a time that makes no sense"),
+        ("first_bytes: 41 42", "modified: {from: 2999-01-01T00:00:00Z}", "a time that lies in the future"),
         ("id: unplayable", "id: unplayable\ndoubt_times_before: 2999-01-01T00:00:00Z", "rule 1: "),
         (
             "verdict: faulty\n    action: quarantine",
@@ -217,7 +217,7 @@ rules:
         (
             "rules:\n",
             "rules:\n  - {path: '%SystemRoot%\\System32\\drivers\\*\\*', verdict: good, explanation: No.}\n",
-            "rule 2: whatever fits it, another rule",
+            "rule 2: every file that fits it is decided before it",
         ),
     ],
 )

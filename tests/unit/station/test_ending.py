@@ -333,7 +333,7 @@ def test_where_the_sticks_settings_were_not_read_that_is_said_and_the_stick_trie
     ending = ending_of([ended(status)], facts(missed=True, finish="wait"))
     assert (
         ending.to_do[0]
-        == "The stick's settings could not be read: it has to stay in until this screen comes."
+        == "The stick's settings could not be read: next time leave it in until this screen comes."
     )
     assert "start it from the stick again" in ending.to_do[-1]
 

@@ -132,7 +132,7 @@ def test_what_is_wrong_with_an_array_is_said(sysfs: Sysfs) -> None:
     (target,) = choose_targets(sysfs.devices())
 
     assert "missing or has failed" in target.notes[0]
-    assert "the same again" in target.notes[1]
+    assert "rebuilding its disks" in target.notes[1]
 
 
 def _disk(path: Path, *, member: bool) -> BlockDevice:

@@ -66,7 +66,7 @@ def test_a_password_goes_with_its_key_id_and_what_was_not_tried_is_said(
 ) -> None:
     many = locked(*(Protector(one, ProtectorKind.RECOVERY_PASSWORD) for one in IDS))
     assert unlock(many, monkeypatch, 4) == [IDS[-1], None]
-    assert any("tried as 16 of them" in note for note in many.notes)
+    assert any("tried for only 16 of them" in note for note in many.notes)
     few = locked(Protector(IDS[0], ProtectorKind.RECOVERY_PASSWORD))
     unlock(few, monkeypatch, 0)
     assert not any("of them" in note for note in few.notes)

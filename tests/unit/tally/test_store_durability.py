@@ -200,7 +200,7 @@ def test_migrations_are_applied_in_order_once_and_whole(tmp_path: Path) -> None:
 
 
 def test_a_missing_database_is_made_only_where_that_is_wanted(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="there is no tally's database"):
+    with pytest.raises(StoreError, match="there is no tally database"):
         Store.open(tmp_path / "tally.db", create=False)
     assert list(tmp_path.iterdir()) == []
 
