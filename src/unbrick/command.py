@@ -375,6 +375,10 @@ def wait_until(server: Server, condition: Callable[[], bool], *, timeout: float,
                 reason=Reason.PROGRAM_FAILED,
             )
         if time.monotonic() > deadline:
-            raise FailedError(f"{what} was not ready within {timeout:g} s", reason=Reason.TIMED_OUT)
+            raise FailedError(
+                f"{what} was not ready within {timeout:g} s",
+                hint="run it again; if it fails again, the disk may be failing: copy it first",
+                reason=Reason.TIMED_OUT,
+            )
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)

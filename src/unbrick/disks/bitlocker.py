@@ -245,7 +245,7 @@ def _read_block(view: RawView, slot: int, offset: int, boot_sector: _BootSector)
         raise MalformedError("is in an unknown state")
     settled = state == next_state == _STATE_ENCRYPTED and not conversion_size
     if settled and volume_length > view.size:
-        raise MalformedError("speaks of a larger volume than this partition")
+        raise MalformedError("describes a larger volume than this partition")
     converting = boot_sector.encrypt_on_write or not settled
     guid, method, datums = _read_dataset(block[_HEADER.size : size], converting=converting)
     by_kind: dict[tuple[int, int], list[Datum]] = {}

@@ -25,7 +25,7 @@ def refuse_unsafe(path: Path, what: str, hint: str | None = None) -> NoReturn:
 def refuse_truncated(path: Path) -> NoReturn:
     """Refuse an image of which a part is missing."""
     raise NeedsHandsError(
-        f"{path}: the image is cut off: parts that it speaks of lie after its end",
+        f"{path}: the image is cut off: parts that it refers to lie after its end",
         hint="copy it again from its source",
         reason=Reason.TRUNCATED,
     )

@@ -62,7 +62,8 @@ def attach_loop(backing: Path, *, offset: int, length: int, read_only: bool = Fa
     """
     if offset % _SECTOR or length % _SECTOR or offset < 0 or length <= 0:
         raise NeedsHandsError(
-            f"{backing}: a volume at byte {offset}, {length} bytes long, does not lie on sector borders",
+            f"{backing}: a volume at byte {offset}, {length} bytes long, does not lie on whole sectors",
+            hint="gdisk or testdisk can rebuild the partition table; make a copy of the disk first",
             reason=Reason.DAMAGED_TABLE,
         )
     mode = os.O_RDONLY if read_only else os.O_RDWR

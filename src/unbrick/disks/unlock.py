@@ -70,7 +70,8 @@ def unlock(
         )
     if not 0 < metadata.volume_length <= volume.length:
         raise NeedsHandsError(
-            "BitLocker's metadata speaks of a volume larger than its partition",
+            "BitLocker's metadata describes a volume larger than its partition",
+            hint="copy the disk first; Windows' own repair-bde may recover the volume onto another disk",
             reason=Reason.DAMAGED_METADATA,
         )
     keys = find_keys(metadata, password, wanted, runner)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from unbrick.errors import FailedError, NeedsHandsError, Reason
 
-_CHECK_THE_VOLUME = (
+CHECK_THE_VOLUME = (
     "let Windows check the volume (chkdsk /f, from its recovery environment), then run unbrick again"
 )
 
@@ -28,11 +28,15 @@ def disk_errors(doing: str, *, was_dirty: bool = False) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NeedsHandsError(
-                f"the volume ran full while {doing}", reason=Reason.DISK_FULL, hint="make room on it"
+                f"the volume ran full while {doing}",
+                reason=Reason.DISK_FULL,
+                hint="make room on it, then run unbrick again",
             ) from error
         if error.errno == errno.EROFS:
             raise NeedsHandsError(
-                f"the volume turned out to be read-only while {doing}", reason=Reason.READ_ONLY
+                f"the volume turned out to be read-only while {doing}",
+                reason=Reason.READ_ONLY,
+                hint="lift its write protection; if it has none, it may be failing: copy it first",
             ) from error
         if was_dirty and error.errno in (errno.EIO, errno.ECONNABORTED, errno.ENOTCONN):
             raise damaged(
@@ -42,12 +46,16 @@ def disk_errors(doing: str, *, was_dirty: bool = False) -> Iterator[None]:
             raise damaged(
                 f"a folder of the volume contradicts itself ({error.strerror}, while {doing})"
             ) from error
-        raise FailedError(f"{error.strerror} while {doing}", reason=Reason.UNREADABLE_DISK) from error
+        raise FailedError(
+            f"{error.strerror} while {doing}",
+            reason=Reason.UNREADABLE_DISK,
+            hint="the disk may be failing: copy it before anything else is tried",
+        ) from error
 
 
 def damaged(message: str) -> NeedsHandsError:
     """The file system's own records disagree, which only Windows can put right."""
-    return NeedsHandsError(message, reason=Reason.DAMAGED_VOLUME, hint=_CHECK_THE_VOLUME)
+    return NeedsHandsError(message, reason=Reason.DAMAGED_VOLUME, hint=CHECK_THE_VOLUME)
 
 
 def look(path: Path) -> os.stat_result | None:

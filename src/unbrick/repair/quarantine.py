@@ -18,7 +18,7 @@ from pathlib import Path
 
 from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.ntfs_file import FileAttributes, read_acl, read_attributes, write_acl
-from unbrick.repair.disk_errors import damaged, look
+from unbrick.repair.disk_errors import CHECK_THE_VOLUME, damaged, look
 from unbrick.repair.plan import is_run_id
 from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR, is_ours
 
@@ -171,7 +171,7 @@ def _expect_ours(path: Path, shown: str, *, folder: bool) -> None:
             raise _foreign(shown, "others than Administrators own it or may write there")
     except OSError as error:
         raise FailedError(
-            f"{shown} cannot be read: {error.strerror}", reason=Reason.DAMAGED_VOLUME
+            f"{shown} cannot be read: {error.strerror}", reason=Reason.DAMAGED_VOLUME, hint=CHECK_THE_VOLUME
         ) from error
 
 

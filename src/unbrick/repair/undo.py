@@ -123,6 +123,7 @@ def _choose(root: Path, run: str | None) -> tuple[Path, JournalFile]:
     raise NeedsHandsError(
         f"this volume has no run {run} to undo" if run else "this volume has no run to undo",
         reason=Reason.NO_RUN,
+        hint="unbrick runs DISK lists those that are there",
     )
 
 

@@ -50,4 +50,8 @@ def _expect_moved(place: Places) -> None:
 
 
 def _not_done(why: str) -> FailedError:
-    return FailedError(f"the repair could not be confirmed: {why}", reason=Reason.VERIFY_FAILED)
+    return FailedError(
+        f"the repair could not be confirmed: {why}",
+        reason=Reason.VERIFY_FAILED,
+        hint="run it again; if that does not help, look at this disk by hand",
+    )
