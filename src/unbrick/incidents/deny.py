@@ -48,7 +48,7 @@ _LOADER = "it loads Windows"
 _HIVES = "it belongs to the registry"
 _INTEGRITY = "it is a code-integrity policy or a catalogue of signatures"
 _SERVICING = "it belongs to Windows' own store of components"
-_MEMORY = "Windows keeps memory in it"
+_MEMORY = "Windows keeps the contents of memory in it"
 
 _DENY_LIST: tuple[_Protected, ...] = (
     _name("NTUSER.DAT*", _HIVES),

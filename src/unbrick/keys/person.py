@@ -81,7 +81,8 @@ class PersonKeySource:
         for protector in protector_ids:
             self._say("    " + self._emphasise(protector.upper()))
         self._say(f"Often the beginning is enough to find it: {_beginnings(protector_ids)}.")
-        self._say("Type all 8 groups, with spaces or dashes between them. Press only Enter to give up.")
+        self._say("Type all 8 groups, with spaces or dashes between them.")
+        self._say("Without the password press only Enter: the disk then stays locked.")
 
     def _emphasise(self, protector: str) -> str:
         if not self._emphasis:

@@ -38,7 +38,7 @@ _WINDOW = 128 * 1024
 _MOST_PACKET = 32 * 1024
 _BACKLOG = 1024
 _LOOK_SECONDS = 0.2
-_FULL = "the disk of the tally is full: nothing is stored until there is room"
+_FULL = "the disk of the tally is full: make room on it; until then nothing is stored"
 _UNUSABLE = "the tally's database cannot be used"
 
 # Elliptic curves only: with the old groups a stranger could buy a second of our CPU with one packet.
