@@ -47,12 +47,16 @@ class Run:
     keeper: int = 0
 
     def processes(self) -> dict[int, int]:
-        """Of all in the process namespace: their number here, and their number in there."""
+        """Of all that live in the process namespace: their number here, and their number in there.
+
+        The dead do not count: the tests' own process adopts them, and buries them only afterwards.
+        """
         found = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 try:
-                    if (entry / "ns" / "pid").stat().st_ino == self.namespace:
+                    is_inside = (entry / "ns" / "pid").stat().st_ino == self.namespace
+                    if is_inside and not self.status(int(entry.name), "State").lstrip().startswith("Z"):
                         found[int(entry.name)] = int(self.status(int(entry.name), "NSpid").split()[-1])
                 except OSError:
                     continue
