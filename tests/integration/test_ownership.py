@@ -363,3 +363,32 @@ def test_a_mirror_of_more_than_four_records_is_one(tmp_path: Path, cluster: int)
     volume.write_bytes(whole)
     claim_with(volume, LOOKALIKE, lambda table: table.geometry.mirror // cluster)
     assert "belongs to another file too" in refused(volume, repair_faulty)
+
+
+def test_a_record_that_is_called_free_and_still_listed_is_not_taken(volume: Path) -> None:
+    """Flag and bitmap agree that it is free; the folder that lists it says that it is not."""
+    with mounted(volume, volume.with_name("look")) as root:
+        (root / "letters").mkdir()
+        numbers = []
+        for number in range(40):  # whichever the driver takes next, one of them it is
+            letter = root / "letters" / f"letter-{number:02}.txt"
+            letter.write_text("Dear all" * 200)
+            numbers.append(letter.stat().st_ino)
+
+    def use(view: FileView, table: FileTable) -> None:
+        bitmap = table.find_attribute(0, 0xB0)
+        assert bitmap is not None
+        for number in numbers:
+            ((place, length),) = table.stream.places(number * table.geometry.record, table.geometry.record)
+            record = bytearray(view.read(place, length))
+            record[0x16] &= 0xFE
+            view.write(place, bytes(record))
+            if bitmap.runs:
+                at = (bitmap.runs[0].offset or 0) + number // 8
+            else:
+                at = table.geometry.mft + bitmap.position + number // 8
+            view.write(at, bytes([view.read(at, 1)[0] & ~(1 << number % 8)]))
+        assert not any(table.is_marked_used(number) for number in numbers)
+
+    with_table(volume, use)
+    assert "still listed" in refused(volume, lambda root: repair(root).touched)

@@ -17,8 +17,18 @@ from unbrick.disks.file_table import (
     Name,
     Record,
     open_stream,
+    parse_name,
 )
-from unbrick.disks.ntfs_volume import DATA, Attribute, begins_with, damaged, joined
+from unbrick.disks.ntfs_volume import (
+    DATA,
+    Attribute,
+    attributes,
+    begins_with,
+    damaged,
+    joined,
+    unprotect,
+)
+from unbrick.disks.recognise import index_block_size
 from unbrick.errors import NeedsHandsError
 from unbrick.model import Touched
 
@@ -28,6 +38,7 @@ TABLE, SECURE = 0, 9
 FIRST_USERS = 24
 """Records below are the file system's own."""
 
+_PIECE = 1 << 20
 _STANDARD_INFORMATION = 0x10
 _OF_A_NAME = {_STANDARD_INFORMATION, FILE_NAME, ATTRIBUTE_LIST}
 _OF_A_LIST = {(kind, INDEX) for kind in (INDEX_ROOT, INDEX_ALLOCATION, BITMAP)}
@@ -99,12 +110,50 @@ class _Court:
             raise _doubtful(number, "a record of its file table says it is another one")
         if is_used and not was_used:
             self.judged.taken.add(number)
+            if former is not None:
+                self._expect_unlisted(former)
         if was_used and not is_used:
             self.judged.freed.add(number)
         if was_used and former is not None:
             yield number if former.base is None else former.base
         if is_used:
             yield number if new.base is None else new.base
+
+    def _expect_unlisted(self, record: Record) -> None:
+        """That no file still needs a record that is called free; raises NeedsHandsError (damaged-volume).
+
+        One that was given up counts one higher than what named it, also in what is left of old lists.
+        """
+        reference = (record.sequence << 48 | record.number).to_bytes(8, "little")
+        if record.base is not None:
+            holders = {(record.base, ATTRIBUTE_LIST, "")}
+        else:
+            names = (
+                parse_name(one.value or b"")
+                for one in attributes(record.data, self.before.geometry)
+                if one.kind == FILE_NAME
+            )
+            parents = {name.parent for name in names}
+            holders = {(one, kind, INDEX) for one in parents for kind in (INDEX_ROOT, INDEX_ALLOCATION)}
+        for holder in holders:
+            if any(reference in piece for piece in self._pieces(*holder)):
+                raise _doubtful(record.number, "a record that its file table calls free is still listed")
+
+    def _pieces(self, number: int, kind: int, name: str) -> Iterator[bytes]:
+        """What an attribute of a file held, index blocks made whole; nothing where there is no such file."""
+        if self._used(self.before, number) is None:
+            return
+        holder = self.before.find_attribute(number, kind, name)
+        if holder is None:
+            return
+        if holder.value is not None:
+            yield holder.value
+            return
+        stream = open_stream(self.before.view, holder)
+        size = index_block_size(self.before, number, name) if kind == INDEX_ALLOCATION else _PIECE
+        for position in range(0, stream.size, size):
+            piece = stream.read(position, size)
+            yield unprotect(piece, b"INDX") or piece
 
     def is_old_folder(self, number: int) -> bool:
         """Whether a record is that of a folder before the change and after it."""

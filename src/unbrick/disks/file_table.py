@@ -141,10 +141,6 @@ class FileTable:
         """One attribute of a file; raises NeedsHandsError (damaged-volume)."""
         return next((one for one in self.attributes(number) if (one.kind, one.name) == (kind, name)), None)
 
-    def value(self, attribute: Attribute) -> bytes:
-        """What an attribute holds, which must not be much; raises NeedsHandsError (damaged-volume)."""
-        return _value(self.view, attribute)
-
     def names(self, number: int) -> list[Name]:
         """Every name of a file, an 8.3 name of its own included; raises NeedsHandsError (damaged-volume)."""
         return [parse_name(one.value or b"") for one in self.attributes(number) if one.kind == FILE_NAME]
