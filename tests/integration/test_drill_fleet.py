@@ -154,8 +154,8 @@ def test_the_tree_has_one_of_each_thing_a_file_can_have(made: _Made) -> None:
     assert len({file.acl for file in files}) >= 5
     assert any(not file.path.isascii() for file in files)
     _, crashed = made.disk("crashed")
-    linked = next(file for file in crashed.volumes[0].files if file.path in crashed.volumes[0].faulty)
-    assert linked.links == 2
+    volume = crashed.volumes[0]
+    assert 2 in {file.links for file in volume.files if file.path in volume.faulty}
 
 
 @pytest.mark.parametrize(
