@@ -392,3 +392,30 @@ def test_a_record_that_is_called_free_and_still_listed_is_not_taken(volume: Path
 
     with_table(volume, use)
     assert "still listed" in refused(volume, lambda root: repair(root).touched)
+
+
+def test_a_folder_whose_list_claims_to_be_endless_does_not_hold_up_the_proof(volume: Path) -> None:
+    """Its own deleted files leave records, of which the driver takes one: then that list is gone through."""
+    with mounted(volume, volume.with_name("look")) as root:
+        folder = root / "letters"
+        folder.mkdir()
+        letters = [folder / f"letter-{number:03}-with-a-long-name.txt" for number in range(120)]
+        for letter in letters:
+            letter.write_bytes(b"")
+        for letter in letters[:40]:
+            letter.unlink()
+        number = folder.stat().st_ino
+
+    def use(view: FileView, table: FileTable) -> None:
+        ((place, length),) = table.stream.places(number * table.geometry.record, table.geometry.record)
+        record = bytearray(view.read(place, length))
+        at = record.index(struct.pack("<I", 0xA0))
+        clusters = 1 << 45
+        (runs,) = struct.unpack_from("<H", record, at + 32)
+        record[at + runs : at + runs + 8] = b"\x06" + clusters.to_bytes(6, "little") + b"\0"
+        struct.pack_into("<QQQ", record, at + 40, *[clusters * table.geometry.cluster] * 3)
+        struct.pack_into("<Q", record, at + 24, clusters - 1)
+        view.write(place, bytes(record))
+
+    with_table(volume, use)
+    assert "larger than any" in refused(volume, lambda root: repair(root).touched)

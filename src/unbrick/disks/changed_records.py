@@ -39,6 +39,7 @@ FIRST_USERS = 24
 """Records below are the file system's own."""
 
 _PIECE = 1 << 20
+_LARGEST_LIST = 1 << 30  # of a million names; a hole in it may claim to be any size
 _STANDARD_INFORMATION = 0x10
 _OF_A_NAME = {_STANDARD_INFORMATION, FILE_NAME, ATTRIBUTE_LIST}
 _OF_A_LIST = {(kind, INDEX) for kind in (INDEX_ROOT, INDEX_ALLOCATION, BITMAP)}
@@ -150,6 +151,8 @@ class _Court:
             yield holder.value
             return
         stream = open_stream(self.before.view, holder)
+        if stream.size > _LARGEST_LIST:
+            raise _doubtful(number, "the list of a folder is larger than any")
         size = index_block_size(self.before, number, name) if kind == INDEX_ALLOCATION else _PIECE
         for position in range(0, stream.size, size):
             piece = stream.read(position, size)
