@@ -236,7 +236,7 @@ def test_no_file_on_the_open_partition_goes_unsaid(medium: Medium, stick: Path, 
         stream.seek(place)
         stream.write("\n::/l".encode("utf-16-le"))
     done = verify(stick, medium)
-    assert (done.code, "other files than us" in done.err) == (1, True), done.said
+    assert (done.code, "other files to other programs" in done.err) == (1, True), done.said
 
 
 def test_a_volume_that_shows_everybody_other_files_is_bad(medium: Medium, stick: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_volume_that_shows_everybody_other_files_is_bad(medium: Medium, stick:
     looked = subprocess.run(["mdir", "-b", "-i", drive, "::/EFI"], capture_output=True)
     assert looked.returncode != 0, "this loader is not hidden"
     done = verify(stick, medium)
-    assert (done.code, "other files than us" in done.err) == (1, True), done.said
+    assert (done.code, "other files to other programs" in done.err) == (1, True), done.said
 
 
 def tables(stick: Path) -> tuple[int, int, int]:
@@ -314,7 +314,7 @@ def test_a_loader_that_only_some_programs_see_is_found_where_the_numbers_agree(
     looked = subprocess.run(["mdir", "-b", "-i", drive, "::/EFI"], capture_output=True)
     assert looked.returncode != 0, "this loader is not hidden"
     done = verify(stick, medium)
-    assert (done.code, "other files than us" in done.err) == (1, True), done.said
+    assert (done.code, "other files to other programs" in done.err) == (1, True), done.said
 
 
 def test_a_volume_that_lets_programs_choose_a_table_or_has_unequal_ones_is_bad(
@@ -399,7 +399,7 @@ def test_a_file_behind_the_end_of_its_folder_is_not_hidden(medium: Medium, stick
         stream.write(bytes(32))
     assert b"CCCC" not in subprocess.run(["mdir", "-b", "-i", drive, "::/"], capture_output=True).stdout
     done = verify(stick, medium)
-    assert (done.code, "other files than us" in done.err) == (1, True), done.said
+    assert (done.code, "other files to other programs" in done.err) == (1, True), done.said
 
 
 def test_folders_that_go_round_in_a_circle_come_to_an_end(medium: Medium, stick: Path) -> None:
