@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,9 @@ class LazyGroup(click.Group):
         """The verb's command, from its own file."""
         if cmd_name not in self._verbs:
             return None
-        command = importlib.import_module(self._prefix + cmd_name).command
+        # A module cannot be called `import`; Python's own way out is an underscore.
+        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command = importlib.import_module(self._prefix + module).command
         assert isinstance(command, click.Command)
         return with_color(command)
 

@@ -1,0 +1,78 @@
+"""The tally's folder as its verbs are given it, on whose word they act, and how they answer."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from unbrick.cli.manners import say
+from unbrick.errors import UsageError
+from unbrick.printable import printable
+
+if TYPE_CHECKING:
+    from unbrick.tally.records import MachineRow
+    from unbrick.tally.settings import TallyFolder
+    from unbrick.tally.store import Store
+
+directory_argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+who_option = click.option("--who", metavar="NAME", help="On whose word; without it, your login name.")
+
+
+def tell(line: str) -> None:
+    """A line to the reader, with nothing in it that a terminal would act on."""
+    say(printable(line))
+
+
+def tell_how_to_build(folder: Path) -> None:
+    """What makes a boot medium of a station's files; the manual on media has the rest."""
+    tell(
+        f"a boot medium with them: unbrick media build --out unbrick.iso --station {folder / 'unbrick.yaml'}"
+    )
+
+
+def folder_of(directory: Path) -> TallyFolder:
+    """What lies in DIR; raises UsageError where that is no tally."""
+    from unbrick.tally.settings import read_settings
+
+    return read_settings(directory)[0]
+
+
+def open_store(directory: Path) -> Store:
+    """The database of the tally in DIR; close it."""
+    from unbrick.tally.store import Store
+
+    return Store.open(folder_of(directory).database)
+
+
+def note(directory: Path, what: str, name: str, serial: int) -> None:
+    """Write down in the audit what was done to a station, and by whom."""
+    from unbrick.tally.audit import AuditLog
+
+    # What is noted has been done: a user without a name (in a container) must not end in an error now.
+    by = login_name() or f"user {os.getuid()}"
+    AuditLog(folder_of(directory).audit).tell(what, station=name, serial=serial, by=by)
+
+
+def login_name() -> str | None:
+    """Who is logged in; None where the system does not know."""
+    with suppress(KeyError, OSError):
+        return getpass.getuser()
+    return None
+
+
+def whose_word(who: str | None) -> str:
+    """The name given, else the login name; raises UsageError where there is neither."""
+    name = who or login_name()
+    if name is None:
+        raise UsageError("your login name is not known", hint="say on whose word it is: --who NAME")
+    return name
+
+
+def show_row(row: MachineRow) -> None:
+    """A line for how a machine stands now."""
+    tell(f"{row.name}: {row.status}" + (f" ({row.reason})" if row.reason else ""))

@@ -1,0 +1,43 @@
+"""`unbrick tally init`: makes a tally."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from unbrick.cli.tally.folder import directory_argument, tell, tell_how_to_build
+
+
+@click.command("init")
+@directory_argument
+@click.option(
+    "--address", metavar="HOST:PORT", help="Where stations reach it; without it 127.0.0.1:2291 (practice)."
+)
+@click.option("--site", default="main", show_default=True, help="The site of the first station.")
+def command(directory: Path, address: str | None, site: str) -> None:
+    """Make a tally in DIR (new or empty): its authority, host key, first station and unbrick.yaml.
+
+    Example: unbrick tally init tally --address tally.example.org:2291
+    """
+    from unbrick.tally.authority import create_authority
+    from unbrick.tally.settings import DEFAULT_ADDRESS, parse_address
+    from unbrick.tally.store import Store
+
+    where = parse_address(address or DEFAULT_ADDRESS)
+    folder = create_authority(directory, where, site=site)
+    Store.open(folder.database).close()
+    tell(f"made a tally in {directory}; stations will reach it at {where}")
+    if where.is_loopback:
+        tell("  that address is this computer only: for real stations, make one with --address HOST:PORT")
+    tell(f"start it: unbrick tally serve {directory}")
+    tell("to every computer that repairs disks, copy these three files side by side:")
+    for name in ("unbrick.yaml", "station", "station-cert.pub"):
+        tell(f"  {directory / name}")
+    tell(f"then: unbrick repair DISK --station {directory / 'unbrick.yaml'}")
+    tell_how_to_build(directory)
+    tell(f"keep {directory / 'authority'} secret: whoever has it can enrol stations")
+    tell(
+        f"back up {directory} whole while nothing serves it, "
+        f"or tally.db by `sqlite3 tally.db '.backup copy.db'`"
+    )

@@ -1,0 +1,83 @@
+"""`unbrick tally status`: the numbers, and single machines."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from unbrick.cli.manners import say
+from unbrick.cli.tally.folder import directory_argument, folder_of, open_store, tell
+from unbrick.errors import FailedError
+from unbrick.printable import printable
+
+if TYPE_CHECKING:
+    from unbrick.tally.records import MachineRow
+    from unbrick.tally.store import Store
+
+
+@click.command("status")
+@directory_argument
+@click.option("--json", "as_json", is_flag=True, help="One JSON document, with every machine.")
+@click.option("--find", metavar="NAME", help="Only the machine with this name or sticker code.")
+def command(directory: Path, as_json: bool, find: str | None) -> None:
+    """Show how many machines are back, where, and what is stuck.
+
+    Example: unbrick tally status tally --json
+    """
+    from unbrick.tally.board import read_board
+    from unbrick.tally.condition import read_trouble
+    from unbrick.tally.screen import render_status
+
+    trouble = read_trouble(folder_of(directory))
+    with open_store(directory) as store:
+        if find is not None:
+            _show_found(store, find, as_json=as_json)
+            return
+        if as_json:
+            if trouble:
+                say(f"unbrick: {printable(trouble)}", err=True)
+            total, machines = store.summary(), store.machines(limit=None)
+            rows = [_described(row) for row in machines]
+            document = {"total": total.total, "by_status": dict(total.by_status), "machines": rows}
+            click.echo(json.dumps(document))
+            return
+        from rich.console import Console
+
+        board = read_board(store, datetime.now().astimezone())
+        Console().print(render_status(replace(board, trouble=trouble or board.trouble)))
+
+
+def _show_found(store: Store, wanted: str, *, as_json: bool) -> None:
+    from unbrick.short_code import is_short_code, plain_code
+
+    code = plain_code(wanted) if is_short_code(wanted) else None
+    named = {row.key for row in store.machines(name=wanted, limit=None)}
+    found = [
+        row
+        for row in store.machines(limit=None)
+        if row.key in named or (code is not None and plain_code(row.code or "") == code)
+    ]
+    if not found:
+        raise FailedError(
+            f"no machine has the name or the sticker code {wanted}",
+            hint="its medium may not have reported yet"
+            if code
+            else "a sticker code has eight characters, and the last one checks the others: read it again",
+        )
+    if as_json:
+        rows = [{**_described(row), "code": row.code} for row in found]
+        click.echo(json.dumps({"machines": rows}))
+        return
+    for row in found:
+        why = f" ({row.reason})" if row.reason else ""
+        where = f" at {row.site}" if row.site else ""
+        tell(f"{row.code or '-'}  {row.name}{where}: {row.status}{why}")
+
+
+def _described(row: MachineRow) -> dict[str, str | None]:
+    return {"name": row.name, "site": row.site, "status": row.status, "reason": row.reason}

@@ -1,0 +1,40 @@
+"""`unbrick tally watch`: the board on a terminal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from unbrick.cli.tally.folder import directory_argument, folder_of, open_store
+
+if TYPE_CHECKING:
+    from unbrick.tally.board import Board
+
+
+@click.command("watch")
+@directory_argument
+def command(directory: Path) -> None:
+    """Watch the tally live on this terminal; q ends it.
+
+    Example: unbrick tally watch tally
+    """
+    from rich.console import Console
+
+    from unbrick.tally.board import Reader
+    from unbrick.tally.condition import read_trouble
+    from unbrick.tally.watch import watch_terminal
+
+    folder = folder_of(directory)
+    with open_store(directory) as store:
+        reader = Reader(store)
+
+        def read() -> Board:
+            board = reader.read(datetime.now().astimezone())
+            trouble = read_trouble(folder)
+            return replace(board, trouble=trouble) if trouble else board
+
+        watch_terminal(read, Console())
