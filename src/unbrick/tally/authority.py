@@ -61,14 +61,28 @@ def _fill(folder: TallyFolder, address: Address, site: str, now: datetime) -> No
     write_settings(folder, TallySettings(address))
 
 
-def enrol(directory: Path, name: str, site: str, out: Path, *, now: datetime | None = None) -> Enrolment:
-    """Make a key, a certificate and an `unbrick.yaml` for a new station in the empty folder `out`."""
+def enrol(
+    directory: Path,
+    name: str,
+    site: str,
+    out: Path,
+    *,
+    everywhere: bool = False,
+    by: str | None = None,
+    now: datetime | None = None,
+) -> Enrolment:
+    """Make a key, a certificate and an `unbrick.yaml` for a new station in the empty folder `out`.
+
+    `everywhere` lets it report for any site, `by` is who enrols it.
+    """
     checked_name(name, "station")
     checked_name(site, "site")
     folder, settings = read_settings(directory)
     _empty_folder(out)
     with _errors_named(out):
-        return _enrol(folder, settings.address, name, site, out, now or datetime.now(UTC))
+        return _enrol(
+            folder, settings.address, name, site, out, now or datetime.now(UTC), everywhere=everywhere, by=by
+        )
 
 
 def revoke(directory: Path, name: str, *, now: datetime | None = None) -> tuple[Enrolment, ...]:
@@ -79,13 +93,23 @@ def revoke(directory: Path, name: str, *, now: datetime | None = None) -> tuple[
 
 
 def _enrol(
-    folder: TallyFolder, address: Address, name: str, site: str, out: Path, now: datetime
+    folder: TallyFolder,
+    address: Address,
+    name: str,
+    site: str,
+    out: Path,
+    now: datetime,
+    *,
+    everywhere: bool = False,
+    by: str | None = None,
 ) -> Enrolment:
     authority, key = read_private(folder.authority), new_key()
     public = public_line(key.public_key())
     expires = now + STATION_VALID
     with enrolling(folder.stations, name) as (stations, serial):
-        station = Enrolment(name, site, serial, public, moment(now), moment(expires))
+        station = Enrolment(
+            name, site, serial, public, moment(now), moment(expires), everywhere=everywhere, by=by
+        )
         certificate = station_certificate(
             authority, key.public_key(), name, serial=serial, valid_before=int(expires.timestamp())
         )

@@ -31,7 +31,12 @@ class RegisterError(FailedError):
 
 @dataclass(frozen=True)
 class Enrolment:
-    """One station: a name, its place, its key, the serial of its certificate. Times are ISO 8601, UTC."""
+    """One station: a name, its place, its key, the serial of its certificates. Times are ISO 8601, UTC.
+
+    Every field that was added later has a default: a register of an older unbrick is read all the same.
+    `everywhere` lets the station report for any site. `by` is who enrolled it, `days` how long each of its
+    certificates lasts.
+    """
 
     name: str
     site: str
@@ -40,6 +45,9 @@ class Enrolment:
     enrolled: str
     expires: str
     revoked: str | None = None
+    everywhere: bool = False
+    by: str | None = None
+    days: int = 731
 
 
 def checked_name(text: str, what: str) -> str:

@@ -53,9 +53,12 @@ def note(directory: Path, what: str, name: str, serial: int) -> None:
     """Write down in the audit what was done to a station, and by whom."""
     from unbrick.tally.audit import AuditLog
 
-    # What is noted has been done: a user without a name (in a container) must not end in an error now.
-    by = login_name() or f"user {os.getuid()}"
-    AuditLog(folder_of(directory).audit).tell(what, station=name, serial=serial, by=by)
+    AuditLog(folder_of(directory).audit).tell(what, station=name, serial=serial, by=acting_user())
+
+
+def acting_user() -> str:
+    """Who acts, for the record: a user without a name (in a container) is no reason to end in an error."""
+    return login_name() or f"user {os.getuid()}"
 
 
 def login_name() -> str | None:
