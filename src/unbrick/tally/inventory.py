@@ -22,8 +22,8 @@ from unbrick.errors import UsageError
 from unbrick.identity import valid_serial
 from unbrick.tally.bulk import chunks, rows_of, rows_where
 from unbrick.tally.machines import refresh
+from unbrick.tally.names import name_key, serial_key
 from unbrick.tally.records import InventoryCounts, LineProblem
-from unbrick.tally.runs import name_key
 from unbrick.tally.schema import expected, machine_names, machines
 
 COLUMNS = ("name", "serial", "site", "service", "priority", "owner")
@@ -144,12 +144,13 @@ def _take(inventory: Inventory, number: int, record: Record, columns: Mapping[st
         return inventory.complain(number, "its name is no computer name")
     texts = {column: values.get(column, "").lstrip(_STARTS_A_FORMULA).strip() or None for column in COLUMNS}
     serial = serial.lstrip(_STARTS_A_FORMULA) if serial else None
-    inventory.lines[name_key(shown)] = {
+    key = name_key(name) if name else serial_key(shown)
+    inventory.lines[key] = {
         **texts,
-        "name_key": name_key(shown),
+        "name_key": key,
         "name": shown,
         "serial": serial or None,
-        "serial_key": name_key(serial) if serial else None,
+        "serial_key": serial_key(serial) if serial else None,
     }
     return None
 

@@ -12,8 +12,9 @@ from sqlalchemy import Connection, insert
 
 from unbrick.tally.clock import microseconds, present
 from unbrick.tally.machines import machines_called, refresh
+from unbrick.tally.names import name_key
 from unbrick.tally.records import Statement, StatementError
-from unbrick.tally.runs import name_key, shown_reason
+from unbrick.tally.runs import shown_reason
 from unbrick.tally.schema import statements
 
 _LONGEST_NAME = 64

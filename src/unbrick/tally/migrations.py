@@ -1,16 +1,20 @@
 """Brings a database from whatever version it has to this one, step by step, and refuses a newer one.
 
-A step is never changed once it was released; a new shape of the tables is a new step at the end.
+A step is never changed once it was released; a new shape of the tables is a new step at the end. It must find
+nothing to do in new tables, which the first step makes as they are today. What is added up needs no step:
+after the last one it is made anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, func, insert, inspect, select
+from sqlalchemy import Connection, delete, func, insert, inspect, select, update
 
 from unbrick.tally import schema
 from unbrick.tally.clock import microseconds, present
+from unbrick.tally.names import name_key
+from unbrick.tally.rebuild import rebuild
 from unbrick.tally.records import StoreError
 
 Migration = Callable[[Connection], None]
@@ -20,7 +24,27 @@ def _first_tables(connection: Connection) -> None:
     schema.metadata.create_all(connection)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first_tables,)
+def _bare_names(connection: Connection) -> None:
+    """Compare computer names without their domain; of two lines of one machine the bare one is kept."""
+    said = connection.execute(select(schema.statements.c.number, schema.statements.c.name)).all()
+    for number, name in said:
+        here = schema.statements.c.number == number
+        connection.execute(update(schema.statements).where(here).values(name_key=name_key(name)))
+    table = schema.expected
+    lines = connection.execute(select(table.c.name_key, table.c.name, table.c.serial_key)).all()
+    taken = {line.name_key for line in lines}
+    for old, name, serial in lines:
+        new = old if old == serial else name_key(name)
+        if new == old:
+            continue
+        if new in taken:
+            connection.execute(delete(table).where(table.c.name_key == old))
+        else:
+            connection.execute(update(table).where(table.c.name_key == old).values(name_key=new))
+            taken.add(new)
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first_tables, _bare_names)
 """The step at index n brings version n to version n + 1."""
 
 
@@ -48,9 +72,12 @@ def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS
         raise StoreError(
             "this database is not a tally's", hint="name the folder that `unbrick tally init` made"
         )
+    is_old = 0 < version < len(migrations)
     for step in migrations[version:]:
         step(connection)
         version += 1
         row = {"version": version, "applied_at": microseconds(present())}
         connection.execute(insert(schema.schema_version), row)
+    if is_old:
+        rebuild(connection)
     return version

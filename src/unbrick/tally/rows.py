@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from unbrick.standing import MachineStatus, Mark, Standing
+from unbrick.tally.names import name_key, serial_key
 from unbrick.tally.records import FINISHED, NAMED, Basis, Statement
-from unbrick.tally.runs import RunRecord, merge_names, name_key, shown_reason
+from unbrick.tally.runs import RunRecord, merge_names, shown_reason
 
 Row = Mapping[str, Any]
 
@@ -37,7 +38,7 @@ class Runs:
     @property
     def serial_key(self) -> str | None:
         """The serial number as it is compared."""
-        return name_key(self.serial) if self.serial else None
+        return serial_key(self.serial) if self.serial else None
 
 
 def gather(key: str, runs: Sequence[RunRecord]) -> Runs:
@@ -124,6 +125,7 @@ def named_row(name: str, expectation: Row | None, statement: Row | None) -> dict
     line = expectation or {}
     shown = line.get("name") or (statement["name"] if statement else name)
     row = _row(NAMED + name, shown, line)
+    row["name_key"] = name
     row["site"] = line.get("site") or ""
     row["serial"] = line.get("serial")
     if stated:

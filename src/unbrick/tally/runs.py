@@ -14,6 +14,7 @@ from typing import Any
 from unbrick.event import Event
 from unbrick.identity import valid_serial, valid_smbios_uuid
 from unbrick.standing import MachineStatus, Mark, Standing, fold
+from unbrick.tally.names import name_key
 
 _MOST_NAMES = 16
 _LONGEST_REASON = 100
@@ -134,18 +135,13 @@ def fold_run(record: RunRecord, event: Event, station: str, received: int) -> Ru
     )
 
 
-def name_key(name: str) -> str:
-    """A computer name as it is compared: Windows does not tell cases apart."""
-    return name.strip().upper()
-
-
 def merge_names(*groups: Iterable[str]) -> tuple[str, ...]:
     """All the names once, sorted without case, at most sixteen: the first ones, whatever came first."""
     merged: dict[str, str] = {}
     for name in (name.strip() for group in groups for name in group):
         if name:
             key = name_key(name)
-            merged[key] = min(name, merged.get(key, name))
+            merged[key] = min(name, merged.get(key, name), key=lambda one: (len(one), one))
     return tuple(merged[key] for key in sorted(merged)[:_MOST_NAMES])
 
 

@@ -13,10 +13,11 @@ from unbrick.standing import mark_of
 from unbrick.tally.bulk import rows_of
 from unbrick.tally.clock import MICROSECONDS_A_MINUTE, microseconds, moment_of, present
 from unbrick.tally.machines import machines_called
+from unbrick.tally.names import name_key
 from unbrick.tally.rates import count_in, estimate, rates, window_minutes
 from unbrick.tally.records import FINISHED, NAMED, Basis, MachineRow, RecentEvent, Summary
 from unbrick.tally.rows import Row
-from unbrick.tally.runs import name_key, shown_reason
+from unbrick.tally.runs import shown_reason
 from unbrick.tally.schema import counters, events, machines, minutes, runs, totals
 
 _LONGEST_WINDOW = 60

@@ -1,0 +1,21 @@
+"""Computer names and serial numbers as they are compared, however a list or a person writes them. Pure."""
+
+from __future__ import annotations
+
+import re
+
+_HOST_IN_A_DOMAIN = re.compile(r"(?!\d+\.)([\w-]{1,63})(?:\.[\w-]{1,63})*\.[^\W\d_][\w-]{1,62}")
+
+
+def name_key(name: str) -> str:
+    """A computer name without its domain and without regard to case: `pc.corp.example`, `CORP\\PC` and the
+    account `PC$` are all `PC`. An address (10.0.0.5) and a number with dots (1.20) stay whole.
+    """
+    bare = name.rpartition("\\")[2].strip().rstrip("$. \t")
+    domain = _HOST_IN_A_DOMAIN.fullmatch(bare)
+    return (domain[1] if domain else bare).upper() or name.strip().upper()
+
+
+def serial_key(serial: str) -> str:
+    """A serial number as it is compared; its dots and dashes belong to it."""
+    return serial.strip().upper()

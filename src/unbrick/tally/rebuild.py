@@ -1,0 +1,19 @@
+"""Makes everything anew that is added up, from what was told to us, after the rules have changed."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete
+
+from unbrick.tally.bulk import insert_rows
+from unbrick.tally.recount import recount
+from unbrick.tally.schema import counters, machine_names, machines, minutes, runs, totals
+
+
+def rebuild(connection: Connection) -> None:
+    """Fill every table that is added up; slow: reads all events. The tables must have today's columns."""
+    right = recount(connection)
+    tables = (machine_names, machines, runs, counters, minutes, totals)
+    for table in tables:
+        connection.execute(delete(table))
+    for table in reversed(tables):
+        insert_rows(connection, table, list(getattr(right, table.name).values()))
