@@ -75,7 +75,7 @@ def test_a_machine_is_found_by_its_name_and_an_unknown_one_is_said(tally: Path) 
     for unknown, hint in (("WARD-9", "read it again"), ("K7M3-9XPC", "read it again"), ("2222-2222", "not")):
         ended = run_program("tally", "status", tally, "--find", unknown)
         assert (ended.code, ended.out) == (1, "")
-        assert f"no machine has the name or the sticker code {unknown}" in ended.err
+        assert f"no machine has the name, the serial number or the sticker code {unknown}" in ended.err
         assert hint in ended.err
 
 

@@ -8,8 +8,10 @@ after the last one it is made anew.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, inspect, select, update
+from sqlalchemy import Column, Connection, Table, delete, func, insert, inspect, select, update
+from sqlalchemy.schema import CreateColumn
 
 from unbrick.tally import schema
 from unbrick.tally.clock import microseconds, present
@@ -44,7 +46,27 @@ def _bare_names(connection: Connection) -> None:
             taken.add(new)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first_tables, _bare_names)
+def _codes_of_runs(connection: Connection) -> None:
+    """So that a machine is found by the code on its sticker without reading all machines."""
+    add_column(connection, schema.runs.c.code)
+    add_index(connection, schema.runs, "runs_by_code")
+
+
+def add_column(connection: Connection, column: Column[Any]) -> None:
+    """Add a column to a table that was made before it; nothing where `_first_tables` made it already."""
+    table = column.table.name
+    if column.name not in {one["name"] for one in inspect(connection).get_columns(table)}:
+        words = CreateColumn(column).compile(dialect=connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {words}")
+
+
+def add_index(connection: Connection, table: Table, name: str) -> None:
+    """Add an index to a table that was made before it; nothing where it is there."""
+    (index,) = (one for one in table.indexes if one.name == name)
+    index.create(connection, checkfirst=True)
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first_tables, _bare_names, _codes_of_runs)
 """The step at index n brings version n to version n + 1."""
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from unbrick.event import Event
 from unbrick.identity import valid_serial, valid_smbios_uuid
+from unbrick.model import Machine
+from unbrick.short_code import plain_code, short_code
 from unbrick.standing import MachineStatus, Mark, Standing, fold
 from unbrick.tally.names import name_key
 
@@ -52,6 +54,12 @@ class RunRecord:
         """All that decides which machine the run counts for."""
         return (self.smbios_uuid, self.disk_guid, self.first_name_key, self.serial)
 
+    @property
+    def code(self) -> str:
+        """The sticker code that the station of this run showed in the end, as `plain_code` writes it."""
+        machine = Machine(self.smbios_uuid, self.serial, self.disk_guid, self.names)
+        return plain_code(short_code(machine, self.run))
+
     def arrival_of(self, mark: Mark) -> int:
         """When the event arrived that gave one of the marks of this run."""
         for part, received in zip(_PARTS, self.received, strict=True):
@@ -80,6 +88,7 @@ class RunRecord:
             row[f"{part}_status"] = mark.status.value if mark else None
             row[f"{part}_reason"] = mark.reason if mark else None
             row[f"{part}_received"] = received
+        row["code"] = self.code
         return row
 
 

@@ -69,8 +69,10 @@ runs = Table(
             Column(f"{part}_received", BigInteger),
         )
     ],
+    Column("code", String(8)),
     Index("runs_by_machine", "machine", "run"),
     Index("runs_by_disk", "disk_guid", "first_name_key", "smbios_uuid"),
+    Index("runs_by_code", "code", "machine"),
 )
 
 machines = Table(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from unbrick.tally.counting import add_events
 from unbrick.tally.database import Database
+from unbrick.tally.finding import find_machines
 from unbrick.tally.inventory import read_inventory, take_inventory
 from unbrick.tally.key_ids import read_key_ids
 from unbrick.tally.marks import state, statement_of
@@ -92,6 +93,11 @@ class Store:
         """Machines, by name. `name` (any computer name, any case) and the other filters narrow it."""
         with self._database.read() as connection:
             return list_machines(connection, status=status, site=site, name=name, limit=limit, offset=offset)
+
+    def find(self, wanted: str) -> tuple[MachineRow, ...]:
+        """The machines with this computer name, sticker code or serial number, in any case; by name."""
+        with self._database.read() as connection:
+            return find_machines(connection, wanted)
 
     def recent(self, limit: int = 20) -> tuple[RecentEvent, ...]:
         """The events that arrived last, the latest first."""

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @click.command("status")
 @directory_argument
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, with every machine.")
-@click.option("--find", metavar="NAME", help="Only the machine with this name or sticker code.")
+@click.option(
+    "--find", metavar="NAME", help="Only the machine with this name, serial number or sticker code."
+)
 def command(directory: Path, as_json: bool, find: str | None) -> None:
     """Show how many machines are back, where, and what is stuck.
 
@@ -53,20 +55,14 @@ def command(directory: Path, as_json: bool, find: str | None) -> None:
 
 
 def _show_found(store: Store, wanted: str, *, as_json: bool) -> None:
-    from unbrick.short_code import is_short_code, plain_code
+    from unbrick.short_code import is_short_code
 
-    code = plain_code(wanted) if is_short_code(wanted) else None
-    named = {row.key for row in store.machines(name=wanted, limit=None)}
-    found = [
-        row
-        for row in store.machines(limit=None)
-        if row.key in named or (code is not None and plain_code(row.code or "") == code)
-    ]
+    found = store.find(wanted)
     if not found:
         raise FailedError(
-            f"no machine has the name or the sticker code {wanted}",
+            f"no machine has the name, the serial number or the sticker code {wanted}",
             hint="its medium may not have reported yet"
-            if code
+            if is_short_code(wanted)
             else "a sticker code has eight characters, and the last one checks the others: read it again",
         )
     if as_json:

@@ -1,0 +1,55 @@
+"""Finds machines by what a person has before him: a computer name, a sticker's code, a serial number. Only looks.
+
+Each is an index's work: what it costs does not depend on how many machines there are.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select
+
+from unbrick.short_code import is_short_code, plain_code
+from unbrick.tally.bulk import rows_where
+from unbrick.tally.machines import machines_called
+from unbrick.tally.records import NAMED, MachineRow
+from unbrick.tally.runs import name_key
+from unbrick.tally.schema import expected, machines, runs
+from unbrick.tally.summary import machine_row_of
+
+
+def find_machines(connection: Connection, wanted: str) -> tuple[MachineRow, ...]:
+    """The rows of the machines that `wanted` may mean, by name."""
+    rows = rows_where(connection, machines, machines.c.key, find_keys(connection, wanted))
+    return tuple(map(machine_row_of, sorted(rows, key=lambda row: (row["name_key"], row["key"]))))
+
+
+def find_keys(connection: Connection, wanted: str) -> list[str]:
+    """The keys of the machines that `wanted` may mean, in any case; those that nobody knows are none."""
+    keys = keys_by_name(connection, wanted) | keys_by_serial(connection, wanted)
+    if is_short_code(wanted):
+        keys |= keys_by_code(connection, wanted)
+    return sorted(keys)
+
+
+def keys_by_name(connection: Connection, name: str) -> set[str]:
+    """Those that reported under a name, are expected under it, or were named so by a person."""
+    key = name_key(name)
+    keys = {row["key"] for row in rows_where(connection, machines, machines.c.name_key, [key])}
+    named = rows_where(connection, machines, machines.c.key, [NAMED + key])
+    return keys | {row["key"] for row in named} | set(machines_called(connection, key))
+
+
+def keys_by_code(connection: Connection, code: str) -> set[str]:
+    """Those for which a run counts whose station showed that code, with any dashes and spaces."""
+    query = select(runs.c.machine).where(runs.c.code == plain_code(code)).distinct()
+    return set(connection.execute(query).scalars())
+
+
+def keys_by_serial(connection: Connection, serial: str) -> set[str]:
+    """Those that reported that serial number, or whose line in the inventory has it."""
+    key = name_key(serial)
+    if not key:
+        return set()
+    keys = {row["key"] for row in rows_where(connection, machines, machines.c.serial_key, [key])}
+    for line in rows_where(connection, expected, expected.c.serial_key, [key]):
+        keys |= keys_by_name(connection, line["name_key"])
+    return keys
