@@ -1,4 +1,4 @@
-"""Finds machines by what a person has before him: a computer name, a sticker's code, a serial number. Only looks.
+"""Finds machines by what a person can read out: a computer name, a sticker's code, a serial number.
 
 Each is an index's work: what it costs does not depend on how many machines there are.
 """
