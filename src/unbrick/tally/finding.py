@@ -10,8 +10,8 @@ from sqlalchemy import Connection, select
 from unbrick.short_code import is_short_code, plain_code
 from unbrick.tally.bulk import rows_where
 from unbrick.tally.machines import machines_called
+from unbrick.tally.names import name_key, serial_key
 from unbrick.tally.records import NAMED, MachineRow
-from unbrick.tally.runs import name_key
 from unbrick.tally.schema import expected, machines, runs
 from unbrick.tally.summary import machine_row_of
 
@@ -24,15 +24,14 @@ def find_machines(connection: Connection, wanted: str) -> tuple[MachineRow, ...]
 
 def find_keys(connection: Connection, wanted: str) -> list[str]:
     """The keys of the machines that `wanted` may mean, in any case; those that nobody knows are none."""
-    keys = keys_by_name(connection, wanted) | keys_by_serial(connection, wanted)
+    keys = keys_by_name(connection, name_key(wanted)) | keys_by_serial(connection, serial_key(wanted))
     if is_short_code(wanted):
         keys |= keys_by_code(connection, wanted)
     return sorted(keys)
 
 
-def keys_by_name(connection: Connection, name: str) -> set[str]:
+def keys_by_name(connection: Connection, key: str) -> set[str]:
     """Those that reported under a name, are expected under it, or were named so by a person."""
-    key = name_key(name)
     keys = {row["key"] for row in rows_where(connection, machines, machines.c.name_key, [key])}
     named = rows_where(connection, machines, machines.c.key, [NAMED + key])
     return keys | {row["key"] for row in named} | set(machines_called(connection, key))
@@ -44,9 +43,8 @@ def keys_by_code(connection: Connection, code: str) -> set[str]:
     return set(connection.execute(query).scalars())
 
 
-def keys_by_serial(connection: Connection, serial: str) -> set[str]:
+def keys_by_serial(connection: Connection, key: str) -> set[str]:
     """Those that reported that serial number, or whose line in the inventory has it."""
-    key = name_key(serial)
     if not key:
         return set()
     keys = {row["key"] for row in rows_where(connection, machines, machines.c.serial_key, [key])}
