@@ -170,7 +170,7 @@ def test_a_station_is_enrolled_and_revoked_while_it_is_served(tally: Path, tmp_p
                 talk = await Talk.begin(connection)
                 (answer,) = await talk.send(station.signed(1, 1))
                 assert answer["type"] == "acknowledge"
-                revoked = await asyncio.to_thread(run_program, "tally", "revoke", tally, "stick-7")
+                revoked = await asyncio.to_thread(run_program, "tally", "revoke", tally, "stick-7", "--yes")
                 assert revoked.code == 0
                 (answer,) = await talk.send(station.signed(2, 1))
                 assert answer["type"] == "bye"
@@ -178,7 +178,7 @@ def test_a_station_is_enrolled_and_revoked_while_it_is_served(tally: Path, tmp_p
         asyncio.run(main())
     told = [line["what"] for line in audit_lines(tally)]
     assert told[:3] == ["started", "enrolled", "revoked"]
-    assert run_program("tally", "revoke", tally, "stick-7").code == 2
+    assert run_program("tally", "revoke", tally, "stick-7", "--yes").code == 2
 
 
 def _export(path: Path, lines: list[str]) -> Path:

@@ -24,7 +24,16 @@ from unbrick.tally.certificates import (
     read_private,
     station_certificate,
 )
-from unbrick.tally.register import Enrolment, checked_name, enrolling, revoke_name, write_register
+from unbrick.tally.register import (
+    Enrolment,
+    StationRegister,
+    checked_name,
+    enrolling,
+    require_station,
+    revoke_name,
+    take_back_revocation,
+    write_register,
+)
 from unbrick.tally.settings import Address, TallyFolder, TallySettings, read_settings, write_settings
 
 FIRST_STATION = "station"
@@ -85,11 +94,38 @@ def enrol(
         )
 
 
-def revoke(directory: Path, name: str, *, now: datetime | None = None) -> tuple[Enrolment, ...]:
+def find_station(directory: Path, name: str) -> Enrolment:
+    """The station that bears this name now; raises UsageError."""
+    register = StationRegister(read_settings(directory)[0].stations)
+    register.refresh()
+    return require_station(register.stations, name)
+
+
+def revoke(
+    directory: Path,
+    name: str,
+    *,
+    by: str | None = None,
+    why: str | None = None,
+    now: datetime | None = None,
+) -> tuple[Enrolment, ...]:
     """End the trust in a station, at once, also in sessions that are open; raises UsageError."""
     folder, _ = read_settings(directory)
     with _errors_named(directory):
-        return revoke_name(folder.stations, name, now or datetime.now(UTC))
+        return revoke_name(folder.stations, name, now or datetime.now(UTC), by=by, why=why)
+
+
+def unrevoke(
+    directory: Path, name: str, *, trust_gap: bool = False, now: datetime | None = None
+) -> Enrolment:
+    """Trust a revoked station again; raises UsageError where none of that name is revoked.
+
+    What arrived meanwhile was refused for ever, and what is dated in that time stays refused: unless
+    `trust_gap` says that the station was in good hands all the time.
+    """
+    folder, _ = read_settings(directory)
+    with _errors_named(directory):
+        return take_back_revocation(folder.stations, name, now or datetime.now(UTC), trust_gap=trust_gap)
 
 
 def _enrol(

@@ -72,6 +72,7 @@ class Intake:
             try:
                 station = self.station_of(signed)
                 event = _event_of(signed)
+                _check_gap(station, event)
             except RefusedEventError as error:
                 judged.refused.append(Refusal(event_id, error.reason, error.text))
             else:
@@ -129,3 +130,9 @@ def _event_of(signed: SignedEvent) -> Event:
         return parse_event(signed.data)
     except EventError as error:
         raise RefusedEventError("bad-event", error.message) from error
+
+
+def _check_gap(station: Enrolment, event: Event) -> None:
+    """What was made while its station was revoked stays refused when the station is trusted again."""
+    if station.in_a_gap(event.at):
+        raise RefusedEventError("revoked-station", f"made by the station {station.name} while it was revoked")

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from unbrick.errors import FailedError, UsageError
 from unbrick.event import moment
@@ -35,7 +36,7 @@ class Enrolment:
 
     Every field that was added later has a default: a register of an older unbrick is read all the same.
     `everywhere` lets the station report for any site. `by` is who enrolled it, `days` how long each of its
-    certificates lasts.
+    certificates lasts. `gaps` are the times from a revocation to its end that nobody vouches for.
     """
 
     name: str
@@ -48,6 +49,13 @@ class Enrolment:
     everywhere: bool = False
     by: str | None = None
     days: int = 731
+    revoked_by: str | None = None
+    revoked_why: str | None = None
+    gaps: tuple[tuple[str, str], ...] = ()
+
+    def in_a_gap(self, at: str) -> bool:
+        """Whether a time lies where the station was revoked; both ends belong to it."""
+        return any(begin <= at <= end for begin, end in self.gaps)
 
 
 def checked_name(text: str, what: str) -> str:
@@ -120,9 +128,14 @@ def _read(path: Path) -> tuple[Enrolment, ...]:
         document = json.loads(path.read_bytes())
         if document["version"] != _VERSION:
             raise RegisterError(f"{path} is of another version")
-        return tuple(Enrolment(**one) for one in document["stations"])
+        return tuple(_enrolment(one) for one in document["stations"])
     except (ValueError, KeyError, TypeError) as error:
         raise RegisterError(f"{path} is damaged: {error}") from error
+
+
+def _enrolment(fields: dict[str, Any]) -> Enrolment:
+    gaps = tuple((str(begin), str(end)) for begin, end in fields.get("gaps", ()))
+    return Enrolment(**(fields | {"gaps": gaps}))
 
 
 @contextmanager
@@ -154,13 +167,53 @@ def enrolling(path: Path, name: str) -> Iterator[tuple[tuple[Enrolment, ...], in
         yield stations, max((one.serial for one in stations), default=0) + 1
 
 
-def revoke_name(path: Path, name: str, now: datetime) -> tuple[Enrolment, ...]:
+def require_station(stations: tuple[Enrolment, ...], name: str) -> Enrolment:
+    """The station that bears a name now; raises UsageError where none does."""
+    for one in stations:
+        if one.name == name and one.revoked is None:
+            return one
+    known = any(one.name == name for one in stations)
+    raise UsageError(
+        f"the station {name} is revoked already" if known else f"no station {name} is enrolled",
+        hint="`unbrick tally stations DIR` lists every station",
+    )
+
+
+def revoke_name(
+    path: Path, name: str, now: datetime, *, by: str | None = None, why: str | None = None
+) -> tuple[Enrolment, ...]:
     """Revoke whatever bears this name; raises UsageError where nothing does."""
     with _changing(path) as stations:
+        require_station(stations, name)
         ended = tuple(one for one in stations if one.name == name and one.revoked is None)
-        if not ended:
-            raise UsageError(f"no station {name} is enrolled")
         write_register(
-            path, tuple(replace(one, revoked=moment(now)) if one in ended else one for one in stations)
+            path,
+            tuple(
+                replace(one, revoked=moment(now), revoked_by=by, revoked_why=why) if one in ended else one
+                for one in stations
+            ),
         )
         return ended
+
+
+def take_back_revocation(path: Path, name: str, now: datetime, *, trust_gap: bool = False) -> Enrolment:
+    """Trust the station again that bore this name last; raises UsageError.
+
+    The time in between is kept as a gap. With `trust_gap` somebody vouches for it, and for every earlier one.
+    """
+    with _changing(path) as stations:
+        named = [one for one in stations if one.name == name]
+        if not named:
+            raise UsageError(
+                f"no station {name} was ever enrolled",
+                hint="`unbrick tally stations DIR` lists every station",
+            )
+        last = max(named, key=lambda one: one.serial)
+        if last.revoked is None and not (trust_gap and last.gaps):
+            raise UsageError(
+                f"the station {name} is not revoked", hint="`unbrick tally stations DIR` lists every station"
+            )
+        gaps = () if trust_gap else (*last.gaps, (last.revoked or "", moment(now)))
+        again = replace(last, revoked=None, revoked_by=None, revoked_why=None, gaps=gaps)
+        write_register(path, tuple(again if one is last else one for one in stations))
+        return again

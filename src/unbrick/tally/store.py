@@ -28,6 +28,7 @@ from unbrick.tally.records import (
     Summary,
 )
 from unbrick.tally.recount import differences
+from unbrick.tally.stations import Visits, read_visits
 from unbrick.tally.summary import list_machines, recent_events, summarise
 
 
@@ -108,6 +109,11 @@ class Store:
         """The ids of the BitLocker keys that runs met locked volumes of, by run."""
         with self._database.read() as connection:
             return read_key_ids(connection, runs)
+
+    def visits(self) -> Mapping[str, Visits]:
+        """How often and when last each station reported, by its name."""
+        with self._database.read() as connection:
+            return read_visits(connection)
 
     def import_inventory(self, path: Path, *, replace: bool = False) -> InventoryCounts:
         """Take the expected machines from a CSV (`inventory.py`); who is not in it stays unless `replace`.

@@ -88,7 +88,7 @@ def test_stations_are_enrolled_revoked_and_enrolled_again(tmp_path: Path) -> Non
     with pytest.raises(UsageError, match="enrolled already"):
         enrol(tally, "stick-7", "st-marys", tmp_path / "two")
     assert [one.serial for one in revoke(tally, "stick-7")] == [first.serial]
-    with pytest.raises(UsageError, match="no station stick-7"):
+    with pytest.raises(UsageError, match="revoked already"):
         revoke(tally, "stick-7")
     again = enrol(tally, "stick-7", "st-marys", tmp_path / "three")
     assert again.serial == first.serial + 1

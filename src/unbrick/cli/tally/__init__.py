@@ -20,7 +20,9 @@ _VERBS = {
     "mark": "Write down what no medium saw: re-imaged, firmware-locked, hands-off, …",
     "revoke": "End the trust in a station at once, for instance when a stick is lost.",
     "serve": "Serve the tally until it is stopped.",
+    "stations": "List the stations: since when, until when, last report, revoked or not.",
     "status": "Show how many machines are back, where, and what is stuck.",
+    "unrevoke": "Trust a station again that was revoked.",
     "watch": "Watch the tally live on this terminal.",
 }
 

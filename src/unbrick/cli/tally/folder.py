@@ -49,11 +49,11 @@ def open_store(directory: Path) -> Store:
     return Store.open(folder_of(directory).database)
 
 
-def note(directory: Path, what: str, name: str, serial: int) -> None:
+def note(directory: Path, what: str, name: str, serial: int, **more: str) -> None:
     """Write down in the audit what was done to a station, and by whom."""
     from unbrick.tally.audit import AuditLog
 
-    AuditLog(folder_of(directory).audit).tell(what, station=name, serial=serial, by=acting_user())
+    AuditLog(folder_of(directory).audit).tell(what, station=name, serial=serial, by=acting_user(), **more)
 
 
 def acting_user() -> str:

@@ -1,0 +1,94 @@
+"""`unbrick tally stations`: who may report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unbrick.cli.tally.folder import directory_argument, folder_of, open_store, tell
+
+if TYPE_CHECKING:
+    from unbrick.tally.register import Enrolment
+    from unbrick.tally.stations import Visits
+
+
+@click.command("stations")
+@directory_argument
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def command(directory: Path, as_json: bool) -> None:
+    """List every station: where, since when, by whom, its last report, its certificate's end, revoked or not.
+
+    Example: unbrick tally stations tally
+    """
+    from unbrick.tally.register import StationRegister
+    from unbrick.tally.stations import Visits, certificates_notice
+
+    register = StationRegister(folder_of(directory).stations)
+    register.refresh()
+    with open_store(directory) as store:
+        visits = store.visits()
+    now = datetime.now(UTC)
+    rows = [(one, _visits_of(one, register.stations, visits, Visits())) for one in register.stations]
+    if as_json:
+        click.echo(json.dumps({"stations": [_described(one, seen, now) for one, seen in rows]}))
+        return
+    for one, seen in rows:
+        tell(_line(one, seen, now))
+    notice = certificates_notice(register.stations, now)
+    if notice:
+        tell(f"! {notice}")
+
+
+def _visits_of(
+    station: Enrolment, stations: tuple[Enrolment, ...], visits: Mapping[str, Visits], none: Visits
+) -> Visits:
+    """Visits are kept by name: of several enrolments of one name, the last has them."""
+    last = max((one for one in stations if one.name == station.name), key=lambda one: one.serial)
+    return visits.get(station.name, none) if station is last else none
+
+
+def _described(station: Enrolment, seen: Visits, now: datetime) -> dict[str, Any]:
+    from unbrick.event import moment
+    from unbrick.tally.stations import end_of, ends_soon
+
+    return {
+        "name": station.name,
+        "site": station.site,
+        "everywhere": station.everywhere,
+        "serial": station.serial,
+        "enrolled": station.enrolled,
+        "enrolled_by": station.by,
+        "visits": seen.count,
+        "last_report": moment(seen.last) if seen.last else None,
+        "certificate_ends": station.expires,
+        "ends_soon": ends_soon(station, now),
+        "ended": end_of(station) <= now,
+        "days": station.days,
+        "revoked": station.revoked,
+        "revoked_by": station.revoked_by,
+        "revoked_reason": station.revoked_why,
+    }
+
+
+def _line(station: Enrolment, seen: Visits, now: datetime) -> str:
+    from unbrick.tally.stations import end_of, ends_soon
+
+    where = f"{station.site} and everywhere else" if station.everywhere else station.site
+    by = f" by {station.by}" if station.by else ""
+    last = f"last report {seen.last:%Y-%m-%d %H:%M} UTC" if seen.last else "no report yet"
+    visits = "1 visit" if seen.count == 1 else f"{seen.count} visits"
+    if station.revoked is not None:
+        word = f" by {station.revoked_by}" if station.revoked_by else ""
+        why = f" ({station.revoked_why})" if station.revoked_why else ""
+        state = f"REVOKED {station.revoked[:10]}{word}{why}"
+    elif end_of(station) <= now:
+        state = f"certificate ENDED {station.expires[:10]}"
+    else:
+        soon = " SOON" if ends_soon(station, now) else ""
+        state = f"certificate ends{soon} {station.expires[:10]}"
+    return f"{station.name} at {where}: {state}; {visits}, {last}; enrolled {station.enrolled[:10]}{by}"
