@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from support.program import at_terminal, run_program
 from support.tally_client import StationFiles, audit_lines, make_event, sign
+from support.tally_server import served_by_program
 
 from unbrick.event import moment
+from unbrick.tally.condition import write_condition
 from unbrick.tally.register import StationRegister, write_register
 from unbrick.wire import SignedEvent
 
@@ -76,6 +78,20 @@ def test_a_certificate_that_ends_within_a_month_is_pointed_at(tally: Path) -> No
     assert "stick-7 at north: certificate ENDED" in shown
     assert "! station stick-7: its certificate ended; station station: its certificate ends within" in shown
     assert [one["ends_soon"] for one in _listed(tally).values()] == [True, True]
+    assert "station stick-7: its certificate ended" in run_program("tally", "status", tally).out
+    with at_terminal("tally", "watch", tally) as person:
+        person.wait_for("station stick-7: its certificate ended")
+
+
+def test_a_monitoring_system_is_told_by_the_exit_code(tally: Path) -> None:
+    ended = run_program("tally", "status", tally, "--check")
+    assert (ended.code, "nothing serves this tally" in ended.out) == (1, True)
+    with served_by_program(tally):
+        ended = run_program("tally", "status", tally, "--check", "--json")
+        assert (ended.code, ended.document) == (0, {"trouble": None, "notice": None})
+        write_condition(tally / "condition", "the disk is full")
+        ended = run_program("tally", "status", tally, "--check")
+        assert (ended.code, ended.out.strip()) == (1, "the disk is full")
 
 
 def test_a_revocation_asks_at_a_terminal_and_wants_yes_without_one(tally: Path) -> None:

@@ -71,6 +71,7 @@ class SiteCount:
 class Board:
     """Everything at one moment. The lists are the first of theirs; the numbers are of all machines.
 
+    `trouble` wants somebody now, `notice` within days.
     `key_ids` has the protectors' ids of the machines in `needs_key`, by run.
     """
 
@@ -81,6 +82,7 @@ class Board:
     key_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     events: tuple[RecentEvent, ...] = ()
     trouble: str | None = None
+    notice: str | None = None
 
     def count(self, *statuses: str) -> int:
         """How many machines have one of some statuses."""

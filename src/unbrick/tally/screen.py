@@ -46,6 +46,8 @@ class Dashboard:
         lines = [self._title(width)]
         if self._board.trouble:
             lines.append(Text(fitted(f"! {self._board.trouble}", width), "bold white on red"))
+        if self._board.notice:
+            lines.append(Text(fitted(self._board.notice, width), "black on yellow"))
         lines += panes.headline(self._board, width)
         room = height - len(lines) - 1
         if room >= 4 and width >= _NARROW:
@@ -110,6 +112,8 @@ def render_status(board: Board) -> RenderableType:
     parts: list[RenderableType] = []
     if board.trouble:
         parts.append(Text(harmless(f"! {board.trouble}"), "bold red"))
+    if board.notice:
+        parts.append(Text(harmless(board.notice), "yellow"))
     parts.append(Text(totals_sentence(board), "bold"))
     parts.append(Text(pace_sentence(board.summary, board.stuck)))
     if board.summary.total:

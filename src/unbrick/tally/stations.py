@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, func, select
 
 from unbrick.tally import schema
-from unbrick.tally.clock import moment_of
-from unbrick.tally.register import Enrolment
+from unbrick.tally.clock import moment_of, present
+from unbrick.tally.register import Enrolment, RegisterError, StationRegister
+from unbrick.tally.settings import TallyFolder
 
 SOON = timedelta(days=30)
 
@@ -50,6 +51,21 @@ def certificates_notice(stations: Iterable[Enrolment], now: datetime) -> str | N
         if some
     ]
     return "; ".join(parts) + "; unbrick tally stations DIR has the dates" if parts else None
+
+
+class CertificatesNotice:
+    """What whoever looks at the tally should know of its stations' certificates; read it again and again."""
+
+    def __init__(self, folder: TallyFolder) -> None:
+        self._register = StationRegister(folder.stations)
+
+    def read(self) -> str | None:
+        """The notice of this moment; None where all are good, or where the register cannot be read."""
+        try:
+            self._register.refresh()
+            return certificates_notice(self._register.stations, present())
+        except (RegisterError, ValueError):
+            return None
 
 
 def _named(stations: list[Enrolment]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -26,16 +27,24 @@ if TYPE_CHECKING:
 @click.option(
     "--find", metavar="NAME", help="Only the machine with this name, serial number or sticker code."
 )
-def command(directory: Path, as_json: bool, find: str | None) -> None:
+@click.option("--check", is_flag=True, help="Only say what ails; exit code 1 where something does.")
+def command(directory: Path, as_json: bool, find: str | None, check: bool) -> None:
     """Show how many machines are back, where, and what is stuck.
+
+    With --check, for a monitoring system: exit code 1 where nothing serves the tally or something ails it.
 
     Example: unbrick tally status tally --json
     """
     from unbrick.tally.board import read_board
     from unbrick.tally.condition import read_trouble
     from unbrick.tally.screen import render_status
+    from unbrick.tally.stations import CertificatesNotice
 
-    trouble = read_trouble(folder_of(directory))
+    folder = folder_of(directory)
+    trouble, notice = read_trouble(folder), CertificatesNotice(folder).read()
+    if check:
+        _check(directory, trouble, notice, as_json=as_json)
+        return
     with open_store(directory) as store:
         if find is not None:
             _show_found(store, find, as_json=as_json)
@@ -51,7 +60,19 @@ def command(directory: Path, as_json: bool, find: str | None) -> None:
         from rich.console import Console
 
         board = read_board(store, datetime.now().astimezone())
-        Console().print(render_status(replace(board, trouble=trouble or board.trouble)))
+        Console().print(render_status(replace(board, trouble=trouble or board.trouble, notice=notice)))
+
+
+def _check(directory: Path, trouble: str | None, notice: str | None, *, as_json: bool) -> None:
+    with open_store(directory) as store:
+        store.summary()  # whether the database can be read
+    if as_json:
+        click.echo(json.dumps({"trouble": trouble, "notice": notice}))
+    else:
+        tell(trouble or "the tally is being served, and nothing ails it")
+        if notice:
+            tell(notice)
+    sys.exit(1 if trouble else 0)
 
 
 def _show_found(store: Store, wanted: str, *, as_json: bool) -> None:

@@ -26,15 +26,15 @@ def command(directory: Path) -> None:
 
     from unbrick.tally.board import Reader
     from unbrick.tally.condition import read_trouble
+    from unbrick.tally.stations import CertificatesNotice
     from unbrick.tally.watch import watch_terminal
 
     folder = folder_of(directory)
     with open_store(directory) as store:
-        reader = Reader(store)
+        reader, certificates = Reader(store), CertificatesNotice(folder)
 
         def read() -> Board:
             board = reader.read(datetime.now().astimezone())
-            trouble = read_trouble(folder)
-            return replace(board, trouble=trouble) if trouble else board
+            return replace(board, trouble=read_trouble(folder) or board.trouble, notice=certificates.read())
 
         watch_terminal(read, Console())
