@@ -1,8 +1,9 @@
-"""The machines that are expected, from a CSV that somebody exported: good lines work, bad ones are named.
+"""Reads the list of expected machines, a CSV that somebody exported: good lines work, bad ones are named.
 
-Columns: name, serial, site, service, priority, owner, in any order and case; others are left alone. What an
-export puts before its heading (titles, `#TYPE`, `sep=;`) is passed over. Cells are text to show and nothing
-else, so what a spreadsheet would run loses its sign.
+What an export puts before its heading (titles, `#TYPE`, `sep=;`) is passed over; `inventory_headings.py`
+knows the columns. Lines of one machine are put together; where they contradict each other, the first one
+counts and that is said. Cells are text to show and nothing else, so what a spreadsheet would run loses its
+sign.
 """
 
 from __future__ import annotations
@@ -10,54 +11,120 @@ from __future__ import annotations
 import codecs
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from unbrick.csv_records import DELIMITERS, Record, declared_delimiter, physical_lines, read_records
 from unbrick.errors import UsageError
 from unbrick.identity import valid_serial
-from unbrick.tally.bulk import chunks, rows_of, rows_where
-from unbrick.tally.machines import refresh
-from unbrick.tally.names import name_key, serial_key
-from unbrick.tally.records import InventoryCounts, LineProblem
-from unbrick.tally.schema import expected, machine_names, machines
+from unbrick.tally.inventory_headings import COLUMNS, HINT, Columns, column_of, columns_of
+from unbrick.tally.names import domain_of, name_key, serial_key
+from unbrick.tally.records import LineProblem
 
-COLUMNS = ("name", "serial", "site", "service", "priority", "owner")
-MOST_BYTES = 64 * 1024 * 1024
+MOST_BYTES = 256 * 1024 * 1024
 MOST_LINES = 1_000_000
+"""How many machines; the heading and what stands before it do not count."""
 
-_OTHER_HEADINGS = {
-    "hostname": "name",
-    "host": "name",
-    "computer": "name",
-    "computername": "name",
-    "serialnumber": "serial",
-}
 _MOST_LINES_BEFORE_THE_HEADING = 100
 _LONGEST_CELL = 128
 _LONGEST_NAME = 64
 _MOST_PROBLEMS = 100
 _STARTS_A_FORMULA = "=+-@\t\r"
-_HINT = "a CSV with the columns name,serial,site,service,priority,owner is understood"
+_WORDS = {"serial": "serial number"}
+
+Line = dict[str, str | None]
+"""A row of table `expected`."""
+
+
+@dataclass
+class Problems:
+    """Lines that something is wrong with: how many, and the first of them."""
+
+    count: int = 0
+    first: list[LineProblem] = field(default_factory=list)
+
+    def add(self, line: int, message: str) -> None:
+        """Note one line."""
+        self.count += 1
+        if len(self.first) < _MOST_PROBLEMS:
+            self.first.append(LineProblem(line, message))
 
 
 @dataclass
 class Inventory:
-    """The usable lines by name key (the last line of a name counts), and what is wrong with the others."""
+    """The usable lines by name key, from which line each came, and what is wrong with others.
 
-    lines: dict[str, dict[str, str | None]] = field(default_factory=dict)
-    problems: list[LineProblem] = field(default_factory=list)
-    bad: int = 0
+    `nameless` are the keys of those that are known by a serial number only; `disputed` are the columns about
+    which lines of one machine do not agree.
+    """
 
-    def complain(self, line: int, message: str) -> None:
-        """Note a line that cannot be used."""
-        self.bad += 1
-        if len(self.problems) < _MOST_PROBLEMS:
-            self.problems.append(LineProblem(line, message))
+    columns: Columns
+    lines: dict[str, Line] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+    nameless: set[str] = field(default_factory=set)
+    disputed: dict[str, set[str]] = field(default_factory=dict)
+    bad: Problems = field(default_factory=Problems)
+    contradictions: Problems = field(default_factory=Problems)
+    _by_serial: dict[str, str] = field(default_factory=dict)
+
+    def take(self, number: int, name: str, cells: Line) -> None:
+        """Take the cells of a line whose machine is called `name`, or known by its serial number alone."""
+        serial = cells["serial"]
+        of_serial = serial_key(serial) if serial else None
+        key = name_key(name) if name else self._by_serial.get(of_serial or "", of_serial or "")
+        line: Line = {"name_key": key, "name": name or serial, **cells, "serial_key": of_serial}
+        if of_serial:
+            owner = self._by_serial.setdefault(of_serial, key)
+            if owner != key and owner in self.nameless:
+                self._give_name(owner, key)
+            elif owner != key:
+                self.contradictions.add(
+                    number,
+                    f"the serial number of line {self.numbers[owner]} under another name; it stays there",
+                )
+                line["serial"] = line["serial_key"] = None
+        if key in self.lines:
+            self._join(number, key, line)
+        else:
+            self.lines[key] = line
+            self.numbers[key] = number
+            if not name:
+                self.nameless.add(key)
+
+    def _give_name(self, owner: str, key: str) -> None:
+        """A line that was known by its serial number gets the name that a later line has."""
+        self.nameless.discard(owner)
+        line: Line = {**self.lines.pop(owner), "name_key": key, "name": None}
+        number = self.numbers.pop(owner)
+        self._by_serial[owner] = key
+        self.disputed.setdefault(key, set()).update(self.disputed.pop(owner, ()))
+        if key in self.lines:
+            self._join(number, key, line)
+        else:
+            self.lines[key] = line
+            self.numbers[key] = number
+
+    def _join(self, number: int, key: str, line: Line) -> None:
+        kept = self.lines[key]
+        differing = [column for column in COLUMNS[1:] if _differ(kept[column], line[column])]
+        if differing:
+            self.disputed.setdefault(key, set()).update(differing)
+            what = ", ".join(_WORDS.get(column, column) for column in differing)
+            self.contradictions.add(
+                number, f"the machine of line {self.numbers[key]} with another {what}; the first one counts"
+            )
+        elif _differ(domain_of(kept["name"] or ""), domain_of(line["name"] or "")):
+            self.contradictions.add(
+                number,
+                f"the name of line {self.numbers[key]} in another domain; they are taken for one machine",
+            )
+        for column in (*COLUMNS, "serial_key"):
+            kept[column] = kept[column] or line[column]
+
+
+def _differ(one: str | None, other: str | None) -> bool:
+    return bool(one and other) and str(one).casefold() != str(other).casefold()
 
 
 def read_inventory(path: Path) -> Inventory:
@@ -68,13 +135,10 @@ def read_inventory(path: Path) -> Inventory:
 def parse_inventory(text: str, name: str) -> Inventory:
     """Read the text of a file that messages call `name`; raises UsageError where it has no such columns."""
     lines = physical_lines(text)
-    if len(lines) > MOST_LINES:
-        raise UsageError(f"{name} has more than {MOST_LINES:,} lines, too many for an inventory")
     if not any(line.strip() for line in lines):
-        raise UsageError(f"{name} is empty", hint=_HINT)
+        raise UsageError(f"{name} is empty", hint=HINT)
     delimiter, heading = _find_heading(lines, name)
-    columns = _columns(heading.cells, name)
-    inventory = Inventory()
+    inventory = Inventory(columns_of(heading.cells, name))
 
     def is_one_record(cells: list[str]) -> bool:
         """Whether lines that an open quotation mark joined are one line of the list, and hide no other."""
@@ -82,77 +146,68 @@ def parse_inventory(text: str, name: str) -> Inventory:
         fewest = len(heading.cells) - 1
         return len(cells) == len(heading.cells) and all(line.count(delimiter) < fewest for line in inner)
 
+    taken = 0
     for record in read_records(lines[heading.last :], delimiter, is_one_record):
         if record.cells == heading.cells:
             continue  # exports that were joined bring their heading again
         if not record.cells or any(cell.strip(" \t\0") for cell in record.cells):
-            _take(inventory, heading.last + record.number, record, columns)
+            taken += 1
+            if taken > MOST_LINES:
+                raise UsageError(f"{name} has more than {MOST_LINES:,} lines, too many for an inventory")
+            _take(inventory, heading.last + record.number, record)
     return inventory
 
 
 def _find_heading(lines: Sequence[str], name: str) -> tuple[str, Record]:
-    """The delimiter, and the first record that names a column we need; nothing before it is a machine."""
+    """The delimiter, and the first record that names a column we need; nothing before it is a machine.
+
+    A title may be such a word, too: one word alone gives way to a heading with two columns below it.
+    """
     top = lines[:_MOST_LINES_BEFORE_THE_HEADING]
     found: list[tuple[str, Record]] = []
     for delimiter in declared_delimiter(lines[0]) or DELIMITERS:
-        for record in read_records(top, delimiter, _is_heading):
-            if _is_heading(record.cells):
-                found.append((delimiter, record))
-                break
+        candidates = [one for one in read_records(top, delimiter, _is_heading) if _is_heading(one.cells)]
+        whole = [one for one in candidates if len(set(map(column_of, one.cells)) - {None}) > 1]
+        if candidates:
+            is_title = _filled(candidates[0]) == 1 and whole
+            found.append((delimiter, whole[0] if is_title else candidates[0]))
     if not found:
-        raise UsageError(f"{name} has no column called name or serial", hint=_HINT)
-    return min(found, key=lambda each: (each[1].number, -len(each[1].cells)))
+        raise UsageError(f"{name} has no column called name or serial", hint=HINT)
+    return min(found, key=lambda each: (_filled(each[1]) == 1, each[1].number, -len(each[1].cells)))
+
+
+def _filled(record: Record) -> int:
+    return len([cell for cell in record.cells if cell.strip()])
 
 
 def _is_heading(cells: Sequence[str]) -> bool:
-    return any(_heading(cell) in ("name", "serial") for cell in cells)
+    return any(column_of(cell) in {"name", "serial"} for cell in cells)
 
 
-def _heading(cell: str) -> str:
-    plain = "".join(c for c in cell.casefold() if c.isalnum())
-    return _OTHER_HEADINGS.get(plain, plain)
-
-
-def _columns(cells: Sequence[str], name: str) -> dict[str, int]:
-    columns: dict[str, int] = {}
-    for index, cell in enumerate(cells):
-        heading = _heading(cell)
-        if heading in COLUMNS:
-            if heading in columns:
-                raise UsageError(f"{name} has the column {heading} twice", hint=_HINT)
-            columns[heading] = index
-    return columns
-
-
-def _take(inventory: Inventory, number: int, record: Record, columns: Mapping[str, int]) -> None:
+def _take(inventory: Inventory, number: int, record: Record) -> None:
     cells = record.cells
     if not cells:
-        return inventory.complain(number, "it is far too long")
+        return inventory.bad.add(number, "it is far too long")
     if not record.closed:
-        return inventory.complain(number, "a quotation mark is not closed")
-    values = {column: cells[index].strip() if index < len(cells) else "" for column, index in columns.items()}
+        return inventory.bad.add(number, "a quotation mark is not closed")
+    places = inventory.columns.places
+    values = {column: cells[index].strip() if index < len(cells) else "" for column, index in places.items()}
     for column in values.keys() - {"name", "serial"}:
         values[column] = values[column].replace("\n", " ")
     for column, value in values.items():
         if len(value) > _LONGEST_CELL or not value.isprintable():
-            return inventory.complain(number, f"its {column} is too long or holds control characters")
+            return inventory.bad.add(number, f"its {column} is too long or holds control characters")
     name, serial = values.get("name", ""), valid_serial(values.get("serial"))
     shown = name or serial
     if not shown:
-        return inventory.complain(number, "it has neither a name nor a serial number")
+        return inventory.bad.add(number, "it has neither a name nor a serial number")
     if len(shown) > _LONGEST_NAME or shown[0] in _STARTS_A_FORMULA:
-        return inventory.complain(number, "its name is no computer name")
-    texts = {column: values.get(column, "").lstrip(_STARTS_A_FORMULA).strip() or None for column in COLUMNS}
-    serial = serial.lstrip(_STARTS_A_FORMULA) if serial else None
-    key = name_key(name) if name else serial_key(shown)
-    inventory.lines[key] = {
-        **texts,
-        "name_key": key,
-        "name": shown,
-        "serial": serial or None,
-        "serial_key": serial_key(serial) if serial else None,
+        return inventory.bad.add(number, "its name is no computer name")
+    texts = {
+        column: values.get(column, "").lstrip(_STARTS_A_FORMULA).strip() or None for column in COLUMNS[2:]
     }
-    return None
+    serial = serial.lstrip(_STARTS_A_FORMULA) if serial else None
+    return inventory.take(number, name, {"serial": serial or None, **texts})
 
 
 def _bytes(path: Path) -> bytes:
@@ -160,7 +215,7 @@ def _bytes(path: Path) -> bytes:
         with path.open("rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-                raise UsageError(f"{path.name} is a device, not an inventory", hint=_HINT)
+                raise UsageError(f"{path.name} is a device, not an inventory", hint=HINT)
             data = stream.read(MOST_BYTES + 1)
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}") from None
@@ -176,45 +231,8 @@ def _text(data: bytes, name: str) -> str:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", errors="replace")
     if b"\0" in data or data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"%PDF")):
-        raise UsageError(f"{name} is not a text file", hint=f"export it as CSV: {_HINT}")
+        raise UsageError(f"{name} is not a text file", hint=f"export it as CSV: {HINT}")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("cp1252", errors="replace")
-
-
-def take_inventory(connection: Connection, inventory: Inventory, *, replace: bool) -> InventoryCounts:
-    """Bring the table of expected machines to what the inventory says, and the rows with it."""
-    known = {row["name_key"]: row for row in rows_of(connection, select(expected))}
-    added = [line for key, line in inventory.lines.items() if key not in known]
-    updated = [line for key, line in inventory.lines.items() if key in known and known[key] != line]
-    removed = [known[key] for key in known if key not in inventory.lines] if replace else []
-    if added:
-        connection.execute(insert(expected), added)
-    if updated:
-        values: dict[str, Any] = {name: bindparam(name) for name in updated[0] if name != "name_key"}
-        connection.execute(
-            update(expected).where(expected.c.name_key == bindparam("the_name")).values(values),
-            [{**line, "the_name": line["name_key"]} for line in updated],
-        )
-    for chunk in chunks(line["name_key"] for line in removed):
-        connection.execute(delete(expected).where(expected.c.name_key.in_(chunk)))
-    before = [known[str(line["name_key"])] for line in updated]
-    _refresh_lines(connection, [*added, *updated, *removed, *before])
-    return InventoryCounts(
-        added=len(added),
-        updated=len(updated),
-        unchanged=len(inventory.lines) - len(added) - len(updated),
-        removed=len(removed),
-        bad=inventory.bad,
-        problems=tuple(inventory.problems),
-    )
-
-
-def _refresh_lines(connection: Connection, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Make anew the rows of the machines that these lines may be about, and the lines' own."""
-    names = {line["name_key"] for line in lines}
-    serials = {line["serial_key"] for line in lines if line["serial_key"]}
-    keys = {row["key"] for row in rows_where(connection, machine_names, machine_names.c.name_key, names)}
-    keys |= {row["key"] for row in rows_where(connection, machines, machines.c.serial_key, serials)}
-    refresh(connection, keys, names)

@@ -19,3 +19,12 @@ def name_key(name: str) -> str:
 def serial_key(serial: str) -> str:
     """A serial number as it is compared; its dots and dashes belong to it."""
     return serial.strip().upper()
+
+
+def domain_of(name: str) -> str:
+    """The first part of the domain that a written name has, upper case; empty where it has none."""
+    domain, _, bare = name.strip().rpartition("\\")
+    dotted = _HOST_IN_A_DOMAIN.fullmatch(bare.rstrip("$. \t"))
+    if dotted:
+        return dotted[0].split(".")[1].upper()
+    return domain.strip("\\ ").partition(".")[0].upper()

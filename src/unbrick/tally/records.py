@@ -197,7 +197,13 @@ class LineProblem:
 
 @dataclass(frozen=True)
 class InventoryCounts:
-    """What an import did. `problems` are at most a hundred of the `bad` lines."""
+    """What an import did. `problems` are at most a hundred of the `bad` lines, `contradictions` of those
+    that contradict another line or what is known, `contradicting` in all.
+
+    `columns` are our columns with the list's headings for them, `ignored` its other headings. Where the list
+    replaced another, `kept` are the machines that it does not name and that stay, because they reported or
+    somebody spoke of them, and `emptied` how many cells of a column lost what was known.
+    """
 
     added: int = 0
     updated: int = 0
@@ -205,3 +211,22 @@ class InventoryCounts:
     removed: int = 0
     bad: int = 0
     problems: tuple[LineProblem, ...] = ()
+    contradicting: int = 0
+    contradictions: tuple[LineProblem, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    kept: int = 0
+    emptied: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """What a list would take away if it replaced the one before: the keys and some names of the machines
+    that would go, how many there are in all, and what `InventoryCounts` has of the rest.
+    """
+
+    leaving: frozenset[str] = frozenset()
+    names: tuple[str, ...] = ()
+    of: int = 0
+    kept: int = 0
+    emptied: Mapping[str, int] = field(default_factory=dict)

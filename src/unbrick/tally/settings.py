@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.errors import UsageError
-from unbrick.files import atomic_write, folder_owner
+from unbrick.files import atomic_write
 
 DEFAULT_PORT = 2291
 DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"
-AUTHORITY_KEY_NAME = "authority_key"
 _VERSION = 1
 _MOST_SETTINGS_BYTES = 64 * 1024
 _HOST_NAME = re.compile(
@@ -77,12 +75,8 @@ class TallyFolder:
 
     @property
     def authority(self) -> Path:
-        """The private key that makes stations trusted; neither serving nor looking needs it.
-
-        In the folder of an older unbrick `authority` is the key itself.
-        """
-        place = self.path / "authority"
-        return place if os.path.isfile(place) else place / AUTHORITY_KEY_NAME  # noqa: PTH113 - no error
+        """The private key that makes stations and the tally itself trusted; never leaves this folder."""
+        return self.path / "authority"
 
     @property
     def authority_public(self) -> Path:
@@ -135,8 +129,7 @@ class TallySettings:
 def write_settings(folder: TallyFolder, settings: TallySettings) -> None:
     """Write settings.json; its presence says that the folder is complete."""
     document = {"version": _VERSION, "address": str(settings.address)}
-    content = json.dumps(document).encode() + b"\n"
-    atomic_write(folder.settings, content, owner=folder_owner(folder.path))
+    atomic_write(folder.settings, json.dumps(document).encode() + b"\n")
 
 
 def read_settings(path: Path) -> tuple[TallyFolder, TallySettings]:

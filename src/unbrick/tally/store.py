@@ -12,8 +12,9 @@ from pathlib import Path
 
 from unbrick.tally.counting import add_events
 from unbrick.tally.database import Database
+from unbrick.tally.expectations import foresee_replacement, take_inventory
 from unbrick.tally.finding import find_machines
-from unbrick.tally.inventory import read_inventory, take_inventory
+from unbrick.tally.inventory import Inventory, read_inventory
 from unbrick.tally.key_ids import read_key_ids
 from unbrick.tally.marks import state, statement_of
 from unbrick.tally.migrations import is_current, migrate
@@ -22,6 +23,7 @@ from unbrick.tally.records import (
     MachineRow,
     ReceivedEvent,
     RecentEvent,
+    Replacement,
     Statement,
     StatementError,
     StoreError,
@@ -115,14 +117,24 @@ class Store:
         with self._database.read() as connection:
             return read_visits(connection)
 
+    def foresee_replacement(self, inventory: Inventory) -> Replacement:
+        """What would be taken away if this list replaced the one before."""
+        with self._database.read() as connection:
+            return foresee_replacement(connection, inventory)
+
+    def take_inventory(self, inventory: Inventory, replacement: Replacement | None = None) -> InventoryCounts:
+        """Take the expected machines; with what was foreseen of it, the list replaces the one before."""
+        leaving = replacement.leaving if replacement is not None else None
+        with self._database.write() as connection:
+            return take_inventory(connection, inventory, leaving)
+
     def import_inventory(self, path: Path, *, replace: bool = False) -> InventoryCounts:
         """Take the expected machines from a CSV (`inventory.py`); who is not in it stays unless `replace`.
 
         Raises UsageError where the file is no such CSV.
         """
         inventory = read_inventory(path)
-        with self._database.write() as connection:
-            return take_inventory(connection, inventory, replace=replace)
+        return self.take_inventory(inventory, self.foresee_replacement(inventory) if replace else None)
 
     def mark(
         self, name: str, status: str, *, reason: str, who: str, at: datetime | None = None

@@ -20,12 +20,6 @@ if TYPE_CHECKING:
     from unbrick.tally.store import Store
 
 directory_argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-authority_option = click.option(
-    "--authority",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="The authority's private key (or its folder), where that is not in DIR/authority.",
-)
 who_option = click.option("--who", metavar="NAME", help="On whose word; without it, your login name.")
 
 
@@ -60,6 +54,13 @@ def note(directory: Path, what: str, name: str, serial: int, **more: str) -> Non
     from unbrick.tally.audit import AuditLog
 
     AuditLog(folder_of(directory).audit).tell(what, station=name, serial=serial, by=acting_user(), **more)
+
+
+def note_deed(directory: Path, what: str, **facts: str | int) -> None:
+    """Write down in the audit what a person did to the numbers, and who that was."""
+    from unbrick.tally.audit import AuditLog
+
+    AuditLog(folder_of(directory).audit).tell(what, **facts, by=acting_user())
 
 
 def acting_user() -> str:
