@@ -29,6 +29,7 @@ _AT_ONCE = 12
 _PENDING = 8
 
 _FEW_FREE, _RIGHTS, _MARKS = "bitmap:few free", "rights:stream's runs", "table:bitmap's runs"
+_MIRROR, _REDO = "copies:mirror", "copies:redo"
 NAMED = {
     "the log lies over other files": RunPlan(4, "crowded-tight", "clean", ("log:all elsewhere",), 1),
     "a bit of the log's size": RunPlan(8, "tight", "clean", ("log:sizes",), 1),
@@ -42,6 +43,11 @@ NAMED = {
     "a letter shares a folder's index": RunPlan(10, "linked", "dirty", ("copies:shared",), 1),
     "a program holds a folder's index": RunPlan(19, "earlier", "crashed", ("copies:index",), 1),
     "access rights lie beyond the end": RunPlan(7, "roomy", "clean", (_RIGHTS,) * 3, 3),
+    "the file table ends before its last files": RunPlan(19, "roomy", "clean", ("lies:cut short",), 1),
+    "the table's mirror lies in a film": RunPlan(
+        25, "linked", "clean", (_MIRROR,), 1, start="cut repair", moment=1
+    ),
+    "a cut-off change lies ready in a letter": RunPlan(0, "roomy", "clean", (_REDO,), 1, start="cut repair"),
 }
 """Each of these destroyed a file once, or wrote to a disk of which it then said that it needs a person."""
 

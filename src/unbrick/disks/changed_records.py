@@ -109,6 +109,8 @@ class _Court:
             raise _doubtful(number, "a record of its file table would become unreadable")
         if former is not None and former.own_number not in (None, number):
             raise _doubtful(number, "a record of its file table says it is another one")
+        if number >= self.before.count:
+            self._expect_nothing_behind(number)
         if is_used and not was_used:
             self.judged.taken.add(number)
             if former is not None:
@@ -119,6 +121,13 @@ class _Court:
             yield number if former.base is None else former.base
         if is_used:
             yield number if new.base is None else new.base
+
+    def _expect_nothing_behind(self, number: int) -> None:
+        """That the table ended where it says, and no file lies behind; raises NeedsHandsError."""
+        data = unprotect(self.before.raw(number), b"FILE")
+        record = None if data is None else Record(number, data)
+        if record is not None and record.in_use and record.own_number in (None, number):
+            raise _doubtful(number, "its file table is said to end before a file that lies in it")
 
     def _expect_unlisted(self, record: Record) -> None:
         """That no file still needs a record that is called free; raises NeedsHandsError (damaged-volume).

@@ -206,10 +206,15 @@ def questions_about_slots(table: FileTable, numbers: Iterable[int]) -> Iterator[
 
 def questions_about_commit(table: FileTable, in_log: Iterable[tuple[int, int]]) -> Iterator[Question]:
     """Questions about what a commit writes besides: the dirty flag, and a record in the journal (places)."""
-    for place, length in in_log:
-        yield claimed_only_by(place, length, RECORD_LOG_FILE, DATA, shown=True)
+    yield from questions_about_log(in_log)
     yield from questions_about_slots(table, [RECORD_VOLUME])
     yield claimed_only_by(*mirror_zone(table), RECORD_MIRROR, DATA, shown=True)
+
+
+def questions_about_log(places: Iterable[tuple[int, int]]) -> Iterator[Question]:
+    """Questions about places of the journal to which a record is written, or at which one lies."""
+    for place, length in places:
+        yield claimed_only_by(place, length, RECORD_LOG_FILE, DATA, shown=True)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,15 @@ from unbrick.disks.ntfs_mirror import differing_records, mend_mirror
 from unbrick.disks.ntfs_mount import mount_ntfs
 from unbrick.disks.ntfs_volume import DATA, RECORD_VOLUME, ByteView, open_view, write_dirty
 from unbrick.disks.overlay import begin_overlay
-from unbrick.disks.ownership import SECTOR, Question, ask, claimed_only_by, prove, questions_about_commit
+from unbrick.disks.ownership import (
+    SECTOR,
+    Question,
+    ask,
+    claimed_only_by,
+    prove,
+    questions_about_commit,
+    questions_about_log,
+)
 from unbrick.disks.patched_view import PatchedView
 from unbrick.disks.plain import PlainVolume
 from unbrick.disks.preparation_proof import prove_metadata, prove_reset
@@ -69,6 +77,12 @@ class Preparation:
     def is_torn(self) -> bool:
         """Whether the mirror differs in more than the dirty flag, which is right wherever it lies."""
         return any(number != RECORD_VOLUME for number in self.unmirrored)
+
+    @property
+    def writes(self) -> bool:
+        """Whether it writes anything: the dirty flag, and its mirror, among it."""
+        done = (self.facts.pending, self.hibernation, self.replayed)
+        return bool(self.unmirrored) or self.resetting or any(one is not None for one in done)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -164,7 +178,7 @@ def rehearse(plain: PlainVolume, options: ChangeOptions, runner: Runner, workdir
             changes = find_changes(prepared, after, facts.geometry)
             questions += prove(prepared, after, facts.geometry, _sectors(changes), copy.touched)
             table = open_table(prepared, facts.geometry)
-            if changes:
+            if changes or preparation.writes:
                 in_log = foresee_commit(prepared, facts, changes, copy.run)
                 questions += questions_about_commit(table, in_log)
             ask(table, questions)
@@ -223,6 +237,9 @@ def _prove(base: ByteView, prepared: PatchedView, preparation: Preparation) -> l
     # All that completing it writes, also what it had written: a file and its data belong together.
     sectors = {*_sectors(differences(prepared, geometry)), *_sectors(pending.redo.changes if pending else ())}
     questions: list[Question] = []
+    if pending is not None:  # `complete` takes the record away where it lies
+        places = open_log(prepared, geometry).places(pending.start, pending.length)
+        questions += questions_about_log(places)
     if preparation.hibernation is not None:
         header = find_header(prepared, geometry, preparation.hibernation)
         questions.append(claimed_only_by(*header, preparation.hibernation.record, DATA))

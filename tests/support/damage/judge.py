@@ -317,6 +317,9 @@ def _topic(contradiction: str) -> str:
     if kind == "dangling":
         name, _, folder = rest.partition(" in folder ")
         return f"{kind} {name} {folder.split()[0]}"
+    if kind == "links":  # a count that was wrong stays wrong by as much when a name comes or goes
+        _, number, _, names, _, _, _, count = rest.split()
+        return f"{kind} {number} {int(count) - int(names)}"
     return contradiction
 
 

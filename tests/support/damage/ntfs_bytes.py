@@ -261,6 +261,60 @@ def attributes(record: bytearray) -> Iterator[Attribute]:
         at += length
 
 
+def insert_attribute(record: bytearray, raw: bytes) -> int:
+    """Put an attribute (its head and all) into an unprotected record, behind all of no higher kind.
+
+    Gives the number that it has there. Raises NotHereError where there is no room.
+    """
+    length = len(raw) + 7 & ~7
+    (kind,) = struct.unpack_from("<I", raw)
+    (used,) = struct.unpack_from("<I", record, 0x18)
+    if used + length > len(record):
+        raise NotHereError("the record is full")
+    (at,) = struct.unpack_from("<H", record, 0x14)
+    for attribute in attributes(record):
+        if attribute.kind > kind:
+            break
+        at = attribute.at + attribute.length
+    whole = bytearray(raw.ljust(length, b"\0"))
+    struct.pack_into("<I", whole, 4, length)
+    (number,) = struct.unpack_from("<H", record, 0x28)
+    struct.pack_into("<H", whole, 14, number)
+    struct.pack_into("<H", record, 0x28, number + 1)
+    record[at:] = (bytes(whole) + bytes(record[at:used])).ljust(len(record) - at, b"\0")
+    struct.pack_into("<I", record, 0x18, used + length)
+    return int(number)
+
+
+def remove_attribute(record: bytearray, attribute: Attribute) -> bytes:
+    """Take an attribute out of an unprotected record; gives its bytes, head and all."""
+    (used,) = struct.unpack_from("<I", record, 0x18)
+    end = attribute.at + attribute.length
+    raw = bytes(record[attribute.at : end])
+    record[attribute.at :] = bytes(record[end:used]).ljust(len(record) - attribute.at, b"\0")
+    struct.pack_into("<I", record, 0x18, used - attribute.length)
+    return raw
+
+
+def resident(kind: int, value: bytes) -> bytes:
+    """An attribute without a name whose value lies in the record; `insert_attribute` numbers it."""
+    return struct.pack("<IIBBHHHIHH", kind, 0, 0, 0, 24, 0, 0, len(value), 24, 0) + value
+
+
+def foreign(kind: int, runs: list[Run], size: int, cluster: int, first: int = 0) -> bytes:
+    """An attribute without a name whose value lies in clusters, those from `first` on."""
+    clusters = sum(count for _, count in runs)
+    sizes = (0, 0, 0) if first else (clusters * cluster, size, size)
+    head = (kind, 0, 1, 0, 64, 0, 0, first, first + clusters - 1, 64, 0, 0, *sizes)
+    return struct.pack("<IIBBHHHQQHHIQQQ", *head) + pack_runs(runs)
+
+
+def list_entry(kind: int, record: int, sequence: int, *, first: int = 0, number: int = 0) -> bytes:
+    """An entry of an attribute list, for an attribute without a name."""
+    reference = sequence << 48 | record
+    return struct.pack("<IHBBQQH6x", kind, 32, 0, 26, first, reference, number)
+
+
 def is_whole(record: bytearray) -> bool:
     """Whether the attributes of a record end as they should."""
     (at,) = struct.unpack_from("<H", record, 0x14)

@@ -5,12 +5,25 @@ Each hurts the volume in place and says in a few words what it did; it raises `N
 
 from __future__ import annotations
 
-from support.damage.kinds import anywhere, bitmap, boot, copies, files, folders, log, rights, table
+from support.damage.kinds import (
+    anywhere,
+    bitmap,
+    boot,
+    copies,
+    edges,
+    files,
+    folders,
+    lies,
+    lists,
+    log,
+    rights,
+    table,
+)
 from support.damage.kinds.targets import Damage
 
 KINDS: dict[str, Damage] = {
     f"{module.__name__.rpartition('.')[2]}:{name}": damage
-    for module in (log, bitmap, table, boot, rights, folders, files, copies, anywhere)
+    for module in (log, bitmap, table, boot, rights, folders, files, copies, anywhere, lies, lists, edges)
     for name, damage in module.KINDS.items()
 }
 """Every kind of damage by its name."""

@@ -7,8 +7,10 @@ into the user's file.
 from __future__ import annotations
 
 import random
+import struct
 
 from support.damage.bases import FAULTY, USERS
+from support.damage.kinds.table import mirrored
 from support.damage.kinds.targets import CROWDSTRIKE, Damage, any_file
 from support.damage.ntfs_bytes import (
     BITMAP,
@@ -17,12 +19,19 @@ from support.damage.ntfs_bytes import (
     INDEX_ALLOCATION,
     LIST,
     LOG,
+    MIRROR,
     ROOT,
+    SECTOR,
     SECURE,
+    STANDARD,
     TABLE,
     NotHereError,
     NtfsBytes,
     Run,
+    foreign,
+    insert_attribute,
+    protected,
+    unprotected,
 )
 
 
@@ -94,7 +103,48 @@ def _marks(volume: NtfsBytes, rng: random.Random) -> str:
 
 
 def _log(volume: NtfsBytes, rng: random.Random) -> str:
-    return _copied(volume, rng, LOG, DATA, "", rng.choice((0, None, 4096, 0x40000)))
+    at = rng.choice((0, None, 4096, 0x40000))
+    return _copied(volume, rng, LOG, DATA, "", at) + mirrored(volume, rng)
+
+
+def _redo(volume: NtfsBytes, rng: random.Random) -> str:
+    """The pages of the log in which a change that was cut off lies ready, or lay."""
+    runs = tuple(volume.runs(LOG, DATA))
+    size = sum(count for _, count in runs) * volume.cluster
+    found = [at for at in range(0, size, SECTOR) if _sector(volume, runs, at).startswith(b"UNBRICK REDO")]
+    if not found:
+        raise NotHereError("no record in the log")
+    at = rng.choice(found) + rng.choice((0, 0, SECTOR, volume.cluster))
+    return _copied(volume, rng, LOG, DATA, "", at) + mirrored(volume, rng)
+
+
+def _sector(volume: NtfsBytes, runs: tuple[Run, ...], at: int) -> bytes:
+    place = volume.place_in(runs, at)
+    return bytes(volume.data[place : place + SECTOR])
+
+
+def _mirror(volume: NtfsBytes, rng: random.Random) -> str:
+    """The mirror of the table's first records, which may be older than they are; the boot sector agrees."""
+    count = sum(count for _, count in volume.runs(MIRROR, DATA))
+    target = _room_in_a_file(volume, rng, count)
+    source = volume.mirror_cluster * volume.cluster
+    said = f"the mirror lies at {target}, in a file"
+    volume.set_runs(MIRROR, DATA, [(target, count)], sizes=False)
+    data = bytearray(volume.data[source : source + count * volume.cluster])
+    at = volume.place(MIRROR)
+    data[volume.record : 2 * volume.record] = volume.data[at : at + volume.record]
+    if rng.random() < 0.5:
+        number = rng.choice((0, 1, 2, 3))
+        said += f", record {number} is older there"
+        older = unprotected(bytes(data[number * volume.record : (number + 1) * volume.record]))
+        if older is None:
+            raise NotHereError("no mirror")
+        standard = volume.find(older, STANDARD)
+        struct.pack_into("<Q", older, standard.value_at + 8, rng.randrange(1 << 56))
+        data[number * volume.record : (number + 1) * volume.record] = protected(older)
+    volume.data[target * volume.cluster : target * volume.cluster + len(data)] = bytes(data)
+    volume.data[0x38:0x40] = struct.pack("<Q", target)
+    return said
 
 
 def _list(volume: NtfsBytes, rng: random.Random) -> str:
@@ -124,6 +174,27 @@ def _shared(volume: NtfsBytes, rng: random.Random) -> str:
     return f"run {index} of file {number} is that of record {other}, attribute {kind:#x}"
 
 
+def _own_stream(volume: NtfsBytes, rng: random.Random) -> str:
+    """Another stream of the same file leads to what a repair writes there."""
+    number, kind, name = rng.choice(
+        ((TABLE, DATA, ""), (SECURE, DATA, "$SDS"), (CLUSTER_BITMAP, DATA, ""), (LOG, DATA, ""))
+    )
+    runs = volume.runs(number, kind, name)
+    start, count = rng.choice(runs)
+    first = 0 if start is None else start + rng.randrange(count)
+    stream = bytearray(foreign(DATA, [(first, 1)], volume.cluster, volume.cluster))
+    text = "kept".encode("utf-16-le")
+    struct.pack_into("<BH", stream, 9, 4, 64)
+    struct.pack_into("<H", stream, 32, 72)
+    record = volume.read(number)
+    insert_attribute(record, bytes(stream[:64]) + text + bytes(stream[64:]))
+    volume.write(number, record)
+    if number < 4:
+        at, mirror = volume.place(number), volume.mirror_cluster * volume.cluster + number * volume.record
+        volume.data[mirror : mirror + volume.record] = bytes(volume.data[at : at + volume.record])
+    return f"a second stream of record {number} lies at its cluster {first}"
+
+
 KINDS: dict[str, Damage] = {
     "index": _index,
     "rights": _rights,
@@ -131,5 +202,8 @@ KINDS: dict[str, Damage] = {
     "marks": _marks,
     "log": _log,
     "list": _list,
+    "redo": _redo,
+    "mirror": _mirror,
+    "own stream": _own_stream,
     "shared": _shared,
 }

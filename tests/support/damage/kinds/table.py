@@ -17,18 +17,18 @@ from support.damage.ntfs_bytes import BITMAP, DATA, MIRROR, TABLE, NtfsBytes
 
 
 def _runs(volume: NtfsBytes, rng: random.Random) -> str:
-    return hurt_runs(volume, TABLE, DATA, rng) + _mirrored(volume, rng)
+    return hurt_runs(volume, TABLE, DATA, rng) + mirrored(volume, rng)
 
 
 def _attribute(volume: NtfsBytes, rng: random.Random) -> str:
-    return hurt_attribute(volume, TABLE, DATA, rng) + _mirrored(volume, rng)
+    return hurt_attribute(volume, TABLE, DATA, rng) + mirrored(volume, rng)
 
 
 def _record(volume: NtfsBytes, rng: random.Random) -> str:
-    return hurt_record(volume, TABLE, rng) + _mirrored(volume, rng)
+    return hurt_record(volume, TABLE, rng) + mirrored(volume, rng)
 
 
-def _mirrored(volume: NtfsBytes, rng: random.Random) -> str:
+def mirrored(volume: NtfsBytes, rng: random.Random) -> str:
     """The mirror mostly says the same: no driver tells such damage by it."""
     if rng.random() < 0.3:
         return ""
@@ -39,11 +39,11 @@ def _mirrored(volume: NtfsBytes, rng: random.Random) -> str:
 
 
 def _bitmap_runs(volume: NtfsBytes, rng: random.Random) -> str:
-    return hurt_runs(volume, TABLE, BITMAP, rng) + _mirrored(volume, rng)
+    return hurt_runs(volume, TABLE, BITMAP, rng) + mirrored(volume, rng)
 
 
 def _bitmap_attribute(volume: NtfsBytes, rng: random.Random) -> str:
-    return hurt_attribute(volume, TABLE, BITMAP, rng) + _mirrored(volume, rng)
+    return hurt_attribute(volume, TABLE, BITMAP, rng) + mirrored(volume, rng)
 
 
 def _records_free(volume: NtfsBytes, rng: random.Random) -> str:
@@ -115,7 +115,7 @@ def _mirror_elsewhere(volume: NtfsBytes, rng: random.Random) -> str:
 
 
 def _mirror_attribute(volume: NtfsBytes, rng: random.Random) -> str:
-    return hurt_attribute(volume, MIRROR, DATA, rng) + _mirrored(volume, rng)
+    return hurt_attribute(volume, MIRROR, DATA, rng) + mirrored(volume, rng)
 
 
 def _first_records(volume: NtfsBytes, rng: random.Random) -> str:
