@@ -32,8 +32,10 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def atomic_write(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+def atomic_write(path: Path, data: bytes, *, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
     """Write a file whole or not at all: temporary beside it, synced, renamed, folder synced.
+
+    `owner` is the user and group that it shall belong to, where that is not who writes.
 
     No two temporaries have the same name: a power cut leaves one, and a medium that boots again gives its
     programs the same numbers again.
@@ -42,6 +44,8 @@ def atomic_write(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(descriptor, "wb") as stream:
+            if owner is not None:
+                os.fchown(descriptor, *owner)
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
@@ -50,6 +54,27 @@ def atomic_write(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def folder_owner(folder: Path) -> tuple[int, int] | None:
+    """Whom a new file in a folder should belong to: its owner, where root works in another's; else None."""
+    if os.geteuid() != 0:
+        return None
+    found = folder.stat()
+    return None if found.st_uid == 0 else (found.st_uid, found.st_gid)
+
+
+def open_for_owner(path: Path, flags: int) -> int:
+    """Open a file, made where it is missing, for the owner of its folder only; raises OSError."""
+    flags |= os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, flags)
+    owner = folder_owner(path.parent)
+    if owner is not None:
+        os.fchown(descriptor, *owner)
+    return descriptor
 
 
 def split_windows_path(path: str) -> tuple[str, ...]:

@@ -263,16 +263,18 @@ def test_only_a_valid_certificate_of_our_authority_lets_in(tally: Path, tmp_path
                 ("-n", "station", "-O", "force-command=id"),
                 (),
             ):
-                certificate = asyncssh.read_certificate(_certify(tally / "authority", public, *options))
+                certificate = asyncssh.read_certificate(
+                    _certify(TallyFolder(tally).authority, public, *options)
+                )
                 await _denied(port, station, client_keys=[(key, certificate)])
             stranger = asyncssh.generate_private_key("ssh-ed25519")
             stranger.write_public_key(tmp_path / "stranger.pub")
             made = asyncssh.read_certificate(
-                _certify(tally / "authority", tmp_path / "stranger.pub", "-n", "station")
+                _certify(TallyFolder(tally).authority, tmp_path / "stranger.pub", "-n", "station")
             )
             await _denied(port, station, client_keys=[(stranger, made)])
             await _denied(port, station, username="root")
-            good = asyncssh.read_certificate(_certify(tally / "authority", public, "-n", "station"))
+            good = asyncssh.read_certificate(_certify(TallyFolder(tally).authority, public, "-n", "station"))
             async with await station.connect(port, client_keys=[(key, good)]) as connection:
                 await Talk.begin(connection)
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from unbrick.event import moment
+from unbrick.files import open_for_owner
 
 _LONGEST_TEXT = 200
 _MOST_WAITING = 1000
@@ -105,9 +106,7 @@ class AuditLog:
         if not self._waiting:
             return
         try:
-            descriptor = os.open(
-                self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-            )
+            descriptor = open_for_owner(self._path, os.O_WRONLY | os.O_APPEND)
         except OSError:
             return
         try:

@@ -1,30 +1,30 @@
 """The SSH certificate authority of one tally: makes it, enrols stations, revokes them.
 
-Its private key signs here and nowhere else. Who was enrolled is in `register.py`.
+Its private key is found by `authority_key.py`, and needed here only. Who was enrolled is in `register.py`.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from unbrick.errors import FailedError, Reason, UsageError
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from unbrick.event import moment
-from unbrick.files import atomic_write, sync_directory
+from unbrick.files import atomic_write
+from unbrick.tally.authority_key import make_or_take, signing_key
 from unbrick.tally.certificates import (
     host_certificate,
     new_key,
     private_text,
     public_line,
-    read_private,
     station_certificate,
 )
+from unbrick.tally.new_folder import errors_named, new_folder
 from unbrick.tally.register import (
+    DEFAULT_DAYS,
     Enrolment,
     StationRegister,
     checked_name,
@@ -38,36 +38,56 @@ from unbrick.tally.settings import Address, TallyFolder, TallySettings, read_set
 
 FIRST_STATION = "station"
 FIRST_SITE = "main"
-STATION_VALID = timedelta(days=731)
 
 
 def create_authority(
-    directory: Path, address: Address, *, site: str = FIRST_SITE, now: datetime | None = None
+    directory: Path,
+    address: Address,
+    *,
+    site: str = FIRST_SITE,
+    authority: Path | None = None,
+    by: str | None = None,
+    now: datetime | None = None,
 ) -> TallyFolder:
     """Make a tally's folder: authority, host key, the first station, settings; raises UsageError.
 
-    Refuses a folder that holds anything. The settings come last, so that a folder that a power cut left
-    half made is never served.
+    Refuses a folder that holds anything. The authority's private key goes into a folder of its own: that
+    named, where one that lies there already is taken, or `authority` in the tally's. The settings come last,
+    so that a folder that a power cut left half made is never served.
     """
     now = now or datetime.now(UTC)
     checked_name(site, "site")
     folder = TallyFolder(directory)
-    _empty_folder(directory)
-    with _errors_named(directory):
-        _fill(folder, address, site, now)
+    with new_folder(directory):
+        with errors_named(authority or directory):
+            key = make_or_take(authority or directory / "authority")
+        _fill(folder, key, address, site, by, now)
     return folder
 
 
-def _fill(folder: TallyFolder, address: Address, site: str, now: datetime) -> None:
-    authority, host = new_key(), new_key()
-    atomic_write(folder.authority, private_text(authority))
-    atomic_write(folder.authority_public, _line(public_line(authority.public_key())), mode=0o644)
+def _fill(
+    folder: TallyFolder, key: Ed25519PrivateKey, address: Address, site: str, by: str | None, now: datetime
+) -> None:
+    host = new_key()
+    atomic_write(folder.authority_public, line(public_line(key.public_key())), mode=0o644)
     atomic_write(folder.host_key, private_text(host))
-    certificate = host_certificate(authority, host.public_key(), [address.host])
-    atomic_write(folder.host_certificate, _line(certificate), mode=0o644)
+    certificate = host_certificate(key, host.public_key(), [address.host])
+    atomic_write(folder.host_certificate, line(certificate), mode=0o644)
     write_register(folder.stations, ())
-    _enrol(folder, address, FIRST_STATION, site, folder.path, now)
-    write_settings(folder, TallySettings(address))
+    settings = TallySettings(address)
+    _enrol(folder, settings, key, _Wanted(FIRST_STATION, site, by=by), folder.path, now)
+    write_settings(folder, settings)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a new station shall be."""
+
+    name: str
+    site: str
+    everywhere: bool = False
+    days: int = DEFAULT_DAYS
+    by: str | None = None
 
 
 def enrol(
@@ -77,21 +97,23 @@ def enrol(
     out: Path,
     *,
     everywhere: bool = False,
+    days: int = DEFAULT_DAYS,
+    authority: Path | None = None,
     by: str | None = None,
     now: datetime | None = None,
 ) -> Enrolment:
     """Make a key, a certificate and an `unbrick.yaml` for a new station in the empty folder `out`.
 
-    `everywhere` lets it report for any site, `by` is who enrols it.
+    `everywhere` lets it report for any site, `by` is who enrols it, `authority` where the authority's private
+    key is, where that is not in the tally's folder. Where anything fails, nothing stays in `out`.
     """
     checked_name(name, "station")
     checked_name(site, "site")
     folder, settings = read_settings(directory)
-    _empty_folder(out)
-    with _errors_named(out):
-        return _enrol(
-            folder, settings.address, name, site, out, now or datetime.now(UTC), everywhere=everywhere, by=by
-        )
+    key = signing_key(folder, authority)
+    wanted = _Wanted(name, site, everywhere, days, by)
+    with new_folder(out):
+        return _enrol(folder, settings, key, wanted, out, now or datetime.now(UTC))
 
 
 def find_station(directory: Path, name: str) -> Enrolment:
@@ -111,7 +133,7 @@ def revoke(
 ) -> tuple[Enrolment, ...]:
     """End the trust in a station, at once, also in sessions that are open; raises UsageError."""
     folder, _ = read_settings(directory)
-    with _errors_named(directory):
+    with errors_named(directory):
         return revoke_name(folder.stations, name, now or datetime.now(UTC), by=by, why=why)
 
 
@@ -124,40 +146,45 @@ def unrevoke(
     `trust_gap` says that the station was in good hands all the time.
     """
     folder, _ = read_settings(directory)
-    with _errors_named(directory):
+    with errors_named(directory):
         return take_back_revocation(folder.stations, name, now or datetime.now(UTC), trust_gap=trust_gap)
 
 
 def _enrol(
     folder: TallyFolder,
-    address: Address,
-    name: str,
-    site: str,
+    settings: TallySettings,
+    authority: Ed25519PrivateKey,
+    wanted: _Wanted,
     out: Path,
     now: datetime,
-    *,
-    everywhere: bool = False,
-    by: str | None = None,
 ) -> Enrolment:
-    authority, key = read_private(folder.authority), new_key()
-    public = public_line(key.public_key())
-    expires = now + STATION_VALID
-    with enrolling(folder.stations, name) as (stations, serial):
+    key, expires = new_key(), now + timedelta(days=wanted.days)
+    with errors_named(folder.path), enrolling(folder.stations, wanted.name) as (stations, serial):
         station = Enrolment(
-            name, site, serial, public, moment(now), moment(expires), everywhere=everywhere, by=by
+            wanted.name,
+            wanted.site,
+            serial,
+            public_line(key.public_key()),
+            moment(now),
+            moment(expires),
+            everywhere=wanted.everywhere,
+            by=wanted.by,
+            days=wanted.days,
         )
         certificate = station_certificate(
-            authority, key.public_key(), name, serial=serial, valid_before=int(expires.timestamp())
+            authority, key.public_key(), wanted.name, serial=serial, valid_before=int(expires.timestamp())
         )
-        atomic_write(out / "station", private_text(key))
-        atomic_write(out / "station-cert.pub", _line(certificate), mode=0o644)
-        authority_line = public_line(authority.public_key())
-        atomic_write(out / "unbrick.yaml", _station_file(address, authority_line, site), mode=0o644)
+        with errors_named(out):
+            authority_line = public_line(authority.public_key())
+            atomic_write(out / "station", private_text(key))
+            atomic_write(out / "station-cert.pub", line(certificate), mode=0o644)
+            content = station_file(settings.address, authority_line, wanted.site)
+            atomic_write(out / "unbrick.yaml", content, mode=0o644)
         write_register(folder.stations, (*stations, station))
     return station
 
 
-def _station_file(address: Address, authority: str, site: str) -> bytes:
+def station_file(address: Address, authority: str, site: str) -> bytes:
     """`unbrick.yaml` as the contract has it; every text is quoted as JSON is, which YAML reads the same."""
     return "\n".join(
         [
@@ -173,27 +200,6 @@ def _station_file(address: Address, authority: str, site: str) -> bytes:
     ).encode()
 
 
-@contextmanager
-def _errors_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = Reason.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
-        raise FailedError(f"cannot write in {path}: {error.strerror or error}", reason=reason) from error
-
-
-def _empty_folder(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(path.iterdir()):
-            raise UsageError(f"{path} is not empty", hint="name a new or empty folder")
-        path.chmod(0o700)
-        sync_directory(path.parent)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"{path} is no folder", hint="name a new or empty folder") from error
-    except OSError as error:
-        raise UsageError(f"{path} cannot be made: {os.strerror(error.errno or 0)}") from error
-
-
-def _line(text: str) -> bytes:
+def line(text: str) -> bytes:
+    """A line as a file has it."""
     return text.encode() + b"\n"

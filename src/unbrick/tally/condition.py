@@ -10,6 +10,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from unbrick.files import open_for_owner
 from unbrick.tally.settings import TallyFolder
 
 _SIZE = 512
@@ -19,7 +20,7 @@ def write_condition(path: Path, text: str) -> None:
     """Say what ails; the empty text says that all is well. Where it cannot be said, nothing else stops."""
     data = text.encode()[:_SIZE].decode(errors="ignore").encode().ljust(_SIZE)
     with suppress(OSError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = open_for_owner(path, os.O_WRONLY)
         try:
             os.pwrite(descriptor, data, 0)
         finally:

@@ -2,15 +2,13 @@
 
 A line is an event of an exported outbox, or the text of a picture that a station showed; where that took
 several pictures, each line is a part, `1/3:part.`, one after the other. A stick's outbox, a folder with
-a line in each of its files, is read as it lies there.
+a line in each of its files, is read as it lies there. What else lies there keeps none of the reports away.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -18,26 +16,41 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from unbrick.carried_reports import PREFIX, CarriedTextError, read_text
-from unbrick.errors import UsageError
+from unbrick.tally.carried_files import Line, read_lines
 from unbrick.tally.intake import Intake
 from unbrick.tally.register import StationRegister
 from unbrick.tally.settings import read_settings
 from unbrick.tally.store import Store
 from unbrick.wire import SignedEvent, WireError, signed_event
 
-_LONGEST_LINE = 1024 * 1024
 _AT_ONCE = 500
-_OUTBOX = "outbox"
+_MOST_NAMED = 1000
 _PART = re.compile(rb"([0-9]{1,2})/([0-9]{1,2}):(.*)\.\s*")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_NO_REPORT = "a line that is no report"
+_CUT_OFF = "a line that is cut off"
+_PART_MISSING = "a report in several square codes, of which some are missing"
 
 
 @dataclass
 class ImportCounts:
-    """What became of the lines: events new here, events known already, and lines refused by the reason."""
+    """What became of it all: events new here, events known already, what was refused by the reason, and how
+    many files were skipped.
+
+    `files` are the first of those, each with why; `lines` the first damaged lines: file, number, what it is.
+    """
 
     new: int = 0
     known: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    skipped: int = 0
+    files: list[tuple[str, str]] = field(default_factory=list)
+    lines: list[tuple[str, int, str]] = field(default_factory=list)
+
+    @property
+    def all_taken(self) -> bool:
+        """Whether nothing was refused or skipped."""
+        return not self.refused and not self.skipped
 
 
 def import_export(directory: Path, file: Path, accepted: Collection[str] = ()) -> ImportCounts:
@@ -59,16 +72,58 @@ def import_export(directory: Path, file: Path, accepted: Collection[str] = ()) -
     return counts
 
 
-def _batches(file: Path, counts: ImportCounts) -> Iterator[list[SignedEvent]]:
+class _Findings:
+    """Counts what was skipped, and the damaged lines of the file that is being read."""
+
+    def __init__(self, counts: ImportCounts) -> None:
+        self._counts = counts
+        self._file = ""
+        self._damaged: Counter[str] = Counter()
+        self._lines: list[tuple[str, int, str]] = []
+
+    def skip(self, file: str, why: str) -> None:
+        """See `Findings`. That it holds no report is all there is to say of its lines."""
+        if file == self._file:
+            self._damaged.clear()
+            self._lines.clear()
+        self.give_up(file, why)
+
+    def give_up(self, file: str, why: str) -> None:
+        """See `Findings`."""
+        self._counts.skipped += 1
+        if len(self._counts.files) < _MOST_NAMED:
+            self._counts.files.append((file, why))
+
+    def damaged(self, line: Line, what: str) -> None:
+        """A line that holds no report."""
+        if line.file != self._file:
+            self.settle()
+            self._file = line.file
+        self._damaged[what] += 1
+        if len(self._lines) + len(self._counts.lines) < _MOST_NAMED:
+            self._lines.append((line.file, line.number, what))
+
+    def settle(self) -> None:
+        """Count the damaged lines of a file that held reports."""
+        self._counts.refused += self._damaged
+        self._counts.lines += self._lines
+        self._damaged.clear()
+        self._lines.clear()
+
+
+def _batches(place: Path, counts: ImportCounts) -> Iterator[list[SignedEvent]]:
     batch: list[SignedEvent] = []
-    for line in _joined(_lines(file), counts):
+    findings = _Findings(counts)
+    for line, content in _joined(read_lines(place, findings), findings):
         try:
-            batch += _events(line)
+            batch += _events(content)
+            line.held = True
         except (ValueError, RecursionError, WireError, CarriedTextError):
-            counts.refused["a line that is no exported event"] += 1
+            findings.damaged(line, _CUT_OFF if line.is_cut_off else _NO_REPORT)
         if len(batch) >= _AT_ONCE:
             yield batch
             batch = []
+    findings.settle()
     yield batch
 
 
@@ -78,59 +133,28 @@ def _events(line: bytes) -> tuple[SignedEvent, ...]:
     return (signed_event(json.loads(line)),)
 
 
-def _joined(lines: Iterator[bytes], counts: ImportCounts) -> Iterator[bytes]:
+def _joined(lines: Iterator[Line], findings: _Findings) -> Iterator[tuple[Line, bytes]]:
     """The lines, with the parts of each text that took several pictures put together."""
     parts: list[bytes] = []
     count = 0
+    last: Line | None = None
     for line in lines:
-        part = _PART.fullmatch(line)
-        if parts and (part is None or (int(part[1]), int(part[2])) != (len(parts) + 1, count)):
-            counts.refused["a report in several square codes, of which some are missing"] += 1
+        content = line.content.removeprefix(_BYTE_ORDER_MARK) if line.number == 1 else line.content
+        part = _PART.fullmatch(content)
+        if parts and last and (part is None or (int(part[1]), int(part[2])) != (len(parts) + 1, count)):
+            findings.damaged(last, _PART_MISSING)
             parts = []
         if part is None:
-            yield line
+            yield line, content
         elif parts or int(part[1]) == 1:
-            count = int(part[2])
+            # A part is a part of a report, wherever the others are.
+            line.held = True
+            last, count = line, int(part[2])
             parts.append(part[3])
             if len(parts) == count:
-                yield b"".join(parts)
+                yield line, b"".join(parts)
                 parts = []
         else:
-            counts.refused["a report in several square codes, of which some are missing"] += 1
-    if parts:
-        counts.refused["a report in several square codes, of which some are missing"] += 1
-
-
-def _lines(file: Path) -> Iterator[bytes]:
-    try:
-        for part in _files(file):
-            # Carried here from anywhere: a link or a pipe in its place must not be followed, nor block.
-            descriptor = os.open(part, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | _follow(part, file))
-            with os.fdopen(descriptor, "rb") as stream:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise UsageError(f"{part} is no plain file")
-                while line := stream.readline(_LONGEST_LINE):
-                    if len(line) == _LONGEST_LINE:
-                        raise UsageError(f"{part} is no export of an outbox: a line without an end")
-                    if line.strip():
-                        yield line
-    except OSError as error:
-        raise UsageError(f"{error.filename or file} cannot be read: {error.strerror}") from error
-
-
-def _files(place: Path) -> list[Path]:
-    """The file itself, or the reports of an outbox: that folder, or an opened stick that holds it."""
-    if not place.is_dir():
-        return [place]
-    folder = place / _OUTBOX if (place / _OUTBOX).is_dir() else place
-    reports = sorted(folder.glob("*.json"))
-    if not reports:
-        raise UsageError(
-            f"{folder} holds no reports", hint="name the folder `outbox` of a stick, or an export"
-        )
-    return reports
-
-
-def _follow(part: Path, named: Path) -> int:
-    """What somebody named may be a link; what lies in a folder that came from somewhere may not."""
-    return 0 if part == named else os.O_NOFOLLOW
+            findings.damaged(line, _PART_MISSING)
+    if parts and last:
+        findings.damaged(last, _PART_MISSING)

@@ -19,9 +19,10 @@ from typing import Any
 
 from unbrick.errors import FailedError, UsageError
 from unbrick.event import moment
-from unbrick.files import atomic_write
+from unbrick.files import atomic_write, folder_owner, open_for_owner
 from unbrick.tally.certificates import KeyFileError, public_blob
 
+DEFAULT_DAYS = 731
 _VERSION = 1
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -48,7 +49,7 @@ class Enrolment:
     revoked: str | None = None
     everywhere: bool = False
     by: str | None = None
-    days: int = 731
+    days: int = DEFAULT_DAYS
     revoked_by: str | None = None
     revoked_why: str | None = None
     gaps: tuple[tuple[str, str], ...] = ()
@@ -120,7 +121,9 @@ class StationRegister:
 def write_register(path: Path, stations: tuple[Enrolment, ...]) -> None:
     """Write the register whole."""
     document = {"version": _VERSION, "stations": [asdict(one) for one in stations]}
-    atomic_write(path, json.dumps(document, indent=1).encode() + b"\n")
+    content = json.dumps(document, indent=1).encode() + b"\n"
+    # Whoever enrols may be root, and the account that serves must still be able to read it.
+    atomic_write(path, content, owner=folder_owner(path.parent))
 
 
 def _read(path: Path) -> tuple[Enrolment, ...]:
@@ -149,7 +152,7 @@ def _changing(path: Path) -> Iterator[tuple[Enrolment, ...]]:
 @contextmanager
 def lock_file(path: Path) -> Iterator[int]:
     """A file to hold a lock on, for its owner only; the kernel lets go however we end."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = open_for_owner(path, os.O_RDWR)
     try:
         yield descriptor
     finally:

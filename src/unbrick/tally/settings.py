@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.errors import UsageError
-from unbrick.files import atomic_write
+from unbrick.files import atomic_write, folder_owner
 
 DEFAULT_PORT = 2291
 DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"
+AUTHORITY_KEY_NAME = "authority_key"
 _VERSION = 1
 _MOST_SETTINGS_BYTES = 64 * 1024
 _HOST_NAME = re.compile(
@@ -75,8 +77,12 @@ class TallyFolder:
 
     @property
     def authority(self) -> Path:
-        """The private key that makes stations and the tally itself trusted; never leaves this folder."""
-        return self.path / "authority"
+        """The private key that makes stations trusted; neither serving nor looking needs it.
+
+        In the folder of an older unbrick `authority` is the key itself.
+        """
+        place = self.path / "authority"
+        return place if os.path.isfile(place) else place / AUTHORITY_KEY_NAME  # noqa: PTH113 - no error
 
     @property
     def authority_public(self) -> Path:
@@ -129,7 +135,8 @@ class TallySettings:
 def write_settings(folder: TallyFolder, settings: TallySettings) -> None:
     """Write settings.json; its presence says that the folder is complete."""
     document = {"version": _VERSION, "address": str(settings.address)}
-    atomic_write(folder.settings, json.dumps(document).encode() + b"\n")
+    content = json.dumps(document).encode() + b"\n"
+    atomic_write(folder.settings, content, owner=folder_owner(folder.path))
 
 
 def read_settings(path: Path) -> tuple[TallyFolder, TallySettings]:

@@ -14,7 +14,7 @@ from unbrick.tally.admission import Admission, RefusedLoginError, admit, check_s
 from unbrick.tally.authority import create_authority, revoke
 from unbrick.tally.certificates import new_key, public_blob, public_line, read_private
 from unbrick.tally.register import StationRegister
-from unbrick.tally.settings import parse_address
+from unbrick.tally.settings import TallyFolder, parse_address
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 END = int((NOW + timedelta(days=1)).timestamp())
@@ -28,7 +28,7 @@ class Tally:
 
     @property
     def authority(self) -> Ed25519PrivateKey:
-        return read_private(self.folder / "authority")
+        return read_private(TallyFolder(self.folder).authority)
 
     @property
     def station(self) -> Ed25519PrivateKey:

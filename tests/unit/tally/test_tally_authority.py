@@ -27,7 +27,9 @@ def test_a_new_tally_has_everything_with_the_right_modes(tmp_path: Path) -> None
     folder = tmp_path / "tally"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-    for secret in ("authority", "host_key", "station", "settings.json", "stations.json"):
+    assert modes["authority"] == 0o700
+    assert stat.S_IMODE((folder / "authority" / "authority_key").stat().st_mode) == 0o600
+    for secret in ("host_key", "station", "settings.json", "stations.json"):
         assert modes[secret] == 0o600, secret
     document = yaml.safe_load((folder / "unbrick.yaml").read_text())
     assert document == {

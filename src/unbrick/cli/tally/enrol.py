@@ -6,7 +6,16 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.tally.folder import acting_user, directory_argument, note, tell, tell_how_to_build
+from unbrick.cli.tally.folder import (
+    acting_user,
+    authority_option,
+    directory_argument,
+    note,
+    tell,
+    tell_how_to_build,
+)
+
+MOST_DAYS = 3653
 
 
 @click.command("enrol")
@@ -21,14 +30,39 @@ from unbrick.cli.tally.folder import acting_user, directory_argument, note, tell
     help="A new or empty folder for the station's key, certificate and unbrick.yaml.",
 )
 @click.option("--everywhere", is_flag=True, help="Let it report for any site, not only for its own.")
-def command(directory: Path, name: str, site: str, out: Path, everywhere: bool) -> None:
-    """Enrol a station: makes its key and certificate, for two years.
+@click.option(
+    "--days",
+    type=click.IntRange(1, MOST_DAYS),
+    default=731,
+    show_default=True,
+    help="For how many days each of its certificates lasts.",
+)
+@authority_option
+def command(
+    directory: Path,
+    name: str,
+    site: str,
+    out: Path,
+    everywhere: bool,
+    days: int,
+    authority: Path | None,
+) -> None:
+    """Enrol a station: makes its key and certificate.
 
     Example: unbrick tally enrol tally stick-07 --site st-marys --out stick-07
     """
     from unbrick.tally.authority import enrol as enrol_station
 
-    station = enrol_station(directory, name, site, out, everywhere=everywhere, by=acting_user())
+    station = enrol_station(
+        directory,
+        name,
+        site,
+        out,
+        everywhere=everywhere,
+        days=days,
+        authority=authority,
+        by=acting_user(),
+    )
     note(directory, "enrolled", name, station.serial)
     tell(f"enrolled {name} (certificate {station.serial}, until {station.expires[:10]})")
     tell(f"keep what is in {out} together")

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from unbrick.tally.store import Store
 
 directory_argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+authority_option = click.option(
+    "--authority",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The authority's private key (or its folder), where that is not in DIR/authority.",
+)
 who_option = click.option("--who", metavar="NAME", help="On whose word; without it, your login name.")
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from unbrick.cli.manners import say
 from unbrick.cli.tally.folder import directory_argument, tell
 from unbrick.printable import printable
+
+if TYPE_CHECKING:
+    from unbrick.tally.exported import ImportCounts
+
+_MOST_TOLD = 20
 
 
 @click.command("import")
@@ -21,19 +28,55 @@ from unbrick.printable import printable
     metavar="FINGERPRINT",
     help="Also take reports signed by this key, which is not enrolled: that of a medium without settings.",
 )
-def command(directory: Path, file: Path, accepted: tuple[str, ...]) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def command(directory: Path, file: Path, accepted: tuple[str, ...], as_json: bool) -> None:
     """Take the reports that `unbrick outbox export` wrote to FILE; each is counted once.
 
     FILE may also be an opened stick, or its folder outbox; nothing leaves it. Or it holds, a line each, the
     texts of the square codes that stations showed (UNBRICK1:…).
+
+    What is no report is skipped and named, and the rest is taken; the exit code is then 1, as it is where a
+    report was refused.
 
     Example: unbrick tally import tally outbox-stick-07.jsonl
     """
     from unbrick.tally.exported import import_export
 
     counts = import_export(directory, file, accepted)
-    tell(f"{counts.new} new, {counts.known} known already, {counts.refused.total()} refused")
+    if as_json:
+        click.echo(json.dumps(_document(counts)))
+    else:
+        _tell(counts)
+    if not counts.all_taken:
+        click.get_current_context().exit(1)
+
+
+def _document(counts: ImportCounts) -> dict[str, Any]:
+    return {
+        "new": counts.new,
+        "known": counts.known,
+        "refused": counts.refused.total(),
+        "skipped": counts.skipped,
+        "reasons": {printable(text): count for text, count in counts.refused.most_common()},
+        "files": [{"file": printable(name), "why": why} for name, why in counts.files],
+        "lines": [
+            {"file": printable(name), "line": number, "why": why} for name, number, why in counts.lines
+        ],
+    }
+
+
+def _tell(counts: ImportCounts) -> None:
+    skipped = f", {counts.skipped} skipped" if counts.skipped else ""
+    tell(f"{counts.new} new, {counts.known} known already, {counts.refused.total()} refused{skipped}")
     for text, count in counts.refused.most_common():
         say(f"unbrick: refused {count}: {printable(text)}", err=True)
-    if counts.refused:
-        click.get_current_context().exit(1)
+    _tell_some([f"{name} line {number} is damaged: {why}" for name, number, why in counts.lines])
+    _tell_some([f"skipped {name}: {why}" for name, why in counts.files], counts.skipped)
+
+
+def _tell_some(lines: list[str], count: int = 0) -> None:
+    for line in lines[:_MOST_TOLD]:
+        say(f"unbrick: {printable(line)}", err=True)
+    more = max(count, len(lines)) - _MOST_TOLD
+    if more > 0:
+        say(f"unbrick: and {more} more (--json names them)", err=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.tally.folder import directory_argument, tell, tell_how_to_build
+from unbrick.cli.tally.folder import acting_user, directory_argument, tell, tell_how_to_build
 
 
 @click.command("init")
@@ -15,7 +15,13 @@ from unbrick.cli.tally.folder import directory_argument, tell, tell_how_to_build
     "--address", metavar="HOST:PORT", help="Where stations reach it; without it 127.0.0.1:2291 (practice)."
 )
 @click.option("--site", default="main", show_default=True, help="The site of the first station.")
-def command(directory: Path, address: str | None, site: str) -> None:
+@click.option(
+    "--authority",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Keep the authority's private key there, not in DIR/authority; one that lies there is used.",
+)
+def command(directory: Path, address: str | None, site: str, authority: Path | None) -> None:
     """Make a tally in DIR (new or empty): its authority, host key, first station and unbrick.yaml.
 
     Example: unbrick tally init tally --address tally.example.org:2291
@@ -25,7 +31,7 @@ def command(directory: Path, address: str | None, site: str) -> None:
     from unbrick.tally.store import Store
 
     where = parse_address(address or DEFAULT_ADDRESS)
-    folder = create_authority(directory, where, site=site)
+    folder = create_authority(directory, where, site=site, authority=authority, by=acting_user())
     Store.open(folder.database).close()
     tell(f"made a tally in {directory}; stations will reach it at {where}")
     if where.is_loopback:
@@ -36,7 +42,10 @@ def command(directory: Path, address: str | None, site: str) -> None:
         tell(f"  {directory / name}")
     tell(f"then: unbrick repair DISK --station {directory / 'unbrick.yaml'}")
     tell_how_to_build(directory)
-    tell(f"keep {directory / 'authority'} secret: whoever has it can enrol stations")
+    tell(
+        f"keep {authority or directory / 'authority'} secret: whoever has it can enrol stations; nothing else"
+    )
+    tell("  needs it, so another account, or a stick in a drawer, may have it")
     tell(
         f"back up {directory} whole while nothing serves it, "
         f"or tally.db by `sqlite3 tally.db '.backup copy.db'`"

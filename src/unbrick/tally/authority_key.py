@@ -1,0 +1,58 @@
+"""Where the authority's private key lies, and how it is made and found. Only who enrols has a use for it.
+
+It lives in a folder of its own, so that another account, or a stick in a drawer, can have it. The tally of an
+older unbrick has it as a file in its own folder.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from unbrick.errors import UsageError
+from unbrick.files import atomic_write
+from unbrick.tally.certificates import (
+    KeyFileError,
+    new_key,
+    private_text,
+    public_line,
+    read_private,
+    read_public_file,
+)
+from unbrick.tally.settings import AUTHORITY_KEY_NAME, TallyFolder
+
+_HINT = "name the file where it is kept: --authority FILE"
+
+
+def make_or_take(folder: Path) -> Ed25519PrivateKey:
+    """The key in a folder, or a new one where there is none; raises UsageError, OSError."""
+    path = folder / AUTHORITY_KEY_NAME
+    if path.exists():
+        return _read(path)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key = new_key()
+    atomic_write(path, private_text(key))
+    return key
+
+
+def signing_key(folder: TallyFolder, given: Path | None = None) -> Ed25519PrivateKey:
+    """The private key of a tally's authority, from its own folder or the file or folder `given`.
+
+    Raises UsageError where it cannot be read, or is that of another tally.
+    """
+    path = given or folder.authority
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a folder above is closed to us
+        path /= AUTHORITY_KEY_NAME
+    key = _read(path)
+    if public_line(key.public_key()) != public_line(read_public_file(folder.authority_public)):
+        raise UsageError(f"{path} is not the key of this tally's authority", hint=_HINT)
+    return key
+
+
+def _read(path: Path) -> Ed25519PrivateKey:
+    try:
+        return read_private(path)
+    except KeyFileError as error:
+        raise UsageError(f"the authority's private key {path} cannot be read", hint=_HINT) from error
