@@ -11,6 +11,10 @@ import sys
 def main() -> None:
     """Run the command line and exit with the contract's code; Ctrl-C, at any moment, is one line and 130."""
     try:
+        from unbrick.core_dumps import forbid_core_dumps
+
+        # Nearly every verb holds keys: recovery passwords, a station's own, an authority's.
+        forbid_core_dumps()
         from unbrick.cli import main as enter
 
         enter()

@@ -123,6 +123,11 @@ class AtTerminal:
         self._seen = 0
         self.shown = ""
 
+    @property
+    def process(self) -> int:
+        """The number of the program's process."""
+        return self._process.pid
+
     def wait_for(self, text: str) -> None:
         """Read until `text` is shown after what was waited for last."""
         deadline = time.monotonic() + _LIMIT_SECONDS

@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import os
 import pickle
-import resource
 import select
 import signal
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
+from unbrick.core_dumps import forbid_core_dumps
 from unbrick.errors import FailedError, Reason, UnbrickError
 
 T = TypeVar("T")
@@ -207,8 +207,7 @@ def _work(work: Callable[[Path], T], writer: int, lifeline: int) -> NoReturn:
             os._exit(1)
         for number in _heeded():
             signal.signal(number, _interrupt)
-        # A core dump of a helper would put keys on a disk.
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        forbid_core_dumps()
         message: _Message
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

@@ -6,10 +6,15 @@ Never shows a cell of the file. Read `csv_shapes.py` for the shapes, `csv_text.p
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import IO, Any
 
+from unbrick.bounded import ReaderEndedError, run_bounded
 from unbrick.csv_records import (
     DELIMITERS,
     declared_delimiter,
@@ -30,6 +35,7 @@ from unbrick.keys.csv_shapes import (
 )
 from unbrick.keys.password import PasswordError, RecoveryPassword
 from unbrick.keys.source import Candidate
+from unbrick.keys.vault import Vault
 
 MOST_TRIES = 20
 """The most passwords tried for one id, and of those without an id: each costs the better part of a second."""
@@ -38,6 +44,8 @@ _MOST_PROBLEMS = 1000
 _MOST_WARNINGS = 5
 _SAMPLED_LINES = 30
 _CHARACTERS_OF_AN_ID_BEGINNING = 8
+_WITHOUT_ID = ""
+_READING_SECONDS = 3600.0  # of a pipe, which somebody may have to type a passphrase for
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,34 +59,42 @@ class LineProblem:
         return f"line {self.line}: {self.message}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    line: int
-    password: RecoveryPassword
+_Record = tuple[str, int, RecoveryPassword]
 
 
 class CsvKeySource:
-    """A file of recovery passwords, held in memory and found by key protector id."""
+    """A file of recovery passwords, found by key protector id.
 
-    def __init__(self, name: str, data: bytes) -> None:
-        """Read the bytes of a file that messages call `name`; raises UsageError where no line can be used."""
-        loader = _Loader()
-        loader.load(csv_text.decode(data, name), name)
+    It is read once, by a process of its own that ends then: whoever has the source holds no password of it
+    but those that `find` gave.
+    """
+
+    def __init__(self, name: str, data: bytes | IO[bytes]) -> None:
+        """Read a file that messages call `name`; raises UsageError where no line can be used."""
         self._name = name
-        self._by_id = loader.by_id
-        self._without_id = loader.without_id
-        self.problems: tuple[LineProblem, ...] = tuple(loader.problems)
+        self._vault = Vault()
+        try:
+            told = run_bounded(partial(_load, name, data, self._vault), seconds=_READING_SECONDS)
+        except ReaderEndedError as error:
+            raise UsageError(f"{name} cannot be read: {error.message}", hint=error.hint) from error
+        if "refused" in told:
+            message, hint = told["refused"]
+            raise UsageError(message, hint=hint)
+        self.problems: tuple[LineProblem, ...] = tuple(LineProblem(*one) for one in told["problems"])
         """The lines that cannot be used, at most a thousand of them."""
-        self.problem_count = loader.problem_count
+        self.problem_count: int = told["problem_count"]
         """How many lines cannot be used."""
-        self.password_count = loader.password_count
+        self.password_count: int = told["password_count"]
         """How many passwords are well-formed."""
+        self._without_id: int = told["without_id"]
+        self._crowded: int = told["crowded"]
 
     @classmethod
     def open(cls, path: Path, *, name: str | None = None) -> CsvKeySource:
         """Read a file or a pipe; raises UsageError: missing, a folder, binary, too large, no usable line."""
         shown = name or path.name
-        return cls(shown, csv_text.read_bytes(path, shown))
+        with csv_text.opened(path, shown) as stream:
+            return cls(shown, stream)
 
     @property
     def name(self) -> str:
@@ -98,15 +114,14 @@ class CsvKeySource:
             said.append(f"{self._name} has no recovery password in it")
         if self.problem_count > _MOST_WARNINGS:
             said.append(f"{self._name}: {self.problem_count - _MOST_WARNINGS} more lines cannot be used")
-        if len(self._without_id) > MOST_TRIES:
+        if self._without_id > MOST_TRIES:
             said.append(
-                f"{self._name}: {len(self._without_id)} passwords have no key ID beside them; "
+                f"{self._name}: {self._without_id} passwords have no key ID beside them; "
                 f"of those only the first {MOST_TRIES} are tried"
             )
-        crowded = sum(1 for entries in self._by_id.values() if len(entries) > MOST_TRIES)
-        if crowded:
+        if self._crowded:
             said.append(
-                f"{self._name}: {crowded} key ID{' has' if crowded == 1 else 's have'} more than "
+                f"{self._name}: {self._crowded} key ID{' has' if self._crowded == 1 else 's have'} more than "
                 f"{MOST_TRIES} lines; only the first {MOST_TRIES} different passwords of each are tried"
             )
         return tuple(said)
@@ -116,34 +131,51 @@ class CsvKeySource:
         offered: list[RecoveryPassword] = []
         for protector in (text.strip("{}").upper() for text in protector_ids):
             beginning = protector[:_CHARACTERS_OF_AN_ID_BEGINNING]
-            entries = (*self._by_id.get(protector, ()), *self._by_id.get(beginning, ()))
-            for entry in _different(entries, offered):
-                yield Candidate(protector, entry.password, self._origin(entry))
-        for entry in _different(self._without_id, offered):
-            yield Candidate(None, entry.password, self._origin(entry))
-
-    def _origin(self, entry: _Entry) -> str:
-        return f"{self._name} line {entry.line}"
+            entries = chain.from_iterable(self._vault.find(key) for key in (protector, beginning) if key)
+            for line, password in _different(entries, offered):
+                yield Candidate(protector, password, f"{self._name} line {line}")
+        for line, password in _different(self._vault.find(_WITHOUT_ID), offered):
+            yield Candidate(None, password, f"{self._name} line {line}")
 
 
-def _different(entries: Iterable[_Entry], offered: list[RecoveryPassword]) -> Iterator[_Entry]:
+def _different(
+    entries: Iterable[tuple[int, RecoveryPassword]], offered: list[RecoveryPassword]
+) -> Iterator[tuple[int, RecoveryPassword]]:
     """The first entries with passwords not offered yet; notes them as offered."""
     count = 0
-    for entry in entries:
+    for line, password in entries:
         if count == MOST_TRIES:
             return
-        if entry.password not in offered:
-            offered.append(entry.password)
+        if password not in offered:
+            offered.append(password)
             count += 1
-            yield entry
+            yield line, password
+
+
+def _load(name: str, data: bytes | IO[bytes], vault: Vault) -> dict[str, Any]:
+    """Read a file into a vault; returns what may be told of it."""
+    loader = _Loader()
+    try:
+        content = data if isinstance(data, bytes) else csv_text.read_bytes(data, name)
+        loader.load(csv_text.decode(content, name), name)
+    except UsageError as error:
+        return {"refused": (error.message, error.hint)}
+    vault.fill(loader.records)
+    numbers = Counter(key for key, _, _ in loader.records)
+    return {
+        "problems": [(one.line, one.message) for one in loader.problems],
+        "problem_count": loader.problem_count,
+        "password_count": loader.password_count,
+        "without_id": numbers.pop(_WITHOUT_ID, 0),
+        "crowded": sum(1 for number in numbers.values() if number > MOST_TRIES),
+    }
 
 
 class _Loader:
-    """Fills the index from a text, record by record."""
+    """Gathers the passwords of a text, record by record."""
 
     def __init__(self) -> None:
-        self.by_id: dict[str, list[_Entry]] = {}
-        self.without_id: list[_Entry] = []
+        self.records: list[_Record] = []
         self.problems: list[LineProblem] = []
         self.problem_count = 0
         self.password_count = 0
@@ -198,17 +230,15 @@ class _Loader:
             self._say(number, "the JSON in it cannot be read")
             return
         try:
-            entry = _Entry(number, RecoveryPassword.parse(row.password_text))
+            password = RecoveryPassword.parse(row.password_text)
         except PasswordError as error:
             self._say(number, error.message)
             return
         self.password_count += 1
         if row.broken_id:
             self._say(number, "its key ID is not a GUID, so its password is tried only after all others")
-        for protector in row.protector_ids:
-            self.by_id.setdefault(protector, []).append(entry)
-        if not row.protector_ids:
-            self.without_id.append(entry)
+        for protector in row.protector_ids or (_WITHOUT_ID,):
+            self.records.append((protector, number, password))
 
     def _say(self, number: int, message: str) -> None:
         self.problem_count += 1

@@ -5,7 +5,10 @@ from __future__ import annotations
 import codecs
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from unbrick.csv_records import physical_lines
 from unbrick.errors import UsageError
@@ -23,18 +26,27 @@ _OTHER_FORMATS = (
 _HOW_TO_EXPORT = "export the keys as CSV, with the columns KeyID,RecoveryKey"
 
 
-def read_bytes(path: Path, name: str) -> bytes:
-    """The content of a keys file (or of a pipe); raises UsageError, which calls the file `name`."""
+@contextmanager
+def opened(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """A keys file, or a pipe, of which nothing was read yet; raises UsageError, which calls it `name`."""
     try:
         with path.open("rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
                 raise UsageError(f"{name} is a device, not a file of keys", hint=_HOW_TO_EXPORT)
-            data = stream.read(MOST_BYTES + 1)
+            yield stream
     except IsADirectoryError:
         raise UsageError(f"{name} is a folder, not a file of keys", hint="name the CSV file itself") from None
     except FileNotFoundError:
         raise UsageError(f"there is no keys file {name}", hint="check the path given to --keys") from None
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read: {error.strerror or 'input/output error'}") from None
+
+
+def read_bytes(stream: IO[bytes], name: str) -> bytes:
+    """The content of what was opened; raises UsageError."""
+    try:
+        data = stream.read(MOST_BYTES + 1)
     except OSError as error:
         raise UsageError(f"{name} cannot be read: {error.strerror or 'input/output error'}") from None
     if len(data) > MOST_BYTES:

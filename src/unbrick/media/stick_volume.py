@@ -57,7 +57,7 @@ def make_volume(
     descriptor = os.memfd_create("unbrick-volume")
     try:
         os.ftruncate(descriptor, layout.partition_size)
-        _fill(f"/proc/{os.getpid()}/fd/{descriptor}", layout, contents, runner)
+        _fill(descriptor, layout, contents, runner)
         extents = list(_extents(descriptor, layout.partition_size))
         return tuple((start, os.pread(descriptor, end - start, start)) for start, end in extents)
     finally:
@@ -87,7 +87,8 @@ def written_boot_code(layout: StickLayout, runner: Runner) -> bytes:
     descriptor = os.memfd_create("unbrick-volume")
     try:
         os.ftruncate(descriptor, layout.partition_size)
-        runner.run(_making(f"/proc/{os.getpid()}/fd/{descriptor}", layout), timeout=_TIMEOUT)
+        argv = _making(f"/proc/self/fd/{descriptor}", layout)
+        runner.run(argv, timeout=_TIMEOUT, pass_fds=(descriptor,))
         return read_boot_code(lambda at, length: os.pread(descriptor, length, at), 0)
     finally:
         os.close(descriptor)
@@ -103,13 +104,16 @@ def _refuse_names(names: Iterable[str]) -> None:
         raise UsageError(f"the stick cannot hold these settings: {error.message}", hint=RENAME) from error
 
 
-def _fill(image: str, layout: StickLayout, contents: Mapping[str, bytes], runner: Runner) -> None:
-    runner.run(_making(image, layout), timeout=_TIMEOUT)
+def _fill(descriptor: int, layout: StickLayout, contents: Mapping[str, bytes], runner: Runner) -> None:
+    image, handed = f"/proc/self/fd/{descriptor}", (descriptor,)
+    runner.run(_making(image, layout), timeout=_TIMEOUT, pass_fds=handed)
     parents = {str(parent) for name in contents for parent in Path(name).parents if str(parent) != "."}
     folders = sorted({*FOLDERS, *parents})
-    runner.run(["mmd", "-i", image, *(f"::/{folder}" for folder in folders)], timeout=_TIMEOUT)
+    argv = ["mmd", "-i", image, *(f"::/{folder}" for folder in folders)]
+    runner.run(argv, timeout=_TIMEOUT, pass_fds=handed)
     for name, data in sorted(contents.items()):
-        runner.run(["mcopy", "-i", image, "-", f"::/{name}"], timeout=_TIMEOUT, stdin=data)
+        argv = ["mcopy", "-i", image, "-", f"::/{name}"]
+        runner.run(argv, timeout=_TIMEOUT, stdin=data, pass_fds=handed)
 
 
 def _making(image: str, layout: StickLayout) -> list[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import resource
 import select
 import signal
 import socket
@@ -21,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from unbrick.core_dumps import forbid_core_dumps
 from unbrick.report.client import TallyAddress, TallySession
 from unbrick.report.outbox import Outbox
 from unbrick.report.sender_status import SenderState, SenderStatus, StatusBoard
@@ -172,7 +172,7 @@ def _settle(parent: int, orders: socket.socket) -> None:
     orders.setblocking(False)
     _let_go_of_files(keep=orders.fileno())
     os.nice(_NICENESS)  # the repair comes first
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    forbid_core_dumps()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 

@@ -15,7 +15,7 @@ from unbrick.keys.source import KeySource
 
 KEYS_FOLDER = "keys"
 _MOST_FILES = 64
-_MOST_BYTES = 32 * 1024 * 1024  # in memory they take ten times as much, of the 1 GB that a machine has
+_MOST_BYTES = 32 * 1024 * 1024  # while it is read, a file takes ten times as much, of the 1 GB of a machine
 
 
 def open_key_files(named: Sequence[Path], stick: Path | None) -> tuple[list[KeySource], list[str]]:

@@ -6,13 +6,13 @@ kept, and one key restarts the machine.
 
 from __future__ import annotations
 
-import resource
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unbrick.command import SystemRunner
+from unbrick.core_dumps import forbid_core_dumps
 from unbrick.errors import UnbrickError
 from unbrick.repair.plan import new_run_id
 from unbrick.station.display import Display
@@ -29,7 +29,7 @@ _FOREVER_SECONDS = 3600.0
 
 def main() -> int:
     """Run the station; comes back only where the machine could not be restarted."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold recovery passwords
+    forbid_core_dumps()
     serial = SerialLine.open()
     serial.say("station started")
     voice = Voice(Display.open(serial), serial, EventLog(MEMORY / "log" / f"{new_run_id()}.log"))

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from unbrick.core_dumps import forbid_core_dumps
 from unbrick.errors import UnbrickError
 
 ANSWER_LIMIT = 32 * 1024 * 1024
@@ -43,7 +44,7 @@ def _limit_this_process(seconds: float) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):  # the C library says its last words on a crash there
         os.dup2(nowhere, descriptor)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    forbid_core_dumps()
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
     cpu = int(seconds) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
@@ -61,7 +62,7 @@ def _be_the_child(work: Callable[[], Any], pipe: int, seconds: float) -> NoRetur
         except UnbrickError as error:
             answer = {"error": error.message, "hint": error.hint, "reason": error.reason}
         except MemoryError:
-            answer = {"error": "it needs more memory than reading a hive may take"}
+            answer = {"error": "it needs more memory than reading it may take"}
         data = json.dumps(answer).encode()
         with os.fdopen(pipe, "wb") as stream:
             stream.write(data)
