@@ -44,6 +44,7 @@ class Reason(StrEnum):
     RAID_MEMBER = "raid-member"
     READ_ONLY = "read-only"
     REFS = "refs"
+    REPORTS_MISSING = "reports-missing"
     SOMETHING_IN_THE_WAY = "something-in-the-way"
     STORAGE_SPACES = "storage-spaces"
     TIMED_OUT = "timed-out"

@@ -16,11 +16,12 @@ from unbrick.tally.authority import create_authority
 from unbrick.tally.limits import Limits
 from unbrick.tally.server import TallyServer
 from unbrick.tally.settings import TallyFolder, parse_address
+from unbrick.tally.store import Store
 
 
 def new_tally(folder: Path) -> Path:
     """A tally's folder at 127.0.0.1."""
-    create_authority(folder, parse_address("127.0.0.1"))
+    Store.open(create_authority(folder, parse_address("127.0.0.1")).database).close()
     return folder
 
 

@@ -14,6 +14,7 @@ from unbrick.event import Event, parse_event
 from unbrick.tally.bulk import chunks, insert_rows, rows_of, rows_where, update_rows
 from unbrick.tally.clock import microseconds
 from unbrick.tally.identities import machine_of
+from unbrick.tally.ledger import append
 from unbrick.tally.machines import refresh
 from unbrick.tally.records import ReceivedEvent
 from unbrick.tally.runs import RunRecord, fold_run, run_of
@@ -52,6 +53,7 @@ def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
     before = _load_runs(connection, {one.event.run for one in arrived})
     winners, refolded, oddities = _choose(connection, arrived, before)
     insert_rows(connection, events, [_event_row(id_, one) for id_, one in fresh.items()])
+    append(connection, fresh)
     after = {}
     for run, chosen in winners.items():
         record = before.get(run, RunRecord(run))

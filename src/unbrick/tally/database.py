@@ -1,6 +1,7 @@
 """The one place that knows which database it is: opens SQLite so that a commit is durable, names its errors.
 
-PostgreSQL would be a second module beside this one; everything else speaks SQLAlchemy Core.
+Every commit is told to the mark outside the database (`acknowledged.py`) before anybody hears of it. PostgreSQL
+would be a second module beside this one; everything else speaks SQLAlchemy Core.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -18,32 +20,57 @@ from sqlalchemy.pool import QueuePool
 
 from unbrick.errors import Reason
 from unbrick.files import sync_directory
+from unbrick.tally.ledger import count_change, read_head
+from unbrick.tally.marked import MarkedFile, Settled
 from unbrick.tally.records import StoreError, StoreFullError
 
 _BUSY_MILLISECONDS = 15_000
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_MILLISECONDS}")
+_MOST_WAL_BYTES = 64 * 1024 * 1024
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    f"busy_timeout={_BUSY_MILLISECONDS}",
+    "wal_autocheckpoint=0",
+    f"journal_size_limit={_MOST_WAL_BYTES}",
+)
 _NEEDED = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": _BUSY_MILLISECONDS}
+_CHECKPOINT_PAGES = 1000
 _LEAST_FREE_BYTES = 256 * 1024
 _WRITING = "unbrick_writing"
 
 
 class Database:
-    """Transactions on one SQLite file: `read` sees one moment, `write` is the only writer while it lasts."""
+    """Transactions on one SQLite file: `read` sees one moment, `write` is the only writer while it lasts.
 
-    def __init__(self, path: Path, *, create: bool) -> None:
+    One connection at a time writes, of all processes, and it alone checkpoints: SQLite before 3.51.3 may lose
+    what a commit wrote where a second checkpoint runs as another connection's commit resets the WAL
+    (sqlite.org/wal.html, "The WAL-Reset Bug"). The mark's lock is held from before the transaction until after
+    the checkpoint. Only the last connection to close checkpoints without it, and it is alone by definition.
+    """
+
+    def __init__(self, path: Path, *, create: bool, accept_loss: bool = False) -> None:
         """Raises StoreError where there is no such file (and none is to be made) or it cannot be used."""
         self._path = path
+        self._marked = MarkedFile(path)
+        self._turn = Lock()
+        self._open = 0
+        self._files: dict[str, tuple[int, int]] = {}
         try:
-            if create and not path.exists():
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-                sync_directory(path.parent)
-            elif not path.is_file():
-                raise StoreError(
-                    f"there is no tally database {path}", hint="make one: unbrick tally init DIR"
-                )
+            self._find(create=create, accept_loss=accept_loss)
         except OSError as error:
             raise StoreError(f"{path} cannot be opened: {error.strerror or error}") from None
         self._engine = self._open_engine()
+
+    def _find(self, *, create: bool, accept_loss: bool) -> None:
+        if self._path.is_file() and (self._path.stat().st_size or accept_loss):
+            return
+        if not accept_loss:
+            if self._path.exists() or not create:
+                raise self._marked.gone(self._path)
+            self._marked.refuse_new(self._path)
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        sync_directory(self._path.parent)
 
     def _open_engine(self) -> Engine:
         engine = create_engine(
@@ -52,8 +79,18 @@ class Database:
             connect_args={"check_same_thread": False, "timeout": _BUSY_MILLISECONDS / 1000},
         )
         event.listen(engine, "connect", _set_up)
+        event.listen(engine, "connect", self._count_opened)
+        event.listen(engine, "close", self._count_closed)
         event.listen(engine, "begin", _begin)
         return engine
+
+    def _count_opened(self, *_: object) -> None:
+        self._open += 1
+
+    def _count_closed(self, *_: object) -> None:
+        self._open -= 1
+        if not self._open:
+            self._files.clear()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -63,15 +100,70 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that is durable when this ends, and leaves nothing when it raises."""
-        with self._errors_named(), self._engine.connect() as connection:
+        """A transaction that is durable when this ends, and leaves nothing when it raises.
+
+        One exception: where only the mark could not be written, what was committed stays, and is not to be
+        acknowledged. Raises LossError where the database has less than the mark says.
+        """
+        with self._turn, self._marked.held(), self._errors_named(), self._engine.connect() as connection:
+            self._check_files()
             connection = connection.execution_options(**{_WRITING: True})
-            with connection.begin():
-                yield connection
+            own = connection.connection.driver_connection
+            assert isinstance(own, sqlite3.Connection)
+            own.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+            try:
+                with connection.begin():
+                    self._marked.check(connection)
+                    before = own.total_changes
+                    yield connection
+                    if own.total_changes != before:
+                        count_change(connection)
+                    head = read_head(connection)
+                self._check_files()
+                self._marked.cover(head)
+            finally:
+                own.execute("PRAGMA wal_autocheckpoint=0")
+
+    def _check_files(self) -> None:
+        """Raise StoreError where the files were moved or replaced under us: a commit would go nowhere."""
+        for name in (self._path, self._path.with_name(f"{self._path.name}-wal")):
+            try:
+                found = name.stat()
+            except FileNotFoundError:
+                if name.name not in self._files:
+                    continue
+                raise self._replaced(name) from None
+            if self._files.setdefault(name.name, (found.st_dev, found.st_ino)) != (found.st_dev, found.st_ino):
+                raise self._replaced(name)
+
+    def _replaced(self, name: Path) -> StoreError:
+        return StoreError(
+            f"{name.name} was removed or replaced while it is in use; nothing more is taken",
+            hint="stop what serves the tally (SIGTERM), look at its folder, and start it again",
+            reason=Reason.REPORTS_MISSING,
+        )
+
+    def accept_loss(self) -> None:
+        """A person has accepted that something is missing; the next `settle` says how much, and ends that."""
+        self._marked.accepting = True
+
+    def settle(self) -> Settled:
+        """Compare with the mark, and bring the mark up to what is here; a missing one is made.
+
+        Raises LossError where the database has less than was acknowledged, unless that was accepted.
+        """
+        with self._turn, self._marked.held(), self.read() as connection:
+            return self._marked.settle(connection)
+
+    def say_clean(self, clean: bool) -> bool:
+        """Note that serving begins (False) or has ended well; gives what was noted before."""
+        with self._turn, self._marked.held(), self.read() as connection:
+            return self._marked.say_clean(connection, clean)
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+        self._marked.close()
 
     def settings(self) -> dict[str, Any]:
         """The settings that durability rests on, as the database itself reports them."""

@@ -62,7 +62,7 @@ def import_export(directory: Path, file: Path, accepted: Collection[str] = ()) -
     folder, _ = read_settings(directory)
     intake = Intake(StationRegister(folder.stations), lambda: datetime.now(UTC), accepted)
     counts = ImportCounts()
-    with Store.open(folder.database) as store:
+    with Store.open(folder.database, create=False) as store:
         for batch in _batches(file, counts):
             judged = intake.judge(batch)
             counts.refused.update(one.text for one in judged.refused)

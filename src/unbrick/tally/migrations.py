@@ -15,6 +15,7 @@ from sqlalchemy.schema import CreateColumn
 
 from unbrick.tally import schema
 from unbrick.tally.clock import microseconds, present
+from unbrick.tally.ledger import fill
 from unbrick.tally.names import name_key
 from unbrick.tally.rebuild import rebuild
 from unbrick.tally.records import StoreError
@@ -52,6 +53,12 @@ def _codes_of_runs(connection: Connection) -> None:
     add_index(connection, schema.runs, "runs_by_code")
 
 
+def _ledger(connection: Connection) -> None:
+    """Write down in which order the events came, as well as their arrival tells."""
+    schema.metadata.create_all(connection, tables=[schema.ledger, schema.changes])
+    fill(connection)
+
+
 def add_column(connection: Connection, column: Column[Any]) -> None:
     """Add a column to a table that was made before it; nothing where `_first_tables` made it already."""
     table = column.table.name
@@ -66,7 +73,7 @@ def add_index(connection: Connection, table: Table, name: str) -> None:
     index.create(connection, checkfirst=True)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first_tables, _bare_names, _codes_of_runs)
+MIGRATIONS: tuple[Migration, ...] = (_first_tables, _bare_names, _codes_of_runs, _ledger)
 """The step at index n brings version n to version n + 1."""
 
 

@@ -25,6 +25,50 @@ class StoreFullError(StoreError):
     """The disk below the database is full. Nothing of the batch was kept; the same call works later."""
 
 
+@dataclass(frozen=True)
+class Loss:
+    """What was acknowledged and is not in the database: reports, and changes of any kind (marks, inventories).
+
+    `other`: what is there is another history, so that the numbers are the least. `vouched` is then how many
+    reports the mark stands for. `gone`: there is no database at all.
+    """
+
+    events: int
+    changes: int
+    other: bool = False
+    vouched: int = 0
+    gone: bool = False
+
+    def __str__(self) -> str:
+        if self.gone:
+            return f"the tally's database is gone: {_acknowledged(self.events)} missing"
+        if self.other and not self.events:
+            return f"tally.db is not the database that {_acknowledged(self.vouched, are=False)} went into"
+        if self.other:
+            return f"tally.db is another one or an old copy: at least {_acknowledged(self.events)} missing"
+        if self.events:
+            return f"{_acknowledged(self.events)} missing"
+        what = "change" if self.changes == 1 else "changes"
+        return f"{self.changes} {what} made at the tally (marks, inventory) {_are(self.changes)} missing"
+
+
+def _acknowledged(number: int, *, are: bool = True) -> str:
+    what = f"{number} acknowledged report" + ("" if number == 1 else "s")
+    return f"{what} {_are(number)}" if are else what
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+class LossError(StoreError):
+    """The database has less than was acknowledged: nobody may write until a person has decided."""
+
+    def __init__(self, loss: Loss, *, hint: str, reason: str) -> None:
+        super().__init__(str(loss), hint=hint, reason=reason)
+        self.loss = loss
+
+
 class StatementError(UsageError):
     """What a person said of a machine cannot be taken: an unknown word, or a name that two machines have."""
 

@@ -1,7 +1,7 @@
 """The tables, for SQLite now and PostgreSQL later: nothing here belongs to one of them alone.
 
-`events`, `statements` and `expected` are what was told to us; everything else is added up from them and could
-be made again. Who may report is not here but in `register.py`. Times are microseconds since 1970 (UTC), empty
+`events`, `statements` and `expected` are what was told to us, `ledger` and `changes` how it came in; everything
+else is added up from them and could be made again. Who may report is not here but in `register.py`. Times are microseconds since 1970 (UTC), empty
 text stands for "none" where a column is part of a key, and names and serial numbers are compared by their
 upper-case form (`*_key`).
 """
@@ -161,3 +161,13 @@ totals = Table(
     Column("name", String(32), primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("event", LargeBinary(32), nullable=False),
+    Column("chain", LargeBinary(32), nullable=False),
+)
+
+changes = Table("changes", metadata, Column("number", BigInteger, primary_key=True, autoincrement=False))

@@ -28,6 +28,7 @@ from unbrick.tally.connection import Door, Gate, StationConnection, connection_f
 from unbrick.tally.group_commit import GroupCommit, StoreBusyError
 from unbrick.tally.intake import Intake
 from unbrick.tally.limits import Arrivals, Limits, Sessions, sessions_that_fit
+from unbrick.tally.opening import Opening, open_to_serve
 from unbrick.tally.records import ReceivedEvent, StoreError, StoreFullError
 from unbrick.tally.register import StationRegister, lock_file
 from unbrick.tally.session import Desk
@@ -59,8 +60,10 @@ class TallyServer:
         folder: TallyFolder,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         clock: Callable[[], datetime] = _present,
+        opening: Opening = Opening(),  # noqa: B008 - frozen
     ) -> None:
         self._folder = folder
+        self._opening = opening
         self._limits = replace(limits, sessions=sessions_that_fit(limits))
         self._worker = ThreadPoolExecutor(1, "commit")
         self._store: Store | None = None
@@ -83,7 +86,9 @@ class TallyServer:
     async def start(self, host: str | Sequence[str] | None, port: int) -> Address:
         """Open the store and listen; gives the first address. Raises StoreError, FailedError."""
         loop = asyncio.get_running_loop()
-        self._store = await loop.run_in_executor(self._worker, Store.open, self._folder.database)
+        self._store = await loop.run_in_executor(
+            self._worker, open_to_serve, self._folder, self._audit, self._opening
+        )
         write_condition(self._folder.condition, "")
         try:
             self._server = await loop.create_server(
@@ -114,7 +119,7 @@ class TallyServer:
         if self._ticking is not None:
             self._ticking.cancel()
         if self._store is not None:
-            await asyncio.get_running_loop().run_in_executor(self._worker, self._store.close)
+            await asyncio.get_running_loop().run_in_executor(self._worker, _end_well, self._store)
         self._worker.shutdown()
         self._audit.close()
         self._audit.tell("stopped")
@@ -172,6 +177,11 @@ class TallyServer:
             self._audit.tick()
 
 
+def _end_well(store: Store) -> None:
+    with store, suppress(StoreError):
+        store.end_serving()
+
+
 @contextmanager
 def _only_server(folder: TallyFolder) -> Iterator[None]:
     """Hold the folder against a second server; raises UsageError."""
@@ -204,6 +214,7 @@ def serve(
     port: int | None = None,
     ready: Callable[[Address], None],
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    opening: Opening = Opening(),  # noqa: B008 - frozen
 ) -> None:
     """Serve a tally's folder until SIGTERM or SIGINT; `ready` is called once it listens.
 
@@ -214,7 +225,7 @@ def serve(
     where = host or (settings.address.host if settings.address.is_loopback else None)
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
     with _only_server(folder):
-        server = TallyServer(folder, limits)
+        server = TallyServer(folder, limits, opening=opening)
         asyncio.run(_serve(server, where, settings.address.port if port is None else port, ready))
 
 

@@ -16,8 +16,11 @@ from unbrick.tally.expectations import foresee_replacement, take_inventory
 from unbrick.tally.finding import find_machines
 from unbrick.tally.inventory import Inventory, read_inventory
 from unbrick.tally.key_ids import read_key_ids
+from unbrick.tally.ledger import refill
+from unbrick.tally.marked import Settled
 from unbrick.tally.marks import state, statement_of
 from unbrick.tally.migrations import is_current, migrate
+from unbrick.tally.quick_check import SECONDS, QuickCheck, quick_check
 from unbrick.tally.records import (
     InventoryCounts,
     MachineRow,
@@ -39,14 +42,19 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.settled: Settled | None = None
+        """What came of comparing with what was acknowledged, when it was opened."""
 
     @classmethod
-    def open(cls, path: Path, *, create: bool = True) -> Store:
+    def open(cls, path: Path, *, create: bool = True, accept_loss: bool = False) -> Store:
         """Open `tally.db`, made first where it is missing (unless not `create`), brought up to this version.
 
-        Raises StoreError: missing, no database, damaged, or written by a newer unbrick; StoreFullError.
+        Raises StoreError: missing, no database, damaged, or written by a newer unbrick; StoreFullError; LossError
+        where it has less than was acknowledged (unless `accept_loss`).
         """
-        store = cls(Database(path, create=create))
+        store = cls(Database(path, create=create, accept_loss=accept_loss))
+        if accept_loss:
+            store._database.accept_loss()
         try:
             # Looking must not wait for the writer, nor fail on a full disk.
             with store._database.read() as connection:
@@ -54,10 +62,29 @@ class Store:
             if not current:
                 with store._database.write() as connection:
                     migrate(connection)
+            store.settled = store._database.settle()
         except StoreError:
             store.close()
             raise
         return store
+
+    def begin_serving(self, seconds: float = SECONDS) -> QuickCheck | None:
+        """Note that it is served from now on; where that did not end well the last time, look it over."""
+        if self._database.say_clean(False):
+            return None
+        with self._database.read() as connection:
+            return quick_check(connection, seconds)
+
+    def end_serving(self) -> None:
+        """Note that serving ended well."""
+        self._database.say_clean(True)
+
+    def forget_missing(self) -> None:
+        """Make the ledger anew from the reports that are there."""
+        with self._database.write() as connection:
+            refill(connection)
+        self._database.accept_loss()
+        self._database.settle()
 
     def close(self) -> None:
         """Let go of the file; what was added stays."""

@@ -52,7 +52,7 @@ def open_store(directory: Path) -> Store:
     """The database of the tally in DIR; close it."""
     from unbrick.tally.store import Store
 
-    return Store.open(folder_of(directory).database)
+    return Store.open(folder_of(directory).database, create=False)
 
 
 def note(directory: Path, what: str, name: str, serial: int, **more: str) -> None:

@@ -6,18 +6,38 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.tally.folder import directory_argument, tell
+from unbrick.cli.manners import say
+from unbrick.cli.tally.folder import directory_argument, tell, who_option, whose_word
+from unbrick.printable import printable
 
 
 @click.command("serve")
 @directory_argument
 @click.option("--host", help="Listen on this address only.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Listen on this port instead; 0: any free one.")
-def command(directory: Path, host: str | None, port: int | None) -> None:
+@click.option(
+    "--accept-loss", is_flag=True, help="Serve although acknowledged reports are missing; that is written down."
+)
+@who_option
+def command(
+    directory: Path, host: str | None, port: int | None, accept_loss: bool, who: str | None
+) -> None:
     """Serve the tally in DIR until it is stopped (Ctrl-C or SIGTERM); every report in hand is kept.
+
+    Where its database has lost what was acknowledged, it says how much and serves nothing.
 
     Example: unbrick tally serve tally
     """
     from unbrick.tally import server
+    from unbrick.tally.opening import Opening
 
-    server.serve(directory, host=host, port=port, ready=lambda address: tell(f"listening on {address}"))
+    def warn(line: str) -> None:
+        say(f"unbrick: {printable(line)}", err=True)
+
+    server.serve(
+        directory,
+        host=host,
+        port=port,
+        ready=lambda address: tell(f"listening on {address}"),
+        opening=Opening(whose_word(who) if accept_loss else None, warn),
+    )

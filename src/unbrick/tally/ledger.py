@@ -1,0 +1,105 @@
+"""The order in which events were committed, as a chain of hashes in the database: two equal ends, one history.
+
+`acknowledged.py` keeps the end of it outside the database. The number of changes counts transactions of every
+kind, so that a lost mark or inventory is noticed as a lost report is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from unbrick.tally.bulk import insert_rows
+from unbrick.tally.schema import changes, events, ledger
+
+NO_EVENT = bytes(32)
+"""Stands for an event, and for the chain, before the first one."""
+
+_LAST = "SELECT number, event, chain FROM ledger ORDER BY number DESC LIMIT 1"
+_CHANGES = "SELECT number FROM changes"
+
+
+@dataclass(frozen=True)
+class Head:
+    """How far the database has come: events, the newest one, the chain over their ids, changes of any kind."""
+
+    events: int = 0
+    newest: bytes = NO_EVENT
+    chain: bytes = NO_EVENT
+    changes: int = 0
+
+
+def next_link(chain: bytes, event: bytes) -> bytes:
+    """The chain after one more event."""
+    return hashlib.sha256(chain + event).digest()
+
+
+def append(connection: Connection, ids: Iterable[bytes]) -> None:
+    """Write down events that are being committed, in this order."""
+    head = read_head(connection)
+    chain, rows = head.chain, []
+    for number, event in zip(count(head.events + 1), ids, strict=False):
+        chain = next_link(chain, event)
+        rows.append({"number": number, "event": event, "chain": chain})
+    insert_rows(connection, ledger, rows)
+
+
+def count_change(connection: Connection) -> None:
+    """Say that this transaction changed something."""
+    connection.execute(update(changes).values(number=changes.c.number + 1))
+
+
+def read_head(connection: Connection) -> Head:
+    """The end of the ledger as this transaction sees it."""
+    # As plain text: it is asked at every commit, and the database's own time for it is some microseconds.
+    last = connection.exec_driver_sql(_LAST).first()
+    number = connection.exec_driver_sql(_CHANGES).scalar() or 0
+    if last is None:
+        return Head(changes=number)
+    return Head(int(last[0]), bytes(last[1]), bytes(last[2]), int(number))
+
+
+def chain_at(connection: Connection, number: int) -> bytes | None:
+    """The chain when that many events had been committed; None where there are not so many."""
+    if number == 0:
+        return NO_EVENT
+    found = connection.execute(select(ledger.c.chain).where(ledger.c.number == number)).scalar()
+    return None if found is None else bytes(found)
+
+
+def broken_links(connection: Connection, rows: int = 20) -> Iterator[str]:
+    """Walk the whole ledger: each number once, each link the hash of the one before; a sentence a fault."""
+    chain, expected, said = NO_EVENT, 1, 0
+    found = connection.execute(select(ledger).order_by(ledger.c.number)).yield_per(1000)
+    for number, event, link in found:
+        if number != expected:
+            yield f"the ledger has no number {expected}, and goes on with {number}"
+        elif next_link(chain, bytes(event)) != bytes(link):
+            yield f"the ledger does not fit together at number {number}"
+        else:
+            chain, expected = bytes(link), number + 1
+            continue
+        said += 1
+        if said == rows:
+            yield "there are more faults in the ledger than these"
+            return
+        chain, expected = bytes(link), number + 1
+
+
+def fill(connection: Connection) -> None:
+    """Make the ledger of a database that has none yet."""
+    if not connection.execute(select(func.count()).select_from(changes)).scalar():
+        connection.execute(insert(changes).values(number=0))
+        refill(connection)
+
+
+def refill(connection: Connection) -> None:
+    """Make the ledger anew from the events that are here, in the order of their arrival."""
+    found = select(events.c.id).order_by(events.c.received, events.c.id)
+    known = connection.execute(found).scalars().all()
+    connection.execute(delete(ledger))
+    append(connection, [bytes(one) for one in known])

@@ -1,0 +1,152 @@
+"""Holds a database against the mark of what was acknowledged: what is missing, and what a person is told."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sqlalchemy import Connection, func, inspect, select
+
+from unbrick.errors import Reason
+from unbrick.tally.acknowledged import Mark, MarkFile, read_mark
+from unbrick.tally.ledger import Head, chain_at, read_head
+from unbrick.tally.records import Loss, LossError, StoreError, StoreFullError
+from unbrick.tally.schema import events, ledger
+
+
+_RESTORE = "restore a copy of tally.db (`unbrick help administrator`), or serve with --accept-loss"
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What came of comparing: what was lost (and accepted), whether there was no mark, and the head now.
+"""
+
+    loss: Loss | None
+    mark_was_missing: bool
+    head: Head
+
+
+def mark_path(database: Path) -> Path:
+    """Where the mark of a database lies."""
+    return database.with_suffix(".mark")
+
+
+def find_loss(connection: Connection, mark: Mark) -> Loss | None:
+    """What the mark vouches for and the database does not have; None where it has all of it."""
+    wanted = mark.head
+    if not inspect(connection).has_table(ledger.name):  # an older copy, or somebody else's
+        has_events = inspect(connection).has_table(events.name)
+        here = connection.execute(select(func.count()).select_from(events)).scalar() if has_events else 0
+        return Loss(max(wanted.events - (here or 0), 0), 0, other=True) if wanted.changes else None
+    head = read_head(connection)
+    lost = Loss(max(wanted.events - head.events, 0), max(wanted.changes - head.changes, 0))
+    last = min(wanted.events, head.events)
+    if head.events >= wanted.events and chain_at(connection, last) != wanted.chain:
+        return Loss(lost.events, lost.changes, other=True, vouched=wanted.events)
+    return lost if lost.events or lost.changes else None
+
+
+def lost_error(loss: Loss) -> LossError:
+    """The loss as whoever would write is told it."""
+    return LossError(loss, hint=_RESTORE, reason=Reason.REPORTS_MISSING)
+
+
+class MarkedFile:
+    """The mark of one database, held while that is written."""
+
+    def __init__(self, database: Path) -> None:
+        self._path = mark_path(database)
+        self._file = MarkFile(self._path)
+        self._known: Head | None = None
+        self.accepting = False
+        """Whether a person has accepted what is missing; until `settle` has told how much that is."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Lock it against every other writer; raises StoreError, StoreFullError."""
+        with self._errors_named():
+            lock = self._file.held()
+            lock.__enter__()
+        try:
+            yield
+        finally:
+            lock.__exit__(None, None, None)
+
+    def check(self, connection: Connection) -> None:
+        """Raise LossError where this transaction sees less than the mark vouches for."""
+        mark = self._read()
+        if mark is None or mark.head == self._known or self.accepting:
+            return
+        loss = find_loss(connection, mark)
+        if loss is not None:
+            raise lost_error(loss)
+
+    def cover(self, head: Head) -> None:
+        """Vouch for what is committed, durably; raises StoreFullError, StoreError."""
+        mark = self._read() or Mark(clean=not head.events)
+        if (head.events, head.changes) > (mark.head.events, mark.head.changes) or mark.generation == 0:
+            self._write(replace(mark, head=head))
+        self._known = head
+
+    def settle(self, connection: Connection) -> Settled:
+        """See `Database.settle`."""
+        mark, head = self._read(), read_head(connection)
+        loss = find_loss(connection, mark) if mark else None
+        if loss is not None and mark is not None:
+            if not self.accepting:
+                raise lost_error(loss)
+            self._write(replace(mark, head=head))
+        self.accepting = False
+        self.cover(head)
+        return Settled(loss, mark is None, head)
+
+    def say_clean(self, connection: Connection, clean: bool) -> bool:
+        """See `Database.say_clean`."""
+        mark = self._read() or Mark(read_head(connection), clean=False)
+        if mark.clean != clean or mark.generation == 0:
+            self._write(replace(mark, clean=clean))
+        return mark.clean
+
+    def gone(self, database: Path) -> StoreError:
+        """What is said where the database is missing or empty."""
+        mark = read_mark(self._path)
+        if mark is None or not mark.head.changes:
+            return StoreError(f"there is no tally database {database}", hint="make one: unbrick tally init DIR")
+        return lost_error(Loss(mark.head.events, mark.head.changes, gone=True))
+
+    def refuse_new(self, database: Path) -> None:
+        """Raise where a new database would hide that another one is gone."""
+        mark = read_mark(self._path)
+        if mark is not None and mark.head.changes:
+            raise self.gone(database)
+
+    def _read(self) -> Mark | None:
+        with self._errors_named():
+            return self._file.read()
+
+    def _write(self, mark: Mark) -> None:
+        with self._errors_named():
+            self._file.write(mark)
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StoreFullError(
+                    f"the disk below {self._path.name} is full",
+                    hint="make room on it; what was not acknowledged is kept at the stations",
+                    reason=Reason.DISK_FULL,
+                ) from error
+            raise StoreError(
+                f"{self._path}, which says what was acknowledged, cannot be used: {error.strerror or error}"
+            ) from error

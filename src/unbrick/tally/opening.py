@@ -1,0 +1,102 @@
+"""Opens a tally's database to be served: never a new one in silence, never one that has lost something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from unbrick.errors import Reason
+from unbrick.tally.audit import AuditLog
+from unbrick.tally.marked import lost_error
+from unbrick.tally.records import Loss, LossError, StoreError
+from unbrick.tally.settings import TallyFolder
+from unbrick.tally.store import Store
+
+_AFTER = (
+    "stations forget what was acknowledged, and will not send it again: what can bring reports back is "
+    "`unbrick tally import` of exports that were kept and of sticks that still hold them; a machine that is "
+    "visited again reports again"
+)
+
+
+def _nobody_hears(_: str) -> None:
+    """Nothing is said."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How it is to be opened: who accepts what is missing (None: nobody), and who is told what was found."""
+
+    accepted_by: str | None = None
+    tell: Callable[[str], None] = field(default=_nobody_hears)
+
+
+def open_to_serve(folder: TallyFolder, audit: AuditLog, opening: Opening) -> Store:
+    """The store, compared with the mark, and looked over where the last server did not end well.
+
+    Raises LossError where something is missing that nobody accepted, StoreError otherwise.
+    """
+    store = None
+    try:
+        store = _opened(folder, audit, opening)
+        _look_over(store, folder.path, audit, opening)
+    except LossError as error:
+        audit.tell("reports-missing", events=error.loss.events, changes=error.loss.changes, text=str(error.loss))
+        _close(store)
+        raise
+    except StoreError:
+        _close(store)
+        raise
+    return store
+
+
+def _close(store: Store | None) -> None:
+    if store is not None:
+        store.close()
+
+
+def _opened(folder: TallyFolder, audit: AuditLog, opening: Opening) -> Store:
+    accepts = opening.accepted_by is not None
+    store = Store.open(folder.database, create=False, accept_loss=accepts)
+    settled = store.settled
+    assert settled is not None
+    if settled.loss is not None:
+        _tell_accepted(settled.loss, audit, opening)
+    elif settled.mark_was_missing:
+        audit.tell("mark-made-anew", events=settled.head.events)
+        opening.tell(
+            f"{folder.database.with_suffix('.mark').name}, which says how much was acknowledged, was missing: made "
+            f"anew from the {settled.head.events} reports that are here; whether there were more cannot be told"
+        )
+    return store
+
+
+def _look_over(store: Store, path: Path, audit: AuditLog, opening: Opening) -> None:
+    found = store.begin_serving()
+    if found is None:
+        return
+    audit.tell("unclean-end", missing=found.missing, complaints=len(found.complaints), whole=int(found.whole))
+    if found.complaints:
+        raise StoreError(
+            f"the tally did not end well, and {found.complaints[0]}",
+            hint=f"all of it: unbrick tally check {path}; then restore a copy of tally.db",
+            reason=Reason.REPORTS_MISSING,
+        )
+    if found.missing:
+        loss = Loss(found.missing, 0)
+        if opening.accepted_by is None:
+            raise lost_error(loss)
+        store.forget_missing()
+        _tell_accepted(loss, audit, opening)
+    if not found.whole:
+        opening.tell(
+            "the tally did not end well; its newest reports were looked over and are there; "
+            f"all of it: unbrick tally check {path}"
+        )
+
+
+def _tell_accepted(loss: Loss, audit: AuditLog, opening: Opening) -> None:
+    audit.tell("loss-accepted", events=loss.events, changes=loss.changes, by=opening.accepted_by or "")
+    opening.tell(f"{loss}; accepted by {opening.accepted_by}")
+    opening.tell(_AFTER)

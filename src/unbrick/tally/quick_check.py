@@ -1,0 +1,86 @@
+"""A look at the database after an unclean end, as far as some seconds go: the newest reports first.
+
+What a torn or half copied database lost lies at its end. `check.py` looks at everything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
+
+from unbrick.tally.bulk import rows_of
+from unbrick.tally.ledger import next_link, read_head
+from unbrick.tally.schema import events, ledger
+
+SECONDS = 10.0
+_AT_ONCE = 500
+_STEPS = 10_000
+
+
+@dataclass(frozen=True)
+class QuickCheck:
+    """What was found: `missing` reports, sentences on what is damaged, and whether all of it was looked at."""
+
+    missing: int = 0
+    complaints: tuple[str, ...] = ()
+    whole: bool = True
+
+
+def quick_check(connection: Connection, seconds: float = SECONDS) -> QuickCheck:
+    """Look for at most about so many seconds; raises StoreError where what is read is damaged."""
+    until = time.monotonic() + seconds
+    missing, complaints, whole = _newest(connection, until - seconds / 2)
+    try:
+        with _no_longer_than(connection, until):
+            head = read_head(connection)
+            kept = connection.execute(select(func.count()).select_from(events)).scalar() or 0
+            missing = max(missing, head.events - kept)
+            said = connection.exec_driver_sql("PRAGMA quick_check(20)").scalars().all()
+        complaints += [f"the database is damaged: {one}" for one in said if one != "ok"]
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlite_errorcode", 0) != sqlite3.SQLITE_INTERRUPT:
+            raise
+        whole = False
+    return QuickCheck(missing, tuple(complaints), whole)
+
+
+def _newest(connection: Connection, until: float) -> tuple[int, list[str], bool]:
+    """Go back through the ledger: each event is there, is what it was, and the links fit together."""
+    missing, complaints = 0, list[str]()
+    number = read_head(connection).events
+    above: bytes | None = None
+    above_event = b""
+    while number > 0:
+        if time.monotonic() > until:
+            return missing, complaints, False
+        found = select(ledger, events.c.data).join(events, events.c.id == ledger.c.event, isouter=True)
+        found = found.where(ledger.c.number <= number).order_by(ledger.c.number.desc()).limit(_AT_ONCE)
+        for row in rows_of(connection, found):
+            event, data = bytes(row["event"]), row["data"]
+            if data is None:
+                missing += 1
+            elif hashlib.sha256(data).digest() != event:
+                complaints.append(f"report {event.hex()} is not what was signed")
+            if row["number"] != number or (above and next_link(bytes(row["chain"]), above_event) != above):
+                complaints.append(f"the ledger does not fit together at number {number}")
+                return missing, complaints, True
+            above, above_event, number = bytes(row["chain"]), event, number - 1
+    return missing, complaints, True
+
+
+@contextmanager
+def _no_longer_than(connection: Connection, until: float) -> Iterator[None]:
+    own = connection.connection.driver_connection
+    assert isinstance(own, sqlite3.Connection)
+    own.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
+    try:
+        yield
+    finally:
+        own.set_progress_handler(None, 0)
