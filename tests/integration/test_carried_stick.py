@@ -14,15 +14,14 @@ from pathlib import Path
 import pytest
 from support.program import run_program
 from support.tally_client import StationFiles
+from support.tally_server import new_tally
 
 from unbrick.report.outbox import Outbox
-from unbrick.tally.authority import create_authority
-from unbrick.tally.settings import parse_address
 
 
 @pytest.fixture
 def tally(tmp_path: Path) -> Path:
-    create_authority(tmp_path / "tally", parse_address("127.0.0.1"))
+    new_tally(tmp_path / "tally")
     return tmp_path / "tally"
 
 

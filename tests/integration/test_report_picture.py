@@ -9,16 +9,15 @@ import pytest
 from support.half_blocks import picture_of
 from support.program import Ended, run_program
 from support.tally_client import StationFiles
+from support.tally_server import new_tally
 
 from unbrick.carried_reports import write_text
 from unbrick.station.qr_code import codes_for
-from unbrick.tally.authority import create_authority
-from unbrick.tally.settings import parse_address
 
 
 @pytest.fixture
 def tally(tmp_path: Path) -> Path:
-    create_authority(tmp_path / "tally", parse_address("127.0.0.1"))
+    new_tally(tmp_path / "tally")
     return tmp_path / "tally"
 
 

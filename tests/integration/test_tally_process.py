@@ -17,6 +17,8 @@ from support.program import Ended, run_program
 from support.tally_client import StationFiles, Talk, audit_lines, event_id
 from support.tally_server import ServerProcess, served_by_program, stored_ids
 
+from unbrick.wire import SignedEvent
+
 KILLS = int(os.environ.get("UNBRICK_TALLY_KILLS", "4"))
 """How often the server is killed under load; 100 where there is time."""
 SENDERS = 4
@@ -104,6 +106,32 @@ def test_a_signal_ends_it_well(tally: Path, number: signal.Signals) -> None:
     assert [line["what"] for line in audit_lines(tally)] == ["started", "stopped"]
 
 
+@pytest.mark.parametrize("left", [None, b"", b"SQLite format 3\0" * 300])
+def test_a_lost_database_is_not_served_and_its_loss_is_accepted_by_name(
+    tally: Path, left: bytes | None
+) -> None:
+    export = _export(tally.with_name("reports"), [_line(one) for one in StationFiles(tally).signed(1, 7)])
+    assert run_program("tally", "import", tally, export).code == 0
+    database = tally / "tally.db"
+    database.unlink()
+    if left is not None:
+        database.write_bytes(left)
+    tries: list[list[str | Path]] = [["serve", tally, "--port", "0"], ["import", tally, export]]
+    for words in tries:
+        ended = run_program("tally", *words)
+        assert ended.code == 1, ended.said
+        assert ("damaged" if left else "7 acknowledged reports are missing") in ended.err
+    assert not database.exists() if left is None else database.read_bytes() == left
+    if left:
+        return
+    with served_by_program(tally, more=("--accept-loss", "--who", "kim")):
+        assert run_program("tally", "import", tally, export).out.startswith("7 new")
+    (accepted,) = [line for line in audit_lines(tally) if line["what"] == "loss-accepted"]
+    assert (accepted["events"], accepted["by"]) == (7, "kim")
+    with served_by_program(tally):
+        assert len(stored_ids(tally)) == 7
+
+
 def test_one_folder_is_served_once(tally: Path) -> None:
     with served_by_program(tally) as server:
         second = run_program("tally", "serve", tally, "--port", "0")
@@ -179,6 +207,10 @@ def test_a_station_is_enrolled_and_revoked_while_it_is_served(tally: Path, tmp_p
     told = [line["what"] for line in audit_lines(tally)]
     assert told[:3] == ["started", "enrolled", "revoked"]
     assert run_program("tally", "revoke", tally, "stick-7", "--yes").code == 2
+
+
+def _line(event: SignedEvent) -> str:
+    return json.dumps(event.to_document())
 
 
 def _export(path: Path, lines: list[str]) -> Path:

@@ -39,8 +39,10 @@ async def served_here(folder: Path, limits: Limits | None = None) -> AsyncIterat
 class ServerProcess:
     """`unbrick tally serve` as a process of its own."""
 
-    def __init__(self, folder: Path, *, port: int = 0, inside: Sequence[str] = ()) -> None:
-        self._process = start_program("tally", "serve", folder, "--port", str(port), inside=inside)
+    def __init__(
+        self, folder: Path, *, port: int = 0, inside: Sequence[str] = (), more: Sequence[str] = ()
+    ) -> None:
+        self._process = start_program("tally", "serve", folder, "--port", str(port), *more, inside=inside)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line.startswith("listening on " if inside else "listening on 127.0.0.1:"):
@@ -76,9 +78,11 @@ class ServerProcess:
 
 
 @contextmanager
-def served_by_program(folder: Path, *, port: int = 0, inside: Sequence[str] = ()) -> Iterator[ServerProcess]:
+def served_by_program(
+    folder: Path, *, port: int = 0, inside: Sequence[str] = (), more: Sequence[str] = ()
+) -> Iterator[ServerProcess]:
     """The real program, ended when the block is left."""
-    process = ServerProcess(folder, port=port, inside=inside)
+    process = ServerProcess(folder, port=port, inside=inside, more=more)
     try:
         yield process
     finally:

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ _LOOK_SECONDS = 0.01
 class Mark:
     """What must be in the database; `clean` says that nothing has served it since it was last closed well."""
 
-    head: Head = Head()
+    head: Head = field(default_factory=Head)
     clean: bool = True
     generation: int = 0
 
@@ -60,6 +60,8 @@ class MarkFile:
         self._path = path
         self._descriptor: int | None = None
         self._last: tuple[bytes, Mark | None] = (b"", None)
+        self.is_doubtful = False
+        """Whether what was written last may not be on the disk."""
 
     def close(self) -> None:
         """Let go of the file."""
@@ -112,12 +114,14 @@ class MarkFile:
             os.posix_fallocate(self._descriptor, 0, 2 * _SLOT)
             os.fsync(self._descriptor)
             sync_directory(self._path.parent)
+        self.is_doubtful = True
         generation = before.generation + 1 if before else 1
         data = replace(mark, generation=generation).to_bytes()
         written = os.pwrite(self._descriptor, data, generation % 2 * _SLOT)
         if written != len(data):
             raise OSError(0, "the mark could not be written whole")
         os.fdatasync(self._descriptor)
+        self.is_doubtful = False
 
 
 def read_mark(path: Path) -> Mark | None:

@@ -1,7 +1,7 @@
 """The one place that knows which database it is: opens SQLite so that a commit is durable, names its errors.
 
-Every commit is told to the mark outside the database (`acknowledged.py`) before anybody hears of it. PostgreSQL
-would be a second module beside this one; everything else speaks SQLAlchemy Core.
+Every commit is told to the mark outside the database (`acknowledged.py`) before anybody hears of it.
+PostgreSQL would be a second module beside this one; everything else speaks SQLAlchemy Core.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Database:
 
     One connection at a time writes, of all processes, and it alone checkpoints: SQLite before 3.51.3 may lose
     what a commit wrote where a second checkpoint runs as another connection's commit resets the WAL
-    (sqlite.org/wal.html, "The WAL-Reset Bug"). The mark's lock is held from before the transaction until after
-    the checkpoint. Only the last connection to close checkpoints without it, and it is alone by definition.
+    (sqlite.org/wal.html, "The WAL-Reset Bug"). The mark's lock is held from before the transaction until
+    after the checkpoint. Only the last connection to close checkpoints without it; it is alone by definition.
     """
 
     def __init__(self, path: Path, *, create: bool, accept_loss: bool = False) -> None:
@@ -133,7 +133,10 @@ class Database:
                 if name.name not in self._files:
                     continue
                 raise self._replaced(name) from None
-            if self._files.setdefault(name.name, (found.st_dev, found.st_ino)) != (found.st_dev, found.st_ino):
+            if self._files.setdefault(name.name, (found.st_dev, found.st_ino)) != (
+                found.st_dev,
+                found.st_ino,
+            ):
                 raise self._replaced(name)
 
     def _replaced(self, name: Path) -> StoreError:

@@ -1,4 +1,4 @@
-"""The order in which events were committed, as a chain of hashes in the database: two equal ends, one history.
+"""The order in which events were committed, as a chain of hashes: two equal ends, one history.
 
 `acknowledged.py` keeps the end of it outside the database. The number of changes counts transactions of every
 kind, so that a lost mark or inventory is noticed as a lost report is.
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select
 
 from unbrick.tally.bulk import insert_rows
 from unbrick.tally.schema import changes, events, ledger
@@ -21,11 +21,12 @@ NO_EVENT = bytes(32)
 
 _LAST = "SELECT number, event, chain FROM ledger ORDER BY number DESC LIMIT 1"
 _CHANGES = "SELECT number FROM changes"
+_COUNT = "UPDATE changes SET number = number + 1"
 
 
 @dataclass(frozen=True)
 class Head:
-    """How far the database has come: events, the newest one, the chain over their ids, changes of any kind."""
+    """How far the database is: events, the newest one, the chain over their ids, changes of any kind."""
 
     events: int = 0
     newest: bytes = NO_EVENT
@@ -50,7 +51,7 @@ def append(connection: Connection, ids: Iterable[bytes]) -> None:
 
 def count_change(connection: Connection) -> None:
     """Say that this transaction changed something."""
-    connection.execute(update(changes).values(number=changes.c.number + 1))
+    connection.exec_driver_sql(_COUNT)
 
 
 def read_head(connection: Connection) -> Head:

@@ -8,22 +8,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sqlalchemy import Connection, func, inspect, select
+from sqlalchemy import Connection, inspect
 
 from unbrick.errors import Reason
 from unbrick.tally.acknowledged import Mark, MarkFile, read_mark
 from unbrick.tally.ledger import Head, chain_at, read_head
 from unbrick.tally.records import Loss, LossError, StoreError, StoreFullError
-from unbrick.tally.schema import events, ledger
-
+from unbrick.tally.schema import ledger
 
 _RESTORE = "restore a copy of tally.db (`unbrick help administrator`), or serve with --accept-loss"
 
 
 @dataclass(frozen=True)
 class Settled:
-    """What came of comparing: what was lost (and accepted), whether there was no mark, and the head now.
-"""
+    """What came of comparing: what was lost (and accepted), whether there was no mark, and the head now."""
 
     loss: Loss | None
     mark_was_missing: bool
@@ -39,14 +37,11 @@ def find_loss(connection: Connection, mark: Mark) -> Loss | None:
     """What the mark vouches for and the database does not have; None where it has all of it."""
     wanted = mark.head
     if not inspect(connection).has_table(ledger.name):  # an older copy, or somebody else's
-        has_events = inspect(connection).has_table(events.name)
-        here = connection.execute(select(func.count()).select_from(events)).scalar() if has_events else 0
-        return Loss(max(wanted.events - (here or 0), 0), 0, other=True) if wanted.changes else None
+        return Loss(wanted.events, wanted.changes, other=True) if wanted.changes else None
     head = read_head(connection)
+    if head.events >= wanted.events and chain_at(connection, wanted.events) != wanted.chain:
+        return Loss(wanted.events, wanted.changes, other=True)
     lost = Loss(max(wanted.events - head.events, 0), max(wanted.changes - head.changes, 0))
-    last = min(wanted.events, head.events)
-    if head.events >= wanted.events and chain_at(connection, last) != wanted.chain:
-        return Loss(lost.events, lost.changes, other=True, vouched=wanted.events)
     return lost if lost.events or lost.changes else None
 
 
@@ -92,7 +87,8 @@ class MarkedFile:
     def cover(self, head: Head) -> None:
         """Vouch for what is committed, durably; raises StoreFullError, StoreError."""
         mark = self._read() or Mark(clean=not head.events)
-        if (head.events, head.changes) > (mark.head.events, mark.head.changes) or mark.generation == 0:
+        ahead = (head.events, head.changes) > (mark.head.events, mark.head.changes)
+        if ahead or mark.generation == 0 or self._file.is_doubtful:
             self._write(replace(mark, head=head))
         self._known = head
 
@@ -119,7 +115,9 @@ class MarkedFile:
         """What is said where the database is missing or empty."""
         mark = read_mark(self._path)
         if mark is None or not mark.head.changes:
-            return StoreError(f"there is no tally database {database}", hint="make one: unbrick tally init DIR")
+            return StoreError(
+                f"there is no tally database {database}", hint="make one: unbrick tally init DIR"
+            )
         return lost_error(Loss(mark.head.events, mark.head.changes, gone=True))
 
     def refuse_new(self, database: Path) -> None:

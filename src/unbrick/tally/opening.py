@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unbrick.errors import Reason
 from unbrick.tally.audit import AuditLog
-from unbrick.tally.marked import lost_error
+from unbrick.tally.marked import lost_error, mark_path
 from unbrick.tally.records import Loss, LossError, StoreError
 from unbrick.tally.settings import TallyFolder
 from unbrick.tally.store import Store
@@ -42,7 +42,9 @@ def open_to_serve(folder: TallyFolder, audit: AuditLog, opening: Opening) -> Sto
         store = _opened(folder, audit, opening)
         _look_over(store, folder.path, audit, opening)
     except LossError as error:
-        audit.tell("reports-missing", events=error.loss.events, changes=error.loss.changes, text=str(error.loss))
+        audit.tell(
+            "reports-missing", events=error.loss.events, changes=error.loss.changes, text=str(error.loss)
+        )
         _close(store)
         raise
     except StoreError:
@@ -66,8 +68,9 @@ def _opened(folder: TallyFolder, audit: AuditLog, opening: Opening) -> Store:
     elif settled.mark_was_missing:
         audit.tell("mark-made-anew", events=settled.head.events)
         opening.tell(
-            f"{folder.database.with_suffix('.mark').name}, which says how much was acknowledged, was missing: made "
-            f"anew from the {settled.head.events} reports that are here; whether there were more cannot be told"
+            f"{mark_path(folder.database).name}, which says what was acknowledged, was missing or damaged: "
+            f"it was made anew from the {settled.head.events} reports that are here; "
+            "whether there were more cannot be told"
         )
     return store
 

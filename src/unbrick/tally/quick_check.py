@@ -26,7 +26,7 @@ _STEPS = 10_000
 
 @dataclass(frozen=True)
 class QuickCheck:
-    """What was found: `missing` reports, sentences on what is damaged, and whether all of it was looked at."""
+    """What was found: `missing` reports, sentences on damage, and whether all of it was looked at."""
 
     missing: int = 0
     complaints: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ def _newest(connection: Connection, until: float) -> tuple[int, list[str], bool]
             event, data = bytes(row["event"]), row["data"]
             if data is None:
                 missing += 1
-            elif hashlib.sha256(data).digest() != event:
+            elif not isinstance(data, bytes) or hashlib.sha256(data).digest() != event:
                 complaints.append(f"report {event.hex()} is not what was signed")
             if row["number"] != number or (above and next_link(bytes(row["chain"]), above_event) != above):
                 complaints.append(f"the ledger does not fit together at number {number}")

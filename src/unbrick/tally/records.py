@@ -27,34 +27,30 @@ class StoreFullError(StoreError):
 
 @dataclass(frozen=True)
 class Loss:
-    """What was acknowledged and is not in the database: reports, and changes of any kind (marks, inventories).
+    """What was acknowledged and is not in the database: reports, and changes of any kind (marks, …).
 
-    `other`: what is there is another history, so that the numbers are the least. `vouched` is then how many
-    reports the mark stands for. `gone`: there is no database at all.
+    `other`: what is there is not what the reports went into, so that the numbers are the most. `gone`: there
+    is no database at all.
     """
 
     events: int
     changes: int
     other: bool = False
-    vouched: int = 0
     gone: bool = False
 
     def __str__(self) -> str:
         if self.gone:
             return f"the tally's database is gone: {_acknowledged(self.events)} missing"
-        if self.other and not self.events:
-            return f"tally.db is not the database that {_acknowledged(self.vouched, are=False)} went into"
         if self.other:
-            return f"tally.db is another one or an old copy: at least {_acknowledged(self.events)} missing"
+            return f"tally.db is another one, or an old copy: up to {_acknowledged(self.events)} missing"
         if self.events:
             return f"{_acknowledged(self.events)} missing"
         what = "change" if self.changes == 1 else "changes"
         return f"{self.changes} {what} made at the tally (marks, inventory) {_are(self.changes)} missing"
 
 
-def _acknowledged(number: int, *, are: bool = True) -> str:
-    what = f"{number} acknowledged report" + ("" if number == 1 else "s")
-    return f"{what} {_are(number)}" if are else what
+def _acknowledged(number: int) -> str:
+    return f"{number} acknowledged report{'' if number == 1 else 's'} {_are(number)}"
 
 
 def _are(number: int) -> str:

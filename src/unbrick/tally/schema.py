@@ -1,9 +1,9 @@
 """The tables, for SQLite now and PostgreSQL later: nothing here belongs to one of them alone.
 
-`events`, `statements` and `expected` are what was told to us, `ledger` and `changes` how it came in; everything
-else is added up from them and could be made again. Who may report is not here but in `register.py`. Times are microseconds since 1970 (UTC), empty
-text stands for "none" where a column is part of a key, and names and serial numbers are compared by their
-upper-case form (`*_key`).
+`events`, `statements` and `expected` are what was told to us, `ledger` and `changes` how it came in;
+everything else is added up from them and could be made again. Who may report is not here but in
+`register.py`. Times are microseconds since 1970 (UTC), empty text stands for "none" where a column is part of
+a key, and names and serial numbers are compared by their upper-case form (`*_key`).
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ class Store:
     def open(cls, path: Path, *, create: bool = True, accept_loss: bool = False) -> Store:
         """Open `tally.db`, made first where it is missing (unless not `create`), brought up to this version.
 
-        Raises StoreError: missing, no database, damaged, or written by a newer unbrick; StoreFullError; LossError
-        where it has less than was acknowledged (unless `accept_loss`).
+        Raises StoreError: missing, no database, damaged, or written by a newer unbrick; StoreFullError;
+        LossError where it has less than was acknowledged (unless `accept_loss`).
         """
         store = cls(Database(path, create=create, accept_loss=accept_loss))
         if accept_loss:

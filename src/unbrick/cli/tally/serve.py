@@ -16,12 +16,12 @@ from unbrick.printable import printable
 @click.option("--host", help="Listen on this address only.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Listen on this port instead; 0: any free one.")
 @click.option(
-    "--accept-loss", is_flag=True, help="Serve although acknowledged reports are missing; that is written down."
+    "--accept-loss",
+    is_flag=True,
+    help="Serve although acknowledged reports are missing; that is written down.",
 )
 @who_option
-def command(
-    directory: Path, host: str | None, port: int | None, accept_loss: bool, who: str | None
-) -> None:
+def command(directory: Path, host: str | None, port: int | None, accept_loss: bool, who: str | None) -> None:
     """Serve the tally in DIR until it is stopped (Ctrl-C or SIGTERM); every report in hand is kept.
 
     Where its database has lost what was acknowledged, it says how much and serves nothing.
