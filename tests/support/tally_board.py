@@ -37,6 +37,8 @@ def summary(
         expected=counts.get("expected", 0),
         finished=finished,
         remaining=total - finished,
+        last_event=NOW - timedelta(seconds=20) if total else None,
+        last_finished=NOW - timedelta(minutes=1) if finished else None,
         rates=Rates(pace, pace, pace, pace),
         estimate=estimate,
     )

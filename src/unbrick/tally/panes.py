@@ -60,7 +60,8 @@ def headline(board: Board, width: int) -> list[Text]:
     if unseen := board.count(MachineStatus.EXPECTED):
         said += f", {unseen:,} not yet seen"
     first = Text(fitted(said, width - 16), "bold") + Text(fitted(share, 16, right=True), "bold green")
-    return [first, bar(board, width), Text(fitted(pace_sentence(board.summary, board.stuck), width))]
+    pace = pace_sentence(board.summary, board.stuck, board.now)
+    return [first, bar(board, width), Text(fitted(pace, width))]
 
 
 def bar(board: Board, width: int) -> Text:

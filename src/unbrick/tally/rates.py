@@ -15,6 +15,8 @@ FEWEST = 5
 """Fewer finished machines than this say nothing of the pace."""
 
 _Z = 1.645
+_SHORT, _LONG = 5, 60
+_SURELY_DUE = 3.0
 _LEAST_MINUTES = 1.0
 
 
@@ -41,23 +43,46 @@ def rates(repaired: Mapping[int, int], finished: Mapping[int, int], now: float, 
     return Rates(rate(repaired, 5), rate(repaired, 60), rate(finished, 5), rate(finished, 60))
 
 
-def estimate(remaining: int, counted: int, window: float) -> Estimate | None:
+def estimate(
+    remaining: int, counted: int, window: float, lately: tuple[int, float] | None = None
+) -> Estimate | None:
     """Minutes until `remaining` machines are finished, where `counted` were in the last `window` minutes.
 
-    None where too little is known to say.
+    None where too little is known to say. `lately` is the same pair for a shorter window: where it cannot be
+    the same pace, the bounds hold for both.
     """
     if remaining <= 0:
         return Estimate(0.0, 0.0, 0.0, counted, window)
     if counted < FEWEST or window <= 0:
         return None
-    low, high = poisson_bounds(counted)
+    low, high = (bound / window for bound in poisson_bounds(counted))
+    if lately is not None and lately[1] > 0:
+        slowest, fastest = (bound / lately[1] for bound in poisson_bounds(max(lately[0], 0)))
+        if fastest < low:
+            low = slowest
+        elif slowest > high:
+            high = fastest
     return Estimate(
         minutes=remaining * window / counted,
-        earliest=remaining * window / high,
-        latest=remaining * window / low,
+        earliest=remaining / high,
+        latest=remaining / low if low > 0 else None,
         counted=counted,
         window=window,
     )
+
+
+def is_stalled(columns: Mapping[int, int], now: float, first: float) -> bool:
+    """Whether nothing was finished for so long that the pace of the hour cannot be the one of now.
+
+    At that pace three were due in the silent stretch: by chance alone that is seen once in twenty times.
+    """
+    counted = count_in(columns, _LONG, now)
+    if counted <= 0:
+        return True
+    begin = max(math.floor(now) - _LONG + 1, first)
+    last = max(minute for minute, count in columns.items() if count > 0) + 1
+    quiet, busy = max(now - last, 0.0), max(last - begin, _LEAST_MINUTES)
+    return counted >= FEWEST and quiet >= _SHORT and quiet * counted / busy >= _SURELY_DUE
 
 
 def poisson_bounds(count: int) -> tuple[float, float]:

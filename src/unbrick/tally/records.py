@@ -186,8 +186,8 @@ class Rates:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Minutes until all that remains is finished, at the pace of the window; nine times in ten between the
-    two bounds if that pace holds. `latest` is None where the count is too small to bound it.
+    """Minutes until all that is not stuck is finished, at the pace of the window; nine times in ten between
+    the two bounds if that pace holds. `latest` is None where the count is too small to bound it.
     """
 
     minutes: float
@@ -204,7 +204,8 @@ class Summary:
     `reasons` is status → reason → machines (only where there is a reason), `sites` is site (`""` where none
     is known) → status → machines. `proved`, `marked` split `by_status` by whose word it is; those on the
     inventory's word alone are `expected`. `oddities` counts events that contradict an earlier one of the
-    same run and number.
+    same run and number. `last_finished` is when a medium last finished a machine, as far as reports came
+    over a session; `stalled` says that this is too long ago for the pace of the hour to be believed.
     """
 
     total: int = 0
@@ -220,6 +221,8 @@ class Summary:
     oddities: int = 0
     first_event: datetime | None = None
     last_event: datetime | None = None
+    last_finished: datetime | None = None
+    stalled: bool = False
     rates: Rates = field(default_factory=Rates)
     estimate: Estimate | None = None
 

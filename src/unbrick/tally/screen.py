@@ -115,7 +115,7 @@ def render_status(board: Board) -> RenderableType:
     if board.notice:
         parts.append(Text(harmless(board.notice), "yellow"))
     parts.append(Text(totals_sentence(board), "bold"))
-    parts.append(Text(pace_sentence(board.summary, board.stuck)))
+    parts.append(Text(pace_sentence(board.summary, board.stuck, board.now)))
     if board.summary.total:
         parts.append(_status_table(board))
     if board.summary.sites:

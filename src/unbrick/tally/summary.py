@@ -6,21 +6,22 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection, Select, or_, select
+from sqlalchemy import Connection, Select, func, or_, select
 
 from unbrick.event import parse_event
 from unbrick.standing import mark_of
+from unbrick.tally.board import STUCK
 from unbrick.tally.bulk import rows_of
 from unbrick.tally.clock import MICROSECONDS_A_MINUTE, microseconds, moment_of, present
 from unbrick.tally.machines import machines_called
 from unbrick.tally.names import name_key
-from unbrick.tally.rates import count_in, estimate, rates, window_minutes
+from unbrick.tally.rates import count_in, estimate, is_stalled, rates, window_minutes
 from unbrick.tally.records import FINISHED, NAMED, Basis, MachineRow, RecentEvent, Summary
 from unbrick.tally.rows import Row
 from unbrick.tally.runs import shown_reason
 from unbrick.tally.schema import counters, events, machines, minutes, runs, totals
 
-_LONGEST_WINDOW = 60
+_LONGEST_WINDOW, _SHORT_WINDOW = 60, 5
 
 
 def summarise(connection: Connection, now: datetime | None = None) -> Summary:
@@ -66,11 +67,17 @@ def _with_pace(connection: Connection, summary: Summary, first: int | None, now:
         repaired[row["minute"]] = row["repaired"]
         finished[row["minute"]] = row["finished"]
     begin = first / MICROSECONDS_A_MINUTE if first is not None else min(finished, default=at)
-    window = window_minutes(_LONGEST_WINDOW, at, begin)
+    long = (count_in(finished, _LONGEST_WINDOW, at), window_minutes(_LONGEST_WINDOW, at, begin))
+    short = (count_in(finished, _SHORT_WINDOW, at), window_minutes(_SHORT_WINDOW, at, begin))
+    latest = select(func.max(minutes.c.minute)).where(minutes.c.finished > 0, minutes.c.minute <= int(at))
+    last = connection.execute(latest).scalar()
+    to_visit = summary.remaining - sum(summary.by_status.get(status, 0) for status in STUCK)
     return replace(
         summary,
         rates=rates(repaired, finished, at, begin),
-        estimate=estimate(summary.remaining, count_in(finished, _LONGEST_WINDOW, at), window),
+        estimate=estimate(to_visit, *long, lately=short),
+        last_finished=moment_of(None if last is None else last * MICROSECONDS_A_MINUTE),
+        stalled=last is not None and is_stalled(finished, at, begin),
     )
 
 
