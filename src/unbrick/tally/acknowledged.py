@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from unbrick.files import sync_directory
+from unbrick.files import open_for_owner, sync_directory
 from unbrick.tally.ledger import NO_EVENT, Head
 
 _SLOT = 4096
@@ -84,8 +84,7 @@ class MarkFile:
         if self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0:
             self.close()  # somebody took the file away under us
         if self._descriptor is None:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._descriptor = os.open(self._path, flags, 0o600)
+            self._descriptor = open_for_owner(self._path, os.O_RDWR)
         return self._descriptor
 
     def _lock(self, descriptor: int) -> None:

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from unbrick.errors import Reason
 from unbrick.files import sync_directory
+from unbrick.tally.database_errors import errors_named
 from unbrick.tally.ledger import count_change, read_head
-from unbrick.tally.marked import MarkedFile, Settled
-from unbrick.tally.records import StoreError, StoreFullError
+from unbrick.tally.marked import MarkedFile, Settled, gone_error
+from unbrick.tally.records import StoreError
 
 _BUSY_MILLISECONDS = 15_000
 _MOST_WAL_BYTES = 64 * 1024 * 1024
@@ -36,11 +37,45 @@ _PRAGMAS = (
 )
 _NEEDED = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": _BUSY_MILLISECONDS}
 _CHECKPOINT_PAGES = 1000
-_LEAST_FREE_BYTES = 256 * 1024
 _WRITING = "unbrick_writing"
 
 
-class Database:
+class ReadableDatabase(ABC):
+    """What can be asked of a database, however it was opened."""
+
+    @abstractmethod
+    def read(self) -> AbstractContextManager[Connection]:
+        """A transaction that only looks, and sees the same state throughout."""
+
+    @abstractmethod
+    def write(self) -> AbstractContextManager[Connection]:
+        """A transaction that is durable when this ends, and leaves nothing when it raises."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close every connection."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that durability rests on, as the database itself reports them."""
+        with self.read() as connection:
+            return {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in _NEEDED}
+
+    def complaints(self) -> tuple[str, ...]:
+        """What the database's own integrity check finds."""
+        with self.read() as connection:
+            said = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+            strays = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+        told = [f"the database is damaged: {one}" for one in said if one != "ok"]
+        return (*told, *(f"a row of {row[0]} belongs to nothing" for row in strays))
+
+
+class Database(ReadableDatabase):
     """Transactions on one SQLite file: `read` sees one moment, `write` is the only writer while it lasts.
 
     One connection at a time writes, of all processes, and it alone checkpoints: SQLite before 3.51.3 may lose
@@ -67,7 +102,7 @@ class Database:
             return
         if not accept_loss:
             if self._path.exists() or not create:
-                raise self._marked.gone(self._path)
+                raise gone_error(self._path)
             self._marked.refuse_new(self._path)
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         sync_directory(self._path.parent)
@@ -95,7 +130,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only looks, and sees the same state throughout."""
-        with self._errors_named(), self._engine.connect() as connection, connection.begin():
+        with errors_named(self._path), self._engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -105,7 +140,7 @@ class Database:
         One exception: where only the mark could not be written, what was committed stays, and is not to be
         acknowledged. Raises LossError where the database has less than the mark says.
         """
-        with self._turn, self._marked.held(), self._errors_named(), self._engine.connect() as connection:
+        with self._turn, self._marked.held(), errors_named(self._path), self._engine.connect() as connection:
             self._check_files()
             connection = connection.execution_options(**{_WRITING: True})
             own = connection.connection.driver_connection
@@ -167,52 +202,6 @@ class Database:
         """Close every connection."""
         self._engine.dispose()
         self._marked.close()
-
-    def settings(self) -> dict[str, Any]:
-        """The settings that durability rests on, as the database itself reports them."""
-        with self.read() as connection:
-            return {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in _NEEDED}
-
-    def complaints(self) -> tuple[str, ...]:
-        """What the database's own integrity check finds."""
-        with self.read() as connection:
-            said = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-            strays = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-        told = [f"the database is damaged: {one}" for one in said if one != "ok"]
-        return (*told, *(f"a row of {row[0]} belongs to nothing" for row in strays))
-
-    @contextmanager
-    def _errors_named(self) -> Iterator[None]:
-        try:
-            yield
-        except DBAPIError as error:
-            raise self._named(error.orig) from error
-        except sqlite3.Error as error:
-            raise self._named(error) from error
-
-    def _named(self, error: BaseException | None) -> StoreError:
-        code = getattr(error, "sqlite_errorcode", 0) or 0
-        if code & 0xFF == sqlite3.SQLITE_FULL or (code & 0xFF == sqlite3.SQLITE_IOERR and self._is_full()):
-            return StoreFullError(
-                f"the disk below {self._path.name} is full",
-                hint="make room on it; what was not acknowledged is kept at the stations",
-                reason=Reason.DISK_FULL,
-            )
-        if code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            return StoreError(f"{self._path.name} is locked by another program for too long")
-        if code & 0xFF in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-            return StoreError(
-                f"{self._path.name} is damaged, or is no database",
-                hint="keep it as it is and restore the tally's folder from a copy",
-            )
-        return StoreError(f"{self._path.name} cannot be used: {error}")
-
-    def _is_full(self) -> bool:
-        try:
-            room = os.statvfs(self._path.parent)
-        except OSError:
-            return False
-        return room.f_bavail * room.f_frsize < _LEAST_FREE_BYTES
 
 
 def _set_up(connection: sqlite3.Connection, _: object) -> None:

@@ -122,7 +122,12 @@ class Intake:
                 "unknown-station", f"signed by a key that is not enrolled here ({fingerprint})"
             )
         line = f"ssh-ed25519 {base64.b64encode(blob).decode()}"
-        return Enrolment(f"medium-{digest.hex()[:12]}", "", 0, line, "", "")
+        return Enrolment(medium_name(blob), "", 0, line, "", "")
+
+
+def medium_name(blob: bytes) -> str:
+    """What a medium without settings is called here, by its public key."""
+    return f"medium-{hashlib.sha256(blob).hexdigest()[:12]}"
 
 
 def _event_of(signed: SignedEvent) -> Event:

@@ -50,6 +50,14 @@ def lost_error(loss: Loss) -> LossError:
     return LossError(loss, hint=_RESTORE, reason=Reason.REPORTS_MISSING)
 
 
+def gone_error(database: Path) -> StoreError:
+    """What is said where the database is missing or empty."""
+    mark = read_mark(mark_path(database))
+    if mark is None or not mark.head.changes:
+        return StoreError(f"there is no tally database {database}", hint="make one: unbrick tally init DIR")
+    return lost_error(Loss(mark.head.events, mark.head.changes, gone=True))
+
+
 class MarkedFile:
     """The mark of one database, held while that is written."""
 
@@ -111,20 +119,11 @@ class MarkedFile:
             self._write(replace(mark, clean=clean))
         return mark.clean
 
-    def gone(self, database: Path) -> StoreError:
-        """What is said where the database is missing or empty."""
-        mark = read_mark(self._path)
-        if mark is None or not mark.head.changes:
-            return StoreError(
-                f"there is no tally database {database}", hint="make one: unbrick tally init DIR"
-            )
-        return lost_error(Loss(mark.head.events, mark.head.changes, gone=True))
-
     def refuse_new(self, database: Path) -> None:
         """Raise where a new database would hide that another one is gone."""
         mark = read_mark(self._path)
         if mark is not None and mark.head.changes:
-            raise self.gone(database)
+            raise gone_error(database)
 
     def _read(self) -> Mark | None:
         with self._errors_named():

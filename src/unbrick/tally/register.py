@@ -59,9 +59,14 @@ class Enrolment:
         return any(begin <= at <= end for begin, end in self.gaps)
 
 
+def is_name(text: str) -> bool:
+    """Whether a station or a site could be called so."""
+    return _NAME.fullmatch(text) is not None
+
+
 def checked_name(text: str, what: str) -> str:
     """A station's or a site's name; raises UsageError for what no event could carry."""
-    if _NAME.fullmatch(text) is None:
+    if not is_name(text):
         raise UsageError(
             f"{text!r} is no name for a {what}", hint="use small letters, digits, - and _; at most 64 of them"
         )

@@ -11,18 +11,21 @@ from datetime import datetime
 from pathlib import Path
 
 from unbrick.tally.counting import add_events
-from unbrick.tally.database import Database
+from unbrick.tally.database import Database, ReadableDatabase
 from unbrick.tally.expectations import foresee_replacement, take_inventory
 from unbrick.tally.finding import find_machines
 from unbrick.tally.inventory import Inventory, read_inventory
 from unbrick.tally.key_ids import read_key_ids
-from unbrick.tally.ledger import refill
+from unbrick.tally.ledger import broken_links, refill
+from unbrick.tally.looking import LookingDatabase
 from unbrick.tally.marked import Settled
 from unbrick.tally.marks import state, statement_of
 from unbrick.tally.migrations import is_current, migrate
 from unbrick.tally.quick_check import SECONDS, QuickCheck, quick_check
+from unbrick.tally.rebuild import ADDED_UP, rebuild
 from unbrick.tally.records import (
     InventoryCounts,
+    Loss,
     MachineRow,
     ReceivedEvent,
     RecentEvent,
@@ -40,7 +43,7 @@ from unbrick.tally.summary import list_machines, recent_events, summarise
 class Store:
     """The database of one tally; `open` one, `close` it in the end (or use `with`)."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: ReadableDatabase) -> None:
         self._database = database
         self.settled: Settled | None = None
         """What came of comparing with what was acknowledged, when it was opened."""
@@ -52,39 +55,61 @@ class Store:
         Raises StoreError: missing, no database, damaged, or written by a newer unbrick; StoreFullError;
         LossError where it has less than was acknowledged (unless `accept_loss`).
         """
-        store = cls(Database(path, create=create, accept_loss=accept_loss))
+        database = Database(path, create=create, accept_loss=accept_loss)
         if accept_loss:
-            store._database.accept_loss()
+            database.accept_loss()
+        store = cls(database)
         try:
-            # Looking must not wait for the writer, nor fail on a full disk.
-            with store._database.read() as connection:
+            with database.read() as connection:
                 current = is_current(connection)
             if not current:
-                with store._database.write() as connection:
+                with database.write() as connection:
                     migrate(connection)
-            store.settled = store._database.settle()
+            store.settled = database.settle()
         except StoreError:
             store.close()
             raise
         return store
 
+    @classmethod
+    def look(cls, path: Path) -> Store:
+        """Open it to look only (`looking.py`): whatever would change it raises StoreError."""
+        return cls(LookingDatabase(path))
+
+    def loss(self) -> Loss | None:
+        """What was acknowledged and is missing; of a store that was opened to look."""
+        return self._database.loss() if isinstance(self._database, LookingDatabase) else None
+
+    @property
+    def _own(self) -> Database:
+        if not isinstance(self._database, Database):
+            raise StoreError("the tally was opened to look only")
+        return self._database
+
     def begin_serving(self, seconds: float = SECONDS) -> QuickCheck | None:
         """Note that it is served from now on; where that did not end well the last time, look it over."""
-        if self._database.say_clean(False):
+        if self._own.say_clean(False):
             return None
         with self._database.read() as connection:
             return quick_check(connection, seconds)
 
     def end_serving(self) -> None:
         """Note that serving ended well."""
-        self._database.say_clean(True)
+        self._own.say_clean(True)
 
     def forget_missing(self) -> None:
         """Make the ledger anew from the reports that are there."""
         with self._database.write() as connection:
             refill(connection)
-        self._database.accept_loss()
-        self._database.settle()
+        self._own.accept_loss()
+        self._own.settle()
+
+    def rebuild(self) -> None:
+        """Make everything that is added up anew from the reports; slow: reads all of them."""
+        with self._database.write() as connection:
+            for table in ADDED_UP:
+                connection.exec_driver_sql(f"REINDEX {table.name}")
+            rebuild(connection)
 
     def close(self) -> None:
         """Let go of the file; what was added stays."""
@@ -201,7 +226,7 @@ class Store:
         """
         complaints = self._database.complaints()
         with self._database.read() as connection:
-            return (*complaints, *differences(connection))
+            return (*complaints, *broken_links(connection), *differences(connection))
 
     def settings(self) -> Mapping[str, object]:
         """The database's settings that durability rests on, as it reports them itself."""

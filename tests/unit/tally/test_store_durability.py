@@ -60,7 +60,7 @@ def limit_pages(store: Store, pages: int) -> None:
     def set_limit(connection: sqlite3.Connection, *_: object) -> None:
         connection.execute(f"PRAGMA max_page_count={pages}")
 
-    engine = store._database._engine
+    engine = store._own._engine
     engine.dispose()
     event.listen(engine, "connect", set_limit)
 

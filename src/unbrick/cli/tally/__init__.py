@@ -12,8 +12,11 @@ from unbrick.cli.lazy_group import LazyGroup
 from unbrick.errors import FailedError, Reason
 
 _VERBS = {
+    "backup": "Copy the tally, also while it is served.",
+    "check": "Look at everything that the tally keeps: whole, as it was signed, adding up.",
     "confirm": "Write down that a machine was seen alive in Windows.",
     "enrol": "Enrol a station: makes its key and certificate.",
+    "export": "Give every report away as it was signed.",
     "import": "Take the reports that `unbrick outbox export` wrote.",
     "init": "Make a tally: its authority, host key, first station and unbrick.yaml.",
     "inventory": "The machines that are expected.",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import getpass
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.manners import say
+from unbrick.cli.manners import can_redraw, say
 from unbrick.errors import UsageError
 from unbrick.printable import printable
 
@@ -53,6 +54,26 @@ def open_store(directory: Path) -> Store:
     from unbrick.tally.store import Store
 
     return Store.open(folder_of(directory).database, create=False)
+
+
+def look_at_store(directory: Path) -> Store:
+    """The same to look only: nothing is written, made or brought forward; close it."""
+    from unbrick.tally.store import Store
+
+    return Store.look(folder_of(directory).database)
+
+
+def missing_reports(store: Store) -> str | None:
+    """That acknowledged reports are missing, where they are: it comes before anything else."""
+    loss = store.loss()
+    return None if loss is None else f"{loss}: unbrick help administrator"
+
+
+def show_progress(what: str, done: int, of: int) -> None:
+    """A line to who watches a terminal, drawn over again and again; nothing into a file."""
+    if can_redraw(sys.stderr):
+        share = f" {100 * done // of} %" if of else ""
+        click.echo(f"\r\x1b[K{what}{share}\r", err=True, nl=False)
 
 
 def note(directory: Path, what: str, name: str, serial: int, **more: str) -> None:

@@ -46,7 +46,4 @@ def command(directory: Path, address: str | None, site: str, authority: Path | N
         f"keep {authority or directory / 'authority'} secret: whoever has it can enrol stations; nothing else"
     )
     tell("  needs it, so another account, or a stick in a drawer, may have it")
-    tell(
-        f"back up {directory} whole while nothing serves it, "
-        f"or tally.db by `sqlite3 tally.db '.backup copy.db'`"
-    )
+    tell(f"back up, also while it is served: unbrick tally backup {directory} FOLDER")

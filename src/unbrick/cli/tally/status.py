@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unbrick.cli.manners import say
-from unbrick.cli.tally.folder import directory_argument, folder_of, open_store, tell
+from unbrick.cli.tally.folder import directory_argument, folder_of, look_at_store, missing_reports, tell
 from unbrick.errors import FailedError
 from unbrick.printable import printable
 
@@ -45,7 +45,8 @@ def command(directory: Path, as_json: bool, find: str | None, check: bool) -> No
     if check:
         _check(directory, trouble, notice, as_json=as_json)
         return
-    with open_store(directory) as store:
+    with look_at_store(directory) as store:
+        trouble = missing_reports(store) or trouble
         if find is not None:
             _show_found(store, find, as_json=as_json)
             return
@@ -64,8 +65,9 @@ def command(directory: Path, as_json: bool, find: str | None, check: bool) -> No
 
 
 def _check(directory: Path, trouble: str | None, notice: str | None, *, as_json: bool) -> None:
-    with open_store(directory) as store:
+    with look_at_store(directory) as store:
         store.summary()  # whether the database can be read
+        trouble = missing_reports(store) or trouble
     if as_json:
         click.echo(json.dumps({"trouble": trouble, "notice": notice}))
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.tally.folder import directory_argument, folder_of, open_store
+from unbrick.cli.tally.folder import directory_argument, folder_of, look_at_store, missing_reports
 
 if TYPE_CHECKING:
     from unbrick.tally.board import Board
@@ -30,11 +30,13 @@ def command(directory: Path) -> None:
     from unbrick.tally.watch import watch_terminal
 
     folder = folder_of(directory)
-    with open_store(directory) as store:
+    with look_at_store(directory) as store:
+        missing = missing_reports(store)
         reader, certificates = Reader(store), CertificatesNotice(folder)
 
         def read() -> Board:
             board = reader.read(datetime.now().astimezone())
-            return replace(board, trouble=read_trouble(folder) or board.trouble, notice=certificates.read())
+            trouble = missing or read_trouble(folder) or board.trouble
+            return replace(board, trouble=trouble, notice=certificates.read())
 
         watch_terminal(read, Console())

@@ -1,0 +1,76 @@
+"""`unbrick tally check`: is what the tally keeps whole, is it what was signed, does it add up?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from unbrick.cli.manners import say
+from unbrick.cli.tally.folder import directory_argument, show_progress, tell, who_option, whose_word
+from unbrick.printable import printable
+
+if TYPE_CHECKING:
+    from unbrick.tally.check import Checked
+
+
+@click.command("check")
+@directory_argument
+@click.option("--signatures", is_flag=True, help="Verify the signature of every report again, too.")
+@click.option("--repair", is_flag=True, help="Make what is added up anew from the reports, where it differs.")
+@who_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def command(directory: Path, signatures: bool, repair: bool, who: str | None, as_json: bool) -> None:
+    """Look at everything that the tally keeps, also while it is served; exit code 1 where anything is wrong.
+
+    Every report is there and is what was signed, and the numbers are what the reports add up to. --repair
+    makes the numbers anew; the reports themselves it never touches.
+
+    Example: unbrick tally check tally --signatures
+    """
+    from unbrick.tally.check import check_tally, repair_tally
+
+    found = check_tally(directory, signatures=signatures, progress=show_progress)
+    repaired = False
+    if repair and found.differences and not found.complaints:
+        repair_tally(directory, by=whose_word(who))
+        repaired = True
+    if as_json:
+        click.echo(json.dumps(_document(found, repaired)))
+    else:
+        _tell(found, repaired)
+    well = not found.complaints and not found.missing and (repaired or not found.differences)
+    click.get_current_context().exit(0 if well else 1)
+
+
+def _document(found: Checked, repaired: bool) -> dict[str, object]:
+    return {
+        "reports": found.reports,
+        "missing": found.missing,
+        "complaints": found.complaints,
+        "more": found.more,
+        "differences": found.differences,
+        "repaired": repaired,
+        "signatures": found.signatures,
+        "schema": 1,
+    }
+
+
+def _tell(found: Checked, repaired: bool) -> None:
+    for sentence in (*found.complaints, *found.differences):
+        say(f"unbrick: {printable(sentence)}", err=True)
+    if found.more:
+        say(f"unbrick: and {found.more} more", err=True)
+    verified = "" if found.signatures is None else f", {found.signatures} signatures verified"
+    if found.is_well:
+        tell(f"all is well: {found.reports} reports{verified}, and the numbers are what they add up to")
+    elif repaired:
+        tell(f"the numbers were made anew from {found.reports} reports{verified}")
+    elif found.complaints:
+        tell(f"{found.reports} reports{verified}; {found.missing} are missing")
+        say("  what to do: restore a copy of tally.db (unbrick help administrator)", err=True)
+    else:
+        tell(f"{found.reports} reports{verified} are whole, but the numbers are not what they add up to")
+        say("  what to do: unbrick tally check DIR --repair", err=True)
