@@ -104,15 +104,28 @@ class FrameReader:
         """Whether a frame has begun and is not whole yet."""
         return bool(self._buffer)
 
+    @property
+    def held(self) -> int:
+        """How many bytes of that frame are here."""
+        return len(self._buffer)
+
+    def drop(self) -> None:
+        """Forget what is held."""
+        self._buffer = bytearray()
+
     def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
         """The messages that these bytes complete; after a WireError the channel must be closed.
 
         The bytes are taken at once, also where the caller never asks for a message.
         """
-        self._buffer += data
-        return self._whole_messages()
+        return map(parse_message, self.feed_bodies(data))
 
-    def _whole_messages(self) -> Iterator[dict[str, Any]]:
+    def feed_bodies(self, data: bytes) -> Iterator[bytes]:
+        """The same, with each message as the bytes that `parse_message` reads."""
+        self._buffer += data
+        return self._whole_bodies()
+
+    def _whole_bodies(self) -> Iterator[bytes]:
         while len(self._buffer) >= _LENGTH.size:
             length = _LENGTH.unpack_from(self._buffer)[0]
             if length > self._most_bytes:
@@ -122,10 +135,11 @@ class FrameReader:
                 return
             body = bytes(self._buffer[_LENGTH.size : end])
             del self._buffer[:end]
-            yield _message(body)
+            yield body
 
 
-def _message(body: bytes) -> dict[str, Any]:
+def parse_message(body: bytes) -> dict[str, Any]:
+    """A frame's message; raises WireError."""
     try:
         message = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:

@@ -128,6 +128,7 @@ def length_prefix(length: int) -> bytes:
 
 
 def audit_lines(folder: Path) -> list[dict[str, Any]]:
-    """The tally's audit."""
-    path = folder / "audit.log"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """The tally's audit and its refusals, as they came."""
+    paths = [folder / "audit.log", folder / "refusals.log"]
+    lines = [json.loads(line) for path in paths if path.exists() for line in path.read_text().splitlines()]
+    return sorted(lines, key=lambda line: str(line["at"]))

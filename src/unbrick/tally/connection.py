@@ -6,6 +6,7 @@ asyncssh speaks SSH; this refuses everything that it would offer besides, and wr
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,14 +15,17 @@ from typing import Any
 import asyncssh
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from unbrick.tally.admission import Admission, RefusedLoginError, admit
+from unbrick.tally.admission import Admission, RefusedLoginError, admit, check_still_admitted
+from unbrick.tally.arrivals import SPOKE, Arrivals
 from unbrick.tally.certificates import public_line
-from unbrick.tally.limits import Arrivals, Sessions
+from unbrick.tally.limits import Sessions, StationPace
 from unbrick.tally.register import RegisterError
 from unbrick.tally.session import Desk, StationSession
 
 _MOST_KEYS_OFFERED = 12
 _MOST_CHANNELS = 32
+_MOST_READ = 32 * 1024
+_PACKET_BYTES = 256
 _BROKEN = "broken SSH"
 _NO_SSH = "no SSH"
 
@@ -50,7 +54,7 @@ class Door(asyncssh.SSHServer):
         self._connection: StationConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        """Somebody connected; where too many have not logged in yet, the oldest of them must go."""
+        """Somebody connected; where too many have not logged in yet, one of them must go."""
         assert isinstance(conn, StationConnection)
         self._connection = conn
         conn.arrived()
@@ -120,15 +124,67 @@ class StationConnection(asyncssh.SSHServerConnection):
         self._channels_opened = 0
         self._refusals = 0
         self._dropped = False
-        self._sessions: list[StationSession] = []
+        self._session: StationSession | None = None
+        self._converses = False
+        self._stored = 0
+        self._since = loop.time()
+        self._bytes_read = 0
+        self._packets_read = 0
+        self._pace: StationPace | None = None
+        self._held_back: asyncio.Transport | None = None
 
     def arrived(self) -> None:
         """Count a connection that has not logged in."""
         peer = self.get_extra_info("peername")
         self._where = f"{peer[0]}:{peer[1]}" if peer else ""
-        oldest = self._gate.arrivals.enter(self, peer[0] if peer else "")
-        if isinstance(oldest, StationConnection):
-            oldest.drop("too many connections that had not logged in")
+        if self._transport is not None:  # what one connection sends must not keep the others waiting
+            self._transport.max_size = _MOST_READ  # type: ignore[attr-defined]
+        pushed = self._gate.arrivals.enter(self, peer[0] if peer else "")
+        if isinstance(pushed, StationConnection):
+            pushed.drop("too many connections that had not logged in")
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType = None) -> None:
+        """Bytes as they come: few before the login, and no more of a station's than its pace allows."""
+        if self._admission is None:
+            if not self._bytes_read:
+                self._gate.arrivals.step(self, SPOKE)
+            self._bytes_read += len(data)
+            if self._bytes_read > self._gate.desk.limits.login_bytes:
+                self.drop("too many bytes before a login")
+                return
+        packets = self._packets_read
+        super().data_received(data, datatype)
+        if self._pace is not None:
+            self._hold_back(len(data) + _PACKET_BYTES * (self._packets_read - packets))
+
+    def _finish_recv_packet(self, pkttype: int, seq: int, *rest: Any, **options: Any) -> None:
+        self._packets_read += 1
+        if self._admission is None:
+            self._gate.arrivals.step(self, pkttype)
+        super()._finish_recv_packet(pkttype, seq, *rest, **options)
+
+    def _hold_back(self, count: int) -> None:
+        """Count what was read, also what asyncssh alone looked at; read on when the station's pace allows."""
+        assert self._pace is not None
+        wait = self._pace.bytes.take(count)
+        transport = self._transport
+        if wait <= 0 or transport is None or self._held_back is not None:
+            return
+        self._held_back = transport
+        transport.pause_reading()
+        asyncio.get_running_loop().call_later(min(wait, self._gate.desk.limits.pace_seconds), self._read_on)
+
+    def _read_on(self) -> None:
+        transport, self._held_back = self._held_back, None
+        if transport is not None and not transport.is_closing():
+            transport.resume_reading()
+
+    def internal_error(self, exc_info: Any = None, error_logger: Any = None) -> None:
+        """What asyncssh did not expect; without memory the server is no use to anybody."""
+        error = exc_info[1] if exc_info else sys.exc_info()[1]
+        if isinstance(error, MemoryError):
+            self._gate.desk.out_of_memory()
+        super().internal_error(exc_info, error_logger)
 
     def drop(self, why: str) -> None:
         """End the connection without another word."""
@@ -141,6 +197,8 @@ class StationConnection(asyncssh.SSHServerConnection):
         who = self._admission.station if self._admission else ""
         self._gate.desk.audit.refused(why, detail=detail, where=self._where, who=who)
         self._refusals += 1
+        if not self._converses:  # the client may try again on another channel before this one is closed
+            self._session = None
         if self._refusals == self._gate.desk.limits.refusals_per_session:
             self.drop("too many refusals in one session")
 
@@ -153,6 +211,10 @@ class StationConnection(asyncssh.SSHServerConnection):
         )
         if self._admission is not None and self._counted:
             self._gate.sessions.leave(self._admission.station)
+            seconds = int(self._loop.time() - self._since)
+            self._gate.desk.audit.session(
+                who, where=self._where, seconds=seconds, events=self._stored, refused=self._refusals
+            )
         why = self._why if self._dropped else self._reason(exc)
         if why:
             detail = str(exc) if why in (_BROKEN, _NO_SSH) else ""
@@ -172,13 +234,13 @@ class StationConnection(asyncssh.SSHServerConnection):
 
     def pause_writing(self) -> None:
         """The other end does not take what is sent: nothing more is read from it until it does."""
-        for session in self._sessions:
-            session.pause_writing()
+        if self._session is not None:
+            self._session.pause_writing()
 
     def resume_writing(self) -> None:
         """It takes it again."""
-        for session in self._sessions:
-            session.resume_writing()
+        if self._session is not None:
+            self._session.resume_writing()
 
     async def reload_config(self) -> None:
         """Nothing here depends on who connects; asyncssh would read every option again."""
@@ -214,6 +276,7 @@ class StationConnection(asyncssh.SSHServerConnection):
             self.drop(too_many)
             return
         self._counted = True
+        self._pace = self._gate.desk.paces.of(self._admission.station)
         self._gate.inside.add(self)
 
     def new_session(self) -> StationSession | None:
@@ -221,17 +284,47 @@ class StationConnection(asyncssh.SSHServerConnection):
         if self._admission is None:
             return None
         self._channels_opened += 1
-        if self._channels_opened > _MOST_CHANNELS:
+        if self._session is not None or self._channels_opened > _MOST_CHANNELS:
             self.refuse("too many channels in one connection")
             return None
-        session = StationSession(self._gate.desk, self._admission, self.refuse)
-        self._sessions.append(session)
-        return session
+        self._session = StationSession(self._gate.desk, self._admission, self)
+        return self._session
+
+    def count_stored(self, events: int) -> None:
+        """So many events of this connection were stored."""
+        self._stored += events
+
+    def begins(self, session: StationSession) -> bool:
+        """One session converses; what was refused on another channel does not keep it from that."""
+        if self._session not in (None, session) or self._converses:
+            self.refuse("too many channels in one connection")
+            return False
+        self._session, self._converses = session, True
+        return True
+
+    def session_ended(self, session: StationSession) -> None:
+        """The channel is gone; the next one may be opened."""
+        if session is self._session:
+            self._session, self._converses = None, False
+
+    def look_again(self) -> None:
+        """Send a station away that is not trusted any longer, whatever it does just now."""
+        if self._admission is None:
+            return
+        desk = self._gate.desk
+        try:
+            check_still_admitted(self._admission, desk.register, desk.clock())
+        except RefusedLoginError as error:
+            if self._session is not None:
+                self._session.say_goodbye(f"no longer let in: {error.message}")
+            self._why = error.message
+            self._dropped = True
+            self.close()
 
     async def stop(self) -> None:
-        """End every conversation after the batch in hand, then the connection."""
-        for session in self._sessions:
-            await session.stop()
+        """End the conversation after the batch in hand, then the connection."""
+        if self._session is not None:
+            await self._session.stop()
         self.close()
         await self.wait_closed()
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import time
-from collections import Counter
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 
+from unbrick.errors import FailedError
 from unbrick.wire import MOST_FRAME_BYTES
 
-_OTHER_FILES = 64
+_OTHER_FILES = 28
+_FEWEST_CONNECTIONS = 16
+_FEW_FILES = 1024
 
 
 @dataclass(frozen=True)
@@ -20,9 +25,15 @@ class Limits:
     A medium is copied: many sticks, and every netbooted machine of a site, may share one station's
     certificate, so `sessions_per_station` is generous. `login_seconds` is what a station itself allows
     (`report/client.py`): on a line that loses a fifth of its packets a login takes that long.
+
+    The pace (`events_…`, `bytes_…`) is that of a station, over all its connections together; who would
+    have to wait longer than `pace_seconds` is told to come again later. `frames_bytes` is what may lie in
+    memory of frames that are not whole or not read yet, of all sessions together.
     """
 
-    logins_at_once: int = 100
+    logins_at_once: int = 512
+    accepts_at_once: int = 64
+    login_bytes: int = 64 * 1024
     login_seconds: float = 30.0
     sessions: int = 4000
     sessions_per_station: int = 2500
@@ -30,40 +41,16 @@ class Limits:
     frame_seconds: float = 60.0
     idle_seconds: float = 1800.0
     keepalive_seconds: float = 60.0
-    events_per_second: float = 1000.0
+    frames_bytes: int = 64 * 1024 * 1024
+    events_per_second: float = 500.0
     events_burst: int = 5000
+    events_in_hand: int = 512
+    bytes_per_second: float = 1024 * 1024.0
+    bytes_burst: int = 16 * 1024 * 1024
+    pace_seconds: float = 10.0
     events_waiting: int = 20_000
     refusals_per_session: int = 20
     stop_seconds: float = 10.0
-
-
-class Arrivals:
-    """Connections that have not logged in yet: so many; the oldest of the greediest address goes first."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._waiting: dict[Hashable, str] = {}
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def enter(self, connection: Hashable, address: str) -> Hashable | None:
-        """Count a new connection; gives the one that must go for it, already uncounted."""
-        self._waiting[connection] = address
-        if len(self._waiting) <= self._most:
-            return None
-        greediest = Counter(self._waiting.values()).most_common(1)[0][0]
-        oldest = next(one for one, where in self._waiting.items() if where == greediest)
-        del self._waiting[oldest]
-        return oldest
-
-    def all(self) -> tuple[Hashable, ...]:
-        """Everybody who waits, the oldest first."""
-        return tuple(self._waiting)
-
-    def leave(self, connection: Hashable) -> None:
-        """A connection logged in or went away."""
-        self._waiting.pop(connection, None)
 
 
 class Sessions:
@@ -100,7 +87,7 @@ class Pace:
         self._left = float(burst)
         self._at = clock()
 
-    def take(self, count: int) -> float:
+    def take(self, count: float) -> float:
         """Take `count` and give the seconds to wait before going on."""
         now = self._clock()
         self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
@@ -108,14 +95,131 @@ class Pace:
         self._left -= count
         return max(0.0, -self._left / self._per_second)
 
+    def give_back(self, count: float) -> None:
+        """What was taken is not used after all."""
+        self._left += count
 
-def sessions_that_fit(limits: Limits) -> int:
-    """Raise the process's limit of open files as far as needed, and give the sessions that fit then."""
+
+class Turn:
+    """So much of one station's may be worked on at a time, in the order in which it came."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._left = most
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @asynccontextmanager
+    async def of(self, count: int) -> AsyncIterator[None]:
+        """Wait for the turn of `count`, and have it while the block lasts."""
+        count = min(max(count, 1), self._most)
+        if self._waiting or count > self._left:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((count, turn))
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._leave(count)
+                raise
+        else:
+            self._left -= count
+        try:
+            yield
+        finally:
+            self._leave(count)
+
+    def _leave(self, count: int) -> None:
+        self._left += count
+        while self._waiting and (self._waiting[0][1].cancelled() or self._waiting[0][0] <= self._left):
+            wanted, turn = self._waiting.popleft()
+            if not turn.cancelled():
+                self._left -= wanted
+                turn.set_result(None)
+
+
+class StationPace:
+    """What one station may ask of the tally, however many connections it has."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.events = Pace(limits.events_per_second, limits.events_burst)
+        self.bytes = Pace(limits.bytes_per_second, limits.bytes_burst)
+        self.turn = Turn(limits.events_in_hand)
+
+
+class Paces:
+    """The pace of each station; it goes on when its last connection has ended."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._by_station: dict[str, StationPace] = {}
+
+    def of(self, station: str) -> StationPace:
+        """That of an enrolled station."""
+        found = self._by_station.get(station)
+        if found is None:
+            found = self._by_station[station] = StationPace(self._limits)
+        return found
+
+
+class FramesInMemory:
+    """The bytes of frames that wait in memory, by station and session; the greediest pays of too much.
+
+    A frame that is given up is no loss: its station was not told that it is stored, and sends it again.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._all = 0
+        self._totals: Counter[str] = Counter()
+        self._sessions: dict[str, dict[Hashable, int]] = {}
+
+    @property
+    def held(self) -> int:
+        """All of them."""
+        return self._all
+
+    def hold(self, station: str, session: Hashable, count: int) -> Hashable | None:
+        """Say how much a session holds now; gives the session that must give up its frame, if one must."""
+        of_station = self._sessions.setdefault(station, {})
+        more = count - of_station.get(session, 0)
+        self._all += more
+        self._totals[station] += more
+        if count:
+            of_station[session] = count
+        else:
+            of_station.pop(session, None)
+        if not of_station:
+            del self._sessions[station], self._totals[station]
+        if self._all <= self._most:
+            return None
+        greediest = self._sessions[max(self._totals, key=self._totals.__getitem__)]
+        return max(greediest, key=greediest.__getitem__)
+
+
+def fitted_to_files(limits: Limits) -> Limits:
+    """Raise the process's limit of open files as far as needed, and fit the connections to what it is then.
+
+    Raises FailedError where hardly any would fit.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = limits.sessions + limits.logins_at_once + _OTHER_FILES
+    wanted = limits.sessions + limits.logins_at_once + limits.accepts_at_once + _OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if soft == resource.RLIM_INFINITY:
-        return limits.sessions
-    return max(1, min(limits.sessions, soft - limits.logins_at_once - _OTHER_FILES))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return limits
+    accepts = min(limits.accepts_at_once, 8 if soft < _FEW_FILES else 64)
+    room = soft - _OTHER_FILES - accepts
+    if room < _FEWEST_CONNECTIONS:
+        raise FailedError(
+            f"this process may open only {soft} files at once, too few to serve a tally",
+            hint=f"allow at least {_OTHER_FILES + accepts + _FEWEST_CONNECTIONS}, better 8192: "
+            "ulimit -n 8192, or LimitNOFILE=8192 in the service's unit",
+        )
+    logins = min(limits.logins_at_once, room // 2)
+    return replace(
+        limits,
+        logins_at_once=logins,
+        accepts_at_once=accepts,
+        sessions=min(limits.sessions, room - logins),
+    )

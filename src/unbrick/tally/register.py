@@ -21,6 +21,7 @@ from unbrick.errors import FailedError, UsageError
 from unbrick.event import moment
 from unbrick.files import atomic_write, folder_owner, open_for_owner
 from unbrick.tally.certificates import KeyFileError, public_blob
+from unbrick.tally.room import land
 
 DEFAULT_DAYS = 731
 _VERSION = 1
@@ -124,11 +125,11 @@ class StationRegister:
 
 
 def write_register(path: Path, stations: tuple[Enrolment, ...]) -> None:
-    """Write the register whole."""
+    """Write the register whole; on a full disk the room that is kept gives way to it."""
     document = {"version": _VERSION, "stations": [asdict(one) for one in stations]}
     content = json.dumps(document, indent=1).encode() + b"\n"
     # Whoever enrols may be root, and the account that serves must still be able to read it.
-    atomic_write(path, content, owner=folder_owner(path.parent))
+    land(path.parent, lambda: atomic_write(path, content, owner=folder_owner(path.parent)))
 
 
 def _read(path: Path) -> tuple[Enrolment, ...]:

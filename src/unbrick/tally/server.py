@@ -1,39 +1,45 @@
 """The tally's SSH server: one process, one event loop, thousands of sessions, one thread that commits.
 
+A server without memory is of no use and holds the lock: it ends, so that its manager starts it again.
 Read `connection.py` for who is let in, `session.py` for what is said, `group_commit.py` for what is durable.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import logging
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
 from unbrick.errors import FailedError, UsageError
-from unbrick.tally.audit import AuditLog
+from unbrick.tally.arrivals import Arrivals
+from unbrick.tally.audit import AuditLog, Log
+from unbrick.tally.caretaker import Caretaker
 from unbrick.tally.certificates import read_public_file
-from unbrick.tally.condition import write_condition
 from unbrick.tally.connection import Door, Gate, StationConnection, connection_factory
 from unbrick.tally.group_commit import GroupCommit, StoreBusyError
 from unbrick.tally.intake import Intake
-from unbrick.tally.limits import Arrivals, Limits, Sessions, sessions_that_fit
+from unbrick.tally.limits import FramesInMemory, Limits, Paces, Sessions, fitted_to_files
 from unbrick.tally.opening import Opening, open_to_serve
 from unbrick.tally.records import ReceivedEvent, StoreError, StoreFullError
 from unbrick.tally.register import StationRegister, lock_file
+from unbrick.tally.room import room_below
 from unbrick.tally.session import Desk
 from unbrick.tally.settings import Address, TallyFolder, read_settings
 from unbrick.tally.store import Store
+from unbrick.tally.visits import VisitLog
 
 _WINDOW = 128 * 1024
 _MOST_PACKET = 32 * 1024
@@ -41,6 +47,9 @@ _BACKLOG = 1024
 _LOOK_SECONDS = 0.2
 _FULL = "the disk of the tally is full: make room on it; until then nothing is stored"
 _UNUSABLE = "the tally's database cannot be used"
+_SPARE_BYTES = 4 * 1024 * 1024
+_END_SECONDS = 30
+_NO_MEMORY = {sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_IOERR_NOMEM, sqlite3.SQLITE_IOERR_SHMMAP}
 
 # Elliptic curves only: with the old groups a stranger could buy a second of our CPU with one packet.
 _KEY_EXCHANGE = ("curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256")
@@ -61,39 +70,62 @@ class TallyServer:
         limits: Limits = Limits(),  # noqa: B008 - frozen
         clock: Callable[[], datetime] = _present,
         opening: Opening = Opening(),  # noqa: B008 - frozen
+        log: Log = lambda *_: None,
     ) -> None:
         self._folder = folder
         self._opening = opening
-        self._limits = replace(limits, sessions=sessions_that_fit(limits))
+        self._limits = limits = fitted_to_files(limits)
         self._worker = ThreadPoolExecutor(1, "commit")
         self._store: Store | None = None
-        self._audit = AuditLog(folder.audit)
+        self._audit = AuditLog(folder.audit, log=log)
+        self._log = log
+        self._visits = VisitLog(log)
         register = StationRegister(folder.stations)
         register.refresh()
         self._commit = GroupCommit[ReceivedEvent](
             self._add, self._worker, most_waiting=limits.events_waiting, condition=self._tell_condition
         )
-        desk = Desk(register, Intake(register, clock), self._commit, self._audit, self._limits, clock)
+        desk = Desk(
+            register,
+            Intake(register, clock),
+            self._commit,
+            self._audit,
+            limits,
+            clock,
+            Paces(limits),
+            FramesInMemory(limits.frames_bytes),
+            self.fail_for_want_of_memory,
+        )
         self._gate = Gate(
             desk,
             read_public_file(folder.authority_public),
             Arrivals(limits.logins_at_once),
-            Sessions(self._limits.sessions, limits.sessions_per_station),
+            Sessions(limits.sessions, limits.sessions_per_station),
         )
+        self._caretaker = Caretaker(folder, self._audit, register, lambda: self._gate.inside)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._server: asyncio.Server | None = None
         self._ticking: asyncio.Task[None] | None = None
+        self._spare: bytearray | None = bytearray(_SPARE_BYTES)
+        self.out_of_memory = asyncio.Event()
 
     async def start(self, host: str | Sequence[str] | None, port: int) -> Address:
         """Open the store and listen; gives the first address. Raises StoreError, FailedError."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         self._store = await loop.run_in_executor(
             self._worker, open_to_serve, self._folder, self._audit, self._opening
         )
-        write_condition(self._folder.condition, "")
+        self._caretaker.start()
         try:
             self._server = await loop.create_server(
-                connection_factory(self._gate, self._options()), host, port, backlog=_BACKLOG
+                connection_factory(self._gate, self._options()),
+                host,
+                port,
+                backlog=self._limits.accepts_at_once,  # asyncio also accepts that many before it looks up
             )
+            for listening in self._server.sockets:
+                with closing(listening.dup()) as same:
+                    same.listen(_BACKLOG)
         except OSError as error:
             raise FailedError(
                 f"cannot listen on {host or 'any address'}, port {port}: {os.strerror(error.errno or 0)}",
@@ -112,6 +144,9 @@ class TallyServer:
         for waiting in self._gate.arrivals.all():
             if isinstance(waiting, StationConnection):
                 waiting.abort()
+        if self.out_of_memory.is_set():
+            for inside in list(self._gate.inside):
+                inside.abort()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.stop_seconds):
                 await asyncio.gather(*(one.stop() for one in list(self._gate.inside)))
@@ -123,6 +158,19 @@ class TallyServer:
         self._worker.shutdown()
         self._audit.close()
         self._audit.tell("stopped")
+
+    def fail_for_want_of_memory(self) -> None:
+        """There is none left: end, with what was spared for it. What was acknowledged is durable."""
+        self._spare = None
+        self.out_of_memory.set()
+
+    def unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What the event loop could not make anything of."""
+        error = context.get("exception")
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            self.fail_for_want_of_memory()
+        else:
+            self._log(logging.ERROR, f"unexpected: {context.get('message', '')} {error!r}")
 
     def _options(self) -> asyncssh.SSHServerConnectionOptions:
         try:
@@ -160,21 +208,38 @@ class TallyServer:
     def _add(self, batch: Sequence[ReceivedEvent]) -> None:
         """In the worker thread: one transaction."""
         assert self._store is not None
+        assert self._loop is not None
+        room = room_below(self._folder.path)
+        if room is not None and room.is_full:  # what is left is kept for what must land
+            raise StoreBusyError(_FULL)
         try:
-            self._store.add(batch)
+            new = self._store.add(batch)
         except StoreFullError as error:
             raise StoreBusyError(_FULL) from error
         except StoreError as error:
+            if _is_want_of_memory(error):
+                self._loop.call_soon_threadsafe(self.fail_for_want_of_memory)
             raise StoreBusyError(f"{_UNUSABLE}: {error.message}") from error
+        except MemoryError as error:
+            self._loop.call_soon_threadsafe(self.fail_for_want_of_memory)
+            raise StoreBusyError(_UNUSABLE) from error
+        self._visits.stored(batch, new)
 
     def _tell_condition(self, ails: str) -> None:
-        write_condition(self._folder.condition, ails)
-        self._audit.tell("storing-failed", text=ails) if ails else self._audit.tell("storing-again")
+        self._caretaker.storing(ails)
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(1)
-            self._audit.tick()
+            try:
+                self._caretaker.tick()
+            except MemoryError:
+                self.fail_for_want_of_memory()
+
+
+def _is_want_of_memory(error: StoreError) -> bool:
+    cause = getattr(error.__cause__, "orig", error.__cause__)
+    return getattr(cause, "sqlite_errorcode", None) in _NO_MEMORY
 
 
 def _end_well(store: Store) -> None:
@@ -215,6 +280,7 @@ def serve(
     ready: Callable[[Address], None],
     limits: Limits = Limits(),  # noqa: B008 - frozen
     opening: Opening = Opening(),  # noqa: B008 - frozen
+    log: Log = lambda *_: None,
 ) -> None:
     """Serve a tally's folder until SIGTERM or SIGINT; `ready` is called once it listens.
 
@@ -225,17 +291,29 @@ def serve(
     where = host or (settings.address.host if settings.address.is_loopback else None)
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
     with _only_server(folder):
-        server = TallyServer(folder, limits, opening=opening)
+        server = TallyServer(folder, limits, opening=opening, log=log)
         asyncio.run(_serve(server, where, settings.address.port if port is None else port, ready))
+        if server.out_of_memory.is_set():
+            raise FailedError(
+                "the tally had no memory left and has ended; nothing that was acknowledged is lost",
+                hint="start it again (a service manager does: Restart=on-failure) and give it more memory",
+            )
 
 
 async def _serve(server: TallyServer, host: str | None, port: int, ready: Callable[[Address], None]) -> None:
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(server.unexpected)
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     try:
         ready(await server.start(host, port))
-        await ended.wait()
+        ends = [asyncio.create_task(one.wait()) for one in (ended, server.out_of_memory)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        if server.out_of_memory.is_set():
+            # Without memory even the end may hang; the kernel's alarm needs none.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(_END_SECONDS)
         await server.stop()
+        signal.alarm(0)

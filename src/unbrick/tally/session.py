@@ -1,7 +1,7 @@
 """One station's conversation over one SSH channel: greets, takes batches, answers once they are durable.
 
 At most one frame is held at a time; while a batch is in hand nothing more is read, and SSH's own window
-holds the sender back.
+holds the sender back. What all connections of a station may ask together is in `limits.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import asyncssh
 
@@ -20,10 +20,24 @@ from unbrick.tally.admission import Admission, RefusedLoginError, check_still_ad
 from unbrick.tally.audit import AuditLog
 from unbrick.tally.group_commit import GroupCommit, StoreBusyError
 from unbrick.tally.intake import Intake, Refusal
-from unbrick.tally.limits import Limits, Pace
+from unbrick.tally.limits import FramesInMemory, Limits, Paces
 from unbrick.tally.records import ReceivedEvent
 from unbrick.tally.register import RegisterError, StationRegister
-from unbrick.wire import PROTOCOL, SUBSYSTEM, FrameReader, SignedEvent, WireError, encode_frame, events_of
+from unbrick.wire import (
+    PROTOCOL,
+    SUBSYSTEM,
+    FrameReader,
+    SignedEvent,
+    WireError,
+    encode_frame,
+    events_of,
+    parse_message,
+)
+
+_MOST_HELLO = 4096
+_EVENT_MARK = b'"signature"'
+_TOO_FAST = "this station reports more than the tally takes of one at a time; try again in a moment"
+_TOO_MUCH_HELD = "more arrives at once than the tally can hold; try again in a moment"
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,28 @@ class Desk:
     audit: AuditLog
     limits: Limits
     clock: Callable[[], datetime]
+    paces: Paces
+    frames: FramesInMemory
+    out_of_memory: Callable[[], None]
+
+
+class Line(Protocol):
+    """The connection as its session knows it."""
+
+    def refuse(self, why: str, detail: str = "") -> None:
+        """Write down a refusal: why (one of few texts), and what exactly."""
+
+    def count_stored(self, events: int) -> None:
+        """So many events were stored."""
+
+    def begins(self, session: StationSession) -> bool:
+        """Whether this session may be the one that converses."""
+
+    def session_ended(self, session: StationSession) -> None:
+        """The channel is gone."""
+
+    def look_again(self) -> None:
+        """The station may not be trusted any longer: send it away if so."""
 
 
 class _EndError(Exception):
@@ -50,21 +86,27 @@ class _EndError(Exception):
 class StationSession(asyncssh.SSHServerSession[bytes]):
     """The server's end of one session channel; everything but our subsystem is refused."""
 
-    def __init__(self, desk: Desk, admission: Admission, refused: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        admission: Admission,
+        line: Line,
+    ) -> None:
         self._desk = desk
         self._admission = admission
-        self._refused = refused
+        self._line: Line | None = line
         self._channel: asyncssh.SSHServerChannel[bytes] | None = None
         self._reader = FrameReader(most_bytes=desk.limits.frame_bytes)
-        self._messages: deque[Mapping[str, Any]] = deque()
-        self._broken: WireError | None = None
+        self._bodies: deque[bytes] = deque()
+        self._in_hand = 0
+        self._broken: WireError | _EndError | None = None
         self._frame_since: float | None = None
         self._unread = False
         self._gone = False
         self._stopping = False
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._pace = Pace(desk.limits.events_per_second, desk.limits.events_burst)
+        self._pace = desk.paces.of(admission.station)
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
         """The channel is open; nothing was asked for yet."""
@@ -84,7 +126,8 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         """Only ours."""
         if subsystem != SUBSYSTEM:
             self._refused("another subsystem was asked for", subsystem)
-        return subsystem == SUBSYSTEM
+            return False
+        return self._line is not None and self._line.begins(self)
 
     def session_started(self) -> None:
         """Our subsystem was asked for and granted."""
@@ -96,14 +139,33 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         if self._broken is not None:
             return
         try:
-            whole = list(self._reader.feed(data))
+            whole = list(self._reader.feed_bodies(data))
         except WireError as error:
             self._broken, whole = error, []
-        self._messages.extend(whole)
+        self._bodies.extend(whole)
+        self._count_frames()
         if whole or self._frame_since is None:
             self._frame_since = loop_time if self._reader.waiting else None
-        if (self._messages or self._broken) and self._channel is not None:
+        if (self._bodies or self._broken) and self._channel is not None:
             self._channel.pause_reading()
+        self._wake.set()
+
+    def _count_frames(self) -> None:
+        """Say what lies in memory here; where that is too much of all sessions, one of them gives it up."""
+        held = self._reader.held + sum(map(len, self._bodies)) + self._in_hand
+        if self._channel is None or self._broken is not None:
+            held = 0
+        greediest = self._desk.frames.hold(self._admission.station, self, held)
+        if isinstance(greediest, StationSession):
+            greediest.give_up()
+
+    def give_up(self) -> None:
+        """Let go of every frame that is not stored yet, and end the conversation."""
+        self._reader.drop()
+        self._bodies.clear()
+        self._in_hand = 0
+        self._broken = _EndError("too many bytes of half frames", _TOO_MUCH_HELD)
+        self._desk.frames.hold(self._admission.station, self, 0)
         self._wake.set()
 
     def pause_writing(self) -> None:
@@ -125,7 +187,17 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         """The channel is gone; a batch in hand is stored all the same."""
         self._gone = True
         self._channel = None
+        self._bodies.clear()
+        self._reader.drop()
+        self._count_frames()
+        line, self._line = self._line, None
+        if line is not None:
+            line.session_ended(self)
         self._wake.set()
+
+    def say_goodbye(self, text: str) -> None:
+        """Tell the station why its connection ends."""
+        self._send({"type": "bye", "text": text})
 
     async def stop(self) -> None:
         """End the conversation after the batch in hand."""
@@ -138,12 +210,17 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         try:
             await self._greet()
             while True:
-                message = await self._next()
-                if message["type"] == "bye":
-                    break
-                if message["type"] != "send":
-                    raise WireError("a message of a kind that this tally does not know")
-                await self._take(events_of(message))
+                body = await self._next()
+                if await self._paced(body):
+                    events = _events_in(body)
+                    del body
+                    if events is None:
+                        break
+                    await self._take(events)
+                else:
+                    self._send({"type": "busy", "text": _TOO_FAST})
+                self._in_hand = 0
+                self._count_frames()
         except _EndError as error:
             self._end(error.why, "", error.text)
         except WireError as error:
@@ -151,13 +228,16 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         except RegisterError as error:
             self._refused("the register of stations cannot be read", error.message)
             self._send({"type": "busy", "text": "the tally cannot read who is enrolled; try later"})
+        except MemoryError:
+            self._desk.out_of_memory()
         finally:
             if self._channel is not None:
                 self._channel.exit(0)
                 self._channel.close()
 
     async def _greet(self) -> None:
-        hello = await self._next()
+        body = await self._next()
+        hello = parse_message(body) if len(body) <= _MOST_HELLO else {"type": "too long"}
         if hello["type"] != "hello":
             raise WireError("a first message that is no hello")
         if hello.get("protocol") != PROTOCOL:
@@ -165,21 +245,24 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
                 "a protocol of another version",
                 f"this tally speaks protocol {PROTOCOL}; bring both to one version",
             )
+        self._in_hand = 0
         time = moment(self._desk.clock())
         self._send({"type": "welcome", "protocol": PROTOCOL, "time": time})
 
-    async def _next(self) -> Mapping[str, Any]:
-        """The next message; reading goes on meanwhile, and every wait has an end."""
+    async def _next(self) -> bytes:
+        """The next message, unread; reading goes on meanwhile, and every wait has an end."""
         loop = asyncio.get_running_loop()
         idle_until = loop.time() + self._desk.limits.idle_seconds
         await self._answers_read()
         if self._frame_since is not None:  # what came while a batch was in hand was not late
             self._frame_since = loop.time()
         while True:
-            if self._messages:
-                return self._messages.popleft()
             if self._broken is not None:
                 raise self._broken
+            if self._bodies:
+                body = self._bodies.popleft()
+                self._in_hand = len(body)
+                return body
             if self._stopping:
                 raise _EndError("", "the tally stops; try again in a moment")
             if self._gone or self._channel is None:
@@ -195,6 +278,28 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
             self._channel.resume_reading()
             if not self._wake.is_set():
                 await self._woken(until - loop.time())
+
+    async def _paced(self, body: bytes) -> bool:
+        """Hold back a station that reports too fast, before anything of the message is read.
+
+        False where the message must come again later.
+        """
+        count = max(body.count(_EVENT_MARK), 1)
+        limits, pace = self._desk.limits, self._pace.events
+        loop = asyncio.get_running_loop()
+        wait = pace.take(count)
+        until = loop.time() + min(wait, limits.pace_seconds)
+        while loop.time() < until and self._broken is None and self._channel is not None:
+            if self._stopping:
+                break
+            self._wake.clear()
+            await self._woken(until - loop.time())
+        if self._broken is not None:
+            raise self._broken
+        if wait > limits.pace_seconds:
+            pace.give_back(count)
+            return False
+        return True
 
     async def _answers_read(self) -> None:
         """Take nothing more from a station that does not read what it is told."""
@@ -220,17 +325,19 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         try:
             check_still_admitted(self._admission, desk.register, desk.clock())
         except RefusedLoginError as error:
-            raise _EndError(error.message, f"no longer let in: {error.message}") from error
-        wait = self._pace.take(max(len(events), 1))
-        if wait > 0:
-            await asyncio.sleep(wait)
-        judged = await desk.intake.judge_gently(events)
-        self._refuse(judged.refused)
-        try:
-            await desk.commit.add(judged.received)
-        except StoreBusyError as error:
-            self._send({"type": "busy", "text": error.message})
-            return
+            if self._line is not None:
+                self._line.look_again()
+            raise _EndError("", "") from error
+        async with self._pace.turn.of(len(events)):
+            judged = await desk.intake.judge_gently(events)
+            self._refuse(judged.refused)
+            try:
+                await desk.commit.add(judged.received)
+            except StoreBusyError as error:
+                self._send({"type": "busy", "text": error.message})
+                return
+        if self._line is not None:
+            self._line.count_stored(len(judged.received))
         self._send({"type": "acknowledge", "ids": judged.ids})
 
     def _refuse(self, refused: Sequence[Refusal]) -> None:
@@ -241,6 +348,10 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
             self._send({"type": "refuse", "ids": ids, "reason": reason, "text": text})
             self._refused(f"an event: {reason}", text)
 
+    def _refused(self, why: str, detail: str) -> None:
+        if self._line is not None:
+            self._line.refuse(why, detail)
+
     def _send(self, message: Mapping[str, Any]) -> None:
         if self._channel is not None and not self._channel.is_closing():
             self._channel.write(encode_frame(message))
@@ -250,3 +361,13 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
             self._refused(why, detail)
         if text:
             self._send({"type": "bye", "text": text})
+
+
+def _events_in(body: bytes) -> tuple[SignedEvent, ...] | None:
+    """The events of a `send`, None for a `bye`; raises WireError. Nothing else of the message is kept."""
+    message = parse_message(body)
+    if message["type"] == "bye":
+        return None
+    if message["type"] != "send":
+        raise WireError("a message of a kind that this tally does not know")
+    return events_of(message)

@@ -87,6 +87,10 @@ class OutsideTally:
         self.run("enrol", name, "--site", site, "--out", out)
         return OutsideStation(out, name)
 
+    def revoke(self, name: str, *options: str) -> None:
+        """`tally revoke`, without the question."""
+        self.run("revoke", name, "--yes", *options)
+
     def status(self) -> dict[str, Any]:
         """`tally status --json`."""
         document: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
@@ -94,7 +98,14 @@ class OutsideTally:
 
     def audit(self) -> list[dict[str, Any]]:
         """Every line of its audit."""
-        path = self.folder / "audit.log"
+        return self._lines("audit.log")
+
+    def refusals(self) -> list[dict[str, Any]]:
+        """Every line about somebody who was refused something."""
+        return self._lines("refusals.log")
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        path = self.folder / name
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     @contextmanager

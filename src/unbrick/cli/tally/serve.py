@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -9,6 +10,8 @@ import click
 from unbrick.cli.manners import say
 from unbrick.cli.tally.folder import directory_argument, tell, who_option, whose_word
 from unbrick.printable import printable
+
+_LEVELS = ("debug", "info", "warning", "error")
 
 
 @click.command("serve")
@@ -20,8 +23,17 @@ from unbrick.printable import printable
     is_flag=True,
     help="Serve although acknowledged reports are missing; that is written down.",
 )
+@click.option(
+    "--log-level",
+    type=click.Choice(_LEVELS),
+    default="info",
+    show_default=True,
+    help="What is written to stderr: from warning on, refusals; at info also each session and visit.",
+)
 @who_option
-def command(directory: Path, host: str | None, port: int | None, accept_loss: bool, who: str | None) -> None:
+def command(
+    directory: Path, host: str | None, port: int | None, accept_loss: bool, log_level: str, who: str | None
+) -> None:
     """Serve the tally in DIR until it is stopped (Ctrl-C or SIGTERM); every report in hand is kept.
 
     Where its database has lost what was acknowledged, it says how much and serves nothing.
@@ -30,6 +42,7 @@ def command(directory: Path, host: str | None, port: int | None, accept_loss: bo
     """
     from unbrick.tally import server
     from unbrick.tally.opening import Opening
+    from unbrick.tally.service_log import LEVELS, ServiceLog
 
     def warn(line: str) -> None:
         say(f"unbrick: {printable(line)}", err=True)
@@ -40,4 +53,5 @@ def command(directory: Path, host: str | None, port: int | None, accept_loss: bo
         port=port,
         ready=lambda address: tell(f"listening on {address}"),
         opening=Opening(whose_word(who) if accept_loss else None, warn),
+        log=ServiceLog(LEVELS[log_level], sys.stderr.fileno()),
     )

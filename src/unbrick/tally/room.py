@@ -1,0 +1,107 @@
+"""Room on the disk: how much there is, when it becomes short, and some that is kept for what must land.
+
+A file is filled beforehand; on a full disk it gives way, piece by piece, to a revocation and to the lines
+of the audit. Reports never use that room: the server stores nothing while less than that is free.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbrick.files import open_for_owner
+
+RESERVE = "reserve"
+_MOST_RESERVED = 4 * 1024 * 1024
+_PIECE = 64 * 1024
+_MOST_ALARMED = 20 * 1024**3
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class Room:
+    """The disk below a folder, in bytes; `free` is what an ordinary user may still fill."""
+
+    free: int
+    total: int
+
+    @property
+    def reserved(self) -> int:
+        """How much is kept for what must land: 4 MiB, of a small disk a sixteenth."""
+        return min(_MOST_RESERVED, self.total // 16)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more may be stored."""
+        return self.free < self.reserved
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it is time to make room: a tenth is left, of a very large disk 20 GiB."""
+        return self.free < min(self.total // 10, _MOST_ALARMED)
+
+    def sentence(self, folder: Path) -> str:
+        """What a person must know of a disk that is full or nearly so."""
+        left = f"{self.free / 1024**2:,.0f} MiB of {self.total / 1024**2:,.0f} MiB are free"
+        if self.is_full:
+            return f"the disk of {folder} is full ({left}): make room on it; until then no report is stored"
+        return f"the disk of {folder} is nearly full ({left}): make room on it"
+
+
+def room_below(folder: Path) -> Room | None:
+    """How much room there is; None where nobody can say."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return None
+    return Room(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
+
+
+def keep_room(folder: Path) -> None:
+    """Fill the reserve, where it is missing or has given way and there is plenty of room again."""
+    room = room_below(folder)
+    if room is None or room.is_short or room.reserved < _PIECE:
+        return
+    with suppress(OSError):
+        descriptor = open_for_owner(folder / RESERVE, os.O_RDWR)
+        try:
+            if os.fstat(descriptor).st_size < room.reserved:
+                os.posix_fallocate(descriptor, 0, room.reserved)
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def give_way(folder: Path) -> bool:
+    """Free a piece of the reserve; False where nothing of it is left."""
+    try:
+        descriptor = os.open(folder / RESERVE, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        size = os.fstat(descriptor).st_size
+        if not size:
+            return False
+        os.ftruncate(descriptor, max(0, size - _PIECE))
+        os.fsync(descriptor)  # some file systems free the blocks only then
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def land(folder: Path, write: Callable[[], None]) -> None:
+    """Write something that must land: where the disk is full, the reserve gives way. Raises OSError."""
+    while True:
+        try:
+            write()
+        except OSError as error:
+            if error.errno not in _FULL or not give_way(folder):
+                raise
+        else:
+            return
