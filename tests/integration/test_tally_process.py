@@ -102,8 +102,10 @@ def test_a_signal_ends_it_well(tally: Path, number: signal.Signals) -> None:
                 assert bye["type"] == "bye"
 
         asyncio.run(main())
-        assert server.errors == ""
-    assert [line["what"] for line in audit_lines(tally)] == ["started", "stopped"]
+        said = server.errors
+        assert said.endswith(" stopped\n")
+        assert "Traceback" not in said
+    assert [line["what"] for line in audit_lines(tally)] == ["started", "session", "stopped"]
 
 
 @pytest.mark.parametrize("left", [None, b"", b"SQLite format 3\0" * 300])
