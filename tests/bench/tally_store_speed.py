@@ -1,9 +1,9 @@
-"""How fast the tally's store takes events, and what its answers cost with 200 and with 200,000 machines.
+"""How fast the tally's store takes events, and what its answers cost with 10,000 and with a million machines.
 
 Not part of the tests: timings are measured here, never asserted there. Needs the disk that is to be
 measured (`--folder`); a bare append with fsync on it stands beside, as the floor.
 
-    .venv/bin/python tests/bench/tally_store_speed.py [--folder DIR] [--machines N] [--seconds S]
+    .venv/bin/python tests/bench/tally_store_speed.py [--folder DIR] [--machines N] [--seconds S] [--keep DIR]
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,7 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support.tally_events import START, Told, disk, uuid
 
 from unbrick.model import Machine
+from unbrick.tally.authority import create_authority
+from unbrick.tally.board import read_board
 from unbrick.tally.records import ReceivedEvent
+from unbrick.tally.settings import parse_address
 from unbrick.tally.store import Store
 
 STATUSES = ("repaired", "repaired", "repaired", "needs-key", "needs-hands", "healthy", "failed")
@@ -86,22 +90,24 @@ def events_a_second(folder: Path, size: int, seconds: float) -> tuple[float, flo
         return done / (time.perf_counter() - begin), done / (time.process_time() - busy)
 
 
-def milliseconds(work: Callable[[], object], rounds: int = 50) -> float:
-    """The median time of one call."""
+def milliseconds(work: Callable[[], object], rounds: int = 50, part: float = 0.5) -> float:
+    """The time of one call that a part of them does not exceed: the median, unless said otherwise."""
     work()
     times = []
     for _ in range(rounds):
         begin = time.perf_counter()
         work()
         times.append(time.perf_counter() - begin)
-    return statistics.median(times) * 1000
+    return sorted(times)[min(int(part * rounds), rounds - 1)] * 1000
 
 
-@contextmanager
-def filled(folder: Path, machines: int) -> Iterator[Store]:
-    """A tally with so many machines, half of them only expected."""
-    with tempfile.TemporaryDirectory(dir=folder) as inner, Store.open(Path(inner) / "tally.db") as store:
-        listed = Path(inner) / "inventory.csv"
+def fill(tally: Path, machines: int) -> None:
+    """A new tally with so many machines, half of them only expected; kept where it is filled already."""
+    if (tally / "filled").exists():
+        return
+    create_authority(tally, parse_address("127.0.0.1"))
+    with Store.open(tally / "tally.db") as store:
+        listed = tally / "inventory.csv"
         lines = (f"PC-{number:06},SN-{number},site-{number % 40}\n" for number in range(machines))
         listed.write_text("name,serial,site\n" + "".join(lines))
         begin = time.perf_counter()
@@ -113,23 +119,68 @@ def filled(folder: Path, machines: int) -> Iterator[Store]:
             store.add(stories.take(min(3000, machines * 3 // 2)))
         spent = time.perf_counter() - begin
         print(f"  {store.summary().events:,} events in batches of 3000: {spent:.1f} s", flush=True)
-        yield store
+    (tally / "filled").touch()
 
 
-def answers(folder: Path, machines: int) -> dict[str, float]:
-    """What the screens' questions cost, in milliseconds."""
-    with filled(folder, machines) as store:
+def answers(tally: Path, machines: int) -> dict[str, float]:
+    """What the screens' questions cost inside a program that runs, in milliseconds."""
+    with Store.open(tally / "tally.db") as store:
         now = START + timedelta(minutes=machines / 1000)
+        code = next(row.code for row in store.machines(status="needs-key", limit=1))
+        assert code
         return {
+            "board, median": milliseconds(lambda: read_board(store, now)),
+            "board, 95 of 100": milliseconds(lambda: read_board(store, now), rounds=100, part=0.95),
             "summary()": milliseconds(lambda: store.summary(now)),
             "machines(limit=100)": milliseconds(lambda: store.machines(limit=100)),
             "machines(status=needs-key, limit=20)": milliseconds(
                 lambda: store.machines(status="needs-key", limit=20)
             ),
-            "machines(name=...)": milliseconds(lambda: store.machines(name="pc-000007")),
+            "find(name)": milliseconds(lambda: store.find("pc-000007")),
+            "find(serial)": milliseconds(lambda: store.find("sn-7")),
+            "find(code)": milliseconds(lambda: store.find(code)),
             "recent(20)": milliseconds(lambda: store.recent(20)),
             "add of 3 events": milliseconds(add_one(store), rounds=100),
         }
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one command took, in seconds by the clock and of processor time, and the most memory, in MB."""
+
+    wall: float
+    busy: float
+    memory: float
+
+
+def command(tally: Path, *options: str, rounds: int = 5) -> Run:
+    """`unbrick tally status` with some options: the median of several runs, and the most memory of any."""
+    runs = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        argv = [sys.executable, "-m", "unbrick", "tally", "status", str(tally), *options]
+        process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        wall = time.perf_counter() - begin
+        runs.append(Run(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1000))
+    middle = sorted(runs, key=lambda run: run.busy)[rounds // 2]
+    return Run(statistics.median(run.wall for run in runs), middle.busy, max(run.memory for run in runs))
+
+
+def commands(tally: Path) -> dict[str, Run]:
+    """What a person's commands cost, from start to end."""
+    with Store.open(tally / "tally.db") as store:
+        code = next(row.code for row in store.machines(status="needs-key", limit=1))
+        assert code
+    return {
+        "status": command(tally),
+        "status --find NAME": command(tally, "--find", "pc-000007"),
+        "status --find SERIAL": command(tally, "--find", "SN-7"),
+        "status --find CODE": command(tally, "--find", code),
+        "status --json": command(tally, "--json", rounds=3),
+    }
 
 
 def add_one(store: Store) -> Callable[[], object]:
@@ -142,17 +193,45 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path())
-    parser.add_argument("--machines", type=int, default=200_000)
+    parser.add_argument("--few", type=int, default=10_000)
+    parser.add_argument("--machines", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--keep", type=Path, help="fill the tallies here, or take those that are here")
     given = parser.parse_args()
     print(f"bare append and fsync: {appends_a_second(given.folder, 3):,.0f} a second")
     for size in (1, 32, 256):
         wall, busy = events_a_second(given.folder, size, given.seconds)
         print(f"add in batches of {size:>3}: {wall:>8,.0f} events/s ({busy:,.0f} a second of processor time)")
-    few, many = answers(given.folder, 200), answers(given.folder, given.machines)
-    print(f"{'milliseconds':<38} {200:>10,} {given.machines:>10,}  ratio")
-    for what, cost in few.items():
-        print(f"{what:<38} {cost:>10.2f} {many[what]:>10.2f}  {many[what] / cost:.2f}")
+    with tempfile.TemporaryDirectory(dir=given.folder) as inner:
+        place = given.keep or Path(inner)
+        tallies = [place / f"tally-{number}" for number in (given.few, given.machines)]
+        for tally, number in zip(tallies, (given.few, given.machines), strict=True):
+            fill(tally, number)
+        print_ratios(tallies, (given.few, given.machines))
+
+
+def print_ratios(tallies: Sequence[Path], numbers: tuple[int, int]) -> None:
+    """The answers and the commands at both sizes, and the second in parts of the first."""
+    heads = [f"{number:,}" for number in numbers]
+    few, many = (commands(tally) for tally in tallies)
+    print(f"{'seconds of a command: clock, processor':<40} {heads[0]:>14} {heads[1]:>14}  ratio")
+    for what, one in few.items():
+        other = many[what]
+        cells = [f"{run.wall:.2f} {run.busy:.2f}" for run in (one, other)]
+        print(f"{what:<40} {cells[0]:>14} {cells[1]:>14}  {other.busy / one.busy:.2f}")
+        if what == "status --json":
+            each = [run.busy / number * 1e6 for run, number in zip((one, other), numbers, strict=True)]
+            print_ratio("  microseconds a machine", *each)
+        print_ratio("  most memory, MB", one.memory, other.memory)
+    quick, slow = (answers(tally, number) for tally, number in zip(tallies, numbers, strict=True))
+    print(f"{'milliseconds of an answer':<40} {heads[0]:>14} {heads[1]:>14}  ratio")
+    for what, cost in quick.items():
+        print_ratio(what, cost, slow[what])
+
+
+def print_ratio(what: str, few: float, many: float) -> None:
+    """A line of the table."""
+    print(f"{what:<40} {few:>14.2f} {many:>14.2f}  {many / few:.2f}")
 
 
 if __name__ == "__main__":

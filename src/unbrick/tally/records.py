@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from unbrick.errors import FailedError, UsageError
 from unbrick.event import Event
@@ -154,6 +155,15 @@ class MachineRow:
         kind, _, rest = self.key.partition(":")
         # Clones of one disk are told apart here by their names, which a station does not need to.
         return code_of_key(f"disk:{rest.partition(':')[0]}" if kind == "disk" else self.key)
+
+
+class MachineLine(NamedTuple):
+    """One machine of a list of all: as little of it as a script needs."""
+
+    name: str
+    site: str | None
+    status: str
+    reason: str | None
 
 
 @dataclass(frozen=True)

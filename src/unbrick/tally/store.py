@@ -6,7 +6,8 @@ raised from left no trace. A Store may be used from several threads and opened b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from unbrick.tally.rebuild import ADDED_UP, rebuild
 from unbrick.tally.records import (
     InventoryCounts,
     Loss,
+    MachineLine,
     MachineRow,
     ReceivedEvent,
     RecentEvent,
@@ -37,7 +39,7 @@ from unbrick.tally.records import (
 )
 from unbrick.tally.recount import differences
 from unbrick.tally.stations import Visits, read_visits
-from unbrick.tally.summary import list_machines, recent_events, summarise
+from unbrick.tally.summary import list_machines, recent_events, stream_machines, summarise
 
 
 class Store:
@@ -148,6 +150,15 @@ class Store:
         """Machines, by name. `name` (any computer name, any case) and the other filters narrow it."""
         with self._database.read() as connection:
             return list_machines(connection, status=status, site=site, name=name, limit=limit, offset=offset)
+
+    @contextmanager
+    def everything(self) -> Iterator[tuple[Summary, Iterator[MachineLine]]]:
+        """The numbers and every machine, by name, as both stood at one moment; read bit by bit.
+
+        While it is read, the database's log cannot be shortened: take it quickly.
+        """
+        with self._database.read() as connection:
+            yield summarise(connection), stream_machines(connection)
 
     def find(self, wanted: str) -> tuple[MachineRow, ...]:
         """The machines with this computer name, sticker code or serial number, in any case; by name."""

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -17,7 +17,7 @@ from unbrick.errors import FailedError
 from unbrick.printable import printable
 
 if TYPE_CHECKING:
-    from unbrick.tally.records import MachineRow
+    from unbrick.tally.records import MachineLine, MachineRow
     from unbrick.tally.store import Store
 
 
@@ -53,15 +53,23 @@ def command(directory: Path, as_json: bool, find: str | None, check: bool) -> No
         if as_json:
             if trouble:
                 say(f"unbrick: {printable(trouble)}", err=True)
-            total, machines = store.summary(), store.machines(limit=None)
-            rows = [_described(row) for row in machines]
-            document = {"total": total.total, "by_status": dict(total.by_status), "machines": rows}
-            click.echo(json.dumps(document))
+            _write_document(store, sys.stdout)
             return
         from rich.console import Console
 
         board = read_board(store, datetime.now().astimezone())
         Console().print(render_status(replace(board, trouble=trouble or board.trouble, notice=notice)))
+
+
+def _write_document(store: Store, stream: TextIO) -> None:
+    """The document of all machines, row by row: there may be a million."""
+    with store.everything() as (summary, machines):
+        head = json.dumps({"total": summary.total, "by_status": dict(summary.by_status)})
+        stream.write(head.removesuffix("}") + ', "machines": [')
+        for number, row in enumerate(machines):
+            stream.write((", " if number else "") + json.dumps(_described(row)))
+        stream.write("]}\n")
+        stream.flush()
 
 
 def _check(directory: Path, trouble: str | None, notice: str | None, *, as_json: bool) -> None:
@@ -98,5 +106,5 @@ def _show_found(store: Store, wanted: str, *, as_json: bool) -> None:
         tell(f"{row.code or '-'}  {row.name}{where}: {row.status}{why}")
 
 
-def _described(row: MachineRow) -> dict[str, str | None]:
+def _described(row: MachineRow | MachineLine) -> dict[str, str | None]:
     return {"name": row.name, "site": row.site, "status": row.status, "reason": row.reason}
