@@ -51,6 +51,7 @@ _REASON = re.compile(r"[a-z0-9][a-z0-9:_-]{0,63}")
 _PROOFS = {MachineStatus.REPAIRED, MachineStatus.UNDONE}
 _LOOKS = {MachineStatus.FOUND, MachineStatus.HEALTHY}
 _NOT_THAT_DISK = {"no-windows", "empty-disk"}
+_CLEAN = {MachineStatus.REPAIRED, MachineStatus.HEALTHY}
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,30 @@ class Mark:
 
     That a medium saw the machine is less than anything that is known of it: a later visit that only looks
     at the disk, or dies early, must not hide what an earlier one said.
+
+    `station`, `received` (microseconds) and `number` are the tally's: who signed the event, when it arrived,
+    and as which one of all that arrived.
     """
 
     run: str
     sequence: int
     status: MachineStatus
     reason: str = ""
+    station: str = ""
+    received: int = 0
+    number: int = 0
+
+    @property
+    def looked_inside(self) -> bool:
+        """Whether it takes a look at what is on the disk to say so."""
+        if self.status is MachineStatus.NEEDS_HANDS:
+            return self.reason not in _NOT_THAT_DISK
+        return self.status in _PROOFS | _LOOKS
+
+    @property
+    def found_trouble(self) -> bool:
+        """Whether somebody looked, and all was not well."""
+        return self.looked_inside and self.status not in _CLEAN
 
     def _order(self) -> tuple[bool, str, int, str, str]:
         return (self.status is not MachineStatus.SEEN, self.run, self.sequence, self.status, self.reason)
@@ -96,6 +115,19 @@ class Standing:
             return self.look
         return max((mark for mark in (self.look, self.state) if mark is not None), default=None)
 
+    def after(self, mark: Mark) -> Standing:
+        """The standing with one more mark, in whatever order they come and however often."""
+        if mark.status in _PROOFS:
+            return replace(self, proof=_later(self.proof, mark))
+        if mark.status in _LOOKS:
+            return replace(self, look=_later(self.look, mark))
+        return replace(self, state=_later(self.state, mark))
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """All that there are."""
+        return tuple(mark for mark in (self.proof, self.look, self.state) if mark is not None)
+
     def _overtaken(self, proof: Mark) -> bool:
         if self.look is None or self.look.run <= proof.run:
             return False
@@ -122,13 +154,7 @@ def _kind(word: str) -> EventKind | None:
 def fold(standing: Standing, event: Event) -> Standing:
     """The standing after one more event, in whatever order events come and however often."""
     mark = mark_of(event)
-    if mark is None:
-        return standing
-    if mark.status in _PROOFS:
-        return replace(standing, proof=_later(standing.proof, mark))
-    if mark.status in _LOOKS:
-        return replace(standing, look=_later(standing.look, mark))
-    return replace(standing, state=_later(standing.state, mark))
+    return standing if mark is None else standing.after(mark)
 
 
 def fold_all(events: Iterable[Event]) -> Standing:

@@ -18,9 +18,13 @@ from unbrick.tally.ledger import append
 from unbrick.tally.machines import refresh
 from unbrick.tally.records import ReceivedEvent
 from unbrick.tally.runs import RunRecord, fold_run, run_of
-from unbrick.tally.schema import events, runs, totals
+from unbrick.tally.schema import events, runs, statements, totals
 
 _KNOWN_IDS = select(events.c.id).where(events.c.id.in_(bindparam("ids", expanding=True)))
+_LAST_NUMBERS = select(
+    select(func.max(events.c.number)).scalar_subquery(),
+    select(func.max(statements.c.arrival)).scalar_subquery(),
+)
 _DISKS = runs.c.disk_guid.in_(bindparam("disks", expanding=True))
 _NAMES = runs.c.first_name_key.in_(bindparam("names", expanding=True))
 _FIRST_UUIDS = (
@@ -36,12 +40,13 @@ _ASSIGN = update(runs).where(runs.c.run == bindparam("the_run")).values(machine=
 
 @dataclass(frozen=True)
 class Arrived:
-    """An event with its id as bytes and its arrival in microseconds."""
+    """An event with its id as bytes, its arrival in microseconds, and its number in the order of arrival."""
 
     id: bytes
     event: Event
     station: str
     received: int
+    number: int
 
 
 def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
@@ -49,11 +54,20 @@ def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
     fresh = _without_known(connection, batch)
     if not fresh:
         return 0
-    arrived = [Arrived(id_, one.event, one.station, microseconds(one.received)) for id_, one in fresh.items()]
+    number = next_number(connection)
+    arrived = [
+        Arrived(id_, one.event, one.station, microseconds(one.received), number + place)
+        for place, (id_, one) in enumerate(fresh.items())
+    ]
     before = _load_runs(connection, {one.event.run for one in arrived})
     winners, refolded, oddities = _choose(connection, arrived, before)
-    insert_rows(connection, events, [_event_row(id_, one) for id_, one in fresh.items()])
+    insert_rows(
+        connection, events, [_event_row(one, kept) for one, kept in zip(fresh.values(), arrived, strict=True)]
+    )
     append(connection, fresh)
+    first_of: dict[str, int] = {}
+    for one in arrived:
+        first_of.setdefault(one.event.run, one.number)
     after = {}
     for run, chosen in winners.items():
         record = before.get(run, RunRecord(run))
@@ -61,12 +75,19 @@ def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
             record = replace(_refold(connection, run), machine=record.machine)
         else:
             for one in chosen:
-                record = fold_run(record, one.event, one.station, one.received)
+                record = fold_run(record, one.event, one.station, one.received, one.number)
+            record = replace(record, first=min(record.first, first_of[run]))
         after[run] = record
     keys = _store_runs(connection, before, after)
     refresh(connection, keys, ())
     _add_to_totals(connection, arrived, oddities)
     return len(fresh)
+
+
+def next_number(connection: Connection) -> int:
+    """The number of what arrives next, an event or a person's word: later ones are greater."""
+    last = connection.execute(_LAST_NUMBERS).one()
+    return 1 + max(number or 0 for number in last)
 
 
 def _without_known(connection: Connection, batch: Sequence[ReceivedEvent]) -> dict[bytes, ReceivedEvent]:
@@ -82,13 +103,14 @@ def _without_known(connection: Connection, batch: Sequence[ReceivedEvent]) -> di
     return fresh
 
 
-def _event_row(id_: bytes, one: ReceivedEvent) -> dict[str, Any]:
+def _event_row(one: ReceivedEvent, kept: Arrived) -> dict[str, Any]:
     return {
-        "id": id_,
+        "id": kept.id,
         "run": one.event.run,
         "sequence": one.event.sequence,
         "station": one.station,
-        "received": microseconds(one.received),
+        "received": kept.received,
+        "number": kept.number,
         "at": one.event.at,
         "data": one.signed.data,
         "signature": one.signed.signature,
@@ -140,12 +162,14 @@ def _refold(connection: Connection, run: str) -> RunRecord:
 def fold_rows(run: str, rows: Iterable[Mapping[str, Any]]) -> RunRecord:
     """The record of one run from all its rows of `events`, ordered by sequence and id."""
     record = RunRecord(run)
-    last = 0
+    last, first = 0, 0
     for row in rows:
+        first = min(first or row["number"], row["number"])
         if row["sequence"] != last:
             last = row["sequence"]
-            record = fold_run(record, parse_event(row["data"]), row["station"], row["received"])
-    return record
+            event = parse_event(row["data"])
+            record = fold_run(record, event, row["station"], row["received"], row["number"])
+    return replace(record, first=first)
 
 
 class _KnownInDatabase:

@@ -22,19 +22,31 @@ from unbrick.tally.rows import (
     Runs,
     expectation_of,
     gather,
-    latest_statement,
     machine_row,
     named_row,
+    said_of,
+    said_of_unseen,
+    statement_on,
 )
 from unbrick.tally.runs import RunRecord, run_of
 from unbrick.tally.schema import counters, expected, machine_names, machines, minutes, runs, statements
 
-_LAST_STATEMENTS = select(statements).where(
-    statements.c.number.in_(
-        select(func.max(statements.c.number))
-        .where(statements.c.name_key.in_(bindparam("wanted", expanding=True)))
-        .group_by(statements.c.name_key)
+_LAST_STATEMENTS = (
+    select(statements, runs.c.machine)
+    .outerjoin(runs, runs.c.first == statements.c.machine_first)
+    .where(
+        statements.c.number.in_(
+            select(func.max(statements.c.number))
+            .where(statements.c.name_key.in_(bindparam("wanted", expanding=True)))
+            .group_by(statements.c.name_key, statements.c.machine_first)
+        )
     )
+)
+_FIRST_OF_NAMES = (
+    select(machine_names.c.name_key, func.min(machines.c.first).label("first"))
+    .join(machines, machines.c.key == machine_names.c.key)
+    .where(machine_names.c.name_key.in_(bindparam("wanted", expanding=True)))
+    .group_by(machine_names.c.name_key)
 )
 
 
@@ -42,8 +54,14 @@ def refresh(connection: Connection, keys: Iterable[str], names: Iterable[str]) -
     """Make the rows of these machines (by key) and of these names (upper case) what they should be."""
     change = _Change()
     concerned = set(names)
+    moved: set[str] = set()
     for chunk in chunks(keys):
-        concerned |= _refresh_machines(connection, chunk, change)
+        concerned |= _refresh_machines(connection, chunk, change, moved)
+    # A word on a name that no machine had is about the first one to have it, which is known only now.
+    for chunk in chunks(_spoken_of_unseen(connection, moved)):
+        called = rows_where(connection, machine_names, machine_names.c.name_key, chunk)
+        for again in chunks({row["key"] for row in called}):
+            _refresh_machines(connection, again, change, set())
     for chunk in chunks(concerned):
         _refresh_names(connection, chunk, change)
     change.count(connection)
@@ -123,8 +141,10 @@ def _move(
     insert_rows(connection, table, added)
 
 
-def _refresh_machines(connection: Connection, keys: Sequence[str], change: _Change) -> set[str]:
-    """Returns the names whose own rows this may touch."""
+def _refresh_machines(
+    connection: Connection, keys: Sequence[str], change: _Change, moved: set[str]
+) -> set[str]:
+    """Returns the names whose own rows this may touch; adds to `moved` those that other machines have now."""
     before = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
     runs_of: dict[str, list[RunRecord]] = defaultdict(list)
     for row in rows_where(connection, runs, runs.c.machine, keys):
@@ -133,14 +153,22 @@ def _refresh_machines(connection: Connection, keys: Sequence[str], change: _Chan
     names = {name for one in gathered for name in one.name_keys}
     serials = {one.serial_key for one in gathered if one.serial_key}
     by_name, by_serial = _expectations(connection, names, serials)
-    spoken = _statements(connection, {*by_name, *names, *(row["name_key"] for row in by_serial.values())})
+    called = {name for one in gathered for name in one.called}
+    spoken = _statements(connection, {*by_name, *called, *(row["name_key"] for row in by_serial.values())})
+    first = _first_of(connection, {name for name, said in spoken.items() if said_of_unseen(said)})
     after = {}
     for one in gathered:
         expectation = expectation_of(one, by_name, by_serial)
-        also = [expectation["name_key"]] if expectation else []
-        statement = latest_statement([*one.name_keys, *also], spoken)
+        statement = statement_on(one, expectation, said_of(one, expectation, spoken), first)
         after[one.key] = machine_row(one, expectation, statement)
     concerned = _replace_names(connection, keys, gathered, change, before, after)
+    moved |= concerned
+    moved |= {
+        name
+        for one in gathered
+        if one.key in before and before[one.key]["first"] != one.first
+        for name in one.name_keys
+    }
     lost = {row["serial_key"] for row in before.values() if row["serial_key"]} ^ serials
     for row in rows_where(connection, expected, expected.c.serial_key, sorted(lost)):
         concerned.add(row["name_key"])
@@ -183,7 +211,7 @@ def _refresh_names(connection: Connection, names: Sequence[str], change: _Change
         expectation = by_name.get(name)
         if name in seen or (expectation and expectation["serial_key"] in found):
             continue
-        row = named_row(name, expectation, spoken.get(name))
+        row = named_row(name, expectation, said_of_unseen(spoken.get(name, ())))
         if row is not None:
             after[row["key"]] = row
     change.write(connection, before, after)
@@ -204,12 +232,26 @@ def _expectations(
     return by_name, by_serial
 
 
-def _statements(connection: Connection, names: Iterable[str]) -> dict[str, Row]:
-    """The last statement under each name."""
+def _statements(connection: Connection, names: Iterable[str]) -> dict[str, list[Row]]:
+    """The last statements under each name: on each machine that was meant, and on one not seen by then."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for chunk in chunks(names):
+        for row in rows_of(connection, _LAST_STATEMENTS, {"wanted": chunk}):
+            found[row["name_key"]].append(row)
+    return found
+
+
+def _spoken_of_unseen(connection: Connection, names: Iterable[str]) -> list[str]:
+    """Those of the names of which somebody spoke before any machine had them."""
+    return [name for name, said in _statements(connection, names).items() if said_of_unseen(said)]
+
+
+def _first_of(connection: Connection, names: Iterable[str]) -> dict[str, int]:
+    """The number of the first event of any machine that has the name, by name."""
     return {
-        row["name_key"]: row
+        row["name_key"]: row["first"]
         for chunk in chunks(names)
-        for row in rows_of(connection, _LAST_STATEMENTS, {"wanted": chunk})
+        for row in rows_of(connection, _FIRST_OF_NAMES, {"wanted": chunk})
     }
 
 

@@ -10,12 +10,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert
 
+from unbrick.tally.bulk import rows_where
 from unbrick.tally.clock import microseconds, present
+from unbrick.tally.counting import next_number
 from unbrick.tally.machines import machines_called, refresh
 from unbrick.tally.names import name_key
 from unbrick.tally.records import Statement, StatementError
 from unbrick.tally.runs import shown_reason
-from unbrick.tally.schema import statements
+from unbrick.tally.schema import machines, statements
 
 _LONGEST_NAME = 64
 
@@ -38,6 +40,7 @@ def state(
     shown, said_by = _text(name, "computer name"), _text(who, "person")
     key = name_key(shown)
     called = machines_called(connection, key)
+    meant = rows_where(connection, machines, machines.c.key, called)
     if len(called) > 1:
         raise StatementError(
             f"{len(called)} machines are called {shown}, so it is not clear which one is meant",
@@ -50,6 +53,8 @@ def state(
         "reason": shown_reason(reason),
         "who": said_by,
         "at": microseconds(at or present()),
+        "arrival": next_number(connection),
+        "machine_first": meant[0]["first"] if meant else None,
     }
     connection.execute(insert(statements), row)
     refresh(connection, called, [key])

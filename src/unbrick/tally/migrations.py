@@ -73,7 +73,30 @@ def add_index(connection: Connection, table: Table, name: str) -> None:
     index.create(connection, checkfirst=True)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first_tables, _bare_names, _codes_of_runs, _ledger)
+def _numbers_of_arrival(connection: Connection) -> None:
+    """Number what was told to us in the order of its times, as far as is known."""
+    for column in (schema.events.c.number, schema.statements.c.arrival, schema.statements.c.machine_first):
+        add_column(connection, column)
+    told: list[tuple[int, int, bytes, int]] = []
+    events, statements = schema.events, schema.statements
+    query = select(events.c.received, events.c.sequence, events.c.id)
+    told += [(received, 0, id_, sequence) for received, sequence, id_ in connection.execute(query)]
+    told += [
+        (at, 1, b"", number)
+        for at, number in connection.execute(select(statements.c.at, statements.c.number))
+    ]
+    told.sort(key=lambda one: (one[0], one[1], one[3], one[2]))
+    for arrival, (_, by_person, id_, number) in enumerate(told, 1):
+        if by_person:
+            here = statements.c.number == number
+            connection.execute(update(statements).where(here).values(arrival=arrival))
+        else:
+            connection.execute(update(events).where(events.c.id == id_).values(number=arrival))
+    add_index(connection, events, "events_by_number")
+    add_index(connection, statements, "statements_by_arrival")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first_tables, _bare_names, _codes_of_runs, _ledger, _numbers_of_arrival)
 """The step at index n brings version n to version n + 1."""
 
 

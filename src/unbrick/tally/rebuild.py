@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection
 
 from unbrick.tally.bulk import insert_rows
 from unbrick.tally.recount import recount
-from unbrick.tally.schema import counters, machine_names, machines, minutes, runs, totals
+from unbrick.tally.schema import counters, machine_names, machines, metadata, minutes, runs, totals
 
 ADDED_UP = (machine_names, machines, runs, counters, minutes, totals)
 """The tables that hold nothing but what the others add up to; those that name another come first."""
 
 
 def rebuild(connection: Connection) -> None:
-    """Fill every table that is added up; slow: reads all events. The tables must have today's columns."""
+    """Make every table that is added up as it is today, and fill it; slow: reads all events."""
+    metadata.drop_all(connection, list(ADDED_UP))
+    metadata.create_all(connection, list(ADDED_UP))
     right = recount(connection)
-    for table in ADDED_UP:
-        connection.execute(delete(table))
     for table in reversed(ADDED_UP):
         insert_rows(connection, table, list(getattr(right, table.name).values()))

@@ -19,7 +19,16 @@ from unbrick.tally.counting import fold_rows
 from unbrick.tally.identities import machine_of
 from unbrick.tally.machines import counted_places
 from unbrick.tally.records import NAMED
-from unbrick.tally.rows import Row, expectation_of, gather, latest_statement, machine_row, named_row
+from unbrick.tally.rows import (
+    Row,
+    expectation_of,
+    gather,
+    machine_row,
+    named_row,
+    said_of,
+    said_of_unseen,
+    statement_on,
+)
 from unbrick.tally.runs import RunRecord
 from unbrick.tally.schema import (
     counters,
@@ -80,14 +89,13 @@ def recount(connection: Connection) -> Recount:
         runs_of[key].append(record)
         result.runs[(run,)] = {**record.to_row(), "machine": key}
     lines = {row["name_key"]: row for row in _rows(connection, expected)}
-    spoken = {row["name_key"]: row for row in sorted(_rows(connection, statements), key=_number)}
+    meant = {record["first"]: record["machine"] for record in result.runs.values()}
+    spoken: dict[str, list[Row]] = defaultdict(list)
+    for row in _rows(connection, statements):
+        spoken[row["name_key"]].append({**row, "machine": meant.get(row["machine_first"])})
     _make_rows(result, runs_of, lines, spoken)
     _count(result)
     return result
-
-
-def _number(row: Row) -> int:
-    return int(row["number"])
 
 
 def _fold_events(connection: Connection, result: Recount) -> dict[str, RunRecord]:
@@ -117,7 +125,7 @@ def _make_rows(
     result: Recount,
     runs_of: Mapping[str, list[RunRecord]],
     lines: Mapping[str, Row],
-    spoken: Mapping[str, Row],
+    spoken: Mapping[str, list[Row]],
 ) -> None:
     by_serial: dict[str, Row] = {}
     for name in sorted(lines, reverse=True):
@@ -125,11 +133,16 @@ def _make_rows(
             by_serial[lines[name]["serial_key"]] = lines[name]
     seen_names: set[str] = set()
     seen_serials: set[str | None] = set()
-    for key, of_machine in runs_of.items():
-        machine = gather(key, of_machine)
+    gathered = [gather(key, of_machine) for key, of_machine in runs_of.items()]
+    first: dict[str, int] = {}
+    for machine in gathered:
+        for name in machine.name_keys:
+            first[name] = min(first.get(name, machine.first), machine.first)
+    for machine in gathered:
+        key = machine.key
         expectation = expectation_of(machine, lines, by_serial)
-        also = [expectation["name_key"]] if expectation else []
-        statement = latest_statement([*machine.name_keys, *also], spoken)
+        said = said_of(machine, expectation, spoken)
+        statement = statement_on(machine, expectation, said, first)
         result.machines[(key,)] = machine_row(machine, expectation, statement)
         for name in machine.name_keys:
             result.machine_names[name, key] = {"name_key": name, "key": key}
@@ -139,7 +152,7 @@ def _make_rows(
         line = lines.get(name)
         if name in seen_names or (line and line["serial_key"] in seen_serials):
             continue
-        row = named_row(name, line, spoken.get(name))
+        row = named_row(name, line, said_of_unseen(spoken.get(name, ())))
         if row:
             result.machines[(NAMED + name,)] = row
 

@@ -5,7 +5,7 @@ The same functions serve the counting and the recount that checks it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,11 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Runs:
-    """What the runs of one machine say together."""
+    """What the runs of one machine say together.
+
+    `first` is the number of the first event that arrived of it; `looked` and `troubled` that of the last one
+    that tells of a look inside, and of such a look that found something.
+    """
 
     key: str
     names: tuple[str, ...]
@@ -27,13 +31,21 @@ class Runs:
     disk_guid: str | None
     site: str | None
     last_seen: int
-    mark: Mark | None
-    counted: RunRecord
+    first: int
+    standing: Standing
+    latest: RunRecord
+    looked: int
+    troubled: int
 
     @property
     def name_keys(self) -> frozenset[str]:
         """Every computer name of the machine, as they are compared."""
         return frozenset(map(name_key, self.names))
+
+    @property
+    def called(self) -> frozenset[str]:
+        """All that a person may call it."""
+        return self.name_keys | {one for one in (self.serial_key, self.disk_guid) if one}
 
     @property
     def serial_key(self) -> str | None:
@@ -44,14 +56,10 @@ class Runs:
 def gather(key: str, runs: Sequence[RunRecord]) -> Runs:
     """Fold the runs of one machine (at least one, in any order)."""
     in_order = sorted(runs, key=lambda one: one.run)
-    standing = Standing(
-        **{
-            part: max((mark for one in runs if (mark := getattr(one.standing, part))), default=None)
-            for part in ("proof", "look", "state")
-        }
-    )
-    mark = standing.mark
-    counted = next((one for one in in_order if mark and one.run == mark.run), in_order[-1])
+    marks = [mark for one in runs for mark in one.marks]
+    standing = Standing()
+    for mark in marks:
+        standing = standing.after(mark)
     return Runs(
         key=key,
         names=merge_names(*(one.names for one in runs)),
@@ -59,8 +67,11 @@ def gather(key: str, runs: Sequence[RunRecord]) -> Runs:
         disk_guid=_last(one.disk_guid for one in in_order),
         site=_last(one.site for one in in_order),
         last_seen=max(one.last_seen for one in runs),
-        mark=mark,
-        counted=counted,
+        first=min(one.first for one in runs),
+        standing=standing,
+        latest=in_order[-1],
+        looked=max((mark.number for mark in marks if mark.looked_inside), default=0),
+        troubled=max((mark.number for mark in marks if mark.found_trouble), default=0),
     )
 
 
@@ -72,48 +83,82 @@ def expectation_of(machine: Runs, by_name: Mapping[str, Row], by_serial: Mapping
     return by_serial.get(machine.serial_key or "")
 
 
-def latest_statement(names: Sequence[str], statements: Mapping[str, Row]) -> Row | None:
-    """The last thing a person said under any of these names."""
-    found = [statements[name] for name in names if name in statements]
-    return max(found, key=lambda one: int(one["number"]), default=None)
+def statement_on(
+    machine: Runs, line: Row | None, said: Iterable[Row], first: Mapping[str, int]
+) -> Row | None:
+    """The last thing a person said of a machine, of all that was said under its names or its line's.
+
+    A word is about the machine that had the name when it was said. Said of one that no medium had seen, it is
+    about the first to come. `said` has the rows of `statements` with the key of the `machine` that was meant;
+    `first` has the number of the first event of any machine, by name.
+    """
+    by_line = line["name_key"] if line else None
+
+    def concerns(one: Row) -> bool:
+        if one["machine_first"] is not None:
+            return bool(one["machine"] == machine.key)
+        if one["name_key"] in machine.name_keys:
+            return first.get(one["name_key"], machine.first) >= machine.first
+        return bool(one["name_key"] == by_line)
+
+    return max(filter(concerns, said), key=lambda one: int(one["number"]), default=None)
 
 
-def person_counts(statement: Row | None, mark: Mark | None, arrived: int) -> bool:
+def said_of(machine: Runs, line: Row | None, spoken: Mapping[str, Iterable[Row]]) -> list[Row]:
+    """All that was said under a name of the machine or of its line, of what was `spoken` by name."""
+    names = machine.called | ({line["name_key"]} if line else set())
+    return [one for name in names for one in spoken.get(name, ())]
+
+
+def said_of_unseen(said: Iterable[Row]) -> Row | None:
+    """The last thing a person said under a name that no machine had then."""
+    unseen = (one for one in said if one["machine_first"] is None)
+    return max(unseen, key=lambda one: int(one["number"]), default=None)
+
+
+def person_counts(statement: Row | None, machine: Runs) -> bool:
     """Whether a person's word counts before what the machine showed.
 
-    It does until somebody looks inside the machine again: an event that arrived later, with a repair, an
-    undo, a finding or a clean bill. What was seen alive in Windows is not made less so by the latter two
-    good ones.
+    It does until a medium looks inside the machine again, whatever that finds, or sends for a person. What
+    was seen alive in Windows is not made less so by a look that finds all well. Later is what arrived later.
     """
     if statement is None or not statement["status"]:
         return False
-    if mark is None or arrived <= statement["at"]:
-        return True
-    ends = {MachineStatus.FOUND, MachineStatus.UNDONE}
-    if statement["status"] != Statement.CONFIRMED:
-        ends |= {MachineStatus.REPAIRED, MachineStatus.HEALTHY}
-    return mark.status not in ends
+    confirmed = statement["status"] == Statement.CONFIRMED
+    return int(statement["arrival"]) > (machine.troubled if confirmed else machine.looked)
+
+
+def own_mark(machine: Runs, statement: Row | None) -> Mark | None:
+    """How a machine stands by its own word: only by what came after a person's that ended what was before."""
+    if statement is None or statement["status"] in {"", Statement.CONFIRMED}:
+        return machine.standing.mark
+    later = [mark for mark in machine.standing.marks if mark.number > statement["arrival"]]
+    standing = Standing()
+    for mark in later:
+        standing = standing.after(mark)
+    return standing.mark or machine.standing.mark
 
 
 def machine_row(machine: Runs, expectation: Row | None, statement: Row | None) -> dict[str, Any]:
     """The row of a machine that has reported."""
     line = expectation or {}
-    mark = machine.mark
-    arrived = machine.counted.arrival_of(mark) if mark else machine.last_seen
     row = _row(machine.key, _shown_name(machine, line), line)
     row["site"] = line.get("site") or machine.site or ""
     row["serial"] = machine.serial or line.get("serial")
     row["serial_key"] = machine.serial_key
     row["last_seen"] = machine.last_seen
-    if person_counts(statement, mark, arrived):
+    row["first"] = machine.first
+    if person_counts(statement, machine):
         assert statement is not None
         return _stated(row, statement)
+    mark = own_mark(machine, statement)
     row["status"] = (mark.status if mark else MachineStatus.SEEN).value
     row["reason"] = shown_reason(mark.reason) if mark else ""
     row["basis"] = Basis.PROVED.value
-    row["run"] = machine.counted.run
-    row["station"] = machine.counted.station
-    row["finished_at"] = arrived if row["status"] in FINISHED else None
+    row["run"] = mark.run if mark else machine.latest.run
+    row["station"] = mark.station if mark else machine.latest.station
+    if row["status"] in FINISHED:
+        row["finished_at"] = mark.received if mark else machine.last_seen
     return row
 
 
@@ -156,6 +201,7 @@ def _row(key: str, name: str, line: Row) -> dict[str, Any]:
         "marked_by": None,
         "marked_at": None,
         "finished_at": None,
+        "first": None,
     }
 
 

@@ -15,7 +15,7 @@ from unbrick.event import Event
 from unbrick.identity import valid_serial, valid_smbios_uuid
 from unbrick.model import Machine
 from unbrick.short_code import plain_code, short_code
-from unbrick.standing import MachineStatus, Mark, Standing, fold
+from unbrick.standing import MachineStatus, Mark, Standing, mark_of
 from unbrick.tally.names import name_key
 
 _MOST_NAMES = 16
@@ -27,8 +27,8 @@ _PARTS = ("proof", "look", "state")
 class RunRecord:
     """What the events of one run add up to. Times are microseconds; `names` are sorted without case.
 
-    `machine` is the key of the row it counts for, `""` before that is known. `received` are the arrival
-    times of the marks of `standing`, by part.
+    `machine` is the key of the row it counts for, `""` before that is known. `first` is the number under
+    which the first of its events arrived.
     """
 
     run: str
@@ -41,8 +41,8 @@ class RunRecord:
     station: str = ""
     last_sequence: int = 0
     last_seen: int = 0
+    first: int = 0
     standing: Standing = field(default_factory=Standing)
-    received: tuple[int | None, int | None, int | None] = (None, None, None)
 
     @property
     def first_name_key(self) -> str | None:
@@ -60,12 +60,10 @@ class RunRecord:
         machine = Machine(self.smbios_uuid, self.serial, self.disk_guid, self.names)
         return plain_code(short_code(machine, self.run))
 
-    def arrival_of(self, mark: Mark) -> int:
-        """When the event arrived that gave one of the marks of this run."""
-        for part, received in zip(_PARTS, self.received, strict=True):
-            if getattr(self.standing, part) == mark and received is not None:
-                return received
-        return self.last_seen
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """Those of its standing, with its station."""
+        return tuple(replace(mark, station=self.station) for mark in self.standing.marks)
 
     def to_row(self) -> dict[str, Any]:
         """The row of table `runs`."""
@@ -81,13 +79,15 @@ class RunRecord:
             "station": self.station,
             "last_sequence": self.last_sequence,
             "last_seen": self.last_seen,
+            "first": self.first,
         }
-        for part, received in zip(_PARTS, self.received, strict=True):
+        for part in _PARTS:
             mark: Mark | None = getattr(self.standing, part)
             row[f"{part}_sequence"] = mark.sequence if mark else None
             row[f"{part}_status"] = mark.status.value if mark else None
             row[f"{part}_reason"] = mark.reason if mark else None
-            row[f"{part}_received"] = received
+            row[f"{part}_received"] = mark.received if mark else None
+            row[f"{part}_number"] = mark.number if mark else None
         row["code"] = self.code
         return row
 
@@ -100,6 +100,8 @@ def run_of(row: Mapping[str, Any]) -> RunRecord:
             row[f"{part}_sequence"],
             MachineStatus(row[f"{part}_status"]),
             row[f"{part}_reason"],
+            received=row[f"{part}_received"],
+            number=row[f"{part}_number"],
         )
         if row[f"{part}_sequence"] is not None
         else None
@@ -116,14 +118,17 @@ def run_of(row: Mapping[str, Any]) -> RunRecord:
         station=row["station"],
         last_sequence=row["last_sequence"],
         last_seen=row["last_seen"],
+        first=row["first"],
         standing=Standing(**marks),
-        received=(row["proof_received"], row["look_received"], row["state_received"]),
     )
 
 
-def fold_run(record: RunRecord, event: Event, station: str, received: int) -> RunRecord:
-    """The record after one more event of its run; `received` in microseconds."""
-    standing = fold(record.standing, event)
+def fold_run(record: RunRecord, event: Event, station: str, received: int, number: int) -> RunRecord:
+    """The record after one more event of its run, as the `number`-th to arrive; times in microseconds."""
+    mark = mark_of(event)
+    standing = record.standing
+    if mark is not None:
+        standing = standing.after(replace(mark, received=received, number=number))
     latest = event.sequence > record.last_sequence
     return replace(
         record,
@@ -135,12 +140,8 @@ def fold_run(record: RunRecord, event: Event, station: str, received: int) -> Ru
         station=station if latest else record.station,
         last_sequence=max(record.last_sequence, event.sequence),
         last_seen=max(record.last_seen, received),
+        first=min(record.first, number) if record.first else number,
         standing=standing,
-        received=(
-            record.received[0] if standing.proof == record.standing.proof else received,
-            record.received[1] if standing.look == record.standing.look else received,
-            record.received[2] if standing.state == record.standing.state else received,
-        ),
     )
 
 

@@ -4,6 +4,10 @@
 everything else is added up from them and could be made again. Who may report is not here but in
 `register.py`. Times are microseconds since 1970 (UTC), empty text stands for "none" where a column is part of
 a key, and names and serial numbers are compared by their upper-case form (`*_key`).
+
+Events and statements have a number each from one counter (`events.number`, `statements.arrival`), in the
+order in which they came: what is later is later by it, whatever any clock says. `first` of a run or a machine
+is the number of its first event, and `statements.machine_first` that of the machine that was meant.
 """
 
 from __future__ import annotations
@@ -41,8 +45,10 @@ events = Table(
     Column("at", Text, nullable=False),
     Column("data", LargeBinary, nullable=False),
     Column("signature", Text, nullable=False),
+    Column("number", BigInteger, nullable=False, server_default="0"),
     Index("events_by_run", "run", "sequence"),
     Index("events_by_arrival", "received", "id"),
+    Index("events_by_number", "number"),
 )
 
 runs = Table(
@@ -59,6 +65,7 @@ runs = Table(
     Column("station", Text, nullable=False),
     Column("last_sequence", Integer, nullable=False),
     Column("last_seen", BigInteger, nullable=False),
+    Column("first", BigInteger, nullable=False),
     *[
         column
         for part in ("proof", "look", "state")
@@ -67,12 +74,14 @@ runs = Table(
             Column(f"{part}_status", Text),
             Column(f"{part}_reason", Text),
             Column(f"{part}_received", BigInteger),
+            Column(f"{part}_number", BigInteger),
         )
     ],
     Column("code", String(8)),
     Index("runs_by_machine", "machine", "run"),
     Index("runs_by_disk", "disk_guid", "first_name_key", "smbios_uuid"),
     Index("runs_by_code", "code", "machine"),
+    Index("runs_by_arrival", "first"),
 )
 
 machines = Table(
@@ -96,6 +105,7 @@ machines = Table(
     Column("marked_by", Text),
     Column("marked_at", BigInteger),
     Column("finished_at", BigInteger),
+    Column("first", BigInteger),
     Index("machines_by_name", "name_key", "key"),
     Index("machines_by_status", "status", "name_key", "key"),
     Index("machines_by_site", "site", "name_key", "key"),
@@ -134,7 +144,10 @@ statements = Table(
     Column("reason", Text, nullable=False),
     Column("who", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
+    Column("arrival", BigInteger, nullable=False, server_default="0"),
+    Column("machine_first", BigInteger),
     Index("statements_by_name", "name_key", "number"),
+    Index("statements_by_arrival", "arrival"),
 )
 
 counters = Table(

@@ -82,10 +82,60 @@ def test_a_persons_word_counts_until_somebody_looks_inside_again(
     assert store.summary().by_status == {shown: 1}
 
 
-def test_what_arrives_late_but_was_sent_before_does_not_undo_a_mark_of_a_clean_machine(store: Store) -> None:
-    store.mark("WARD-1", "re-imaged", reason="new disk", who="kim", at=LATER)
-    store.add(Told(1, WARD_1, minute=90).story("needs-hands", "hibernated"))
+@pytest.mark.parametrize("statement", ["re-imaged", "confirmed"])
+def test_a_visit_that_sends_for_a_person_is_not_hidden_by_a_mark_before_it(
+    store: Store, statement: str
+) -> None:
+    store.add(Told(1, WARD_1).story("needs-key", "key-missing"))
+    if statement == "confirmed":
+        store.confirm("WARD-1", who="kim")
+    else:
+        store.mark("WARD-1", statement, reason="by hand", who="kim")
+    told = Told(2, WARD_1)
+    store.add([told.tell("run-started"), told.tell("found"), told.outcome("needs-hands", "hibernated")])
+    assert store.summary().by_status == {"needs-hands": 1}
+    assert store.summary().remaining == 1
+
+
+def test_what_a_repair_proved_ends_with_the_mark_that_the_disk_is_another(store: Store) -> None:
+    store.add(Told(1, WARD_1).story("repaired"))
+    store.mark("WARD-1", "re-imaged", reason="new image", who="kim")
+    store.add(Told(2, WARD_1).story("needs-hands", "unreadable-file"))
+    assert store.summary().by_status == {"needs-hands": 1}
+
+
+def test_a_clock_that_is_put_back_makes_no_mark_older_and_no_visit_newer(store: Store) -> None:
+    store.add(Told(1, WARD_1, minute=24 * 60).story("needs-hands", "hibernated"))
+    store.mark("WARD-1", "re-imaged", reason="new disk", who="kim", at=START)
     assert store.summary().by_status == {"re-imaged": 1}
+    store.add(Told(2, WARD_1, minute=-24 * 60).story("healthy"))
+    assert store.summary().by_status == {"healthy": 1}
+
+
+def test_a_mark_does_not_cover_a_machine_that_comes_later_with_the_same_name(store: Store) -> None:
+    store.add(Told(1, WARD_1).story("needs-key", "key-missing"))
+    store.mark("WARD-1", "re-imaged", reason="by hand", who="kim")
+    store.add(Told(2, Machine(None, None, disk(2), ("WARD-1",))).story("needs-key", "key-missing"))
+    assert store.summary().by_status == {"re-imaged": 1, "needs-key": 1}
+
+
+def test_a_mark_of_a_machine_not_seen_yet_is_for_the_first_that_comes(store: Store) -> None:
+    store.mark("WARD-1", "re-imaged", reason="by hand", who="kim")
+    for number in (3, 2, 1):
+        store.add(Told(number, Machine(None, None, disk(number), ("WARD-1",))).story("needs-key"))
+    assert {row.key: row.status for row in store.machines()} == {
+        f"disk:{disk(3)}:WARD-1": "re-imaged",
+        f"disk:{disk(2)}:WARD-1": "needs-key",
+        f"disk:{disk(1)}:WARD-1": "needs-key",
+    }
+
+
+def test_a_mark_stays_with_its_machine_when_more_is_learned_of_it(store: Store) -> None:
+    store.add(Told(1, WARD_1).story("needs-key", "key-missing"))
+    store.mark("WARD-1", "re-imaged", reason="by hand", who="kim")
+    store.add(Told(2, Machine(uuid(1), None, disk(1), ("WARD-1",))).story("needs-key", "key-missing"))
+    (row,) = store.machines()
+    assert (row.key, row.status) == (f"smbios:{uuid(1)}", "re-imaged")
 
 
 def test_the_last_statement_counts_and_can_be_taken_back(store: Store) -> None:
