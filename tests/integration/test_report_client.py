@@ -237,7 +237,7 @@ def test_what_the_station_file_names_must_be_a_key_and_its_certificate(credentia
         (replace(right, key=credentials.folder / "missing"), "cannot be read"),
         (replace(right, key=credentials.folder / "station.pub"), "cannot be read"),
         (replace(right, key=Path(os.devnull)), "cannot be read"),
-        (replace(right, certificate=credentials.folder / "missing"), "not an Ed25519 certificate"),
+        (replace(right, certificate=credentials.folder / "missing"), "cannot be read"),
         (replace(right, certificate=credentials.folder / "station.pub"), "not an Ed25519 certificate"),
         (replace(right, certificate=credentials.folder / "host_key-cert.pub"), "not the certificate of a st"),
         (replace(right, certificate=other.folder / "station-cert.pub"), "is not that of station"),

@@ -207,7 +207,14 @@ def test_what_waited_is_listed_exported_sent_and_counted_once(
     sent = run_program("outbox", "send", "--station", file, "--json")
     assert (sent.code, sent.document) == (
         0,
-        {"sent": listed["waiting"], "refused": 0, "waiting": 0, "error": None},
+        {
+            "state": "sent",
+            "sent": listed["waiting"],
+            "refused": 0,
+            "waiting": 0,
+            "error": None,
+            "refusals": [],
+        },
     )
     assert run_program("outbox", "send", "--station", file).code == 0
     assert run_program("tally", "import", folder, tmp_path / "out.jsonl").code == 0

@@ -48,6 +48,7 @@ class _Session:
     """The tally as a station meets it, with a line that may break."""
 
     is_open = True
+    notice = ""
 
     def __init__(self, folder: Path, mood: str) -> None:
         self._folder, self._mood = TallyFolder(folder), mood

@@ -15,3 +15,5 @@ class StationStandIn:
     host_ca: str
     key: Path
     certificate: Path
+    others: tuple[tuple[str, int], ...] = ()
+    renewed: Path | None = None

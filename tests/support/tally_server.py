@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from support.program import start_program
 
@@ -26,9 +27,9 @@ def new_tally(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def served_here(folder: Path, limits: Limits | None = None) -> AsyncIterator[int]:
-    """Serve it in this event loop; gives the port."""
-    server = TallyServer(TallyFolder(folder), limits or Limits())
+async def served_here(folder: Path, limits: Limits | None = None, **options: Any) -> AsyncIterator[int]:
+    """Serve it in this event loop; gives the port. `options` are the server's own."""
+    server = TallyServer(TallyFolder(folder), limits or Limits(), **options)
     address = await server.start("127.0.0.1", 0)
     try:
         yield address.port

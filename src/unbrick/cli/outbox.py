@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +16,17 @@ import click
 
 from unbrick.cli.disk_work import station_option, tell
 from unbrick.errors import UsageError
+from unbrick.event import moment
 from unbrick.printable import printable
 from unbrick.report.link import load_station_and_signer
 from unbrick.report.outbox import DEFAULT_FOLDER, Outbox, outbox_folder
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.station_file import load_station
+from unbrick.report.station_login import certificate_notice
 
 if TYPE_CHECKING:
     from unbrick.report.station_file import Tally
+    from unbrick.wire import SignedEvent
 
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 
@@ -42,7 +48,8 @@ def list_waiting(station: Path | None, as_json: bool) -> None:
     Example: unbrick outbox list --station unbrick.yaml
     """
     outbox = _open(station)
-    document = _describe(outbox)
+    ends = _certificate_end(station)
+    document = {**_describe(outbox), "certificate_ends": moment(ends) if ends else None}
     if as_json:
         click.echo(json.dumps(document))
         return
@@ -53,39 +60,68 @@ def list_waiting(station: Path | None, as_json: bool) -> None:
     click.echo(printable(f"{document['waiting']} reports wait in {outbox.folder}"))
     for word in ("refused", "damaged"):
         if document[word]:
-            click.echo(printable(f"{document[word]} {word} reports are kept in {outbox.folder / word}"))
+            why = _reasons(document["refused_reasons"]) if word == "refused" else ""
+            click.echo(printable(f"{document[word]} {word} reports are kept in {outbox.folder / word}{why}"))
+    if ends is not None and (notice := certificate_notice(ends, datetime.now(UTC))):
+        click.echo(notice)
 
 
 @command.command("send")
 @station_option
 @_json
 def send(station: Path | None, as_json: bool) -> None:
-    """Send what waits to the tally, now. Exit code 0 means that nothing waits any more.
+    """Send what waits to the tally, now. Exit code 0 means that the tally has all of it.
+
+    What the tally refuses for ever is named, set aside in the outbox, and exit code 1.
 
     Example: unbrick outbox send --station unbrick.yaml
     """
     if station is None:
         raise UsageError("name the station file whose tally is meant", hint="add --station unbrick.yaml")
-    tally = load_station_and_signer(station)[0].tally
+    loaded, _, ends = load_station_and_signer(station)
+    tally = loaded.tally
     if tally is None:
         raise UsageError(
             f"{station}: names no tally, so there is nobody to send to",
             hint=f"carry the reports instead: unbrick outbox export FILE --station {station}",
         )
     outbox = Outbox(outbox_folder(station), tell)
+    before = outbox.refused_names()
     attempt = _OneAttempt()
     _send_all(outbox, tally, attempt)
     left = outbox.count()
     last = attempt.last
+    state = _state(attempt, left, ends)
     if as_json:
         numbers = {"sent": last.acknowledged, "refused": last.refused, "waiting": left}
-        click.echo(json.dumps({**numbers, "error": attempt.trouble or None}))
+        refusals = [_refused(*one) for one in outbox.refused() if one[0].name not in before]
+        click.echo(
+            json.dumps({"state": state, **numbers, "error": attempt.trouble or None, "refusals": refusals})
+        )
     else:
         refused = f", {last.refused} refused" if last.refused else ""
         click.echo(f"{last.acknowledged} reports sent{refused}, {left} wait")
     if attempt.trouble:
         tell(attempt.trouble)
-    sys.exit(1 if left or attempt.trouble else 0)
+    if last.notice:
+        tell(last.notice)
+    sys.exit(0 if state == "sent" else 1)
+
+
+def _state(attempt: _OneAttempt, left: int, ends: datetime | None) -> str:
+    """How the sending ended, in a word for programs; `ends` is when the certificate does."""
+    if attempt.last.state is SenderState.REFUSED:
+        return "expired" if ends is not None and ends <= datetime.now(UTC) else "not-let-in"
+    if attempt.trouble:
+        return attempt.last.state.value
+    if attempt.last.refused:
+        return "refused"
+    return "waiting" if left else "sent"
+
+
+def _refused(path: Path, signed: SignedEvent, reason: str) -> dict[str, str]:
+    word, _, text = reason.partition(": ")
+    return {"run": signed.event().run, "reason": word, "text": text, "file": str(path)}
 
 
 @command.command("export")
@@ -117,6 +153,21 @@ def _open(station: Path | None) -> Outbox:
     return Outbox(outbox_folder(station), tell)
 
 
+def _certificate_end(station: Path | None) -> datetime | None:
+    """When the station's certificate ends; None for ever, or where there is none that can be read."""
+    if station is None:
+        return None
+    try:
+        return load_station_and_signer(station)[2]
+    except UsageError:
+        return None
+
+
+def _reasons(reasons: Mapping[str, int]) -> str:
+    said = ", ".join(f"{count} {word}" for word, count in reasons.items())
+    return f" ({said})" if said else ""
+
+
 @dataclass
 class _Run:
     events: int = 0
@@ -135,10 +186,12 @@ def _describe(outbox: Outbox) -> dict[str, Any]:
         run.disk_guid = event.machine.disk_guid or run.disk_guid
         run.site = event.site or run.site
     refused, damaged = outbox.count_set_aside()
+    reasons = Counter(reason.partition(":")[0] or "no reason" for _, _, reason in outbox.refused())
     return {
         "folder": str(outbox.folder),
         "waiting": sum(run.events for run in runs.values()),
         "refused": refused,
+        "refused_reasons": dict(reasons.most_common()),
         "damaged": damaged,
         "runs": [
             {

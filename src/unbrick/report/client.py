@@ -6,8 +6,6 @@ machine's clock can stretch. paramiko is imported when a session is opened, not 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import socket
 import threading
@@ -18,18 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from unbrick import __version__
-from unbrick.errors import FailedError, Reason, UsageError
-from unbrick.report.host_certificate import USER, HostCertificateError, authority_of, parse_certificate
+from unbrick.errors import FailedError, Reason
+from unbrick.report.host_certificate import authority_of
+from unbrick.report.station_login import Login, certificate_notice, end_of, read_login, take_renewed
 from unbrick.wire import PROTOCOL, SUBSYSTEM, FrameReader, SignedEvent, WireError, encode_frame, ids_of
 
 if TYPE_CHECKING:
     from paramiko.channel import Channel
-    from paramiko.pkey import PKey
 
     from unbrick.report.pinned_transport import PinnedTransport
 
 _KEEPALIVE_SECONDS = 15
-_MOST_CERTIFICATE_BYTES = 64 * 1024
 _LONGEST_TEXT = 300
 
 
@@ -55,6 +52,14 @@ class TallyAddress(Protocol):
     @property
     def host_ca(self) -> str:
         """The pinned host authority, an OpenSSH public key line."""
+
+    @property
+    def others(self) -> Sequence[tuple[str, int]]:
+        """More hosts and ports, tried in turn where the first leads nowhere; the same holds for them."""
+
+    @property
+    def renewed(self) -> Path | None:
+        """Where a certificate that the tally renewed is kept; None where none is taken."""
 
     @property
     def key(self) -> Path:
@@ -108,30 +113,45 @@ class TallySession:
         self._messages: list[dict[str, Any]] = []
         self.tally_time: datetime | None = None
         """What time it was at the tally when the session was opened; None where it did not say."""
+        self.notice = ""
+        """What a person should know of the station's certificate; empty where there is nothing."""
 
     @classmethod
     def open(cls, tally: TallyAddress, *, limits: Limits | None = None) -> TallySession:
         """Dial, check the host, log in, open our subsystem and exchange greetings.
 
+        Of several addresses the first that leads to our tally is taken.
         Raises TallyRefusedError (not our tally, or it does not let us in), TallyUnreachableError, and
         UsageError where the station's own key or certificate cannot be read.
         """
+        authority = authority_of(tally.host_ca)
+        login = read_login(tally.key, tally.certificate, tally.renewed, authority)
+        errors: list[TallyUnreachableError | TallyRefusedError] = []
+        for host, port in ((tally.host, tally.port), *tally.others):
+            try:
+                return cls._open_at(host, port, login, authority, tally.renewed, limits or Limits())
+            except (TallyUnreachableError, TallyRefusedError) as error:
+                errors.append(error)
+        raise _worst(errors)
+
+    @classmethod
+    def _open_at(
+        cls, host: str, port: int, login: Login, authority: bytes, renewed: Path | None, limits: Limits
+    ) -> TallySession:
         from unbrick.report.pinned_transport import PinnedTransport
 
-        limits = limits or Limits()
-        address = f"{tally.host}:{tally.port}"
-        authority = authority_of(tally.host_ca)
-        name, key = _login(tally.key, tally.certificate)
-        connection = _dial(tally.host, tally.port, limits.connect)
-        session = cls(address, PinnedTransport(connection, authority=authority, host=tally.host), limits)
+        connection = _dial(host, port, limits.connect)
+        transport = PinnedTransport(connection, authority=authority, host=host)
+        session = cls(f"{host}:{port}", transport, limits)
         try:
             with session._limited(limits.handshake):
-                session._log_in(name, key)
-                session._greet()
+                session._log_in(login)
+                offered = session._greet(renews=renewed is not None)
         except BaseException:
             session._transport.close()
             connection.close()
             raise
+        session._heed_certificate(login, offered, authority, renewed)
         return session
 
     @property
@@ -175,7 +195,7 @@ class TallySession:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _log_in(self, name: str, key: PKey) -> None:
+    def _log_in(self, login: Login) -> None:
         from paramiko.ssh_exception import AuthenticationException
 
         from unbrick.report.pinned_transport import HostRefusedError
@@ -192,25 +212,36 @@ class TallySession:
         self._transport.get_remote_server_key()
         self._transport.set_keepalive(_KEEPALIVE_SECONDS)
         try:
-            more = self._transport.auth_publickey(name, key)
+            more = self._transport.auth_publickey(login.name, login.key)
         except AuthenticationException as error:
             # paramiko also says this where the line broke or nobody answered in time.
             if "shut down" in str(error) or "timeout" in str(error):
                 raise
-            raise self._not_let_in(name) from error
+            raise self._not_let_in(login) from error
         if more:
-            raise self._not_let_in(name)
+            raise self._not_let_in(login)
         self._channel = self._transport.open_session()
         self._channel.invoke_subsystem(SUBSYSTEM)
 
-    def _not_let_in(self, name: str) -> TallyRefusedError:
+    def _not_let_in(self, login: Login) -> TallyRefusedError:
+        message = f"the tally at {self._address} does not let this station ({login.name}) in"
+        if login.ends <= datetime.now(UTC):
+            return TallyRefusedError(
+                f"{message}: its certificate ended on {login.ends:%Y-%m-%d}",
+                hint="have a new one written, and put it in the place of the old: unbrick tally renew --out",
+            )
         return TallyRefusedError(
-            f"the tally at {self._address} does not let this station ({name}) in",
+            message,
             hint="its certificate has run out or was revoked: ask for a new one (unbrick tally enrol)",
         )
 
-    def _greet(self) -> None:
-        self._write({"type": "hello", "protocol": PROTOCOL, "version": __version__})
+    def _greet(self, *, renews: bool) -> object:
+        """Exchange greetings; gives the new certificate that the tally offers, or whatever it says there.
+
+        A tally that does not know of renewals ignores that we would take one.
+        """
+        more = {"renew": True} if renews else {}
+        self._write({"type": "hello", "protocol": PROTOCOL, "version": __version__, **more})
         message = self._read()
         if message["type"] != "welcome" or message.get("protocol") != PROTOCOL:
             raise TallyRefusedError(
@@ -218,6 +249,16 @@ class TallySession:
                 hint="bring stick and tally to the same version of unbrick",
             )
         self.tally_time = _time(message)
+        return message.get("certificate")
+
+    def _heed_certificate(
+        self, login: Login, offered: object, authority: bytes, renewed: Path | None
+    ) -> None:
+        ends = login.ends
+        if renewed is not None and offered is not None:
+            taken = take_renewed(offered, login.certificate, authority, renewed)
+            ends = end_of(taken) if taken is not None else ends
+        self.notice = certificate_notice(ends, self.tally_time or datetime.now(UTC))
 
     def _write(self, message: dict[str, Any]) -> None:
         if self._channel is None:
@@ -289,30 +330,15 @@ def _dial(host: str, port: int, seconds: float) -> socket.socket:
     return connection
 
 
-def _login(key_file: Path, certificate_file: Path) -> tuple[str, PKey]:
-    """The name and the key to log in with; raises UsageError, before anything is dialled."""
-    from paramiko.ed25519key import Ed25519Key
-    from paramiko.ssh_exception import SSHException
-
-    try:
-        key = Ed25519Key.from_private_key_file(str(key_file))
-    except (OSError, SSHException, ValueError, LookupError, AssertionError) as error:
-        raise UsageError(
-            f"{key_file.name}: the station's key cannot be read: {_plain(str(error))}"
-        ) from error
-    try:
-        if certificate_file.stat().st_size > _MOST_CERTIFICATE_BYTES:
-            raise ValueError("too large")
-        line = certificate_file.read_text(encoding="ascii")
-        certificate = parse_certificate(base64.b64decode(line.split()[1], validate=True))
-    except (OSError, ValueError, LookupError, binascii.Error, HostCertificateError) as error:
-        raise UsageError(f"{certificate_file.name}: this is not an Ed25519 certificate") from error
-    if certificate.kind != USER or not certificate.principals:
-        raise UsageError(f"{certificate_file.name}: this is not the certificate of a station")
-    if key.verifying_key is None or key.verifying_key.encode() != certificate.public_key:
-        raise UsageError(f"{certificate_file.name}: this certificate is not that of {key_file.name}")
-    key.load_certificate(line)
-    return certificate.principals[0], key
+def _worst(errors: Sequence[TallyUnreachableError | TallyRefusedError]) -> FailedError:
+    """What to say where no address of a tally led anywhere: worth another try as long as one may."""
+    if len(errors) == 1:
+        return errors[0]
+    said = "; ".join(error.message for error in errors)
+    hint = next((error.hint for error in errors if error.hint), None)
+    if all(isinstance(error, TallyRefusedError) for error in errors):
+        return TallyRefusedError(said, hint=hint)
+    return TallyUnreachableError(said, hint=hint)
 
 
 def _answered(message: dict[str, Any], waiting: set[str]) -> tuple[str, ...]:

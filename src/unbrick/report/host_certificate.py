@@ -34,6 +34,7 @@ class Certificate:
 
     `public_key` is the certified Ed25519 key (32 bytes), `kind` 1 for a user and 2 for a host.
     `authority` is the signing key as an SSH blob, and `signature` its signature (a blob) over `signed`.
+    `valid_before` is in seconds since 1970; of a host's certificate it is not heeded, as said above.
     """
 
     public_key: bytes
@@ -45,6 +46,7 @@ class Certificate:
     authority: bytes
     signature: bytes
     signed: bytes
+    valid_before: int
 
 
 def parse_certificate(blob: bytes) -> Certificate:
@@ -63,8 +65,8 @@ def parse_certificate(blob: bytes) -> Certificate:
     kind = fields.number(4)
     key_id = fields.text()
     principals = _Fields(fields.string()).texts(_MOST_PRINCIPALS)
-    fields.number(8)  # valid from, and
-    fields.number(8)  # valid until: not heeded, as said above
+    fields.number(8)  # valid from
+    valid_before = fields.number(8)
     options = _Fields(fields.string()).texts(2 * _MOST_PRINCIPALS)
     fields.string()  # extensions: by definition, those we do not know do not matter
     fields.string()  # reserved
@@ -75,7 +77,16 @@ def parse_certificate(blob: bytes) -> Certificate:
     if len(public_key) != _KEY_BYTES:
         raise HostCertificateError("its host certificate is damaged")
     return Certificate(
-        public_key, serial, kind, key_id, principals, options[::2], authority, signature, signed
+        public_key,
+        serial,
+        kind,
+        key_id,
+        principals,
+        options[::2],
+        authority,
+        signature,
+        signed,
+        valid_before,
     )
 
 
@@ -97,6 +108,16 @@ def certified_host_key(blob: bytes, *, authority: bytes, host: str) -> bytes:
     if _same_form(host) not in {_same_form(name) for name in certificate.principals}:
         raise HostCertificateError(f"its certificate is not for {host}")
     return certificate.public_key
+
+
+def is_authentic(certificate: Certificate, authority: bytes) -> bool:
+    """Whether `authority`, an SSH blob, signed a certificate."""
+    try:
+        return certificate.authority == authority and _is_signed(
+            authority, certificate.signature, certificate.signed
+        )
+    except HostCertificateError:
+        return False
 
 
 def is_signed_by(public_key: bytes, signature: bytes, data: bytes) -> bool:

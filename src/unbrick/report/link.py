@@ -28,6 +28,7 @@ from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.sending_loop import in_frames
 from unbrick.report.signer import Signer
 from unbrick.report.station_file import Station, load_station
+from unbrick.report.station_login import later_end, with_renewals
 from unbrick.wire import SignedEvent
 
 _PATIENCE_SECONDS = 10.0
@@ -48,7 +49,9 @@ def load_station_and_signer(path: Path) -> tuple[Station, Signer | None, datetim
     if station.tally is None:
         return station, None, None
     signer = Signer.load(station.tally.key)
-    return station, signer, signer.check_certificate(station.tally.certificate)
+    ends = signer.check_certificate(station.tally.certificate)
+    tally = with_renewals(station.tally, outbox_folder(path))  # it makes the folder: only once all is right
+    return replace(station, tally=tally), signer, later_end(tally, ends)
 
 
 def open_link(path: Path, tell: Tell, on_last_wait: Callable[[], None] | None = None) -> StationLink:
@@ -219,6 +222,8 @@ class StationLink:
             self._tell(
                 f"the tally refused {status.refused} reports; they are kept in {self._folder / 'refused'}"
             )
+        if status.notice:
+            self._tell(status.notice)
         damaged = 0 if self._outbox is None else self._outbox.count_set_aside()[1] - self._damaged
         if damaged > 0:
             self._tell(f"{damaged} damaged reports were set aside in {self._folder / 'damaged'}")

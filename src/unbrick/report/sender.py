@@ -15,6 +15,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -72,7 +73,7 @@ class BackgroundSender:
         status = self._board.read()
         if status.state not in (SenderState.REFUSED, SenderState.ENDED) and self._has_ended():
             why = "the process that sends has ended"
-            return SenderStatus(SenderState.ENDED, why, status.acknowledged, status.refused)
+            return replace(status, state=SenderState.ENDED, why=why)
         return status
 
     def nudge(self) -> None:
@@ -156,8 +157,7 @@ def _live(
 
 
 def _ended(board: StatusBoard, why: str) -> SenderStatus:
-    last = board.read()
-    return SenderStatus(SenderState.ENDED, why, last.acknowledged, last.refused)
+    return replace(board.read(), state=SenderState.ENDED, why=why)
 
 
 def _settle(parent: int, orders: socket.socket) -> None:

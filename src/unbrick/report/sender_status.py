@@ -32,12 +32,16 @@ class SenderState(StrEnum):
 
 @dataclass(frozen=True)
 class SenderStatus:
-    """One look at the sender. `why` is a sentence where it is not connected; the numbers count this run."""
+    """One look at the sender. `why` is a sentence where it is not connected; the numbers count this run.
+
+    `notice` is what a person should know of the station's certificate, or empty.
+    """
 
     state: SenderState = SenderState.CONNECTING
     why: str = ""
     acknowledged: int = 0
     refused: int = 0
+    notice: str = ""
 
 
 class StatusBoard:

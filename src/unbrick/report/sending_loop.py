@@ -49,6 +49,10 @@ class Session(Protocol):
     def is_open(self) -> bool:
         """Whether it still stands."""
 
+    @property
+    def notice(self) -> str:
+        """What a person should know of the station's certificate."""
+
     def send(self, events: Sequence[SignedEvent]) -> Answer:
         """Send some and wait for the answers; raises TallyUnreachableError."""
 
@@ -94,6 +98,7 @@ class SendingLoop:
         self._nothing_to_send = False
         self._acknowledged = 0
         self._refused = 0
+        self._notice = ""
 
     def run(self) -> None:
         """Send until told to finish and nothing waits, or the time is up, or it makes no sense to go on."""
@@ -167,7 +172,7 @@ class SendingLoop:
                 return self._session
             raise TallyUnreachableError("the tally hung up")
         session = self._connect()
-        self._session = session
+        self._session, self._notice = session, session.notice
         self._opened = self._clock()
         self._tell(SenderState.CONNECTED)
         return session
@@ -196,7 +201,7 @@ class SendingLoop:
             session.close()
 
     def _tell(self, state: SenderState, why: str = "") -> None:
-        self._show(SenderStatus(state, why, self._acknowledged, self._refused))
+        self._show(SenderStatus(state, why, self._acknowledged, self._refused, self._notice))
 
 
 def in_frames(events: Iterable[SignedEvent]) -> Iterator[list[SignedEvent]]:

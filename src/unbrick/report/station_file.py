@@ -31,6 +31,7 @@ _TOP = {
     *("keys", "playbooks", "network", "shell", "helpdesk"),
 }
 _MOST_KEYS = 32
+_MOST_ADDRESSES = 4
 _MOST_NAME_SERVERS = 3  # as many as a resolver asks
 _HIGHEST_VLAN = 4094
 # As it is read out and dialled; a screen of 80 columns shows it in one line.
@@ -80,7 +81,8 @@ class Tally:
     """The tally of a station, and who the station is there.
 
     `host` has no brackets, also where it is an IPv6 address; `host_ca` is the tally's authority as an OpenSSH
-    public key line; `key` and `certificate` are the station's own.
+    public key line; `key` and `certificate` are the station's own. `others` are further addresses, tried in
+    turn; `renewed` is where a certificate that the tally renewed is kept, None where there is no such place.
     """
 
     host: str
@@ -88,6 +90,8 @@ class Tally:
     host_ca: str
     key: Path
     certificate: Path
+    others: tuple[tuple[str, int], ...] = ()
+    renewed: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -276,14 +280,27 @@ def _tally(table: _Table) -> Tally | None:
         raise StationFileError(table.path, message)
     tally = table.table("tally", {"address", "host_ca"})
     identity = table.table("identity", {"key", "certificate"})
-    host, port = _address(table.path, tally.text("address"))
+    (host, port), *others = (_address(table.path, one) for one in _addresses(tally))
     return Tally(
         host=host,
         port=port,
+        others=tuple(others),
         host_ca=_authority(table.path, tally.text("host_ca")),
         key=_beside(table.path, identity.text("key")),
         certificate=_beside(table.path, identity.text("certificate")),
     )
+
+
+def _addresses(tally: _Table) -> tuple[str, ...]:
+    """One address, or a list of them: the tally has moved, or is about to."""
+    if not isinstance(tally.content.get("address"), list):
+        return (tally.text("address"),)
+    found = tally.texts("address")
+    if not 1 <= len(set(found)) == len(found) <= _MOST_ADDRESSES:
+        raise StationFileError(
+            tally.path, f"tally.address: must be 1 to {_MOST_ADDRESSES} addresses, none of them twice"
+        )
+    return found
 
 
 def _address(path: Path, text: str) -> tuple[str, int]:

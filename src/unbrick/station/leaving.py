@@ -122,6 +122,8 @@ class Leaving:
                 self._voice.note(f"reports could not be sent: {why}")
         else:
             self._voice.line(f"report sent {reports.status().acknowledged}")
+        if notice := reports.status().notice:
+            self._voice.note(notice)
         if refused := reports.status().refused:
             stick = read_status(self._memory)
             if stick and stick.present and not stick.trouble:

@@ -26,6 +26,7 @@ from unbrick.report.sender import BackgroundSender
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.signer import Signer
 from unbrick.report.station_file import Station
+from unbrick.report.station_login import with_renewals
 from unbrick.station.network import has_network
 from unbrick.station.spool import Spool
 from unbrick.wire import SignedEvent
@@ -56,7 +57,7 @@ class Reports:
         self.outbox = Outbox(folder, tell)
         self._folder = folder
         self._station = station
-        self._tally = station.tally if station else None
+        self._tally = with_renewals(station.tally, folder) if station and station.tally else None
         self._spool = spool
         self._signer = signer
         self._tell = tell

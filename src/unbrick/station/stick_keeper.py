@@ -18,6 +18,7 @@ from unbrick.files import atomic_write
 from unbrick.report.outbox import Outbox, read_carried
 from unbrick.report.own_key import KEY_NAME
 from unbrick.report.signer import Signer
+from unbrick.report.station_login import RENEWED_NAME
 from unbrick.station.block_devices import list_block_devices
 from unbrick.station.companion import Orders, read_word, write_word
 from unbrick.station.settings import settings_mark
@@ -67,7 +68,7 @@ def take_over(stick: Path, memory: Path) -> set[str]:
     """
     ours = Outbox(memory / OUTBOX)
     with contextlib.suppress(OSError):
-        for name in (_LAST_RUN, KEY_NAME):
+        for name in (_LAST_RUN, KEY_NAME, RENEWED_NAME):
             source, target = stick / OUTBOX / name, memory / OUTBOX / name
             if source.is_file() and not target.exists():
                 target.write_bytes(_beginning(source, _MOST_SMALL_BYTES))
@@ -181,7 +182,7 @@ class StickKeeper:
                 self.refused.add(path.name)
 
     def _write_small(self, folder: Path) -> None:
-        names = [_LAST_RUN, KEY_NAME]
+        names = [_LAST_RUN, KEY_NAME, RENEWED_NAME]
         with contextlib.suppress(UnbrickError):
             Signer.load(folder / KEY_NAME)
             names.remove(KEY_NAME)  # a stick that came late has one of its own, which a tally may know

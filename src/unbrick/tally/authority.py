@@ -6,7 +6,7 @@ Its private key is found by `authority_key.py`, and needed here only. Who was en
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from unbrick.tally.certificates import (
     new_key,
     private_text,
     public_line,
+    read_public_line,
     station_certificate,
 )
 from unbrick.tally.new_folder import errors_named, new_folder
@@ -29,6 +30,7 @@ from unbrick.tally.register import (
     StationRegister,
     checked_name,
     enrolling,
+    renewing,
     require_station,
     revoke_name,
     take_back_revocation,
@@ -114,6 +116,43 @@ def enrol(
     wanted = _Wanted(name, site, everywhere, days, by)
     with new_folder(out):
         return _enrol(folder, settings, key, wanted, out, now or datetime.now(UTC))
+
+
+def renew(
+    directory: Path,
+    name: str,
+    *,
+    days: int | None = None,
+    authority: Path | None = None,
+    now: datetime | None = None,
+) -> Enrolment:
+    """Write a new certificate for a station, which fetches it in its next session; raises UsageError.
+
+    It is for the key that the station has, and as long as it was enrolled for, or `days` from now on.
+    """
+    folder, _ = read_settings(directory)
+    key = signing_key(folder, authority)
+    with errors_named(directory):
+        return renew_in(folder, name, key, now or datetime.now(UTC), days=days)
+
+
+def renew_in(
+    folder: TallyFolder, name: str, authority: Ed25519PrivateKey, now: datetime, *, days: int | None = None
+) -> Enrolment:
+    """The same for whoever has the authority's key in hand; raises UsageError, OSError."""
+    with renewing(folder.stations, name) as (stations, station):
+        days = days or station.days
+        expires = now + timedelta(days=days)
+        certificate = station_certificate(
+            authority,
+            read_public_line(station.public_key),
+            name,
+            serial=station.serial,
+            valid_before=int(expires.timestamp()),
+        )
+        renewed = replace(station, expires=moment(expires), days=days, certificate=certificate)
+        write_register(folder.stations, tuple(renewed if one is station else one for one in stations))
+    return renewed
 
 
 def find_station(directory: Path, name: str) -> Enrolment:

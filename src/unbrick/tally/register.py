@@ -39,6 +39,7 @@ class Enrolment:
     Every field that was added later has a default: a register of an older unbrick is read all the same.
     `everywhere` lets the station report for any site. `by` is who enrolled it, `days` how long each of its
     certificates lasts. `gaps` are the times from a revocation to its end that nobody vouches for.
+    `certificate` is the one that it was given last, to be fetched; None where that was when it was enrolled.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Enrolment:
     revoked_by: str | None = None
     revoked_why: str | None = None
     gaps: tuple[tuple[str, str], ...] = ()
+    certificate: str | None = None
 
     def in_a_gap(self, at: str) -> bool:
         """Whether a time lies where the station was revoked; both ends belong to it."""
@@ -186,6 +188,13 @@ def require_station(stations: tuple[Enrolment, ...], name: str) -> Enrolment:
         f"the station {name} is revoked already" if known else f"no station {name} is enrolled",
         hint="`unbrick tally stations DIR` lists every station",
     )
+
+
+@contextmanager
+def renewing(path: Path, name: str) -> Iterator[tuple[tuple[Enrolment, ...], Enrolment]]:
+    """The stations and the one of that name, held until the block ends; raises UsageError."""
+    with _changing(path) as stations:
+        yield stations, require_station(stations, name)
 
 
 def revoke_name(

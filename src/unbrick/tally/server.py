@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from unbrick.errors import FailedError, UsageError
 from unbrick.tally.arrivals import Arrivals
 from unbrick.tally.audit import AuditLog, Log
+from unbrick.tally.authority_key import signing_key
 from unbrick.tally.caretaker import Caretaker
 from unbrick.tally.certificates import read_public_file
 from unbrick.tally.connection import Door, Gate, StationConnection, connection_factory
@@ -35,6 +37,7 @@ from unbrick.tally.limits import FramesInMemory, Limits, Paces, Sessions, fitted
 from unbrick.tally.opening import Opening, open_to_serve
 from unbrick.tally.records import ReceivedEvent, StoreError, StoreFullError
 from unbrick.tally.register import StationRegister, lock_file
+from unbrick.tally.renewals import Renewals
 from unbrick.tally.room import room_below
 from unbrick.tally.session import Desk
 from unbrick.tally.settings import Address, TallyFolder, read_settings
@@ -71,7 +74,9 @@ class TallyServer:
         clock: Callable[[], datetime] = _present,
         opening: Opening = Opening(),  # noqa: B008 - frozen
         log: Log = lambda *_: None,
+        authority: Ed25519PrivateKey | None = None,
     ) -> None:
+        """With the private key of its `authority` it also renews the stations' certificates."""
         self._folder = folder
         self._opening = opening
         self._limits = limits = fitted_to_files(limits)
@@ -95,6 +100,7 @@ class TallyServer:
             Paces(limits),
             FramesInMemory(limits.frames_bytes),
             self.fail_for_want_of_memory,
+            Renewals(folder, register, self._audit, clock, authority),
         )
         self._gate = Gate(
             desk,
@@ -281,17 +287,20 @@ def serve(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     opening: Opening = Opening(),  # noqa: B008 - frozen
     log: Log = lambda *_: None,
+    authority: Path | None = None,
 ) -> None:
     """Serve a tally's folder until SIGTERM or SIGINT; `ready` is called once it listens.
 
+    With `authority`, where its private key is, certificates are renewed.
     Without `host` it listens on the loopback where the tally's address is one, else on every address.
     Raises UsageError, StoreError, FailedError.
     """
     folder, settings = read_settings(directory)
     where = host or (settings.address.host if settings.address.is_loopback else None)
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
+    key = signing_key(folder, authority) if authority is not None else None
     with _only_server(folder):
-        server = TallyServer(folder, limits, opening=opening, log=log)
+        server = TallyServer(folder, limits, opening=opening, log=log, authority=key)
         asyncio.run(_serve(server, where, settings.address.port if port is None else port, ready))
         if server.out_of_memory.is_set():
             raise FailedError(

@@ -23,6 +23,7 @@ from unbrick.tally.intake import Intake, Refusal
 from unbrick.tally.limits import FramesInMemory, Limits, Paces
 from unbrick.tally.records import ReceivedEvent
 from unbrick.tally.register import RegisterError, StationRegister
+from unbrick.tally.renewals import Renewals
 from unbrick.wire import (
     PROTOCOL,
     SUBSYSTEM,
@@ -53,6 +54,7 @@ class Desk:
     paces: Paces
     frames: FramesInMemory
     out_of_memory: Callable[[], None]
+    renewals: Renewals
 
 
 class Line(Protocol):
@@ -247,7 +249,11 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
             )
         self._in_hand = 0
         time = moment(self._desk.clock())
-        self._send({"type": "welcome", "protocol": PROTOCOL, "time": time})
+        welcome = {"type": "welcome", "protocol": PROTOCOL, "time": time}
+        if hello.get("renew") is True:
+            certificate = await self._desk.renewals.offer(self._admission)
+            welcome |= {"certificate": certificate} if certificate else {}
+        self._send(welcome)
 
     async def _next(self) -> bytes:
         """The next message, unread; reading goes on meanwhile, and every wait has an end."""

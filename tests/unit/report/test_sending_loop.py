@@ -45,6 +45,8 @@ class Outbox:
 
 
 class Session:
+    notice = ""
+
     def __init__(self, answer: Callable[[Sequence[SignedEvent]], Answer]) -> None:
         self._answer = answer
         self.is_open = True

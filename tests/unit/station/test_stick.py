@@ -18,6 +18,7 @@ from unbrick.event import Event, EventKind
 from unbrick.report.outbox import Outbox, OutboxFullError
 from unbrick.report.own_key import KEY_NAME, own_signer
 from unbrick.report.signer import Signer
+from unbrick.report.station_login import RENEWED_NAME
 from unbrick.station import stick_keeper
 from unbrick.station.block_devices import BlockDevice
 from unbrick.station.fat_volume import read_fat
@@ -413,6 +414,17 @@ def test_the_key_of_a_stick_that_came_late_stays_its_own(memory: Path, stick: Pa
     (stick / OUTBOX / KEY_NAME).write_text("torn")
     StickKeeper(memory, stick).write(stick)
     assert own_signer(stick / OUTBOX).public_key == ours.public_key
+
+
+def test_a_renewed_certificate_goes_to_the_stick_and_comes_back_at_the_next_boot(
+    memory: Path, stick: Path, tmp_path: Path
+) -> None:
+    (memory / OUTBOX / RENEWED_NAME).write_text("ssh-ed25519-cert-v01@openssh.com AAAA\n")
+    StickKeeper(memory, stick).write(stick)
+    next_boot = tmp_path / "next-boot"
+    (next_boot / OUTBOX).mkdir(parents=True)
+    take_over(stick, next_boot)
+    assert (next_boot / OUTBOX / RENEWED_NAME).read_text() == "ssh-ed25519-cert-v01@openssh.com AAAA\n"
 
 
 def test_a_file_of_any_size_in_the_place_of_a_small_one_is_not_read_whole(memory: Path, stick: Path) -> None:

@@ -21,6 +21,7 @@ _VERBS = {
     "init": "Make a tally: its authority, host key, first station and unbrick.yaml.",
     "inventory": "The machines that are expected.",
     "mark": "Write down what no medium saw: re-imaged, firmware-locked, hands-off, …",
+    "renew": "Give a station a new certificate, which it fetches in its next session.",
     "revoke": "End the trust in a station at once, for instance when a stick is lost.",
     "serve": "Serve the tally until it is stopped.",
     "stations": "List the stations: since when, until when, last report, revoked or not.",

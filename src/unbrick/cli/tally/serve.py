@@ -31,8 +31,20 @@ _LEVELS = ("debug", "info", "warning", "error")
     help="What is written to stderr: from warning on, refusals; at info also each session and visit.",
 )
 @who_option
+@click.option(
+    "--authority",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Renew the stations' certificates with the authority's private key from there; else nobody does.",
+)
 def command(
-    directory: Path, host: str | None, port: int | None, accept_loss: bool, log_level: str, who: str | None
+    directory: Path,
+    host: str | None,
+    port: int | None,
+    accept_loss: bool,
+    log_level: str,
+    who: str | None,
+    authority: Path | None,
 ) -> None:
     """Serve the tally in DIR until it is stopped (Ctrl-C or SIGTERM); every report in hand is kept.
 
@@ -51,6 +63,7 @@ def command(
         directory,
         host=host,
         port=port,
+        authority=authority,
         ready=lambda address: tell(f"listening on {address}"),
         opening=Opening(whose_word(who) if accept_loss else None, warn),
         log=ServiceLog(LEVELS[log_level], sys.stderr.fileno()),

@@ -1,0 +1,47 @@
+"""`unbrick tally renew`: a station's next certificate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from unbrick.cli.tally.enrol import MOST_DAYS
+from unbrick.cli.tally.folder import authority_option, directory_argument, note, tell
+
+
+@click.command("renew")
+@directory_argument
+@click.argument("name")
+@click.option(
+    "--days", type=click.IntRange(1, MOST_DAYS), help="For how many days from now, and from now on."
+)
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write it into a new FILE as well, to be carried to a station whose certificate has ended.",
+)
+@authority_option
+def command(directory: Path, name: str, days: int | None, out: Path | None, authority: Path | None) -> None:
+    """Give a station a new certificate for the key that it has; it fetches it in its next session.
+
+    Without --days it is valid as long as the station was enrolled for. `unbrick tally serve --authority` does
+    the same by itself, in time.
+
+    Example: unbrick tally renew tally stick-07
+    """
+    from unbrick.errors import UsageError
+    from unbrick.files import atomic_write
+    from unbrick.tally.authority import renew
+    from unbrick.tally.new_folder import errors_named
+
+    if out is not None and out.exists():
+        raise UsageError(f"{out} exists already", hint="name a new file")
+    station = renew(directory, name, days=days, authority=authority)
+    note(directory, "renewed", name, station.serial, until=station.expires)
+    tell(f"{name} has a new certificate, until {station.expires[:10]}; it fetches it in its next session")
+    if out is not None:
+        with errors_named(out):
+            atomic_write(out, f"{station.certificate}\n".encode(), mode=0o644)
+        tell(f"it is also in {out}: put it in the place of the station's certificate")

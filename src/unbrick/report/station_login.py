@@ -1,0 +1,172 @@
+"""What a station logs in with: its key, and the certificate that is valid longest of the two it may have.
+
+The tally renews a certificate over the session. The new one is kept in the outbox, the one folder of a medium
+that is always written to; the station's own file stays as it is, for a site's key may have signed it.
+Whatever lies there is hostile: only what the tally's authority signed, for this very key and name, is used.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unbrick.errors import FailedError, UsageError
+from unbrick.files import atomic_write
+from unbrick.printable import printable
+from unbrick.report.host_certificate import (
+    USER,
+    Certificate,
+    HostCertificateError,
+    authority_of,
+    is_authentic,
+    parse_certificate,
+)
+from unbrick.report.station_file import Tally, read_small_file
+
+if TYPE_CHECKING:
+    from paramiko.pkey import PKey
+
+RENEWED_NAME = ".renewed-certificate"  # a name that no outbox takes for a report
+SOON = timedelta(days=30)
+_MOST_CERTIFICATE_BYTES = 4096
+_ANY_YEAR = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Login:
+    """A name, and the key that was loaded with the certificate."""
+
+    name: str
+    key: PKey
+    certificate: Certificate
+
+    @property
+    def ends(self) -> datetime:
+        """When the certificate ends, by the tally's clock."""
+        return end_of(self.certificate)
+
+
+def with_renewals(tally: Tally, outbox: Path) -> Tally:
+    """The tally of a station whose outbox keeps the renewed certificate."""
+    return replace(tally, renewed=outbox / RENEWED_NAME)
+
+
+def end_of(certificate: Certificate) -> datetime:
+    """When a certificate ends; the last day of the calendar where it never does."""
+    try:
+        return datetime.fromtimestamp(certificate.valid_before, UTC)
+    except (ValueError, OverflowError, OSError):
+        return _ANY_YEAR
+
+
+def read_login(key_file: Path, certificate_file: Path, renewed: Path | None, authority: bytes) -> Login:
+    """The name and the key to log in with; raises UsageError. `authority` is the tally's, as an SSH blob."""
+    from paramiko.ed25519key import Ed25519Key
+    from paramiko.ssh_exception import SSHException
+
+    try:
+        key = Ed25519Key.from_private_key_file(str(key_file))
+    except (OSError, SSHException, ValueError, LookupError, AssertionError) as error:
+        raise UsageError(
+            f"{key_file.name}: the station's key cannot be read: {printable(str(error))[:300]}"
+        ) from error
+    line, certificate = _read(certificate_file)
+    if certificate.kind != USER or not certificate.principals:
+        raise UsageError(f"{certificate_file.name}: this is not the certificate of a station")
+    if key.verifying_key is None or key.verifying_key.encode() != certificate.public_key:
+        raise UsageError(f"{certificate_file.name}: this certificate is not that of {key_file.name}")
+    newer = newer_certificate(certificate, renewed, authority)
+    if newer is not None:
+        line, certificate = newer
+    key.load_certificate(line)
+    return Login(certificate.principals[0], key, certificate)
+
+
+def newer_certificate(
+    own: Certificate, renewed: Path | None, authority: bytes
+) -> tuple[str, Certificate] | None:
+    """The renewed certificate of a station, where there is one that is to be believed and ends later."""
+    if renewed is None:
+        return None
+    with suppress(UsageError):
+        line, certificate = _read(renewed)
+        if _replaces(own, certificate, authority):
+            return line, certificate
+    return None
+
+
+def later_end(tally: Tally, ends: datetime | None) -> datetime | None:
+    """Until when a station is let in whose own certificate ends then (None: never), renewals included."""
+    if ends is None or tally.renewed is None:
+        return ends
+    try:
+        own = _read(tally.certificate)[1]
+        newer = newer_certificate(own, tally.renewed, authority_of(tally.host_ca))
+    except FailedError:
+        return ends
+    return end_of(newer[1]) if newer is not None else ends
+
+
+def take_renewed(offered: object, own: Certificate, authority: bytes, renewed: Path) -> Certificate | None:
+    """Keep the certificate that a tally offers, where it replaces the present one; gives what is in force.
+
+    Where it cannot be written, the tally offers it again in the next session.
+    """
+    if not isinstance(offered, str) or len(offered) > _MOST_CERTIFICATE_BYTES:
+        return None
+    try:
+        certificate = _parse(offered)
+    except (ValueError, HostCertificateError):
+        return None
+    if not _replaces(own, certificate, authority):
+        return None
+    with suppress(OSError):
+        atomic_write(renewed, f"{' '.join(offered.split()[:2])}\n".encode(), mode=0o644)
+        return certificate
+    return None
+
+
+def certificate_notice(ends: datetime, now: datetime) -> str:
+    """What a person should know of a certificate that ends soon, or did; empty where there is time."""
+    if ends - now > SOON:
+        return ""
+    what = "ended" if ends <= now else "ends"
+    return (
+        f"the certificate of this station {what} on {ends:%Y-%m-%d}: "
+        "ask for a new one (unbrick tally renew), or the tally will not let it in"
+    )
+
+
+def _replaces(own: Certificate, other: Certificate, authority: bytes) -> bool:
+    return (
+        other.kind == USER
+        and other.public_key == own.public_key
+        and other.principals == own.principals
+        and not other.critical_options
+        and other.valid_before > own.valid_before
+        and is_authentic(other, authority)
+    )
+
+
+def _read(path: Path) -> tuple[str, Certificate]:
+    try:
+        line = read_small_file(path).decode("ascii")
+        return line, _parse(line)
+    except (ValueError, HostCertificateError) as error:
+        raise UsageError(f"{path.name}: this is not an Ed25519 certificate") from error
+
+
+def _parse(line: str) -> Certificate:
+    """Raises ValueError, HostCertificateError."""
+    words = line.split()
+    if len(words) < 2 or "\n" in line.strip():
+        raise ValueError("no certificate line")
+    try:
+        return parse_certificate(base64.b64decode(words[1], validate=True))
+    except binascii.Error as error:
+        raise ValueError("no certificate line") from error
