@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, bindparam, func, select
+from sqlalchemy import Column, Connection, Select, Table, bindparam, func, select
 
 from unbrick.standing import MachineStatus
 from unbrick.tally.bulk import chunks, delete_rows, insert_rows, rows_of, rows_where, update_rows
@@ -26,20 +26,20 @@ from unbrick.tally.rows import (
     named_row,
     said_of,
     said_of_unseen,
+    said_on,
     statement_on,
 )
 from unbrick.tally.runs import RunRecord, run_of
 from unbrick.tally.schema import counters, expected, machine_names, machines, minutes, runs, statements
 
-_LAST_STATEMENTS = (
-    select(statements, runs.c.machine)
-    .outerjoin(runs, runs.c.first == statements.c.machine_first)
-    .where(
-        statements.c.number.in_(
-            select(func.max(statements.c.number))
-            .where(statements.c.name_key.in_(bindparam("wanted", expanding=True)))
-            .group_by(statements.c.name_key, statements.c.machine_first)
-        )
+_WANTED = statements.c.name_key.in_(bindparam("wanted", expanding=True))
+_STATEMENTS = select(statements, runs.c.machine).outerjoin(runs, runs.c.first == statements.c.machine_first)
+_ALL_STATEMENTS = _STATEMENTS.where(_WANTED).order_by(statements.c.number)
+_LAST_STATEMENTS = _STATEMENTS.where(
+    statements.c.number.in_(
+        select(func.max(statements.c.number))
+        .where(_WANTED, statements.c.taken_back_at.is_(None))
+        .group_by(statements.c.name_key, statements.c.machine_first)
     )
 )
 _FIRST_OF_NAMES = (
@@ -232,13 +232,30 @@ def _expectations(
     return by_name, by_serial
 
 
-def _statements(connection: Connection, names: Iterable[str]) -> dict[str, list[Row]]:
+def _statements(
+    connection: Connection, names: Iterable[str], query: Select[Any] = _LAST_STATEMENTS
+) -> dict[str, list[Row]]:
     """The last statements under each name: on each machine that was meant, and on one not seen by then."""
     found: dict[str, list[Row]] = defaultdict(list)
     for chunk in chunks(names):
-        for row in rows_of(connection, _LAST_STATEMENTS, {"wanted": chunk}):
+        for row in rows_of(connection, query, {"wanted": chunk}):
             found[row["name_key"]].append(row)
     return found
+
+
+def statements_about(connection: Connection, key: str) -> list[Row]:
+    """All that persons said of the machine with this key, in that order, also what was taken back."""
+    if key.startswith(NAMED):
+        name = key.removeprefix(NAMED)
+        said = _statements(connection, [name], _ALL_STATEMENTS)[name]
+        return [one for one in said if one["machine_first"] is None]
+    machine = gather(key, [run_of(row) for row in rows_where(connection, runs, runs.c.machine, [key])])
+    serials = [machine.serial_key] if machine.serial_key else []
+    line = expectation_of(machine, *_expectations(connection, machine.name_keys, serials))
+    names = machine.called | ({line["name_key"]} if line else set())
+    spoken = said_of(machine, line, _statements(connection, names, _ALL_STATEMENTS))
+    first = _first_of(connection, machine.name_keys)
+    return sorted(said_on(machine, line, spoken, first), key=lambda one: int(one["number"]))
 
 
 def _spoken_of_unseen(connection: Connection, names: Iterable[str]) -> list[str]:

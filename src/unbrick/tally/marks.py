@@ -1,25 +1,29 @@
 """What a person says of a machine, kept as it was said and counted apart from what a machine proved.
 
-A statement belongs to a computer name, so that it holds for a machine that never reported as well. The last
-one under a name counts; taking one back is a statement too.
+A statement is about one machine: that which its name, serial number or sticker code means when it is said. It
+holds for a machine that never reported as well. The last one counts; one that was taken back stays written
+down and counts no more, and the one before it does again.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, update
 
 from unbrick.tally.bulk import rows_where
-from unbrick.tally.clock import microseconds, present
+from unbrick.tally.clock import microseconds, moment_of, present
 from unbrick.tally.counting import next_number
-from unbrick.tally.machines import machines_called, refresh
+from unbrick.tally.machines import refresh, statements_about
+from unbrick.tally.meaning import meant_row
 from unbrick.tally.names import name_key
-from unbrick.tally.records import Statement, StatementError
+from unbrick.tally.records import NAMED, Said, Statement, StatementError
+from unbrick.tally.rows import Row
 from unbrick.tally.runs import shown_reason
-from unbrick.tally.schema import machines, statements
+from unbrick.tally.schema import machine_names, statements
 
 _LONGEST_NAME = 64
+_COLUMNS = statements.c
 
 
 def statement_of(text: str) -> Statement:
@@ -34,31 +38,100 @@ def statement_of(text: str) -> Statement:
 
 
 def state(
-    connection: Connection, name: str, status: Statement | None, reason: str, who: str, at: datetime | None
-) -> list[str]:
-    """Write a statement down (None takes the last one back); returns the keys of the rows it may be about."""
-    shown, said_by = _text(name, "computer name"), _text(who, "person")
-    key = name_key(shown)
-    called = machines_called(connection, key)
-    meant = rows_where(connection, machines, machines.c.key, called)
-    if len(called) > 1:
-        raise StatementError(
-            f"{len(called)} machines are called {shown}, so it is not clear which one is meant",
-            hint="a person's word is kept by computer name: let a medium report on each of them instead",
-        )
+    connection: Connection,
+    wanted: str,
+    status: Statement,
+    *,
+    reason: str,
+    who: str,
+    at: datetime | None,
+    new: bool,
+    unseen: bool,
+) -> str:
+    """Write a statement down; returns the key of the row. Raises StatementError like `meant_row`."""
+    shown, said_by = _text(wanted, "computer name"), _text(who, "person")
+    meant = meant_row(connection, shown, new=new, unseen=unseen)
+    key = meant["key"] if meant else NAMED + name_key(shown)
+    name = _name_for(connection, meant) if meant else name_key(shown)
     row = {
-        "name_key": key,
-        "name": shown,
-        "status": status.value if status else "",
+        "name_key": name,
+        "name": meant["name"] if meant else shown,
+        "status": status.value,
         "reason": shown_reason(reason),
         "who": said_by,
         "at": microseconds(at or present()),
         "arrival": next_number(connection),
-        "machine_first": meant[0]["first"] if meant else None,
+        "machine_first": meant["first"] if meant else None,
     }
     connection.execute(insert(statements), row)
-    refresh(connection, called, [key])
-    return called
+    refresh(connection, [key], [name])
+    return str(key)
+
+
+def take_back(
+    connection: Connection, wanted: str, *, reason: str, who: str, at: datetime | None, unseen: bool
+) -> tuple[str, Said]:
+    """Take the last statement on a machine back; returns the key of its row, and what was taken back.
+
+    Raises StatementError: no such machine, several of them, or nothing to take back.
+    """
+    said_by = _text(who, "person")
+    meant = meant_row(connection, _text(wanted, "computer name"), new=False, unseen=unseen)
+    assert meant is not None
+    standing = _standing(statements_about(connection, meant["key"]))
+    if not standing:
+        raise StatementError(f"nobody has marked {meant['name']}: there is nothing to take back")
+    last = standing[-1]
+    words = {
+        "taken_back_by": said_by,
+        "taken_back_why": shown_reason(reason),
+        "taken_back_at": microseconds(at or present()),
+    }
+    connection.execute(update(statements).where(_COLUMNS.number == last["number"]).values(words))
+    refresh(connection, [meant["key"]], [last["name_key"]])
+    return meant["key"], _said({**last, **words})
+
+
+def history(connection: Connection, key: str) -> tuple[Said, ...]:
+    """All that persons said of the machine with this key, in that order, also what was taken back."""
+    return tuple(_said(row) for row in statements_about(connection, key) if row["status"])
+
+
+def _standing(said: list[Row]) -> list[Row]:
+    """Those that were not taken back, one by one or (by an older version) all at once."""
+    kept: list[Row] = []
+    for row in said:
+        if not row["status"]:
+            kept.clear()
+        elif row["taken_back_at"] is None:
+            kept.append(row)
+    return kept
+
+
+def _name_for(connection: Connection, meant: Row) -> str:
+    """A name under which a statement on this machine is found again."""
+    if meant["key"].startswith(NAMED):
+        return str(meant["key"]).removeprefix(NAMED)
+    names = {
+        row["name_key"] for row in rows_where(connection, machine_names, machine_names.c.key, [meant["key"]])
+    }
+    if names and meant["name_key"] not in names:
+        return str(min(names))
+    return str(meant["name_key"] if names else meant["serial_key"] or meant["name_key"])
+
+
+def _said(row: Row) -> Said:
+    at = moment_of(row["at"])
+    assert at is not None
+    return Said(
+        status=row["status"],
+        reason=row["reason"] or None,
+        who=row["who"],
+        at=at,
+        taken_back_by=row["taken_back_by"],
+        taken_back_why=row["taken_back_why"],
+        taken_back_at=moment_of(row["taken_back_at"]),
+    )
 
 
 def _text(text: str, what: str) -> str:

@@ -96,7 +96,21 @@ def _numbers_of_arrival(connection: Connection) -> None:
     add_index(connection, statements, "statements_by_arrival")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first_tables, _bare_names, _codes_of_runs, _ledger, _numbers_of_arrival)
+def _words_taken_back(connection: Connection) -> None:
+    """Room for who took a person's word back, and for how an event came."""
+    words = schema.statements.c
+    for column in (words.taken_back_by, words.taken_back_why, words.taken_back_at, schema.events.c.carried):
+        add_column(connection, column)
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _first_tables,
+    _bare_names,
+    _codes_of_runs,
+    _ledger,
+    _numbers_of_arrival,
+    _words_taken_back,
+)
 """The step at index n brings version n to version n + 1."""
 
 

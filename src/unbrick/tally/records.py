@@ -67,7 +67,7 @@ class LossError(StoreError):
 
 
 class StatementError(UsageError):
-    """What a person said of a machine cannot be taken: an unknown word, or a name that two machines have."""
+    """What a person said cannot be taken: an unknown word or machine, or a name that two machines have."""
 
 
 class Statement(StrEnum):
@@ -164,6 +164,19 @@ class MachineLine(NamedTuple):
     site: str | None
     status: str
     reason: str | None
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a person said of a machine (`status` is a word of Statement), and who took it back, if anybody."""
+
+    status: str
+    reason: str | None
+    who: str
+    at: datetime
+    taken_back_by: str | None = None
+    taken_back_why: str | None = None
+    taken_back_at: datetime | None = None
 
 
 @dataclass(frozen=True)

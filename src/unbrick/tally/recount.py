@@ -92,6 +92,8 @@ def recount(connection: Connection) -> Recount:
     meant = {record["first"]: record["machine"] for record in result.runs.values()}
     spoken: dict[str, list[Row]] = defaultdict(list)
     for row in _rows(connection, statements):
+        if row["taken_back_at"] is not None:
+            continue
         spoken[row["name_key"]].append({**row, "machine": meant.get(row["machine_first"])})
     _make_rows(result, runs_of, lines, spoken)
     _count(result)

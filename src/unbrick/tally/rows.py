@@ -86,7 +86,12 @@ def expectation_of(machine: Runs, by_name: Mapping[str, Row], by_serial: Mapping
 def statement_on(
     machine: Runs, line: Row | None, said: Iterable[Row], first: Mapping[str, int]
 ) -> Row | None:
-    """The last thing a person said of a machine, of all that was said under its names or its line's.
+    """The last thing a person said of a machine; see `said_on`."""
+    return max(said_on(machine, line, said, first), key=lambda one: int(one["number"]), default=None)
+
+
+def said_on(machine: Runs, line: Row | None, said: Iterable[Row], first: Mapping[str, int]) -> list[Row]:
+    """What was said of a machine, of all that was said under its names or its line's.
 
     A word is about the machine that had the name when it was said. Said of one that no medium had seen, it is
     about the first to come. `said` has the rows of `statements` with the key of the `machine` that was meant;
@@ -101,7 +106,7 @@ def statement_on(
             return first.get(one["name_key"], machine.first) >= machine.first
         return bool(one["name_key"] == by_line)
 
-    return max(filter(concerns, said), key=lambda one: int(one["number"]), default=None)
+    return [one for one in said if concerns(one)]
 
 
 def said_of(machine: Runs, line: Row | None, spoken: Mapping[str, Iterable[Row]]) -> list[Row]:

@@ -46,6 +46,7 @@ events = Table(
     Column("data", LargeBinary, nullable=False),
     Column("signature", Text, nullable=False),
     Column("number", BigInteger, nullable=False, server_default="0"),
+    Column("carried", Integer, nullable=False, server_default="0"),
     Index("events_by_run", "run", "sequence"),
     Index("events_by_arrival", "received", "id"),
     Index("events_by_number", "number"),
@@ -146,6 +147,9 @@ statements = Table(
     Column("at", BigInteger, nullable=False),
     Column("arrival", BigInteger, nullable=False, server_default="0"),
     Column("machine_first", BigInteger),
+    Column("taken_back_by", Text),
+    Column("taken_back_why", Text),
+    Column("taken_back_at", BigInteger),
     Index("statements_by_name", "name_key", "number"),
     Index("statements_by_arrival", "arrival"),
 )

@@ -20,7 +20,7 @@ from unbrick.tally.key_ids import read_key_ids
 from unbrick.tally.ledger import broken_links, refill
 from unbrick.tally.looking import LookingDatabase
 from unbrick.tally.marked import Settled
-from unbrick.tally.marks import state, statement_of
+from unbrick.tally.marks import history, state, statement_of, take_back
 from unbrick.tally.migrations import is_current, migrate
 from unbrick.tally.quick_check import SECONDS, QuickCheck, quick_check
 from unbrick.tally.rebuild import ADDED_UP, rebuild
@@ -32,6 +32,7 @@ from unbrick.tally.records import (
     ReceivedEvent,
     RecentEvent,
     Replacement,
+    Said,
     Statement,
     StatementError,
     StoreError,
@@ -39,7 +40,13 @@ from unbrick.tally.records import (
 )
 from unbrick.tally.recount import differences
 from unbrick.tally.stations import Visits, read_visits
-from unbrick.tally.summary import list_machines, recent_events, stream_machines, summarise
+from unbrick.tally.summary import (
+    list_machines,
+    machine_with,
+    recent_events,
+    stream_machines,
+    summarise,
+)
 
 
 class Store:
@@ -200,35 +207,73 @@ class Store:
         return self.take_inventory(inventory, self.foresee_replacement(inventory) if replace else None)
 
     def mark(
-        self, name: str, status: str, *, reason: str, who: str, at: datetime | None = None
+        self,
+        machine: str,
+        status: str,
+        *,
+        reason: str,
+        who: str,
+        at: datetime | None = None,
+        new: bool = False,
+        unseen: bool = False,
     ) -> MachineRow:
-        """Write down what a person says of a machine, also one that never reported; gives its row now.
+        """Write down what a person says of the machine with this name, serial number or sticker code.
 
-        Raises StatementError: an unknown status word, no reason, or a name that several machines have.
+        `new` takes also a name that nobody knows; `unseen` means, of several, the one that never reported.
+        Gives its row now. Raises StatementError: an unknown status word or machine, no reason, or several
+        machines that are called so.
         """
         if not reason.strip():
             raise StatementError("a mark needs a reason", hint="say in a few words why: --reason TEXT")
-        row = self._state(name, statement_of(status), reason, who, at)
-        assert row is not None
-        return row
+        return self._state(machine, statement_of(status), reason, who, at, new=new, unseen=unseen)
 
-    def confirm(self, name: str, *, who: str, reason: str = "", at: datetime | None = None) -> MachineRow:
+    def confirm(
+        self,
+        machine: str,
+        *,
+        who: str,
+        reason: str = "",
+        at: datetime | None = None,
+        new: bool = False,
+        unseen: bool = False,
+    ) -> MachineRow:
         """Write down that a machine was seen alive in Windows; like `mark` otherwise."""
-        row = self._state(name, Statement.CONFIRMED, reason, who, at)
-        assert row is not None
-        return row
+        return self._state(machine, Statement.CONFIRMED, reason, who, at, new=new, unseen=unseen)
 
-    def unmark(self, name: str, *, who: str, at: datetime | None = None) -> MachineRow | None:
-        """Take a person's word back; the machine's own counts again. None where nothing is left to count."""
-        return self._state(name, None, "", who, at)
+    def unmark(
+        self, machine: str, *, reason: str, who: str, at: datetime | None = None, unseen: bool = False
+    ) -> tuple[Said, MachineRow | None]:
+        """Take the last word of a person back; gives it, and the machine's row now (None where none is left).
+
+        Raises StatementError: no reason, no such machine, several of them, or nothing to take back.
+        """
+        if not reason.strip():
+            raise StatementError("say in a few words why", hint="--reason TEXT")
+        with self._database.write() as connection:
+            key, said = take_back(connection, machine, reason=reason, who=who, at=at, unseen=unseen)
+            return said, machine_with(connection, key)
+
+    def said_of(self, row: MachineRow) -> tuple[Said, ...]:
+        """All that persons said of a machine, in that order, also what was taken back."""
+        with self._database.read() as connection:
+            return history(connection, row.key)
 
     def _state(
-        self, name: str, status: Statement | None, reason: str, who: str, at: datetime | None
-    ) -> MachineRow | None:
+        self,
+        machine: str,
+        status: Statement,
+        reason: str,
+        who: str,
+        at: datetime | None,
+        *,
+        new: bool,
+        unseen: bool,
+    ) -> MachineRow:
         with self._database.write() as connection:
-            state(connection, name, status, reason, who, at)
-            rows = list_machines(connection, status=None, site=None, name=name, limit=1, offset=0)
-        return rows[0] if rows else None
+            key = state(connection, machine, status, reason=reason, who=who, at=at, new=new, unseen=unseen)
+            row = machine_with(connection, key)
+        assert row is not None
+        return row
 
     def check(self) -> tuple[str, ...]:
         """Recount everything from the events and say each difference in a sentence; empty when all is well.

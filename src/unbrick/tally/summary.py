@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, func, or_, select
 from unbrick.event import parse_event
 from unbrick.standing import mark_of
 from unbrick.tally.board import STUCK
-from unbrick.tally.bulk import rows_of
+from unbrick.tally.bulk import rows_of, rows_where
 from unbrick.tally.clock import MICROSECONDS_A_MINUTE, microseconds, moment_of, present
 from unbrick.tally.machines import machines_called
 from unbrick.tally.names import name_key
@@ -117,6 +117,13 @@ def stream_machines(connection: Connection) -> Iterator[MachineLine]:
     rows = connection.execute(query, execution_options={"yield_per": _AT_ONCE})
     for name, site, status, reason in rows:
         yield MachineLine(name, site or None, status, reason or None)
+
+
+def machine_with(connection: Connection, key: str) -> MachineRow | None:
+    """The row with this key, if there is one."""
+    return next(
+        (machine_row_of(row) for row in rows_where(connection, machines, machines.c.key, [key])), None
+    )
 
 
 def machine_row_of(row: Row) -> MachineRow:

@@ -101,9 +101,9 @@ def people_speak(store: Store) -> None:
     """After all events: a word is about the machine that has the name by then. Of two, none is meant."""
     for name, status in (("c", "re-imaged"), ("B", "replaced"), ("D", "firmware-locked")):
         with suppress(StatementError):
-            store.mark(name, status, reason="by hand", who="kim", at=START + timedelta(minutes=30))
+            store.mark(name, status, reason="by hand", who="kim", at=START + timedelta(minutes=30), new=True)
     with suppress(StatementError):
-        store.unmark("B", who="kim", at=START + timedelta(minutes=11))
+        store.unmark("B", reason="no", who="kim", at=START + timedelta(minutes=11))
 
 
 def inventory_comes(store: Store, listed: Path) -> None:

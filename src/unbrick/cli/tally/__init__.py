@@ -27,6 +27,7 @@ _VERBS = {
     "stations": "List the stations: since when, until when, last report, revoked or not.",
     "status": "Show how many machines are back, where, and what is stuck.",
     "unrevoke": "Trust a station again that was revoked.",
+    "unmark": "Take back what a person said of a machine: the last mark or confirmation.",
     "watch": "Watch the tally live on this terminal.",
 }
 

@@ -13,6 +13,7 @@ import click
 
 from unbrick.cli.manners import say
 from unbrick.cli.tally.folder import directory_argument, folder_of, look_at_store, missing_reports, tell
+from unbrick.cli.tally.words import said_document, said_line
 from unbrick.errors import FailedError
 from unbrick.printable import printable
 
@@ -97,13 +98,18 @@ def _show_found(store: Store, wanted: str, *, as_json: bool) -> None:
             else "a sticker code has eight characters, and the last one checks the others: read it again",
         )
     if as_json:
-        rows = [{**_described(row), "code": row.code} for row in found]
+        rows = [
+            {**_described(row), "code": row.code, "marks": [*map(said_document, store.said_of(row))]}
+            for row in found
+        ]
         click.echo(json.dumps({"machines": rows}))
         return
     for row in found:
         why = f" ({row.reason})" if row.reason else ""
         where = f" at {row.site}" if row.site else ""
         tell(f"{row.code or '-'}  {row.name}{where}: {row.status}{why}")
+        for said in store.said_of(row):
+            tell(f"  by hand: {said_line(said)}")
 
 
 def _described(row: MachineRow | MachineLine) -> dict[str, str | None]:
