@@ -61,8 +61,8 @@ class Mark:
     That a medium saw the machine is less than anything that is known of it: a later visit that only looks
     at the disk, or dies early, must not hide what an earlier one said.
 
-    `station`, `received` (microseconds) and `number` are the tally's: who signed the event, when it arrived,
-    and as which one of all that arrived.
+    `station`, `received` (microseconds) and `number` are the tally's: who signed the event, when it arrived
+    (0 where it was made some time before), and as which one of all that arrived.
     """
 
     run: str

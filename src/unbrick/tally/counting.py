@@ -40,13 +40,16 @@ _ASSIGN = update(runs).where(runs.c.run == bindparam("the_run")).values(machine=
 
 @dataclass(frozen=True)
 class Arrived:
-    """An event with its id as bytes, its arrival in microseconds, and its number in the order of arrival."""
+    """An event with its id as bytes, its arrival in microseconds, and its number in the order of arrival;
+    whether it was made some time before.
+    """
 
     id: bytes
     event: Event
     station: str
     received: int
     number: int
+    carried: bool
 
 
 def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
@@ -56,7 +59,7 @@ def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
         return 0
     number = next_number(connection)
     arrived = [
-        Arrived(id_, one.event, one.station, microseconds(one.received), number + place)
+        Arrived(id_, one.event, one.station, microseconds(one.received), number + place, one.carried)
         for place, (id_, one) in enumerate(fresh.items())
     ]
     before = _load_runs(connection, {one.event.run for one in arrived})
@@ -75,7 +78,9 @@ def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
             record = replace(_refold(connection, run), machine=record.machine)
         else:
             for one in chosen:
-                record = fold_run(record, one.event, one.station, one.received, one.number)
+                record = fold_run(
+                    record, one.event, one.station, one.received, one.number, carried=one.carried
+                )
             record = replace(record, first=min(record.first, first_of[run]))
         after[run] = record
     keys = _store_runs(connection, before, after)
@@ -111,6 +116,7 @@ def _event_row(one: ReceivedEvent, kept: Arrived) -> dict[str, Any]:
         "station": one.station,
         "received": kept.received,
         "number": kept.number,
+        "carried": int(kept.carried),
         "at": one.event.at,
         "data": one.signed.data,
         "signature": one.signed.signature,
@@ -168,7 +174,14 @@ def fold_rows(run: str, rows: Iterable[Mapping[str, Any]]) -> RunRecord:
         if row["sequence"] != last:
             last = row["sequence"]
             event = parse_event(row["data"])
-            record = fold_run(record, event, row["station"], row["received"], row["number"])
+            record = fold_run(
+                record,
+                event,
+                row["station"],
+                row["received"],
+                row["number"],
+                carried=bool(row["carried"]),
+            )
     return replace(record, first=first)
 
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from unbrick.carried_reports import PREFIX, CarriedTextError, read_text
+from unbrick.tally.carried import as_carried
 from unbrick.tally.carried_files import Line, read_lines
 from unbrick.tally.intake import Intake
 from unbrick.tally.register import StationRegister
@@ -66,7 +67,7 @@ def import_export(directory: Path, file: Path, accepted: Collection[str] = ()) -
         for batch in _batches(file, counts):
             judged = intake.judge(batch)
             counts.refused.update(one.text for one in judged.refused)
-            new = store.add(judged.received)
+            new = store.add(as_carried(judged.received))
             counts.new += new
             counts.known += len(judged.received) - new
     return counts

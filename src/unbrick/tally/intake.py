@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidSignature
 
 from unbrick.event import NAMESPACE, Event, EventError, parse_event
 from unbrick.sshsig import HASH, SignatureFormatError, parse_signature, signed_data
+from unbrick.tally.carried import with_late_ones
 from unbrick.tally.certificates import KeyFileError, key_of_blob
 from unbrick.tally.records import ReceivedEvent
 from unbrick.tally.register import Enrolment, StationRegister
@@ -89,6 +90,7 @@ class Intake:
             judged.ids += part.ids
             judged.refused += part.refused
             await asyncio.sleep(0)
+        judged.received = with_late_ones(judged.received)
         return judged
 
     def station_of(self, signed: SignedEvent) -> Enrolment:

@@ -108,18 +108,24 @@ FINISHED = frozenset(
 )
 """The statuses that leave nothing to do."""
 
+WORKED = frozenset({Statement.CONFIRMED, Statement.FIXED_BY_REBOOTS, Statement.RE_IMAGED, Statement.REPLACED})
+"""What a person did at a machine. The other words sort machines out at a desk, which is no pace."""
+
 NAMED = "named:"
 """How the key of a row begins that no medium has seen: known to the inventory or to a person only."""
 
 
 @dataclass(frozen=True)
 class ReceivedEvent:
-    """A verified event on its way into the store. `station` names the station whose key signed it."""
+    """A verified event on its way into the store. `station` names the station whose key signed it; `carried`
+    says that it was made some time before it came, so that it says nothing of the pace.
+    """
 
     signed: SignedEvent
     event: Event
     station: str
     received: datetime
+    carried: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from unbrick.standing import MachineStatus, Mark, Standing
 from unbrick.tally.names import name_key, serial_key
-from unbrick.tally.records import FINISHED, NAMED, Basis, Statement
+from unbrick.tally.records import FINISHED, NAMED, WORKED, Basis, Statement
 from unbrick.tally.runs import RunRecord, merge_names, shown_reason
 
 Row = Mapping[str, Any]
@@ -155,7 +155,11 @@ def machine_row(machine: Runs, expectation: Row | None, statement: Row | None) -
     row["first"] = machine.first
     if person_counts(statement, machine):
         assert statement is not None
-        return _stated(row, statement)
+        row = _stated(row, statement)
+        own = machine.standing.mark
+        if own and own.status in FINISHED and row["status"] in FINISHED:
+            row["finished_at"] = own.received or None  # a word on what is done makes it no newer
+        return row
     mark = own_mark(machine, statement)
     row["status"] = (mark.status if mark else MachineStatus.SEEN).value
     row["reason"] = shown_reason(mark.reason) if mark else ""
@@ -163,7 +167,7 @@ def machine_row(machine: Runs, expectation: Row | None, statement: Row | None) -
     row["run"] = mark.run if mark else machine.latest.run
     row["station"] = mark.station if mark else machine.latest.station
     if row["status"] in FINISHED:
-        row["finished_at"] = mark.received if mark else machine.last_seen
+        row["finished_at"] = (mark.received or None) if mark else machine.last_seen
     return row
 
 
@@ -216,7 +220,7 @@ def _stated(row: dict[str, Any], statement: Row) -> dict[str, Any]:
     row["reason"] = statement["reason"]
     row["marked_by"] = statement["who"]
     row["marked_at"] = statement["at"]
-    row["finished_at"] = statement["at"] if row["status"] in FINISHED else None
+    row["finished_at"] = statement["at"] if row["status"] in WORKED else None
     return row
 
 

@@ -123,12 +123,14 @@ def run_of(row: Mapping[str, Any]) -> RunRecord:
     )
 
 
-def fold_run(record: RunRecord, event: Event, station: str, received: int, number: int) -> RunRecord:
+def fold_run(
+    record: RunRecord, event: Event, station: str, received: int, number: int, *, carried: bool = False
+) -> RunRecord:
     """The record after one more event of its run, as the `number`-th to arrive; times in microseconds."""
     mark = mark_of(event)
     standing = record.standing
     if mark is not None:
-        standing = standing.after(replace(mark, received=received, number=number))
+        standing = standing.after(replace(mark, received=0 if carried else received, number=number))
     latest = event.sequence > record.last_sequence
     return replace(
         record,

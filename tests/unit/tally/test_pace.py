@@ -12,6 +12,7 @@ from support.tally_board import NOW, summary
 from support.tally_events import START, Told, disk
 
 from unbrick.model import Machine
+from unbrick.tally.carried import as_carried, with_late_ones
 from unbrick.tally.pace import pace_sentence
 from unbrick.tally.records import Estimate
 from unbrick.tally.store import Store
@@ -150,3 +151,43 @@ def test_nothing_but_a_first_report_is_too_early(tmp_path: Path) -> None:
     with Store.open(tmp_path / "tally.db") as store:
         store.add(Told(1, Machine(None, None, disk(1), ("W-1",))).story("found"))
         assert sentence(store, 1) == "too early to say when it ends"
+
+
+def test_what_was_carried_counts_in_the_total_and_not_in_the_pace(fleet: Store) -> None:
+    for number in range(20, 80):
+        machine = Machine(None, None, disk(number), (f"W-{number}",))
+        fleet.add(as_carried(Told(number, machine, minute=19).story("repaired")))
+    summary = fleet.summary(START + timedelta(minutes=20))
+    assert (summary.finished, summary.remaining) == (80, 20)
+    assert summary.rates.finished_last_60 == pytest.approx(1.0)
+    assert sentence(fleet, 20) == "1.0 a minute, ends between 08:33 and 08:55 (fair)"
+
+
+def test_a_tally_that_knows_carried_reports_only_foresees_nothing(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("name\n" + "".join(f"W-{number}\n" for number in range(2000)))
+    with Store.open(tmp_path / "tally.db") as store:
+        store.import_inventory(tmp_path / "list.csv")
+        for number in range(600):
+            machine = Machine(None, None, disk(number), (f"W-{number}",))
+            store.add(as_carried([Told(number, machine).outcome("repaired")]))
+        assert sentence(store, 1) == "too early to say when it ends"
+        assert store.summary(START).finished == 600
+        assert store.check() == ()
+
+
+def test_what_waited_in_an_outbox_is_no_pace_and_a_visit_that_is_going_on_is() -> None:
+    visit = [one for number in (1, 2) for one in Told(number).story("repaired")]
+    assert not any(one.carried for one in with_late_ones(visit))
+    outbox = [one for number in range(40) for one in Told(number).story("repaired")]
+    assert all(one.carried for one in with_late_ones(outbox))
+
+
+def test_a_list_of_marks_made_at_a_desk_is_no_pace(fleet: Store) -> None:
+    for number in range(20, 60):
+        fleet.mark(f"W-{number}", "not-affected", reason="another OS", who="kim", at=START)
+    for number in range(20):
+        fleet.confirm(f"W-{number}", who="kim", at=START + timedelta(minutes=19))
+    fleet.mark("W-60", "replaced", reason="spare", who="kim", at=START + timedelta(minutes=19))
+    summary = fleet.summary(START + timedelta(minutes=20))
+    assert summary.finished == 61
+    assert summary.rates.finished_last_60 == pytest.approx(21 / 20)

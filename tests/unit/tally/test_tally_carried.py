@@ -13,11 +13,13 @@ from unbrick.cli.tally import command
 from unbrick.tally.authority import create_authority
 from unbrick.tally.certificates import new_key
 from unbrick.tally.settings import parse_address
+from unbrick.tally.store import Store
 
 
 @pytest.fixture
 def tally(tmp_path: Path) -> Path:
-    create_authority(tmp_path / "tally", parse_address("127.0.0.1"))
+    folder = create_authority(tmp_path / "tally", parse_address("127.0.0.1"))
+    Store.open(folder.database).close()
     return tmp_path / "tally"
 
 
