@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ _KNOWN: dict[str, tuple[str, ...]] = {
     "name": (
         "computername hostname devicename machinename pcname netbiosname netbioscomputername systemname "
         "workstationname devicehostname pscomputername computerhostname "
+        "endpointname clientname nodename vmname "
         "rechnername geratename geraetename maschinenname computer host rechner "
         "nomdelordinateur nomdordinateur nomordinateur nomduposte nomdeposte nomdupc nomdelamachine "
         "nomdemachine nommachine nomdelappareil nomdhote nomdelhote nomhote ordinateur "
@@ -29,7 +31,8 @@ _KNOWN: dict[str, tuple[str, ...]] = {
         "datamaskinnavn enhetsnavn maskinnavn vertsnavn tietokoneennimi laitteennimi "
         "nazevpocitace nazevzarizeni",
         "name nom nombre nome naam nazwa namn navn nimi nazev",
-        "assetname displayname cn device machine workstation pc gerat geraet equipo poste dispositivo",
+        "assetname displayname cn device machine workstation pc endpoint vm "
+        "gerat geraet equipo poste dispositivo",
         "dnshostname computerdnsname dnsname fqdn fullyqualifieddomainname fulldomainname samaccountname",
         "assettag inventorynumber inventarnummer inventarnr",
     ),
@@ -62,6 +65,7 @@ _KNOWN: dict[str, tuple[str, ...]] = {
         "proprietaire responsable propietario proprietario responsabile eigenaar wlasciciel agare ejer eier",
     ),
 }
+_REMARK = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 _PLACES = {
     word: (column, rank)
     for column, ranks in _KNOWN.items()
@@ -108,9 +112,14 @@ def columns_of(cells: Sequence[str], name: str) -> Columns:
 
 
 def _place(heading: str) -> tuple[str, int] | None:
-    plain = _plain(heading)
-    # The views of Configuration Manager number their columns: Name0, SerialNumber00.
-    return _PLACES.get(plain) or _PLACES.get(plain.rstrip("0"))
+    # A table before it, a remark behind it: tblAssets.AssetName, Computer name (NetBIOS).
+    for text in (heading, _REMARK.sub("", heading), heading.rpartition(".")[2]):
+        plain = _plain(text)
+        # The views of Configuration Manager number their columns: Name0, SerialNumber00.
+        place = _PLACES.get(plain) or _PLACES.get(plain.rstrip("0"))
+        if place:
+            return place
+    return None
 
 
 def _plain(heading: str) -> str:

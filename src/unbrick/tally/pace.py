@@ -73,12 +73,10 @@ def _minutes_since(moment: datetime | None, now: datetime) -> float | None:
 
 
 def _pace(summary: Summary) -> str | None:
-    """The pace of the last minutes, or of the last hour where these are too few to tell; None for none."""
+    """The pace of the last minutes, or the last hour where these are too few to tell; None for none now."""
     lately, before = summary.rates.finished_last_5, summary.rates.finished_last_60
-    if before <= 0:
+    if before <= 0 or summary.stalled:
         return None
-    if summary.stalled:
-        return f"{_rate(before)} before"
     return _rate(lately if lately * 5 >= _FEWEST_IN_FIVE else before)
 
 

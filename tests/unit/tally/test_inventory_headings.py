@@ -38,6 +38,8 @@ EXPORTS = {
     "Dutch": "Computernaam;Serienummer;Locatie;Afdeling|W-1;SN-1;north;triage",
     "Portuguese": "Nome do computador;Número de série;Localização|W-1;SN-1;north",
     "Polish": "Nazwa komputera;Numer seryjny;Lokalizacja|W-1;SN-1;north",
+    "a table's name before": "tblAssets.AssetName,tblAssetCustom.Serialnumber,tblAssets.Domain|W-1,SN-1,x",
+    "a remark behind": "Computer name (NetBIOS),Serial number [BIOS]|W-1,SN-1",
     "a person's name beside": "Name;Computer name;Office|Kim Lee;W-1;north",
     "a title that is a heading's word": "Computer|Name;Seriennummer;Standort|W-1;SN-1;north",
 }
