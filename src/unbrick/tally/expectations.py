@@ -57,8 +57,10 @@ def take_inventory(
     updated = [line for key, line in plan.lines.items() if key in plan.known and plan.known[key] != line]
     for chunk in chunks([*going, *plan.renamed]):
         connection.execute(delete(expected).where(expected.c.name_key.in_(chunk)))
-    insert_rows(connection, expected, added)
-    update_rows(connection, expected, updated)
+    for lines in chunks(added):
+        insert_rows(connection, expected, lines)
+    for lines in chunks(updated):
+        update_rows(connection, expected, lines)
     before = [plan.known[key] for key in (*going, *plan.renamed, *(str(one["name_key"]) for one in updated))]
     _refresh_lines(connection, [*added, *updated, *before])
     moved = len([key for key in plan.renamed.values() if key not in plan.known])
@@ -114,9 +116,9 @@ def _beside_owner(plan: _Plan, inventory: Inventory, owner: str, line: Line) -> 
 def _joined(plan: _Plan, place: str, line: Line, disputed: set[str], *, replace: bool) -> Line:
     """The line with what was known: where the list has no cell, or several that contradict each other."""
     known = plan.known.get(place)
-    joined: Line = {**line, "name_key": place}
     if known is None:
-        return joined
+        return line  # as it is: there may be a million
+    joined: Line = {**line, "name_key": place}
     joined["name"] = known["name"] if known["name"] != known["serial"] else line["name"]
     if line["serial_key"] == known["serial_key"]:
         joined["serial"] = known["serial"]

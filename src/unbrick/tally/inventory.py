@@ -67,13 +67,18 @@ class Inventory:
     bad: Problems = field(default_factory=Problems)
     contradictions: Problems = field(default_factory=Problems)
     _by_serial: dict[str, str] = field(default_factory=dict)
+    _texts: dict[str, str] = field(default_factory=dict)
 
     def take(self, number: int, name: str, cells: Line) -> None:
         """Take the cells of a line whose machine is called `name`, or known by its serial number alone."""
         serial = cells["serial"]
         of_serial = serial_key(serial) if serial else None
         key = name_key(name) if name else self._by_serial.get(of_serial or "", of_serial or "")
-        line: Line = {"name_key": key, "name": name or serial, **cells, "serial_key": of_serial}
+        shown = name or serial
+        line: Line = {"name_key": key, "name": key if shown == key else shown, "serial_key": of_serial}
+        for column, text in cells.items():
+            # A site is the same text in thousands of lines: it is kept once.
+            line[column] = text if text is None or column == "serial" else self._texts.setdefault(text, text)
         if of_serial:
             owner = self._by_serial.setdefault(of_serial, key)
             if owner != key and owner in self.nameless:
