@@ -35,10 +35,12 @@ from unbrick.model import (
 from unbrick.outcome import Draft, no_recovery_password, place_of, refused_volume
 from unbrick.recovery_change import carry_out, rehearse_change
 from unbrick.recovery_order import Case, Confirm, Goal, Kit, Order, partition_detail
+from unbrick.repair.completion import judge_completion
 from unbrick.repair.history import read_runs
 from unbrick.repair.plan import make_plan
 from unbrick.repair.purge import plan_purge
 from unbrick.repair.quarantine import find_homes
+from unbrick.repair.trust import Authority
 from unbrick.repair.undo import find_runs, plan_undo
 from unbrick.windows.installation import Installation, find_installations
 
@@ -253,7 +255,7 @@ def _find_windows(case: Case, view: View, order: Order, kit: Kit) -> None:
     if view.halfway is not None and order.goal not in {Goal.SCAN, Goal.RUNS}:
         raise view.halfway
     if order.goal.plans:
-        case.cut_run = next((one for one in find_runs(view.root) if one.run == view.cut_off), None)
+        _judge_cut_off(case, view, order, kit)
     if order.goal.judges:
         case.plan = make_plan(kit.recorder.run, [f for _, one in case.diagnoses for f in one.repairable])
         if case.plan.actions:
@@ -266,6 +268,17 @@ def _find_windows(case: Case, view: View, order: Order, kit: Kit) -> None:
             case.notes.append(_ONLY_A_RECORD)
     if order.goal is Goal.UNDO and case.completed_by(order) is None:
         case.undo = plan_undo(view.root, kit.playbooks, case.folders, order.run)
+
+
+def _judge_cut_off(case: Case, view: View, order: Order, kit: Kit) -> None:
+    """Whose run it is that was cut off here, and whether it may be completed; a purge completes none."""
+    if view.cut_off is None:
+        return
+    run = view.cut_off.run
+    case.cut_run = next((one for one in find_runs(view.root) if one.run == run), None)
+    if order.goal is not Goal.PURGE and not view.cut_off.carried_out:
+        authority = Authority.of(kit.playbooks, case.folders)
+        case.completing = judge_completion(view.root, view.cut_off.as_before, run, authority)
 
 
 def _installation_report(

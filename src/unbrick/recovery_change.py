@@ -27,7 +27,8 @@ def rehearse_change(case: Case, order: Order, kit: Kit) -> None:
     The case then has it ready for `carry_out`. Nothing is written to the disk.
     """
     assert case.plain is not None
-    with rehearse(case.plain, order.change_options, kit.runner, kit.workdir) as copy:
+    options = order.change_options
+    with rehearse(case.plain, options, kit.runner, kit.workdir, completing=case.completing) as copy:
         if case.purge is not None:
             copy.run = case.purge.run
             changed = apply_purge(copy.root, case.purge)

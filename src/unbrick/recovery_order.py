@@ -17,7 +17,7 @@ from unbrick.disks.rehearsal import Rehearsed
 from unbrick.errors import UnbrickError
 from unbrick.incidents.playbook import Playbook
 from unbrick.keys.chain import KeyChain
-from unbrick.model import Action, DiskReport, FilesystemState, Plan, RunState, Volume
+from unbrick.model import Action, DiskReport, FilesystemState, Plan, RunState, Touched, Volume
 from unbrick.outcome import VolumeCase
 from unbrick.repair.purge import PurgePlan
 from unbrick.repair.undo import RecordedRun, UndoPlan
@@ -124,6 +124,7 @@ class Case(VolumeCase):
     diagnoses: list[tuple[Installation, Diagnosis]] = field(default_factory=list)
     cut_off: bool = False  # a change of ours lies ready on the disk, which a cut of the power has stopped
     cut_run: RecordedRun | None = None  # the run that it belongs to
+    completing: Touched | None = None  # all that it may touch, where it may be completed
     plan: Plan | None = None
     undo: UndoPlan | None = None
     purge: PurgePlan | None = None

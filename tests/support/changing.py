@@ -24,8 +24,11 @@ def change(
     *,
     touched: Touched = _NEW_FILES,
 ) -> Iterator[Copy]:
-    """Do to a copy what the body does, then to the volume; by default new files `written` and `half`."""
-    with rehearse(plain, options, runner, workdir) as copy:
+    """Do to a copy what the body does, then to the volume; by default new files `written` and `half`.
+
+    What was cut off, and is completed first, may touch the same.
+    """
+    with rehearse(plain, options, runner, workdir, completing=touched) as copy:
         copy.touched = touched
         yield copy
     assert copy.rehearsed is not None

@@ -22,7 +22,7 @@ from unbrick.disks.ntfs_volume import (
 )
 from unbrick.disks.patched_view import PatchedView
 from unbrick.disks.plain import PlainVolume
-from unbrick.disks.redo_log import Pending, are_ours_to_make, place_record
+from unbrick.disks.redo_log import Pending, are_ours_to_make, find_former, place_record, too_old_to_judge
 from unbrick.disks.redo_record import Change, Redo, compare
 
 Written = Iterable[tuple[int, bytes]]
@@ -121,6 +121,18 @@ def show_completed(view: ByteView, facts: VolumeFacts, pending: Pending) -> None
     """Write to a copy of the volume what `complete` would to the volume."""
     _apply(view, pending.redo.changes)
     write_dirty(view, facts.geometry, pending.redo.dirty_after)
+
+
+def show_former(view: ByteView, pending: Pending) -> None:
+    """Write to a copy of the volume what was there before the change.
+
+    Raises NeedsHandsError (damaged-volume) where the record does not say.
+    """
+    former = find_former(view, pending)
+    if former is None:
+        raise too_old_to_judge()
+    for place, data in former:
+        view.write(place, data)
 
 
 def _carry_out(

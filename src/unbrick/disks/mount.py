@@ -6,13 +6,13 @@ After a crash, the journal is replayed on an overlay in memory. `rehearsal.py` c
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.command import Runner
-from unbrick.disks.atomic_change import Written, show_completed
+from unbrick.disks.atomic_change import Written, show_completed, show_former
 from unbrick.disks.hibernation import Hibernation, discard_hibernation, find_hibernation
 from unbrick.disks.log_replay import VolumeFacts, read_facts, replay_log
 from unbrick.disks.ntfs_log import has_pending_records
@@ -21,6 +21,7 @@ from unbrick.disks.ntfs_mount import mount_ntfs
 from unbrick.disks.ntfs_volume import open_view
 from unbrick.disks.overlay import open_overlay
 from unbrick.disks.plain import PlainVolume
+from unbrick.disks.redo_log import Pending, is_carried_out
 from unbrick.errors import NeedsHandsError, Reason
 from unbrick.model import FilesystemState
 
@@ -36,17 +37,30 @@ class ChangeOptions:
 
 
 @dataclass(frozen=True)
+class CutOff:
+    """A run, by its id, that was stopped; `carried_out`: nothing is left of its change but to say so.
+
+    `as_before` mounts the volume read-only as it was before the run, as far as its record says. Raises
+    NeedsHandsError (damaged-volume), FailedError.
+    """
+
+    run: str
+    carried_out: bool
+    as_before: Callable[[], AbstractContextManager[Path]]
+
+
+@dataclass(frozen=True)
 class View:
     """A volume to look at: `root` is mounted read-only; `notes` are sentences for a person.
 
-    `cut_off` is the id of a run that a cut of the power has stopped: it is shown completed here, and the next
-    repair or undo completes it. `halfway` is why there can be none, where it was opened first.
+    `cut_off` is a run that a cut of the power has stopped: it is shown completed here, and the next repair or
+    undo completes it. `halfway` is why there can be none, where it was opened first.
     """
 
     root: Path
     state: FilesystemState
     notes: tuple[str, ...] = ()
-    cut_off: str | None = None
+    cut_off: CutOff | None = None
     halfway: NeedsHandsError | None = None
 
 
@@ -65,7 +79,7 @@ def look(plain: PlainVolume, runner: Runner, workdir: Path) -> Iterator[View]:
             yield View(root, FilesystemState.HIBERNATED, _notes(hibernation), halfway=halfway)
             return
         if not facts.log.needs_replay:
-            cut_off = found.pending.redo.run if found.pending else None
+            cut_off = _cut_off(plain, found, found.pending, runner, workdir) if found.pending else None
             yield View(root, facts.state, cut_off=cut_off, halfway=halfway)
             return
         with open_overlay(lying, plain.length, runner, workdir) as overlay:
@@ -140,6 +154,22 @@ def _mended(
                 show_completed(view, facts, facts.pending)
             mend_mirror(view, facts.geometry)
         yield overlay.path, read_facts(overlay.path, plain.length)
+
+
+def _cut_off(
+    plain: PlainVolume, facts: VolumeFacts, pending: Pending, runner: Runner, workdir: Path
+) -> CutOff:
+    @contextmanager
+    def as_before() -> Iterator[Path]:
+        with open_overlay(plain.path, plain.length, runner, workdir) as overlay:
+            with open_view(overlay.path, writable=True) as view:
+                show_former(view, pending)
+                mend_mirror(view, facts.geometry)
+            with mount_ntfs(overlay.path, folder_for_mount(workdir), runner, read_only=True) as root:
+                yield root
+
+    with open_view(plain.path) as view:
+        return CutOff(pending.redo.run, is_carried_out(view, pending), as_before)
 
 
 def _has_pending(plain: PlainVolume, facts: VolumeFacts) -> bool:

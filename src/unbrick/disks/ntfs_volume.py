@@ -73,10 +73,14 @@ def open_view(path: Path, *, writable: bool = False) -> Iterator[FileView]:
         ) from error
 
 
+DAMAGED = "the NTFS volume is damaged: "
+"""How the message of each error begins that `damaged` makes."""
+
+
 def damaged(what: str) -> NeedsHandsError:
     """The error for an NTFS that cannot be believed."""
     return NeedsHandsError(
-        f"the NTFS volume is damaged: {what}",
+        f"{DAMAGED}{what}",
         hint="run chkdsk on it from Windows' recovery environment, then try again",
         reason=Reason.DAMAGED_VOLUME,
     )

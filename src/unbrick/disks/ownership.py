@@ -81,20 +81,12 @@ def claimed_by_nobody(place: int, length: int) -> Question:
     return Question(place, length, lambda found: not found, wrong)
 
 
-def holds_no_users_data(
-    place: int, length: int, besides: frozenset[int] = frozenset(), *, shown: bool = False
-) -> Question:
-    """Whether at most one file claims it, and not as its data, unless it is one of the file system's own.
-
-    `besides` are records whose data may be there, too.
-    """
+def holds_no_users_data(place: int, length: int, *, shown: bool = False) -> Question:
+    """Whether at most one file claims it, and not as its data, unless it is one of the file system's own."""
     return Question(
         place,
         length,
-        lambda found: (
-            len(found) < 2
-            and all(kind != DATA or owner < FIRST_USERS or owner in besides for owner, kind in found)
-        ),
+        lambda found: len(found) < 2 and all(kind != DATA or owner < FIRST_USERS for owner, kind in found),
         "what is waiting in its journal would be written over a file",
         shown,
     )
@@ -102,10 +94,10 @@ def holds_no_users_data(
 
 def prove(
     before: ByteView, after: ByteView, geometry: Geometry, sectors: Sequence[int], touched: Touched
-) -> list[Question]:
+) -> Proof:
     """That a change of these sectors (places on the volume) touches what it names, and nothing else.
 
-    Gives the questions that are left, for `ask`. Raises NeedsHandsError (damaged-volume), OSError.
+    Its questions are left, for `ask`. Raises NeedsHandsError (damaged-volume), OSError.
     """
     tables = open_table(before, geometry), open_table(after, geometry)
     expect_apart(tables[0])
@@ -119,12 +111,12 @@ def prove(
         elif not expect_mirrored(tables[1], sector):
             elsewhere.append(sector)
     judged = judge_records(*tables, in_table, touched)
-    proof = _Proof(*tables, judged)
+    proof = Proof(*tables, judged, frozenset(in_table))
     proof.questions += questions_about_slots(tables[0], in_table)
     for sector in elsewhere:
         proof.judge(sector)
     proof.expect_cluster_map(elsewhere)
-    return proof.questions
+    return proof
 
 
 def ask(table: FileTable, questions: Iterable[Question]) -> None:
@@ -236,13 +228,19 @@ class _Owned:
         return self.after is not None and self.after.covers(sector)
 
 
-class _Proof:
-    """The sectors outside the table: whose they are, and whether that is certain."""
+class Proof:
+    """What a change writes and whose it is; `questions` are what is not certain yet.
 
-    def __init__(self, before: FileTable, after: FileTable, judged: Judged) -> None:
+    `records` are the numbers of those it writes. `written` are the sectors outside the table, by the
+    attribute that they are a part of: its record, kind and name.
+    """
+
+    def __init__(self, before: FileTable, after: FileTable, judged: Judged, records: frozenset[int]) -> None:
         self.before = before
         self.after = after
         self.judged = judged
+        self.records = records
+        self.written: dict[tuple[int, int, str], list[int]] = {}
         self.questions: list[Question] = []
         self._owned = list(self._find_owned())
 
@@ -277,6 +275,8 @@ class _Proof:
         # One may give a cluster back, which a driver may have written to before, and another take it then.
         if len(former) > 1 or len(new) > 1 or not former + new:
             raise damaged("the change would write where none of the files it names lies")
+        for owner in dict.fromkeys(former + new):
+            self.written.setdefault((owner.owner, owner.kind, owner.name), []).append(sector)
         for owner in former:  # what is newly taken, `expect_cluster_map` asks about
             stream = owner.before
             position = None if stream is None else stream.position_of(sector)

@@ -33,12 +33,11 @@ _REFERENCE = (1 << 48) - 1
 
 
 def prove_metadata(
-    base: ByteView, prepared: ByteView, geometry: Geometry, sectors: Iterable[int], *, files_too: bool
+    base: ByteView, prepared: ByteView, geometry: Geometry, sectors: Iterable[int]
 ) -> list[Question]:
-    """About sectors that differ by a replayed journal, or by a change of ours that was cut off.
+    """About sectors that differ by a replayed journal, or by a mended mirror; gives the questions left.
 
-    The latter (`files_too`) may write data of the files whose records it writes. Gives the questions that are
-    left. Raises NeedsHandsError (damaged-volume), OSError.
+    Raises NeedsHandsError (damaged-volume), OSError.
     """
     table = open_table(prepared, geometry)
     expect_apart(table)
@@ -55,9 +54,8 @@ def prove_metadata(
         elif not expect_mirrored(table, sector):
             elsewhere.append(sector)
     questions += questions_about_slots(table, in_table)
-    besides = frozenset(_bases(table, in_table)) if files_too else frozenset[int]()
     questions += [
-        holds_no_users_data(sector, SECTOR, besides, shown=_is_index_of_its_folder(table, sector))
+        holds_no_users_data(sector, SECTOR, shown=_is_index_of_its_folder(table, sector))
         for sector in elsewhere
     ]
     return questions
@@ -95,13 +93,6 @@ def _about_log_page(log: Stream, position: int, sector: int) -> Question:
         raise damaged("its $LogFile holds what is no journal")
     blank = page[:4] == b"\xff\xff\xff\xff"  # which a file may hold, too
     return claimed_only_by(sector, SECTOR, RECORD_LOG_FILE, DATA, shown=not blank)
-
-
-def _bases(table: FileTable, numbers: Iterable[int]) -> Iterable[int]:
-    for number in numbers:
-        record = table.find(number)
-        if record is not None:
-            yield number if record.base is None else record.base
 
 
 def _is_index_of_its_folder(table: FileTable, sector: int) -> bool:

@@ -102,6 +102,40 @@ def find_pending(view: ByteView, geometry: Geometry, area: Stream) -> Pending | 
     return None
 
 
+def is_carried_out(view: ByteView, pending: Pending) -> bool:
+    """Whether all that it writes lies there already, so that completing it changes nothing."""
+    return all(view.read(change.offset, len(change.data)) == change.data for change in pending.redo.changes)
+
+
+def find_former(view: ByteView, pending: Pending) -> list[tuple[int, bytes]] | None:
+    """Places and bytes of what was there before the change.
+
+    None where a record of an older version does not say it, and a part of it is written over already.
+    """
+    former: list[tuple[int, bytes]] = []
+    for change in pending.redo.changes:
+        before = change.before
+        if before is None:
+            before = view.read(change.offset, len(change.data))
+            if any(digest_of(sector) != digest for sector, digest, _ in _compare(change, view)):
+                return None
+        former.append((change.offset, before))
+    return former
+
+
+def too_old_to_judge() -> NeedsHandsError:
+    """The error where `find_former` finds nothing."""
+    return NeedsHandsError(
+        "an older version of unbrick was cut off here in the middle of its change, and left too little to "
+        "judge whether completing it is safe",
+        hint=(
+            "complete it with the version that began it, or let Windows check the volume (chkdsk /f, from "
+            "its recovery environment); then run unbrick again"
+        ),
+        reason=Reason.DAMAGED_VOLUME,
+    )
+
+
 def is_halfway(view: ByteView, geometry: Geometry, area: Stream) -> bool:
     """Whether a change of ours is done in part, going by a record that may say nothing any more.
 

@@ -16,7 +16,8 @@ SECTOR = 512
 """Bytes that a disk writes whole or not at all."""
 LONGEST_RUN_ID = 32
 
-_MAGIC = b"UNBRICK REDO 1\r\n"
+_MAGIC = b"UNBRICK REDO 2\r\n"
+_OLDER_MAGIC = b"UNBRICK REDO 1\r\n"  # it has of what was there the digests only
 _HEAD = struct.Struct(f"<16sII?7x{LONGEST_RUN_ID}s32s32s")
 _DIGEST = 16
 _EXTENT = struct.Struct("<QI")
@@ -25,11 +26,15 @@ _LARGEST = 64 << 20  # what a forged one may make us hold in memory
 
 @dataclass(frozen=True)
 class Change:
-    """Consecutive sectors from `offset` (bytes): the digest of each as it was, and their new bytes."""
+    """Consecutive sectors from `offset` (bytes): the digest of each as it was, and their new bytes.
+
+    `before` is what was there; None in a record of an older version, which kept no more than digests.
+    """
 
     offset: int
     former: tuple[bytes, ...]
     data: bytes
+    before: bytes | None = None
 
     def sectors(self) -> Iterator[tuple[bytes, bytes]]:
         """Of each sector: the digest of what it was, and what it will be."""
@@ -53,9 +58,11 @@ class Redo:
 class Head:
     """The first sector of a record; `length` is that of all that follows, in bytes.
 
-    `context` is the digest of what must be as it was when the record was written.
+    `context` is the digest of what must be as it was when the record was written. `older`: as older versions
+    wrote it.
     """
 
+    older: bool
     run: str
     dirty_after: bool
     length: int
@@ -79,22 +86,33 @@ def compare(offset: int, former: bytes, data: bytes) -> Iterator[Change]:
         if differs and start is None:
             start = at
         elif not differs and start is not None:
-            digests = tuple(digest_of(former[one : one + SECTOR]) for one in range(start, at, SECTOR))
-            yield Change(offset + start, digests, data[start:at])
+            yield change_of(offset + start, former[start:at], data[start:at])
             start = None
+
+
+def change_of(offset: int, before: bytes, data: bytes) -> Change:
+    """A change of whole sectors of which it is known what was there."""
+    digests = tuple(digest_of(before[at : at + SECTOR]) for at in range(0, len(before), SECTOR))
+    return Change(offset, digests, data, before)
 
 
 def encode(redo: Redo, context: bytes) -> bytes:
     """The record in whole sectors, the head being the first."""
-    parts = (_EXTENT.pack(c.offset, len(c.former)) + b"".join(c.former) + c.data for c in redo.changes)
-    return _seal(b"".join(parts), redo.run, redo.dirty_after, context)
+    older = any(change.before is None for change in redo.changes)
+    parts = (
+        _EXTENT.pack(c.offset, len(c.former))
+        + (b"".join(c.former) if older or c.before is None else c.before)
+        + c.data
+        for c in redo.changes
+    )
+    return _seal(b"".join(parts), redo.run, redo.dirty_after, context, older=older)
 
 
-def _seal(plain: bytes, run: str, dirty_after: bool, context: bytes) -> bytes:
+def _seal(plain: bytes, run: str, dirty_after: bool, context: bytes, *, older: bool = False) -> bytes:
     body = zlib.compress(plain, 1)
     body = body.ljust(-(-len(body) // SECTOR) * SECTOR, b"\0")
     fields = (len(body), len(plain), dirty_after, run.encode("ascii"))
-    head = _HEAD.pack(_MAGIC, *fields, context, hashlib.sha256(body).digest())
+    head = _HEAD.pack(_OLDER_MAGIC if older else _MAGIC, *fields, context, hashlib.sha256(body).digest())
     return (head + hashlib.sha256(head).digest()).ljust(SECTOR, b"\0") + body
 
 
@@ -105,9 +123,14 @@ def decode_head(sector: bytes) -> Head | None:
         return None
     magic, length, unpacked, dirty_after, run, context, digest = _HEAD.unpack(head)
     name = run.rstrip(b"\0")
-    if magic != _MAGIC or not name.isascii() or length % SECTOR or max(length, unpacked) > _LARGEST:
+    if (
+        magic not in (_MAGIC, _OLDER_MAGIC)
+        or not name.isascii()
+        or length % SECTOR
+        or max(length, unpacked) > _LARGEST
+    ):
         return None
-    return Head(name.decode(), dirty_after, length, unpacked, digest, context)
+    return Head(magic == _OLDER_MAGIC, name.decode(), dirty_after, length, unpacked, digest, context)
 
 
 def decode(head: Head, body: bytes) -> Redo | None:
@@ -116,24 +139,27 @@ def decode(head: Head, body: bytes) -> Redo | None:
         return None
     try:
         plain = zlib.decompressobj().decompress(body, head.unpacked + 1)
-        changes = tuple(_read_changes(plain)) if len(plain) == head.unpacked else ()
+        changes = tuple(_read_changes(plain, older=head.older)) if len(plain) == head.unpacked else ()
     except (zlib.error, struct.error, ValueError):
         return None
     return Redo(head.run, head.dirty_after, changes) if changes and _is_ordered(changes) else None
 
 
-def _read_changes(plain: bytes) -> Iterator[Change]:
+def _read_changes(plain: bytes, *, older: bool) -> Iterator[Change]:
     """Raises struct.error or ValueError where it is cut short; nothing is made of a number before that."""
     position = 0
     while position < len(plain):
         offset, count = _EXTENT.unpack_from(plain, position)
-        digests = position + _EXTENT.size
-        data = digests + count * _DIGEST
+        known = position + _EXTENT.size
+        data = known + count * (_DIGEST if older else SECTOR)
         position = data + count * SECTOR
         if not count or position > len(plain):
             raise ValueError("a change of no sector, or of more than there are")
-        former = tuple(plain[at : at + _DIGEST] for at in range(digests, data, _DIGEST))
-        yield Change(offset, former, plain[data:position])
+        if older:
+            former = tuple(plain[at : at + _DIGEST] for at in range(known, data, _DIGEST))
+            yield Change(offset, former, plain[data:position])
+        else:
+            yield change_of(offset, plain[known:data], plain[data:position])
 
 
 def _is_ordered(changes: Iterable[Change]) -> bool:

@@ -45,6 +45,7 @@ from unbrick.disks.ownership import (
 from unbrick.disks.patched_view import PatchedView
 from unbrick.disks.plain import PlainVolume
 from unbrick.disks.preparation_proof import prove_metadata, prove_reset
+from unbrick.disks.redo_proof import prove_completion
 from unbrick.disks.redo_record import Change
 from unbrick.errors import NeedsHandsError, Reason
 from unbrick.model import Touched
@@ -146,10 +147,18 @@ class Copy:
 
 
 @contextmanager
-def rehearse(plain: PlainVolume, options: ChangeOptions, runner: Runner, workdir: Path) -> Iterator[Copy]:
+def rehearse(
+    plain: PlainVolume,
+    options: ChangeOptions,
+    runner: Runner,
+    workdir: Path,
+    *,
+    completing: Touched | None = None,
+) -> Iterator[Copy]:
     """Mount a copy of a volume for writing; when the context ends, prove what was done to it.
 
-    Writes nothing to the volume. Raises NeedsHandsError (hibernated, unclean-log, read-only, damaged-volume,
+    `completing` is all that a run may touch that was cut off, and is completed first. Writes
+    nothing to the volume. Raises NeedsHandsError (hibernated, unclean-log, read-only, damaged-volume,
     disk-in-use, too-many-files), FailedError.
     """
     found = read_facts(plain.path, plain.length)
@@ -158,9 +167,11 @@ def rehearse(plain: PlainVolume, options: ChangeOptions, runner: Runner, workdir
         hibernation, replayed = look_first(plain, found, options, runner, workdir)
         resetting = found.log.needs_replay and replayed is None
         with open_view(plain.path) as base:
-            prepared = PatchedView(base, plain.length)
+            completed = PatchedView(base, plain.length)
             if found.pending is not None:
-                show_completed(prepared, found, found.pending)
+                show_completed(completed, found, found.pending)
+                prove_completion(base, completed, found.geometry, found.pending, completing)
+            prepared = PatchedView(completed, plain.length)
             unmirrored = differing_records(prepared, found.geometry)
             preparation = Preparation(found, unmirrored, hibernation, replayed, resetting)
             _show_prepared(prepared, preparation)
@@ -168,7 +179,7 @@ def rehearse(plain: PlainVolume, options: ChangeOptions, runner: Runner, workdir
             facts = facts_of(prepared, plain.length)
             overlay.wait()
             with open_view(overlay.path, writable=True) as target:
-                for place, _, data in prepared.changed():
+                for place, _, data in (*completed.changed(), *prepared.changed()):
                     target.write(place, data)
             with mount_ntfs(overlay.path, folder_for_mount(workdir), runner, read_only=False) as root:
                 copy = Copy(root, preparation.notes, was_dirty=was_dirty)
@@ -176,7 +187,7 @@ def rehearse(plain: PlainVolume, options: ChangeOptions, runner: Runner, workdir
             after = PatchedView(prepared, plain.length)
             after.take(overlay.end())
             changes = find_changes(prepared, after, facts.geometry)
-            questions += prove(prepared, after, facts.geometry, _sectors(changes), copy.touched)
+            questions += prove(prepared, after, facts.geometry, _sectors(changes), copy.touched).questions
             table = open_table(prepared, facts.geometry)
             if changes or preparation.writes:
                 in_log = foresee_commit(prepared, facts, changes, copy.run)
@@ -187,7 +198,7 @@ def rehearse(plain: PlainVolume, options: ChangeOptions, runner: Runner, workdir
                 changes,
                 copy.run,
                 was_dirty or resetting or preparation.is_torn,
-                tuple(_seen(base, prepared, after)),
+                tuple(_seen(base, completed, prepared, after)),
             )
 
 
@@ -233,10 +244,9 @@ def _prepare(plain: PlainVolume, preparation: Preparation) -> None:
 def _prove(base: ByteView, prepared: PatchedView, preparation: Preparation) -> list[Question]:
     """That preparing the volume writes to what it is about only; the questions that are left."""
     geometry = preparation.facts.geometry
-    pending = preparation.facts.pending
-    # All that completing it writes, also what it had written: a file and its data belong together.
-    sectors = {*_sectors(differences(prepared, geometry)), *_sectors(pending.redo.changes if pending else ())}
+    sectors = set(_sectors(differences(prepared, geometry)))
     questions: list[Question] = []
+    pending = preparation.facts.pending
     if pending is not None:  # `complete` takes the record away where it lies
         places = open_log(prepared, geometry).places(pending.start, pending.length)
         questions += questions_about_log(places)
@@ -248,9 +258,7 @@ def _prove(base: ByteView, prepared: PatchedView, preparation: Preparation) -> l
         questions += prove_reset(base, prepared, geometry)
         log = open_log(prepared, geometry)
         sectors = {sector for sector in sectors if not log.covers(sector)}
-    return questions + prove_metadata(
-        base, prepared, geometry, sorted(sectors), files_too=pending is not None
-    )
+    return questions + prove_metadata(base, prepared, geometry, sorted(sectors))
 
 
 def _sectors(changes: Iterable[Change]) -> list[int]:

@@ -22,7 +22,7 @@ from unbrick.repair.file_state import describe, read_three_times
 from unbrick.repair.journal import check_of, encode_header, encode_mark, parse
 from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.journal_file import create_journal, now
-from unbrick.repair.moving import find_places, move_away
+from unbrick.repair.moving import Places, find_places, move_away
 from unbrick.repair.quarantine import JOURNAL, make_run_folder
 from unbrick.repair.record import Entry, Folder, Header, RunState
 from unbrick.repair.trust import find_playbook
@@ -53,10 +53,15 @@ def apply_plan(
         create_journal(folder, header)
     return Changed(
         tuple(replace(action, state=ActionState.DONE) for action in plan.actions),
-        Touched(
-            moved=tuple((one.entry.source, windows_path_of(root, one.quarantined)) for one in places),
-            made=tuple(windows_path_of(root, one) for one in (folder.parent, folder, folder / JOURNAL)),
-        ),
+        touched_by_repair(root, folder, places),
+    )
+
+
+def touched_by_repair(root: Path, folder: Path, places: Sequence[Places]) -> Touched:
+    """All that a repair touches that moves files into the folder of its run."""
+    return Touched(
+        moved=tuple((one.entry.source, windows_path_of(root, one.quarantined)) for one in places),
+        made=tuple(windows_path_of(root, one) for one in (folder.parent, folder, folder / JOURNAL)),
     )
 
 

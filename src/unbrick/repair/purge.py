@@ -19,7 +19,7 @@ from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.journal_file import JournalFile, open_journal
 from unbrick.repair.moving import Places
 from unbrick.repair.quarantine import find_run_folders
-from unbrick.repair.record import RunState
+from unbrick.repair.record import Entry, RunState
 from unbrick.repair.trust import Authority, check_run
 
 DELETE_QUARANTINED = "delete-quarantined"
@@ -43,13 +43,12 @@ def plan_purge(
     Raises NeedsHandsError: no-run, bad-journal, unknown-playbook, foreign-quarantine.
     """
     authority = Authority.of(playbooks, installation_folders)
-    _, journal = _find_believed(root, run, authority)
+    _, journal = find_purgeable(root, run, authority)
     return PurgePlan(
         run,
         tuple(
             replace(entry.to_action(ActionState.PLANNED), kind=DELETE_QUARANTINED)
-            for entry in journal.header.entries
-            if journal.state is RunState.REPAIRED
+            for entry in _lying(journal)
         ),
         authority,
     )
@@ -60,7 +59,8 @@ def apply_purge(root: Path, plan: PurgePlan) -> Changed:
 
     Raises as `plan_purge` does, or FailedError: then the mount must be thrown away, with what was begun.
     """
-    folder, journal = _find_believed(root, plan.run, plan.authority)
+    folder, journal = find_purgeable(root, plan.run, plan.authority)
+    touched = touched_by_purge(root, folder, journal)
     with disk_errors("deleting the quarantine"):
         for action in plan.actions:
             (folder / action.quarantined_as).unlink()
@@ -68,11 +68,18 @@ def apply_purge(root: Path, plan: PurgePlan) -> Changed:
         folder.rmdir()
         if not any(folder.parent.iterdir()):
             folder.parent.rmdir()
-    gone = [*(folder / action.quarantined_as for action in plan.actions), journal.path]
-    return Changed(
-        tuple(replace(action, state=ActionState.DONE) for action in plan.actions),
-        Touched(deleted=tuple(windows_path_of(root, one) for one in (*gone, folder, folder.parent))),
-    )
+    return Changed(tuple(replace(action, state=ActionState.DONE) for action in plan.actions), touched)
+
+
+def touched_by_purge(root: Path, folder: Path, journal: JournalFile) -> Touched:
+    """All that purging a run touches; its folder is still there."""
+    gone = [
+        *(folder / entry.quarantined_as for entry in _lying(journal)),
+        journal.path,
+        folder,
+        folder.parent,
+    ]
+    return Touched(deleted=tuple(windows_path_of(root, one) for one in gone))
 
 
 def expect_purged(root: Path, plan: PurgePlan) -> None:
@@ -81,8 +88,11 @@ def expect_purged(root: Path, plan: PurgePlan) -> None:
         raise damaged(f"the run {plan.run} is still listed after it was deleted")
 
 
-def _find_believed(root: Path, run: str, authority: Authority) -> tuple[Path, JournalFile]:
-    """The run's folder, which holds what its journal says and nothing else, every file of it checked."""
+def find_purgeable(root: Path, run: str, authority: Authority) -> tuple[Path, JournalFile]:
+    """The run's folder, which holds what its journal says and nothing else, every file of it checked.
+
+    Raises as `plan_purge` does.
+    """
     for name, folder in find_run_folders(root):
         journal = open_journal(folder) if name == run else None
         if journal is not None:
@@ -95,8 +105,13 @@ def _find_believed(root: Path, run: str, authority: Authority) -> tuple[Path, Jo
     )
 
 
+def _lying(journal: JournalFile) -> tuple[Entry, ...]:
+    """The files that lie in the quarantine; none where they were put back."""
+    return journal.header.entries if journal.state is RunState.REPAIRED else ()
+
+
 def _expect_its_own(root: Path, folder: Path, journal: JournalFile, authority: Authority) -> None:
-    entries = journal.header.entries if journal.state is RunState.REPAIRED else ()
+    entries = _lying(journal)
     with disk_errors("looking at the quarantine"):
         found = {path.name for path in folder.iterdir()}
     expected = {journal.path.name, *(entry.quarantined_as for entry in entries)}

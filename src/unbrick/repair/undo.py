@@ -62,7 +62,7 @@ def plan_undo(
     Raises NeedsHandsError: no-run, bad-journal, unknown-playbook, foreign-quarantine, something-in-the-way.
     """
     authority = Authority.of(playbooks, installation_folders)
-    journal, places = _open_repaired(root, run, authority)
+    journal, places = open_repaired(root, run, authority)
     return UndoPlan(
         run=journal.header.run,
         actions=tuple(entry.to_action(ActionState.PLANNED) for entry in journal.header.entries),
@@ -76,23 +76,28 @@ def apply_undo(root: Path, plan: UndoPlan) -> Changed:
 
     Raises as `plan_undo` does, or FailedError: then the mount must be thrown away, with what was begun.
     """
-    journal, places = _open_repaired(root, plan.run, plan.authority)
+    journal, places = open_repaired(root, plan.run, plan.authority)
     with disk_errors("putting the files back"):
         put_back(root, journal.header, places)
         journal.reach(RunState.UNDONE)
     return Changed(
         tuple(replace(action, state=ActionState.UNDONE) for action in plan.actions),
-        Touched(
-            moved=tuple((windows_path_of(root, one.quarantined), one.entry.source) for one in places),
-            rewritten=(windows_path_of(root, journal.path),),
-        ),
+        touched_by_undo(root, journal, places),
     )
 
 
-def _open_repaired(
+def touched_by_undo(root: Path, journal: JournalFile, places: Sequence[Places]) -> Touched:
+    """All that an undo touches that puts back what a journal names."""
+    return Touched(
+        moved=tuple((windows_path_of(root, one.quarantined), one.entry.source) for one in places),
+        rewritten=(windows_path_of(root, journal.path),),
+    )
+
+
+def open_repaired(
     root: Path, run: str | None, authority: Authority
 ) -> tuple[JournalFile, tuple[Places, ...]]:
-    """The run to undo, every entry of it checked."""
+    """The run to undo, every entry of it checked; raises as `plan_undo` does."""
     folder, journal = _choose(root, run)
     places = find_places(root, folder, journal.header)
     for place in places:

@@ -25,7 +25,7 @@ from unbrick.disks.ntfs_volume import Attribute, FileView, Run, open_view
 from unbrick.disks.patched_view import PatchedView
 from unbrick.disks.plain import PlainVolume
 from unbrick.disks.redo_log import _places, find_pending, place_record
-from unbrick.disks.redo_record import SECTOR, Change, Redo, digest_of
+from unbrick.disks.redo_record import SECTOR, Change, Redo, change_of
 from unbrick.errors import NeedsHandsError
 
 PLACE = 2 << 20  # nothing lies there
@@ -229,7 +229,7 @@ def test_an_older_record_never_comes_true_again(volume: Path, area: Stream) -> N
     facts = facts_of(volume)
     starts = [start for start, _ in _places(area)]
     assert len(starts) == 2
-    change = Change(PLACE, (digest_of(b"never there"),), b"x" * SECTOR)
+    change = change_of(PLACE, b"never there".ljust(SECTOR), b"x" * SECTOR)
     old = place_record(area, facts.log, Redo("old", False, (change,)))
     for start in starts:
         area.write(start, old.record)
@@ -272,7 +272,7 @@ def test_what_does_not_fit_is_refused_with_nothing_written(volume: Path) -> None
 def test_a_change_too_large_to_be_believed_is_refused(volume: Path, area: Stream) -> None:
     """However small it is when packed: a record that the next run would not read is worth nothing."""
     sectors = (64 << 20) // SECTOR
-    change = Change(PLACE, (digest_of(bytes(SECTOR)),) * sectors, bytes(sectors * SECTOR))
+    change = change_of(PLACE, bytes(sectors * SECTOR), bytes(sectors * SECTOR))
     with pytest.raises(NeedsHandsError) as caught:
         place_record(area, facts_of(volume).log, Redo("", False, (change,)))
     assert caught.value.reason == "too-many-files"
@@ -310,7 +310,7 @@ def test_a_record_that_asks_for_more_than_we_ever_do_says_nothing(
     former = volume.read_bytes()[place : place + SECTOR]
     for offset, holds in ((PLACE, True), (place, False)):
         was = volume.read_bytes()[offset : offset + SECTOR] if holds else former
-        change = Change(offset, (digest_of(was),), b"x" * SECTOR)
+        change = change_of(offset, was, b"x" * SECTOR)
         placed = place_record(area, facts.log, Redo("", False, (change,)))
         area.write(placed.start, placed.record)
         with open_view(volume) as view:

@@ -15,10 +15,10 @@ from unbrick.disks.redo_record import (
     Change,
     Redo,
     _seal,
+    change_of,
     compare,
     decode,
     decode_head,
-    digest_of,
     encode,
 )
 
@@ -29,15 +29,10 @@ def sectors(*letters: str) -> bytes:
     return b"".join(letter.encode() * SECTOR for letter in letters)
 
 
-def change(offset: int, former: bytes, data: bytes) -> Change:
-    digests = tuple(digest_of(former[at : at + SECTOR]) for at in range(0, len(former), SECTOR))
-    return Change(offset, digests, data)
-
-
 REDO = Redo(
     "20240719T061203Z-8f3a1c",
     True,
-    (change(512, sectors("a", "b"), sectors("c", "d")), change(4096, sectors("e"), sectors("f"))),
+    (change_of(512, sectors("a", "b"), sectors("c", "d")), change_of(4096, sectors("e"), sectors("f"))),
 )
 
 
@@ -60,8 +55,8 @@ def test_only_what_differs_is_changed() -> None:
     data = sectors("a", "B", "C", "d", "E")
     found = tuple(compare(8192, former, data))
     expected = (
-        change(8192 + 512, sectors("b", "c"), sectors("B", "C")),
-        change(8192 + 2048, sectors("e"), sectors("E")),
+        change_of(8192 + 512, sectors("b", "c"), sectors("B", "C")),
+        change_of(8192 + 2048, sectors("e"), sectors("E")),
     )
     assert found == expected
     assert tuple(compare(8192, former, former)) == ()
@@ -69,7 +64,7 @@ def test_only_what_differs_is_changed() -> None:
 
 def test_a_record_of_which_any_sector_is_missing_is_none() -> None:
     noise = random.Random(1).randbytes(8 * SECTOR)
-    record = encode(Redo("", False, (change(0, bytes(len(noise)), noise),)), CONTEXT)
+    record = encode(Redo("", False, (change_of(0, bytes(len(noise)), noise),)), CONTEXT)
     assert len(record) > 4 * SECTOR
     for at in range(0, len(record), SECTOR):
         torn = record[:at] + b"\xff" * SECTOR + record[at + SECTOR :]
@@ -80,11 +75,11 @@ def test_a_record_of_which_any_sector_is_missing_is_none() -> None:
     "changes",
     [
         (),
-        (change(513, sectors("a"), sectors("b")),),
-        (change(512, sectors("a"), sectors("b")), change(512, sectors("a"), sectors("b"))),
-        (change(1024, sectors("a"), sectors("b")), change(512, sectors("a"), sectors("b"))),
-        (change(512, sectors("a"), sectors("b")[:-1]),),
-        (change(512, b"", b""),),
+        (change_of(513, sectors("a"), sectors("b")),),
+        (change_of(512, sectors("a"), sectors("b")), change_of(512, sectors("a"), sectors("b"))),
+        (change_of(1024, sectors("a"), sectors("b")), change_of(512, sectors("a"), sectors("b"))),
+        (change_of(512, sectors("a"), sectors("b")[:-1]),),
+        (change_of(512, b"", b""),),
     ],
     ids=["nothing", "no sector", "twice", "backwards", "cut short", "empty"],
 )

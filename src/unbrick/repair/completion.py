@@ -1,0 +1,53 @@
+"""What a run that was cut off may touch when it is completed, and whether it may be: its journal says so.
+
+That journal is as hostile as any (`trust.py`). A repair and an undo have left theirs on the volume as it will
+be; a purge only on the volume as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from unbrick.model import Touched
+from unbrick.repair.apply import touched_by_repair
+from unbrick.repair.disk_errors import disk_errors
+from unbrick.repair.journal_fields import JournalError
+from unbrick.repair.journal_file import JournalFile, open_journal
+from unbrick.repair.purge import find_purgeable, touched_by_purge
+from unbrick.repair.quarantine import find_run_folders
+from unbrick.repair.record import RunState
+from unbrick.repair.trust import Authority
+from unbrick.repair.undo import open_repaired, touched_by_undo
+
+
+def judge_completion(
+    completed: Path, as_before: Callable[[], AbstractContextManager[Path]], run: str, authority: Authority
+) -> Touched:
+    """All that a cut run may touch, by the volume as it will be and, where needed, as it was before.
+
+    Raises NeedsHandsError (bad-journal, unknown-playbook, foreign-quarantine, …), FailedError.
+    """
+    with disk_errors("looking at the run that was cut off"):
+        found = _find(completed, run)
+        if found is not None and found[1].state is RunState.REPAIRED:
+            folder = found[0]
+            _, places = open_repaired(completed, run, authority)
+            return touched_by_repair(completed, folder, places)
+        with as_before() as before:
+            if found is None:
+                folder, journal = find_purgeable(before, run, authority)
+                return touched_by_purge(before, folder, journal)
+            journal, places = open_repaired(before, run, authority)
+            if not found[1].lines.startswith(journal.lines):
+                raise JournalError("an undo that was cut off would make another of it")
+            return touched_by_undo(before, journal, places)
+
+
+def _find(root: Path, run: str) -> tuple[Path, JournalFile] | None:
+    for name, folder in find_run_folders(root):
+        journal = open_journal(folder) if name == run else None
+        if journal is not None:
+            return folder, journal
+    return None

@@ -1,0 +1,313 @@
+"""A redo record is completed only where it writes what a run writes, whoever has put it on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.bricked_volume import mounted, odd_descriptor, place
+from support.drilled import Drills, cut_out
+from support.forged_redo import leave_cut
+from support.ntfs_reader import read_independently
+from support.program import run_program
+from support.repair_worker import RepairWorker, repair_worker
+
+from unbrick.disks.changed_records import SECURE
+from unbrick.disks.file_table import BITMAP, open_stream, open_table
+from unbrick.disks.ntfs_volume import DATA, open_view, read_geometry
+from unbrick.disks.ownership import CLUSTER_MAP
+from unbrick.ntfs_file import write_acl
+from unbrick.recovery import Goal
+
+LETTER, FILM, NOTE = "\\Users\\Public\\letter.txt", "\\Users\\Public\\film.mp4", "note.txt"
+
+
+@dataclass(frozen=True)
+class Stages:
+    """A volume as it was, after a repair, after the undo of that, and after a purge instead."""
+
+    sound: Path
+    repaired: Path
+    undone: Path
+    purged: Path
+    run: str
+    moved: str  # one file that was moved
+
+    @property
+    def quarantined(self) -> str:
+        """Where that is now."""
+        return f"\\Unbrick\\{self.run}\\0001.bin"
+
+    @property
+    def note(self) -> str:
+        """A file beside those that are moved."""
+        return self.moved.rpartition("\\")[0] + f"\\{NOTE}"
+
+
+@pytest.fixture(scope="module")
+def stages(drills: Drills, tmp_path_factory: pytest.TempPathFactory) -> Stages:
+    folder = tmp_path_factory.mktemp("stages")
+    disk = drills.copy("plain", folder / "disk")
+    sound, repaired, undone, purged = (
+        folder / f"{name}.img" for name in ("sound", "repaired", "undone", "purged")
+    )
+    cut_out(disk.image, disk.volume, sound)
+    planned = run_program("repair", sound, "--dry-run", "--json").document
+    moved = planned["installations"][0]["actions"][0]["path"]
+    with mounted(sound, folder / "mount") as root:
+        public = place(root, "\\Users\\Public")
+        public.mkdir(parents=True, exist_ok=True)
+        place(root, LETTER).write_bytes(b"Dear all, " * 20)
+        place(root, FILM).write_bytes(os.urandom(300_000))
+        place(root, moved).with_name(NOTE).write_bytes(b"kept")
+    shutil.copyfile(sound, repaired)
+    run = run_program("repair", repaired, "--yes", "--json").document["run"]
+    shutil.copyfile(repaired, undone)
+    assert run_program("undo", undone, "--yes", "--json").document["status"] == "undone"
+    shutil.copyfile(repaired, purged)
+    assert run_program("purge", purged, "--run", run, "--yes", "--json").document["status"] == "scanned"
+    return Stages(sound, repaired, undone, purged, run, moved)
+
+
+@pytest.fixture(scope="module")
+def worker() -> Any:
+    with repair_worker() as worker:
+        yield worker
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def contents(volume: Path) -> dict[str, Any]:
+    with volume.open("rb") as stream:
+        return {path: one for path, one in read_independently(stream).items() if path != "\\"}
+
+
+CUTS = {
+    "a repair": ("sound", "repaired", Goal.REPAIR, "repaired"),
+    "an undo": ("repaired", "undone", Goal.UNDO, "undone"),
+    "an undo, by a repair": ("repaired", "undone", Goal.REPAIR, "repaired"),
+    "a purge": ("repaired", "purged", Goal.REPAIR, "healthy"),
+    "a purge of what was put back": ("undone", "put back and purged", Goal.REPAIR, "repaired"),
+}
+
+
+@pytest.mark.parametrize("done", [0.0, 0.3, 0.7, 1.0])
+@pytest.mark.parametrize("cut", CUTS)
+def test_what_a_run_of_ours_has_left_is_completed(
+    stages: Stages, worker: RepairWorker, tmp_path: Path, cut: str, done: float
+) -> None:
+    before, after, goal, status = CUTS[cut]
+    target = tmp_path / "target.img"
+    shutil.copyfile(stages.undone if " " in after else getattr(stages, after), target)
+    if " " in after:
+        run_program("purge", target, "--run", stages.run, "--yes", "--json")
+    disk = tmp_path / "disk.img"
+    shutil.copyfile(getattr(stages, before), disk)
+    leave_cut(disk, target, stages.run, done=done)
+    said = worker.work(goal, disk, None)
+    assert (said["status"], said["error"]) == (status, None)
+    if goal is Goal.REPAIR and status == "repaired" and after != "repaired":
+        return  # it was repaired once more
+    assert contents(disk).keys() == contents(target).keys()
+    assert contents(disk) == contents(target)
+
+
+@pytest.mark.parametrize(("done", "status"), [(0.0, "repaired"), (0.5, "needs-hands"), (1.0, "repaired")])
+def test_what_an_older_version_has_left_is_completed_where_that_can_be_judged(
+    stages: Stages, worker: RepairWorker, tmp_path: Path, done: float, status: str
+) -> None:
+    disk = tmp_path / "disk.img"
+    shutil.copyfile(stages.sound, disk)
+    leave_cut(disk, stages.repaired, stages.run, done=done, older=True)
+    if status == "needs-hands":
+        assert "older version" in refused(worker, disk, Goal.REPAIR)
+    else:
+        assert worker.work(Goal.DIAGNOSE, disk, None)["status"] == "found"
+        assert worker.work(Goal.REPAIR, disk, None)["status"] == status
+        assert contents(disk) == contents(stages.repaired)
+
+
+def _write_into_a_film(root: Path, stages: Stages) -> None:
+    with place(root, FILM).open("r+b") as stream:
+        stream.seek(8192)
+        stream.write(bytes(4096))
+
+
+def _write_into_a_letter(root: Path, stages: Stages) -> None:
+    with place(root, LETTER).open("r+b") as stream:
+        stream.write(b"Dear nobody")
+
+
+def _empty_a_film(root: Path, stages: Stages) -> None:
+    os.truncate(place(root, FILM), 0)
+
+
+def _delete_a_letter(root: Path, stages: Stages) -> None:
+    place(root, LETTER).unlink()
+
+
+def _rename_a_note(root: Path, stages: Stages) -> None:
+    place(root, stages.note).rename(place(root, stages.note).with_name("other.txt"))
+
+
+def _delete_a_note(root: Path, stages: Stages) -> None:
+    place(root, stages.note).unlink()
+
+
+def _make_a_file(root: Path, stages: Stages) -> None:
+    place(root, stages.note).with_name("evil.sys").write_bytes(b"MZ")
+
+
+def _take_over_a_letter(root: Path, stages: Stages) -> None:
+    write_acl(place(root, LETTER), odd_descriptor())
+
+
+def _alter_what_is_moved(root: Path, stages: Stages) -> None:
+    (path,) = [one for one in (place(root, stages.moved), place(root, stages.quarantined)) if one.exists()]
+    with path.open("r+b") as stream:
+        stream.seek(700)
+        stream.write(b"!")
+
+
+def _move_more(root: Path, stages: Stages) -> None:
+    place(root, LETTER).rename(place(root, "\\Unbrick") / stages.run / "0099.bin")
+
+
+EVIL: list[Callable[[Path, Stages], None]] = [
+    _write_into_a_film,
+    _write_into_a_letter,
+    _empty_a_film,
+    _delete_a_letter,
+    _rename_a_note,
+    _delete_a_note,
+    _make_a_file,
+    _take_over_a_letter,
+]
+
+
+def refused(worker: RepairWorker, disk: Path, goal: Goal) -> str:
+    before = digest(disk)
+    for verb, options in ((Goal.DIAGNOSE, {}), (goal, {"dry_run": True}), (goal, {})):
+        said = worker.work(verb, disk, None, **options)
+        assert said["status"] == "needs-hands", said
+        assert digest(disk) == before
+    return str(said["error"])
+
+
+@pytest.mark.parametrize("cut", [name for name in CUTS if name.count(" ") == 1])
+@pytest.mark.parametrize("evil", EVIL)
+def test_a_run_that_does_more_is_not_completed(
+    stages: Stages, worker: RepairWorker, tmp_path: Path, cut: str, evil: Callable[[Path, Stages], None]
+) -> None:
+    before, after, goal, _ = CUTS[cut]
+    disk, target = tmp_path / "disk.img", tmp_path / "target.img"
+    shutil.copyfile(getattr(stages, before), disk)
+    shutil.copyfile(getattr(stages, after), target)
+    with mounted(target, tmp_path / "mount") as root:
+        evil(root, stages)
+    leave_cut(disk, target, stages.run)
+    refused(worker, disk, goal)
+
+
+@pytest.mark.parametrize(
+    ("cut", "evil"),
+    [("a repair", _alter_what_is_moved), ("an undo", _alter_what_is_moved), ("a repair", _move_more)],
+)
+def test_what_a_run_moves_is_what_its_journal_says_unchanged(
+    stages: Stages, worker: RepairWorker, tmp_path: Path, cut: str, evil: Callable[[Path, Stages], None]
+) -> None:
+    test_a_run_that_does_more_is_not_completed(stages, worker, tmp_path, cut, evil)
+
+
+@pytest.mark.parametrize("run", ["", "20240719T061203Z-8f3a1c"])
+def test_a_record_of_no_run_is_not_completed(
+    stages: Stages, worker: RepairWorker, tmp_path: Path, run: str
+) -> None:
+    disk, target = tmp_path / "disk.img", tmp_path / "target.img"
+    shutil.copyfile(stages.sound, disk)
+    shutil.copyfile(stages.sound, target)
+    with mounted(target, tmp_path / "mount") as root:
+        _write_into_a_film(root, stages)
+        _write_into_a_letter(root, stages)
+    leave_cut(disk, target, run)
+    refused(worker, disk, Goal.REPAIR)
+
+
+def _record_of(target: Path, path: str) -> int:
+    with mounted(target, target.with_name("look")) as root:
+        return place(root, path).stat().st_ino
+
+
+def _free_a_films_clusters(target: Path, stages: Stages) -> None:
+    number = _record_of(target, FILM)
+    with open_view(target, writable=True) as view:
+        table = open_table(view, read_geometry(view))
+        film, marks = (table.find_attribute(one, DATA) for one in (number, CLUSTER_MAP))
+        assert film is not None
+        assert marks is not None
+        bitmap = open_stream(view, marks)
+        for start, length in open_stream(view, film).extents():
+            for cluster in range(start // table.geometry.cluster, (start + length) // table.geometry.cluster):
+                (byte,) = bitmap.read(cluster // 8, 1)
+                bitmap.write(cluster // 8, bytes([byte & ~(1 << cluster % 8)]))
+
+
+def _write_over_rights(target: Path, stages: Stages) -> None:
+    with open_view(target, writable=True) as view:
+        table = open_table(view, read_geometry(view))
+        found = table.find_attribute(SECURE, DATA, "$SDS")
+        assert found is not None
+        descriptors = open_stream(view, found)
+        for position in (0x20, 0x40020):  # each is there twice
+            descriptors.write(position, bytes(64))
+
+
+def _list_a_file_no_more(target: Path, stages: Stages) -> None:
+    """Its record is whole, and in use; only its folder does not list it."""
+    number = _record_of(target, stages.note)
+    with open_view(target) as view:
+        table = open_table(view, read_geometry(view))
+        record, marks = table.raw(number), table.bitmap()
+    with mounted(target, target.with_name("look")) as root:
+        place(root, stages.note).unlink()
+    with open_view(target, writable=True) as view:
+        table = open_table(view, read_geometry(view))
+        found = table.find_attribute(0, BITMAP)
+        assert found is not None
+        table.stream.write(number * table.geometry.record, record)
+        open_stream(view, found).write(0, marks)
+
+
+@pytest.mark.parametrize("cut", ["a repair", "an undo", "a purge"])
+@pytest.mark.parametrize(
+    ("evil", "why"),
+    [
+        (_free_a_films_clusters, "exactly the clusters that it uses"),
+        (_write_over_rights, "over the rights of other files"),
+        (_list_a_file_no_more, "how a folder lists other files|a folder that it does not name"),
+    ],
+)
+def test_nothing_is_slipped_in_beside_what_a_run_does(
+    stages: Stages,
+    worker: RepairWorker,
+    tmp_path: Path,
+    cut: str,
+    evil: Callable[[Path, Stages], None],
+    why: str,
+) -> None:
+    before, after, goal, _ = CUTS[cut]
+    disk, target = tmp_path / "disk.img", tmp_path / "target.img"
+    shutil.copyfile(getattr(stages, before), disk)
+    shutil.copyfile(getattr(stages, after), target)
+    evil(target, stages)
+    leave_cut(disk, target, stages.run)
+    assert re.search(why, refused(worker, disk, goal))
