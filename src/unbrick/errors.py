@@ -41,6 +41,7 @@ class Reason(StrEnum):
     PERSON_DECIDES = "person-decides"
     PROGRAM_FAILED = "program-failed"
     PROTECTED_FILE = "protected-file"
+    QUARANTINE_CHANGED = "quarantine-changed"
     RAID_MEMBER = "raid-member"
     READ_ONLY = "read-only"
     REFS = "refs"

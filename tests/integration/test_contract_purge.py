@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,13 +95,8 @@ def _a_torn_journal(folder: Path) -> None:
     journal.write_bytes(journal.read_bytes()[:100])
 
 
-@pytest.mark.parametrize(
-    "harm", [_a_strangers_file, _a_changed_file, _a_file_under_the_others_name, _a_torn_journal]
-)
-def test_what_the_journal_does_not_name_stops_it(
-    drills: Drills, tmp_path: Path, harm: Callable[[Path], None]
-) -> None:
-    disk, run = _repaired(drills, tmp_path)
+def _with_harm(disk: Drilled, run: str, tmp_path: Path, harm: Callable[[Path], None]) -> str:
+    """Do something in a run's folder; gives the disk's digest then."""
     raw = tmp_path / "volume"
     whole = disk.image.read_bytes()
     start, end = disk.volume.offset, disk.volume.offset + disk.volume.length
@@ -108,10 +104,35 @@ def test_what_the_journal_does_not_name_stops_it(
     with ntfs.mounted(raw, tmp_path / "mount", SystemRunner()) as root:
         harm(root / "Unbrick" / run)
     disk.image.write_bytes(whole[:start] + raw.read_bytes() + whole[end:])
-    before = disk.digest()
+    return disk.digest()
+
+
+@pytest.mark.parametrize(
+    "harm", [_a_strangers_file, _a_changed_file, _a_file_under_the_others_name, _a_torn_journal]
+)
+def test_what_the_journal_does_not_name_stops_it(
+    drills: Drills, tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    disk, run = _repaired(drills, tmp_path)
+    before = _with_harm(disk, run, tmp_path, harm)
     refused = _run(disk, "purge", "--run", run, "--yes")
     assert (refused["status"], refused["reason"]) == ("needs-hands", "bad-journal")
     assert disk.digest() == before
+
+
+@pytest.mark.parametrize("where", ["0001.bin", "journal.jsonl.gz", ".", ".."])
+def test_a_stream_that_no_run_has_put_there_is_not_deleted(
+    drills: Drills, tmp_path: Path, where: str
+) -> None:
+    disk, run = _repaired(drills, tmp_path)
+    before = _with_harm(
+        disk, run, tmp_path, lambda folder: os.setxattr(folder / where, "user.letter", b"Dear all")
+    )
+    for options in (["--dry-run"], ["--yes"]):
+        refused = _run(disk, "purge", "--run", run, *options)
+        assert (refused["status"], refused["reason"]) == ("needs-hands", "quarantine-changed")
+        assert "letter" in refused["error"]
+        assert disk.digest() == before
 
 
 def test_it_asks_and_no_means_no(drills: Drills, tmp_path: Path) -> None:

@@ -164,6 +164,34 @@ def test_an_8_3_name_that_was_taken_since_is_said_and_left_alone(repaired: Path)
     )
 
 
+def _a_stream_more(file: Path) -> None:
+    os.setxattr(file, "user.letter", b"Dear all")
+
+
+def _a_stream_less(file: Path) -> None:
+    os.removexattr(file, "user.Zone.Identifier")
+
+
+def _other_rights(file: Path) -> None:
+    write_acl(file, FILE_DESCRIPTOR)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (_a_stream_more, "no run has put there: letter"),
+        (_a_stream_less, "lost its stream Zone.Identifier"),
+        (_other_rights, "other access rights"),
+    ],
+)
+def test_a_file_that_was_changed_in_the_quarantine_stays_there(
+    repaired: Path, harm: Callable[[Path], None], said: str
+) -> None:
+    (file,) = repaired.glob("Unbrick/*/0001.bin")
+    harm(file)
+    assert said in refused(repaired, "quarantine-changed")
+
+
 def test_something_in_the_way_stays(repaired: Path) -> None:
     place(repaired, FAULTY).with_name(place(repaired, FAULTY).name.upper()).write_bytes(b"a newer file")
     refused(repaired, "something-in-the-way")
@@ -192,13 +220,14 @@ def test_no_run_of_that_id(repaired: Path) -> None:
     refused(repaired, "no-run", run="20240719T061203Z-000000")
 
 
-def refused(root: Path, reason: str, run: str | None = None) -> None:
-    """Planning an undo is refused, and nothing is written."""
+def refused(root: Path, reason: str, run: str | None = None) -> str:
+    """Planning an undo is refused, and nothing is written; gives the message."""
     before = names(root)
     with pytest.raises(NeedsHandsError) as caught:
         undo(root, run)
     assert caught.value.reason == reason
     assert names(root) == before
+    return caught.value.message
 
 
 def test_a_changed_file_in_the_quarantine_is_not_put_back(repaired: Path) -> None:

@@ -9,10 +9,10 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from unbrick.errors import FailedError, Reason
+from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.ntfs_file import (
     FileAttributes,
     NtfsTimes,
@@ -121,6 +121,34 @@ def expect_same_file(path: Path, entry: Entry) -> None:
         raise _changed(entry, "its access control list")
     if tuple(sorted(list_streams(path))) != entry.streams:
         raise _changed(entry, "its streams")
+
+
+def expect_no_new_stream(path: Path, known: Sequence[str]) -> None:
+    """That a file or folder in the quarantine has no stream but these; raises NeedsHandsError, OSError."""
+    new = sorted(set(list_streams(path)) - set(known))
+    if new:
+        raise _changed_in_quarantine(path, f"has a stream that no run has put there: {new[0]}")
+
+
+def expect_as_it_was_moved(path: Path, entry: Entry) -> None:
+    """That streams and rights of a file in the quarantine are those that it was moved with.
+
+    Raises NeedsHandsError (quarantine-changed), OSError.
+    """
+    expect_no_new_stream(path, entry.streams)
+    lost = sorted(set(entry.streams) - set(list_streams(path)))
+    if lost:
+        raise _changed_in_quarantine(path, f"has lost its stream {lost[0]}")
+    if read_acl_digest(path) != entry.acl_sha256:
+        raise _changed_in_quarantine(path, "has other access rights than when it was moved there")
+
+
+def _changed_in_quarantine(path: Path, what: str) -> NeedsHandsError:
+    return NeedsHandsError(
+        f"{path.name} in the quarantine {what}",
+        reason=Reason.QUARANTINE_CHANGED,
+        hint="nothing was written; look at \\Unbrick by hand, put that right, and run unbrick again",
+    )
 
 
 def expect_settled(path: Path, entry: Entry) -> None:

@@ -15,6 +15,7 @@ from unbrick.files import windows_path_of
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import Action, ActionState, Changed, Touched
 from unbrick.repair.disk_errors import damaged, disk_errors
+from unbrick.repair.file_state import expect_no_new_stream
 from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.journal_file import JournalFile, open_journal
 from unbrick.repair.moving import Places
@@ -40,7 +41,7 @@ def plan_purge(
 ) -> PurgePlan:
     """What purging a run would delete; writes nothing.
 
-    Raises NeedsHandsError: no-run, bad-journal, unknown-playbook, foreign-quarantine.
+    Raises NeedsHandsError: no-run, bad-journal, unknown-playbook, foreign-quarantine, quarantine-changed.
     """
     authority = Authority.of(playbooks, installation_folders)
     _, journal = find_purgeable(root, run, authority)
@@ -118,5 +119,10 @@ def _expect_its_own(root: Path, folder: Path, journal: JournalFile, authority: A
     if found != expected:
         name = min(found ^ expected)
         raise JournalError(f"{name} is {'not named in it' if name in found else 'not in the quarantine'}")
+    with disk_errors("looking at the quarantine"):
+        for path in (folder.parent, folder, journal.path):
+            expect_no_new_stream(path, ())
+        for entry in entries:
+            expect_no_new_stream(folder / entry.quarantined_as, entry.streams)
     # Where they came from is of no account: nothing goes there.
     check_run(root, [Places(one, folder, folder / one.quarantined_as) for one in entries], authority)

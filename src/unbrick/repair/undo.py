@@ -14,6 +14,7 @@ from unbrick.files import windows_path_of
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import Action, ActionState, Changed, Touched
 from unbrick.repair.disk_errors import damaged, disk_errors, look
+from unbrick.repair.file_state import expect_as_it_was_moved
 from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.journal_file import JournalFile, open_journal
 from unbrick.repair.moving import Places, find_places, put_back
@@ -59,7 +60,8 @@ def plan_undo(
 ) -> UndoPlan:
     """What undoing `run` would do, or where None the newest run that is not undone yet; writes nothing.
 
-    Raises NeedsHandsError: no-run, bad-journal, unknown-playbook, foreign-quarantine, something-in-the-way.
+    Raises NeedsHandsError: no-run, bad-journal, unknown-playbook, foreign-quarantine, something-in-the-way,
+    quarantine-changed.
     """
     authority = Authority.of(playbooks, installation_folders)
     journal, places = open_repaired(root, run, authority)
@@ -110,6 +112,9 @@ def open_repaired(
         if look(place.quarantined) is None:
             raise JournalError(f"{place.entry.quarantined_as} is not in the quarantine")
     check_run(root, places, authority)
+    with disk_errors("looking at the files to put back"):
+        for place in places:
+            expect_as_it_was_moved(place.quarantined, place.entry)
     return journal, places
 
 
