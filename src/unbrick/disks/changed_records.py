@@ -28,6 +28,7 @@ from unbrick.disks.ntfs_volume import (
     joined,
     unprotect,
 )
+from unbrick.disks.ranges import flipped_bits, merged
 from unbrick.disks.recognise import index_block_size
 from unbrick.errors import NeedsHandsError
 from unbrick.model import Touched
@@ -276,25 +277,15 @@ class _Court:
     def expect_bitmap(self) -> None:
         """That the table's bitmap changes by the records that are taken and freed, and by nothing else."""
         former, new = self.before.bitmap(), self.after.bitmap()
-        changed = set(flipped_bits(former.ljust(len(new), b"\0"), new))
-        if len(new) < len(former) or changed != self.judged.taken | self.judged.freed:
+        changed = merged(flipped_bits(former.ljust(len(new), b"\0"), new))
+        expected = merged((one, one + 1) for one in self.judged.taken | self.judged.freed)
+        if len(new) < len(former) or changed != expected:
             raise damaged("the change would not mark exactly the records of the file table that it uses")
 
     @staticmethod
     def _used(table: FileTable, number: int) -> Record | None:
         record = table.find(number)
         return record if record is not None and record.in_use else None
-
-
-def flipped_bits(former: bytes, new: bytes) -> Iterator[int]:
-    """The numbers of the bits in which two bitmaps of one length differ."""
-    if former == new:
-        return
-    for at, (one, other) in enumerate(zip(former, new, strict=True)):
-        if one != other:
-            for bit in range(8):
-                if (one ^ other) >> bit & 1:
-                    yield at * 8 + bit
 
 
 def _essence(one: Attribute) -> tuple[object, ...]:

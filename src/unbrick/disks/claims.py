@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from unbrick.disks.file_table import FileTable
-from unbrick.disks.ntfs_volume import Geometry, damaged
+from unbrick.disks.ntfs_volume import damaged
+from unbrick.disks.ranges import merged
 
 _CHUNK = 1 << 20
 _END = b"\xff\xff\xff\xff"
@@ -45,7 +46,8 @@ def find_claims(table: FileTable, zones: Iterable[tuple[int, int]]) -> Claims:
 
     Raises NeedsHandsError (damaged-volume) where there are far more than clusters; OSError.
     """
-    wanted = _merged(zones, table.geometry)
+    size = table.geometry.cluster
+    wanted = merged((offset // size, -(-(offset + length) // size)) for offset, length in zones)
     claims = Claims()
     if not wanted:
         return claims
@@ -118,16 +120,3 @@ def _records(table: FileTable, unreadable: list[int]) -> Iterator[tuple[int, byt
                 record[tail : tail + 2] = record[numbers + index : numbers + index + 2]
             else:
                 yield number, record
-
-
-def _merged(zones: Iterable[tuple[int, int]], geometry: Geometry) -> list[tuple[int, int]]:
-    """The zones as clusters, first and end, in their order and with none twice."""
-    size = geometry.cluster
-    merged: list[tuple[int, int]] = []
-    for offset, length in sorted(zones):
-        start, end = offset // size, -(-(offset + length) // size)
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged

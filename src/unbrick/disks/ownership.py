@@ -19,7 +19,6 @@ from unbrick.disks.changed_records import (
     SECURE,
     TABLE,
     Judged,
-    flipped_bits,
     judge_records,
 )
 from unbrick.disks.claims import find_claims
@@ -34,6 +33,7 @@ from unbrick.disks.ntfs_volume import (
     Geometry,
     damaged,
 )
+from unbrick.disks.ranges import Range, common, flipped_bits, merged, without
 from unbrick.disks.recognise import (
     index_block_size,
     is_among_descriptors,
@@ -48,10 +48,12 @@ CLUSTER_MAP = 6
 """The record of `$Bitmap`, which says of each cluster whether it is used."""
 _BOOT_FILE = 8192
 _MIRRORED = 4
+_MOST_MORE = 4096
 
 
 Claimants = frozenset[tuple[int, int]]
 """Records of files, each with the kind of the attribute by which it claims something."""
+_NOBODY: Claimants = frozenset()
 
 
 @dataclass(frozen=True)
@@ -128,20 +130,26 @@ def ask(table: FileTable, questions: Iterable[Question]) -> None:
     if claims.unreadable and not all(one.shown for one in asked):
         raise damaged(f"record {claims.unreadable[0]} of its file table cannot be read")
     cluster = table.geometry.cluster
-    by_cluster: dict[int, set[tuple[int, int]]] = {}
-    for one in asked:
-        by_cluster.update((at, set()) for at in _clusters(one, cluster) if at not in by_cluster)
-    places = sorted(by_cluster)
+    borders = {at for one in asked for at in _clusters(one, cluster)}
+    borders.update(at for claim in claims.found for at in (claim.start, claim.end))
+    pieces = sorted(borders)  # between one and the next, all clusters have the same claimants
+    holders: list[Claimants] = [_NOBODY] * len(pieces)
+    entries = 0
     for claim in claims.found:
-        for at in places[bisect_left(places, claim.start) : bisect_left(places, claim.end)]:
-            by_cluster[at].add((claim.owner, claim.kind))
+        first, end = bisect_left(pieces, claim.start), bisect_left(pieces, claim.end)
+        entries += end - first
+        if entries > _MOST_MORE + 2 * len(pieces):  # on a sound volume, none for two
+            raise damaged("many files claim the same clusters")
+        holder = (claim.owner, claim.kind)
+        holders[first:end] = [one | {holder} for one in holders[first:end]]
     for one in asked:
-        if not all(one.is_right(frozenset(by_cluster[at])) for at in _clusters(one, cluster)):
+        first, end = (bisect_left(pieces, at) for at in _clusters(one, cluster))
+        if not all(one.is_right(claimants) for claimants in holders[first:end]):
             raise damaged(one.otherwise)
 
 
-def _clusters(question: Question, cluster: int) -> range:
-    return range(question.place // cluster, -(-(question.place + question.length) // cluster))
+def _clusters(question: Question, cluster: int) -> Range:
+    return question.place // cluster, -(-(question.place + question.length) // cluster)
 
 
 def expect_apart(table: FileTable) -> None:
@@ -308,25 +316,25 @@ class Proof:
         maps = [stream_of(table, CLUSTER_MAP, DATA, "") for table in (self.before, self.after)]
         if maps[0] is None or maps[1] is None:
             raise damaged("it has no list of which clusters are in use ($Bitmap)")
-        changed: set[int] = set()
+        changed: list[Range] = []
         for sector in sectors:
             position = maps[1].position_of(sector)
             if position is not None:
                 former, new = maps[0].read(position, SECTOR), maps[1].read(position, SECTOR)
-                changed.update(position * 8 + bit for bit in flipped_bits(former, new))
+                changed += merged((position * 8 + a, position * 8 + b) for a, b in flipped_bits(former, new))
         # What stays where it was has no part in this, and may be large.
         moving = [one for one in self._all_owned() if _extents(one.before) != _extents(one.after)]
-        used_before = {at for one in moving for at in _numbers(one.before, cluster)}
-        used_after = {at for one in moving for at in _numbers(one.after, cluster)}
-        taken, freed = used_after - used_before, used_before - used_after
-        if changed != used_after ^ used_before or any(_bit(maps[0], at) for at in taken):
+        used_before = merged(one for owned in moving for one in _ranges(owned.before, cluster))
+        used_after = merged(one for owned in moving for one in _ranges(owned.after, cluster))
+        taken, freed = without(used_after, used_before), without(used_before, used_after)
+        if merged(changed) != merged(taken + freed) or not all(_are_free(maps[0], *one) for one in taken):
             raise damaged("the change would not mark exactly the clusters that it uses")
-        self.questions += [claimed_by_nobody(at * cluster, cluster) for at in sorted(taken)]
+        self.questions += [claimed_by_nobody(a * cluster, (b - a) * cluster) for a, b in taken]
         # Called free, a cluster is overwritten by the next that needs one: nobody else may hold to it.
         self.questions += [
-            claimed_only_by(at * cluster, cluster, one.owner, one.kind)
+            claimed_only_by(a * cluster, (b - a) * cluster, one.owner, one.kind)
             for one in moving
-            for at in sorted(freed.intersection(_numbers(one.before, cluster)))
+            for a, b in common(freed, merged(_ranges(one.before, cluster)))
         ]
 
     def _all_owned(self) -> Iterator[_Owned]:
@@ -345,11 +353,12 @@ def _extents(stream: Stream | None) -> list[tuple[int, int]]:
     return stream.extents() if stream is not None else []
 
 
-def _numbers(stream: Stream | None, cluster: int) -> Iterator[int]:
+def _ranges(stream: Stream | None, cluster: int) -> Iterator[Range]:
     for offset, length in _extents(stream):
-        yield from range(offset // cluster, (offset + length) // cluster)
+        yield offset // cluster, (offset + length) // cluster
 
 
-def _bit(bitmap: Stream, number: int) -> int:
-    byte = bitmap.read(number // 8, 1)
-    return byte[0] >> number % 8 & 1 if byte else 1
+def _are_free(bitmap: Stream, first: int, end: int) -> bool:
+    data = bitmap.read(first // 8, -(-end // 8) - first // 8)
+    bits = int.from_bytes(data, "little") >> first % 8
+    return len(data) == -(-end // 8) - first // 8 and not bits & ((1 << end - first) - 1)

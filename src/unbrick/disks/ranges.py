@@ -1,0 +1,60 @@
+"""Sets of numbers as ranges, first and end, in their order and apart: clusters come by the million. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+Range = tuple[int, int]
+
+
+def merged(ranges: Iterable[Range]) -> list[Range]:
+    """Any ranges as a set: sorted, and joined where they overlap or touch."""
+    found: list[Range] = []
+    for start, end in sorted(ranges):
+        if start >= end:
+            continue
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found
+
+
+def without(one: Iterable[Range], other: Iterable[Range]) -> list[Range]:
+    """What is in one set and not in the other."""
+    found: list[Range] = []
+    taken = iter(other)
+    now = next(taken, None)
+    for start, end in one:
+        while now is not None and now[1] <= start:
+            now = next(taken, None)
+        while now is not None and now[0] < end:
+            if start < now[0]:
+                found.append((start, now[0]))
+            start = now[1]
+            if start >= end:
+                break
+            now = next(taken, None)
+        if start < end:
+            found.append((start, end))
+    return found
+
+
+def common(one: Iterable[Range], other: Iterable[Range]) -> list[Range]:
+    """What is in both sets."""
+    first = list(one)
+    return without(first, without(first, other))
+
+
+def flipped_bits(former: bytes, new: bytes) -> Iterator[Range]:
+    """The numbers of the bits in which two bitmaps of one length differ; neighbours may not be joined."""
+    if former == new:
+        return
+    for at, (one, other) in enumerate(zip(former, new, strict=True)):
+        differs = one ^ other
+        if differs == 0xFF:
+            yield at * 8, at * 8 + 8
+        elif differs:
+            for bit in range(8):
+                if differs >> bit & 1:
+                    yield at * 8 + bit, at * 8 + bit + 1
