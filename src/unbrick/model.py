@@ -304,7 +304,8 @@ class EarlierRun:
     """A run whose journal lies on a disk.
 
     `when` it reached its state is a UTC time in ISO 8601, by the clock of that machine then; `medium` the id
-    of the boot medium that did the repair, None where it was done otherwise; `program` the version that did.
+    of the boot medium that did the repair, None where it was done otherwise; `program` the version that did;
+    `begun` is what tells runs of one second apart.
     """
 
     run: str
@@ -314,6 +315,7 @@ class EarlierRun:
     program: str = ""
     partitions: tuple[int | None, ...] = ()
     actions: tuple[Action, ...] = ()
+    begun: int = 0
 
     @property
     def when_in_words(self) -> str:

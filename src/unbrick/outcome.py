@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from unbrick.errors import NeedsHandsError, NeedsKeyError, Reason, UnbrickError
+from unbrick.event import order_of
 from unbrick.model import (
     Action,
     ActionState,
@@ -268,7 +269,7 @@ def _runs_of(cases: Sequence[VolumeCase]) -> tuple[EarlierRun, ...]:
     for run in (run for case in cases for run in case.runs):
         other = merged.get(run.run)
         merged[run.run] = run if other is None else _merged(other, run)
-    return tuple(sorted(merged.values(), key=lambda one: one.run, reverse=True))
+    return tuple(sorted(merged.values(), key=lambda one: order_of(one.run, one.begun), reverse=True))
 
 
 def _merged(one: EarlierRun, other: EarlierRun) -> EarlierRun:

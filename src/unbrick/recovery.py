@@ -20,7 +20,7 @@ from unbrick.disks.mount import View, look
 from unbrick.disks.plain import PlainVolume, open_plain
 from unbrick.disks.room import find_full, refuse_without_room
 from unbrick.errors import FailedError, NeedsHandsError, Reason, UnbrickError
-from unbrick.event import EventKind
+from unbrick.event import EventKind, order_of
 from unbrick.model import (
     ActionState,
     DiskReport,
@@ -307,7 +307,9 @@ def _installation_report(
 
 def _agree_on_run(draft: Draft, order: Order) -> str | None:
     """The newest run of the whole disk is undone; that a volume had no part in it is then no trouble."""
-    newest = max((run for case in _cases(draft) if (run := case.run_to_undo(order))), default=None)
+    begun = {run.run: run.begun for case in _cases(draft) for run in case.runs}
+    runs = [run for case in _cases(draft) if (run := case.run_to_undo(order))]
+    newest = max(runs, key=lambda run: order_of(run, begun.get(run, 0)), default=None)
     for case in _cases(draft):
         if newest and case.trouble is not None and case.trouble.reason == Reason.NO_RUN:
             case.trouble = None
@@ -320,7 +322,7 @@ def _already_undone(draft: Draft, order: Order) -> str | None:
     """The run that was put back before, where that leaves nothing to undo; says so."""
     cases = [one for one in _cases(draft) if one.trouble is not None and one.trouble.reason == Reason.NO_RUN]
     runs = [run for case in cases for run in case.runs if order.run in {None, run.run}]
-    newest = max(runs, key=lambda run: (run.run, run.when), default=None)
+    newest = max(runs, key=lambda run: (order_of(run.run, run.begun), run.when), default=None)
     if newest is None:
         return None
     for case in cases:

@@ -31,9 +31,11 @@ from support.ntfs_reader import read_independently
 
 from unbrick.drill.truth import FileTruth
 from unbrick.errors import NeedsHandsError
-from unbrick.model import Action, ActionState
+from unbrick.model import Action, ActionState, Volume, VolumeKind, VolumeState
 from unbrick.ntfs_file import write_acl, write_short_name
+from unbrick.outcome import VolumeCase, _runs_of
 from unbrick.repair.apply import apply_plan
+from unbrick.repair.history import read_runs
 from unbrick.repair.journal import _encode_line
 from unbrick.repair.plan import make_plan
 from unbrick.repair.record import RunState
@@ -190,6 +192,21 @@ def test_a_file_that_was_changed_in_the_quarantine_stays_there(
     (file,) = repaired.glob("Unbrick/*/0001.bin")
     harm(file)
     assert said in refused(repaired, "quarantine-changed")
+
+
+def test_of_two_runs_in_one_second_the_later_is_the_newest(image: Path, tmp_path: Path) -> None:
+    """After the second, an id is chance."""
+    first, second = (f"20240719T061203Z-{tail * 6}" for tail in "f0")
+    with mounted(image, tmp_path / "mount") as root:
+        repair(root, (FAULTY,), first)
+        repair(root, (ZEROED,), second)
+        assert [run.run for run in find_runs(root)] == [second, first]
+        runs, _ = read_runs(root, 3)
+        told = _runs_of([VolumeCase(Volume(3, 0, 1, VolumeKind.NTFS, VolumeState.OPEN), runs=runs[::-1])])
+        assert [run.run for run in told] == [second, first]
+        for run in (second, first):
+            assert plan_undo(root, playbooks(), FOLDERS).run == run
+            undo(root)
 
 
 def test_something_in_the_way_stays(repaired: Path) -> None:

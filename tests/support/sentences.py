@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from support.endings import CONTACT, ended, every_situation, facts
@@ -18,6 +19,11 @@ from unbrick.station.ending import Ending, ending_of
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "unbrick"
 _FEWEST_WORDS = 3
+_STATUSES = {
+    "FailedError": Status.FAILED,
+    "NeedsHandsError": Status.NEEDS_HANDS,
+    "NeedsKeyError": Status.NEEDS_KEY,
+}
 
 
 @dataclass(frozen=True)
@@ -83,9 +89,31 @@ def _text(node: ast.expr) -> str:
 
 
 def shown_endings() -> Iterator[tuple[str, Ending]]:
-    """The ending of each status, and of each reason why a person has to look."""
-    for status, reason in (*((one, None) for one in Status), *((Status.NEEDS_HANDS, one) for one in Reason)):
+    """The ending of each status, and of each reason, with the status that it has at a station."""
+    reasons = ((status, reason) for reason in Reason for status in statuses_of(reason))
+    for status, reason in (*((one, None) for one in Status), *reasons):
         yield f"{status} {reason or '-'}", ending_of([ended(status, reason)], facts(contact=CONTACT))
+
+
+def statuses_of(reason: Reason) -> list[Status]:
+    """With which statuses a station's visit ends for a reason: those of the errors that carry it."""
+    found = _raised().get(reason.name, set())
+    if reason is Reason.INTERRUPTED:
+        found = found - {Status.NEEDS_HANDS}  # a purge's answer, which no station gives
+    return sorted(found) or [Status.NEEDS_HANDS]
+
+
+@cache
+def _raised() -> dict[str, set[Status]]:
+    """By the name of a reason: the statuses of the errors that are made with it."""
+    raised: dict[str, set[Status]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in _STATUSES:
+                for one in node.keywords:
+                    if one.arg == "reason" and isinstance(one.value, ast.Attribute):
+                        raised.setdefault(one.value.attr, set()).add(_STATUSES[ast.unparse(node.func)])
+    return raised
 
 
 def instructions() -> list[str]:

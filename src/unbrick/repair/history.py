@@ -14,7 +14,7 @@ from unbrick.errors import UnbrickError
 from unbrick.model import ActionState, EarlierRun, RunState
 from unbrick.repair.disk_errors import disk_errors
 from unbrick.repair.journal_file import JournalFile, open_journal
-from unbrick.repair.quarantine import find_run_folders
+from unbrick.repair.quarantine import begun_at, find_run_folders
 
 _PROGRAM = re.compile(r"(\S+) medium ([0-9a-f]{16})")
 _ACTION_STATE = {RunState.REPAIRED: ActionState.DONE, RunState.UNDONE: ActionState.UNDONE}
@@ -42,13 +42,15 @@ def read_runs(
                 except UnbrickError as error:
                     trouble = trouble or error
                 else:
-                    runs += [_earlier_run(journal, partition)] if journal is not None else []
+                    runs += (
+                        [_earlier_run(journal, partition, begun_at(folder))] if journal is not None else []
+                    )
     except UnbrickError as error:
         trouble = trouble or error
     return tuple(runs), trouble
 
 
-def _earlier_run(journal: JournalFile, partition: int | None) -> EarlierRun:
+def _earlier_run(journal: JournalFile, partition: int | None, begun: int) -> EarlierRun:
     header = journal.header
     match = _PROGRAM.fullmatch(header.program)
     return EarlierRun(
@@ -59,4 +61,5 @@ def _earlier_run(journal: JournalFile, partition: int | None) -> EarlierRun:
         program=match[1] if match else header.program,
         partitions=(partition,),
         actions=tuple(entry.to_action(_ACTION_STATE[journal.state]) for entry in header.entries),
+        begun=begun,
     )

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.errors import FailedError, NeedsHandsError, Reason
-from unbrick.ntfs_file import FileAttributes, read_acl, read_attributes, write_acl
+from unbrick.event import order_of
+from unbrick.ntfs_file import FileAttributes, read_acl, read_attributes, read_times, write_acl
 from unbrick.repair.disk_errors import CHECK_THE_VOLUME, damaged, look
 from unbrick.repair.plan import is_run_id
 from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR, is_ours
@@ -91,6 +92,14 @@ def find_run_folders(root: Path) -> Iterator[tuple[str, Path]]:
             yield folder.name, folder
 
 
+def begun_at(folder: Path) -> int:
+    """When a run's folder was made, in the ticks of NTFS; 0 where it cannot be read."""
+    try:
+        return read_times(folder).created
+    except OSError:
+        return 0
+
+
 def find_unreadable_run(root: Path) -> str | None:
     """The newest run whose folder or journal is listed but cannot be read: its record is damaged."""
     for folder in _run_folders(root):
@@ -129,7 +138,7 @@ def _may_be_home(name: str) -> bool:
 def _run_folders(root: Path) -> list[Path]:
     """The folders of all runs, the newest first; raises OSError."""
     found = [path for home in find_homes(root).ours for path in home.iterdir() if is_run_id(path.name)]
-    return sorted(found, key=lambda path: path.name, reverse=True)
+    return sorted(found, key=lambda path: order_of(path.name, begun_at(path)), reverse=True)
 
 
 def _make_folder(folder: Path) -> Path:

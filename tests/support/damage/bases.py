@@ -9,7 +9,6 @@ import os
 import shutil
 import struct
 import subprocess
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +38,6 @@ from unbrick.drill.registry import make_hive
 from unbrick.drill.tree import TreeOptions, plan_volume
 from unbrick.ntfs_file import NtfsTimes, write_short_name, write_times
 from unbrick.recovery_order import Goal
-from unbrick.repair.plan import new_run_id
 
 FAULTY = "\\Windows\\System32\\drivers\\CrowdStrike\\C-00000291-00000000-00000032.sys"
 USERS = "\\Users\\Public\\Campaign"
@@ -144,7 +142,6 @@ class Bases:
         if shape.earlier:
             said = self._worker.work(Goal.REPAIR, plain, None)
             assert said["status"] == "repaired", said
-            _await_a_later_run_id(said["run"])
             with mounted(plain, folder / "root") as root:
                 _write_fault(root, 2)
         if shape.hibernated:
@@ -187,12 +184,6 @@ class Bases:
             said = self._worker.work(goal, export, None)
         assert said["status"] in ("repaired", "undone"), said
         return read_log(log)
-
-
-def _await_a_later_run_id(run: str) -> None:
-    """Runs are told apart by the second of their ids: an undo takes the newest."""
-    while new_run_id()[:16] <= run[:16]:
-        time.sleep(0.01)
 
 
 def _cuts(name: str, disk: Path, writes: tuple[Write, ...]) -> tuple[Start, ...]:

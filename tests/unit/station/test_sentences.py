@@ -30,7 +30,9 @@ def test_texts_messages_hints_and_reasons_are_found() -> None:
 
 def test_every_status_and_reason_is_shown() -> None:
     shown = dict(shown_endings())
-    assert len(shown) == len(Status) + len(Reason)
+    assert {*Status, *Reason} <= {word for name in shown for word in name.split()}
+    assert {"failed interrupted", "needs-key key-missing", "needs-hands hibernated"} <= shown.keys()
+    assert "needs-hands interrupted" not in shown, "an interrupted run has failed"
     assert {ending.to_do[-1] for ending in shown.values()} <= set(instructions())
 
 
