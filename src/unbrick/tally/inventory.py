@@ -79,7 +79,8 @@ class Inventory:
         for column, text in cells.items():
             # A site is the same text in thousands of lines: it is kept once.
             line[column] = text if text is None or column == "serial" else self._texts.setdefault(text, text)
-        if of_serial:
+        before = self.lines.get(key)
+        if of_serial and (before is None or before["serial_key"] in {None, of_serial}):
             owner = self._by_serial.setdefault(of_serial, key)
             if owner != key and owner in self.nameless:
                 self._give_name(owner, key)
@@ -116,8 +117,10 @@ class Inventory:
         if differing:
             self.disputed.setdefault(key, set()).update(differing)
             what = ", ".join(_WORDS.get(column, column) for column in differing)
+            first = self.numbers[key]
             self.contradictions.add(
-                number, f"the machine of line {self.numbers[key]} with another {what}; the first one counts"
+                number,
+                f"the machine of line {first} with another {what}; what was known counts, else line {first}",
             )
         elif _differ(domain_of(kept["name"] or ""), domain_of(line["name"] or "")):
             self.contradictions.add(

@@ -83,7 +83,7 @@ def test_the_import_says_which_column_became_what_and_which_was_not_used(folder:
 def test_contradicting_lines_are_named_and_change_the_exit_code(folder: TallyFolder) -> None:
     result = import_list(folder, "name,serial\nW-1,SN-1\nW-1,SN-2\n")
     assert result.exit_code == 1
-    assert "1 contradict another line or what is known" in result.stdout
+    assert "1 contradicting another line or what is known" in result.stdout
     assert "contradiction, line 3: the machine of line 2 with another serial number" in result.stderr
 
 
@@ -95,8 +95,8 @@ def test_without_a_terminal_a_list_takes_machines_away_only_with_yes(folder: Tal
     assert refused.exception is not None
     assert getattr(refused.exception, "exit_code", None) == 2
     assert "98 of 100 expected machines are not in list.csv and go: W-000, W-002" in refused.stderr
-    assert "1 are not in list.csv and stay, because they reported or were marked" in refused.stderr
-    assert "1 machines lose their site" in refused.stderr
+    assert "1 is not in list.csv and stays, because a medium reported" in refused.stderr
+    assert "1 machine loses its site" in refused.stderr
     with Store.open(folder.database) as store:
         assert store.summary().total == 100
     done = import_list(folder, "name\nW-001\n", "--replace", "--yes")

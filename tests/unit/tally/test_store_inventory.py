@@ -187,12 +187,18 @@ def test_of_two_lines_that_contradict_each_other_neither_wins_silently(store: St
     counts = take(store, csv, HEADER + "W-1,SN-1,north,,,\nW-2,,,,,\nw-1,SN-2,south,,,\n")
     assert (counts.added, counts.bad, counts.contradicting) == (2, 0, 1)
     assert [str(one) for one in counts.contradictions] == [
-        "line 4: the machine of line 2 with another serial number, site; the first one counts"
+        "line 4: the machine of line 2 with another serial number, site; what was known counts, else line 2"
     ]
     assert [(row.name, row.serial, row.site) for row in store.machines()] == [
         ("W-1", "SN-1", "north"),
         ("W-2", None, None),
     ]
+
+
+def test_a_serial_number_that_did_not_count_belongs_to_nobody(store: Store, csv: Path) -> None:
+    counts = take(store, csv, "name,serial\nW-1,SN-1\nW-1,SN-2\nW-2,SN-2\n")
+    assert [one.line for one in counts.contradictions] == [3]
+    assert [row.serial for row in store.machines()] == ["SN-1", "SN-2"]
 
 
 def test_what_was_known_outlasts_lines_that_contradict_each_other(store: Store, csv: Path) -> None:

@@ -83,18 +83,21 @@ def _losses(replacement: Replacement, name: str) -> Iterator[str]:
     if gone := len(replacement.leaving):
         more = f" and {gone - len(replacement.names):,} more" if gone > len(replacement.names) else ""
         listed = ", ".join(replacement.names) + more
-        yield f"{gone:,} of {replacement.of:,} expected machines are not in {name} and go: {listed}"
-    if replacement.kept:
-        yield f"{replacement.kept:,} are not in {name} and stay, because they reported or were marked"
+        will = "is not in {} and goes" if gone == 1 else "are not in {} and go"
+        yield f"{gone:,} of {replacement.of:,} expected machines {will.format(name)}: {listed}"
+    if kept := replacement.kept:
+        will = "is not in {} and stays" if kept == 1 else "are not in {} and stay"
+        yield f"{kept:,} {will.format(name)}, because a medium reported or somebody said something of it"
     for column, count in replacement.emptied.items():
-        yield f"{count:,} machines lose their {_WORDS.get(column, column)}, for which {name} has no cell"
+        will = "machine loses its" if count == 1 else "machines lose their"
+        yield f"{count:,} {will} {_WORDS.get(column, column)}, for which {name} has no cell"
 
 
 def _tell(counts: InventoryCounts, name: str) -> None:
     parts = [f"{counts.added} added", f"{counts.updated} updated", f"{counts.unchanged} unchanged"]
     parts += [f"{counts.removed} removed", f"{counts.bad} not usable"]
     if counts.contradicting:
-        parts.append(f"{counts.contradicting} contradict another line or what is known")
+        parts.append(f"{counts.contradicting} contradicting another line or what is known")
     tell(", ".join(parts))
     for kind, problems, count in (
         ("", counts.problems, counts.bad),
