@@ -74,7 +74,7 @@ class AuditLog:
         self._told_lines = _Lines(path, settings, urgent=True)
         self._refused_lines = _Lines(path.with_name(REFUSALS), settings, urgent=False)
         self._floods: dict[tuple[str, str], _Flood] = {}
-        self._sessions: dict[str, _Flood] = {}
+        self._sessions: dict[tuple[str, str], _Flood] = {}
         self._told = 0
 
     def refused(self, why: str, *, detail: str = "", where: str = "", who: str = "") -> None:
@@ -91,11 +91,15 @@ class AuditLog:
 
     def session(self, station: str, *, where: str, seconds: int, events: int, refused: int) -> None:
         """Tell that a station's session has ended, and what came of it."""
-        flood = self._sessions.setdefault(station, _Flood(self._clock()))
+        facts = {"seconds": seconds, "events": events, "refused": refused}
+        self.of_station("session", station, events, {"from": where, **facts})
+
+    def of_station(self, what: str, station: str, events: int, facts: Mapping[str, str | int]) -> None:
+        """Tell what a station does as often as it likes: a few one by one, the rest a minute in one line."""
+        flood = self._sessions.setdefault((what, station), _Flood(self._clock()))
         flood.count += 1
         if flood.count <= _SESSIONS_TOLD:
-            facts = {"seconds": seconds, "events": events, "refused": refused}
-            self.tell("session", station=station, **{"from": where}, **facts)
+            self.tell(what, station=station, **facts)
         else:
             flood.events += events
 
@@ -113,10 +117,10 @@ class AuditLog:
                 self._sum_up(kind, flood)
                 del self._floods[kind]
                 self._told -= min(flood.count, self._settings.burst)
-        for station, flood in list(self._sessions.items()):
+        for of, flood in list(self._sessions.items()):
             if now - flood.since >= self._settings.window:
-                self._sum_up_sessions(station, flood)
-                del self._sessions[station]
+                self._sum_up_sessions(of, flood)
+                del self._sessions[of]
         self._told_lines.flush()
         self._refused_lines.flush()
 
@@ -124,8 +128,8 @@ class AuditLog:
         """Sum up every flood, whatever its age."""
         for kind, flood in self._floods.items():
             self._sum_up(kind, flood)
-        for station, flood in self._sessions.items():
-            self._sum_up_sessions(station, flood)
+        for of, flood in self._sessions.items():
+            self._sum_up_sessions(of, flood)
         self._floods.clear()
         self._sessions.clear()
 
@@ -135,9 +139,10 @@ class AuditLog:
             why, address = kind
             self._refuse({"what": "refused", "why": why, "from": address, "who": "", "more": more})
 
-    def _sum_up_sessions(self, station: str, flood: _Flood) -> None:
+    def _sum_up_sessions(self, of: tuple[str, str], flood: _Flood) -> None:
+        what, station = of
         if flood.count > _SESSIONS_TOLD:
-            self.tell("session", station=station, more=flood.count - _SESSIONS_TOLD, events=flood.events)
+            self.tell(what, station=station, more=flood.count - _SESSIONS_TOLD, events=flood.events)
 
     def _refuse(self, facts: dict[str, str | int]) -> None:
         self._refused_lines.write(self._line(facts))

@@ -9,10 +9,13 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from unbrick.tally.audit import AuditLog
+from unbrick.tally.budgets import DayBudgets
 from unbrick.tally.condition import write_condition
 from unbrick.tally.register import RegisterError, StationRegister
 from unbrick.tally.room import keep_room, room_below
 from unbrick.tally.settings import TallyFolder
+
+_MOST_NAMED = 3
 
 
 class Guest(Protocol):
@@ -31,11 +34,13 @@ class Caretaker:
         audit: AuditLog,
         register: StationRegister,
         guests: Callable[[], Collection[Guest]],
+        budgets: DayBudgets,
     ) -> None:
         self._folder = folder
         self._audit = audit
         self._register = register
         self._guests = guests
+        self._budgets = budgets
         self._store_ails = ""
         self._short = False
         self._said: str | None = None
@@ -56,6 +61,7 @@ class Caretaker:
         self._audit.tick()
         self._send_away_the_untrusted()
         self._look_at_the_disk()
+        self._budgets.save()
         self._say()
 
     def _send_away_the_untrusted(self) -> None:
@@ -78,11 +84,23 @@ class Caretaker:
         self._short = room.is_short
         keep_room(folder)
 
+    def _stopped(self) -> str:
+        """Which stations have used up their day: much for a stick, so look whose hands it is in."""
+        stopped = self._budgets.stopped
+        if not stopped:
+            return ""
+        named = ", ".join(f"{name} ({what})" for name, what in list(stopped.items())[:_MOST_NAMED])
+        more = f" and {len(stopped) - _MOST_NAMED} more" if len(stopped) > _MOST_NAMED else ""
+        return (
+            f"used up what a station may report in a day: {named}{more}; what is more waits at the station. "
+            "Is it in good hands? (unbrick tally revoke)"
+        )
+
     def _say(self) -> None:
         """The store's trouble first; of a disk that is full or nearly so, which one and how much is left."""
         room = room_below(self._folder.path)
         disk = room.sentence(self._folder.path) if room is not None and room.is_short else ""
-        text = disk if room is not None and room.is_full else self._store_ails or disk
+        text = disk if room is not None and room.is_full else self._store_ails or disk or self._stopped()
         if text != self._said:
             self._said = text
             write_condition(self._folder.condition, text)

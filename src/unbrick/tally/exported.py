@@ -38,6 +38,7 @@ class ImportCounts:
     """What became of it all: events new here, events known already, what was refused by the reason, and how
     many files were skipped.
 
+    `expired` counts, of what was taken, reports of stations whose certificates have ended, by station.
     `files` are the first of those, each with why; `lines` the first damaged lines: file, number, what it is.
     """
 
@@ -45,6 +46,7 @@ class ImportCounts:
     known: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     skipped: int = 0
+    expired: Counter[str] = field(default_factory=Counter)
     files: list[tuple[str, str]] = field(default_factory=list)
     lines: list[tuple[str, int, str]] = field(default_factory=list)
 
@@ -67,6 +69,7 @@ def import_export(directory: Path, file: Path, accepted: Collection[str] = ()) -
         for batch in _batches(file, counts):
             judged = intake.judge(batch)
             counts.refused.update(one.text for one in judged.refused)
+            counts.expired += judged.expired
             new = store.add(as_carried(judged.received))
             counts.new += new
             counts.known += len(judged.received) - new

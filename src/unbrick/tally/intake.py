@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from cryptography.exceptions import InvalidSignature
 
-from unbrick.event import NAMESPACE, Event, EventError, parse_event
+from unbrick.event import NAMESPACE, Event, EventError, moment, parse_event
 from unbrick.sshsig import HASH, SignatureFormatError, parse_signature, signed_data
 from unbrick.tally.carried import with_late_ones
 from unbrick.tally.certificates import KeyFileError, key_of_blob
@@ -42,6 +43,8 @@ class Judged:
     received: list[ReceivedEvent] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    expired: Counter[str] = field(default_factory=Counter)
+    """Of the received ones, those of stations whose certificates have ended: carried here, and taken."""
 
 
 class RefusedEventError(Exception):
@@ -79,6 +82,8 @@ class Intake:
             else:
                 judged.received.append(ReceivedEvent(signed, event, station.name, received))
                 judged.ids.append(event_id)
+                if station.expires and station.expires <= moment(received):
+                    judged.expired[station.name] += 1
         return judged
 
     async def judge_gently(self, events: Sequence[SignedEvent]) -> Judged:
@@ -89,6 +94,7 @@ class Intake:
             judged.received += part.received
             judged.ids += part.ids
             judged.refused += part.refused
+            judged.expired += part.expired
             await asyncio.sleep(0)
         judged.received = with_late_ones(judged.received)
         return judged

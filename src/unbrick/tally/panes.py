@@ -15,7 +15,7 @@ from unbrick.event import EventKind
 from unbrick.standing import MachineStatus
 from unbrick.tally.board import ON_THE_WAY, SETTLED, Board, SiteCount
 from unbrick.tally.pace import pace_sentence
-from unbrick.tally.plain_text import fitted
+from unbrick.tally.plain_text import fitted, harmless
 from unbrick.tally.records import Basis, MachineRow, RecentEvent, Statement
 
 T = TypeVar("T")
@@ -39,6 +39,7 @@ _WORDS: dict[str, str] = {
     MachineStatus.EXPECTED: "not yet seen",
 }
 _STATUS_CELLS = 19
+_MOST_REASONS = 12
 _CODE_CELLS, _WITH_CODES = 11, 72
 
 
@@ -125,9 +126,16 @@ def _status_line(board: Board, row: _Row, width: int) -> Text:
     line.append(f"{board.count(*row.statuses):>8,}")
     line.append(f"{marked:>9,}  " if marked else " " * 11)
     pairs = [pair for status in row.statuses for pair in board.reasons(status)]
-    reasons = ", ".join(f"{reason} {number:,}" for reason, number in pairs)
-    line.append(fitted(reasons, width - line.cell_len), "dim")
+    line.append(fitted(reasons_sentence(pairs), width - line.cell_len), "dim")
     return line
+
+
+def reasons_sentence(pairs: Sequence[tuple[str, int]]) -> str:
+    """The first reasons with how many machines have each, and how many reasons more there are."""
+    said = [f"{harmless(reason)} {number:,}" for reason, number in pairs[:_MOST_REASONS]]
+    if len(pairs) > _MOST_REASONS:
+        said.append(f"and {len(pairs) - _MOST_REASONS:,} more")
+    return ", ".join(said)
 
 
 def sites(board: Board, width: int, height: int) -> list[Text]:

@@ -135,7 +135,7 @@ def _status_table(board: Board) -> Table:
     table = _table("status", "machines", "by hand", "reasons")
     for status in board.statuses():
         marked = board.summary.marked.get(status, 0)
-        reasons = ", ".join(f"{harmless(reason)} {number:,}" for reason, number in board.reasons(status))
+        reasons = panes.reasons_sentence(board.reasons(status))
         table.add_row(
             Text(harmless(panes.word(status)), panes.COLOUR.get(status, "")),
             f"{board.count(status):,}",

@@ -28,6 +28,7 @@ from unbrick.errors import FailedError, UsageError
 from unbrick.tally.arrivals import Arrivals
 from unbrick.tally.audit import AuditLog, Log
 from unbrick.tally.authority_key import signing_key
+from unbrick.tally.budgets import DayBudgets, DayLimits
 from unbrick.tally.caretaker import Caretaker
 from unbrick.tally.certificates import read_public_file
 from unbrick.tally.connection import Door, Gate, StationConnection, connection_factory
@@ -75,6 +76,7 @@ class TallyServer:
         opening: Opening = Opening(),  # noqa: B008 - frozen
         log: Log = lambda *_: None,
         authority: Ed25519PrivateKey | None = None,
+        day_limits: DayLimits = DayLimits(),  # noqa: B008 - frozen
     ) -> None:
         """With the private key of its `authority` it also renews the stations' certificates."""
         self._folder = folder
@@ -87,6 +89,10 @@ class TallyServer:
         self._visits = VisitLog(log)
         register = StationRegister(folder.stations)
         register.refresh()
+        self._sites: frozenset[str] = frozenset()
+        self._budgets = DayBudgets(
+            folder.path / "today.json", day_limits, clock, lambda: self._sites, self._tell_of_budget
+        )
         self._commit = GroupCommit[ReceivedEvent](
             self._add, self._worker, most_waiting=limits.events_waiting, condition=self._tell_condition
         )
@@ -100,6 +106,7 @@ class TallyServer:
             Paces(limits),
             FramesInMemory(limits.frames_bytes),
             self.fail_for_want_of_memory,
+            self._budgets,
             Renewals(folder, register, self._audit, clock, authority),
         )
         self._gate = Gate(
@@ -108,7 +115,7 @@ class TallyServer:
             Arrivals(limits.logins_at_once),
             Sessions(limits.sessions, limits.sessions_per_station),
         )
-        self._caretaker = Caretaker(folder, self._audit, register, lambda: self._gate.inside)
+        self._caretaker = Caretaker(folder, self._audit, register, lambda: self._gate.inside, self._budgets)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: asyncio.Server | None = None
         self._ticking: asyncio.Task[None] | None = None
@@ -121,6 +128,8 @@ class TallyServer:
         self._store = await loop.run_in_executor(
             self._worker, open_to_serve, self._folder, self._audit, self._opening
         )
+        summary = await loop.run_in_executor(self._worker, self._store.summary)
+        self._sites = frozenset((*summary.sites, *(one.site for one in self._gate.desk.register.stations)))
         self._caretaker.start()
         try:
             self._server = await loop.create_server(
@@ -162,6 +171,7 @@ class TallyServer:
         if self._store is not None:
             await asyncio.get_running_loop().run_in_executor(self._worker, _end_well, self._store)
         self._worker.shutdown()
+        self._budgets.save()
         self._audit.close()
         self._audit.tell("stopped")
 
@@ -231,6 +241,9 @@ class TallyServer:
             raise StoreBusyError(_UNUSABLE) from error
         self._visits.stored(batch, new)
 
+    def _tell_of_budget(self, station: str, what: str) -> None:
+        self._audit.tell("budget-spent", station=station, spent=what)
+
     def _tell_condition(self, ails: str) -> None:
         self._caretaker.storing(ails)
 
@@ -288,6 +301,7 @@ def serve(
     opening: Opening = Opening(),  # noqa: B008 - frozen
     log: Log = lambda *_: None,
     authority: Path | None = None,
+    day_limits: DayLimits = DayLimits(),  # noqa: B008 - frozen
 ) -> None:
     """Serve a tally's folder until SIGTERM or SIGINT; `ready` is called once it listens.
 
@@ -300,7 +314,9 @@ def serve(
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
     key = signing_key(folder, authority) if authority is not None else None
     with _only_server(folder):
-        server = TallyServer(folder, limits, opening=opening, log=log, authority=key)
+        server = TallyServer(
+            folder, limits, opening=opening, log=log, authority=key, day_limits=day_limits
+        )
         asyncio.run(_serve(server, where, settings.address.port if port is None else port, ready))
         if server.out_of_memory.is_set():
             raise FailedError(

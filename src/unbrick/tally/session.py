@@ -18,6 +18,7 @@ import asyncssh
 from unbrick.event import moment
 from unbrick.tally.admission import Admission, RefusedLoginError, check_still_admitted
 from unbrick.tally.audit import AuditLog
+from unbrick.tally.budgets import DayBudgets
 from unbrick.tally.group_commit import GroupCommit, StoreBusyError
 from unbrick.tally.intake import Intake, Refusal
 from unbrick.tally.limits import FramesInMemory, Limits, Paces
@@ -54,6 +55,7 @@ class Desk:
     paces: Paces
     frames: FramesInMemory
     out_of_memory: Callable[[], None]
+    budgets: DayBudgets
     renewals: Renewals
 
 
@@ -337,11 +339,23 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         async with self._pace.turn.of(len(events)):
             judged = await desk.intake.judge_gently(events)
             self._refuse(judged.refused)
+            for station, count in judged.expired.items():
+                desk.audit.of_station(
+                    "signed-by-an-expired-certificate",
+                    station,
+                    count,
+                    {"events": count, "by": self._admission.station},
+                )
+            beyond = desk.budgets.refusal(judged.received)
+            if beyond is not None:
+                self._send({"type": "busy", "text": beyond})
+                return
             try:
                 await desk.commit.add(judged.received)
             except StoreBusyError as error:
                 self._send({"type": "busy", "text": error.message})
                 return
+        desk.budgets.spend(judged.received)
         if self._line is not None:
             self._line.count_stored(len(judged.received))
         self._send({"type": "acknowledge", "ids": judged.ids})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unbrick.cli.manners import say
-from unbrick.cli.tally.folder import directory_argument, tell
+from unbrick.cli.tally.folder import directory_argument, note_deed, tell
 from unbrick.printable import printable
 
 if TYPE_CHECKING:
@@ -43,6 +43,15 @@ def command(directory: Path, file: Path, accepted: tuple[str, ...], as_json: boo
     from unbrick.tally.exported import import_export
 
     counts = import_export(directory, file, accepted)
+    note_deed(
+        directory,
+        "imported",
+        file=str(file),
+        new=counts.new,
+        known=counts.known,
+        refused=counts.refused.total(),
+        expired=counts.expired.total(),
+    )
     if as_json:
         click.echo(json.dumps(_document(counts)))
     else:
@@ -57,6 +66,7 @@ def _document(counts: ImportCounts) -> dict[str, Any]:
         "known": counts.known,
         "refused": counts.refused.total(),
         "skipped": counts.skipped,
+        "expired": dict(counts.expired),
         "reasons": {printable(text): count for text, count in counts.refused.most_common()},
         "files": [{"file": printable(name), "why": why} for name, why in counts.files],
         "lines": [
@@ -68,6 +78,8 @@ def _document(counts: ImportCounts) -> dict[str, Any]:
 def _tell(counts: ImportCounts) -> None:
     skipped = f", {counts.skipped} skipped" if counts.skipped else ""
     tell(f"{counts.new} new, {counts.known} known already, {counts.refused.total()} refused{skipped}")
+    for station, count in counts.expired.most_common():
+        tell(f"{count} of them are signed by {station}, whose certificate has ended; they were taken")
     for text, count in counts.refused.most_common():
         say(f"unbrick: refused {count}: {printable(text)}", err=True)
     _tell_some([f"{name} line {number} is damaged: {why}" for name, number, why in counts.lines])

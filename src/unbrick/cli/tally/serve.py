@@ -30,6 +30,14 @@ _LEVELS = ("debug", "info", "warning", "error")
     show_default=True,
     help="What is written to stderr: from warning on, refusals; at info also each session and visit.",
 )
+@click.option(
+    "--station-mib",
+    type=click.IntRange(1),
+    default=512,
+    show_default=True,
+    metavar="MIB",
+    help="How much one station may store in a day; what is more waits at the station.",
+)
 @who_option
 @click.option(
     "--authority",
@@ -43,6 +51,7 @@ def command(
     port: int | None,
     accept_loss: bool,
     log_level: str,
+    station_mib: int,
     who: str | None,
     authority: Path | None,
 ) -> None:
@@ -53,6 +62,7 @@ def command(
     Example: unbrick tally serve tally
     """
     from unbrick.tally import server
+    from unbrick.tally.budgets import DayLimits
     from unbrick.tally.opening import Opening
     from unbrick.tally.service_log import LEVELS, ServiceLog
 
@@ -66,5 +76,6 @@ def command(
         authority=authority,
         ready=lambda address: tell(f"listening on {address}"),
         opening=Opening(whose_word(who) if accept_loss else None, warn),
+        day_limits=DayLimits(bytes=station_mib * 1024**2),
         log=ServiceLog(LEVELS[log_level], sys.stderr.fileno()),
     )
