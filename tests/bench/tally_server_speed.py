@@ -1,8 +1,9 @@
 """What one report costs the tally, beside OpenSSH's sshd and beside asyncssh alone: one run, ratios, memory.
 
 Each connection is a whole one: key exchange, login by certificate, one durable report, its answer, the end.
-sshd runs a forced command that appends and syncs; asyncssh alone answers without storing anything. Not part
-of the tests: nothing here is asserted. Needs root and OpenSSH's sshd; everything stays on 127.0.0.1.
+sshd runs a forced command that appends and syncs: a static program, as the login shell itself, so that no
+shell reads any start-up file; asyncssh alone appends what it got and syncs. Not part of the tests: nothing
+here is asserted. Needs root, gcc and OpenSSH's sshd; everything stays on 127.0.0.1.
 
     PYTHONPATH=tests .venv/bin/python tests/bench/tally_server_speed.py [--connections N] [--sessions N]
 """
@@ -86,6 +87,36 @@ def by_forced_command(station: StationFiles) -> Report:
     return report
 
 
+_STATIC = """
+#include <fcntl.h>
+#include <unistd.h>
+int main(void) {
+    char data[65536];
+    long got;
+    int to = open("REPORTS", O_WRONLY | O_CREAT | O_APPEND, 0600);
+    while ((got = read(0, data, sizeof data)) > 0)
+        if (write(to, data, got) != got)
+            return 1;
+    return fsync(to) != 0;
+}
+"""
+
+
+def forced_program(folder: Path) -> tuple[str, ...]:
+    """What to put before sshd so that the login shell is a static program that appends and syncs."""
+    source, program, accounts = folder / "forced.c", folder / "forced", folder / "passwd"
+    source.write_text(_STATIC.replace("REPORTS", str(folder / "reports")))
+    subprocess.run(["gcc", "-static", "-O2", "-o", program, source], check=True)
+    name = pwd.getpwuid(os.getuid()).pw_name
+    lines = Path("/etc/passwd").read_text().splitlines()
+    changed = [
+        ":".join([*line.split(":")[:6], str(program)]) if line.startswith(f"{name}:") else line
+        for line in lines
+    ]
+    accounts.write_text("\n".join(changed) + "\n")
+    return ("unshare", "-m", "sh", "-c", f'mount --bind {accounts} /etc/passwd && exec "$@"', "sh")
+
+
 @contextmanager
 def sshd(folder: Path) -> Iterator[tuple[int, int]]:
     """OpenSSH's server with a forced command; gives its process id and port."""
@@ -100,7 +131,7 @@ def sshd(folder: Path) -> Iterator[tuple[int, int]]:
         "HostCertificate": folder / "host_key-cert.pub",
         "TrustedUserCAKeys": folder / "authority.pub",
         "AuthorizedPrincipalsFile": principals,
-        "ForceCommand": f"dd of={folder / 'reports'} oflag=append conv=notrunc,fsync status=none",
+        "ForceCommand": "report",
         "StrictModes": "no",
         "UsePAM": "no",
         "PidFile": "none",
@@ -111,7 +142,18 @@ def sshd(folder: Path) -> Iterator[tuple[int, int]]:
     Path("/run/sshd").mkdir(exist_ok=True)
     program = shutil.which("sshd", path="/usr/sbin:/usr/bin")
     assert program is not None, "apt install openssh-server"
-    process = subprocess.Popen([program, "-D", "-e", "-q", "-p", str(port), "-f", configuration])
+    command = [
+        *forced_program(folder),
+        str(program),
+        "-D",
+        "-e",
+        "-q",
+        "-p",
+        str(port),
+        "-f",
+        str(configuration),
+    ]
+    process = subprocess.Popen(command)
     try:
         while socket.socket().connect_ex(("127.0.0.1", port)):
             time.sleep(0.05)
@@ -122,7 +164,9 @@ def sshd(folder: Path) -> Iterator[tuple[int, int]]:
 
 
 class _Answering(asyncssh.SSHServerSession[bytes]):
-    """Answers every message and keeps nothing."""
+    """Appends every message to a file, syncs it, and answers."""
+
+    reports = -1
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
         self._channel, self._reader = chan, FrameReader()
@@ -133,7 +177,14 @@ class _Answering(asyncssh.SSHServerSession[bytes]):
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         for message in self._reader.feed(data):
             hello = message["type"] == "hello"
-            answer = {"type": "welcome", "protocol": 1} if hello else {"type": "acknowledge", "ids": []}
+            if not hello:
+                os.write(self.reports, data)
+                os.fsync(self.reports)
+            answer = (
+                {"type": "welcome", "protocol": 1, "time": "Z"}
+                if hello
+                else {"type": "acknowledge", "ids": []}
+            )
             self._channel.write(encode_frame(answer))
 
 
@@ -144,6 +195,7 @@ class _BareServer(asyncssh.SSHServer):
 
 async def serve_without_a_store(folder: Path) -> None:
     """asyncssh as it comes, with the same keys and the same trust."""
+    _Answering.reports = os.open(folder / "reports", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     trusted = folder / "trusted"
     trusted.write_text(f"cert-authority {(folder / 'authority.pub').read_text()}")
     server = await asyncssh.listen(
@@ -223,12 +275,12 @@ def main() -> None:
         events = station.signed(1, chosen.connections)
         with sshd(folder) as (pid, port):
             forced = by_forced_command(station)
-            openssh = connections("OpenSSH, forced command", pid, port, events[:100], forced)
+            openssh = connections("OpenSSH, static command", pid, port, events[:100], forced)
         with bare(folder) as (pid, port):
-            alone = connections("asyncssh, no store", pid, port, events, by_subsystem(station))
+            alone = connections("asyncssh that syncs", pid, port, events, by_subsystem(station))
         with served_by_program(folder) as server:
             ours = connections("unbrick tally serve", server.pid, server.port, events, by_subsystem(station))
-            print(f"OpenSSH / tally: {openssh / ours:.1f} ×    tally / asyncssh: {ours / alone:.2f} ×")
+            print(f"tally / OpenSSH: {ours / openssh:.2f} ×    tally / asyncssh: {ours / alone:.2f} ×")
             for size in (1, 16, 100):
                 signed = station.signed(1, 20 * size + 200, f"20240719T09{size:04}Z-0000aa")
                 batches = [signed[at : at + size] for at in range(0, len(signed), size)]
