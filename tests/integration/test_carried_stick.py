@@ -142,6 +142,7 @@ def test_a_foreign_file_keeps_no_report_away(
         "reasons": {},
         "files": [{"file": shown, "why": ended.document["files"][0]["why"]}],
         "lines": [],
+        "expired": {},
     }
     assert why in ended.document["files"][0]["why"]
 

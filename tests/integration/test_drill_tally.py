@@ -53,6 +53,7 @@ def test_a_drill_on_a_pipe_of_a_site_s_own_incident_is_counted_by_its_tally(tmp_
     assert list((folder / "tally" / "outbox").glob("*.json")) == [], "everything was sent"
     audit = (folder / "tally" / "audit.log").read_text()
     assert "refused" not in audit
+    assert not (folder / "tally" / "refusals.log").exists()
 
 
 def test_a_drill_at_a_terminal_shows_the_dashboard_and_leaves_the_log(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ class AuditLog:
 
     def session(self, station: str, *, where: str, seconds: int, events: int, refused: int) -> None:
         """Tell that a station's session has ended, and what came of it."""
-        facts = {"seconds": seconds, "events": events, "refused": refused}
+        facts = {"seconds": seconds, "events": events, "refusals": refused}
         self.of_station("session", station, events, {"from": where, **facts})
 
     def of_station(self, what: str, station: str, events: int, facts: Mapping[str, str | int]) -> None:
