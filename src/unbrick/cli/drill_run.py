@@ -94,7 +94,7 @@ def _conclude(results: Sequence[Recovered], board: Board, wrong: Sequence[str]) 
         say(click.style(f"the tally differs: {difference}", fg="red"), err=True)
     if wrong:
         say(
-            "  what to do: unbrick outbox list --station tally/unbrick.yaml, and look into tally/refusals.log",
+            "  what to do: unbrick outbox list --station tally/unbrick.yaml, and look into refusals.log",
             err=True,
         )
     click.echo(f"\nCounted by the tally: {click.style(totals_sentence(board), bold=True)}")
