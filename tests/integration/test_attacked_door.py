@@ -21,8 +21,12 @@ from support.outside.client import begin, frame
 from support.outside.tally import OutsideTally, RunningTally
 from support.tally_server import served_here
 
+from unbrick.tally.intake import Intake
 from unbrick.tally.limits import Limits
+from unbrick.tally.server import TallyServer
 from unbrick.tally.session import StationSession
+from unbrick.tally.settings import TallyFolder
+from unbrick.tally.store import Store
 
 HALF = struct.pack(">I", 1024 * 1024) + b"x" * (1024 * 1024 - 16)
 
@@ -355,3 +359,27 @@ def test_a_server_without_memory_ends_and_says_so(tally: OutsideTally) -> None:
     with tally.served() as again:
         asyncio.run(station.report(again.port, station.visit(2)))
     assert tally.status()["by_status"] == {"repaired": 2}
+
+
+@pytest.mark.parametrize("where", ["commit", "session"])
+def test_memory_that_ends_in_the_middle_is_noticed_wherever_that_is(
+    tally: OutsideTally, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def nothing_left(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(*{"commit": (Store, "add"), "session": (Intake, "judge")}[where], nothing_left)
+
+    async def main() -> None:
+        server = TallyServer(TallyFolder(tally.folder))
+        address = await server.start("127.0.0.1", 0)
+        try:
+            async with tally.station.conversation(address.port) as talk:
+                answers = await talk.send(tally.station.visit(1))
+                assert not [one for one in answers if one["type"] == "acknowledge"]
+                async with asyncio.timeout(30):
+                    await server.out_of_memory.wait()
+        finally:
+            await server.stop()
+
+    asyncio.run(main())

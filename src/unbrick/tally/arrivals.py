@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 _STALLED_SECONDS = 1.5
 _LEAST_SHARE = 16
@@ -21,6 +22,7 @@ _STEPS = frozenset({SPOKE, 5, 20, 21, 30, 50})
 """The messages of SSH that a login takes: service, the two of the key exchange, its end, authentication."""
 
 
+@lru_cache(4096)
 def network_of(address: str) -> str:
     """The network that an address is counted by; what is no address is counted by itself."""
     try:
