@@ -137,7 +137,7 @@ def _open_for_writing(disk: Disk, work: list[Case]) -> Disk:
 
 def _open_again(case: Case, disk: Disk, kit: Kit) -> AbstractContextManager[PlainVolume]:
     """A volume that was open for looking, with what opened it then."""
-    return open_plain(disk, case.volume, case.password, kit.runner, kit.workdir, wanted=case.protector)
+    return open_plain(disk, case.volume, None, kit.runner, kit.workdir, known=case.key)
 
 
 def _cases(draft: Draft) -> Iterator[Case]:
@@ -205,7 +205,7 @@ def _unlock(case: Case, disk: Disk, kit: Kit, held: ExitStack) -> PlainVolume:
     volume = case.volume
     if any(protector.kind is ProtectorKind.CLEAR_KEY for protector in volume.protectors):
         with suppress(KeyWrongError):
-            return held.enter_context(open_plain(disk, volume, None, kit.runner, kit.workdir))
+            return held.enter_context(open_plain(disk, volume, None, kit.runner, kit.workdir, known=case.key))
     ids = [p.id for p in volume.protectors if p.kind is ProtectorKind.RECOVERY_PASSWORD]
     if not ids:
         raise no_recovery_password(volume)
@@ -213,13 +213,14 @@ def _unlock(case: Case, disk: Disk, kit: Kit, held: ExitStack) -> PlainVolume:
     try:
         for candidate in kit.keys.unlock_candidates(ids, volume=place_of(volume)):
             password, wanted = candidate.password.secret, candidate.protector_id
-            opened = open_plain(disk, volume, password, kit.runner, kit.workdir, wanted=wanted)
+            opened = open_plain(
+                disk, volume, password, kit.runner, kit.workdir, wanted=wanted, known=case.key
+            )
             try:
                 plain = held.enter_context(opened)
             except KeyWrongError as error:
                 untried = error.untried or untried
                 continue
-            case.password, case.protector = password, wanted
             return plain
     finally:
         case.notes += kit.keys.notes[noted:]

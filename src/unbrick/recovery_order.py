@@ -11,6 +11,7 @@ from unbrick.command import Runner
 from unbrick.diagnosis.diagnose import Diagnosis
 from unbrick.disks.discover import Opening, Purpose
 from unbrick.disks.image import ImageFormat
+from unbrick.disks.master_key import KnownKey
 from unbrick.disks.mount import ChangeOptions
 from unbrick.disks.plain import PlainVolume
 from unbrick.disks.rehearsal import Rehearsed
@@ -22,7 +23,6 @@ from unbrick.outcome import VolumeCase
 from unbrick.repair.purge import PurgePlan
 from unbrick.repair.undo import RecordedRun, UndoPlan
 from unbrick.report.recorder import Recorder
-from unbrick.secret import Secret
 from unbrick.windows.installation import Installation
 
 
@@ -118,8 +118,7 @@ class Case(VolumeCase):
     """A volume with Windows on it, held open from the first look to the last check."""
 
     plain: PlainVolume | None = None
-    password: Secret | None = None  # what opened it, where it asks for one
-    protector: str | None = None  # whose password that is, where that is known
+    key: KnownKey = field(default_factory=KnownKey)  # what has opened it, where it is locked
     state: FilesystemState | None = None
     diagnoses: list[tuple[Installation, Diagnosis]] = field(default_factory=list)
     cut_off: bool = False  # a change of ours lies ready on the disk, which a cut of the power has stopped

@@ -44,6 +44,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "vhdx": {"image_format": ImageFormat.VHDX},
     "vmdk": {"image_format": ImageFormat.VMDK},
     "sectors-4096": {"sector_size": 4096, "size": 384 * MIB},
+    "locked-qcow2": {"encryption": Encryption.XTS_128, "image_format": ImageFormat.QCOW2},
 }
 """What each kind of disk is besides small and faulty."""
 

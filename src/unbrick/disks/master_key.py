@@ -48,17 +48,33 @@ class VolumeKeys:
     slot: int
 
 
+@dataclass
+class KnownKey:
+    """What has opened a volume: with it, nobody stretches a password anew to open the volume again."""
+
+    master: Secret | None = None
+
+
 def find_keys(
-    metadata: BitLockerMetadata, password: Secret | None, wanted: str | None, runner: Runner
+    metadata: BitLockerMetadata,
+    password: Secret | None,
+    wanted: str | None,
+    runner: Runner,
+    known: KnownKey | None = None,
 ) -> VolumeKeys:
     """The keys that a password opens, or the clear key (`password` None); `wanted` as in `check_password`.
 
-    Raises KeyWrongError, NeedsHandsError (damaged-metadata) where the metadata is not BitLocker's own.
+    A `known` key is tried before; what has opened the volume is kept in it. Raises KeyWrongError,
+    NeedsHandsError (damaged-metadata) where the metadata is not BitLocker's own.
     """
-    if password is None:
-        master_key = open_clear_key(metadata)
-    else:
-        master_key = check_password(metadata, password, wanted=wanted, runner=runner)
+    master_key = known.master if known is not None else None
+    if master_key is None or not _opens(metadata, master_key):
+        if password is None:
+            master_key = open_clear_key(metadata)
+        else:
+            master_key = check_password(metadata, password, wanted=wanted, runner=runner)
+    if known is not None:
+        known.master = master_key
     volume_key = open_volume_key(metadata, master_key)
     if volume_key is None or key_length(volume_key) != _KEY_LENGTHS[metadata.method]:
         raise _not_its_own("its key does not fit the encryption it names")

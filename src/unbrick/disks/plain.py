@@ -15,6 +15,7 @@ from unbrick.command import Runner
 from unbrick.disks.discover import Disk
 from unbrick.disks.in_use import FLOCK, volume_in_use
 from unbrick.disks.loop_device import attach_loop
+from unbrick.disks.master_key import KnownKey
 from unbrick.disks.unlock import unlock
 from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.model import Volume, VolumeKind
@@ -68,19 +69,23 @@ def open_plain(
     workdir: Path,
     *,
     wanted: str | None = None,
+    known: KnownKey | None = None,
 ) -> Iterator[PlainVolume]:
     """A volume as plain bytes while the context lasts; `password` None opens BitLocker by its clear key.
 
-    `wanted` is the id of the BitLocker protector that the password is kept under, where that is known.
-    Opened for writing where the disk is, but nothing is written here. Raises NeedsHandsError where the disk
-    or the volume must never be written, KeyWrongError, FailedError.
+    `wanted` is the id of the BitLocker protector that the password is kept under, where that is known, and
+    `known` what has opened the volume before, or does now. Opened for writing where the disk is, but nothing
+    is written here. Raises NeedsHandsError where the disk or the volume must never be written,
+    KeyWrongError, FailedError.
     """
     refusal = disk.refusal or volume.refusal
     if refusal is not None:
         raise NeedsHandsError(f"{disk.path}: nothing may be written to this volume", reason=refusal)
     with ExitStack() as stack:
         if volume.kind is VolumeKind.BITLOCKER:
-            path = stack.enter_context(unlock(disk, volume, password, runner, workdir, wanted=wanted))
+            path = stack.enter_context(
+                unlock(disk, volume, password, runner, workdir, wanted=wanted, known=known)
+            )
         elif volume.offset == 0 and volume.length == disk.size:
             path = disk.raw
         else:

@@ -19,7 +19,7 @@ from unbrick.disks.bitlocker import BitLockerMetadata, read_metadata
 from unbrick.disks.discover import Disk
 from unbrick.disks.fuse_mount import FuseMount
 from unbrick.disks.loop_device import attach_loop
-from unbrick.disks.master_key import VolumeKeys, find_keys, has_clear_key
+from unbrick.disks.master_key import KnownKey, VolumeKeys, find_keys, has_clear_key
 from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.model import Volume, VolumeState
 from unbrick.secret import Secret
@@ -51,14 +51,15 @@ def unlock(
     workdir: Path,
     *,
     wanted: str | None = None,
+    known: KnownKey | None = None,
 ) -> Iterator[Path]:
     """The decrypted volume as a path, open as the disk is, while the context lasts.
 
     `password` None: by its clear key.
 
-    `wanted` is the id of the protector that the password is kept under, where that is known. Raises
-    KeyWrongError where the key does not open it, NeedsHandsError (converting, damaged-metadata,
-    unsupported-bitlocker), FailedError.
+    `wanted` is the id of the protector that the password is kept under, where that is known; `known` as in
+    `find_keys`. Raises KeyWrongError where the key does not open it, NeedsHandsError (converting,
+    damaged-metadata, unsupported-bitlocker), FailedError.
     """
     with disk.raw.open("rb") as stream:
         metadata = read_metadata(stream, volume.offset, volume.length)
@@ -74,7 +75,7 @@ def unlock(
             hint="copy the disk first; Windows' own repair-bde may recover the volume onto another disk",
             reason=Reason.DAMAGED_METADATA,
         )
-    keys = find_keys(metadata, password, wanted, runner)
+    keys = find_keys(metadata, password, wanted, runner, known)
     with ExitStack() as stack:
         path = None
         if _suits_cryptsetup(metadata, keys) and has_device_mapper(runner):

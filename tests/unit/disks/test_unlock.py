@@ -19,6 +19,7 @@ from unbrick.disks.loop_device import LoopDevice
 from unbrick.disks.master_key import (
     MOST_TRIED,
     KeyWrongError,
+    KnownKey,
     VolumeKeys,
     check_password,
     find_keys,
@@ -133,6 +134,15 @@ def test_the_first_copy_that_is_proved_is_the_one_that_counts() -> None:
     broken = replace(second, box=seal(b"x" * 32, DIGEST))
     found = find_keys(replace(locked, seals=(forged, broken, third)), PASSWORD, None, RecordedRunner())
     assert (found.volume, found.slot) == (Secret(VOLUME_KEY), 2)
+
+
+def test_a_volume_is_opened_again_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    locked, known = metadata(recovery("A", PASSWORD)), KnownKey()
+    first = find_keys(locked, PASSWORD, None, RecordedRunner(), known)
+    monkeypatch.setattr(master_key, "stretch", lambda *_: pytest.fail("stretched again"))
+    assert find_keys(locked, None, None, RecordedRunner(), known) == first
+    with pytest.raises(KeyWrongError):  # what opened another volume opens nothing here
+        find_keys(locked, None, None, RecordedRunner(), KnownKey(Secret(b"x" * 32)))
 
 
 @pytest.mark.parametrize("password", [PASSWORD, None])
