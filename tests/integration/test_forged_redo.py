@@ -19,10 +19,16 @@ from support.ntfs_reader import read_independently
 from support.program import run_program
 from support.repair_worker import RepairWorker, repair_worker
 
-from unbrick.disks.changed_records import SECURE
+from unbrick.disks.atomic_change import show_completed
+from unbrick.disks.changed_records import INDEX_ALLOCATION, SECURE
 from unbrick.disks.file_table import BITMAP, open_stream, open_table
+from unbrick.disks.log_replay import facts_of
 from unbrick.disks.ntfs_volume import DATA, open_view, read_geometry
 from unbrick.disks.ownership import CLUSTER_MAP
+from unbrick.disks.patched_view import PatchedView
+from unbrick.disks.redo_proof import prove_completion
+from unbrick.errors import NeedsHandsError
+from unbrick.model import Touched
 from unbrick.ntfs_file import write_acl
 from unbrick.recovery import Goal
 
@@ -38,7 +44,21 @@ class Stages:
     undone: Path
     purged: Path
     run: str
-    moved: str  # one file that was moved
+    actions: tuple[tuple[str, str], ...]  # each file that was moved, and its name then
+
+    @property
+    def moved(self) -> str:
+        """One of them."""
+        return self.actions[0][0]
+
+    @property
+    def touched(self) -> Touched:
+        """All that the repair touches."""
+        home, folder = "\\Unbrick", f"\\Unbrick\\{self.run}"
+        return Touched(
+            moved=tuple((path, f"{folder}\\{name}") for path, name in self.actions),
+            made=(home, folder, f"{folder}\\journal.jsonl.gz"),
+        )
 
     @property
     def quarantined(self) -> str:
@@ -60,7 +80,9 @@ def stages(drills: Drills, tmp_path_factory: pytest.TempPathFactory) -> Stages:
     )
     cut_out(disk.image, disk.volume, sound)
     planned = run_program("repair", sound, "--dry-run", "--json").document
-    moved = planned["installations"][0]["actions"][0]["path"]
+    found = planned["installations"][0]["actions"]
+    actions = tuple((one["path"], f"{number:04}.bin") for number, one in enumerate(found, 1))
+    moved = actions[0][0]
     with mounted(sound, folder / "mount") as root:
         public = place(root, "\\Users\\Public")
         public.mkdir(parents=True, exist_ok=True)
@@ -73,7 +95,7 @@ def stages(drills: Drills, tmp_path_factory: pytest.TempPathFactory) -> Stages:
     assert run_program("undo", undone, "--yes", "--json").document["status"] == "undone"
     shutil.copyfile(repaired, purged)
     assert run_program("purge", purged, "--run", run, "--yes", "--json").document["status"] == "scanned"
-    return Stages(sound, repaired, undone, purged, run, moved)
+    return Stages(sound, repaired, undone, purged, run, actions)
 
 
 @pytest.fixture(scope="module")
@@ -311,3 +333,35 @@ def test_nothing_is_slipped_in_beside_what_a_run_does(
     evil(target, stages)
     leave_cut(disk, target, stages.run)
     assert re.search(why, refused(worker, disk, goal))
+
+
+@pytest.mark.parametrize("harm", [None, "record", "list"])
+def test_what_a_record_has_not_seen_is_not_written_over(
+    stages: Stages, tmp_path: Path, harm: str | None
+) -> None:
+    """As where the record invents what was there: what is half written is torn, and this is whole."""
+    disk = tmp_path / "disk.img"
+    shutil.copyfile(stages.sound, disk)
+    folder = _record_of(disk, stages.moved.rpartition("\\")[0])
+    number = _record_of(disk, stages.moved)
+    leave_cut(disk, stages.repaired, stages.run)
+    length = disk.stat().st_size
+    with open_view(disk) as view:
+        facts = facts_of(view, length)
+        assert facts.pending is not None
+        table = open_table(view, facts.geometry)
+        completed, lying = PatchedView(view, length), PatchedView(view, length)
+        show_completed(completed, facts, facts.pending)
+        if harm == "record":
+            ((place, _),) = table.stream.places(number * facts.geometry.record + 0x60, 1)
+            lying.write(place, b"!")
+        if harm == "list":
+            blocks = table.find_attribute(folder, INDEX_ALLOCATION, "$I30")
+            assert blocks is not None, "the folder's list lies in its record"
+            ((place, _),) = open_stream(view, blocks).places(0x80, 1)
+            lying.write(place, b"!")
+        if harm is None:
+            prove_completion(lying, completed, facts.geometry, facts.pending, stages.touched)
+            return
+        with pytest.raises(NeedsHandsError, match="neither what was there before"):
+            prove_completion(lying, completed, facts.geometry, facts.pending, stages.touched)
