@@ -18,6 +18,7 @@ from unbrick.tally.schema import expected, machine_names, machines, runs
 from unbrick.tally.summary import machine_row_of
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+_LONGEST_NAME = 64
 _MOST_LISTED = 8
 _MOST_SUGGESTED = 5
 _MOST_COMPARED = 200
@@ -70,8 +71,10 @@ def _told(one: MachineRow) -> str:
 
 
 def near_misses(connection: Connection, wanted: str) -> list[str]:
-    """The machines that are written most like `wanted`, the likest first."""
+    """The machines that are written most like `wanted`, the likest first; none for what can be no name."""
     key = name_key(wanted)
+    if not key or len(key) > _LONGEST_NAME:
+        return []
     found: dict[str, float] = {}
     slips = sorted(_slips(key, _LETTERS))
     for row in _rows_like(connection, key, slips):

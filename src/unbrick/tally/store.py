@@ -21,6 +21,7 @@ from unbrick.tally.ledger import broken_links, refill
 from unbrick.tally.looking import LookingDatabase
 from unbrick.tally.marked import Settled
 from unbrick.tally.marks import history, state, statement_of, take_back
+from unbrick.tally.meaning import near_misses
 from unbrick.tally.migrations import is_current, migrate
 from unbrick.tally.quick_check import SECONDS, QuickCheck, quick_check
 from unbrick.tally.rebuild import ADDED_UP, rebuild
@@ -252,6 +253,11 @@ class Store:
         with self._database.write() as connection:
             key, said = take_back(connection, machine, reason=reason, who=who, at=at, unseen=unseen)
             return said, machine_with(connection, key)
+
+    def near_misses(self, wanted: str) -> list[str]:
+        """Machines that are written like `wanted`, the likest first."""
+        with self._database.read() as connection:
+            return near_misses(connection, wanted)
 
     def said_of(self, row: MachineRow) -> tuple[Said, ...]:
         """All that persons said of a machine, in that order, also what was taken back."""

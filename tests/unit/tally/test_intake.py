@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -88,3 +89,11 @@ def test_the_events_of_a_revoked_station_are_refused(tally: Path) -> None:
     signed = StationFiles(tally).signed(1, 1)
     revoke(tally, "station")
     assert _reasons(tally, *signed) == ["revoked-station"]
+
+
+def test_what_waited_in_an_outbox_is_told_from_what_is_going_on(tally: Path) -> None:
+    station, intake = StationFiles(tally), _intake(tally)
+    visit = station.signed(1, 5)
+    assert [one.carried for one in asyncio.run(intake.judge_gently(visit)).received] == [False] * 5
+    waited = [one for n in range(20) for one in station.signed(1, 2, run=f"20240719T0900{n:02}Z-0000ab")]
+    assert [one.carried for one in asyncio.run(intake.judge_gently(waited)).received] == [True] * 40

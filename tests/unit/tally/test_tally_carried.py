@@ -58,3 +58,16 @@ def test_a_damaged_text_is_told_of_and_hides_nothing_else(tally: Path) -> None:
 
     assert code == 1
     assert "1 new, 0 known already, 1 refused" in said
+
+
+def test_an_import_is_in_the_total_and_in_no_pace(tally: Path) -> None:
+    key = StationFiles(tally).key
+    runs = [f"20240719T0900{number:02}Z-0000ab" for number in range(30)]
+    details = {"status": "repaired", "reason": None}
+    events = [make_event(1, run=run, kind="outcome", details=details) for run in runs]
+    text = write_text([sign(event.to_bytes(), key) for event in events])
+    assert _import(tally, f"{text}\n") == (0, "30 new, 0 known already, 0 refused\n")
+    with Store.open(tally / "tally.db") as store:
+        summary = store.summary()
+        assert (summary.finished, summary.rates.finished_last_60, summary.last_finished) == (30, 0, None)
+        assert store.check() == ()

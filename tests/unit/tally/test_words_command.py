@@ -45,7 +45,10 @@ def test_a_mark_and_its_end_are_said_found_and_in_the_audit(folder: TallyFolder)
     assert result.stdout == "took back confirmed by lee (saw it)\nWARD-3: re-imaged (new disk)\n"
     assert "confirmed by lee: saw it; taken back" in run(folder, "status", "--find", "WARD-3").stdout
     (machine,) = json.loads(run(folder, "status", "--find", "WARD-3", "--json").stdout)["machines"]
-    assert [one["status"] for one in machine["marks"]] == ["re-imaged", "confirmed"]
+    assert [(one["status"], one["counts"]) for one in machine["marks"]] == [
+        ("re-imaged", True),
+        ("confirmed", False),
+    ]
     assert machine["marks"][1]["taken_back"]["reason"] == "it was WARD-4"
     told = [(one["what"], one["name"], one["who"], one["reason"]) for one in noted(folder)[-3:]]
     assert told == [
@@ -67,3 +70,21 @@ def test_an_unknown_machine_is_refused_unless_it_is_new_and_can_be_taken_away(fo
     with Store.open(folder.database) as store:
         assert store.summary().total == 1
         assert store.check() == ()
+
+
+def test_a_mark_that_a_later_visit_ended_is_said_to_count_no_more(folder: TallyFolder) -> None:
+    run(folder, "mark", "ward-3", "re-imaged", "--reason", "new disk", "--who", "kim")
+    with Store.open(folder.database) as store:
+        store.add(Told(2, Machine(uuid(1), "SN-1", disk(1), ("WARD-3",))).story("healthy"))
+    found = run(folder, "status", "--find", "WARD-3").stdout
+    assert "WARD-3 at st-marys: healthy\n" in found
+    assert "re-imaged by kim: new disk; what a medium found later counts\n" in found
+    (machine,) = json.loads(run(folder, "status", "--find", "WARD-3", "--json").stdout)["machines"]
+    assert [one["counts"] for one in machine["marks"]] == [False]
+
+
+def test_a_search_that_finds_nothing_names_what_is_written_alike(folder: TallyFolder) -> None:
+    missed = run(folder, "status", "--find", "WARD3").exception
+    assert "do you mean WARD-3?" in str(getattr(missed, "hint", ""))
+    for odd in ("", " ", "x" * 4000):
+        assert run(folder, "status", "--find", odd).exit_code != 0

@@ -13,7 +13,7 @@ import click
 
 from unbrick.cli.manners import say
 from unbrick.cli.tally.folder import directory_argument, folder_of, look_at_store, missing_reports, tell
-from unbrick.cli.tally.words import said_document, said_line
+from unbrick.cli.tally.words import said_documents, said_lines
 from unbrick.errors import FailedError
 from unbrick.printable import printable
 
@@ -91,15 +91,18 @@ def _show_found(store: Store, wanted: str, *, as_json: bool) -> None:
 
     found = store.find(wanted)
     if not found:
+        alike = store.near_misses(wanted)
         raise FailedError(
             f"no machine has the name, the serial number or the sticker code {wanted}",
-            hint="its medium may not have reported yet"
+            hint=f"do you mean {', '.join(alike)}?"
+            if alike
+            else "its medium may not have reported yet"
             if is_short_code(wanted)
             else "a sticker code has eight characters, and the last one checks the others: read it again",
         )
     if as_json:
         rows = [
-            {**_described(row), "code": row.code, "marks": [*map(said_document, store.said_of(row))]}
+            {**_described(row), "code": row.code, "marks": said_documents(row, store.said_of(row))}
             for row in found
         ]
         click.echo(json.dumps({"machines": rows}))
@@ -108,8 +111,8 @@ def _show_found(store: Store, wanted: str, *, as_json: bool) -> None:
         why = f" ({row.reason})" if row.reason else ""
         where = f" at {row.site}" if row.site else ""
         tell(f"{row.code or '-'}  {row.name}{where}: {row.status}{why}")
-        for said in store.said_of(row):
-            tell(f"  by hand: {said_line(said)}")
+        for line in said_lines(row, store.said_of(row)):
+            tell(f"  by hand: {line}")
 
 
 def _described(row: MachineRow | MachineLine) -> dict[str, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,32 +26,46 @@ def note_word(directory: Path, what: str, row: MachineRow | None, **facts: str) 
     note_deed(directory, what, **{**facts, **which})
 
 
-def said_line(said: Said) -> str:
-    """What a person said of a machine, and whether it was taken back."""
-    line = f"{said.at:%Y-%m-%d %H:%M} UTC {said.status} by {said.who}" + _why(said.reason)
-    if said.taken_back_at is None:
-        return line
-    return f"{line}; taken back {said.taken_back_at:%Y-%m-%d %H:%M} UTC by {said.taken_back_by}" + _why(
-        said.taken_back_why
-    )
+def said_lines(row: MachineRow, said: Sequence[Said]) -> Iterator[str]:
+    """What persons said of a machine: who, when, why, whether it was taken back, and whether it counts."""
+    counting = _counting(row, said)
+    standing = [one for one in said if one.taken_back_at is None]
+    for one in said:
+        line = f"{one.at:%Y-%m-%d %H:%M} UTC {one.status} by {one.who}" + _why(one.reason)
+        if one.taken_back_at is not None:
+            line += f"; taken back {one.taken_back_at:%Y-%m-%d %H:%M} UTC by {one.taken_back_by}"
+            line += _why(one.taken_back_why)
+        elif counting is None and one is standing[-1]:
+            line += "; what a medium found later counts"
+        yield line
 
 
-def said_document(said: Said) -> dict[str, object]:
+def said_documents(row: MachineRow, said: Sequence[Said]) -> list[dict[str, object]]:
     """The same for a program."""
-    document: dict[str, object] = {
-        "status": said.status,
-        "reason": said.reason,
-        "who": said.who,
-        "at": said.at.isoformat(),
-        "taken_back": None,
-    }
+    counting = _counting(row, said)
+    return [{**_document(one), "counts": one is counting} for one in said]
+
+
+def _counting(row: MachineRow, said: Sequence[Said]) -> Said | None:
+    standing = [one for one in said if one.taken_back_at is None]
+    return standing[-1] if standing and row.marked_by is not None else None
+
+
+def _document(said: Said) -> dict[str, object]:
+    back: dict[str, object] | None = None
     if said.taken_back_at is not None:
-        document["taken_back"] = {
+        back = {
             "who": said.taken_back_by,
             "reason": said.taken_back_why,
             "at": said.taken_back_at.isoformat(),
         }
-    return document
+    return {
+        "status": said.status,
+        "reason": said.reason,
+        "who": said.who,
+        "at": said.at.isoformat(),
+        "taken_back": back,
+    }
 
 
 def _why(reason: str | None) -> str:
