@@ -46,7 +46,7 @@ class ServerProcess:
         self._process = start_program("tally", "serve", folder, "--port", str(port), *more, inside=inside)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        if not line.startswith("listening on " if inside else "listening on 127.0.0.1:"):
+        if not line.startswith("listening on " if inside else "listening on 127.0.0."):
             self.kill()
             raise AssertionError(f"the tally said {line!r} and {self.errors!r}")
         self.port = int(line.rpartition(":")[2])

@@ -6,6 +6,7 @@ Its private key is found by `authority_key.py`, and needed here only. Who was en
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,13 +14,14 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from unbrick.event import moment
-from unbrick.files import atomic_write
+from unbrick.files import atomic_write, folder_owner
 from unbrick.tally.authority_key import make_or_take, signing_key
 from unbrick.tally.certificates import (
     host_certificate,
     new_key,
     private_text,
     public_line,
+    read_private,
     read_public_line,
     station_certificate,
 )
@@ -47,6 +49,7 @@ def create_authority(
     address: Address,
     *,
     site: str = FIRST_SITE,
+    others: Sequence[Address] = (),
     authority: Path | None = None,
     by: str | None = None,
     now: datetime | None = None,
@@ -63,22 +66,45 @@ def create_authority(
     with new_folder(directory):
         with errors_named(authority or directory):
             key = make_or_take(authority or directory / "authority")
-        _fill(folder, key, address, site, by, now)
+        _fill(folder, key, TallySettings(address, tuple(others)), site, by, now)
     return folder
 
 
 def _fill(
-    folder: TallyFolder, key: Ed25519PrivateKey, address: Address, site: str, by: str | None, now: datetime
+    folder: TallyFolder,
+    key: Ed25519PrivateKey,
+    settings: TallySettings,
+    site: str,
+    by: str | None,
+    now: datetime,
 ) -> None:
     host = new_key()
     atomic_write(folder.authority_public, line(public_line(key.public_key())), mode=0o644)
     atomic_write(folder.host_key, private_text(host))
-    certificate = host_certificate(key, host.public_key(), [address.host])
-    atomic_write(folder.host_certificate, line(certificate), mode=0o644)
+    _certify_host(folder, key, host, settings)
     write_register(folder.stations, ())
-    settings = TallySettings(address)
     _enrol(folder, settings, key, _Wanted(FIRST_STATION, site, by=by), folder.path, now)
     write_settings(folder, settings)
+
+
+def _certify_host(
+    folder: TallyFolder, authority: Ed25519PrivateKey, host: Ed25519PrivateKey, settings: TallySettings
+) -> None:
+    certificate = host_certificate(authority, host.public_key(), settings.hosts)
+    owner = folder_owner(folder.path)
+    atomic_write(folder.host_certificate, line(certificate), mode=0o644, owner=owner)
+
+
+def move(directory: Path, settings: TallySettings, *, authority: Path | None = None) -> None:
+    """Give a tally other addresses: a certificate for its own key under these names; raises UsageError.
+
+    A server that runs goes on under the old ones until it is started again.
+    """
+    folder, _ = read_settings(directory)
+    key = signing_key(folder, authority)
+    with errors_named(directory):
+        _certify_host(folder, key, read_private(folder.host_key), settings)
+        write_settings(folder, settings)
 
 
 @dataclass(frozen=True)
@@ -217,17 +243,19 @@ def _enrol(
             authority_line = public_line(authority.public_key())
             atomic_write(out / "station", private_text(key))
             atomic_write(out / "station-cert.pub", line(certificate), mode=0o644)
-            content = station_file(settings.address, authority_line, wanted.site)
+            content = station_file(settings, authority_line, wanted.site)
             atomic_write(out / "unbrick.yaml", content, mode=0o644)
         write_register(folder.stations, (*stations, station))
     return station
 
 
-def station_file(address: Address, authority: str, site: str) -> bytes:
+def station_file(settings: TallySettings, authority: str, site: str) -> bytes:
     """`unbrick.yaml` as the contract has it; every text is quoted as JSON is, which YAML reads the same."""
+    listed = [str(one) for one in settings.addresses]
+    address = json.dumps(listed if settings.others else listed[0])
     return "\n".join(
         [
-            f"tally: {{address: {json.dumps(str(address))}, host_ca: {json.dumps(authority)}}}",
+            f"tally: {{address: {address}, host_ca: {json.dumps(authority)}}}",
             "identity: {key: station, certificate: station-cert.pub}    # paths beside this file",
             f"site: {json.dumps(site)}",
             "technician: null",

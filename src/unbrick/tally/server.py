@@ -306,11 +306,11 @@ def serve(
     """Serve a tally's folder until SIGTERM or SIGINT; `ready` is called once it listens.
 
     With `authority`, where its private key is, certificates are renewed.
-    Without `host` it listens on the loopback where the tally's address is one, else on every address.
+    Without `host` it listens on the loopback where the tally's addresses are such, else on every address.
     Raises UsageError, StoreError, FailedError.
     """
     folder, settings = read_settings(directory)
-    where = host or (settings.address.host if settings.address.is_loopback else None)
+    where = host or (settings.address.host if settings.is_loopback else None)
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
     key = signing_key(folder, authority) if authority is not None else None
     with _only_server(folder):

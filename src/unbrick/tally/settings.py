@@ -6,6 +6,7 @@ import ipaddress
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ DEFAULT_PORT = 2291
 DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"
 AUTHORITY_KEY_NAME = "authority_key"
 _VERSION = 1
+MOST_ADDRESSES = 4
 _MOST_SETTINGS_BYTES = 64 * 1024
 _HOST_NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9_-]{0,62}))*\.?"
@@ -127,14 +129,41 @@ class TallyFolder:
 
 @dataclass(frozen=True)
 class TallySettings:
-    """What `tally init` was told."""
+    """What `tally init` or `tally address` was told; `others` are further addresses of the same tally."""
 
     address: Address
+    others: tuple[Address, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Every address, in the order in which a station tries them."""
+        return (self.address, *self.others)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every name that the host's certificate must have."""
+        return tuple(dict.fromkeys(one.host for one in self.addresses))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether no other computer can mean it."""
+        return all(one.is_loopback for one in self.addresses)
+
+
+def settings_of(addresses: Sequence[str]) -> TallySettings:
+    """The settings for addresses as a person writes them; raises UsageError."""
+    found = [parse_address(one) for one in addresses]
+    if not 1 <= len(found) <= MOST_ADDRESSES:
+        raise UsageError(f"a tally has 1 to {MOST_ADDRESSES} addresses")
+    if len(set(found)) < len(found):
+        raise UsageError("the same address is given twice")
+    return TallySettings(found[0], tuple(found[1:]))
 
 
 def write_settings(folder: TallyFolder, settings: TallySettings) -> None:
     """Write settings.json; its presence says that the folder is complete."""
-    document = {"version": _VERSION, "address": str(settings.address)}
+    others = [str(one) for one in settings.others]
+    document = {"version": _VERSION, "address": str(settings.address), "others": others}
     content = json.dumps(document).encode() + b"\n"
     atomic_write(folder.settings, content, owner=folder_owner(folder.path))
 
@@ -155,4 +184,7 @@ def read_settings(path: Path) -> tuple[TallyFolder, TallySettings]:
         raise UsageError(
             f"{folder.settings} is not of version {_VERSION}", hint="use the unbrick that made this folder"
         )
-    return folder, TallySettings(parse_address(str(document.get("address"))))
+    others = document.get("others", [])
+    if not isinstance(others, list):
+        raise UsageError(f"{folder.settings} cannot be read: `others` is no list")
+    return folder, settings_of([str(one) for one in (document.get("address"), *others)])

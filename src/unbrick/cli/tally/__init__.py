@@ -12,6 +12,7 @@ from unbrick.cli.lazy_group import LazyGroup
 from unbrick.errors import FailedError, Reason
 
 _VERBS = {
+    "address": "Give the tally other addresses: it moves, or has two.",
     "backup": "Copy the tally, also while it is served.",
     "check": "Look at everything that the tally keeps: whole, as it was signed, adding up.",
     "confirm": "Write down that a machine was seen alive in Windows.",
@@ -26,6 +27,7 @@ _VERBS = {
     "serve": "Serve the tally until it is stopped.",
     "stations": "List the stations: since when, until when, last report, revoked or not.",
     "status": "Show how many machines are back, where, and what is stuck.",
+    "unit": "Print a systemd unit that serves the tally.",
     "unrevoke": "Trust a station again that was revoked.",
     "unmark": "Take back what a person said of a machine: the last mark or confirmation.",
     "watch": "Watch the tally live on this terminal.",

@@ -12,7 +12,11 @@ from unbrick.cli.tally.folder import acting_user, directory_argument, tell, tell
 @click.command("init")
 @directory_argument
 @click.option(
-    "--address", metavar="HOST:PORT", help="Where stations reach it; without it 127.0.0.1:2291 (practice)."
+    "--address",
+    "addresses",
+    metavar="HOST:PORT",
+    multiple=True,
+    help="Where stations reach it, tried in this order; without it 127.0.0.1:2291 (practice).",
 )
 @click.option("--site", default="main", show_default=True, help="The site of the first station.")
 @click.option(
@@ -21,20 +25,27 @@ from unbrick.cli.tally.folder import acting_user, directory_argument, tell, tell
     type=click.Path(path_type=Path),
     help="Keep the authority's private key there, not in DIR/authority; one that lies there is used.",
 )
-def command(directory: Path, address: str | None, site: str, authority: Path | None) -> None:
+def command(directory: Path, addresses: tuple[str, ...], site: str, authority: Path | None) -> None:
     """Make a tally in DIR (new or empty): its authority, host key, first station and unbrick.yaml.
 
     Example: unbrick tally init tally --address tally.example.org:2291
     """
     from unbrick.tally.authority import create_authority
-    from unbrick.tally.settings import DEFAULT_ADDRESS, parse_address
+    from unbrick.tally.settings import DEFAULT_ADDRESS, settings_of
     from unbrick.tally.store import Store
 
-    where = parse_address(address or DEFAULT_ADDRESS)
-    folder = create_authority(directory, where, site=site, authority=authority, by=acting_user())
+    settings = settings_of(addresses or (DEFAULT_ADDRESS,))
+    folder = create_authority(
+        directory,
+        settings.address,
+        others=settings.others,
+        site=site,
+        authority=authority,
+        by=acting_user(),
+    )
     Store.open(folder.database).close()
-    tell(f"made a tally in {directory}; stations will reach it at {where}")
-    if where.is_loopback:
+    tell(f"made a tally in {directory}; stations will reach it at {', '.join(map(str, settings.addresses))}")
+    if settings.is_loopback:
         tell("  that address is this computer only: for real stations, make one with --address HOST:PORT")
     tell(f"start it: unbrick tally serve {directory}")
     tell("to every computer that repairs disks, copy these three files side by side:")

@@ -1,0 +1,34 @@
+"""`unbrick tally address`: the tally moves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from unbrick.cli.tally.folder import acting_user, authority_option, directory_argument, tell
+
+
+@click.command("address")
+@directory_argument
+@click.argument("addresses", metavar="HOST:PORT...", nargs=-1, required=True)
+@authority_option
+def command(directory: Path, addresses: tuple[str, ...], authority: Path | None) -> None:
+    """Give the tally other addresses, which stations try in this order; its server shows itself by each.
+
+    Name the old one too, as long as there are stations that know no other.
+
+    Example: unbrick tally address tally new.example.org:2291 tally.example.org:2291
+    """
+    from unbrick.tally.audit import AuditLog
+    from unbrick.tally.authority import move
+    from unbrick.tally.settings import TallyFolder, settings_of
+
+    settings = settings_of(addresses)
+    move(directory, settings, authority=authority)
+    named = ", ".join(map(str, settings.addresses))
+    AuditLog(TallyFolder(directory).audit).tell("address", address=named, by=acting_user())
+    tell(f"stations reach the tally at {named}, once `unbrick tally serve` is started again")
+    listed = ", ".join(f'"{one}"' for one in settings.addresses)
+    tell("stations that are enrolled from now on know this; in the unbrick.yaml of the others, write:")
+    tell(f"  address: [{listed}]")
