@@ -91,7 +91,8 @@ def test_without_a_terminal_a_list_takes_machines_away_only_with_yes(folder: Tal
     import_list(folder, "name,site\n" + "".join(f"W-{number:03},north\n" for number in range(100)))
     with Store.open(folder.database) as store:
         store.add(Told(1, Machine(uuid(1), None, disk(1), ("W-007",))).story("repaired"))
-    refused = import_list(folder, "name\nW-001\n", "--replace")
+    refused = import_list(folder, 'name\nW-001\n"W-002\n', "--replace")
+    assert "lines of list.csv that cannot be used, and so name no machine: 1" in refused.stderr
     assert refused.exception is not None
     assert getattr(refused.exception, "exit_code", None) == 2
     assert "98 of 100 expected machines are not in list.csv and go: W-000, W-002" in refused.stderr

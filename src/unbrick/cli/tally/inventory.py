@@ -55,7 +55,7 @@ def import_inventory(directory: Path, file: Path, replacing: bool, yes: bool) ->
         say(f"unbrick: {printable(_columns(file.name, inventory.columns))}", err=True)
         replacement = store.foresee_replacement(inventory) if replacing else None
         if replacement is not None and (replacement.leaving or replacement.emptied):
-            for line in _losses(replacement, file.name):
+            for line in _losses(replacement, file.name, inventory.bad.count):
                 say(f"unbrick: {printable(line)}", err=True)
             require_consent(yes=yes)
             ask("Replace the list?", yes=yes)
@@ -79,7 +79,9 @@ def _columns(name: str, columns: Columns) -> str:
     return f"{name}: {', '.join(used)}; not used: {', '.join(ignored)}"
 
 
-def _losses(replacement: Replacement, name: str) -> Iterator[str]:
+def _losses(replacement: Replacement, name: str, bad: int) -> Iterator[str]:
+    if bad:
+        yield f"lines of {name} that cannot be used, and so name no machine: {bad:,}"
     if gone := len(replacement.leaving):
         more = f" and {gone - len(replacement.names):,} more" if gone > len(replacement.names) else ""
         listed = ", ".join(replacement.names) + more
