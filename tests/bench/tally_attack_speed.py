@@ -27,7 +27,7 @@ from support.outside.client import OutsideStation, frame
 from support.outside.events import Signer
 from support.outside.tally import OutsideTally
 
-SETTLE_SECONDS = 5.0
+SETTLE_SECONDS = 10.0
 ERRORS = (asyncssh.Error, OSError, AssertionError, struct.error, ValueError)
 
 
@@ -67,6 +67,18 @@ async def wrong_logins(port: int, station: OutsideStation) -> None:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
         await asyncio.sleep(0.025)
+
+
+async def coming_and_going(port: int, station: OutsideStation) -> None:
+    """Forty who log in with one key and leave, again and again."""
+
+    async def one() -> None:
+        while True:
+            with contextlib.suppress(*ERRORS):
+                async with await station.connect(port):
+                    pass
+
+    await asyncio.gather(*(one() for _ in range(40)))
 
 
 async def _forty(port: int, station: OutsideStation, body: Callable[[int], bytes]) -> None:
@@ -122,6 +134,7 @@ ATTACKS: dict[str, Callable[[int, OutsideStation], Coroutine[None, None, None]]]
         knocking,
         knocking_with_a_version,
         wrong_logins,
+        coming_and_going,
         pouring_events,
         pouring_bytes,
         pouring_small_frames,

@@ -279,6 +279,26 @@ def test_forty_sessions_of_one_key_share_one_pace(tally: OutsideTally) -> None:
     assert tally.status()["by_status"]["repaired"] == 5
 
 
+def test_logins_of_one_key_have_a_pace_too(tally: OutsideTally) -> None:
+    greedy = tally.enrol("greedy", tally.folder.parent / "greedy")
+    limits = Limits(logins_per_second=0.01, logins_burst=5, pace_seconds=1.0)
+
+    async def login(port: int) -> bool:
+        with contextlib.suppress(asyncssh.Error, OSError):
+            async with await greedy.connect(port):
+                return True
+        return False
+
+    async def main() -> None:
+        async with served_here(tally.folder, limits) as port:
+            let_in = await asyncio.gather(*(login(port) for _ in range(40)))
+            assert let_in.count(True) == 5
+            await tally.station.report(port, tally.station.visit(1))
+
+    asyncio.run(main())
+    assert {one["why"] for one in tally.refusals()} == {"too many logins of one station at once"}
+
+
 def test_a_revoked_station_that_says_nothing_is_sent_away(tally: OutsideTally) -> None:
     lost = tally.enrol("lost", tally.folder.parent / "lost")
 

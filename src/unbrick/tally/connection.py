@@ -261,7 +261,23 @@ class StationConnection(asyncssh.SSHServerConnection):
         if not await super().validate_public_key(username, key_data, msg, signature):
             self._why = "a login that was not signed with the certificate's key"
             return False
-        self._judged = admission if msg else None
+        if not msg:
+            self._judged = None
+            return True
+        if not await self._login_paced(admission.station):
+            self._why = "too many logins of one station at once"
+            return False
+        self._judged = admission
+        return True
+
+    async def _login_paced(self, station: str) -> bool:
+        """Hold back a station that logs in again and again; only who has its key can bring that about."""
+        limits, pace = self._gate.desk.limits, self._gate.desk.paces.of(station).logins
+        wait = pace.take(1)
+        if wait > limits.pace_seconds:
+            pace.give_back(1)
+            return False
+        await asyncio.sleep(wait)
         return True
 
     def logged_in(self) -> None:

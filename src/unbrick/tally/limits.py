@@ -26,7 +26,7 @@ class Limits:
     certificate, so `sessions_per_station` is generous. `login_seconds` is what a station itself allows
     (`report/client.py`): on a line that loses a fifth of its packets a login takes that long.
 
-    The pace (`events_…`, `bytes_…`) is that of a station, over all its connections together; who would
+    The pace (`logins_…`, `events_…`, `bytes_…`) is that of a station, over all its connections; who would
     have to wait longer than `pace_seconds` is told to come again later. `frames_bytes` is what may lie in
     memory of frames that are not whole or not read yet, of all sessions together.
     """
@@ -42,6 +42,8 @@ class Limits:
     idle_seconds: float = 1800.0
     keepalive_seconds: float = 60.0
     frames_bytes: int = 64 * 1024 * 1024
+    logins_per_second: float = 40.0
+    logins_burst: int = 300
     events_per_second: float = 500.0
     events_burst: int = 5000
     events_in_hand: int = 512
@@ -141,6 +143,7 @@ class StationPace:
     """What one station may ask of the tally, however many connections it has."""
 
     def __init__(self, limits: Limits) -> None:
+        self.logins = Pace(limits.logins_per_second, limits.logins_burst)
         self.events = Pace(limits.events_per_second, limits.events_burst)
         self.bytes = Pace(limits.bytes_per_second, limits.bytes_burst)
         self.turn = Turn(limits.events_in_hand)
