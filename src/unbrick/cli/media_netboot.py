@@ -165,7 +165,7 @@ def _open_tally(directory: Path) -> Store:
     from unbrick.tally.settings import read_settings as read_tally
     from unbrick.tally.store import Store
 
-    return Store.open(read_tally(directory)[0].database, create=False)
+    return Store.look(read_tally(directory)[0].database)
 
 
 class _DoneAtTally:

@@ -41,6 +41,7 @@ class Mark:
             "generation": self.generation,
             "events": self.head.events,
             "changes": self.head.changes,
+            "branch": self.head.branch,
             "newest": self.head.newest.hex(),
             "chain": self.head.chain.hex(),
             "clean": self.clean,
@@ -144,7 +145,7 @@ def _mark_of(slot: bytes) -> Mark | None:
     try:
         told: dict[str, Any] = json.loads(text)
         newest, chain = bytes.fromhex(told["newest"]), bytes.fromhex(told["chain"])
-        head = Head(int(told["events"]), newest, chain, int(told["changes"]))
+        head = Head(int(told["events"]), newest, chain, int(told["changes"]), int(told.get("branch", 0)))
         mark = Mark(head, bool(told["clean"]), int(told["generation"]))
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -14,17 +14,17 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from unbrick.errors import FailedError
 from unbrick.event import EventError, parse_event
 from unbrick.tally.acknowledged import Mark, read_mark
 from unbrick.tally.audit import AuditLog
 from unbrick.tally.clock import present
 from unbrick.tally.database import ReadableDatabase
 from unbrick.tally.intake import Intake, RefusedEventError, medium_name
-from unbrick.tally.ledger import NO_EVENT, next_link, read_head
+from unbrick.tally.ledger import NO_EVENT, blob, next_link, read_head
 from unbrick.tally.looking import LookingDatabase
 from unbrick.tally.marked import find_loss, mark_path
 from unbrick.tally.rebuild import ADDED_UP
-from unbrick.tally.records import StoreError
 from unbrick.tally.recount import differences
 from unbrick.tally.register import Enrolment, StationRegister
 from unbrick.tally.schema import events, ledger
@@ -139,8 +139,10 @@ def _try(found: Checked, work: Callable[[], None]) -> None:
     """A part that cannot be read keeps the others from nothing."""
     try:
         work()
-    except StoreError as error:
+    except FailedError as error:
         found.complain(error.message)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        found.complain(f"what is kept cannot be read: {error}")
 
 
 def _compare_with_mark(connection: Connection, mark: Mark | None, found: Checked) -> None:
@@ -160,12 +162,12 @@ def _look_at_reports(
     for row in _ledger_with_reports(connection):
         if row["number"] != expected:
             found.complain(f"the ledger has no number {expected}, and goes on with {row['number']}")
-        elif next_link(chain, bytes(row["event"])) != row["chain"]:
+        elif next_link(chain, blob(row["event"])) != row["chain"]:
             found.complain(f"the ledger does not fit together at number {row['number']}")
-        chain, expected = bytes(row["chain"]), row["number"] + 1
+        chain, expected = blob(row["chain"]), row["number"] + 1
         if row["data"] is None:
             found.missing += 1
-            found.complain(f"report {bytes(row['event']).hex()} was acknowledged and is missing")
+            found.complain(f"report {blob(row['event']).hex()} was acknowledged and is missing")
         else:
             present_rows += 1
             _look_at(row, judge, found)
@@ -178,7 +180,8 @@ def _look_at_reports(
 
 def _ledger_with_reports(connection: Connection) -> Iterator[dict[str, Any]]:
     last = 0
-    of_report = [column for column in events.c if column.name != "id"]
+    columns = ("run", "sequence", "station", "at", "data", "signature")
+    of_report = [events.c[name] for name in columns]
     found = select(*ledger.c, *of_report).join(events, events.c.id == ledger.c.event, isouter=True)
     while True:
         part = found.where(ledger.c.number > last).order_by(ledger.c.number).limit(_AT_ONCE)
@@ -190,7 +193,7 @@ def _ledger_with_reports(connection: Connection) -> Iterator[dict[str, Any]]:
 
 
 def _look_at(row: dict[str, Any], judge: _Judge | None, found: Checked) -> None:
-    name, data = bytes(row["event"]).hex(), row["data"]
+    name, data = blob(row["event"]).hex(), row["data"]
     if not isinstance(data, bytes) or hashlib.sha256(data).digest() != row["event"]:
         found.complain(f"report {name} is not what was signed")
         return

@@ -11,6 +11,7 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -21,7 +22,7 @@ from sqlalchemy.pool import QueuePool
 from unbrick.errors import Reason
 from unbrick.files import sync_directory
 from unbrick.tally.database_errors import errors_named
-from unbrick.tally.ledger import count_change, read_head
+from unbrick.tally.ledger import begin_branch, count_change, read_head
 from unbrick.tally.marked import MarkedFile, Settled, gone_error
 from unbrick.tally.records import StoreError
 
@@ -134,6 +135,13 @@ class Database(ReadableDatabase):
             yield connection
 
     @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with errors_named(self._path), self._engine.connect() as connection:
+            connection = connection.execution_options(**{_WRITING: True})
+            with connection.begin():
+                yield connection
+
+    @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that is durable when this ends, and leaves nothing when it raises.
 
@@ -190,8 +198,15 @@ class Database(ReadableDatabase):
 
         Raises LossError where the database has less than was acknowledged, unless that was accepted.
         """
-        with self._turn, self._marked.held(), self.read() as connection:
-            return self._marked.settle(connection)
+        with self._turn, self._marked.held():
+            with self.read() as connection:
+                settled = self._marked.compare(connection)
+            if settled.loss is not None or (settled.mark_was_missing and settled.head.events):
+                with self._transaction() as connection:
+                    begin_branch(connection)
+                    settled = replace(settled, head=read_head(connection))
+            self._marked.settle(settled.head)
+            return settled
 
     def say_clean(self, clean: bool) -> bool:
         """Note that serving begins (False) or has ended well; gives what was noted before."""

@@ -7,11 +7,12 @@ kind, so that a lost mark or inventory is noticed as a lost report is.
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from unbrick.tally.bulk import insert_rows
 from unbrick.tally.schema import changes, events, ledger
@@ -20,23 +21,33 @@ NO_EVENT = bytes(32)
 """Stands for an event, and for the chain, before the first one."""
 
 _LAST = "SELECT number, event, chain FROM ledger ORDER BY number DESC LIMIT 1"
-_CHANGES = "SELECT number FROM changes"
+_CHANGES = "SELECT * FROM changes"  # in a database of before, it has its first column only
 _COUNT = "UPDATE changes SET number = number + 1"
 
 
 @dataclass(frozen=True)
 class Head:
-    """How far the database is: events, the newest one, the chain over their ids, changes of any kind."""
+    """How far the database is: events, the newest one, the chain over their ids, changes of any kind.
+
+    `branch` is another number each time that a person accepted a loss: what goes on then is no longer what
+    an older copy would go on with.
+    """
 
     events: int = 0
     newest: bytes = NO_EVENT
     chain: bytes = NO_EVENT
     changes: int = 0
+    branch: int = 0
 
 
 def next_link(chain: bytes, event: bytes) -> bytes:
     """The chain after one more event."""
     return hashlib.sha256(chain + event).digest()
+
+
+def blob(value: object) -> bytes:
+    """What stands in a column of bytes; nothing where a damaged database has something else there."""
+    return value if isinstance(value, bytes) else b""
 
 
 def append(connection: Connection, ids: Iterable[bytes]) -> None:
@@ -58,10 +69,15 @@ def read_head(connection: Connection) -> Head:
     """The end of the ledger as this transaction sees it."""
     # As plain text: it is asked at every commit, and the database's own time for it is some microseconds.
     last = connection.exec_driver_sql(_LAST).first()
-    number = connection.exec_driver_sql(_CHANGES).scalar() or 0
+    number, branch = (*(connection.exec_driver_sql(_CHANGES).first() or ()), 0, 0)[:2]
     if last is None:
-        return Head(changes=number)
-    return Head(int(last[0]), bytes(last[1]), bytes(last[2]), int(number))
+        return Head(changes=number, branch=branch or 0)
+    return Head(last[0], blob(last[1]), blob(last[2]), number, branch or 0)
+
+
+def begin_branch(connection: Connection) -> None:
+    """Tell what follows from what went on before."""
+    connection.execute(update(changes).values(branch=1 + secrets.randbelow(2**62)))
 
 
 def chain_at(connection: Connection, number: int) -> bytes | None:
@@ -69,7 +85,7 @@ def chain_at(connection: Connection, number: int) -> bytes | None:
     if number == 0:
         return NO_EVENT
     found = connection.execute(select(ledger.c.chain).where(ledger.c.number == number)).scalar()
-    return None if found is None else bytes(found)
+    return None if found is None else blob(found)
 
 
 def broken_links(connection: Connection, rows: int = 20) -> Iterator[str]:
@@ -79,16 +95,16 @@ def broken_links(connection: Connection, rows: int = 20) -> Iterator[str]:
     for number, event, link in found:
         if number != expected:
             yield f"the ledger has no number {expected}, and goes on with {number}"
-        elif next_link(chain, bytes(event)) != bytes(link):
+        elif next_link(chain, blob(event)) != blob(link):
             yield f"the ledger does not fit together at number {number}"
         else:
-            chain, expected = bytes(link), number + 1
+            chain, expected = blob(link), number + 1
             continue
         said += 1
         if said == rows:
             yield "there are more faults in the ledger than these"
             return
-        chain, expected = bytes(link), number + 1
+        chain, expected = blob(link), number + 1
 
 
 def fill(connection: Connection) -> None:

@@ -31,7 +31,14 @@ from unbrick.tally.migrations import is_current, migrate
 from unbrick.tally.records import Loss, StoreError
 
 _TRIES = 3
-_CANNOT_SHARE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR}
+_CANNOT_SHARE = {
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_PROTOCOL,
+}
+_WAL_MAGIC = {b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"}
 _BUSY_SECONDS = 15.0
 
 Stamp = tuple[tuple[int, int, int], ...]
@@ -86,7 +93,11 @@ class LookingDatabase(ReadableDatabase):
         stamp = self._stamp()
         shared = self._shm.exists()
         settled = not shared and not self._has_wal()
-        ways = ("immutable=1",) if settled else ("mode=ro&readonly_shm=1", "mode=ro") if shared else ()
+        ways: tuple[str, ...] = ()
+        if settled:
+            ways = ("immutable=1",)
+        elif shared and self._is_wal():
+            ways = ("mode=ro&readonly_shm=1", "mode=ro")
         with errors_named(self._path), ExitStack() as held:
             for way in ways:
                 connection = self._connected(way, held)
@@ -143,6 +154,12 @@ class LookingDatabase(ReadableDatabase):
         with suppress(OSError):
             return self._wal.stat().st_size > 0
         return False
+
+    def _is_wal(self) -> bool:
+        """Whether the -wal begins as one, or is empty: beside another SQLite waits long for its index."""
+        with suppress(OSError), self._wal.open("rb") as stream:
+            return stream.read(4) in {b"", *_WAL_MAGIC}
+        return True
 
     def _stamp(self) -> Stamp:
         """Tells whether the files are those of before."""

@@ -16,7 +16,8 @@ from unbrick.tally.ledger import Head, chain_at, read_head
 from unbrick.tally.records import Loss, LossError, StoreError, StoreFullError
 from unbrick.tally.schema import ledger
 
-_RESTORE = "restore a copy of tally.db (`unbrick help administrator`), or serve with --accept-loss"
+_RESTORE = "restore a copy of tally.db (`unbrick help administrator`)"
+_ACCEPT = f"{_RESTORE}, or serve with --accept-loss"
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,17 @@ def find_loss(connection: Connection, mark: Mark) -> Loss | None:
     if not inspect(connection).has_table(ledger.name):  # an older copy, or somebody else's
         return Loss(wanted.events, wanted.changes, other=True) if wanted.changes else None
     head = read_head(connection)
-    if head.events >= wanted.events and chain_at(connection, wanted.events) != wanted.chain:
+    changes = max(wanted.changes - head.changes, 0)
+    if chain_at(connection, wanted.events) == wanted.chain:
+        return Loss(0, changes) if changes else None
+    if head.events >= wanted.events or head.branch != wanted.branch:
         return Loss(wanted.events, wanted.changes, other=True)
-    lost = Loss(max(wanted.events - head.events, 0), max(wanted.changes - head.changes, 0))
-    return lost if lost.events or lost.changes else None
+    return Loss(wanted.events - head.events, changes)
 
 
 def lost_error(loss: Loss) -> LossError:
     """The loss as whoever would write is told it."""
-    return LossError(loss, hint=_RESTORE, reason=Reason.REPORTS_MISSING)
+    return LossError(loss, hint=_RESTORE if loss.damaged else _ACCEPT, reason=Reason.REPORTS_MISSING)
 
 
 def gone_error(database: Path) -> StoreError:
@@ -100,17 +103,21 @@ class MarkedFile:
             self._write(replace(mark, head=head))
         self._known = head
 
-    def settle(self, connection: Connection) -> Settled:
-        """See `Database.settle`."""
+    def compare(self, connection: Connection) -> Settled:
+        """See `Database.settle`; raises LossError."""
         mark, head = self._read(), read_head(connection)
         loss = find_loss(connection, mark) if mark else None
-        if loss is not None and mark is not None:
-            if not self.accepting:
-                raise lost_error(loss)
-            self._write(replace(mark, head=head))
-        self.accepting = False
-        self.cover(head)
+        if loss is not None and not self.accepting:
+            raise lost_error(loss)
         return Settled(loss, mark is None, head)
+
+    def settle(self, head: Head) -> None:
+        """Vouch for this, and no longer for anything else."""
+        self.accepting = False
+        mark = self._read() or Mark(clean=not head.events)
+        if mark.head != head:
+            self._write(replace(mark, head=head))
+        self.cover(head)
 
     def say_clean(self, connection: Connection, clean: bool) -> bool:
         """See `Database.say_clean`."""

@@ -59,6 +59,11 @@ def _ledger(connection: Connection) -> None:
     fill(connection)
 
 
+def _branch(connection: Connection) -> None:
+    """So that an old copy from before a loss was accepted is told from what went on after it."""
+    add_column(connection, schema.changes.c.branch)
+
+
 def add_column(connection: Connection, column: Column[Any]) -> None:
     """Add a column to a table that was made before it; nothing where `_first_tables` made it already."""
     table = column.table.name
@@ -110,6 +115,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _ledger,
     _numbers_of_arrival,
     _words_taken_back,
+    _branch,
 )
 """The step at index n brings version n to version n + 1."""
 

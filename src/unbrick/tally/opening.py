@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from unbrick.errors import Reason
 from unbrick.tally.audit import AuditLog
-from unbrick.tally.marked import lost_error, mark_path
+from unbrick.tally.looking import LookingDatabase
+from unbrick.tally.marked import gone_error, lost_error, mark_path
+from unbrick.tally.quick_check import QuickCheck, quick_check
 from unbrick.tally.records import Loss, LossError, StoreError
 from unbrick.tally.settings import TallyFolder
 from unbrick.tally.store import Store
@@ -37,34 +39,70 @@ def open_to_serve(folder: TallyFolder, audit: AuditLog, opening: Opening) -> Sto
 
     Raises LossError where something is missing that nobody accepted, StoreError otherwise.
     """
-    store = None
+    try:
+        return _open(folder, audit, opening)
+    except LossError as error:
+        loss = error.loss
+        audit.tell("reports-missing", events=loss.events, changes=loss.changes, text=str(loss))
+        raise
+
+
+def _open(folder: TallyFolder, audit: AuditLog, opening: Opening) -> Store:
+    if opening.accepted_by is not None:
+        _refuse_damaged(folder)
     try:
         store = _opened(folder, audit, opening)
-        _look_over(store, folder.path, audit, opening)
     except LossError as error:
-        audit.tell(
-            "reports-missing", events=error.loss.events, changes=error.loss.changes, text=str(error.loss)
-        )
-        _close(store)
-        raise
+        raise lost_error(_weighed(folder, error.loss)) from error
+    try:
+        _look_over(store, folder.path, audit, opening)
     except StoreError:
-        _close(store)
+        store.close()
         raise
     return store
 
 
-def _close(store: Store | None) -> None:
-    if store is not None:
-        store.close()
+def _weighed(folder: TallyFolder, loss: Loss) -> Loss:
+    """The loss with what else is gone: half of a checkpoint leaves less than the ledger tells of."""
+    if loss.gone or loss.other:
+        return loss
+    try:
+        found = _quick_look(folder)
+    except StoreError:
+        return replace(loss, damaged=True)
+    return replace(loss, events=loss.events + found.missing, damaged=bool(found.complaints))
+
+
+def _refuse_damaged(folder: TallyFolder) -> None:
+    """What is damaged cannot be accepted as it is: the mark must not be lowered for it."""
+    if folder.database.is_file() and folder.database.stat().st_size:
+        found = _quick_look(folder)
+        if found.complaints:
+            raise _damaged(found, folder.path)
+
+
+def _gone(folder: TallyFolder) -> Loss | None:
+    """What the mark vouches for, where there is no database at all."""
+    if folder.database.is_file() and folder.database.stat().st_size:
+        return None
+    error = gone_error(folder.database)
+    return error.loss if isinstance(error, LossError) else None
+
+
+def _quick_look(folder: TallyFolder) -> QuickCheck:
+    with LookingDatabase(folder.database) as database, database.read() as connection:
+        return quick_check(connection)
 
 
 def _opened(folder: TallyFolder, audit: AuditLog, opening: Opening) -> Store:
     accepts = opening.accepted_by is not None
+    gone = _gone(folder) if accepts else None
     store = Store.open(folder.database, create=False, accept_loss=accepts)
     settled = store.settled
     assert settled is not None
-    if settled.loss is not None:
-        _tell_accepted(settled.loss, audit, opening)
+    loss = gone or settled.loss
+    if loss is not None:
+        _tell_accepted(loss, audit, opening)
     elif settled.mark_was_missing:
         audit.tell("mark-made-anew", events=settled.head.events)
         opening.tell(
@@ -81,11 +119,7 @@ def _look_over(store: Store, path: Path, audit: AuditLog, opening: Opening) -> N
         return
     audit.tell("unclean-end", missing=found.missing, complaints=len(found.complaints), whole=int(found.whole))
     if found.complaints:
-        raise StoreError(
-            f"the tally did not end well, and {found.complaints[0]}",
-            hint=f"all of it: unbrick tally check {path}; then restore a copy of tally.db",
-            reason=Reason.REPORTS_MISSING,
-        )
+        raise _damaged(found, path)
     if found.missing:
         loss = Loss(found.missing, 0)
         if opening.accepted_by is None:
@@ -97,6 +131,14 @@ def _look_over(store: Store, path: Path, audit: AuditLog, opening: Opening) -> N
             "the tally did not end well; its newest reports were looked over and are there; "
             f"all of it: unbrick tally check {path}"
         )
+
+
+def _damaged(found: QuickCheck, path: Path) -> StoreError:
+    return StoreError(
+        f"the tally did not end well, and {found.complaints[0]}",
+        hint=f"all of it: unbrick tally check {path}; then restore a copy of tally.db",
+        reason=Reason.REPORTS_MISSING,
+    )
 
 
 def _tell_accepted(loss: Loss, audit: AuditLog, opening: Opening) -> None:

@@ -11,17 +11,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Timer
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 from unbrick.tally.bulk import rows_of
-from unbrick.tally.ledger import next_link, read_head
+from unbrick.tally.ledger import blob, next_link, read_head
 from unbrick.tally.schema import events, ledger
 
 SECONDS = 10.0
 _AT_ONCE = 500
-_STEPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,10 @@ class QuickCheck:
 def quick_check(connection: Connection, seconds: float = SECONDS) -> QuickCheck:
     """Look for at most about so many seconds; raises StoreError where what is read is damaged."""
     until = time.monotonic() + seconds
-    missing, complaints, whole = _newest(connection, until - seconds / 2)
+    try:
+        missing, complaints, whole = _newest(connection, until - seconds / 2)
+    except (TypeError, ValueError, OverflowError) as error:
+        missing, complaints, whole = 0, [f"its ledger cannot be read: {error}"], True
     try:
         with _no_longer_than(connection, until):
             head = read_head(connection)
@@ -63,15 +66,15 @@ def _newest(connection: Connection, until: float) -> tuple[int, list[str], bool]
         found = select(ledger, events.c.data).join(events, events.c.id == ledger.c.event, isouter=True)
         found = found.where(ledger.c.number <= number).order_by(ledger.c.number.desc()).limit(_AT_ONCE)
         for row in rows_of(connection, found):
-            event, data = bytes(row["event"]), row["data"]
+            event, data = blob(row["event"]), row["data"]
             if data is None:
                 missing += 1
             elif not isinstance(data, bytes) or hashlib.sha256(data).digest() != event:
                 complaints.append(f"report {event.hex()} is not what was signed")
-            if row["number"] != number or (above and next_link(bytes(row["chain"]), above_event) != above):
+            if row["number"] != number or (above and next_link(blob(row["chain"]), above_event) != above):
                 complaints.append(f"the ledger does not fit together at number {number}")
                 return missing, complaints, True
-            above, above_event, number = bytes(row["chain"]), event, number - 1
+            above, above_event, number = blob(row["chain"]), event, number - 1
     return missing, complaints, True
 
 
@@ -79,8 +82,11 @@ def _newest(connection: Connection, until: float) -> tuple[int, list[str], bool]
 def _no_longer_than(connection: Connection, until: float) -> Iterator[None]:
     own = connection.connection.driver_connection
     assert isinstance(own, sqlite3.Connection)
-    own.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
+    # A progress handler would not be asked in the midst of a check of a large table.
+    timer = Timer(max(until - time.monotonic(), 0), own.interrupt)
+    timer.start()
     try:
         yield
     finally:
-        own.set_progress_handler(None, 0)
+        timer.cancel()
+        timer.join()

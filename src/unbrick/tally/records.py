@@ -31,17 +31,20 @@ class Loss:
     """What was acknowledged and is not in the database: reports, and changes of any kind (marks, …).
 
     `other`: what is there is not what the reports went into, so that the numbers are the most. `gone`: there
-    is no database at all.
+    is no database at all. `damaged`: more may be missing.
     """
 
     events: int
     changes: int
     other: bool = False
     gone: bool = False
+    damaged: bool = False
 
     def __str__(self) -> str:
         if self.gone:
             return f"the tally's database is gone: {_acknowledged(self.events)} missing"
+        if self.damaged:
+            return f"at least {_acknowledged(self.events)} missing, and tally.db is damaged"
         if self.other:
             return f"tally.db is another one, or an old copy: up to {_acknowledged(self.events)} missing"
         if self.events:

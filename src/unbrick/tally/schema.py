@@ -182,9 +182,15 @@ totals = Table(
 ledger = Table(
     "ledger",
     metadata,
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    # With that one word SQLite needs no index beside the table; its integers are as long.
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("event", LargeBinary(32), nullable=False),
     Column("chain", LargeBinary(32), nullable=False),
 )
 
-changes = Table("changes", metadata, Column("number", BigInteger, primary_key=True, autoincrement=False))
+changes = Table(
+    "changes",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("branch", BigInteger),
+)

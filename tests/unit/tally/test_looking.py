@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -91,24 +91,25 @@ def test_a_read_only_mount_is_looked_at(read_only: Path) -> None:
 
 
 def test_an_account_that_may_only_read_looks(tally: Path) -> None:
-    for path in (tally, *tally.parents):
-        if path.stat().st_uid == os.getuid() and path != Path("/"):
-            path.chmod(path.stat().st_mode | 0o055)
-    for path in tally.iterdir():
-        path.chmod(0o644)
-    before = digests(tally)
-    done = subprocess.run(
-        [sys.executable, "-c", _LOOK, tally / "tally.db"],
-        capture_output=True,
-        text=True,
-        check=False,
-        user=65534,
-        group=65534,
-        extra_groups=[],
-        env={**os.environ, "TMPDIR": "/tmp"},
-    )
-    assert (done.returncode, done.stdout) == (0, "6 None ()\n"), done.stderr
-    assert digests(tally) == before
+    # Not in pytest's own folder: every other run of pytest closes that to other accounts again.
+    with tempfile.TemporaryDirectory() as root:
+        place = Path(shutil.copytree(tally, Path(root) / "tally"))
+        for path in (Path(root), place):
+            path.chmod(0o755)
+        for path in place.iterdir():
+            path.chmod(0o644)
+        before = digests(place)
+        done = subprocess.run(
+            [sys.executable, "-c", _LOOK, place / "tally.db"],
+            capture_output=True,
+            text=True,
+            check=False,
+            user=65534,
+            group=65534,
+            extra_groups=[],
+        )
+        assert (done.returncode, done.stdout) == (0, "6 None ()\n"), done.stderr
+        assert digests(place) == before
 
 
 def test_who_looks_sees_what_a_server_has_just_stored(tmp_path: Path) -> None:

@@ -306,6 +306,14 @@ def test_a_clean_end_needs_no_look(tmp_path: Path) -> None:
         assert (found.missing, found.complaints, found.whole) == (0, (), True)
 
 
+def test_a_look_ends_in_time_and_says_that_it_was_not_whole(tmp_path: Path) -> None:
+    database = killed(tmp_path, 2)
+    with Store.open(database, create=False) as store:
+        found = store.begin_serving(seconds=-1)
+        assert found is not None
+        assert (found.missing, found.complaints, found.whole) == (0, (), False)
+
+
 def test_the_wal_does_not_grow_for_ever_and_only_the_writer_checkpoints(tmp_path: Path) -> None:
     with Store.open(tmp_path / "tally.db") as store:
         for number in range(40):
