@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
+from support.fresh_machine import fresh_machine
 from support.walkthrough import SaveFile, follow, read_page
 
 from unbrick.drill.fleet import read_truth_file
 from unbrick.incidents.library import load_library
 from unbrick.incidents.loader import parse_playbook
+
+_ONE_SESSION = """
+from pathlib import Path
+from unbrick.report.client import TallySession
+from unbrick.report.link import load_station_and_signer
+
+tally = load_station_and_signer(Path("/root/stick-07/unbrick.yaml"))[0].tally
+with TallySession.open(tally):
+    pass
+"""
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
@@ -30,3 +43,15 @@ def test_the_pages_incident_is_an_invented_one() -> None:
     saved = {step.name: step.text for step in read_page("own-playbook") if isinstance(step, SaveFile)}
     playbook = parse_playbook(saved["larkspur-2025-03.yaml"].encode(), "larkspur-2025-03.yaml")
     assert playbook.id not in {one.id for one in load_library()}
+
+
+def test_a_tally_on_a_fresh_machine_from_the_first_line_to_its_new_name(tmp_path: Path) -> None:
+    with fresh_machine() as machine:
+        follow("administrator", tmp_path, inside=machine.inside)
+        # What the page says of the two accounts is so: the one that serves never had the key.
+        assert machine.run("find /srv/tally ! -user tally").strip() == ""
+        assert "authority_key" not in machine.run("find /srv/tally /srv/backup")
+        # The stick that knows only the old name is served, and fetches the certificate that it was given.
+        machine.run(f"{sys.executable} -c {shlex.quote(_ONE_SESSION)}")
+        ends = machine.run("ssh-keygen -L -f /root/stick-07/outbox/.renewed-certificate")
+        assert "Principals: stick-07" in " ".join(ends.split())

@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -74,14 +74,17 @@ def _commands(body: str) -> Iterator[Type]:
         yield Type(command, prints)
 
 
-def follow(page: str, folder: Path) -> list[str]:
-    """Do everything that a page asks for in a folder; gives what each command printed."""
+def follow(page: str, folder: Path, *, inside: Sequence[str] = ()) -> list[str]:
+    """Do everything that a page asks for in a folder; gives what each command printed.
+
+    `inside` is a command that starts each of them elsewhere.
+    """
     said = []
     for step in read_page(page):
         if isinstance(step, SaveFile):
             _save(step, folder)
             continue
-        printed = _type(step.command, folder)
+        printed = _type(step.command, folder, inside)
         said.append(f"$ {step.command}\n{printed}")
         wanted = _flat(step.prints)
         pattern = ".*".join(re.escape(part) for part in wanted.split("…"))
@@ -95,11 +98,11 @@ def _flat(text: str) -> str:
     return " ".join(text.split())
 
 
-def _type(command: str, folder: Path) -> str:
+def _type(command: str, folder: Path, inside: Sequence[str]) -> str:
     """What a shell prints, both streams as they come."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     ended = subprocess.run(
-        ["bash", "-c", command],
+        [*inside, "bash", "-c", command],
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -42,13 +42,17 @@ def signing_key(folder: TallyFolder, given: Path | None = None) -> Ed25519Privat
 
     Raises UsageError where it cannot be read, or is that of another tally.
     """
-    path = given or folder.authority
-    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a folder above is closed to us
-        path /= AUTHORITY_KEY_NAME
+    path = key_file(given or folder.authority)
     key = _read(path)
     if public_line(key.public_key()) != public_line(read_public_file(folder.authority_public)):
         raise UsageError(f"{path} is not the key of this tally's authority", hint=_HINT)
     return key
+
+
+def key_file(path: Path) -> Path:
+    """The key in a folder that a person named, or the file itself."""
+    # Path.is_dir raises where a folder above is closed to us.
+    return path / AUTHORITY_KEY_NAME if os.path.isdir(path) else path  # noqa: PTH112
 
 
 def _read(path: Path) -> Ed25519PrivateKey:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from unbrick.errors import UsageError
+from unbrick.tally.authority_key import key_file
 
 _ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
@@ -70,7 +71,7 @@ def service_unit(folder: Path, user: str, authority: Path | None = None) -> str:
         raise UsageError(f"{user!r} is no name for an account")
     folder = folder.resolve()
     program = _program()
-    key = authority.resolve() if authority is not None else None
+    key = key_file(authority.resolve()) if authority is not None else None
     return _UNIT.format(
         user=user,
         folder=folder,
