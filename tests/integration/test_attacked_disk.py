@@ -89,7 +89,8 @@ def test_on_a_full_disk_a_revocation_lands_with_its_line_and_the_stick_is_sent_a
     with tally.served() as running:
         asyncio.run(main(running.port))
         shown = " ".join(tally.run("status").stdout.split())
-        assert f"the disk of {small / 'tally'} is full" in shown
+        assert "the disk of the tally is full" in shown
+        assert f"free below {small / 'tally'}" in shown
         assert "room-short" in running.log
         (small / "filler").unlink()
         asyncio.run(tally.station.report(running.port, tally.station.visit(2)))
@@ -115,7 +116,9 @@ def test_a_nearly_full_disk_is_told_of_before_it_is_full(small: Path) -> None:
         asyncio.run(tally.station.report(running.port, tally.station.visit(1)))
         found = os.statvfs(small)
         (small / "filler").write_bytes(b"\0" * (found.f_bavail * found.f_frsize - 1300 * 1024))
-        assert f"the disk of {small / 'tally'} is nearly full" in _awaited(tally, "is nearly full", True)
+        assert f"free below {small / 'tally'}" in _awaited(
+            tally, "the disk of the tally is nearly full", True
+        )
         asyncio.run(tally.station.report(running.port, tally.station.visit(2)))
         (small / "filler").unlink()
         _awaited(tally, "nearly full", False)

@@ -46,10 +46,10 @@ class Room:
 
     def sentence(self, folder: Path) -> str:
         """What a person must know of a disk that is full or nearly so."""
-        left = f"{self.free / 1024**2:,.0f} MiB of {self.total / 1024**2:,.0f} MiB are free"
+        left = f"{self.free / 1024**2:,.1f} MiB of {self.total / 1024**2:,.0f} MiB are free below {folder}"
         if self.is_full:
-            return f"the disk of {folder} is full ({left}): make room on it; until then no report is stored"
-        return f"the disk of {folder} is nearly full ({left}): make room on it"
+            return f"the disk of the tally is full: {left}; make room there, until then no report is stored"
+        return f"the disk of the tally is nearly full: {left}; make room there"
 
 
 def room_below(folder: Path) -> Room | None:
