@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 _Item = TypeVar("_Item")
 _MOST_VALUES = 500
+_MOST_ROWS = 10_000
 
 
 def chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
@@ -55,8 +56,8 @@ def rows_where(
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add whole rows."""
-    if rows:
-        connection.execute(_inserted(table), [dict(row) for row in rows])
+    for start in range(0, len(rows), _MOST_ROWS):  # each is copied on its way, and there may be a million
+        connection.execute(_inserted(table), [dict(row) for row in rows[start : start + _MOST_ROWS]])
 
 
 def update_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

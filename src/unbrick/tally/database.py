@@ -38,6 +38,7 @@ _PRAGMAS = (
 )
 _NEEDED = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": _BUSY_MILLISECONDS}
 _CHECKPOINT_PAGES = 1000
+_CACHE_KIB, _LARGE_CACHE_KIB = 2000, 256 * 1024
 _WRITING = "unbrick_writing"
 
 
@@ -49,7 +50,7 @@ class ReadableDatabase(ABC):
         """A transaction that only looks, and sees the same state throughout."""
 
     @abstractmethod
-    def write(self) -> AbstractContextManager[Connection]:
+    def write(self, *, large: bool = False) -> AbstractContextManager[Connection]:
         """A transaction that is durable when this ends, and leaves nothing when it raises."""
 
     @abstractmethod
@@ -142,11 +143,14 @@ class Database(ReadableDatabase):
                 yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, large: bool = False) -> Iterator[Connection]:
         """A transaction that is durable when this ends, and leaves nothing when it raises.
 
         One exception: where only the mark could not be written, what was committed stays, and is not to be
         acknowledged. Raises LossError where the database has less than the mark says.
+
+        A `large` one touches pages all over the file: they stay in memory until it ends, or each would be
+        written again and again.
         """
         with self._turn, self._marked.held(), errors_named(self._path), self._engine.connect() as connection:
             self._check_files()
@@ -154,6 +158,8 @@ class Database(ReadableDatabase):
             own = connection.connection.driver_connection
             assert isinstance(own, sqlite3.Connection)
             own.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+            if large:
+                own.execute(f"PRAGMA cache_size={-_LARGE_CACHE_KIB}")
             try:
                 with connection.begin():
                     self._marked.check(connection)
@@ -166,6 +172,8 @@ class Database(ReadableDatabase):
                 self._marked.cover(head)
             finally:
                 own.execute("PRAGMA wal_autocheckpoint=0")
+                if large:
+                    own.execute(f"PRAGMA cache_size={-_CACHE_KIB}")
 
     def _check_files(self) -> None:
         """Raise StoreError where the files were moved or replaced under us: a commit would go nowhere."""

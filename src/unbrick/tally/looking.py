@@ -77,7 +77,7 @@ class LookingDatabase(ReadableDatabase):
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, large: bool = False) -> Iterator[Connection]:
         """Refused."""
         raise StoreError(f"{self._path.name} was opened to look only")
         yield
@@ -145,7 +145,7 @@ class LookingDatabase(ReadableDatabase):
             raise self._changed()
         database = Database(folder / self._path.name, create=False)
         self._held.callback(database.close)
-        with database.write() as connection:
+        with database.write(large=True) as connection:
             migrate(connection)
         self._copied = (stamp, database)
         return database

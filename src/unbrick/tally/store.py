@@ -73,7 +73,7 @@ class Store:
             with database.read() as connection:
                 current = is_current(connection)
             if not current:
-                with database.write() as connection:
+                with database.write(large=True) as connection:
                     migrate(connection)
             store.settled = database.settle()
         except StoreError:
@@ -116,7 +116,7 @@ class Store:
 
     def rebuild(self) -> None:
         """Make everything that is added up anew from the reports; slow: reads all of them."""
-        with self._database.write() as connection:
+        with self._database.write(large=True) as connection:
             for table in ADDED_UP:
                 connection.exec_driver_sql(f"REINDEX {table.name}")
             rebuild(connection)
@@ -196,7 +196,7 @@ class Store:
     def take_inventory(self, inventory: Inventory, replacement: Replacement | None = None) -> InventoryCounts:
         """Take the expected machines; with what was foreseen of it, the list replaces the one before."""
         leaving = replacement.leaving if replacement is not None else None
-        with self._database.write() as connection:
+        with self._database.write(large=True) as connection:
             return take_inventory(connection, inventory, leaving)
 
     def import_inventory(self, path: Path, *, replace: bool = False) -> InventoryCounts:
