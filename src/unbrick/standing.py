@@ -62,7 +62,8 @@ class Mark:
     at the disk, or dies early, must not hide what an earlier one said.
 
     `station`, `received` (microseconds) and `number` are the tally's: who signed the event, when it arrived
-    (0 where it was made some time before), and as which one of all that arrived.
+    (0 where it was made some time before), and as which one of all that arrived; `place` is that of its run
+    among all runs, which goes before its id.
     """
 
     run: str
@@ -72,6 +73,7 @@ class Mark:
     station: str = ""
     received: int = 0
     number: int = 0
+    place: tuple[int, int] = (0, 0)
 
     @property
     def looked_inside(self) -> bool:
@@ -85,8 +87,13 @@ class Mark:
         """Whether somebody looked, and all was not well."""
         return self.looked_inside and self.status not in _CLEAN
 
-    def _order(self) -> tuple[bool, str, int, str, str]:
-        return (self.status is not MachineStatus.SEEN, self.run, self.sequence, self.status, self.reason)
+    @property
+    def visit(self) -> tuple[tuple[int, int], str, str]:
+        """Where its run stands among the runs of all stations."""
+        return (self.place, self.run, self.station)
+
+    def _order(self) -> tuple[object, ...]:
+        return (self.status is not MachineStatus.SEEN, self.visit, self.sequence, self.status, self.reason)
 
     def __lt__(self, other: Mark) -> bool:
         return self._order() < other._order()
@@ -129,7 +136,7 @@ class Standing:
         return tuple(mark for mark in (self.proof, self.look, self.state) if mark is not None)
 
     def _overtaken(self, proof: Mark) -> bool:
-        if self.look is None or self.look.run <= proof.run:
+        if self.look is None or self.look.visit <= proof.visit:
             return False
         return proof.status is MachineStatus.UNDONE or self.look.status is MachineStatus.FOUND
 

@@ -74,7 +74,7 @@ def test_a_certificate_that_ends_within_a_month_is_pointed_at(tally: Path) -> No
         ),
     )
     shown = run_program("tally", "stations", tally).out
-    assert "station at main: certificate ends SOON" in shown
+    assert "station at main and everywhere else: certificate ends SOON" in shown
     assert "stick-7 at north: certificate ENDED" in shown
     assert "! station stick-7: its certificate ended; station station: its certificate ends within" in shown
     assert [one["ends_soon"] for one in _listed(tally).values()] == [True, True]

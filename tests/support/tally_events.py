@@ -17,7 +17,7 @@ START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 def run_id(number: int) -> str:
     """The id of the run with that number; later ones are greater."""
     time = datetime(2024, 7, 19, tzinfo=UTC) + timedelta(seconds=number)
-    return f"{time:%Y%m%dT%H%M%S}Z-{number:06x}"
+    return f"{time:%Y%m%dT%H%M%S}Z-{number % 0x1000000:06x}"
 
 
 def received(event: Event, *, minute: float = 0, station: str = "stick-1") -> ReceivedEvent:

@@ -83,7 +83,8 @@ def _fill(
     atomic_write(folder.host_key, private_text(host))
     _certify_host(folder, key, host, settings)
     write_register(folder.stations, ())
-    _enrol(folder, settings, key, _Wanted(FIRST_STATION, site, by=by), folder.path, now)
+    first = _Wanted(FIRST_STATION, site, everywhere=site == FIRST_SITE, by=by)
+    _enrol(folder, settings, key, first, folder.path, now)
     write_settings(folder, settings)
 
 
@@ -186,6 +187,14 @@ def find_station(directory: Path, name: str) -> Enrolment:
     register = StationRegister(read_settings(directory)[0].stations)
     register.refresh()
     return require_station(register.stations, name)
+
+
+def was_revoked(directory: Path, name: str) -> bool:
+    """Whether every station of this name was revoked, and there is one."""
+    register = StationRegister(read_settings(directory)[0].stations)
+    register.refresh()
+    named = [one for one in register.stations if one.name == name]
+    return bool(named) and all(one.revoked is not None for one in named)
 
 
 def revoke(

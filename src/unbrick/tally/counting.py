@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, update
 
-from unbrick.event import Event, parse_event
+from unbrick.event import parse_event
 from unbrick.tally.bulk import chunks, insert_rows, rows_of, rows_where, update_rows
 from unbrick.tally.clock import microseconds
+from unbrick.tally.contradictions import note_said_sites
+from unbrick.tally.decisions import Decisions, read_decisions
 from unbrick.tally.identities import machine_of
 from unbrick.tally.ledger import append
 from unbrick.tally.machines import refresh
 from unbrick.tally.records import ReceivedEvent
-from unbrick.tally.runs import RunRecord, fold_run, run_of
+from unbrick.tally.runs import Arrived, RunRecord, began_with, fold_run, run_of
 from unbrick.tally.schema import events, runs, statements, totals
 
 _KNOWN_IDS = select(events.c.id).where(events.c.id.in_(bindparam("ids", expanding=True)))
@@ -35,21 +37,11 @@ _FIRST_UUIDS = (
 _WITHOUT_UUID = select(runs).where(_DISKS, runs.c.smbios_uuid.is_(None))
 _NAMELESS = _WITHOUT_UUID.where(runs.c.first_name_key.is_(None))
 _NAMED = _WITHOUT_UUID.where(_NAMES)
-_ASSIGN = update(runs).where(runs.c.run == bindparam("the_run")).values(machine=bindparam("the_machine"))
-
-
-@dataclass(frozen=True)
-class Arrived:
-    """An event with its id as bytes, its arrival in microseconds, and its number in the order of arrival;
-    whether it was made some time before.
-    """
-
-    id: bytes
-    event: Event
-    station: str
-    received: int
-    number: int
-    carried: bool
+_ASSIGN = (
+    update(runs)
+    .where(runs.c.run == bindparam("the_run"), runs.c.station == bindparam("the_station"))
+    .values(machine=bindparam("the_machine"))
+)
 
 
 def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
@@ -58,35 +50,46 @@ def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
     if not fresh:
         return 0
     number = next_number(connection)
-    arrived = [
-        Arrived(id_, one.event, one.station, microseconds(one.received), number + place, one.carried)
-        for place, (id_, one) in enumerate(fresh.items())
-    ]
+    arrived = [_arrived(id_, one, number + place) for place, (id_, one) in enumerate(fresh.items())]
     before = _load_runs(connection, {one.event.run for one in arrived})
     winners, refolded, oddities = _choose(connection, arrived, before)
     insert_rows(
         connection, events, [_event_row(one, kept) for one, kept in zip(fresh.values(), arrived, strict=True)]
     )
     append(connection, fresh)
-    first_of: dict[str, int] = {}
-    for one in arrived:
-        first_of.setdefault(one.event.run, one.number)
     after = {}
     for run, chosen in winners.items():
-        record = before.get(run, RunRecord(run))
+        record = before.get(run, RunRecord(*run))
         if run in refolded:
             record = replace(_refold(connection, run), machine=record.machine)
         else:
             for one in chosen:
-                record = fold_run(
-                    record, one.event, one.station, one.received, one.number, carried=one.carried
-                )
-            record = replace(record, first=min(record.first, first_of[run]))
+                record = fold_run(record, one)
+            record = began_with(record, (one for one in arrived if one.run == run))
+            record = replace(record, contradicted=record.contradicted + oddities[run])
         after[run] = record
-    keys = _store_runs(connection, before, after)
+    after = _with_seconds({**before, **after}, after)
+    decided = read_decisions(connection)
+    keys = _store_runs(connection, {run: before[run] for run in after if run in before}, after, decided)
     refresh(connection, keys, ())
-    _add_to_totals(connection, arrived, oddities)
+    note_said_sites(connection, {one.station for one in after.values() if one.said_site})
+    _add_to_totals(connection, arrived, sum(oddities.values()))
     return len(fresh)
+
+
+def _arrived(id_: bytes, one: ReceivedEvent, number: int) -> Arrived:
+    received = microseconds(one.received)
+    return Arrived(id_, one.event, one.station, received, number, one.site, one.everywhere, one.carried)
+
+
+def _with_seconds(
+    known: Mapping[tuple[str, str], RunRecord], after: Mapping[tuple[str, str], RunRecord]
+) -> dict[tuple[str, str], RunRecord]:
+    """Says of each run whether another station began one with the same id before."""
+    begun: dict[str, int] = {}
+    for record in known.values():
+        begun[record.run] = min(begun.get(record.run, record.first), record.first)
+    return {run: replace(record, second=record.first > begun[record.run]) for run, record in after.items()}
 
 
 def next_number(connection: Connection) -> int:
@@ -117,72 +120,81 @@ def _event_row(one: ReceivedEvent, kept: Arrived) -> dict[str, Any]:
         "received": kept.received,
         "number": kept.number,
         "carried": int(kept.carried),
+        "site": one.site,
+        "everywhere": one.everywhere or one.site is None,
         "at": one.event.at,
         "data": one.signed.data,
         "signature": one.signed.signature,
     }
 
 
-def _load_runs(connection: Connection, names: Iterable[str]) -> dict[str, RunRecord]:
-    return {row["run"]: run_of(row) for row in rows_where(connection, runs, runs.c.run, sorted(names))}
+def _load_runs(connection: Connection, names: Iterable[str]) -> dict[tuple[str, str], RunRecord]:
+    """The runs with these ids, of all stations."""
+    found = map(run_of, rows_where(connection, runs, runs.c.run, sorted(names)))
+    return {record.id: record for record in found}
 
 
 def _choose(
-    connection: Connection, arrived: Sequence[Arrived], before: Mapping[str, RunRecord]
-) -> tuple[dict[str, list[Arrived]], set[str], int]:
-    """The events to fold, by run; the runs to fold anew from the start; how many events contradict another.
+    connection: Connection, arrived: Sequence[Arrived], before: Mapping[tuple[str, str], RunRecord]
+) -> tuple[dict[tuple[str, str], list[Arrived]], set[tuple[str, str]], Counter[tuple[str, str]]]:
+    """The events to fold, by run; the runs to fold anew from the start; how many contradict another, by run.
 
     Of events with one number in one run, the one with the smallest id counts. Only where one of them was
     folded already, which no honest station brings about, everything is read again.
     """
-    by_place: dict[str, dict[int, Arrived]] = defaultdict(dict)
-    oddities = 0
+    by_place: dict[tuple[str, str], dict[int, Arrived]] = defaultdict(dict)
+    oddities: Counter[tuple[str, str]] = Counter()
     for one in arrived:
-        place = by_place[one.event.run]
+        place = by_place[one.run]
         other = place.get(one.event.sequence)
-        oddities += other is not None
+        oddities[one.run] += other is not None
         place[one.event.sequence] = one if other is None or one.id < other.id else other
     refolded = set()
     for run, place in by_place.items():
         late = [number for number in place if run in before and number <= before[run].last_sequence]
         taken: set[int] = set()
         for numbers in chunks(late):
-            taken.update(
-                connection.execute(
-                    select(events.c.sequence)
-                    .where(events.c.run == run, events.c.sequence.in_(numbers))
-                    .distinct()
-                ).scalars()
-            )
+            query = select(events.c.sequence).where(_of(run), events.c.sequence.in_(numbers)).distinct()
+            taken.update(connection.execute(query).scalars())
         if taken:
             refolded.add(run)
-            oddities += len(taken)
+            oddities[run] += len(taken)
     return {run: list(place.values()) for run, place in by_place.items()}, refolded, oddities
 
 
-def _refold(connection: Connection, run: str) -> RunRecord:
-    found = select(events).where(events.c.run == run).order_by(events.c.sequence, events.c.id)
-    return fold_rows(run, rows_of(connection, found))
+def _of(run: tuple[str, str]) -> ColumnElement[bool]:
+    return and_(events.c.run == run[0], events.c.station == run[1])
 
 
-def fold_rows(run: str, rows: Iterable[Mapping[str, Any]]) -> RunRecord:
-    """The record of one run from all its rows of `events`, ordered by sequence and id."""
-    record = RunRecord(run)
-    last, first = 0, 0
+def _refold(connection: Connection, run: tuple[str, str]) -> RunRecord:
+    return fold_rows(run, rows_of(connection, select(events).where(_of(run)).order_by(*FOLDED_IN)))
+
+
+FOLDED_IN = (events.c.sequence, events.c.id)
+
+
+def fold_rows(run: tuple[str, str], rows: Iterable[Mapping[str, Any]]) -> RunRecord:
+    """The record of one run of one station from all its rows of `events`, ordered by sequence and id."""
+    record = RunRecord(*run)
+    last = contradicted = 0
     for row in rows:
-        first = min(first or row["number"], row["number"])
-        if row["sequence"] != last:
-            last = row["sequence"]
-            event = parse_event(row["data"])
-            record = fold_run(
-                record,
-                event,
-                row["station"],
-                row["received"],
-                row["number"],
-                carried=bool(row["carried"]),
-            )
-    return replace(record, first=first)
+        one = Arrived(
+            row["id"],
+            parse_event(row["data"]),
+            row["station"],
+            row["received"],
+            row["number"],
+            row["site"],
+            row["everywhere"],
+            bool(row["carried"]),
+        )
+        record = began_with(record, [one])
+        if row["sequence"] == last:
+            contradicted += 1
+            continue
+        last = row["sequence"]
+        record = fold_run(record, one)
+    return replace(record, contradicted=contradicted)
 
 
 class _KnownInDatabase:
@@ -220,35 +232,48 @@ def _listed(wanted: Mapping[str, set[str]]) -> dict[str, list[str]]:
 
 
 def _store_runs(
-    connection: Connection, before: Mapping[str, RunRecord], after: Mapping[str, RunRecord]
+    connection: Connection,
+    before: Mapping[tuple[str, str], RunRecord],
+    after: Mapping[tuple[str, str], RunRecord],
+    decided: Decisions,
 ) -> set[str]:
     """Write the runs and give each its machine; returns the keys of all machines that this touches."""
     insert_rows(connection, runs, [one.to_row() for run, one in after.items() if run not in before])
     update_rows(connection, runs, [one.to_row() for run, one in after.items() if run in before])
     moved = {run: record for run, record in after.items() if record.identity != _identity_before(before, run)}
     keys = {record.machine for record in (*before.values(), *after.values()) if record.machine}
-    if not moved:
-        return keys
-    neighbours = {**_neighbours(connection, before, moved), **moved}
-    known = _KnownInDatabase(connection, neighbours.values())
+    if moved:
+        neighbours = {**_neighbours(connection, before, moved), **moved}
+        keys |= assign(connection, neighbours.values(), decided)
+    return keys
+
+
+def assign(connection: Connection, records: Collection[RunRecord], decided: Decisions) -> set[str]:
+    """Give runs their machines; returns the keys of those that lost or got one."""
+    known = _KnownInDatabase(connection, records)
+    keys: set[str] = set()
     assigned = []
-    for record in neighbours.values():
-        key = machine_of(record, known)
+    for record in records:
+        key = machine_of(record, known, decided)
         if key != record.machine:
-            assigned.append({"the_run": record.run, "the_machine": key})
+            assigned.append({"the_run": record.run, "the_station": record.station, "the_machine": key})
             keys |= {key, record.machine} - {""}
     if assigned:
         connection.execute(_ASSIGN, assigned)
     return keys
 
 
-def _identity_before(before: Mapping[str, RunRecord], run: str) -> tuple[str | None, ...] | None:
+def _identity_before(
+    before: Mapping[tuple[str, str], RunRecord], run: tuple[str, str]
+) -> tuple[str | None, ...] | None:
     return before[run].identity if run in before else None
 
 
 def _neighbours(
-    connection: Connection, before: Mapping[str, RunRecord], moved: Mapping[str, RunRecord]
-) -> dict[str, RunRecord]:
+    connection: Connection,
+    before: Mapping[tuple[str, str], RunRecord],
+    moved: Mapping[tuple[str, str], RunRecord],
+) -> dict[tuple[str, str], RunRecord]:
     """The runs without a firmware UUID whose machine may now be another one: those of the same disk that
     have the same first name, or none.
     """
@@ -259,11 +284,11 @@ def _neighbours(
     telling = {one.disk_guid for one in changed if one.first_name_key or one.smbios_uuid}
     for chunk in chunks(sorted(disk for disk in telling if disk)):
         for row in rows_of(connection, _NAMELESS, {"disks": chunk}):
-            found[row["run"]] = run_of(row)
+            found[row["run"], row["station"]] = run_of(row)
     for named in chunks({(disk, name) for disk, name in places if disk and name}):
         wanted = {"disks": {disk for disk, _ in named}, "names": {name for _, name in named}}
         for row in rows_of(connection, _NAMED, _listed(wanted)):
-            found[row["run"]] = run_of(row)
+            found[row["run"], row["station"]] = run_of(row)
     return found
 
 

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from unbrick.tally.decisions import Decisions
 from unbrick.tally.runs import RunRecord
+
+NO_IDENTITY = "run:"
+"""How the key begins of a run that shows nothing to know a machine by: it is no machine."""
 
 
 class Known(Protocol):
@@ -24,8 +28,12 @@ class Known(Protocol):
         ...
 
 
-def machine_of(run: RunRecord, known: Known) -> str:
-    """The key of the machine that a run counts for, given all the runs."""
+def machine_of(run: RunRecord, known: Known, decided: Decisions) -> str:
+    """The key of the machine that a run counts for, given all the runs and what people decided."""
+    return decided.key_of(_shown_machine(run, known), run)
+
+
+def _shown_machine(run: RunRecord, known: Known) -> str:
     if run.smbios_uuid:
         return f"smbios:{run.smbios_uuid}"
     if run.disk_guid:
@@ -38,4 +46,4 @@ def machine_of(run: RunRecord, known: Known) -> str:
         return f"serial:{run.serial.upper()}"
     if run.first_name_key:
         return f"name:{run.first_name_key}"
-    return f"run:{run.run}"
+    return f"{NO_IDENTITY}{run.run}:{run.station}"

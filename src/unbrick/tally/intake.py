@@ -80,7 +80,16 @@ class Intake:
             except RefusedEventError as error:
                 judged.refused.append(Refusal(event_id, error.reason, error.text))
             else:
-                judged.received.append(ReceivedEvent(signed, event, station.name, received))
+                judged.received.append(
+                    ReceivedEvent(
+                        signed,
+                        event,
+                        station.name,
+                        received,
+                        site=station.site or None,
+                        everywhere=station.everywhere,
+                    )
+                )
                 judged.ids.append(event_id)
                 if station.expires and station.expires <= moment(received):
                     judged.expired[station.name] += 1

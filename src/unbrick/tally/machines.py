@@ -16,11 +16,14 @@ from sqlalchemy import Column, Connection, Select, Table, bindparam, func, selec
 from unbrick.standing import MachineStatus
 from unbrick.tally.bulk import chunks, delete_rows, insert_rows, rows_of, rows_where, update_rows
 from unbrick.tally.clock import MICROSECONDS_A_MINUTE
+from unbrick.tally.contradictions import note_machines, note_names, note_serials
+from unbrick.tally.decisions import Decisions, read_decisions
+from unbrick.tally.identities import NO_IDENTITY
+from unbrick.tally.judged import Judged, judge
+from unbrick.tally.names import serial_key
 from unbrick.tally.records import NAMED
 from unbrick.tally.rows import (
     Row,
-    Runs,
-    expectation_of,
     gather,
     machine_row,
     named_row,
@@ -41,6 +44,12 @@ _LAST_STATEMENTS = _STATEMENTS.where(
         .where(_WANTED, statements.c.taken_back_at.is_(None))
         .group_by(statements.c.name_key, statements.c.machine_first)
     )
+)
+_SEEN_NAMES = (
+    select(machine_names.c.name_key)
+    .join(machines, machines.c.key == machine_names.c.key)
+    .where(machine_names.c.name_key.in_(bindparam("wanted", expanding=True)))
+    .distinct()
 )
 _FIRST_OF_NAMES = (
     select(machine_names.c.name_key, func.min(machines.c.first).label("first"))
@@ -146,39 +155,51 @@ def _refresh_machines(
 ) -> set[str]:
     """Returns the names whose own rows this may touch; adds to `moved` those that other machines have now."""
     before = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
-    runs_of: dict[str, list[RunRecord]] = defaultdict(list)
-    for row in rows_where(connection, runs, runs.c.machine, keys):
-        runs_of[row["machine"]].append(run_of(row))
-    gathered = [gather(key, found) for key, found in runs_of.items()]
-    names = {name for one in gathered for name in one.name_keys}
-    serials = {one.serial_key for one in gathered if one.serial_key}
-    by_name, by_serial = _expectations(connection, names, serials)
+    judged = _judge(connection, keys, read_decisions(connection))
+    gathered = [gather(one) for one in judged if one.counted]
     called = {name for one in gathered for name in one.called}
-    spoken = _statements(connection, {*by_name, *called, *(row["name_key"] for row in by_serial.values())})
+    spoken = _statements(connection, called | {one.line["name_key"] for one in gathered if one.line})
     first = _first_of(connection, {name for name, said in spoken.items() if said_of_unseen(said)})
     after = {}
     for one in gathered:
-        expectation = expectation_of(one, by_name, by_serial)
-        statement = statement_on(one, expectation, said_of(one, expectation, spoken), first)
-        after[one.key] = machine_row(one, expectation, statement)
-    concerned = _replace_names(connection, keys, gathered, change, before, after)
+        after[one.key] = machine_row(one, statement_on(one, said_of(one, spoken), first))
+    concerned = _replace_names(connection, keys, judged, change, before, after)
+    rows = ((before.get(key), after.get(key)) for key in keys)
+    changed = {key for key, (old, new) in zip(keys, rows, strict=True) if _first(old) != _first(new)}
+    concerned |= {name for one in judged if one.key in changed for name in one.name_keys}
     moved |= concerned
-    moved |= {
-        name
-        for one in gathered
-        if one.key in before and before[one.key]["first"] != one.first
-        for name in one.name_keys
-    }
-    lost = {row["serial_key"] for row in before.values() if row["serial_key"]} ^ serials
-    for row in rows_where(connection, expected, expected.c.serial_key, sorted(lost)):
-        concerned.add(row["name_key"])
-    return concerned
+    note_machines(connection, keys, judged)
+    note_names(connection, concerned)
+    note_serials(connection, {serial for serial, _ in _serials(before) ^ _serials(after) if serial})
+    return concerned | {row["line"] for row in (*before.values(), *after.values()) if row["line"]}
+
+
+def _serials(rows: Mapping[str, Row]) -> set[tuple[str | None, str]]:
+    return {(row["serial_key"], key) for key, row in rows.items()}
+
+
+def _first(row: Row | None) -> int | None:
+    return row["first"] if row else None
+
+
+def _judge(connection: Connection, keys: Sequence[str], decided: Decisions) -> list[Judged]:
+    """The machines with these keys of which there are runs; what shows no identity is none."""
+    runs_of: dict[str, list[RunRecord]] = defaultdict(list)
+    for row in rows_where(connection, runs, runs.c.machine, keys):
+        if not row["machine"].startswith(NO_IDENTITY):
+            runs_of[row["machine"]].append(run_of(row))
+    found = [one for of_machine in runs_of.values() for one in of_machine]
+    names = {name for one in found for name in one.name_keys}
+    by_name, by_serial = _expectations(
+        connection, names, {serial_key(one.serial) for one in found if one.serial}
+    )
+    return [judge(key, of_machine, by_name, by_serial, decided) for key, of_machine in runs_of.items()]
 
 
 def _replace_names(
     connection: Connection,
     keys: Sequence[str],
-    gathered: Sequence[Runs],
+    judged: Sequence[Judged],
     change: _Change,
     before: Mapping[str, Row],
     after: Mapping[str, Row],
@@ -188,7 +209,7 @@ def _replace_names(
         (row["name_key"], row["key"])
         for row in rows_where(connection, machine_names, machine_names.c.key, keys)
     }
-    now = {(name, one.key) for one in gathered for name in one.name_keys}
+    now = {(name, one.key) for one in judged for name in one.name_keys}
     change.write(connection, before, after)
     delete_rows(connection, machine_names, [{"name_key": name, "key": key} for name, key in was - now])
     insert_rows(connection, machine_names, [{"name_key": name, "key": key} for name, key in now - was])
@@ -201,15 +222,12 @@ def _refresh_names(connection: Connection, names: Sequence[str], change: _Change
     before = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
     by_name, _ = _expectations(connection, names, ())
     spoken = _statements(connection, names)
-    seen = {row["name_key"] for row in rows_where(connection, machine_names, machine_names.c.name_key, names)}
-    serials = {row["serial_key"] for row in by_name.values() if row["serial_key"]}
-    found = {
-        row["serial_key"] for row in rows_where(connection, machines, machines.c.serial_key, sorted(serials))
-    }
+    settled = {row["line"] for row in rows_where(connection, machines, machines.c.line, names)}
+    seen = {row["name_key"] for row in rows_of(connection, _SEEN_NAMES, {"wanted": list(names)})}
     after = {}
     for name in names:
         expectation = by_name.get(name)
-        if name in seen or (expectation and expectation["serial_key"] in found):
+        if name in settled or (expectation is None and name in seen):
             continue
         row = named_row(name, expectation, said_of_unseen(spoken.get(name, ())))
         if row is not None:
@@ -249,13 +267,14 @@ def statements_about(connection: Connection, key: str) -> list[Row]:
         name = key.removeprefix(NAMED)
         said = _statements(connection, [name], _ALL_STATEMENTS)[name]
         return [one for one in said if one["machine_first"] is None]
-    machine = gather(key, [run_of(row) for row in rows_where(connection, runs, runs.c.machine, [key])])
-    serials = [machine.serial_key] if machine.serial_key else []
-    line = expectation_of(machine, *_expectations(connection, machine.name_keys, serials))
-    names = machine.called | ({line["name_key"]} if line else set())
-    spoken = said_of(machine, line, _statements(connection, names, _ALL_STATEMENTS))
+    judged = _judge(connection, [key], read_decisions(connection))
+    if not judged or not judged[0].counted:
+        return []
+    machine = gather(judged[0])
+    names = machine.called | ({machine.line["name_key"]} if machine.line else set())
+    spoken = said_of(machine, _statements(connection, names, _ALL_STATEMENTS))
     first = _first_of(connection, machine.name_keys)
-    return sorted(said_on(machine, line, spoken, first), key=lambda one: int(one["number"]))
+    return sorted(said_on(machine, spoken, first), key=lambda one: int(one["number"]))
 
 
 def _spoken_of_unseen(connection: Connection, names: Iterable[str]) -> list[str]:
@@ -273,12 +292,8 @@ def _first_of(connection: Connection, names: Iterable[str]) -> dict[str, int]:
 
 
 def machines_called(connection: Connection, name: str) -> list[str]:
-    """The keys of the machines that reported under a name, or that the inventory's line of it means."""
-    keys = {row["key"] for row in rows_where(connection, machine_names, machine_names.c.name_key, [name])}
-    for line in rows_where(connection, expected, expected.c.name_key, [name]):
-        if line["serial_key"]:
-            keys |= {
-                row["key"]
-                for row in rows_where(connection, machines, machines.c.serial_key, [line["serial_key"]])
-            }
-    return sorted(keys)
+    """The keys of the machines that reported under a name, or that settle the inventory's line of it."""
+    named = rows_where(connection, machine_names, machine_names.c.name_key, [name])
+    rows = rows_where(connection, machines, machines.c.key, {row["key"] for row in named})
+    rows += rows_where(connection, machines, machines.c.line, [name])
+    return sorted({row["key"] for row in rows})

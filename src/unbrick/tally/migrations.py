@@ -108,6 +108,13 @@ def _words_taken_back(connection: Connection) -> None:
         add_column(connection, column)
 
 
+def _sites_and_decisions(connection: Connection) -> None:
+    """Keep with an event what its station's enrolment says, and what people decide about contradictions."""
+    add_column(connection, schema.events.c.site)
+    add_column(connection, schema.events.c.everywhere)
+    schema.metadata.create_all(connection, tables=[schema.decisions])
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _first_tables,
     _bare_names,
@@ -116,6 +123,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _numbers_of_arrival,
     _words_taken_back,
     _branch,
+    _sites_and_decisions,
 )
 """The step at index n brings version n to version n + 1."""
 

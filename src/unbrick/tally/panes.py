@@ -16,7 +16,7 @@ from unbrick.standing import MachineStatus
 from unbrick.tally.board import ON_THE_WAY, SETTLED, Board, SiteCount
 from unbrick.tally.pace import pace_sentence
 from unbrick.tally.plain_text import fitted, harmless
-from unbrick.tally.records import Basis, MachineRow, RecentEvent, Statement
+from unbrick.tally.records import Basis, MachineRow, RecentEvent, Statement, Summary
 
 T = TypeVar("T")
 
@@ -51,6 +51,23 @@ def word(status: str) -> str:
 def heading(text: str, width: int) -> Text:
     """The first line of a pane."""
     return Text(fitted(text, width), "bold")
+
+
+def apart_sentence(summary: Summary) -> str:
+    """What is in no number, or contradicts another report; empty where there is nothing of it."""
+    parts = []
+    if summary.contradictions:
+        number = summary.contradictions
+        parts.append(
+            f"{number:,} contradiction{'' if number == 1 else 's'}: unbrick tally contradictions DIR"
+        )
+    if summary.uncounted:
+        number = summary.uncounted
+        parts.append(f"{number:,} machine{'' if number == 1 else 's'} not counted because of them")
+    if summary.without_identity:
+        number = summary.without_identity
+        parts.append(f"{number:,} visit{'' if number == 1 else 's'} without an identity")
+    return " · ".join(parts)
 
 
 def headline(board: Board, width: int) -> list[Text]:

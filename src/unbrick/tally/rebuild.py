@@ -6,9 +6,18 @@ from sqlalchemy import Connection
 
 from unbrick.tally.bulk import insert_rows
 from unbrick.tally.recount import recount
-from unbrick.tally.schema import counters, machine_names, machines, metadata, minutes, runs, totals
+from unbrick.tally.schema import (
+    contradictions,
+    counters,
+    machine_names,
+    machines,
+    metadata,
+    minutes,
+    runs,
+    totals,
+)
 
-ADDED_UP = (machine_names, machines, runs, counters, minutes, totals)
+ADDED_UP = (contradictions, machine_names, machines, runs, counters, minutes, totals)
 """The tables that hold nothing but what the others add up to; those that name another come first."""
 
 

@@ -122,6 +122,9 @@ NAMED = "named:"
 class ReceivedEvent:
     """A verified event on its way into the store. `station` names the station whose key signed it; `carried`
     says that it was made some time before it came, so that it says nothing of the pace.
+
+    `site` is that of the station's enrolment, None where nobody enrolled it and its key was vouched for;
+    `everywhere` says that its word counts at every site.
     """
 
     signed: SignedEvent
@@ -129,6 +132,8 @@ class ReceivedEvent:
     station: str
     received: datetime
     carried: bool = False
+    site: str | None = None
+    everywhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -235,7 +240,9 @@ class Summary:
 
     `reasons` is status → reason → machines (only where there is a reason), `sites` is site (`""` where none
     is known) → status → machines. `proved`, `marked` split `by_status` by whose word it is; those on the
-    inventory's word alone are `expected`. `oddities` counts events that contradict an earlier one of the
+    inventory's word alone are `expected`. `contradictions` counts those that no person has settled,
+    `uncounted` the machines that are in no number because of them, `without_identity` the visits that showed
+    nothing to know a machine by. `oddities` counts events that contradict an earlier one of the
     same run and number. `last_finished` is when a medium last finished a machine, as far as reports came
     over a session; `stalled` says that this is too long ago for the pace of the hour to be believed.
     """
@@ -251,6 +258,9 @@ class Summary:
     remaining: int = 0
     events: int = 0
     oddities: int = 0
+    contradictions: int = 0
+    uncounted: int = 0
+    without_identity: int = 0
     first_event: datetime | None = None
     last_event: datetime | None = None
     last_finished: datetime | None = None

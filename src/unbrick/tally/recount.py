@@ -7,21 +7,23 @@ with the counting only the pure rules (`runs.py`, `rows.py`, `identities.py`), n
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from unbrick.tally.bulk import rows_of
-from unbrick.tally.counting import fold_rows
-from unbrick.tally.identities import machine_of
+from unbrick.tally.contradictions import rows_of_machine, shared_row
+from unbrick.tally.counting import FOLDED_IN, fold_rows
+from unbrick.tally.decisions import read_decisions
+from unbrick.tally.identities import NO_IDENTITY, machine_of
+from unbrick.tally.judged import Judged, Kind, judge
 from unbrick.tally.machines import counted_places
 from unbrick.tally.records import NAMED
 from unbrick.tally.rows import (
     Row,
-    expectation_of,
     gather,
     machine_row,
     named_row,
@@ -31,6 +33,7 @@ from unbrick.tally.rows import (
 )
 from unbrick.tally.runs import RunRecord
 from unbrick.tally.schema import (
+    contradictions,
     counters,
     events,
     expected,
@@ -54,11 +57,12 @@ class Recount:
     machine_names: dict[Any, dict[str, Any]] = field(default_factory=dict)
     counters: dict[Any, dict[str, Any]] = field(default_factory=dict)
     minutes: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    contradictions: dict[Any, dict[str, Any]] = field(default_factory=dict)
     totals: dict[Any, dict[str, Any]] = field(default_factory=dict)
 
 
 class _KnownInMemory:
-    def __init__(self, records: Mapping[str, RunRecord]) -> None:
+    def __init__(self, records: Mapping[tuple[str, str], RunRecord]) -> None:
         self._uuids: dict[tuple[str, str | None], str] = {}
         self._names: dict[str, str] = {}
         for record in records.values():
@@ -79,15 +83,21 @@ class _KnownInMemory:
 
 
 def recount(connection: Connection) -> Recount:
-    """Add everything up from `events`, `expected` and `statements`."""
+    """Add everything up from what was told to us: `events`, `expected`, `statements` and `decisions`."""
     result = Recount()
+    decided = read_decisions(connection)
     records = _fold_events(connection, result)
     known = _KnownInMemory(records)
     runs_of: dict[str, list[RunRecord]] = defaultdict(list)
+    begun: dict[str, int] = {}
+    for record in records.values():
+        begun[record.run] = min(begun.get(record.run, record.first), record.first)
     for run, record in records.items():
-        key = machine_of(record, known)
-        runs_of[key].append(record)
-        result.runs[(run,)] = {**record.to_row(), "machine": key}
+        record = replace(record, second=record.first > begun[record.run])
+        key = machine_of(record, known, decided)
+        if not key.startswith(NO_IDENTITY):
+            runs_of[key].append(record)
+        result.runs[run] = {**record.to_row(), "machine": key}
     lines = {row["name_key"]: row for row in _rows(connection, expected)}
     meant = {record["first"]: record["machine"] for record in result.runs.values()}
     spoken: dict[str, list[Row]] = defaultdict(list)
@@ -95,27 +105,30 @@ def recount(connection: Connection) -> Recount:
         if row["taken_back_at"] is not None:
             continue
         spoken[row["name_key"]].append({**row, "machine": meant.get(row["machine_first"])})
-    _make_rows(result, runs_of, lines, spoken)
+    by_serial = _by_serial(lines)
+    judged = [judge(key, found, lines, by_serial, decided) for key, found in runs_of.items()]
+    _make_rows(result, judged, lines, spoken)
+    _find_contradictions(result, judged)
     _count(result)
     return result
 
 
-def _fold_events(connection: Connection, result: Recount) -> dict[str, RunRecord]:
+def _fold_events(connection: Connection, result: Recount) -> dict[tuple[str, str], RunRecord]:
     records = {}
-    number = distinct = 0
+    number = oddities = 0
     arrivals: list[int] = []
-    found = select(events).order_by(events.c.run, events.c.sequence, events.c.id)
-    for run, rows in groupby(rows_of(connection, found), key=lambda row: row["run"]):
+    found = select(events).order_by(events.c.run, events.c.station, *FOLDED_IN)
+    for run, rows in groupby(rows_of(connection, found), key=lambda row: (row["run"], row["station"])):
         of_run = list(rows)
         records[run] = fold_rows(run, of_run)
         number += len(of_run)
-        distinct += len({row["sequence"] for row in of_run})
+        oddities += records[run].contradicted
         times = [row["received"] for row in of_run]
         arrivals += [min(times), max(times)]
     if number:
         wanted = {
             "events": number,
-            "oddities": number - distinct,
+            "oddities": oddities,
             "first_event": min(arrivals),
             "last_event": max(arrivals),
         }
@@ -123,40 +136,49 @@ def _fold_events(connection: Connection, result: Recount) -> dict[str, RunRecord
     return records
 
 
+def _by_serial(lines: Mapping[str, Row]) -> dict[str, Row]:
+    named = (lines[name] for name in sorted(lines, reverse=True))
+    return {line["serial_key"]: line for line in named if line["serial_key"]}
+
+
 def _make_rows(
     result: Recount,
-    runs_of: Mapping[str, list[RunRecord]],
+    judged: Sequence[Judged],
     lines: Mapping[str, Row],
     spoken: Mapping[str, list[Row]],
 ) -> None:
-    by_serial: dict[str, Row] = {}
-    for name in sorted(lines, reverse=True):
-        if lines[name]["serial_key"]:
-            by_serial[lines[name]["serial_key"]] = lines[name]
-    seen_names: set[str] = set()
-    seen_serials: set[str | None] = set()
-    gathered = [gather(key, of_machine) for key, of_machine in runs_of.items()]
     first: dict[str, int] = {}
-    for machine in gathered:
-        for name in machine.name_keys:
-            first[name] = min(first.get(name, machine.first), machine.first)
-    for machine in gathered:
-        key = machine.key
-        expectation = expectation_of(machine, lines, by_serial)
-        said = said_of(machine, expectation, spoken)
-        statement = statement_on(machine, expectation, said, first)
-        result.machines[(key,)] = machine_row(machine, expectation, statement)
-        for name in machine.name_keys:
-            result.machine_names[name, key] = {"name_key": name, "key": key}
-        seen_names |= machine.name_keys
-        seen_serials |= {machine.serial_key} - {None}
+    for one in judged:
+        for name in one.name_keys:
+            result.machine_names[name, one.key] = {"name_key": name, "key": one.key}
+            if one.counted:
+                begun = min(run.first for run in one.counted)
+                first[name] = min(first.get(name, begun), begun)
+    settled: set[str] = set()
+    for one in judged:
+        if one.counted:
+            machine = gather(one)
+            statement = statement_on(machine, said_of(machine, spoken), first)
+            result.machines[(one.key,)] = machine_row(machine, statement)
+            settled |= {machine.line["name_key"]} if machine.line else set()
     for name in lines.keys() | spoken.keys():
         line = lines.get(name)
-        if name in seen_names or (line and line["serial_key"] in seen_serials):
+        if name in settled or (line is None and name in first):
             continue
         row = named_row(name, line, said_of_unseen(spoken.get(name, ())))
         if row:
             result.machines[(NAMED + name,)] = row
+
+
+def _find_contradictions(result: Recount, judged: Sequence[Judged]) -> None:
+    rows = [row for one in judged for row in rows_of_machine(one)]
+    named = Counter(name for name, key in result.machine_names if (key,) in result.machines)
+    rows += [shared_row(Kind.NAME, name) for name, number in named.items() if number > 1]
+    serials = Counter(row["serial_key"] for row in result.machines.values() if row["serial_key"])
+    rows += [shared_row(Kind.SERIAL, serial) for serial, number in serials.items() if number > 1]
+    stations = {row["station"] for row in result.runs.values() if row["said_site"]}
+    rows += [shared_row(Kind.SAID_SITE, station) for station in stations]
+    result.contradictions = {(row["kind"], row["subject"]): row for row in rows}
 
 
 def _count(result: Recount) -> None:
@@ -194,7 +216,7 @@ def differences(connection: Connection) -> tuple[str, ...]:
 
 
 def _compare(connection: Connection, right: Recount) -> Iterator[str]:
-    for table in (runs, machines, machine_names, counters, minutes, totals):
+    for table in (runs, machines, machine_names, contradictions, counters, minutes, totals):
         wanted: Mapping[Any, dict[str, Any]] = getattr(right, table.name)
         key = [column.name for column in table.primary_key]
         kept = {tuple(row[name] for name in key): row for row in _rows(connection, table)}

@@ -5,11 +5,12 @@ The same functions serve the counting and the recount that checks it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from unbrick.standing import MachineStatus, Mark, Standing
+from unbrick.tally.judged import Judged, standing_of_runs
 from unbrick.tally.names import name_key, serial_key
 from unbrick.tally.records import FINISHED, NAMED, WORKED, Basis, Statement
 from unbrick.tally.runs import RunRecord, merge_names, shown_reason
@@ -22,7 +23,8 @@ class Runs:
     """What the runs of one machine say together.
 
     `first` is the number of the first event that arrived of it; `looked` and `troubled` that of the last one
-    that tells of a look inside, and of such a look that found something.
+    that tells of a look inside, and of such a look that found something. `line` is the inventory's that it
+    settles, `others` are those (by name) that it claims besides.
     """
 
     key: str
@@ -36,6 +38,8 @@ class Runs:
     latest: RunRecord
     looked: int
     troubled: int
+    line: Row | None
+    others: frozenset[str]
 
     @property
     def name_keys(self) -> frozenset[str]:
@@ -53,55 +57,47 @@ class Runs:
         return serial_key(self.serial) if self.serial else None
 
 
-def gather(key: str, runs: Sequence[RunRecord]) -> Runs:
-    """Fold the runs of one machine (at least one, in any order)."""
-    in_order = sorted(runs, key=lambda one: one.run)
+def gather(judged: Judged) -> Runs:
+    """Fold the runs of one machine that count (at least one)."""
+    runs = judged.counted
+    in_order = sorted(runs, key=lambda one: (one.place, one.id))
     marks = [mark for one in runs for mark in one.marks]
-    standing = Standing()
-    for mark in marks:
-        standing = standing.after(mark)
     return Runs(
-        key=key,
+        key=judged.key,
         names=merge_names(*(one.names for one in runs)),
         serial=_last(one.serial for one in in_order),
         disk_guid=_last(one.disk_guid for one in in_order),
         site=_last(one.site for one in in_order),
         last_seen=max(one.last_seen for one in runs),
         first=min(one.first for one in runs),
-        standing=standing,
+        standing=standing_of_runs(runs),
         latest=in_order[-1],
         looked=max((mark.number for mark in marks if mark.looked_inside), default=0),
         troubled=max((mark.number for mark in marks if mark.found_trouble), default=0),
+        line=judged.line,
+        others=judged.others,
     )
 
 
-def expectation_of(machine: Runs, by_name: Mapping[str, Row], by_serial: Mapping[str, Row]) -> Row | None:
-    """The inventory's line for a machine: by the first of its names that has one, else by serial number."""
-    for name in sorted(machine.name_keys):
-        if name in by_name:
-            return by_name[name]
-    return by_serial.get(machine.serial_key or "")
-
-
-def statement_on(
-    machine: Runs, line: Row | None, said: Iterable[Row], first: Mapping[str, int]
-) -> Row | None:
+def statement_on(machine: Runs, said: Iterable[Row], first: Mapping[str, int]) -> Row | None:
     """The last thing a person said of a machine; see `said_on`."""
-    return max(said_on(machine, line, said, first), key=lambda one: int(one["number"]), default=None)
+    return max(said_on(machine, said, first), key=lambda one: int(one["number"]), default=None)
 
 
-def said_on(machine: Runs, line: Row | None, said: Iterable[Row], first: Mapping[str, int]) -> list[Row]:
+def said_on(machine: Runs, said: Iterable[Row], first: Mapping[str, int]) -> list[Row]:
     """What was said of a machine, of all that was said under its names or its line's.
 
     A word is about the machine that had the name when it was said. Said of one that no medium had seen, it is
     about the first to come. `said` has the rows of `statements` with the key of the `machine` that was meant;
     `first` has the number of the first event of any machine, by name.
     """
-    by_line = line["name_key"] if line else None
+    by_line = machine.line["name_key"] if machine.line else None
 
     def concerns(one: Row) -> bool:
         if one["machine_first"] is not None:
             return bool(one["machine"] == machine.key)
+        if one["name_key"] in machine.others:
+            return False
         if one["name_key"] in machine.name_keys:
             return first.get(one["name_key"], machine.first) >= machine.first
         return bool(one["name_key"] == by_line)
@@ -109,9 +105,9 @@ def said_on(machine: Runs, line: Row | None, said: Iterable[Row], first: Mapping
     return [one for one in said if concerns(one)]
 
 
-def said_of(machine: Runs, line: Row | None, spoken: Mapping[str, Iterable[Row]]) -> list[Row]:
+def said_of(machine: Runs, spoken: Mapping[str, Iterable[Row]]) -> list[Row]:
     """All that was said under a name of the machine or of its line, of what was `spoken` by name."""
-    names = machine.called | ({line["name_key"]} if line else set())
+    names = machine.called | ({machine.line["name_key"]} if machine.line else set())
     return [one for name in names for one in spoken.get(name, ())]
 
 
@@ -144,15 +140,16 @@ def own_mark(machine: Runs, statement: Row | None) -> Mark | None:
     return standing.mark or machine.standing.mark
 
 
-def machine_row(machine: Runs, expectation: Row | None, statement: Row | None) -> dict[str, Any]:
+def machine_row(machine: Runs, statement: Row | None) -> dict[str, Any]:
     """The row of a machine that has reported."""
-    line = expectation or {}
+    line = machine.line or {}
     row = _row(machine.key, _shown_name(machine, line), line)
     row["site"] = line.get("site") or machine.site or ""
     row["serial"] = machine.serial or line.get("serial")
     row["serial_key"] = machine.serial_key
     row["last_seen"] = machine.last_seen
     row["first"] = machine.first
+    row["line"] = line.get("name_key")
     if person_counts(statement, machine):
         assert statement is not None
         row = _stated(row, statement)
@@ -211,6 +208,7 @@ def _row(key: str, name: str, line: Row) -> dict[str, Any]:
         "marked_at": None,
         "finished_at": None,
         "first": None,
+        "line": None,
     }
 
 

@@ -1,5 +1,7 @@
 """One run, folded from its events: what it learned of its machine, and how it stands. Pure.
 
+A run belongs to its station: events of one run id that two stations signed are two runs, never mixed.
+
 Every part is a maximum, a minimum or a union, so the order of arrival does not matter; of two events with
 the same number only one may be folded (`counting.py` chooses).
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from unbrick.event import Event
@@ -16,11 +19,34 @@ from unbrick.identity import valid_serial, valid_smbios_uuid
 from unbrick.model import Machine
 from unbrick.short_code import plain_code, short_code
 from unbrick.standing import MachineStatus, Mark, Standing, mark_of
+from unbrick.tally.clock import MICROSECONDS_A_MINUTE, microseconds
 from unbrick.tally.names import name_key
 
 _MOST_NAMES = 16
 _LONGEST_REASON = 100
+_LONGEST_CARRIED = 31 * 24 * 60 * MICROSECONDS_A_MINUTE
 _PARTS = ("proof", "look", "state")
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """An event with its id as bytes, its arrival in microseconds, and its number in the order of arrival;
+    whether it was made some time before.
+    """
+
+    id: bytes
+    event: Event
+    station: str
+    received: int
+    number: int
+    site: str | None
+    everywhere: bool
+    carried: bool
+
+    @property
+    def run(self) -> tuple[str, str]:
+        """Which run it belongs to: its station's of that id."""
+        return (self.event.run, self.station)
 
 
 @dataclass(frozen=True)
@@ -28,20 +54,30 @@ class RunRecord:
     """What the events of one run add up to. Times are microseconds; `names` are sorted without case.
 
     `machine` is the key of the row it counts for, `""` before that is known. `first` is the number under
-    which the first of its events arrived.
+    which the first of its events arrived, `first_received` the time.
+
+    `site` is that of the station's enrolment, or the one in the events where nobody enrolled it;
+    `said_site` is one that the events name and that it is not. `everywhere`: its word counts at every site.
+    `second`: another station began a run with this id before. `contradicted` counts events that have the
+    number of another one.
     """
 
     run: str
+    station: str = ""
     machine: str = ""
     smbios_uuid: str | None = None
     disk_guid: str | None = None
     names: tuple[str, ...] = ()
     serial: str | None = None
     site: str | None = None
-    station: str = ""
+    said_site: str | None = None
+    everywhere: bool = True
+    second: bool = False
+    contradicted: int = 0
     last_sequence: int = 0
     last_seen: int = 0
     first: int = 0
+    first_received: int = 0
     standing: Standing = field(default_factory=Standing)
 
     @property
@@ -62,8 +98,28 @@ class RunRecord:
 
     @property
     def marks(self) -> tuple[Mark, ...]:
-        """Those of its standing, with its station."""
-        return tuple(replace(mark, station=self.station) for mark in self.standing.marks)
+        """Those of its standing, with its station and its place among all runs."""
+        place = self.place
+        return tuple(replace(mark, station=self.station, place=place) for mark in self.standing.marks)
+
+    @property
+    def name_keys(self) -> frozenset[str]:
+        """Every computer name, as they are compared."""
+        return frozenset(map(name_key, self.names))
+
+    @property
+    def id(self) -> tuple[str, str]:
+        """Which run it is."""
+        return (self.run, self.station)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it stands among all runs: by the time in its id where that is no later than its arrival, and
+        at most 31 days before it (a report may be carried for long), else by its arrival.
+        """
+        began = _time_of(self.run)
+        believed = self.first_received - _LONGEST_CARRIED <= began <= self.first_received
+        return (began if believed else self.first_received, self.first)
 
     def to_row(self) -> dict[str, Any]:
         """The row of table `runs`."""
@@ -76,10 +132,15 @@ class RunRecord:
             "names": json.dumps(self.names, ensure_ascii=False),
             "serial": self.serial,
             "site": self.site,
+            "said_site": self.said_site,
+            "everywhere": self.everywhere,
+            "second": self.second,
+            "contradicted": self.contradicted,
             "station": self.station,
             "last_sequence": self.last_sequence,
             "last_seen": self.last_seen,
             "first": self.first,
+            "first_received": self.first_received,
         }
         for part in _PARTS:
             mark: Mark | None = getattr(self.standing, part)
@@ -115,36 +176,59 @@ def run_of(row: Mapping[str, Any]) -> RunRecord:
         names=tuple(json.loads(row["names"])),
         serial=row["serial"],
         site=row["site"],
+        said_site=row["said_site"],
+        everywhere=row["everywhere"],
+        second=row["second"],
+        contradicted=row["contradicted"],
         station=row["station"],
         last_sequence=row["last_sequence"],
         last_seen=row["last_seen"],
         first=row["first"],
+        first_received=row["first_received"],
         standing=Standing(**marks),
     )
 
 
-def fold_run(
-    record: RunRecord, event: Event, station: str, received: int, number: int, *, carried: bool = False
-) -> RunRecord:
-    """The record after one more event of its run, as the `number`-th to arrive; times in microseconds."""
+def fold_run(record: RunRecord, one: Arrived) -> RunRecord:
+    """The record after one more event of its run."""
+    event, machine = one.event, one.event.machine
     mark = mark_of(event)
     standing = record.standing
     if mark is not None:
-        standing = standing.after(replace(mark, received=0 if carried else received, number=number))
+        received = 0 if one.carried else one.received
+        standing = standing.after(replace(mark, received=received, number=one.number))
     latest = event.sequence > record.last_sequence
+    site = one.site or event.site
+    said = event.site if one.site and event.site and event.site != one.site else None
     return replace(
         record,
-        smbios_uuid=_smaller(record.smbios_uuid, valid_smbios_uuid(event.machine.smbios_uuid)),
-        disk_guid=_smaller(record.disk_guid, _valid_guid(event.machine.disk_guid)),
-        names=merge_names(record.names, event.machine.hostnames),
-        serial=_smaller(record.serial, valid_serial(event.machine.serial)),
-        site=event.site if latest else record.site,
-        station=station if latest else record.station,
+        smbios_uuid=_smaller(record.smbios_uuid, valid_smbios_uuid(machine.smbios_uuid)),
+        disk_guid=_smaller(record.disk_guid, _valid_guid(machine.disk_guid)),
+        names=merge_names(record.names, machine.hostnames),
+        serial=_smaller(record.serial, valid_serial(machine.serial)),
+        site=site if latest else record.site,
+        said_site=_smaller(record.said_site, said),
+        everywhere=(one.everywhere or one.site is None) if latest else record.everywhere,
         last_sequence=max(record.last_sequence, event.sequence),
-        last_seen=max(record.last_seen, received),
-        first=min(record.first, number) if record.first else number,
+        last_seen=max(record.last_seen, one.received),
         standing=standing,
     )
+
+
+def began_with(record: RunRecord, arrived: Iterable[Arrived]) -> RunRecord:
+    """The record with the first of its events to arrive, whether it counts or another has its number."""
+    for one in arrived:
+        if not record.first or one.number < record.first:
+            record = replace(record, first=one.number, first_received=one.received)
+    return record
+
+
+def _time_of(run: str) -> int:
+    """The time in a run's id, by the clock of its machine; 0 where no calendar has it."""
+    try:
+        return microseconds(datetime.strptime(run[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC))
+    except ValueError:
+        return 0
 
 
 def merge_names(*groups: Iterable[str]) -> tuple[str, ...]:

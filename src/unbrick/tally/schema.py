@@ -1,6 +1,6 @@
 """The tables, for SQLite now and PostgreSQL later: nothing here belongs to one of them alone.
 
-`events`, `statements` and `expected` are what was told to us, `ledger` and `changes` how it came in;
+`events`, `statements`, `decisions` and `expected` are what was told to us, `ledger` and `changes` how;
 everything else is added up from them and could be made again. Who may report is not here but in
 `register.py`. Times are microseconds since 1970 (UTC), empty text stands for "none" where a column is part of
 a key, and names and serial numbers are compared by their upper-case form (`*_key`).
@@ -8,14 +8,17 @@ a key, and names and serial numbers are compared by their upper-case form (`*_ke
 Events and statements have a number each from one counter (`events.number`, `statements.arrival`), in the
 order in which they came: what is later is later by it, whatever any clock says. `first` of a run or a machine
 is the number of its first event, and `statements.machine_first` that of the machine that was meant.
+
+`site` and `everywhere` of an event are those of its station's enrolment when it came; where there is no site,
+nobody enrolled the station, and the one in the event is all that is known.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
-    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -47,6 +50,8 @@ events = Table(
     Column("signature", Text, nullable=False),
     Column("number", BigInteger, nullable=False, server_default="0"),
     Column("carried", Integer, nullable=False, server_default="0"),
+    Column("site", Text),
+    Column("everywhere", Boolean, nullable=False, server_default="1"),
     Index("events_by_run", "run", "sequence"),
     Index("events_by_arrival", "received", "id"),
     Index("events_by_number", "number"),
@@ -56,6 +61,7 @@ runs = Table(
     "runs",
     metadata,
     Column("run", String(32), primary_key=True),
+    Column("station", Text, primary_key=True),
     Column("machine", Text, nullable=False),
     Column("smbios_uuid", String(36)),
     Column("disk_guid", String(36)),
@@ -63,10 +69,14 @@ runs = Table(
     Column("names", Text, nullable=False),
     Column("serial", Text),
     Column("site", Text),
-    Column("station", Text, nullable=False),
+    Column("said_site", Text),
+    Column("everywhere", Boolean, nullable=False),
+    Column("second", Boolean, nullable=False),
+    Column("contradicted", Integer, nullable=False),
     Column("last_sequence", Integer, nullable=False),
     Column("last_seen", BigInteger, nullable=False),
     Column("first", BigInteger, nullable=False),
+    Column("first_received", BigInteger, nullable=False),
     *[
         column
         for part in ("proof", "look", "state")
@@ -83,6 +93,7 @@ runs = Table(
     Index("runs_by_disk", "disk_guid", "first_name_key", "smbios_uuid"),
     Index("runs_by_code", "code", "machine"),
     Index("runs_by_arrival", "first"),
+    Index("runs_by_said_site", "station", "said_site"),
 )
 
 machines = Table(
@@ -107,6 +118,8 @@ machines = Table(
     Column("marked_at", BigInteger),
     Column("finished_at", BigInteger),
     Column("first", BigInteger),
+    Column("line", Text),
+    Index("machines_by_line", "line"),
     Index("machines_by_name", "name_key", "key"),
     Index("machines_by_status", "status", "name_key", "key"),
     Index("machines_by_site", "site", "name_key", "key"),
@@ -117,7 +130,7 @@ machine_names = Table(
     "machine_names",
     metadata,
     Column("name_key", Text, primary_key=True),
-    Column("key", Text, ForeignKey("machines.key", ondelete="CASCADE"), primary_key=True),
+    Column("key", Text, primary_key=True),
     Index("machine_names_by_machine", "key"),
 )
 
@@ -152,6 +165,31 @@ statements = Table(
     Column("taken_back_at", BigInteger),
     Index("statements_by_name", "name_key", "number"),
     Index("statements_by_arrival", "arrival"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("what", String(16), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("other", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("undone_by", Text),
+    Column("undone_at", BigInteger),
+)
+
+contradictions = Table(
+    "contradictions",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("machine", Text, nullable=False),
+    Column("uncounted", Integer, nullable=False),
+    Index("contradictions_by_machine", "machine"),
 )
 
 counters = Table(

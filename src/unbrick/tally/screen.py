@@ -48,6 +48,8 @@ class Dashboard:
             lines.append(Text(fitted(f"! {self._board.trouble}", width), "bold white on red"))
         if self._board.notice:
             lines.append(Text(fitted(self._board.notice, width), "black on yellow"))
+        if apart := panes.apart_sentence(self._board.summary):
+            lines.append(Text(fitted(apart, width), "black on yellow"))
         lines += panes.headline(self._board, width)
         room = height - len(lines) - 1
         if room >= 4 and width >= _NARROW:
@@ -114,6 +116,8 @@ def render_status(board: Board) -> RenderableType:
         parts.append(Text(harmless(f"! {board.trouble}"), "bold red"))
     if board.notice:
         parts.append(Text(harmless(board.notice), "yellow"))
+    if apart := panes.apart_sentence(board.summary):
+        parts.append(Text(apart, "yellow"))
     parts.append(Text(totals_sentence(board), "bold"))
     parts.append(Text(pace_sentence(board.summary, board.stuck, board.now)))
     if board.summary.total:

@@ -11,8 +11,11 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from unbrick.tally import disputes, joining
 from unbrick.tally.counting import add_events
 from unbrick.tally.database import Database, ReadableDatabase
+from unbrick.tally.decisions import What
+from unbrick.tally.disputes import Dispute
 from unbrick.tally.expectations import foresee_replacement, take_inventory
 from unbrick.tally.finding import find_machines
 from unbrick.tally.inventory import Inventory, read_inventory
@@ -280,6 +283,41 @@ class Store:
             row = machine_with(connection, key)
         assert row is not None
         return row
+
+    def disputes(self, limit: int | None = None) -> list[Dispute]:
+        """What contradicts what, those that keep a machine out of the numbers first."""
+        with self._database.read() as connection:
+            return disputes.list_disputes(connection, limit)
+
+    def settle(self, code: str, what: What | None, *, reason: str, who: str) -> Dispute:
+        """Count or dismiss a contradiction, by its code; None takes that back. Raises UsageError."""
+        with self._database.write() as connection:
+            return disputes.settle(connection, code, what, reason=reason, who=who)
+
+    def merge(self, one: str, other: str, *, reason: str, who: str) -> list[MachineRow]:
+        """Count two machines (by name, serial number or code) as the first; raises UsageError."""
+        with self._database.write() as connection:
+            return joining.merge(connection, one, other, reason=reason, who=who)
+
+    def unmerge(self, one: str, *, who: str) -> list[MachineRow]:
+        """Take back what was merged into a machine; raises UsageError."""
+        with self._database.write() as connection:
+            return joining.unmerge(connection, one, who=who)
+
+    def split(self, one: str, *, by: str, reason: str, who: str) -> list[MachineRow]:
+        """Count a machine as several, told apart by `disk`, `serial` or `name`; raises UsageError."""
+        with self._database.write() as connection:
+            return joining.split(connection, one, by=by, reason=reason, who=who)
+
+    def unsplit(self, one: str, *, who: str) -> list[MachineRow]:
+        """Take back that a machine was split; raises UsageError."""
+        with self._database.write() as connection:
+            return joining.unsplit(connection, one, who=who)
+
+    def discount(self, station: str, *, discounted: bool, reason: str, who: str) -> list[MachineRow]:
+        """Take a station's word out of the count, or in again; gives the rows that this changes."""
+        with self._database.write() as connection:
+            return joining.discount(connection, station, discounted=discounted, reason=reason, who=who)
 
     def check(self) -> tuple[str, ...]:
         """Recount everything from the events and say each difference in a sentence; empty when all is well.

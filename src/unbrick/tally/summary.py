@@ -7,23 +7,47 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from unbrick.event import parse_event
 from unbrick.standing import mark_of
 from unbrick.tally.board import STUCK
 from unbrick.tally.bulk import rows_of, rows_where
 from unbrick.tally.clock import MICROSECONDS_A_MINUTE, microseconds, moment_of, present
+from unbrick.tally.identities import NO_IDENTITY
 from unbrick.tally.machines import machines_called
 from unbrick.tally.names import name_key
 from unbrick.tally.rates import count_in, estimate, is_stalled, rates, window_minutes
 from unbrick.tally.records import FINISHED, NAMED, Basis, MachineLine, MachineRow, RecentEvent, Summary
 from unbrick.tally.rows import Row
 from unbrick.tally.runs import shown_reason
-from unbrick.tally.schema import counters, events, machines, minutes, runs, totals
+from unbrick.tally.schema import (
+    contradictions,
+    counters,
+    decisions,
+    events,
+    machines,
+    minutes,
+    runs,
+    totals,
+)
 
 _LONGEST_WINDOW, _SHORT_WINDOW = 60, 5
 _AT_ONCE = 500
+_NOTED = select(func.count()).select_from(contradictions)
+_SETTLED = (
+    select(contradictions.c.kind, contradictions.c.subject)
+    .join(
+        decisions,
+        and_(decisions.c.kind == contradictions.c.kind, decisions.c.subject == contradictions.c.subject),
+    )
+    .where(decisions.c.undone_at.is_(None))
+    .distinct()
+)
+_UNCOUNTED = select(func.coalesce(func.sum(contradictions.c.uncounted), 0))
+_WITHOUT_IDENTITY = select(func.count()).where(
+    runs.c.machine >= NO_IDENTITY, runs.c.machine < NO_IDENTITY[:-1] + chr(ord(NO_IDENTITY[-1]) + 1)
+)
 
 
 def summarise(connection: Connection, now: datetime | None = None) -> Summary:
@@ -54,6 +78,9 @@ def summarise(connection: Connection, now: datetime | None = None) -> Summary:
         remaining=total - finished,
         events=known.get("events", 0),
         oddities=known.get("oddities", 0),
+        contradictions=connection.execute(_NOTED).scalar_one() - len(connection.execute(_SETTLED).all()),
+        uncounted=connection.execute(_UNCOUNTED).scalar_one(),
+        without_identity=connection.execute(_WITHOUT_IDENTITY).scalar_one(),
         first_event=moment_of(known.get("first_event")),
         last_event=moment_of(known.get("last_event")),
     )
@@ -152,7 +179,7 @@ def recent_events(connection: Connection, limit: int) -> tuple[RecentEvent, ...]
     newest = select(events).order_by(events.c.received.desc(), events.c.id.desc()).limit(limit).subquery()
     query = (
         select(newest, machines.c.name, machines.c.site)
-        .outerjoin(runs, runs.c.run == newest.c.run)
+        .outerjoin(runs, and_(runs.c.run == newest.c.run, runs.c.station == newest.c.station))
         .outerjoin(machines, machines.c.key == runs.c.machine)
         .order_by(newest.c.received.desc(), newest.c.run.desc(), newest.c.sequence.desc())
     )

@@ -120,9 +120,21 @@ def test_a_vendors_filler_makes_no_two_machines_one(store: Store, filler: str) -
     assert store.summary().total == 2
 
 
-def test_runs_that_know_nothing_are_counted_each(store: Store) -> None:
-    store.add([Told(1).tell("run-started"), Told(2).tell("run-started")])
-    assert store.summary().by_status == {"seen": 2}
+def test_a_visit_without_any_identity_is_no_machine(store: Store) -> None:
+    store.add([Told(1).tell("run-started"), *Told(2).story("failed", "no-disk")])
+    summary = store.summary()
+    assert (summary.total, summary.by_status, summary.without_identity) == (0, {}, 2)
+    assert store.machines() == ()
+
+
+def test_a_visit_is_a_machine_once_it_shows_what_it_is(store: Store) -> None:
+    told = Told(1)
+    store.add([told.tell("run-started")])
+    assert store.summary().without_identity == 1
+    told.machine = Machine(None, None, disk(1), ())
+    store.add([told.tell("locked")])
+    summary = store.summary()
+    assert (summary.total, summary.without_identity) == (1, 0)
 
 
 def test_an_event_that_contradicts_another_is_kept_and_the_smaller_id_counts(store: Store) -> None:
@@ -156,7 +168,7 @@ def test_a_newer_stations_event_is_kept_by_the_id_of_its_own_bytes(store: Store)
 
 
 def test_a_reason_that_is_no_word_is_not_shown(store: Store) -> None:
-    store.add(Told(1).story("failed", "a\nb\x1b[2J" + "x" * 2000))
+    store.add(Told(1, Machine(None, None, disk(1))).story("failed", "a\nb\x1b[2J" + "x" * 2000))
     assert [(row.status, row.reason) for row in store.machines()] == [("failed", None)]
 
 

@@ -73,6 +73,7 @@ def test_the_order_of_inventory_and_events_does_not_matter(store: Store, csv: Pa
     take(store, csv, HEADER + "W-1,,north,,,\nX-2,SN-1,east,,,\nX-3,,,,,\n")
     assert [(row.name, row.site, row.status) for row in store.machines()] == [
         ("W-1", "north", "repaired"),
+        ("X-2", "east", "expected"),
         ("X-3", None, "expected"),
     ]
 

@@ -48,6 +48,8 @@ def command(directory: Path, addresses: tuple[str, ...], site: str, authority: P
     if settings.is_loopback:
         tell("  that address is this computer only: for real stations, make one with --address HOST:PORT")
     tell(f"start it: unbrick tally serve {directory}")
+    if site == "main":
+        tell("its first station counts at every site; one that is enrolled later counts at its own")
     tell("to every computer that repairs disks, copy these three files side by side:")
     for name in ("unbrick.yaml", "station", "station-cert.pub"):
         tell(f"  {directory / name}")

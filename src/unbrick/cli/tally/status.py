@@ -65,7 +65,15 @@ def command(directory: Path, as_json: bool, find: str | None, check: bool) -> No
 def _write_document(store: Store, stream: TextIO) -> None:
     """The document of all machines, row by row: there may be a million."""
     with store.everything() as (summary, machines):
-        head = json.dumps({"total": summary.total, "by_status": dict(summary.by_status)})
+        numbers = {
+            "total": summary.total,
+            "by_status": dict(summary.by_status),
+            "contradictions": summary.contradictions,
+            "uncounted": summary.uncounted,
+            "without_identity": summary.without_identity,
+            "oddities": summary.oddities,
+        }
+        head = json.dumps(numbers)
         stream.write(head.removesuffix("}") + ', "machines": [')
         for number, row in enumerate(machines):
             stream.write((", " if number else "") + json.dumps(_described(row)))

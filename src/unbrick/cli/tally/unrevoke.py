@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.tally.folder import directory_argument, note, tell
+from unbrick.cli.tally.folder import acting_user, directory_argument, note, note_deed, open_store, tell
 
 
 @click.command("unrevoke")
@@ -37,6 +37,11 @@ def command(directory: Path, name: str, reason: str, trust_gap: bool) -> None:
     note(
         directory, "unrevoked", name, station.serial, reason=reason, gap="trusted" if trust_gap else "refused"
     )
+    with open_store(directory) as store:
+        back = store.discount(name, discounted=False, reason=reason, who=acting_user())
+    if back:
+        note_deed(directory, "counted-again", station=name, machines=len(back), reason=reason)
+        tell(f"what it reported counts again: {len(back):,} machines change")
     tell(f"{name} is trusted again (certificate {station.serial}, until {station.expires[:10]})")
     if trust_gap:
         tell("what was refused meanwhile lies in outbox/refused on the stick; unbrick tally import takes it")

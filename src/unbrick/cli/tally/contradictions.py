@@ -1,0 +1,48 @@
+"""`unbrick tally contradictions`: what contradicts what."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from unbrick.cli.tally.folder import directory_argument, look_at_store, tell
+
+_MOST = 50
+
+
+@click.command("contradictions")
+@directory_argument
+@click.option("--json", "as_json", is_flag=True, help="One JSON document, with every contradiction.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Those that were settled, too, and no end of the list."
+)
+def command(directory: Path, as_json: bool, everything: bool) -> None:
+    """List what contradicts what: reports, the inventory, the enrolment. None of it moves a number by itself.
+
+    Each line has the code by which `unbrick tally settle` knows it, and the verbs that would settle it.
+
+    Example: unbrick tally contradictions tally
+    """
+    from unbrick.tally.disputes import as_document
+
+    with look_at_store(directory) as store:
+        found = store.disputes()
+    if as_json:
+        click.echo(json.dumps({"contradictions": [as_document(one) for one in found]}))
+        return
+    shown = [one for one in found if everything or one.settled is None]
+    for one in shown if everything else shown[:_MOST]:
+        tell(f"{one.code}  {one.text}" + ("" if one.counted else " (not counted)"))
+        when = f" since {one.since:%Y-%m-%d %H:%M}Z" if one.since else ""
+        tell(f"    said by {', '.join(one.stations) or '-'}{when}; if it counted: {one.would}")
+        if one.settled:
+            tell(f"    settled ({one.settled}); undo: unbrick tally settle {directory} {one.code} --undo")
+        else:
+            for verb in one.settles:
+                tell(f"    unbrick tally {verb.replace(' DIR ', f' {directory} ')}")
+    if not everything and len(shown) > _MOST:
+        tell(f"and {len(shown) - _MOST:,} more: --all")
+    if not shown:
+        tell("nothing contradicts anything")

@@ -1,0 +1,51 @@
+"""`unbrick tally merge`: two machines that are one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from unbrick.cli.tally.folder import (
+    directory_argument,
+    note_deed,
+    open_store,
+    show_row,
+    who_option,
+    whose_word,
+)
+from unbrick.errors import UsageError
+
+
+@click.command("merge")
+@directory_argument
+@click.argument("machine")
+@click.argument("other", required=False)
+@click.option("--reason", default="", help="Why, in a few words; needed unless --undo.")
+@click.option("--undo", is_flag=True, help="Take back what was merged into MACHINE.")
+@who_option
+def command(
+    directory: Path, machine: str, other: str | None, reason: str, undo: bool, who: str | None
+) -> None:
+    """Count OTHER as MACHINE from now on: a changed mainboard, a disk that moved, a computer with a new name.
+
+    Each is named by its computer name, its serial number or the code on its sticker.
+
+    Example: unbrick tally merge tally WARD-3-PC K7M3-9XPC --reason "new mainboard on Monday"
+    """
+    by = whose_word(who)
+    if not undo and not other:
+        raise UsageError(
+            "name the two machines that are one", hint="or --undo, with the one they were merged into"
+        )
+    with open_store(directory) as store:
+        if undo:
+            rows = store.unmerge(machine, who=by)
+        else:
+            assert other is not None
+            rows = store.merge(machine, other, reason=reason, who=by)
+    note_deed(
+        directory, "unmerged" if undo else "merged", machine=machine, other=other or "", who=by, reason=reason
+    )
+    for row in rows:
+        show_row(row)

@@ -1,0 +1,90 @@
+"""The contradictions as they are kept: each once, noted with the rows it comes from, gone with its cause.
+
+A machine's own come with its row; those between machines (one name, one serial number) and those of a station
+are looked up again where one of them changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, Select, bindparam, func, select
+
+from unbrick.tally.bulk import chunks, delete_rows, insert_rows, rows_of, rows_where, update_rows
+from unbrick.tally.judged import Judged, Kind
+from unbrick.tally.schema import contradictions, machine_names, machines, runs
+
+_WANTED: BindParameter[Any] = bindparam("wanted", expanding=True)
+_SHARED_NAMES = (
+    select(machine_names.c.name_key.label("subject"))
+    .join(machines, machines.c.key == machine_names.c.key)
+    .where(machine_names.c.name_key.in_(_WANTED))
+    .group_by(machine_names.c.name_key)
+    .having(func.count() > 1)
+)
+_SHARED_SERIALS = (
+    select(machines.c.serial_key.label("subject"))
+    .where(machines.c.serial_key.in_(_WANTED))
+    .group_by(machines.c.serial_key)
+    .having(func.count() > 1)
+)
+_SAID_SITES = (
+    select(runs.c.station.label("subject"))
+    .where(runs.c.station.in_(_WANTED), runs.c.said_site.is_not(None))
+    .distinct()
+)
+
+
+def rows_of_machine(judged: Judged) -> list[dict[str, Any]]:
+    """The rows of a machine's own contradictions; one of them says so where the machine is in no number."""
+    rows = [
+        {"kind": kind.value, "subject": subject, "machine": judged.key, "uncounted": 0}
+        for kind, subject in sorted(judged.contradictions)
+    ]
+    if rows and not judged.counted:
+        rows[0]["uncounted"] = 1
+    return rows
+
+
+def shared_row(kind: Kind, subject: str) -> dict[str, Any]:
+    """The row of a contradiction that is of no single machine."""
+    return {"kind": kind.value, "subject": subject, "machine": "", "uncounted": 0}
+
+
+def note_machines(connection: Connection, keys: Sequence[str], judged: Iterable[Judged]) -> None:
+    """Bring the contradictions of these machines to what they are now."""
+    before = rows_where(connection, contradictions, contradictions.c.machine, keys)
+    _write(connection, before, [row for one in judged for row in rows_of_machine(one)])
+
+
+def note_names(connection: Connection, names: Collection[str]) -> None:
+    """Look again whether several machines have one of these names."""
+    _note_shared(connection, Kind.NAME, names, _SHARED_NAMES)
+
+
+def note_serials(connection: Connection, serials: Collection[str]) -> None:
+    """Look again whether several machines have one of these serial numbers."""
+    _note_shared(connection, Kind.SERIAL, serials, _SHARED_SERIALS)
+
+
+def note_said_sites(connection: Connection, stations: Collection[str]) -> None:
+    """Look again whether these stations name another site than theirs."""
+    _note_shared(connection, Kind.SAID_SITE, stations, _SAID_SITES)
+
+
+def _note_shared(connection: Connection, kind: Kind, subjects: Collection[str], query: Select[Any]) -> None:
+    for chunk in chunks(sorted(subjects)):
+        found = rows_where(connection, contradictions, contradictions.c.subject, chunk)
+        before = [row for row in found if row["kind"] == kind]
+        after = [shared_row(kind, row["subject"]) for row in rows_of(connection, query, {"wanted": chunk})]
+        _write(connection, before, after)
+
+
+def _write(connection: Connection, before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> None:
+    old = {(row["kind"], row["subject"]): row for row in before}
+    new = {(row["kind"], row["subject"]): row for row in after}
+    delete_rows(connection, contradictions, [row for place, row in old.items() if place not in new])
+    insert_rows(connection, contradictions, [row for place, row in new.items() if place not in old])
+    changed = [row for place, row in new.items() if place in old and old[place] != row]
+    update_rows(connection, contradictions, changed)
