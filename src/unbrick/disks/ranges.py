@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 
 Range = tuple[int, int]
 
+_PIECE = 512
+
 
 def merged(ranges: Iterable[Range]) -> list[Range]:
     """Any ranges as a set: sorted, and joined where they overlap or touch."""
@@ -48,13 +50,16 @@ def common(one: Iterable[Range], other: Iterable[Range]) -> list[Range]:
 
 def flipped_bits(former: bytes, new: bytes) -> Iterator[Range]:
     """The numbers of the bits in which two bitmaps of one length differ; neighbours may not be joined."""
-    if former == new:
-        return
-    for at, (one, other) in enumerate(zip(former, new, strict=True)):
-        differs = one ^ other
-        if differs == 0xFF:
-            yield at * 8, at * 8 + 8
-        elif differs:
-            for bit in range(8):
-                if differs >> bit & 1:
-                    yield at * 8 + bit, at * 8 + bit + 1
+    for at in range(0, len(new), _PIECE):
+        one, other = former[at : at + _PIECE], new[at : at + _PIECE]
+        if one == other:
+            continue
+        bits = int.from_bytes(one, "little") ^ int.from_bytes(other, "little")
+        start = at * 8
+        while bits:
+            same = (bits & -bits).bit_length() - 1
+            bits >>= same
+            differ = (~bits & (bits + 1)).bit_length() - 1
+            bits >>= differ
+            yield start + same, start + same + differ
+            start += same + differ

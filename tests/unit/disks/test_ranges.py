@@ -39,7 +39,7 @@ def test_they_are_sets(some: list[Range], others: list[Range]) -> None:
         assert merged(found) == found
 
 
-@given(st.binary(max_size=20), st.binary(max_size=20))
+@given(st.binary(max_size=20) | st.just(bytes(1100)), st.binary(max_size=20) | st.just(b"\xff" * 1030))
 def test_the_bits_that_differ_are_found(former: bytes, new: bytes) -> None:
     length = max(len(former), len(new))
     former, new = former.ljust(length, b"\0"), new.ljust(length, b"\0")
