@@ -12,6 +12,8 @@ _FILLERS = {
     "00020003000400050006000700080009",
     "12345678123456781234567812345678",
     "4C4C4544000020108020" + "80C04F202020",  # a vendor's, made of a service tag that was left blank
+    "6AB5B300538D10149FB5B0684D007B53",  # another constant that inventory programs refuse
+    "01010101010101010101010101010101",
 }
 _FILLER_TEXTS = {
     "to be filled by o.e.m.",
@@ -24,10 +26,24 @@ _FILLER_TEXTS = {
     "n/a",
     "invalid",
     "chassis serial number",
-    "0123456789",
-    "123456789",
+    "serial number",
+    "systemserialnumb",
+    "sys-1234567890",
+    "mb-1234567890",
+    "sn-1234567890",
+    "not available",
+    "default",
+    "unknown",
+    "unknow",
+    "empty",
+    "null",
+    "(null string)",
+    "eval",
+    "oem",
+    "oem_serial",
     "o.e.m.",
 }
+_COUNTING_UP = "01234567890123456789"
 
 
 def valid_smbios_uuid(text: str | None) -> str | None:
@@ -46,6 +62,8 @@ def valid_serial(text: str | None) -> str | None:
     if not serial or len(serial) > 64 or not serial.isprintable():
         return None
     if serial.casefold() in _FILLER_TEXTS or len(set(serial)) == 1:
+        return None
+    if len(serial) >= 5 and serial in _COUNTING_UP:
         return None
     return serial
 

@@ -48,7 +48,7 @@ def drill_tally(
     `seen_at`. Raises FailedError where it does not come up.
     """
     address = Address(seen_at, _free_port())
-    made = create_authority(folder, address, site=site)
+    made = create_authority(folder, address, site=site, everywhere=True)
     with Store.open(made.database) as store:
         store.import_inventory(inventory)
         server = runner.start(

@@ -49,6 +49,7 @@ def create_authority(
     address: Address,
     *,
     site: str = FIRST_SITE,
+    everywhere: bool | None = None,
     others: Sequence[Address] = (),
     authority: Path | None = None,
     by: str | None = None,
@@ -58,15 +59,24 @@ def create_authority(
 
     Refuses a folder that holds anything. The authority's private key goes into a folder of its own: that
     named, where one that lies there already is taken, or `authority` in the tally's. The settings come last,
-    so that a folder that a power cut left half made is never served.
+    so that a folder that a power cut left half made is never served. The first station counts at every site
+    if `everywhere`, or where nobody named a site for it.
     """
+    if everywhere is None:
+        everywhere = site == FIRST_SITE
     now = now or datetime.now(UTC)
     checked_name(site, "site")
     folder = TallyFolder(directory)
     with new_folder(directory):
         with errors_named(authority or directory):
             key = make_or_take(authority or directory / "authority")
-        _fill(folder, key, TallySettings(address, tuple(others)), site, by, now)
+        _fill(
+            folder,
+            key,
+            TallySettings(address, tuple(others)),
+            _Wanted(FIRST_STATION, site, everywhere, by=by),
+            now,
+        )
     return folder
 
 
@@ -74,8 +84,7 @@ def _fill(
     folder: TallyFolder,
     key: Ed25519PrivateKey,
     settings: TallySettings,
-    site: str,
-    by: str | None,
+    first: _Wanted,
     now: datetime,
 ) -> None:
     host = new_key()
@@ -83,7 +92,6 @@ def _fill(
     atomic_write(folder.host_key, private_text(host))
     _certify_host(folder, key, host, settings)
     write_register(folder.stations, ())
-    first = _Wanted(FIRST_STATION, site, everywhere=site == FIRST_SITE, by=by)
     _enrol(folder, settings, key, first, folder.path, now)
     write_settings(folder, settings)
 
