@@ -122,7 +122,7 @@ def _dispute(connection: Connection, row: Row, decided: Decisions) -> Dispute:
         stations=stations,
         since=moment_of(min((one.first_received for one in records), default=None)),
         would=would,
-        settles=_settles(kind, code, stations),
+        settles=_settles(kind, code, stations, records),
         settled=settled,
         counted=not row["uncounted"],
     )
@@ -192,18 +192,25 @@ def _listed(values: Iterable[str | None]) -> str:
     return ", ".join([*known[:4], *([f"and {len(known) - 4} more"] if len(known) > 4 else [])]) or "-"
 
 
-def _settles(kind: Kind, code: str, stations: Sequence[str]) -> tuple[str, ...]:
+def _settles(kind: Kind, code: str, stations: Sequence[str], records: Sequence[RunRecord]) -> tuple[str, ...]:
     answer: list[str] = []
     if kind in _COUNTABLE:
         answer.append(f"settle DIR {code} --count --reason TEXT")
     if kind is Kind.UUID:
-        answer.append("split DIR MACHINE --by serial --reason TEXT")
+        answer.append(f"split DIR MACHINE --by {_tells_apart(records)} --reason TEXT")
     if kind in {Kind.NAME, Kind.SERIAL}:
         answer.append("merge DIR MACHINE MACHINE --reason TEXT")
     answer.append(f"settle DIR {code} --dismiss --reason TEXT")
     if kind in {*_COUNTABLE, Kind.EVENTS, Kind.SAID_SITE}:
         answer += [f"revoke DIR {one} --discount" for one in stations[:3]]
     return tuple(answer)
+
+
+def _tells_apart(records: Sequence[RunRecord]) -> str:
+    """By what several computers of one firmware UUID can be told apart: the surest that differs."""
+    if len({one.serial for one in records if one.serial}) > 1:
+        return "serial"
+    return "name" if len({one.first_name_key for one in records}) > 1 else "disk"
 
 
 def as_document(one: Dispute) -> dict[str, Any]:

@@ -42,10 +42,17 @@ def unmerge(connection: Connection, one: str, *, who: str) -> list[MachineRow]:
 
 
 def split(connection: Connection, one: str, *, by: str, reason: str, who: str) -> list[MachineRow]:
-    """Count the runs of a machine as those of several, told apart by disk, serial number or name."""
+    """Count the runs of a machine as those of several, told apart by disk, serial number or name.
+
+    Raises UsageError where that tells nothing apart.
+    """
     key = key_of(connection, one).partition(APART)[0]
     decide(connection, What.SPLIT, key, other=by, reason=reason, who=who)
-    return _assigned_anew(connection, {key})
+    rows = _assigned_anew(connection, {key})
+    if len(rows) < 2:
+        others = " or ".join(f"--by {other}" for other in ("serial", "name", "disk") if other != by)
+        raise UsageError(f"the {by} tells nothing apart of {one}: it stays one machine", hint=f"try {others}")
+    return rows
 
 
 def unsplit(connection: Connection, one: str, *, who: str) -> list[MachineRow]:

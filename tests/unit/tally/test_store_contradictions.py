@@ -266,6 +266,18 @@ def test_one_firmware_uuid_with_two_serials_is_shown_and_can_be_split(store: Sto
     assert store.summary().total == 1
 
 
+def test_clones_without_a_serial_number_are_split_by_what_differs(store: Store) -> None:
+    for number in (1, 2):
+        store.add(Told(number, Machine(uuid(1), None, disk(number), (f"CLONE-{number}",))).story("repaired"))
+    (dispute,) = store.disputes()
+    assert "split DIR MACHINE --by name --reason TEXT" in dispute.settles
+    with pytest.raises(UsageError, match="the serial tells nothing apart of CLONE-1"):
+        store.split("CLONE-1", by="serial", reason="clones", who="kim")
+    assert store.summary().total == 1
+    store.split("CLONE-1", by="name", reason="clones", who="kim")
+    assert shown(store) == {"CLONE-1": "repaired", "CLONE-2": "repaired"}
+
+
 def test_a_changed_mainboard_is_shown_and_can_be_merged(store: Store) -> None:
     store.add(Told(1, Machine(uuid(1), "SN-1", disk(1), ("PC",))).story("needs-key"))
     store.add(Told(2, Machine(uuid(2), "SN-2", disk(1), ("PC",))).story("repaired"))
