@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 from support.artefacts import artefact
-from support.damage.bases import SHAPES, USERS
+from support.damage.bases import SHAPES
 from support.damage.claims import read_claims
 from support.damage.judge import Done, judge
 from support.damage.ntfs_bytes import DATA, NtfsBytes
+from support.damage.paths import USERS
 from support.damage.plan import RunPlan, plan_run
 from support.damage.reader import read_volume
 from support.damage.report import shown
@@ -30,6 +31,7 @@ _PENDING = 8
 
 _FEW_FREE, _RIGHTS, _MARKS = "bitmap:few free", "rights:stream's runs", "table:bitmap's runs"
 _MIRROR, _REDO = "copies:mirror", "copies:redo"
+_BLOCK, _CUT_RIGHTS, _NEWEST = "folders:block free", "rights:cut short", "rights:newest forgotten"
 NAMED = {
     "the log lies over other files": RunPlan(4, "crowded-tight", "clean", ("log:all elsewhere",), 1),
     "a bit of the log's size": RunPlan(8, "tight", "clean", ("log:sizes",), 1),
@@ -47,6 +49,9 @@ NAMED = {
     "the table's mirror lies in a film": RunPlan(
         25, "linked", "clean", (_MIRROR,), 1, start="cut repair", moment=1
     ),
+    "access rights lie behind their stream's end": RunPlan(2, "roomy", "clean", (_CUT_RIGHTS,), 1),
+    "an index has forgotten the newest access rights": RunPlan(3, "roomy", "clean", (_NEWEST,), 1),
+    "a block of the root's list is called free": RunPlan(26, "full-root", "clean", (_BLOCK,), 1),
     "a cut-off change lies ready in a letter": RunPlan(0, "roomy", "clean", (_REDO,), 1, start="cut repair"),
 }
 """Each of these destroyed a file once, or wrote to a disk of which it then said that it needs a person."""
@@ -62,7 +67,9 @@ def wrong_in(campaign: Campaign, plans: list[RunPlan]) -> list[str]:
     return [shown(outcome) for outcome in map(campaign.run, plans) if outcome.wrong]
 
 
-@pytest.mark.parametrize("base", [name for name, shape in SHAPES.items() if not shape.pending])
+@pytest.mark.parametrize(
+    "base", [name for name, shape in SHAPES.items() if shape.is_repaired or shape.hibernated]
+)
 def test_a_sound_volume_is_repaired_and_undone(campaign: Campaign, base: str) -> None:
     outcome = campaign.run(RunPlan(0, base, "clean", (), 0, discard_hibernation=True))
     assert outcome.said["undo"] == "undone"

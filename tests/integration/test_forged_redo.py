@@ -218,8 +218,8 @@ EVIL: list[Callable[[Path, Stages], None]] = [
 
 def refused(worker: RepairWorker, disk: Path, goal: Goal) -> str:
     before = digest(disk)
-    for verb, options in ((Goal.DIAGNOSE, {}), (goal, {"dry_run": True}), (goal, {})):
-        said = worker.work(verb, disk, None, **options)
+    for verb, dry_run in ((Goal.DIAGNOSE, False), (goal, True), (goal, False)):
+        said = worker.work(verb, disk, None, dry_run=dry_run)
         assert said["status"] == "needs-hands", said
         assert digest(disk) == before
     return str(said["error"])

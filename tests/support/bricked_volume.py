@@ -113,10 +113,13 @@ def odd_descriptor() -> bytes:
 
 
 @contextlib.contextmanager
-def mounted(image: Path, mountpoint: Path) -> Iterator[Path]:
-    """Mount with ntfs-3g in the foreground, unmount, and wait for its end: only then has it flushed."""
+def mounted(image: Path, mountpoint: Path, *more: str) -> Iterator[Path]:
+    """Mount with ntfs-3g in the foreground, unmount, and wait for its end: only then has it flushed.
+
+    `more`: further options of the mount.
+    """
     mountpoint.mkdir(exist_ok=True)
-    options = "no_detach,streams_interface=xattr,noatime"
+    options = ",".join(("no_detach,streams_interface=xattr,noatime", *more))
     server = subprocess.Popen(
         ["ntfs-3g", "-o", options, str(image), str(mountpoint)],
         stdout=subprocess.DEVNULL,

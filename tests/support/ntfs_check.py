@@ -186,8 +186,8 @@ def _check_clusters(volume: _Volume, records: dict[int, _Record]) -> Iterator[st
             if number == _BAD_CLUSTERS and attribute.name == "$Bad":
                 continue
             for start, count in attribute.runs:
-                if start is not None:
-                    owners.update(range(start, start + count))
+                if start is not None:  # a damaged one may claim more than there is memory for
+                    owners.update(range(max(start, 0), min(start + count, volume.clusters)))
     bitmap = records[_VOLUME_BITMAP].find(_DATA)
     assert bitmap is not None
     marked = volume.content(bitmap)

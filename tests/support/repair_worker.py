@@ -7,14 +7,19 @@ Reads lines `{"goal": …, "disk": …, "keys": […], "options": {…}}` and an
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from unbrick.cli.disk_work import open_keys
+from unbrick.disks.ntfs_volume import FileView
+from unbrick.disks.plain import PlainVolume
+from unbrick.disks.rehearsal import Rehearsed
 from unbrick.recovery_isolated import recover_isolated
 from unbrick.recovery_order import Goal, Order
 
@@ -25,10 +30,20 @@ class RepairWorker:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def work(self, goal: Goal, disk: Path, keys: Path | None, **options: bool) -> dict[str, Any]:
+    def work(
+        self,
+        goal: Goal,
+        disk: Path,
+        keys: Path | None,
+        *,
+        run: str | None = None,
+        dies_at: int = 0,
+        **options: bool,
+    ) -> dict[str, Any]:
         """What `unbrick GOAL DISK --keys KEYS --yes --json` says, and the notes for a person.
 
-        `options`: `dry_run`, `reset_log`, `discard_hibernation`, as an `Order` has them.
+        `run` and `options`: `dry_run`, `reset_log`, `discard_hibernation`, as an `Order` has them. `dies_at`:
+        the process at work is killed in that write to the disk, of which some sectors are written.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -36,7 +51,8 @@ class RepairWorker:
             "goal": goal.value,
             "disk": str(disk),
             "keys": [str(keys)] if keys else [],
-            "options": options,
+            "options": {"run": run, **options},
+            "dies_at": dies_at,
         }
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
@@ -60,11 +76,46 @@ def repair_worker() -> Iterator[RepairWorker]:
         assert process.wait(60) == 0
 
 
+@contextmanager
+def _dying_at(count: int) -> Iterator[None]:
+    """Kill the process that brings a change to the disk, in the write of that number; 0 lets it live."""
+    bring, write = Rehearsed.bring, FileView.write
+    if count:
+        Rehearsed.bring = _deadly(bring, write, count)  # type: ignore[assignment,method-assign]
+    try:
+        yield
+    finally:
+        Rehearsed.bring = bring  # type: ignore[method-assign]
+
+
+def _deadly(
+    bring: Callable[[Rehearsed, PlainVolume], None], write: Callable[[FileView, int, bytes], None], left: int
+) -> Callable[[Rehearsed, PlainVolume], None]:
+    def die(view: FileView, offset: int, data: bytes) -> None:
+        nonlocal left
+        left -= 1
+        if left:
+            write(view, offset, data)
+            return
+        write(view, offset, data[: len(data) // 1024 * 512])
+        os._exit(
+            128 + signal.SIGKILL
+        )  # as the first of its namespace it cannot be sent the signal from inside
+
+    def brought(rehearsed: Rehearsed, plain: PlainVolume) -> None:
+        # This process brings one change, and ends.
+        FileView.write = die  # type: ignore[assignment,method-assign]
+        bring(rehearsed, plain)
+
+    return brought
+
+
 def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         order = Order(Path(asked["disk"]), Goal(asked["goal"]), **asked["options"])
-        report = recover_isolated(order, open_keys(asked["keys"], ask_person=False))
+        with _dying_at(asked["dies_at"]):
+            report = recover_isolated(order, open_keys(asked["keys"], ask_person=False))
         print(json.dumps({**report.to_document(), "notes": report.notes}), flush=True)
 
 

@@ -58,7 +58,8 @@ class Judged:
     """What was found sound. `folders` may change their lists; all of `whole` is the change's own.
 
     `taken` and `freed` are the numbers of records that a file begins to use and ceases to. `moved` are files
-    that keep what they hold. `put_outside` are attributes that lay in their record: its number, kind, name.
+    that keep what they hold; `changed`, all whose records change. `put_outside` are attributes that lay in
+    their record: its number, kind, name.
     """
 
     folders: set[int] = field(default_factory=lambda: {ROOT})
@@ -67,6 +68,7 @@ class Judged:
     taken: set[int] = field(default_factory=set)
     freed: set[int] = field(default_factory=set)
     deleted: set[int] = field(default_factory=set)
+    changed: set[int] = field(default_factory=set)
     put_outside: set[tuple[int, int, str]] = field(default_factory=set)
 
 
@@ -74,6 +76,7 @@ def judge_records(before: FileTable, after: FileTable, numbers: Iterable[int], t
     """Judge the records with these numbers; raises NeedsHandsError (damaged-volume)."""
     court = _Court(before, after, touched)
     bases = sorted({base for number in numbers for base in court.owners(number)})
+    court.judged.changed.update(bases)
     users = [number for number in bases if number >= FIRST_USERS]
     for number in users:
         if not court.is_old_folder(number):

@@ -23,6 +23,7 @@ from unbrick.disks.changed_records import (
 )
 from unbrick.disks.claims import find_claims
 from unbrick.disks.file_table import ATTRIBUTE_LIST, BITMAP, FileTable, open_stream, open_table
+from unbrick.disks.index_entries import read_entries
 from unbrick.disks.ntfs_stream import Stream
 from unbrick.disks.ntfs_volume import (
     DATA,
@@ -35,6 +36,7 @@ from unbrick.disks.ntfs_volume import (
 )
 from unbrick.disks.ranges import Range, common, flipped_bits, merged, without
 from unbrick.disks.recognise import (
+    find_descriptors,
     index_block_size,
     is_among_descriptors,
     is_index_block,
@@ -118,6 +120,7 @@ def prove(
     for sector in elsewhere:
         proof.judge(sector)
     proof.expect_cluster_map(elsewhere)
+    proof.expect_lists()
     return proof
 
 
@@ -285,6 +288,9 @@ class Proof:
             raise damaged("the change would write where none of the files it names lies")
         for owner in dict.fromkeys(former + new):
             self.written.setdefault((owner.owner, owner.kind, owner.name), []).append(sector)
+        for owner in former:
+            if (owner.owner, owner.name) == (SECURE, "$SDS"):
+                self._expect_rights_kept(owner, sector)
         for owner in former:  # what is newly taken, `expect_cluster_map` asks about
             stream = owner.before
             position = None if stream is None else stream.position_of(sector)
@@ -292,6 +298,16 @@ class Proof:
                 stream is not None and position is not None and self._is_recognised(owner, stream, position)
             )
             self.questions.append(claimed_only_by(sector, SECTOR, owner.owner, owner.kind, shown=shown))
+
+    def _expect_rights_kept(self, owned: _Owned, sector: int) -> None:
+        """That access rights are added only: what an index has forgotten is somebody's still."""
+        former, new = owned.before, owned.after
+        position = None if former is None else former.position_of(sector)
+        if former is None or new is None or position is None:
+            raise damaged("the change would take access rights away")
+        for place, entry in find_descriptors(former, position, SECTOR):
+            if new.read(place, len(entry)) != entry:
+                raise damaged("the change would write over the access rights of other files")
 
     def _is_recognised(self, owned: _Owned, stream: Stream, position: int) -> bool:
         """Whether what lies there before the change shows whose it is."""
@@ -336,6 +352,24 @@ class Proof:
             for one in moving
             for a, b in common(freed, merged(_ranges(one.before, cluster)))
         ]
+
+    def expect_lists(self) -> None:
+        """That folders list what they did, but for the files that the change names.
+
+        A block of a list that its bitmap calls free is given to the next that needs one, with all in it.
+        """
+        judged = self.judged
+        named = judged.moved | judged.whole | judged.deleted
+        changed = judged.changed | {number for number, _, _ in self.written}
+        for number in sorted((judged.folders | judged.deleted) & changed):
+            former, new = (
+                {(one.record, one.head, one.name) for one in read_entries(table, number, INDEX)}
+                if self._is_used(table, number)
+                else set()
+                for table in (self.before, self.after)
+            )
+            if any(record not in named for record, _, _ in former ^ new):
+                raise damaged(f"a folder would not list what it lists now (record {number})")
 
     def _all_owned(self) -> Iterator[_Owned]:
         yield from self._owned

@@ -19,6 +19,7 @@ _LAST_ENTRY = 2
 _PARENT = struct.Struct("<Q")
 _SECURITY_BLOCK = 1 << 18  # each block of `$SDS` is followed by a copy of itself
 _SECURITY_HEAD = struct.Struct("<IIQI")
+_LARGEST_DESCRIPTOR = _SECURITY_HEAD.size + (1 << 16)
 _SECTOR = 512
 _FEW_BITS = 16
 _KEPT = 24  # records that are marked as used for Windows' own later needs
@@ -63,6 +64,25 @@ def is_among_descriptors(descriptors: Stream, position: int, cluster: int) -> bo
             return True
         at = -(-(at + size) // 16) * 16
     return False
+
+
+def find_descriptors(descriptors: Stream, position: int, length: int) -> list[tuple[int, bytes]]:
+    """The entries of `$SDS` that reach into a stretch, each with its place; also those behind its end.
+
+    An entry is what says that it lies right there; its copy in the block behind says where the first lies.
+    """
+    found: list[tuple[int, bytes]] = []
+    start = max(0, position - _LARGEST_DESCRIPTOR) // 16 * 16
+    stretch = descriptors.read(start, position + length - start)
+    for at in range(0, len(stretch) - _SECURITY_HEAD.size + 1, 16):
+        here = start + at
+        _, _, place, size = _SECURITY_HEAD.unpack_from(stretch, at)
+        is_copy = here // _SECURITY_BLOCK % 2
+        if place != here - is_copy * _SECURITY_BLOCK or here + size <= position:
+            continue
+        if _SECURITY_HEAD.size <= size <= _LARGEST_DESCRIPTOR:
+            found.append((here, descriptors.read(here, size)))
+    return found
 
 
 def is_table_bitmap(table: FileTable, bitmap: Stream, position: int) -> bool:

@@ -18,11 +18,12 @@ from pathlib import Path
 
 from support.bricked_volume import mounted, place
 from support.damage.ntfs_bytes import BITMAP, DATA, TABLE, NtfsBytes
+from support.damage.odd_trees import LEFT_ALONE, TREES
+from support.damage.paths import FAULTY, FAULTY_TIME, USERS
+from support.damage.starts import Starts
 from support.ntfs_states import hibernate
 from support.pending_log import make_pending_volume
-from support.power_cut import CutState, different, durable_states, lossy_states, states_in_order
 from support.repair_worker import RepairWorker
-from support.write_log import Write, logged, read_log, replay
 
 from unbrick.command import SystemRunner, wait_until
 from unbrick.disks.bitlocker import read_metadata
@@ -39,15 +40,11 @@ from unbrick.drill.tree import TreeOptions, plan_volume
 from unbrick.ntfs_file import NtfsTimes, write_short_name, write_times
 from unbrick.recovery_order import Goal
 
-FAULTY = "\\Windows\\System32\\drivers\\CrowdStrike\\C-00000291-00000000-00000032.sys"
-USERS = "\\Users\\Public\\Campaign"
-
 _SIZE = 24 * MIB
 _TIGHT, _FULL = 640 * 1024, 16 * 1024
 _RUNNER = SystemRunner()
 _FIRST_GIVEN = 64  # records below are given out by ntfs-3g only when its table grows
 _HEADER = bytes.fromhex("aaaaaaaa01002301")
-_FAULTY_TIME = 133658357470000000  # 2024-07-19 04:09 UTC and some
 
 
 @dataclass(frozen=True)
@@ -55,17 +52,26 @@ class Shape:
     """What a base is besides small and faulty.
 
     `spare`: how many bytes are free. `crowded`: the file table has no free record. `earlier`: `\\Unbrick` is
-    there, of an earlier run. `pending`: the log is a crashed Windows 10's, with records to replay.
+    there, of an earlier run. `pending`: the log is a crashed Windows 10's, with records to replay. `odd` is
+    what is odd about the tree (`odd_trees.py`), `tail` how many bytes of rubbish lie behind the volume.
     """
 
     variant: int = 0
     cluster: int = 4096
+    sector: int = 512
     spare: int | None = None
     crowded: bool = False
     earlier: bool = False
     locked: bool = False
     hibernated: bool = False
     pending: bool = False
+    odd: str = ""
+    tail: int = 0
+
+    @property
+    def is_repaired(self) -> bool:
+        """Whether the sound volume is repaired, and needs no person's leave for it."""
+        return not self.hibernated and not self.pending and self.odd not in LEFT_ALONE
 
 
 SHAPES = {
@@ -82,19 +88,14 @@ SHAPES = {
     "small-clusters": Shape(cluster=512),
     "hibernated": Shape(hibernated=True),
     "pending": Shape(pending=True),
+    "large-sectors": Shape(sector=4096),
+    "large-sectors-tight": Shape(sector=4096, variant=3, spare=_TIGHT),
+    "tailed": Shape(variant=1, tail=MIB + 4096 + 512),
+    **{odd: Shape(variant=at % 4, odd=odd) for at, odd in enumerate(TREES)},
     "locked": Shape(locked=True),
     "locked-earlier": Shape(variant=3, locked=True, earlier=True),
     "locked-tight": Shape(variant=2, locked=True, spare=_TIGHT),
 }
-
-
-@dataclass(frozen=True)
-class Start:
-    """A disk, and what was written to it since."""
-
-    name: str
-    disk: Path
-    writes: tuple[Write, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Base:
     plain: Path
     locked: Path | None
     key: Path | None
-    starts: dict[str, tuple[Start, ...]]
+    starts: Starts
     areas: tuple[tuple[int, int], ...] = ()
 
 
@@ -133,12 +134,14 @@ class Bases:
         if shape.pending:
             # The records lie in the log before the tree is there: nothing may be asked of it then.
             make_pending_volume(plain, lambda top: _fill(top, shape, folder))
-            return Base(shape, plain, None, None, {})
-        _format(plain, shape.cluster)
+            return Base(shape, plain, None, None, Starts(None, plain, folder))
+        _format(plain, shape.cluster, shape.sector)
         with mounted(plain, folder / "root") as root:
             if shape.locked:
                 prepare_reserved_files(root)
             _fill(root, shape, folder)
+        if shape.odd:
+            TREES[shape.odd](plain, folder / "root")
         if shape.earlier:
             said = self._worker.work(Goal.REPAIR, plain, None)
             assert said["status"] == "repaired", said
@@ -152,6 +155,8 @@ class Bases:
         if shape.spare is not None:
             with mounted(plain, folder / "root") as root:
                 _use_up_room(root, shape.spare)
+        if shape.tail:
+            _put_rubbish_behind(plain, shape.tail)
         if not shape.locked:
             return Base(shape, plain, None, None, self._starts(shape, plain, folder))
         locked, areas = _lock(plain, folder)
@@ -163,36 +168,9 @@ class Bases:
             shutil.copyfile(shown, plain)
         return Base(shape, plain, locked, key, self._starts(shape, locked, folder), areas)
 
-    def _starts(self, shape: Shape, image: Path, folder: Path) -> dict[str, tuple[Start, ...]]:
-        """A repair of this one and its undo, done and cut off; nothing where it needs a person's leave."""
-        repaired, undone = folder / "repaired.img", folder / "undone.img"
-        if shape.hibernated:
-            return {}
-        repair = self._record(Goal.REPAIR, image, repaired, folder)
-        undo = self._record(Goal.UNDO, repaired, undone, folder)
-        return {
-            "repaired": (Start("after a repair", repaired),),
-            "cut repair": _cuts("repair", image, repair),
-            "cut undo": _cuts("undo", repaired, undo),
-        }
-
-    def _record(self, goal: Goal, disk: Path, copy: Path, folder: Path) -> tuple[Write, ...]:
-        """Run the program on a copy, and say what it wrote there."""
-        log = folder / "log"
-        replay(disk, copy, ())
-        with logged(copy, log, folder / "export.img") as export:
-            said = self._worker.work(goal, export, None)
-        assert said["status"] in ("repaired", "undone"), said
-        return read_log(log)
-
-
-def _cuts(name: str, disk: Path, writes: tuple[Write, ...]) -> tuple[Start, ...]:
-    """Disks that a cut of the power leaves of a run."""
-    seen: set[int] = set()
-    states: list[CutState] = different(durable_states(writes), 20, seen)[1:]
-    states += different(states_in_order(writes), 40, seen)
-    states += different(lossy_states(writes, "damage", torn=False), 20, seen)
-    return tuple(Start(f"{name} cut {state.name}", disk, state.writes) for state in states)
+    def _starts(self, shape: Shape, image: Path, folder: Path) -> Starts:
+        """Nothing where a repair needs a person's leave."""
+        return Starts(self._worker if shape.is_repaired else None, image, folder)
 
 
 @contextmanager
@@ -210,15 +188,25 @@ def unlocked(image: Path, key: Path, at: Path, *, read_only: bool = True) -> Ite
         server.stop(30)
 
 
-def _format(path: Path, cluster: int) -> None:
+def _put_rubbish_behind(plain: Path, length: int) -> None:
+    """What an image or a partition holds behind its volume: noise, and what looks like file records."""
+    rng = dice("damage", "tail")
+    with plain.open("r+b") as stream:
+        records = NtfsBytes(bytearray(plain.read_bytes()))
+        copied = b"".join(bytes(records.read(number)) for number in range(16))
+        stream.seek(0, os.SEEK_END)
+        stream.write((copied + rng.randbytes(length))[:length])
+
+
+def _format(path: Path, cluster: int, sector: int) -> None:
     with path.open("wb") as stream:
         stream.truncate(_SIZE)
-    shape = ["-s", "512", "-c", str(cluster), "-p", "2048", "-H", "255", "-S", "63"]
+    shape = ["-s", str(sector), "-c", str(cluster), "-p", "2048", "-H", "255", "-S", "63"]
     subprocess.run(
         ["mkntfs", "-F", "-Q", "-q", *shape, "-L", "Windows", path], check=True, capture_output=True
     )
     with path.open("r+b") as stream:
-        for boot in (0, _SIZE - 512):  # the serial number that mkntfs draws
+        for boot in (0, _SIZE - sector):  # the serial number that mkntfs draws
             stream.seek(boot + 0x48)
             stream.write(struct.pack("<Q", 0x1B61C00DAC71F11E))
 
@@ -291,7 +279,7 @@ def _write_fault(root: Path, variant: int) -> None:
         write_short_name(faulty, "C-0000~1.SYS")
     if variant == 3:
         os.link(faulty, place(root, "\\Windows\\Temp\\kept-by-a-tool.sys"))
-    write_times(faulty, NtfsTimes(_FAULTY_TIME, _FAULTY_TIME, _FAULTY_TIME, 0))
+    write_times(faulty, NtfsTimes(FAULTY_TIME, FAULTY_TIME, FAULTY_TIME, 0))
 
 
 def _use_up_room(root: Path, spare: int) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -34,8 +36,9 @@ from support.ntfs_check import inconsistencies
 
 _CHUNK = 1 << 20
 _MIRRORED = 4
+_RIGHTS_COPY = 0x40000
 _MOST_SAID = 12
-_QUARANTINE = "\\unbrick"
+_QUARANTINE = re.compile(r"\\unbrick[^\\]*(\\|$)")
 _JOURNALS = {"journal.jsonl", "journal.jsonl.gz"}
 _OURS: set[tuple[int, int]] = {
     (LOG, DATA),
@@ -55,13 +58,15 @@ _CHANGING = {TABLE, MIRROR, LOG, CLUSTER_BITMAP, SECURE}
 class Done:
     """What a run said that it did: the paths of what it moved, a hibernation discarded, a log replayed.
 
-    `begun`: the volume was not as `truth` has it: an earlier run was done, or cut off.
+    `begun`: the volume was not as `truth` has it: an earlier run was done, or cut off. `purged`: what was
+    moved was deleted then.
     """
 
     moved: tuple[str, ...]
     hibernation: bool = False
     replayed: bool = False
     begun: bool = False
+    purged: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class _Touched:
     hibernation: int | None
     replayed: bool
     begun: bool
+    purged: bool
 
     @property
     def records(self) -> frozenset[int]:
@@ -143,7 +149,7 @@ def _touched(claims: Claims, truth: Claims, done: Done) -> _Touched:
             name = path.casefold()
             if name in wanted:
                 moved.add(number)
-            if name == _QUARANTINE or name.startswith(_QUARANTINE + "\\"):
+            if _QUARANTINE.match(name):
                 folders.add(number)
             if name == "\\hiberfil.sys" and done.hibernation:
                 hibernation = number
@@ -154,7 +160,7 @@ def _touched(claims: Claims, truth: Claims, done: Done) -> _Touched:
     if done.begun:  # the earlier run has made these
         used = {number for number, found in truth.records.items() if any(one.in_use for one in found)}
         folders.update(claims.records.keys() - used)
-    return _Touched(frozenset(moved), frozenset(folders), hibernation, done.replayed, done.begun)
+    return _Touched(frozenset(moved), frozenset(folders), hibernation, done.replayed, done.begun, done.purged)
 
 
 def _folders_of(known: Claims, numbers: frozenset[int]) -> Iterator[int]:
@@ -185,10 +191,47 @@ def _judge_sectors(
                 owner = f"{shown!r} (record {number}, {kind:#x} {name})"
                 yield f"destroyed: cluster {cluster} of {owner} was written"
         # What was cut off may have marked its clusters before it could say whose they are.
-        if not owners and (truth if touched.begun else claims).is_marked(cluster):
+        marked = (truth if touched.begun else claims).is_marked(cluster)
+        if not owners and marked and not _comes_back(cluster, claims, truth, touched):
             yield f"unproved: cluster {cluster} was written, which is marked used and no file's"
+        if (SECURE, DATA, "$SDS") in truth.owners.get(cluster, ()):
+            yield from _judge_rights(places, claims, truth, new)
         if any(owner == OF_THE_TABLE for owner in owners):
             yield from _judge_records(places, claims, truth, touched, new)
+
+
+def _judge_rights(places: Iterable[int], claims: Claims, truth: Claims, new: mmap.mmap) -> Iterator[str]:
+    """What was written of access rights stays as it is; new ones come behind."""
+    old, volume = claims.volume.data, truth.volume
+    stream = volume.find(volume.read(SECURE), DATA, "$SDS")
+    ends = _ends_of_rights(volume.content(SECURE, DATA, "$SDS"))
+    position = 0
+    for start, count in stream.runs:
+        first = (start or 0) * volume.cluster
+        for place in places:
+            at = position + place - first
+            if start is not None and first <= place < first + count * volume.cluster:
+                kept = min(SECTOR, ends[min(at // _RIGHTS_COPY, len(ends) - 1)] - at)
+                if kept > 0 and old[place : place + kept] != new[place : place + kept]:
+                    yield f"destroyed: access rights at {at:#x} of $SDS were written over"
+        position += count * volume.cluster
+
+
+def _ends_of_rights(content: bytes) -> list[int]:
+    """Where in each block of `$SDS` the last entry ends."""
+    ends = []
+    for block in range(0, len(content), _RIGHTS_COPY):
+        at, last = block, min(block + _RIGHTS_COPY, len(content))
+        while at + 20 <= last and (length := struct.unpack_from("<I", content, at + 16)[0]) >= 20:
+            at = at + length + 15 & ~15
+        ends.append(at)
+    return ends
+
+
+def _comes_back(cluster: int, claims: Claims, truth: Claims, touched: _Touched) -> bool:
+    """Whether it was one's that may change, who gets it again."""
+    owners = truth.owners.get(cluster, set()) if touched.begun else set()
+    return bool(owners) and all(_may_change(owner, claims, truth, touched) for owner in owners)
 
 
 def _owners(cluster: int, claims: Claims, truth: Claims) -> set[Owner]:
@@ -266,11 +309,14 @@ def _judge_files(
                 continue  # a run's own folder, taken away
             if number in touched.folders and not file.folder:
                 continue
+            if touched.purged and number in touched.moved:
+                continue
             yield f"destroyed: file {number} {file.names} is not there any more"
         elif number not in _CHANGING:
             yield from _judge_file(number, file, now, touched, sound)
+    used = {file.rights for file in after.files.values()}
     for identity, digest in before.rights.items():
-        if after.rights.get(identity) != digest:
+        if after.rights.get(identity) != digest and (identity in used or not touched.purged):
             yield f"destroyed: the access rights {identity} are others"
 
 

@@ -13,7 +13,18 @@ from unbrick.recovery_order import Goal
 
 _BASES = tuple(name for name, shape in SHAPES.items() if not shape.pending)
 _STATES = tuple(name for name, (weight, _) in STATES.items() for _ in range(weight))
-_STARTS = ("",) * 6 + ("repaired", "repaired", "cut repair", "cut undo")
+_STARTS = (
+    *("",) * 12,
+    *("repaired",) * 5,
+    *("cut repair", "cut repair", "cut undo", "cut undo", "cut purge"),
+    *("killed repair", "killed undo", "killed purge"),
+)
+_FIRST = {
+    "repaired": (Goal.UNDO, Goal.UNDO, Goal.UNDO, Goal.PURGE, Goal.PURGE),
+    "cut undo": (Goal.UNDO, Goal.UNDO, Goal.REPAIR, Goal.PURGE),
+    "cut purge": (Goal.PURGE, Goal.PURGE, Goal.UNDO, Goal.REPAIR),
+}
+"""What is asked first of a volume on which a run was done, or cut off; else a repair."""
 _COUNTS = (1, 1, 1, 1, 1, 1, 2, 2, 2, 3)
 _MOST_TRIES = 40
 
@@ -49,7 +60,7 @@ def plan_run(seed: int, *, base: str | None = None, only: str = "") -> RunPlan:
     chosen = base or rng.choice(_BASES)
     kinds = [name for name in KINDS if name.startswith(only)]
     start = "" if SHAPES[chosen].pending else rng.choice(_STARTS)
-    undoing = start == "repaired" or (start == "cut undo" and rng.random() < 0.7)
+    first = rng.choice(_FIRST.get(start.replace("killed", "cut"), (Goal.REPAIR,)))
     return RunPlan(
         seed,
         chosen,
@@ -60,6 +71,6 @@ def plan_run(seed: int, *, base: str | None = None, only: str = "") -> RunPlan:
         rng.random() < 0.8,
         start,
         rng.randrange(1 << 30),
-        Goal.UNDO if undoing else Goal.REPAIR,
+        first,
         rng.random() < 0.25,
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import resource
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,22 @@ from support.damage.ntfs_bytes import FOLDER, IN_USE
 
 _MOST_BYTES = 32 << 20  # what is believed of a size
 _MOST_RECORDS = 20_000
+_MOST_MEMORY = 4 << 30
 
 
 @dataclass(frozen=True)
 class ReadFile:
-    """A record in use: `streams` are the digests of its data by name, `listed` what a folder lists."""
+    """A record in use: `streams` are the digests of its data by name, `listed` what a folder lists.
+
+    `rights` is the number of its set of access rights, 0 where it has none.
+    """
 
     sequence: int
     folder: bool
     names: tuple[str, ...]
     streams: Mapping[str, str]
     listed: frozenset[tuple[str, int]]
+    rights: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,9 +42,20 @@ class ReadVolume:
     rights: Mapping[int, str]
 
 
+@contextmanager
+def _bounded_memory() -> Iterator[None]:
+    """dissect believes every size, and would have all of the machine's memory; so it gets a MemoryError."""
+    former, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (former, hard))
+
+
 def read_volume(path: Path) -> ReadVolume | None:
     """All of it; None where nothing can be read."""
-    with path.open("rb") as stream:
+    with path.open("rb") as stream, _bounded_memory():
         try:
             volume: Any = NTFS(stream)
             size = volume.mft.get(0).size()
@@ -69,7 +87,15 @@ def _read(volume: Any, number: int) -> ReadFile | None:
         names,
         {name: _digest(record, name) for name in sorted(streams)},
         _listed(record) if folder else frozenset(),
+        _rights_of(record),
     )
+
+
+def _rights_of(record: Any) -> int:
+    try:
+        return int(record.attributes.STANDARD_INFORMATION[0].security_id)
+    except Exception:
+        return 0
 
 
 def _digest(record: Any, name: str) -> str:
@@ -101,14 +127,8 @@ def _listed(record: Any) -> frozenset[tuple[str, int]]:
 
 
 def _rights(volume: Any, files: Mapping[int, ReadFile]) -> dict[int, str]:
-    numbers: set[int] = set()
-    for number in files:
-        try:
-            numbers.add(volume.mft.get(number).attributes.STANDARD_INFORMATION[0].security_id)
-        except Exception:
-            continue
     found = {}
-    for identity in numbers - {0}:
+    for identity in {file.rights for file in files.values()} - {0}:
         try:
             place = volume.secure.sii.search(identity).data
             offset = int.from_bytes(bytes(place)[8:16], "little")

@@ -13,19 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from support.damage.bases import Base, Bases, Start, unlocked
+from support.damage.bases import Base, Bases, unlocked
 from support.damage.claims import Claims, read_claims
 from support.damage.judge import Done, is_changed, judge
 from support.damage.kinds import KINDS
 from support.damage.ntfs_bytes import NotHereError, NtfsBytes
 from support.damage.plan import RunPlan
 from support.damage.reader import ReadVolume, read_volume
+from support.damage.starts import Start
 from support.damage.states import STATES
 from support.repair_worker import RepairWorker
 from support.write_log import replay
 
 from unbrick.recovery_order import Goal
 
+_MOST_WRITES = 24
 _UNDONE_BY_NOBODY = ("needs-hands", "failed", "needs-key", "found", "healthy", "scanned")
 
 
@@ -76,7 +78,8 @@ class Campaign:
         disk = self._damaged(plan, base, folder, outcome)
         if outcome.damages or not plan.count:
             truth, sound = self._truth(plan.base, base)
-            _Run(plan, base, truth, sound, disk, folder, self._worker, outcome).go()
+            start = _start(plan, base)
+            _Run(plan, base, truth, sound, start.run, disk, folder, self._worker, outcome).go()
         outcome.seconds = time.monotonic() - started
         return outcome
 
@@ -95,11 +98,15 @@ class Campaign:
 
     def _damaged(self, plan: RunPlan, base: Base, folder: Path, outcome: Outcome) -> Path:
         """The disk, hurt; where it is locked, what BitLocker shows was hurt, through dislocker."""
-        disk, source = folder / "disk.img", base.locked or base.plain
-        starts = base.starts.get(plan.start, ())
-        start = starts[plan.moment % len(starts)] if starts else Start("", source)
+        disk = folder / "disk.img"
+        start = _start(plan, base)
         replay(start.disk, disk, start.writes)
         outcome.begun = start.name
+        if start.killed is not None:
+            moment = 1 + plan.moment % _MOST_WRITES
+            run = start.run if start.killed is Goal.PURGE else None
+            said = self._worker.work(start.killed, disk, None, run=run, dies_at=moment)
+            outcome.begun = f"{start.name} in write {moment}: {said['status']}"
         with _plain_of(disk, base, folder, read_only=False) as plain, plain.open("r+b") as stream:
             shape = self._truth(plan.base, base)[0].volume
             if base.locked is None:
@@ -114,6 +121,11 @@ class Campaign:
                         with suppress(OSError):  # BitLocker's own bytes
                             os.pwrite(stream.fileno(), shown[at : at + 4096], at)
         return disk
+
+
+def _start(plan: RunPlan, base: Base) -> Start:
+    starts = base.starts.get(plan.start)
+    return starts[plan.moment % len(starts)] if starts else Start("", base.locked or base.plain)
 
 
 def _hurt(volume: NtfsBytes, plan: RunPlan, outcome: Outcome) -> None:
@@ -144,6 +156,7 @@ class _Run:
     base: Base
     truth: Claims
     sound: ReadVolume
+    run: str
     disk: Path
     folder: Path
     worker: RepairWorker
@@ -155,8 +168,9 @@ class _Run:
         if self.plan.looking:
             for goal in (Goal.SCAN, Goal.DIAGNOSE):
                 self._look(goal, before)
-        if self.plan.first is Goal.UNDO and self.outcome.begun:
-            self._change(Goal.UNDO, self._look(Goal.UNDO, before, dry_run=True), before)
+        first = self.plan.first
+        if first is not Goal.REPAIR and self.outcome.begun:
+            self._change(first, self._look(first, before, dry_run=True), before)
             return
         repaired = self._change(Goal.REPAIR, self._look(Goal.REPAIR, before, dry_run=True), before)
         if repaired["status"] != "repaired":
@@ -189,6 +203,7 @@ class _Run:
                 self.base.shape.hibernated and self.plan.discard_hibernation,
                 self.base.shape.pending,
                 bool(self.outcome.begun),
+                goal is Goal.PURGE or "purge" in self.outcome.begun,
             )
             with self._plain("before", before) as old, self._plain("after", self.disk) as new:
                 self.outcome.wrong += judge(old, new, self.truth, done, self.sound)
@@ -208,7 +223,7 @@ class _Run:
         return "cut" in self.outcome.begun and said["status"] in ("healthy", "scanned")
 
     def _compare(self, goal: Goal, foreseen: dict[str, Any], said: dict[str, Any], moved: list[Any]) -> None:
-        wanted = {"found": ("repaired", "undone")}.get(foreseen["status"], (foreseen["status"],))
+        wanted = {"found": ("repaired", "undone", "scanned")}.get(foreseen["status"], (foreseen["status"],))
         sure = said["status"] == "needs-hands" and any(action["state"] == "done" for action in moved)
         if said["status"] not in wanted and not sure:
             self.outcome.wrong.append(
@@ -220,7 +235,8 @@ class _Run:
         if goal in (Goal.REPAIR, Goal.UNDO):
             options["reset_log"] = self.plan.reset_log
             options["discard_hibernation"] = self.plan.discard_hibernation
-        said = self.worker.work(goal, self.disk, None, **options)
+        run = self.run if goal is Goal.PURGE else None
+        said = self.worker.work(goal, self.disk, None, run=run, **options)
         reason = f" ({said['reason']})" if said["reason"] else ""
         self.outcome.said[name] = f"{said['status']}{reason}"
         self.outcome.errors[name] = said["error"] or ""

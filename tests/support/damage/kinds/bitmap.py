@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 
-from support.damage.bases import FAULTY, USERS
 from support.damage.kinds.targets import Damage, any_file, hurt_attribute, hurt_record, hurt_runs
 from support.damage.ntfs_bytes import (
     CLUSTER_BITMAP,
@@ -17,6 +16,7 @@ from support.damage.ntfs_bytes import (
     Run,
     attributes,
 )
+from support.damage.paths import FAULTY, USERS
 
 
 def mark(volume: NtfsBytes, runs: list[Run], *, used: bool) -> None:

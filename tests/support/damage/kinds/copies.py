@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import struct
 
-from support.damage.bases import FAULTY, USERS
 from support.damage.kinds.table import mirrored
 from support.damage.kinds.targets import CROWDSTRIKE, Damage, any_file
 from support.damage.ntfs_bytes import (
@@ -33,6 +32,7 @@ from support.damage.ntfs_bytes import (
     protected,
     unprotected,
 )
+from support.damage.paths import FAULTY, USERS
 
 
 def _copied(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import struct
 
-from support.damage.bases import FAULTY, USERS
 from support.damage.kinds.targets import (
     Damage,
     any_file,
@@ -24,6 +23,7 @@ from support.damage.ntfs_bytes import (
     NtfsBytes,
     attributes,
 )
+from support.damage.paths import FAULTY, USERS
 
 _NAME_FIELDS = {
     "parent": (0, 6),

@@ -149,6 +149,20 @@ def _bitmap(volume: NtfsBytes, rng: random.Random) -> str:
     return f"folder {number}: its index's bitmap is {value:#x}"
 
 
+def _block_free(volume: NtfsBytes, rng: random.Random) -> str:
+    """A block in use is called free: the next that the folder needs is that one."""
+    number = _some_folder(volume, rng)
+    record = volume.read(number)
+    bitmap = volume.find(record, BITMAP, "$I30")
+    used = [bit for bit in range(8) if record[bitmap.value_at] >> bit & 1] if bitmap.resident else []
+    if len(used) < 2:
+        raise NotHereError("no blocks")
+    block = rng.choice(used)
+    record[bitmap.value_at] &= ~(1 << block)
+    volume.write(number, record)
+    return f"folder {number}: its block {block} of {len(used)} is called free"
+
+
 def _runs(volume: NtfsBytes, rng: random.Random) -> str:
     return hurt_runs(volume, _some_folder(volume, rng), INDEX_ALLOCATION, rng)
 
@@ -193,6 +207,7 @@ KINDS: dict[str, Damage] = {
     "reference": _reference,
     "root": _root_bits,
     "bitmap": _bitmap,
+    "block free": _block_free,
     "runs": _runs,
     "attribute": _attribute,
     "record": _record,

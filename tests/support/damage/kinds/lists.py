@@ -6,9 +6,8 @@ import random
 import struct
 from collections.abc import Callable
 
-from support.damage.bases import FAULTY, USERS
 from support.damage.kinds.lies import list_attributes
-from support.damage.kinds.targets import CROWDSTRIKE, Damage, any_file, free_cluster
+from support.damage.kinds.targets import CROWDSTRIKE, Damage, any_file, files_with_clusters, free_cluster
 from support.damage.ntfs_bytes import (
     DATA,
     FILE_NAME,
@@ -25,6 +24,7 @@ from support.damage.ntfs_bytes import (
     remove_attribute,
     resident,
 )
+from support.damage.paths import FAULTY, USERS
 
 
 def _mailbox(volume: NtfsBytes, rng: random.Random) -> int:
@@ -153,7 +153,7 @@ def _long(volume: NtfsBytes, rng: random.Random) -> str:
     room = volume.cluster // 32 - 12
     if room < 4:
         raise NotHereError("a small cluster")
-    used = [one for one, _ in volume.in_use()]
+    used = files_with_clusters(volume)
     names: Callable[[int], int] = rng.choice((lambda at: number, lambda at: used[at % len(used)]))
     entries = [
         list_entry(DATA, names(at), _sequence(volume, names(at)), first=at, number=at) for at in range(room)

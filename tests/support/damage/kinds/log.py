@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Iterator
 
 from support.damage.kinds.targets import (
     Damage,
@@ -15,6 +16,7 @@ from support.damage.kinds.targets import (
     random_field,
 )
 from support.damage.ntfs_bytes import DATA, LOG, NotHereError, NtfsBytes, protected, unprotected
+from support.ntfs_states import restart_page
 
 _PAGE = 4096
 _RESTART_FIELDS = {
@@ -38,6 +40,8 @@ _RESTART_FIELDS = {
     "oldest": (112, 8),
     "client's restart": (120, 8),
 }
+_OPERATIONS = (2, 5, 6, 7, 8, 9, 11, 14, 15, 18, 19, 21, 22, 37)
+"""Redo operations that write: to records, indexes, the bitmaps, sizes, and file data."""
 _RECORD_FIELDS = {
     "magic": (0, 4),
     "last": (8, 8),
@@ -117,6 +121,94 @@ def _records(volume: NtfsBytes, rng: random.Random) -> str:
     return "a page of log records holds nonsense"
 
 
+def _newer_pages(volume: NtfsBytes, rng: random.Random) -> str:
+    """A log of version 2.0, made up: restart pages, clean or not, and pages of records that look newest.
+
+    The records in them lead, with a redo operation, to a file record or to clusters of something.
+    """
+    runs = tuple(volume.runs(LOG, DATA))
+    size = sum(count for _, count in runs) * volume.cluster
+    newest = rng.choice((0x4000, 0x40000, 1 << 40))
+    page = restart_page(
+        current=newest, oldest=newest - 0x1000, clean=rng.random() < 0.4, version=(2, 0), size=size
+    )
+    first = rng.choice((2, 2, 0x22))  # where version 2.0 keeps its newest pages, and where all others lie
+    pages = {0: page, 1: page}
+    for index in range(rng.randrange(1, 6)):
+        pages[first + index] = _page_of_records(volume, rng, newest + index * 8)
+    for index, block in pages.items():
+        if index * _PAGE < size:
+            at = volume.place_in(runs, index * _PAGE)
+            volume.data[at : at + _PAGE] = block
+    return f"a log of version 2.0, with {len(pages) - 2} pages of records from page {first} on"
+
+
+def _page_of_records(volume: NtfsBytes, rng: random.Random, number: int) -> bytes:
+    block = bytearray(_PAGE)
+    head = (b"RCRD", 0x28, 9, number, 1, 1, 1, 0x40 + 0x68, 0, number)
+    struct.pack_into("<4sHHQIHHHHxxxxQ", block, 0, *head)
+    at = 0x40
+    for _ in range(rng.randrange(1, 6)):
+        _, target = clusters_of_something(volume, rng)
+        data = rng.randbytes(16)
+        body = struct.pack(
+            "<12HQQ",
+            *(rng.choice(_OPERATIONS), rng.choice(_OPERATIONS), 0x28, 16, 0x28, 16, 0x18, 1),
+            *(rng.randrange(0x200), rng.randrange(0x200), rng.randrange(8), 0),
+            rng.randrange(64),
+            target,
+        )
+        client = len(body) + len(data)
+        record = struct.pack("<QQQIHHIIH6x", number, number - 8, number - 8, client, 0, 0, 1, 0x18, 0)
+        whole = (record + body + data).ljust(len(record) + client + 7 & ~7, b"\0")
+        block[at : at + len(whole)] = whole
+        at += len(whole)
+    return protected(block)
+
+
+def _retargeted(volume: NtfsBytes, rng: random.Random) -> str:
+    """The newest records that wait in the log lead elsewhere: their operation, their place, their cluster."""
+    said = []
+    newest = sorted(_waiting(volume), reverse=True)[: rng.choice((2, 4, 16))]
+    for _, at, place in newest:
+        block = unprotected(bytes(volume.data[at : at + _PAGE]))
+        if block is None or place + 0x58 > _PAGE:
+            continue
+        _, target = clusters_of_something(volume, rng)
+        changes = {
+            0x30: ("<H", rng.choice(_OPERATIONS)),
+            0x40: ("<H", rng.randrange(0x400)),
+            0x42: ("<H", rng.randrange(0x400)),
+            0x48: ("<Q", rng.randrange(64)),
+            0x50: ("<Q", target),
+        }
+        for field in rng.sample(list(changes), rng.choice((1, 1, 2))):
+            packing, value = changes[field]
+            struct.pack_into(packing, block, place + field, value)
+            said.append(f"{field:#x} -> {value:#x}")
+        volume.data[at : at + _PAGE] = protected(block)
+    if not said:
+        raise NotHereError("no records wait")
+    return f"the newest of the records that wait lead elsewhere: {', '.join(said[:4])}"
+
+
+def _waiting(volume: NtfsBytes) -> Iterator[tuple[int, int, int]]:
+    """Each log record: its number, its page's place on the volume, its place in that."""
+    runs = tuple(volume.runs(LOG, DATA))
+    for page in range(2, sum(count for _, count in runs) * volume.cluster // _PAGE):
+        at = volume.place_in(runs, page * _PAGE)
+        block = (
+            unprotected(bytes(volume.data[at : at + _PAGE])) if volume.data[at : at + 4] == b"RCRD" else None
+        )
+        place = 0x40
+        while block is not None and place + 0x58 <= _PAGE:
+            number, length = struct.unpack_from("<Q16xI", block, place)
+            if not 0x28 <= length <= _PAGE:
+                break
+            yield number, at, place
+            place = place + 0x30 + length + 7 & ~7
+
+
 def _rubbish(volume: NtfsBytes, rng: random.Random) -> str:
     """Pages that are none of a log's: of another file, zeros, noise."""
     runs = tuple(volume.runs(LOG, DATA))
@@ -151,6 +243,8 @@ KINDS: dict[str, Damage] = {
     "record": _record,
     "restart pages": _restart_pages,
     "records": _records,
+    "newer pages": _newer_pages,
+    "retargeted": _retargeted,
     "rubbish": _rubbish,
     "bits": _bits,
 }

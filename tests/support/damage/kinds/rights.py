@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 
 from support.damage.kinds.targets import (
     Damage,
@@ -22,7 +23,10 @@ from support.damage.ntfs_bytes import (
     UPPER_CASE,
     VOLUME,
     VOLUME_INFORMATION,
+    NotHereError,
     NtfsBytes,
+    protected,
+    unprotected,
 )
 
 _ENTRY = {"hash": (0, 4), "id": (4, 4), "place": (8, 8), "length": (16, 4)}
@@ -47,6 +51,64 @@ def _stream_content(volume: NtfsBytes, rng: random.Random) -> str:
     said = random_field(head, rng, _ENTRY, entry)
     volume.data[at : at + 0x1000] = bytes(head)
     return f"$SDS entry at {entry:#x}: {said}"
+
+
+def _stream_cut_short(volume: NtfsBytes, rng: random.Random) -> str:
+    """The stream ends before its last sets of rights: the next that is made would lie over them."""
+    record = volume.read(SECURE)
+    stream = volume.find(record, DATA, "$SDS")
+    content = volume.content(SECURE, DATA, "$SDS")
+    ends, at = [], 0
+    while at + 20 <= len(content) and (length := struct.unpack_from("<I", content, at + 16)[0]) >= 20:
+        at = at + length + 15 & ~15
+        ends.append(at)
+    if len(ends) < 3:
+        raise NotHereError("few rights")
+    size = _COPY + rng.choice(ends[:-1])
+    fields = rng.choice(((48, 56), (56,)))
+    for field in fields:
+        struct.pack_into("<Q", record, stream.at + field, size)
+    volume.write(SECURE, record)
+    return f"$SDS ends at {size:#x}, not at {_COPY + ends[-1]:#x}, by its fields {fields}"
+
+
+def _newest_forgotten(volume: NtfsBytes, rng: random.Random) -> str:
+    """An index lists the last sets of rights no more: the place of the next is found by it."""
+    name = rng.choice(("$SII", "$SII", "$SDH"))
+    record = volume.read(SECURE)
+    try:
+        start, _ = volume.runs(SECURE, INDEX_ALLOCATION, name)[-1]
+    except NotHereError:
+        start = None
+    if start is None:
+        root = volume.find(record, INDEX_ROOT, name)
+        said = _drop_entries(record, root.value_at + 16, rng)
+        volume.write(SECURE, record)
+    else:
+        at = start * volume.cluster
+        block = unprotected(bytes(volume.data[at : at + 4096]))
+        if block is None:
+            raise NotHereError("no block")
+        said = _drop_entries(block, 24, rng)
+        volume.data[at : at + len(block)] = protected(block)
+    return f"{name}: {said}"
+
+
+def _drop_entries(node: bytearray, head: int, rng: random.Random) -> str:
+    """Put a node's end mark where one of its last entries is."""
+    first, end = struct.unpack_from("<II", node, head)
+    at, entries = head + first, []
+    while at < head + end and not struct.unpack_from("<H", node, at + 12)[0] & 2:
+        entries.append(at)
+        at += max(struct.unpack_from("<H", node, at + 8)[0], 16)
+    if len(entries) < 3 or struct.unpack_from("<H", node, at + 12)[0] & 1:
+        raise NotHereError("no leaf with entries")
+    length = struct.unpack_from("<H", node, at + 8)[0]
+    count = rng.randrange(1, len(entries) - 1)
+    place = entries[-count]
+    node[place : place + length] = node[at : at + length]
+    struct.pack_into("<I", node, head + 4, place + length - head)
+    return f"its last {count} entries of {len(entries)} are gone"
 
 
 def _index(volume: NtfsBytes, rng: random.Random) -> str:
@@ -107,4 +169,6 @@ KINDS: dict[str, Damage] = {
     "$Secure": _secure_record,
     "$Volume": _volume_record,
     "$UpCase": _upper_case,
+    "cut short": _stream_cut_short,
+    "newest forgotten": _newest_forgotten,
 }

@@ -6,7 +6,6 @@ import random
 import struct
 from collections.abc import Callable
 
-from support.damage.bases import FAULTY, USERS
 from support.damage.ntfs_bytes import (
     ATTRIBUTE_DEFINITIONS,
     BITMAP,
@@ -26,6 +25,7 @@ from support.damage.ntfs_bytes import (
     Run,
     attributes,
 )
+from support.damage.paths import FAULTY, USERS
 
 Damage = Callable[[NtfsBytes, random.Random], str]
 
@@ -81,14 +81,18 @@ def _inside(runs: list[Run], rng: random.Random) -> int:
 
 def any_file(volume: NtfsBytes, rng: random.Random) -> int:
     """The record of some file with clusters of its own."""
-    records = [
+    return rng.choice(files_with_clusters(volume))
+
+
+def files_with_clusters(volume: NtfsBytes) -> list[int]:
+    """The records of all files, none of them the volume's own, that have clusters."""
+    return [
         number
         for number, record in volume.in_use()
         if number >= 64
         and not struct.unpack_from("<H", record, 0x16)[0] & FOLDER
         and any(a.kind == DATA and not a.resident and a.runs for a in attributes(record))
     ]
-    return rng.choice(records)
 
 
 def free_cluster(volume: NtfsBytes, rng: random.Random) -> int:
