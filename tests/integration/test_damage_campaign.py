@@ -24,7 +24,7 @@ from support.damage.report import shown
 from support.damage.run import Campaign
 from support.repair_worker import repair_worker
 
-_FIRST, _, _LAST = os.environ.get("UNBRICK_DAMAGE_SEEDS", "1-144").partition("-")
+_FIRST, _, _LAST = os.environ.get("UNBRICK_DAMAGE_SEEDS", "1-120").partition("-")
 _SEEDS = range(int(_FIRST), int(_LAST or _FIRST) + 1)
 _AT_ONCE = 12
 _PENDING = 8
@@ -52,9 +52,12 @@ NAMED = {
     "access rights lie behind their stream's end": RunPlan(2, "roomy", "clean", (_CUT_RIGHTS,), 1),
     "an index has forgotten the newest access rights": RunPlan(3, "roomy", "clean", (_NEWEST,), 1),
     "a block of the root's list is called free": RunPlan(26, "full-root", "clean", (_BLOCK,), 1),
+    "the fault's own clusters are called free": RunPlan(
+        1456, "crowded-full", "crashed", ("bitmap:a file free",), 1
+    ),
     "a cut-off change lies ready in a letter": RunPlan(0, "roomy", "clean", (_REDO,), 1, start="cut repair"),
 }
-"""Each of these destroyed a file once, or wrote to a disk of which it then said that it needs a person."""
+"""Each of these destroyed a file once, or was written to where a person was needed, or failed there."""
 
 
 @pytest.fixture(scope="module")

@@ -307,7 +307,7 @@ class Proof:
             raise damaged("the change would take access rights away")
         for place, entry in find_descriptors(former, position, SECTOR):
             if new.read(place, len(entry)) != entry:
-                raise damaged("the change would write over the access rights of other files")
+                raise damaged("the change would write over the rights of other files")
 
     def _is_recognised(self, owned: _Owned, stream: Stream, position: int) -> bool:
         """Whether what lies there before the change shows whose it is."""

@@ -10,7 +10,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.errors import NeedsHandsError, Reason
+from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.files import PathError, find_entry, find_inside
 from unbrick.repair.disk_errors import damaged, look
 from unbrick.repair.file_state import (
@@ -52,7 +52,10 @@ def move_away(places: tuple[Places, ...]) -> None:
 
 
 def put_back(root: Path, header: Header, places: tuple[Places, ...]) -> None:
-    """Move every file back, with all that moving has changed, and read it; raises OSError, UnbrickError."""
+    """Move every file back, with all that moving has changed, and read it; raises OSError, UnbrickError.
+
+    Each was read before, unchanged: where it is not any more, the driver has written over it on this copy.
+    """
     for place in places:
         _move(place.quarantined, place.source)
         if place.entry.short_name is not None:
@@ -61,7 +64,10 @@ def put_back(root: Path, header: Header, places: tuple[Places, ...]) -> None:
     for folder in header.folders:
         write_three_times(_find_folder(root, folder.path), folder.times)
     for place in places:
-        expect_same_file(place.source, place.entry)
+        try:
+            expect_same_file(place.source, place.entry)
+        except FailedError as error:
+            raise damaged(f"putting a file back would change it: {error.message}") from error
         expect_settled(place.source, place.entry)
 
 

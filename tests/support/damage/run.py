@@ -18,6 +18,7 @@ from support.damage.claims import Claims, read_claims
 from support.damage.judge import Done, is_changed, judge
 from support.damage.kinds import KINDS
 from support.damage.ntfs_bytes import NotHereError, NtfsBytes
+from support.damage.paths import FAULTY
 from support.damage.plan import RunPlan
 from support.damage.reader import ReadVolume, read_volume
 from support.damage.starts import Start
@@ -198,8 +199,10 @@ class _Run:
                 f"touched: {said['status']} ({said['reason']}), and the disk is another"
             )
         if changed:
+            # Of what was cut off and is completed, not all is told of.
+            known = [FAULTY] if self.outcome.begun else []
             done = Done(
-                tuple(action["path"] for action in moved),
+                (*known, *(action["path"] for action in moved)),
                 self.base.shape.hibernated and self.plan.discard_hibernation,
                 self.base.shape.pending,
                 bool(self.outcome.begun),
