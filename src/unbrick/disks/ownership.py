@@ -369,7 +369,7 @@ class Proof:
                 for table in (self.before, self.after)
             )
             if any(record not in named for record, _, _ in former ^ new):
-                raise damaged(f"a folder would not list what it lists now (record {number})")
+                raise damaged(f"the change would alter how a folder lists other files (record {number})")
 
     def _all_owned(self) -> Iterator[_Owned]:
         yield from self._owned

@@ -223,7 +223,8 @@ class _Run:
 
     def _finished(self, said: dict[str, Any]) -> bool:
         """A cut-off run that was completed is a change, though nothing was left to do."""
-        return "cut" in self.outcome.begun and said["status"] in ("healthy", "scanned")
+        told = any("was finished" in note for note in said["notes"])
+        return "cut" in self.outcome.begun and (told or said["status"] in ("healthy", "scanned"))
 
     def _compare(self, goal: Goal, foreseen: dict[str, Any], said: dict[str, Any], moved: list[Any]) -> None:
         wanted = {"found": ("repaired", "undone", "scanned")}.get(foreseen["status"], (foreseen["status"],))
