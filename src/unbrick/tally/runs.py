@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from unbrick.event import Event
@@ -223,6 +224,7 @@ def began_with(record: RunRecord, arrived: Iterable[Arrived]) -> RunRecord:
     return record
 
 
+@lru_cache(maxsize=50_000)  # every event of a machine asks for all its runs
 def _time_of(run: str) -> int:
     """The time in a run's id, by the clock of its machine; 0 where no calendar has it."""
     try:
