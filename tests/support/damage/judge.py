@@ -316,6 +316,8 @@ def _judge_files(
             yield from _judge_file(number, file, now, touched, sound)
     used = {file.rights for file in after.files.values()}
     for identity, digest in before.rights.items():
+        if touched.begun and identity not in sound.rights:
+            continue  # what was cut off was writing it
         if after.rights.get(identity) != digest and (identity in used or not touched.purged):
             yield f"destroyed: the access rights {identity} are others"
 
