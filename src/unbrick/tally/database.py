@@ -209,7 +209,7 @@ class Database(ReadableDatabase):
         with self._turn, self._marked.held():
             with self.read() as connection:
                 settled = self._marked.compare(connection)
-            if settled.loss is not None or (settled.mark_was_missing and settled.head.events):
+            if settled.goes_on_otherwise:
                 with self._transaction() as connection:
                     begin_branch(connection)
                     settled = replace(settled, head=read_head(connection))

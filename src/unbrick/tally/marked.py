@@ -22,11 +22,20 @@ _ACCEPT = f"{_RESTORE}, or serve with --accept-loss"
 
 @dataclass(frozen=True)
 class Settled:
-    """What came of comparing: what was lost (and accepted), whether there was no mark, and the head now."""
+    """What came of comparing: what was lost (and accepted), whether there was no mark, the head now, and
+    whether the database no longer knows that a loss was accepted before.
+    """
 
     loss: Loss | None
     mark_was_missing: bool
     head: Head
+    branch_was_lost: bool = False
+
+    @property
+    def goes_on_otherwise(self) -> bool:
+        """Whether what follows must be told from what an older copy would go on with."""
+        lost_mark = self.mark_was_missing and self.head.events > 0
+        return self.loss is not None or lost_mark or self.branch_was_lost
 
 
 def mark_path(database: Path) -> Path:
@@ -109,7 +118,7 @@ class MarkedFile:
         loss = find_loss(connection, mark) if mark else None
         if loss is not None and not self.accepting:
             raise lost_error(loss)
-        return Settled(loss, mark is None, head)
+        return Settled(loss, mark is None, head, mark is not None and mark.head.branch != head.branch)
 
     def settle(self, head: Head) -> None:
         """Vouch for this, and no longer for anything else."""

@@ -306,6 +306,27 @@ def test_a_clean_end_needs_no_look(tmp_path: Path) -> None:
         assert (found.missing, found.complaints, found.whole) == (0, (), True)
 
 
+def test_an_old_copy_is_another_history_also_where_the_acceptance_itself_was_lost(tmp_path: Path) -> None:
+    path = tmp_path / "tally.db"
+    with Store.open(path) as store:
+        store.add(visit(1))
+    first = path.read_bytes()
+    with Store.open(path, create=False) as store:
+        store.add(visit(2))
+    older = path.read_bytes()
+    with Store.open(path, create=False) as store:
+        store.add(visit(3))
+    path.write_bytes(first)
+    Store.open(path, create=False, accept_loss=True).close()
+    path.write_bytes(first)  # as where the -wal with the acceptance went
+    with Store.open(path, create=False) as store:
+        for number in (4, 5, 6):
+            store.add(visit(number))
+    path.write_bytes(older)
+    with pytest.raises(LossError, match=r"another one, or an old copy: up to 12 acknowledged"):
+        Store.open(path, create=False)
+
+
 def test_a_look_ends_in_time_and_says_that_it_was_not_whole(tmp_path: Path) -> None:
     database = killed(tmp_path, 2)
     with Store.open(database, create=False) as store:
