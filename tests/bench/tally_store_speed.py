@@ -92,6 +92,20 @@ def events_a_second(folder: Path, size: int, seconds: float) -> tuple[float, flo
         return done / (time.perf_counter() - begin), done / (time.process_time() - busy)
 
 
+def cost_after(folder: Path, runs: int) -> float:
+    """What one more run costs of a machine that has so many, in milliseconds of the processor's time."""
+    machine = Machine(uuid(1), "SN-1", disk(1), ("PC-1",))
+    stories = (Told(n, machine, minute=n / 500).story("repaired") for n in range(1, runs + 51))
+    with tempfile.TemporaryDirectory(dir=folder) as inner, Store.open(Path(inner) / "tally.db") as store:
+        for start in range(0, runs, 500):
+            batch = [next(stories) for _ in range(min(500, runs - start))]
+            store.add([one for story in batch for one in story])
+        begin = time.process_time()
+        for story in stories:
+            store.add(story)
+        return (time.process_time() - begin) / 50 * 1000
+
+
 @contextmanager
 def without_mark() -> Iterator[None]:
     """As if what is acknowledged were written down in the database only."""
@@ -220,6 +234,9 @@ def main() -> None:
         print(
             f"  {wall / bare:.2f} of what it is where nothing is written outside the database ({bare:,.0f})"
         )
+    print(f"{'milliseconds of processor for a run of one machine':<52} {'100 runs':>9} {'40,000':>9}  ratio")
+    few, many = (cost_after(given.folder, runs) for runs in (100, 40_000))
+    print(f"{'  whose firmware has one UUID':<52} {few:>9.2f} {many:>9.2f}  {many / few:.2f}")
     with tempfile.TemporaryDirectory(dir=given.folder) as inner:
         place = given.keep or Path(inner)
         tallies = [place / f"tally-{number}" for number in (given.few, given.machines)]

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, update
 
 from unbrick.event import parse_event
+from unbrick.tally.bearing import Bears, says_no_less
 from unbrick.tally.bulk import chunks, insert_rows, rows_of, rows_where, update_rows
 from unbrick.tally.clock import microseconds
 from unbrick.tally.contradictions import note_said_sites
@@ -31,7 +32,7 @@ _DISKS = runs.c.disk_guid.in_(bindparam("disks", expanding=True))
 _NAMES = runs.c.first_name_key.in_(bindparam("names", expanding=True))
 _FIRST_UUIDS = (
     select(runs.c.disk_guid, runs.c.first_name_key, func.min(runs.c.smbios_uuid).label("uuid"))
-    .where(_DISKS, _NAMES)
+    .where(_DISKS, _NAMES, runs.c.smbios_uuid.is_not(None))
     .group_by(runs.c.disk_guid, runs.c.first_name_key)
 )
 _WITHOUT_UUID = select(runs).where(_DISKS, runs.c.smbios_uuid.is_(None))
@@ -40,7 +41,7 @@ _NAMED = _WITHOUT_UUID.where(_NAMES)
 _ASSIGN = (
     update(runs)
     .where(runs.c.run == bindparam("the_run"), runs.c.station == bindparam("the_station"))
-    .values(machine=bindparam("the_machine"))
+    .values(machine=bindparam("the_machine"), bears=Bears.RECENT.value)
 )
 
 
@@ -70,8 +71,10 @@ def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
         after[run] = record
     after = _with_seconds({**before, **after}, after)
     decided = read_decisions(connection)
-    keys = _store_runs(connection, {run: before[run] for run in after if run in before}, after, decided)
-    refresh(connection, keys, ())
+    after = {run: _bearing(before.get(run), record) for run, record in after.items()}
+    changed = {run: before[run] for run in after if run in before}
+    keys, lessened = _store_runs(connection, changed, after, decided)
+    refresh(connection, keys, (), only_added=keys - lessened)
     note_said_sites(connection, {one.station for one in after.values() if one.said_site})
     _add_to_totals(connection, arrived, sum(oddities.values()))
     return len(fresh)
@@ -80,6 +83,12 @@ def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
 def _arrived(id_: bytes, one: ReceivedEvent, number: int) -> Arrived:
     received = microseconds(one.received)
     return Arrived(id_, one.event, one.station, received, number, one.site, one.everywhere, one.carried)
+
+
+def _bearing(before: RunRecord | None, after: RunRecord) -> RunRecord:
+    """A run that changed bears on its machine; it stands before others only while it says no less."""
+    stands = before is not None and before.bears == Bears.STANDS and says_no_less(before, after)
+    return replace(after, bears=(Bears.STANDS if stands else Bears.RECENT).value)
 
 
 def _with_seconds(
@@ -236,31 +245,40 @@ def _store_runs(
     before: Mapping[tuple[str, str], RunRecord],
     after: Mapping[tuple[str, str], RunRecord],
     decided: Decisions,
-) -> set[str]:
-    """Write the runs and give each its machine; returns the keys of all machines that this touches."""
+) -> tuple[set[str], set[str]]:
+    """Write the runs and give each its machine; returns the keys of all machines that this touches, and of
+    those that lost a run that stood before others, or what it said.
+    """
     insert_rows(connection, runs, [one.to_row() for run, one in after.items() if run not in before])
     update_rows(connection, runs, [one.to_row() for run, one in after.items() if run in before])
     moved = {run: record for run, record in after.items() if record.identity != _identity_before(before, run)}
     keys = {record.machine for record in (*before.values(), *after.values()) if record.machine}
+    stood = {run: record for run, record in before.items() if record.bears == Bears.STANDS}
+    lessened = {record.machine for run, record in stood.items() if after[run].bears != Bears.STANDS}
     if moved:
         neighbours = {**_neighbours(connection, before, moved), **moved}
-        keys |= assign(connection, neighbours.values(), decided)
-    return keys
+        for record, key in assign(connection, neighbours.values(), decided):
+            keys |= {key, record.machine} - {""}
+            if record.bears == Bears.STANDS:
+                lessened.add(record.machine)
+    return keys, lessened
 
 
-def assign(connection: Connection, records: Collection[RunRecord], decided: Decisions) -> set[str]:
-    """Give runs their machines; returns the keys of those that lost or got one."""
+def assign(
+    connection: Connection, records: Collection[RunRecord], decided: Decisions
+) -> list[tuple[RunRecord, str]]:
+    """Give runs their machines; returns those (as they were) that got another one, with its key."""
     known = _KnownInDatabase(connection, records)
-    keys: set[str] = set()
+    moved: list[tuple[RunRecord, str]] = []
     assigned = []
     for record in records:
         key = machine_of(record, known, decided)
         if key != record.machine:
             assigned.append({"the_run": record.run, "the_station": record.station, "the_machine": key})
-            keys |= {key, record.machine} - {""}
+            moved.append((record, key))
     if assigned:
         connection.execute(_ASSIGN, assigned)
-    return keys
+    return moved
 
 
 def _identity_before(

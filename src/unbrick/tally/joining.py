@@ -114,7 +114,8 @@ def _assigned_anew(connection: Connection, keys: set[str]) -> list[MachineRow]:
     for key in keys:
         here = here | runs.c.machine.between(key + APART, key + chr(ord(APART) + 1))
     records = [run_of(row) for row in rows_of(connection, select(runs).where(here))]
-    touched = {record.machine for record in records} | assign(connection, records, read_decisions(connection))
+    moved = assign(connection, records, read_decisions(connection))
+    touched = {record.machine for record in records} | {key for _, key in moved}
     refresh(connection, touched | keys, ())
     found = rows_where(connection, machines, machines.c.key, touched | keys)
     return [machine_row_of(row) for row in sorted(found, key=lambda row: (row["name_key"], row["key"]))]

@@ -40,11 +40,27 @@ class _Agrees(StrEnum):
     NAME = "3"
 
 
+MOST_OTHERS = 16
+"""So many lines of the inventory that a machine claims besides its own are known of it: the first ones."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A run that is not kept out by itself, what it settles of the inventory and by what (None: contradicts
+    it), and all lines (by name) that it claims.
+    """
+
+    run: RunRecord
+    line: Line | None
+    how: str | None
+    names: frozenset[str]
+
+
 @dataclass(frozen=True)
 class Judged:
     """The runs of a machine: those that count, those kept apart by why, and the line that they settle.
 
-    `others` are the lines (by name) that they claim besides.
+    `others` are the lines (by name) that they claim besides. `claims` has the runs that may count.
     """
 
     key: str
@@ -52,6 +68,7 @@ class Judged:
     apart: Mapping[Kind, Sequence[RunRecord]] = field(default_factory=dict)
     line: Line | None = None
     others: frozenset[str] = frozenset()
+    claims: Sequence[Claim] = ()
 
     @property
     def name_keys(self) -> frozenset[str]:
@@ -122,6 +139,7 @@ def judge(
     """Sort the runs of a machine; the lines of the inventory are by name, and by serial number."""
     apart: dict[Kind, list[RunRecord]] = defaultdict(list)
     agreed: list[tuple[RunRecord, Line | None, _Agrees]] = []
+    claims: list[Claim] = []
     claimed: set[str] = set()
     for run in sorted(runs, key=lambda one: one.first):
         if run.station in decided.discounted:
@@ -132,11 +150,14 @@ def judge(
         line, how = _claim(run, by_name, by_serial)
         if how is None and (Kind.INVENTORY, key) not in decided.counted:
             apart[Kind.INVENTORY].append(run)
+            claims.append(Claim(run, None, None, frozenset()))
             continue
-        claimed |= run.name_keys & by_name.keys()
+        names = run.name_keys & by_name.keys()
         if run.serial and (named := by_serial.get(serial_key(run.serial))):
-            claimed.add(named["name_key"])
+            names |= {named["name_key"]}
+        claimed |= names
         agreed.append((run, line, how or _Agrees.SITE))
+        claims.append(Claim(run, line, how or _Agrees.SITE, names))
     lines = [(how, line["name_key"], line) for _, line, how in agreed if line]
     settled = min(lines, key=lambda one: one[:2])[2] if lines else None
     homes = _homes(agreed, settled)
@@ -147,8 +168,8 @@ def judge(
             counted.append(run)
         else:
             apart[Kind.SITE].append(run)
-    others = frozenset(claimed - ({settled["name_key"]} if settled else set()))
-    return Judged(key, counted, apart, settled, others)
+    others = sorted(claimed - ({settled["name_key"]} if settled else set()))
+    return Judged(key, counted, apart, settled, frozenset(others[:MOST_OTHERS]), claims)
 
 
 def _homes(agreed: Sequence[tuple[RunRecord, Line | None, _Agrees]], line: Line | None) -> set[str]:

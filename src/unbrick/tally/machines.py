@@ -7,13 +7,14 @@ counters by the difference. Whatever changed those tables says which rows that t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Column, Connection, Select, Table, bindparam, func, select
+from sqlalchemy import Column, Connection, Select, Table, bindparam, func, select, update
 
 from unbrick.standing import MachineStatus
+from unbrick.tally.bearing import Bears, is_due, thin
 from unbrick.tally.bulk import chunks, delete_rows, insert_rows, rows_of, rows_where, update_rows
 from unbrick.tally.clock import MICROSECONDS_A_MINUTE
 from unbrick.tally.contradictions import note_machines, note_names, note_serials
@@ -35,6 +36,14 @@ from unbrick.tally.rows import (
 from unbrick.tally.runs import RunRecord, run_of
 from unbrick.tally.schema import counters, expected, machine_names, machines, minutes, runs, statements
 
+_BEARING = select(runs).where(
+    runs.c.machine.in_(bindparam("wanted", expanding=True)), runs.c.bears > Bears.NOT.value
+)
+_BEARS = (
+    update(runs)
+    .where(runs.c.run == bindparam("the_run"), runs.c.station == bindparam("the_station"))
+    .values(bears=bindparam("the_bears"))
+)
 _WANTED = statements.c.name_key.in_(bindparam("wanted", expanding=True))
 _STATEMENTS = select(statements, runs.c.machine).outerjoin(runs, runs.c.first == statements.c.machine_first)
 _ALL_STATEMENTS = _STATEMENTS.where(_WANTED).order_by(statements.c.number)
@@ -59,18 +68,23 @@ _FIRST_OF_NAMES = (
 )
 
 
-def refresh(connection: Connection, keys: Iterable[str], names: Iterable[str]) -> None:
-    """Make the rows of these machines (by key) and of these names (upper case) what they should be."""
+def refresh(
+    connection: Connection, keys: Iterable[str], names: Iterable[str], *, only_added: Collection[str] = ()
+) -> None:
+    """Make the rows of these machines (by key) and of these names (upper case) what they should be.
+
+    `only_added` are those of the machines of which nothing was taken away: the runs that bear tell all.
+    """
     change = _Change()
     concerned = set(names)
     moved: set[str] = set()
     for chunk in chunks(keys):
-        concerned |= _refresh_machines(connection, chunk, change, moved)
+        concerned |= _refresh_machines(connection, chunk, change, moved, only_added)
     # A word on a name that no machine had is about the first one to have it, which is known only now.
     for chunk in chunks(_spoken_of_unseen(connection, moved)):
         called = rows_where(connection, machine_names, machine_names.c.name_key, chunk)
         for again in chunks({row["key"] for row in called}):
-            _refresh_machines(connection, again, change, set())
+            _refresh_machines(connection, again, change, set(), again)
     for chunk in chunks(concerned):
         _refresh_names(connection, chunk, change)
     change.count(connection)
@@ -151,11 +165,17 @@ def _move(
 
 
 def _refresh_machines(
-    connection: Connection, keys: Sequence[str], change: _Change, moved: set[str]
+    connection: Connection,
+    keys: Sequence[str],
+    change: _Change,
+    moved: set[str],
+    only_added: Collection[str],
 ) -> set[str]:
     """Returns the names whose own rows this may touch; adds to `moved` those that other machines have now."""
     before = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
-    judged = _judge(connection, keys, read_decisions(connection))
+    runs_of = _runs_of(connection, keys, only_added)
+    judged = _judge(connection, runs_of, read_decisions(connection))
+    _thin(connection, judged, runs_of)
     gathered = [gather(one) for one in judged if one.counted]
     called = {name for one in gathered for name in one.called}
     spoken = _statements(connection, called | {one.line["name_key"] for one in gathered if one.line})
@@ -182,12 +202,42 @@ def _first(row: Row | None) -> int | None:
     return row["first"] if row else None
 
 
-def _judge(connection: Connection, keys: Sequence[str], decided: Decisions) -> list[Judged]:
-    """The machines with these keys of which there are runs; what shows no identity is none."""
-    runs_of: dict[str, list[RunRecord]] = defaultdict(list)
-    for row in rows_where(connection, runs, runs.c.machine, keys):
+def _runs_of(
+    connection: Connection, keys: Sequence[str], bearing: Collection[str]
+) -> dict[str, list[RunRecord]]:
+    """The runs of these machines, of some only those that bear; what shows no identity is none."""
+    found: dict[str, list[RunRecord]] = defaultdict(list)
+    rows = rows_where(connection, runs, runs.c.machine, [key for key in keys if key not in bearing])
+    for chunk in chunks(key for key in keys if key in bearing):
+        rows += rows_of(connection, _BEARING, {"wanted": chunk})
+    for row in rows:
         if not row["machine"].startswith(NO_IDENTITY):
-            runs_of[row["machine"]].append(run_of(row))
+            found[row["machine"]].append(run_of(row))
+    return found
+
+
+def _thin(
+    connection: Connection, judged: Iterable[Judged], runs_of: Mapping[str, Sequence[RunRecord]]
+) -> None:
+    """Note which runs bear, of machines that have many that were not compared, or were read as a whole."""
+    changed = []
+    for one in judged:
+        of_machine = runs_of[one.key]
+        if is_due(of_machine) or any(run.bears == Bears.NOT for run in of_machine):
+            found = thin(one, of_machine)
+            changed += [
+                {"the_run": run.run, "the_station": run.station, "the_bears": found[run.id].value}
+                for run in of_machine
+                if run.bears != found[run.id]
+            ]
+    if changed:
+        connection.execute(_BEARS, changed)
+
+
+def _judge(
+    connection: Connection, runs_of: Mapping[str, Sequence[RunRecord]], decided: Decisions
+) -> list[Judged]:
+    """The machines with these runs."""
     found = [one for of_machine in runs_of.values() for one in of_machine]
     names = {name for one in found for name in one.name_keys}
     by_name, by_serial = _expectations(
@@ -267,7 +317,7 @@ def statements_about(connection: Connection, key: str) -> list[Row]:
         name = key.removeprefix(NAMED)
         said = _statements(connection, [name], _ALL_STATEMENTS)[name]
         return [one for one in said if one["machine_first"] is None]
-    judged = _judge(connection, [key], read_decisions(connection))
+    judged = _judge(connection, _runs_of(connection, [key], [key]), read_decisions(connection))
     if not judged or not judged[0].counted:
         return []
     machine = gather(judged[0])

@@ -64,7 +64,7 @@ def state(
         "machine_first": meant["first"] if meant else None,
     }
     connection.execute(insert(statements), row)
-    refresh(connection, [key], [name])
+    refresh(connection, [key], [name], only_added=[key])
     return str(key)
 
 
@@ -88,7 +88,7 @@ def take_back(
         "taken_back_at": microseconds(at or present()),
     }
     connection.execute(update(statements).where(_COLUMNS.number == last["number"]).values(words))
-    refresh(connection, [meant["key"]], [last["name_key"]])
+    refresh(connection, [meant["key"]], [last["name_key"]], only_added=[meant["key"]])
     return meant["key"], _said({**last, **words})
 
 

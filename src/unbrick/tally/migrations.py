@@ -115,6 +115,10 @@ def _sites_and_decisions(connection: Connection) -> None:
     schema.metadata.create_all(connection, tables=[schema.decisions])
 
 
+def _bearing_runs(_: Connection) -> None:
+    """Tell the runs that bear on their machine's row from the others; all of that is added up."""
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _first_tables,
     _bare_names,
@@ -124,6 +128,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _words_taken_back,
     _branch,
     _sites_and_decisions,
+    _bearing_runs,
 )
 """The step at index n brings version n to version n + 1."""
 

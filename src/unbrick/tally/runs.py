@@ -23,7 +23,9 @@ from unbrick.standing import MachineStatus, Mark, Standing, mark_of
 from unbrick.tally.clock import MICROSECONDS_A_MINUTE, microseconds
 from unbrick.tally.names import name_key
 
-_MOST_NAMES = 16
+MOST_NAMES = 16
+"""So many names of a machine are known: the first ones."""
+
 _LONGEST_REASON = 100
 _LONGEST_CARRIED = 31 * 24 * 60 * MICROSECONDS_A_MINUTE
 _PARTS = ("proof", "look", "state")
@@ -60,7 +62,7 @@ class RunRecord:
     `site` is that of the station's enrolment, or the one in the events where nobody enrolled it;
     `said_site` is one that the events name and that it is not. `everywhere`: its word counts at every site.
     `second`: another station began a run with this id before. `contradicted` counts events that have the
-    number of another one.
+    number of another one. `bears` is what `bearing.py` says of it among the runs of its machine.
     """
 
     run: str
@@ -80,6 +82,7 @@ class RunRecord:
     first: int = 0
     first_received: int = 0
     standing: Standing = field(default_factory=Standing)
+    bears: int = 1
 
     @property
     def first_name_key(self) -> str | None:
@@ -142,6 +145,7 @@ class RunRecord:
             "last_seen": self.last_seen,
             "first": self.first,
             "first_received": self.first_received,
+            "bears": self.bears,
         }
         for part in _PARTS:
             mark: Mark | None = getattr(self.standing, part)
@@ -186,6 +190,7 @@ def run_of(row: Mapping[str, Any]) -> RunRecord:
         last_seen=row["last_seen"],
         first=row["first"],
         first_received=row["first_received"],
+        bears=row["bears"],
         standing=Standing(**marks),
     )
 
@@ -240,7 +245,7 @@ def merge_names(*groups: Iterable[str]) -> tuple[str, ...]:
         if name:
             key = name_key(name)
             merged[key] = min(name, merged.get(key, name), key=lambda one: (len(one), one))
-    return tuple(merged[key] for key in sorted(merged)[:_MOST_NAMES])
+    return tuple(merged[key] for key in sorted(merged)[:MOST_NAMES])
 
 
 def shown_reason(reason: str) -> str:

@@ -89,7 +89,8 @@ runs = Table(
         )
     ],
     Column("code", String(8)),
-    Index("runs_by_machine", "machine", "run"),
+    Column("bears", Integer, nullable=False),
+    Index("runs_by_machine", "machine", "bears", "run"),
     Index("runs_by_disk", "disk_guid", "first_name_key", "smbios_uuid"),
     Index("runs_by_code", "code", "machine"),
     Index("runs_by_arrival", "first"),
