@@ -76,6 +76,33 @@ def delete_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str
         connection.execute(_deleted(table), [{f"old_{key}": row[key] for key in keys} for row in rows])
 
 
+def move_numbers(
+    connection: Connection, table: Table, near: Column[Any], moved: Mapping[tuple[Any, ...], dict[str, int]]
+) -> None:
+    """Add to the numbers of a table; a row is made when it is needed and goes when all of it is nought.
+
+    `moved` is by primary key; `near` is the column of it by which the rows are looked up.
+    """
+    moved = {place: numbers for place, numbers in moved.items() if any(numbers.values())}
+    key = [column.name for column in table.primary_key]
+    here = {place[key.index(near.name)] for place in moved}
+    kept = {tuple(row[name] for name in key): row for row in rows_where(connection, table, near, here)}
+    added: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
+    gone: list[dict[str, Any]] = []
+    for place, numbers in moved.items():
+        old = kept.get(place)
+        by_place = dict(zip(key, place, strict=True))
+        row = {**by_place, **{name: by + (old[name] if old else 0) for name, by in numbers.items()}}
+        if not any(row[name] for name in numbers):
+            gone.append(row)
+        else:
+            (changed if old else added).append(row)
+    delete_rows(connection, table, gone)
+    update_rows(connection, table, changed)
+    insert_rows(connection, table, added)
+
+
 @cache
 def _selected(table: Table, column: Column[Any]) -> Select[Any]:
     return select(table).where(column.in_(bindparam("wanted", expanding=True)))

@@ -11,9 +11,20 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Select, bindparam, func, select
 
-from unbrick.tally.bulk import chunks, delete_rows, insert_rows, rows_of, rows_where, update_rows
+from unbrick.tally.bulk import (
+    chunks,
+    delete_rows,
+    insert_rows,
+    move_numbers,
+    rows_of,
+    rows_where,
+    update_rows,
+)
 from unbrick.tally.judged import Judged, Kind
-from unbrick.tally.schema import contradictions, machine_names, machines, runs
+from unbrick.tally.schema import contradictions, machine_names, machines, runs, totals
+
+CONTRADICTIONS, UNCOUNTED = "contradictions", "uncounted"
+"""How many there are, and how many keep a machine out of the numbers, among the totals."""
 
 _WANTED: BindParameter[Any] = bindparam("wanted", expanding=True)
 _SHARED_NAMES = (
@@ -88,3 +99,11 @@ def _write(connection: Connection, before: Sequence[dict[str, Any]], after: Sequ
     insert_rows(connection, contradictions, [row for place, row in new.items() if place not in old])
     changed = [row for place, row in new.items() if place in old and old[place] != row]
     update_rows(connection, contradictions, changed)
+    by = {
+        CONTRADICTIONS: len(new) - len(old),
+        UNCOUNTED: sum(row["uncounted"] for row in new.values())
+        - sum(row["uncounted"] for row in old.values()),
+    }
+    move_numbers(
+        connection, totals, totals.c.name, {(name,): {"value": number} for name, number in by.items()}
+    )

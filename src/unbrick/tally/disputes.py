@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, exists, select
 
 from unbrick.errors import UsageError
 from unbrick.short_code import code_of_key, plain_code
@@ -19,9 +19,15 @@ from unbrick.tally.machines import refresh
 from unbrick.tally.names import name_key
 from unbrick.tally.rows import Row
 from unbrick.tally.runs import RunRecord, merge_names, run_of
-from unbrick.tally.schema import contradictions, expected, machine_names, machines, runs
+from unbrick.tally.schema import contradictions, decisions, expected, machine_names, machines, runs
 
 _MOST_RUNS = 50
+_IS_SETTLED = exists().where(
+    decisions.c.kind == contradictions.c.kind,
+    decisions.c.subject == contradictions.c.subject,
+    decisions.c.what.in_([What.COUNT.value, What.DISMISS.value]),
+    decisions.c.undone_at.is_(None),
+)
 _COUNTABLE = {Kind.INVENTORY, Kind.SITE, Kind.RUN}
 
 
@@ -43,11 +49,13 @@ class Dispute:
     counted: bool
 
 
-def list_disputes(connection: Connection, limit: int | None = None) -> list[Dispute]:
-    """The contradictions, those that keep a machine out of the numbers first."""
+def list_disputes(connection: Connection, limit: int | None = None, *, settled: bool = True) -> list[Dispute]:
+    """The contradictions, those that keep a machine out of the numbers first; those `settled`, too."""
     decided = read_decisions(connection)
     table = contradictions
     query = select(table).order_by(table.c.uncounted.desc(), table.c.kind, table.c.subject)
+    if not settled:
+        query = query.where(~_IS_SETTLED)
     if limit is not None:
         query = query.limit(limit)
     return [_dispute(connection, row, decided) for row in list(rows_of(connection, query))]

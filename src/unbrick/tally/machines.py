@@ -11,11 +11,19 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Column, Connection, Select, Table, bindparam, func, select, update
+from sqlalchemy import Connection, Select, bindparam, func, select, update
 
 from unbrick.standing import MachineStatus
 from unbrick.tally.bearing import Bears, is_due, thin
-from unbrick.tally.bulk import chunks, delete_rows, insert_rows, rows_of, rows_where, update_rows
+from unbrick.tally.bulk import (
+    chunks,
+    delete_rows,
+    insert_rows,
+    move_numbers,
+    rows_of,
+    rows_where,
+    update_rows,
+)
 from unbrick.tally.clock import MICROSECONDS_A_MINUTE
 from unbrick.tally.contradictions import note_machines, note_names, note_serials
 from unbrick.tally.decisions import Decisions, read_decisions
@@ -118,12 +126,12 @@ class _Change:
     def count(self, connection: Connection) -> None:
         """Move the counters."""
         counted = {place: {"machines": by} for place, by in self.counted.items()}
-        _move(connection, counters, counters.c.site, counted)
+        move_numbers(connection, counters, counters.c.site, counted)
         moved = {
             (minute,): {"repaired": self.repaired[minute], "finished": self.finished[minute]}
             for minute in self.finished.keys() | self.repaired.keys()
         }
-        _move(connection, minutes, minutes.c.minute, moved)
+        move_numbers(connection, minutes, minutes.c.minute, moved)
 
 
 def counted_places(row: Row) -> list[tuple[str, Any]]:
@@ -135,33 +143,6 @@ def counted_places(row: Row) -> list[tuple[str, Any]]:
         if row["status"] in {MachineStatus.REPAIRED, MachineStatus.CONFIRMED}:
             places.append(("repaired", minute))
     return places
-
-
-def _move(
-    connection: Connection, table: Table, near: Column[Any], moved: Mapping[tuple[Any, ...], dict[str, int]]
-) -> None:
-    """Add to the numbers of a table; a row is made when it is needed and goes when all of it is nought.
-
-    `moved` is by primary key; `near` is the column of it by which the rows are looked up.
-    """
-    moved = {place: numbers for place, numbers in moved.items() if any(numbers.values())}
-    key = [column.name for column in table.primary_key]
-    here = {place[key.index(near.name)] for place in moved}
-    kept = {tuple(row[name] for name in key): row for row in rows_where(connection, table, near, here)}
-    added: list[Row] = []
-    changed: list[Row] = []
-    gone: list[Row] = []
-    for place, numbers in moved.items():
-        old = kept.get(place)
-        by_place = dict(zip(key, place, strict=True))
-        row = {**by_place, **{name: by + (old[name] if old else 0) for name, by in numbers.items()}}
-        if not any(row[name] for name in numbers):
-            gone.append(row)
-        else:
-            (changed if old else added).append(row)
-    delete_rows(connection, table, gone)
-    update_rows(connection, table, changed)
-    insert_rows(connection, table, added)
 
 
 def _refresh_machines(

@@ -119,6 +119,10 @@ def _bearing_runs(_: Connection) -> None:
     """Tell the runs that bear on their machine's row from the others; all of that is added up."""
 
 
+def _counted_contradictions(_: Connection) -> None:
+    """Keep the number of contradictions among the totals, which are added up."""
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _first_tables,
     _bare_names,
@@ -129,6 +133,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _branch,
     _sites_and_decisions,
     _bearing_runs,
+    _counted_contradictions,
 )
 """The step at index n brings version n to version n + 1."""
 

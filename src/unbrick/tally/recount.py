@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from unbrick.tally.bulk import rows_of
-from unbrick.tally.contradictions import rows_of_machine, shared_row
+from unbrick.tally.contradictions import CONTRADICTIONS, UNCOUNTED, rows_of_machine, shared_row
 from unbrick.tally.counting import FOLDED_IN, fold_rows
 from unbrick.tally.decisions import read_decisions
 from unbrick.tally.identities import NO_IDENTITY, machine_of
@@ -179,6 +179,13 @@ def _find_contradictions(result: Recount, judged: Sequence[Judged]) -> None:
     stations = {row["station"] for row in result.runs.values() if row["said_site"]}
     rows += [shared_row(Kind.SAID_SITE, station) for station in stations]
     result.contradictions = {(row["kind"], row["subject"]): row for row in rows}
+    found = result.contradictions.values()
+    for name, number in (
+        (CONTRADICTIONS, len(found)),
+        (UNCOUNTED, sum(row["uncounted"] for row in found)),
+    ):
+        if number:
+            result.totals[(name,)] = {"name": name, "value": number}
 
 
 def _count(result: Recount) -> None:

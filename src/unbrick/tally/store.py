@@ -284,10 +284,10 @@ class Store:
         assert row is not None
         return row
 
-    def disputes(self, limit: int | None = None) -> list[Dispute]:
-        """What contradicts what, those that keep a machine out of the numbers first."""
+    def disputes(self, limit: int | None = None, *, settled: bool = True) -> list[Dispute]:
+        """What contradicts what, those that keep a machine out of the numbers first; those `settled`, too."""
         with self._database.read() as connection:
-            return disputes.list_disputes(connection, limit)
+            return disputes.list_disputes(connection, limit, settled=settled)
 
     def settle(self, code: str, what: What | None, *, reason: str, who: str) -> Dispute:
         """Count or dismiss a contradiction, by its code; None takes that back. Raises UsageError."""

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection, Select, and_, func, or_, select
+from sqlalchemy import Connection, Select, and_, exists, func, or_, select
 
 from unbrick.event import parse_event
 from unbrick.standing import mark_of
 from unbrick.tally.board import STUCK
 from unbrick.tally.bulk import rows_of, rows_where
 from unbrick.tally.clock import MICROSECONDS_A_MINUTE, microseconds, moment_of, present
+from unbrick.tally.contradictions import CONTRADICTIONS, UNCOUNTED
 from unbrick.tally.identities import NO_IDENTITY
 from unbrick.tally.machines import machines_called
 from unbrick.tally.names import name_key
@@ -34,17 +35,16 @@ from unbrick.tally.schema import (
 
 _LONGEST_WINDOW, _SHORT_WINDOW = 60, 5
 _AT_ONCE = 500
-_NOTED = select(func.count()).select_from(contradictions)
 _SETTLED = (
-    select(contradictions.c.kind, contradictions.c.subject)
-    .join(
-        decisions,
-        and_(decisions.c.kind == contradictions.c.kind, decisions.c.subject == contradictions.c.subject),
-    )
+    select(decisions.c.kind, decisions.c.subject)
     .where(decisions.c.undone_at.is_(None))
+    .where(
+        exists().where(
+            contradictions.c.kind == decisions.c.kind, contradictions.c.subject == decisions.c.subject
+        )
+    )
     .distinct()
 )
-_UNCOUNTED = select(func.coalesce(func.sum(contradictions.c.uncounted), 0))
 _WITHOUT_IDENTITY = select(func.count()).where(
     runs.c.machine >= NO_IDENTITY, runs.c.machine < NO_IDENTITY[:-1] + chr(ord(NO_IDENTITY[-1]) + 1)
 )
@@ -78,8 +78,8 @@ def summarise(connection: Connection, now: datetime | None = None) -> Summary:
         remaining=total - finished,
         events=known.get("events", 0),
         oddities=known.get("oddities", 0),
-        contradictions=connection.execute(_NOTED).scalar_one() - len(connection.execute(_SETTLED).all()),
-        uncounted=connection.execute(_UNCOUNTED).scalar_one(),
+        contradictions=known.get(CONTRADICTIONS, 0) - len(connection.execute(_SETTLED).all()),
+        uncounted=known.get(UNCOUNTED, 0),
         without_identity=connection.execute(_WITHOUT_IDENTITY).scalar_one(),
         first_event=moment_of(known.get("first_event")),
         last_event=moment_of(known.get("last_event")),

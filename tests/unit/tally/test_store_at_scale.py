@@ -19,12 +19,13 @@ from support.tally_events import Told, disk, uuid
 from unbrick.cli.tally import command
 from unbrick.model import Machine
 from unbrick.tally.authority import create_authority
+from unbrick.tally.decisions import What
 from unbrick.tally.settings import parse_address
 from unbrick.tally.store import Store
 
 MANY = 60_000
 # As many rows as there are words, not as there are machines.
-MAY_BE_READ_WHOLE = {"counters", "totals", "changes", "contradictions", "decisions"}
+MAY_BE_READ_WHOLE = {"counters", "totals", "changes", "decisions"}
 # The last events in the order of their index, and no more than a screen has room for.
 LIMITED = {"SCAN events USING INDEX events_by_arrival", "SCAN anon_1"}
 
@@ -136,3 +137,20 @@ def peak_megabytes(tally: Path) -> float:
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
     return used.ru_maxrss / 1024
+
+
+def test_a_long_list_of_contradictions_ends_and_says_how_many_more_there_are(tally: Path) -> None:
+    with Store.open(tally / "tally.db") as store:
+        for number in range(10, 65):
+            told = Told(number, Machine(uuid(number), None, None, (f"X-{number}",)))
+            store.add([told.outcome("repaired"), told.outcome("failed", sequence=1)])
+        store.settle(store.disputes()[0].code, What.DISMISS, reason="known", who="kim")
+        assert store.summary().contradictions == 54
+        assert store.check() == ()
+    shown = CliRunner().invoke(command, ["contradictions", str(tally)])
+    assert shown.exit_code == 0
+    assert shown.output.count("said by") == 50
+    assert "and 4 more: --all" in shown.output
+    whole = CliRunner().invoke(command, ["contradictions", str(tally), "--all"])
+    assert whole.output.count("said by") == 55
+    assert "more: --all" not in whole.output

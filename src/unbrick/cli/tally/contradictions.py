@@ -28,12 +28,13 @@ def command(directory: Path, as_json: bool, everything: bool) -> None:
     from unbrick.tally.disputes import as_document
 
     with look_at_store(directory) as store:
-        found = store.disputes()
+        whole = as_json or everything
+        found = store.disputes(None if whole else _MOST, settled=whole)
+        more = 0 if whole else store.summary().contradictions - len(found)
     if as_json:
         click.echo(json.dumps({"contradictions": [as_document(one) for one in found]}))
         return
-    shown = [one for one in found if everything or one.settled is None]
-    for one in shown if everything else shown[:_MOST]:
+    for one in found:
         tell(f"{one.code}  {one.text}" + ("" if one.counted else " (not counted)"))
         when = f" since {one.since:%Y-%m-%d %H:%M}Z" if one.since else ""
         tell(f"    said by {', '.join(one.stations) or '-'}{when}; if it counted: {one.would}")
@@ -42,7 +43,7 @@ def command(directory: Path, as_json: bool, everything: bool) -> None:
         else:
             for verb in one.settles:
                 tell(f"    unbrick tally {verb.replace(' DIR ', f' {directory} ')}")
-    if not everything and len(shown) > _MOST:
-        tell(f"and {len(shown) - _MOST:,} more: --all")
-    if not shown:
+    if more > 0:
+        tell(f"and {more:,} more: --all")
+    if not found:
         tell("nothing contradicts anything")
