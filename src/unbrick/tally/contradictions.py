@@ -93,6 +93,8 @@ def _note_shared(connection: Connection, kind: Kind, subjects: Collection[str], 
 
 
 def _write(connection: Connection, before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> None:
+    if not before and not after:
+        return
     old = {(row["kind"], row["subject"]): row for row in before}
     new = {(row["kind"], row["subject"]): row for row in after}
     delete_rows(connection, contradictions, [row for place, row in old.items() if place not in new])

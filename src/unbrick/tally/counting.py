@@ -74,7 +74,7 @@ def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
     after = {run: _bearing(before.get(run), record) for run, record in after.items()}
     changed = {run: before[run] for run in after if run in before}
     keys, lessened = _store_runs(connection, changed, after, decided)
-    refresh(connection, keys, (), only_added=keys - lessened)
+    refresh(connection, keys, (), only_added=keys - lessened, decided=decided)
     note_said_sites(connection, {one.station for one in after.values() if one.said_site})
     _add_to_totals(connection, arrived, sum(oddities.values()))
     return len(fresh)

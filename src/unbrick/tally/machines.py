@@ -77,22 +77,29 @@ _FIRST_OF_NAMES = (
 
 
 def refresh(
-    connection: Connection, keys: Iterable[str], names: Iterable[str], *, only_added: Collection[str] = ()
+    connection: Connection,
+    keys: Iterable[str],
+    names: Iterable[str],
+    *,
+    only_added: Collection[str] = (),
+    decided: Decisions | None = None,
 ) -> None:
     """Make the rows of these machines (by key) and of these names (upper case) what they should be.
 
     `only_added` are those of the machines of which nothing was taken away: the runs that bear tell all.
+    `decided` are the decisions in force, where they are known.
     """
     change = _Change()
+    decided = decided or read_decisions(connection)
     concerned = set(names)
     moved: set[str] = set()
     for chunk in chunks(keys):
-        concerned |= _refresh_machines(connection, chunk, change, moved, only_added)
+        concerned |= _refresh_machines(connection, chunk, change, moved, only_added, decided)
     # A word on a name that no machine had is about the first one to have it, which is known only now.
     for chunk in chunks(_spoken_of_unseen(connection, moved)):
         called = rows_where(connection, machine_names, machine_names.c.name_key, chunk)
         for again in chunks({row["key"] for row in called}):
-            _refresh_machines(connection, again, change, set(), again)
+            _refresh_machines(connection, again, change, set(), again, decided)
     for chunk in chunks(concerned):
         _refresh_names(connection, chunk, change)
     change.count(connection)
@@ -151,11 +158,12 @@ def _refresh_machines(
     change: _Change,
     moved: set[str],
     only_added: Collection[str],
+    decided: Decisions,
 ) -> set[str]:
     """Returns the names whose own rows this may touch; adds to `moved` those that other machines have now."""
     before = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
     runs_of = _runs_of(connection, keys, only_added)
-    judged = _judge(connection, runs_of, read_decisions(connection))
+    judged = _judge(connection, runs_of, decided)
     _thin(connection, judged, runs_of)
     gathered = [gather(one) for one in judged if one.counted]
     called = {name for one in gathered for name in one.called}

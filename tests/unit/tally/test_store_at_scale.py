@@ -143,7 +143,7 @@ def test_a_long_list_of_contradictions_ends_and_says_how_many_more_there_are(tal
     with Store.open(tally / "tally.db") as store:
         for number in range(10, 65):
             told = Told(number, Machine(uuid(number), None, None, (f"X-{number}",)))
-            store.add([told.outcome("repaired"), told.outcome("failed", sequence=1)])
+            store.add([told.outcome("repaired"), told.tell("outcome", sequence=1, status="failed")])
         store.settle(store.disputes()[0].code, What.DISMISS, reason="known", who="kim")
         assert store.summary().contradictions == 54
         assert store.check() == ()
