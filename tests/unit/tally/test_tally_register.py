@@ -20,7 +20,7 @@ def _register(folder: Path) -> StationRegister:
 
 def test_a_station_that_may_report_for_any_site_is_kept_as_such(tmp_path: Path) -> None:
     tally = tmp_path / "tally"
-    create_authority(tally, parse_address("tally.example.org"))
+    create_authority(tally, parse_address("tally.example.org"), site="south")
     enrol(tally, "roaming", "north", tmp_path / "out", everywhere=True, by="mary")
     register = _register(tally)
     roaming, first = register.current("roaming"), register.current("station")
