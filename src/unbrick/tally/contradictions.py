@@ -6,7 +6,7 @@ are looked up again where one of them changed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Select, bindparam, func, select
@@ -69,27 +69,33 @@ def note_machines(connection: Connection, keys: Sequence[str], judged: Iterable[
     _write(connection, before, [row for one in judged for row in rows_of_machine(one)])
 
 
-def note_names(connection: Connection, names: Collection[str]) -> None:
-    """Look again whether several machines have one of these names."""
-    _note_shared(connection, Kind.NAME, names, _SHARED_NAMES)
-
-
-def note_serials(connection: Connection, serials: Collection[str]) -> None:
-    """Look again whether several machines have one of these serial numbers."""
-    _note_shared(connection, Kind.SERIAL, serials, _SHARED_SERIALS)
+def note_shared(connection: Connection, names: Collection[str], serials: Collection[str]) -> None:
+    """Look again whether several machines have one of these names, or of these serial numbers."""
+    wanted = [(Kind.NAME, one) for one in sorted(names)] + [(Kind.SERIAL, one) for one in sorted(serials)]
+    for chunk in chunks(wanted):
+        _note_shared(connection, chunk, {Kind.NAME: _SHARED_NAMES, Kind.SERIAL: _SHARED_SERIALS})
 
 
 def note_said_sites(connection: Connection, stations: Collection[str]) -> None:
     """Look again whether these stations name another site than theirs."""
-    _note_shared(connection, Kind.SAID_SITE, stations, _SAID_SITES)
+    for chunk in chunks((Kind.SAID_SITE, one) for one in sorted(stations)):
+        _note_shared(connection, chunk, {Kind.SAID_SITE: _SAID_SITES})
 
 
-def _note_shared(connection: Connection, kind: Kind, subjects: Collection[str], query: Select[Any]) -> None:
-    for chunk in chunks(sorted(subjects)):
-        found = rows_where(connection, contradictions, contradictions.c.subject, chunk)
-        before = [row for row in found if row["kind"] == kind]
-        after = [shared_row(kind, row["subject"]) for row in rows_of(connection, query, {"wanted": chunk})]
-        _write(connection, before, after)
+def _note_shared(
+    connection: Connection, wanted: Collection[tuple[Kind, str]], queries: Mapping[Kind, Select[Any]]
+) -> None:
+    subjects = {subject for _, subject in wanted}
+    found = rows_where(connection, contradictions, contradictions.c.subject, sorted(subjects))
+    places = set(wanted)
+    before = [row for row in found if (row["kind"], row["subject"]) in places]
+    after = []
+    for kind, query in queries.items():
+        if asked := [subject for of, subject in wanted if of is kind]:
+            after += [
+                shared_row(kind, row["subject"]) for row in rows_of(connection, query, {"wanted": asked})
+            ]
+    _write(connection, before, after)
 
 
 def _write(connection: Connection, before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> None:

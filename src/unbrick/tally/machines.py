@@ -25,7 +25,7 @@ from unbrick.tally.bulk import (
     update_rows,
 )
 from unbrick.tally.clock import MICROSECONDS_A_MINUTE
-from unbrick.tally.contradictions import note_machines, note_names, note_serials
+from unbrick.tally.contradictions import note_machines, note_shared
 from unbrick.tally.decisions import Decisions, read_decisions
 from unbrick.tally.identities import NO_IDENTITY
 from unbrick.tally.judged import Judged, judge
@@ -44,6 +44,7 @@ from unbrick.tally.rows import (
 from unbrick.tally.runs import RunRecord, run_of
 from unbrick.tally.schema import counters, expected, machine_names, machines, minutes, runs, statements
 
+_MOST_ASKED = 5000
 _BEARING = select(runs).where(
     runs.c.machine.in_(bindparam("wanted", expanding=True)), runs.c.bears > Bears.NOT.value
 )
@@ -89,14 +90,14 @@ def refresh(
     `only_added` are those of the machines of which nothing was taken away: the runs that bear tell all.
     `decided` are the decisions in force, where they are known.
     """
-    change = _Change()
+    change = _Change(connection)
     decided = decided or read_decisions(connection)
     concerned = set(names)
     moved: set[str] = set()
     for chunk in chunks(keys):
         concerned |= _refresh_machines(connection, chunk, change, moved, only_added, decided)
     # A word on a name that no machine had is about the first one to have it, which is known only now.
-    for chunk in chunks(_spoken_of_unseen(connection, moved)):
+    for chunk in chunks(name for name, said in change.spoken(moved).items() if said_of_unseen(said)):
         called = rows_where(connection, machine_names, machine_names.c.name_key, chunk)
         for again in chunks({row["key"] for row in called}):
             _refresh_machines(connection, again, change, set(), again, decided)
@@ -109,9 +110,22 @@ def refresh(
 class _Change:
     """By how much the counters are to be moved in the end."""
 
+    connection: Connection
     counted: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     finished: Counter[int] = field(default_factory=Counter)
     repaired: Counter[int] = field(default_factory=Counter)
+    asked: dict[str, list[Row]] = field(default_factory=dict)
+
+    def spoken(self, names: Iterable[str]) -> dict[str, list[Row]]:
+        """The last statements under each name, which nobody changes meanwhile: a few are asked for once."""
+        wanted = set(names)
+        if len(self.asked) > _MOST_ASKED:
+            self.asked.clear()
+        found = {name: self.asked[name] for name in wanted if name in self.asked}
+        fresh = _statements(self.connection, wanted - found.keys())
+        if len(wanted) <= _MOST_ASKED:
+            self.asked |= {name: fresh.get(name, []) for name in wanted - found.keys()}
+        return {**found, **fresh}
 
     def write(self, connection: Connection, before: Mapping[str, Row], after: Mapping[str, Row]) -> None:
         """Write the rows that differ and note what that does to the counters."""
@@ -167,7 +181,7 @@ def _refresh_machines(
     _thin(connection, judged, runs_of)
     gathered = [gather(one) for one in judged if one.counted]
     called = {name for one in gathered for name in one.called}
-    spoken = _statements(connection, called | {one.line["name_key"] for one in gathered if one.line})
+    spoken = change.spoken(called | {one.line["name_key"] for one in gathered if one.line})
     first = _first_of(connection, {name for name, said in spoken.items() if said_of_unseen(said)})
     after = {}
     for one in gathered:
@@ -178,8 +192,8 @@ def _refresh_machines(
     concerned |= {name for one in judged if one.key in changed for name in one.name_keys}
     moved |= concerned
     note_machines(connection, keys, judged)
-    note_names(connection, concerned)
-    note_serials(connection, {serial for serial, _ in _serials(before) ^ _serials(after) if serial})
+    serials = {serial for serial, _ in _serials(before) ^ _serials(after) if serial}
+    note_shared(connection, concerned, serials)
     return concerned | {row["line"] for row in (*before.values(), *after.values()) if row["line"]}
 
 
@@ -260,7 +274,7 @@ def _refresh_names(connection: Connection, names: Sequence[str], change: _Change
     keys = [NAMED + name for name in names]
     before = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
     by_name, _ = _expectations(connection, names, ())
-    spoken = _statements(connection, names)
+    spoken = change.spoken(names)
     settled = {row["line"] for row in rows_where(connection, machines, machines.c.line, names)}
     seen = {row["name_key"] for row in rows_of(connection, _SEEN_NAMES, {"wanted": list(names)})}
     after = {}
@@ -314,11 +328,6 @@ def statements_about(connection: Connection, key: str) -> list[Row]:
     spoken = said_of(machine, _statements(connection, names, _ALL_STATEMENTS))
     first = _first_of(connection, machine.name_keys)
     return sorted(said_on(machine, spoken, first), key=lambda one: int(one["number"]))
-
-
-def _spoken_of_unseen(connection: Connection, names: Iterable[str]) -> list[str]:
-    """Those of the names of which somebody spoke before any machine had them."""
-    return [name for name, said in _statements(connection, names).items() if said_of_unseen(said)]
 
 
 def _first_of(connection: Connection, names: Iterable[str]) -> dict[str, int]:

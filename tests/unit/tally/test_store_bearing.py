@@ -167,3 +167,10 @@ def test_what_stood_behind_a_run_comes_forward_when_that_run_turns_out_to_be_ano
     told[-1].machine = Machine(uuid(1), "SN-8", None, ("PC",))
     store.add([told[-1].tell("note")])
     assert [(row.key[-1], row.serial) for row in store.machines()] == [("1", "SN-8"), ("2", "SN-7")]
+
+
+def test_the_first_report_of_a_machine_takes_few_statements(store: Store, statements: list[str]) -> None:
+    store.add(story_of(1, one_of_many_clones))
+    statements.clear()
+    store.add(Told(2, Machine(uuid(2), "SN-X", disk(2000), ("OTHER",))).story("repaired"))
+    assert len(statements) <= 38
