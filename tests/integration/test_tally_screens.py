@@ -72,7 +72,11 @@ def test_without_a_terminal_the_live_view_says_what_to_do(tally: Path) -> None:
 def test_a_machine_is_found_by_its_name_and_an_unknown_one_is_said(tally: Path) -> None:
     found = run_program("tally", "status", tally, "--find", "ward-1")
     assert found.out == "-  WARD-1 at st-marys: expected\n"
-    for unknown, hint in (("WARD-9", "do you mean WARD-1, WARD-2?"), ("K7M3-9XPC", "read it again"), ("2222-2222", "not")):
+    for unknown, hint in (
+        ("WARD-9", "do you mean WARD-1, WARD-2?"),
+        ("K7M3-9XPC", "read it again"),
+        ("2222-2222", "not"),
+    ):
         ended = run_program("tally", "status", tally, "--find", unknown)
         assert (ended.code, ended.out) == (1, "")
         assert f"no machine has the name, the serial number or the sticker code {unknown}" in ended.err

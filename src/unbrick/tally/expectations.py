@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, select
 from unbrick.tally.bulk import chunks, insert_rows, rows_of, rows_where, update_rows
 from unbrick.tally.inventory import Inventory, Line, Problems
 from unbrick.tally.inventory_headings import COLUMNS
-from unbrick.tally.machines import refresh
+from unbrick.tally.machines import machines_with_serials, refresh
 from unbrick.tally.records import NAMED, Basis, InventoryCounts, Replacement
 from unbrick.tally.schema import expected, machine_names, machines
 
@@ -148,5 +148,5 @@ def _refresh_lines(connection: Connection, lines: Iterable[Mapping[str, Any]]) -
     names = {line["name_key"] for line in lines}
     serials = {line["serial_key"] for line in lines if line["serial_key"]}
     keys = {row["key"] for row in rows_where(connection, machine_names, machine_names.c.name_key, names)}
-    keys |= {row["key"] for row in rows_where(connection, machines, machines.c.serial_key, serials)}
+    keys |= machines_with_serials(connection, serials)
     refresh(connection, keys, names)

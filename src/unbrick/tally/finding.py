@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from unbrick.short_code import is_short_code, plain_code
 from unbrick.tally.bulk import rows_where
-from unbrick.tally.machines import machines_called
+from unbrick.tally.machines import machines_called, machines_with_serials
 from unbrick.tally.names import name_key, serial_key
 from unbrick.tally.records import NAMED, MachineRow
 from unbrick.tally.schema import expected, machines, runs
@@ -47,7 +47,7 @@ def keys_by_serial(connection: Connection, key: str) -> set[str]:
     """Those that reported that serial number, or whose line in the inventory has it."""
     if not key:
         return set()
-    keys = {row["key"] for row in rows_where(connection, machines, machines.c.serial_key, [key])}
+    keys = machines_with_serials(connection, [key])
     for line in rows_where(connection, expected, expected.c.serial_key, [key]):
         keys |= keys_by_name(connection, line["name_key"])
     return keys

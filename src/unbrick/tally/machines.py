@@ -48,6 +48,9 @@ _MOST_ASKED = 5000
 _BEARING = select(runs).where(
     runs.c.machine.in_(bindparam("wanted", expanding=True)), runs.c.bears > Bears.NOT.value
 )
+_SHOWED_SERIALS = (
+    select(runs.c.machine).where(runs.c.serial_key.in_(bindparam("wanted", expanding=True))).distinct()
+)
 _BEARS = (
     update(runs)
     .where(runs.c.run == bindparam("the_run"), runs.c.station == bindparam("the_station"))
@@ -345,3 +348,12 @@ def machines_called(connection: Connection, name: str) -> list[str]:
     rows = rows_where(connection, machines, machines.c.key, {row["key"] for row in named})
     rows += rows_where(connection, machines, machines.c.line, [name])
     return sorted({row["key"] for row in rows})
+
+
+def machines_with_serials(connection: Connection, serials: Iterable[str]) -> set[str]:
+    """The keys of the machines that ever showed one of these serial numbers, also before a repair."""
+    return {
+        key
+        for chunk in chunks(serials)
+        for key in connection.execute(_SHOWED_SERIALS, {"wanted": chunk}).scalars()
+    }

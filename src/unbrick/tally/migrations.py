@@ -123,6 +123,10 @@ def _counted_contradictions(_: Connection) -> None:
     """Keep the number of contradictions among the totals, which are added up."""
 
 
+def _serials_of_runs(_: Connection) -> None:
+    """Find a machine by every serial number that it ever showed; what runs add up to is made anew."""
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _first_tables,
     _bare_names,
@@ -134,6 +138,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _sites_and_decisions,
     _bearing_runs,
     _counted_contradictions,
+    _serials_of_runs,
 )
 """The step at index n brings version n to version n + 1."""
 

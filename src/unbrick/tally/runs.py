@@ -21,7 +21,7 @@ from unbrick.model import Machine
 from unbrick.short_code import plain_code, short_code
 from unbrick.standing import MachineStatus, Mark, Standing, mark_of
 from unbrick.tally.clock import MICROSECONDS_A_MINUTE, microseconds
-from unbrick.tally.names import name_key
+from unbrick.tally.names import name_key, serial_key
 
 MOST_NAMES = 16
 """So many names of a machine are known: the first ones."""
@@ -135,6 +135,7 @@ class RunRecord:
             "first_name_key": self.first_name_key,
             "names": json.dumps(self.names, ensure_ascii=False),
             "serial": self.serial,
+            "serial_key": serial_key(self.serial) if self.serial else None,
             "site": self.site,
             "said_site": self.said_site,
             "everywhere": self.everywhere,

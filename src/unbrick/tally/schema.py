@@ -68,6 +68,7 @@ runs = Table(
     Column("first_name_key", Text),
     Column("names", Text, nullable=False),
     Column("serial", Text),
+    Column("serial_key", Text),
     Column("site", Text),
     Column("said_site", Text),
     Column("everywhere", Boolean, nullable=False),
@@ -93,6 +94,7 @@ runs = Table(
     Index("runs_by_machine", "machine", "bears", "run"),
     Index("runs_by_disk", "disk_guid", "first_name_key", "smbios_uuid"),
     Index("runs_by_code", "code", "machine"),
+    Index("runs_by_serial", "serial_key", "machine"),
     Index("runs_by_arrival", "first"),
     Index("runs_by_said_site", "station", "said_site"),
 )

@@ -46,3 +46,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 )
 def test_a_machine_is_found(store: Store, wanted: str, names: list[str]) -> None:
     assert [row.name for row in store.find(wanted)] == names
+
+
+def test_a_machine_is_found_by_the_serial_number_that_it_had_before(store: Store) -> None:
+    store.add(Told(6, Machine(uuid(1), "SN-NEW", disk(1), ("WARD-1",))).story("repaired"))
+    assert [row.serial for row in store.find("SN-NEW")] == [row.serial for row in store.find("SN-1")]
+    assert store.check() == ()
