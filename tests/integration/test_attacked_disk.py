@@ -55,8 +55,7 @@ def test_a_station_has_a_days_bytes_and_no_more_also_after_a_restart(tally: Outs
     for _ in range(2):
         with tally.served("--station-mib", "1") as running:
             asyncio.run(main(running.port))
-            said = tally.run("status").stdout
-            assert "used up what a station may report in a day: greedy (1 MiB)" in " ".join(said.split())
+            _awaited(tally, "used up what a station may report in a day: greedy (1 MiB)", True)
             assert running.end() == 0
             assert "budget-spent: station=greedy" in running.log
     assert (tally.folder / "tally.db").stat().st_size < 4 * 1024 * 1024
@@ -90,7 +89,7 @@ def test_on_a_full_disk_a_revocation_lands_with_its_line_and_the_stick_is_sent_a
         asyncio.run(main(running.port))
         shown = " ".join(tally.run("status").stdout.split())
         assert "the disk of the tally is full" in shown
-        assert f"free below {small / 'tally'}" in shown
+        assert f"freebelow{small / 'tally'}" in shown.replace(" ", "")
         assert "room-short" in running.log
         (small / "filler").unlink()
         asyncio.run(tally.station.report(running.port, tally.station.visit(2)))
@@ -116,9 +115,8 @@ def test_a_nearly_full_disk_is_told_of_before_it_is_full(small: Path) -> None:
         asyncio.run(tally.station.report(running.port, tally.station.visit(1)))
         found = os.statvfs(small)
         (small / "filler").write_bytes(b"\0" * (found.f_bavail * found.f_frsize - 1300 * 1024))
-        assert f"free below {small / 'tally'}" in _awaited(
-            tally, "the disk of the tally is nearly full", True
-        )
+        shown = _awaited(tally, "the disk of the tally is nearly full", True)
+        assert f"freebelow{small / 'tally'}" in shown.replace(" ", "")  # a long path is cut at the edge
         asyncio.run(tally.station.report(running.port, tally.station.visit(2)))
         (small / "filler").unlink()
         _awaited(tally, "nearly full", False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -49,10 +50,20 @@ def _start_repair(disk: Drilled) -> tuple[subprocess.Popen[str], int]:
     process = start_program("repair", disk.image, "--keys", disk.keys, "--yes", "--json")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     deadline = time.monotonic() + 60
-    while not (found := children.read_text().split()):
+    while True:
+        # Another child has read the keys before this one.
+        for child in map(int, children.read_text().split()):
+            if _works_apart(child):
+                return process, child
         assert time.monotonic() < deadline
         time.sleep(0.001)
-    return process, int(found[0])
+
+
+def _works_apart(process: int) -> bool:
+    """Whether it has the mounts of its own that work on a disk begins with."""
+    with contextlib.suppress(FileNotFoundError):
+        return Path(f"/proc/{process}/ns/mnt").readlink() != Path("/proc/self/ns/mnt").readlink()
+    return False
 
 
 def _stop(process: subprocess.Popen[str], child: int, way: str) -> None:

@@ -283,7 +283,14 @@ def test_an_export_that_is_carried_there_after_all_was_sent(scene: Scene, tmp_pa
     assert north.run("outbox", "export", export, "--json").document["exported"] == 240
     with scene.served():
         scene.knock()
-        assert north.send().document == {"sent": 240, "refused": 0, "waiting": 0, "error": None}
+        assert north.send().document == {
+            "state": "sent",
+            "sent": 240,
+            "refused": 0,
+            "waiting": 0,
+            "error": None,
+            "refusals": [],
+        }
         for _ in range(2):
             ended = run_program("tally", "import", scene.tally, export)
             assert (ended.code, ended.out.strip()) == (0, "0 new, 240 known already, 0 refused")

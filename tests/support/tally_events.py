@@ -14,9 +14,9 @@ from unbrick.wire import SignedEvent
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 
 
-def run_id(number: int) -> str:
-    """The id of the run with that number; later ones are greater."""
-    time = datetime(2024, 7, 19, tzinfo=UTC) + timedelta(seconds=number)
+def run_id(number: int, first: datetime = datetime(2024, 7, 19, tzinfo=UTC)) -> str:
+    """The id of the run that began so many seconds after `first`; later ones are greater."""
+    time = first + timedelta(seconds=number)
     return f"{time:%Y%m%dT%H%M%S}Z-{number % 0x1000000:06x}"
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from unbrick.disks.atomic_change import show_former
-from unbrick.disks.changed_records import FIRST_USERS, INDEX, INDEX_ALLOCATION, SECURE
+from unbrick.disks.changed_records import FIRST_USERS, INDEX, INDEX_ALLOCATION, SECURE, TABLE
 from unbrick.disks.file_table import ROOT, FileTable, open_stream
 from unbrick.disks.index_entries import IndexEntry, read_entries
 from unbrick.disks.ntfs_stream import Stream
@@ -26,6 +26,7 @@ from unbrick.model import Touched
 _REFERENCE = (1 << 48) - 1
 _STANDARD_INFORMATION = 0x10
 _PAST_ITS_TIMES = 0x20
+_SECURITY_ID = slice(0x34 - _PAST_ITS_TIMES, 0x38 - _PAST_ITS_TIMES)
 _IN_SECURE = ("$SII", "$SDH")
 
 
@@ -111,8 +112,13 @@ class _Completion:
         former, new = (
             table.find_attribute(number, _STANDARD_INFORMATION) for table in (self.before, self.after)
         )
-        values = [one.value[_PAST_ITS_TIMES:] if one and one.value else b"" for one in (former, new)]
-        if values[0] != values[1]:
+        was, will_be = (
+            bytearray(one.value if one and one.value else b"")[_PAST_ITS_TIMES:] for one in (former, new)
+        )
+        if number == TABLE and not any(will_be[_SECURITY_ID]):
+            # ntfs-3g opens the table before it knows of these ids, and writes none into its own record.
+            was[_SECURITY_ID] = will_be[_SECURITY_ID]
+        if was != will_be:
             raise damaged(f"the change would give a file other attributes or rights (record {number})")
 
     def _changed_folders(self, files: set[int]) -> set[int]:

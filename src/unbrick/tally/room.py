@@ -18,7 +18,7 @@ from unbrick.files import open_for_owner
 RESERVE = "reserve"
 _MOST_RESERVED = 4 * 1024 * 1024
 _PIECE = 64 * 1024
-_MOST_ALARMED = 20 * 1024**3
+_MOST_ALARMED = 2 * 1024**3
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -41,7 +41,7 @@ class Room:
 
     @property
     def is_short(self) -> bool:
-        """Whether it is time to make room: a tenth is left, of a very large disk 20 GiB."""
+        """Whether it is time to make room: a tenth is left, of a large disk 2 GiB."""
         return self.free < min(self.total // 10, _MOST_ALARMED)
 
     def sentence(self, folder: Path) -> str:
