@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.earlier_tallies import make_earlier_tally
 from support.tally_events import Told, disk
 from support.tally_server import new_tally
 
@@ -139,9 +140,7 @@ def test_what_changes_under_the_look_is_not_taken_for_one_moment(tmp_path: Path)
 
 
 def test_an_older_database_is_looked_at_as_it_is(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("version_1.sql").read_text()
-    with closing(sqlite3.connect(tmp_path / "tally.db")) as writer:
-        writer.executescript(script)
+    make_earlier_tally(tmp_path / "tally.db", "names")
     with closing(sqlite3.connect(tmp_path / "tally.db")) as writer:
         writer.execute("pragma journal_mode=wal")
     before = digests(tmp_path)

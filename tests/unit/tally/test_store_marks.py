@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from support.earlier_tallies import make_earlier_tally
 from support.tally_events import START, Told, disk, uuid
 
 from unbrick.model import Machine
@@ -16,7 +17,6 @@ from unbrick.tally.records import Basis, Statement, StatementError
 from unbrick.tally.store import Store
 
 WARD_1 = Machine(None, None, disk(1), ("WARD-1",))
-VERSION_1 = Path(__file__).with_name("version_1.sql")
 LATER = START + timedelta(minutes=30)
 
 
@@ -192,8 +192,8 @@ def test_a_mark_needs_a_reason_to_be_taken_back(store: Store) -> None:
 
 
 def test_what_a_typing_mistake_invented_before_this_version_can_be_taken_away(tmp_path: Path) -> None:
+    make_earlier_tally(tmp_path / "old.db", "names")
     connection = sqlite3.connect(tmp_path / "old.db")
-    connection.executescript(VERSION_1.read_text())
     words = "('TYPO-7','TYPO-7','confirmed','','kim',1772438400000000)"
     connection.execute(f"insert into statements (name_key, name, status, reason, who, at) values {words}")
     connection.commit()

@@ -6,20 +6,17 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from support.earlier_tallies import make_earlier_tally
 
 from unbrick.short_code import code_of_key
 from unbrick.tally.store import Store
 
-EARLIER = Path(__file__).resolve().parents[2] / "support" / "tally_of_version_1.sql"
-
 
 @pytest.fixture
 def earlier(tmp_path: Path) -> Path:
-    """A database as the first version of the tables left it: six machines, one of them confirmed."""
+    """A database as the first version of the tables left it."""
     path = tmp_path / "earlier.db"
-    with sqlite3.connect(path) as database:
-        database.executescript(EARLIER.read_text())
-    database.close()
+    make_earlier_tally(path, "visits")
     return path
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.earlier_tallies import make_earlier_tally
 from support.tally_events import START, Told, disk, uuid
 
 from unbrick.model import Machine
@@ -76,9 +76,7 @@ def test_serial_numbers_that_share_a_beginning_are_different_machines(tmp_path: 
 
 
 def test_a_database_of_the_first_version_is_brought_forward(tmp_path: Path) -> None:
-    connection = sqlite3.connect(tmp_path / "tally.db")
-    connection.executescript(Path(__file__).with_name("version_1.sql").read_text())
-    connection.close()
+    make_earlier_tally(tmp_path / "tally.db", "names")
     with Store.open(tmp_path / "tally.db") as store:
         assert store.check() == ()
         # Five computers, a list of serial numbers, and a mark that was taken back; nine rows before.
