@@ -178,7 +178,7 @@ def recent_events(connection: Connection, limit: int) -> tuple[RecentEvent, ...]
     """The events that arrived last, the latest first; of those that came together, the later step first."""
     newest = select(events).order_by(events.c.received.desc(), events.c.id.desc()).limit(limit).subquery()
     query = (
-        select(newest, machines.c.name, machines.c.site)
+        select(newest, machines.c.name, machines.c.site.label("machine_site"))
         .outerjoin(runs, and_(runs.c.run == newest.c.run, runs.c.station == newest.c.station))
         .outerjoin(machines, machines.c.key == runs.c.machine)
         .order_by(newest.c.received.desc(), newest.c.run.desc(), newest.c.sequence.desc())
@@ -200,7 +200,7 @@ def _recent(row: Row) -> RecentEvent:
         status=mark.status.value if mark else None,
         reason=shown_reason(mark.reason) or None if mark else None,
         name=row["name"] or row["run"],
-        site=row["site"] or None,
+        site=row["machine_site"] or None,
         station=row["station"],
         received=received,
         at=row["at"],

@@ -315,3 +315,11 @@ def test_a_station_whose_word_is_taken_out_leaves_what_others_said(store: Store,
     back = store.discount("lost", discounted=False, reason="found", who="kim")
     assert {row.name for row in back} == {"A", "B"}
     assert shown(store) == {"A": "repaired", "B": "repaired", "C": "repaired"}
+
+
+def test_the_last_events_are_shown_at_the_machine_s_place_not_at_their_station_s(
+    store: Store, tmp_path: Path
+) -> None:
+    expect(store, tmp_path, "PC,,north")
+    store.add(of(Told(1, named("PC"), site="main").story("repaired"), "main", everywhere=True))
+    assert {one.site for one in store.recent()} == {"north"}
