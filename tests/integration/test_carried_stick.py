@@ -17,6 +17,8 @@ from support.tally_client import StationFiles
 from support.tally_server import new_tally
 
 from unbrick.report.outbox import Outbox
+from unbrick.report.own_key import KEY_NAME
+from unbrick.report.station_login import RENEWED_NAME
 
 
 @pytest.fixture
@@ -171,7 +173,8 @@ def test_what_was_set_aside_on_a_stick_is_nothing_foreign(tally: Path, stick: Pa
     outbox = Outbox(stick / "outbox")
     first = next(iter(outbox.pending()))[1]
     outbox.set_aside([first.id], "unknown-station: nobody had enrolled it then")
-    (stick / "outbox" / ".new-0123").write_text("half")
+    for name in (".new-0123", KEY_NAME, RENEWED_NAME, ".last-run"):
+        (stick / "outbox" / name).write_text("no report")
     ended = run_program("tally", "import", tally, stick)
     assert (ended.code, ended.out) == (0, "2 new, 0 known already, 0 refused\n")
 

@@ -29,6 +29,7 @@ from support.tally_server import new_tally, served_here, stored_ids
 
 from unbrick.tally import database
 from unbrick.tally.authority import enrol, revoke
+from unbrick.tally.caretaker import Caretaker
 from unbrick.tally.limits import Limits
 from unbrick.tally.server import TallyServer
 from unbrick.tally.settings import TallyFolder
@@ -563,6 +564,29 @@ def test_the_end_of_the_server_commits_what_is_in_hand_and_says_bye(tally: Path)
             await stopping
             assert answers in (["acknowledge", "bye"], ["bye"])
             assert len(stored_ids(tally)) == (200 if answers[0] == "acknowledge" else 0)
+
+    asyncio.run(main())
+
+
+def test_one_error_does_not_end_what_looks_after_the_tally(
+    tally: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        again = asyncio.Event()
+
+        def tick(_: Caretaker) -> None:
+            if not failed:
+                failed.append(True)
+                raise IsADirectoryError("audit.log.1")
+            again.set()
+
+        failed: list[bool] = []
+        monkeypatch.setattr(Caretaker, "tick", tick)
+        server = TallyServer(TallyFolder(tally))
+        await server.start("127.0.0.1", 0)
+        async with asyncio.timeout(60):
+            await again.wait()
+        await server.stop()
 
     asyncio.run(main())
 

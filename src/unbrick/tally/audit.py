@@ -15,6 +15,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -194,13 +195,14 @@ class _Lines:
         finally:
             os.close(descriptor)
         if full:
-            self._rotate()
+            with suppress(OSError):  # what cannot be put aside grows: a line that is told is worth more
+                self._rotate()
         return True
 
     def _rotate(self) -> None:
         names = [self._path, *(self._numbered(number) for number in range(1, self._settings.files))]
         for older, newer in zip(reversed(names), reversed(names[:-1]), strict=False):
-            if newer.exists():
+            with suppress(FileNotFoundError):
                 newer.replace(older)
 
     def _numbered(self, number: int) -> Path:

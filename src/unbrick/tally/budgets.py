@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from unbrick.errors import Reason
@@ -21,6 +21,7 @@ from unbrick.tally.records import ReceivedEvent
 
 _WORDS = frozenset(Reason)
 _MOST_BYTES = 16 * 1024 * 1024
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,10 @@ class DayBudgets:
             yield station, self._spent[station], more
 
     def _begin_day(self) -> None:
-        day = f"{self._clock():%Y-%m-%d}"
-        if day > self._day:  # a clock that is set back gives nobody a day anew
+        now = self._clock()
+        day = f"{now:%Y-%m-%d}"
+        # A clock that is set back a little gives nobody a day anew; one that was far ahead holds nobody up.
+        if day > self._day or self._day > f"{now + timedelta(days=7):%Y-%m-%d}":
             self._day = day
             self._spent.clear()
             self._stopped.clear()
@@ -142,7 +145,9 @@ class DayBudgets:
 
     def _read(self) -> None:
         """What is damaged counts as nothing spent: the budget is no proof of anything."""
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        with suppress(
+            OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
+        ):
             with self._path.open("rb") as stream:
                 document = json.loads(stream.read(_MOST_BYTES))
             found = {

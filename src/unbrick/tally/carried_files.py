@@ -22,7 +22,6 @@ _OUTBOX = "outbox"
 # What an outbox holds beside its reports: what was set aside, each with its reason, and what is half-written.
 _SET_ASIDE = {"refused", "damaged"}
 _REASON = ".reason.txt"
-_HALF_WRITTEN = ".new-"
 _KINDS = {
     stat.S_IFLNK: "it is a link, and links are not followed",
     stat.S_IFDIR: "it is a folder",
@@ -115,7 +114,7 @@ def _is_own(folder: int, name: str) -> bool:
     """Whether an outbox has that beside its reports."""
     if name in _SET_ASIDE:
         return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
-    return name.startswith(_HALF_WRITTEN) or name.endswith(_REASON)
+    return name.startswith(".") or name.endswith(_REASON)
 
 
 def _open(folder: int, name: str) -> int:

@@ -140,7 +140,7 @@ def _read(path: Path) -> tuple[Enrolment, ...]:
         if document["version"] != _VERSION:
             raise RegisterError(f"{path} is of another version")
         return tuple(_enrolment(one) for one in document["stations"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RegisterError(f"{path} is damaged: {error}") from error
 
 

@@ -248,12 +248,17 @@ class TallyServer:
         self._caretaker.storing(ails)
 
     async def _tick(self) -> None:
+        told: set[str] = set()
         while True:
             await asyncio.sleep(1)
             try:
                 self._caretaker.tick()
             except MemoryError:
                 self.fail_for_want_of_memory()
+            except (OSError, FailedError) as error:
+                if repr(error) not in told:
+                    told.add(repr(error))
+                    self._log(logging.ERROR, f"unexpected: {error!r}")
 
 
 def _is_want_of_memory(error: StoreError) -> bool:

@@ -15,7 +15,7 @@ _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - named, not used
 _UNIT = """\
 [Unit]
-Description=unbrick tally in {folder}
+Description=unbrick tally in {quoted}
 Wants=network-online.target
 After=network-online.target
 
@@ -74,23 +74,22 @@ def service_unit(folder: Path, user: str, authority: Path | None = None) -> str:
     key = key_file(authority.resolve()) if authority is not None else None
     return _UNIT.format(
         user=user,
-        folder=folder,
         quoted=_quoted(folder),
-        program=program,
-        credential=f"LoadCredential=authority:{_plain(key)}\n" if key else "",
+        program=_quoted(program),
+        credential=f"LoadCredential=authority:{_quoted(key)}\n" if key else "",
         option=" --authority %d/authority" if key else "",
-        home="read-only" if _below(folder, _HOMES) or _below(Path(program), _HOMES) else "yes",
+        home="read-only" if _below(folder, _HOMES) or _below(program, _HOMES) else "yes",
         temporary="no" if _below(folder, _TEMPORARY) else "yes",
     )
 
 
-def _program() -> str:
+def _program() -> Path:
     """The program as it was started, else as a shell would find it."""
     started = Path(sys.argv[0])
     if started.name == "unbrick" and started.is_file():
-        return _plain(started.absolute())
+        return started.absolute()
     beside = Path(sys.executable).with_name("unbrick")
-    return _plain(beside if beside.is_file() else Path(shutil.which("unbrick") or beside))
+    return beside if beside.is_file() else Path(shutil.which("unbrick") or beside)
 
 
 def _below(path: Path, folders: tuple[Path, ...]) -> bool:
@@ -98,12 +97,8 @@ def _below(path: Path, folders: tuple[Path, ...]) -> bool:
 
 
 def _quoted(path: Path) -> str:
-    return _plain(path).replace("%", "%%")
-
-
-def _plain(path: Path) -> str:
-    """A path without what systemd takes for something else."""
+    """A path without what systemd takes for something else, but for `%`, which is written twice."""
     text = str(path)
-    if re.fullmatch(r"[A-Za-z0-9/._@+,:=%-]+", text) is None:
+    if re.fullmatch(r"[A-Za-z0-9/._@+,=%-]+", text) is None:
         raise UsageError(f"{text}: a unit cannot name this path", hint="use letters, digits, - and _ in it")
-    return text
+    return text.replace("%", "%%")

@@ -178,7 +178,7 @@ def read_settings(path: Path) -> tuple[TallyFolder, TallySettings]:
         raise UsageError(
             f"{path} is no tally's folder", hint=f"make one: unbrick tally init {path}"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{folder.settings} cannot be read: {error}") from error
     if not isinstance(document, dict) or document.get("version") != _VERSION:
         raise UsageError(

@@ -84,6 +84,15 @@ def test_the_log_rotates_and_keeps_so_many_files(tmp_path: Path) -> None:
     assert any(line["what"] == "last" for line in last)
 
 
+def test_a_log_that_cannot_be_put_aside_grows(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    (tmp_path / "audit.log.1").mkdir()
+    audit = AuditLog(path, AuditSettings(most_bytes=200, files=2))
+    for number in range(20):
+        audit.tell("event", number=number)
+    assert [line["number"] for line in _lines(path)] == list(range(20))
+
+
 def test_lines_wait_while_they_cannot_be_written(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
     path.mkdir()

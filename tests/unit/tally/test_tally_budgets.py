@@ -14,6 +14,7 @@ from unbrick.tally.budgets import DayBudgets, DayLimits
 from unbrick.tally.records import ReceivedEvent
 
 LIMITS = DayLimits(bytes=20_000, words=3, names=5)
+_INFINITE = b'{"day": "2026-11-30", "stations": {"a": {"bytes": Infinity, "words": 0, "names": 0}}}'
 
 
 class Scene:
@@ -68,6 +69,18 @@ def test_bytes_are_counted_by_station_and_day_and_over_a_restart(scene: Scene) -
     assert again.stopped == {}
 
 
+def test_a_clock_that_was_years_ahead_stops_nobody_for_years(scene: Scene) -> None:
+    right = scene.now
+    scene.now = right.replace(year=2038)
+    budgets = scene.budgets()
+    while _store(budgets, _event(1, text="x" * 4000)):
+        pass
+    budgets.save()
+    scene.now = right
+    assert _store(budgets, _event(2))
+    assert _store(scene.budgets(), _event(3)), "nor after a restart"
+
+
 def test_new_words_are_few_and_known_ones_cost_nothing(scene: Scene) -> None:
     budgets = scene.budgets()
     for number, reason in enumerate(("hibernated", "no-windows", None)):
@@ -89,7 +102,9 @@ def test_new_names_are_counted_too(scene: Scene) -> None:
     assert taken == [True] * 5 + [False] * 3
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"day": 5, "stations": 7}', b"\xff" * 100])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"day": 5, "stations": 7}', b"\xff" * 100, b"[" * 9000, _INFINITE]
+)
 def test_a_damaged_file_counts_as_nothing_spent(scene: Scene, content: bytes) -> None:
     scene.path.write_bytes(content)
     assert _store(scene.budgets(), _event(1))

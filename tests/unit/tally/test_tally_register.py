@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from unbrick.tally.authority import create_authority, enrol
-from unbrick.tally.register import StationRegister
+from unbrick.tally.register import RegisterError, StationRegister
 from unbrick.tally.settings import parse_address
 
 _OLDER_FIELDS = ("name", "site", "serial", "public_key", "enrolled", "expires", "revoked")
@@ -28,6 +30,13 @@ def test_a_station_that_may_report_for_any_site_is_kept_as_such(tmp_path: Path) 
     assert first is not None
     assert (roaming.everywhere, roaming.by) == (True, "mary")
     assert not first.everywhere
+
+
+@pytest.mark.parametrize("content", ['{"version": 1, "stations": ["x"]}', "[" * 9000, "[]", "{", ""])
+def test_a_damaged_register_is_said(tmp_path: Path, content: str) -> None:
+    (tmp_path / "stations.json").write_text(content)
+    with pytest.raises(RegisterError, match="damaged"):
+        _register(tmp_path)
 
 
 def test_a_register_of_an_older_unbrick_is_read(tmp_path: Path) -> None:
