@@ -22,6 +22,7 @@ from sqlalchemy.pool import QueuePool
 from unbrick.errors import Reason
 from unbrick.files import sync_directory
 from unbrick.tally.database_errors import errors_named
+from unbrick.tally.database_files import files_of
 from unbrick.tally.ledger import begin_branch, count_change, read_head
 from unbrick.tally.marked import MarkedFile, Settled, gone_error
 from unbrick.tally.records import StoreError
@@ -89,10 +90,11 @@ class Database(ReadableDatabase):
     def __init__(self, path: Path, *, create: bool, accept_loss: bool = False) -> None:
         """Raises StoreError where there is no such file (and none is to be made) or it cannot be used."""
         self._path = path
+        self._real = files_of(path)
         self._marked = MarkedFile(path)
         self._turn = Lock()
         self._open = 0
-        self._files: dict[str, tuple[int, int]] = {}
+        self._files: dict[Path, tuple[int, int]] = {}
         try:
             self._find(create=create, accept_loss=accept_loss)
         except OSError as error:
@@ -106,12 +108,12 @@ class Database(ReadableDatabase):
             if self._path.exists() or not create:
                 raise gone_error(self._path)
             self._marked.refuse_new(self._path)
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        sync_directory(self._path.parent)
+        os.close(os.open(self._real.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        sync_directory(self._real.file.parent)
 
     def _open_engine(self) -> Engine:
         engine = create_engine(
-            f"sqlite:///{self._path}",
+            f"sqlite:///{self._real.file}",
             poolclass=QueuePool,
             connect_args={"check_same_thread": False, "timeout": _BUSY_MILLISECONDS / 1000},
         )
@@ -132,12 +134,12 @@ class Database(ReadableDatabase):
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only looks, and sees the same state throughout."""
-        with errors_named(self._path), self._engine.connect() as connection, connection.begin():
+        with errors_named(self._real.file), self._engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with errors_named(self._path), self._engine.connect() as connection:
+        with errors_named(self._real.file), self._engine.connect() as connection:
             connection = connection.execution_options(**{_WRITING: True})
             with connection.begin():
                 yield connection
@@ -152,7 +154,12 @@ class Database(ReadableDatabase):
         A `large` one touches pages all over the file: they stay in memory until it ends, or each would be
         written again and again.
         """
-        with self._turn, self._marked.held(), errors_named(self._path), self._engine.connect() as connection:
+        with (
+            self._turn,
+            self._marked.held(),
+            errors_named(self._real.file),
+            self._engine.connect() as connection,
+        ):
             self._check_files()
             connection = connection.execution_options(**{_WRITING: True})
             own = connection.connection.driver_connection
@@ -177,17 +184,15 @@ class Database(ReadableDatabase):
 
     def _check_files(self) -> None:
         """Raise StoreError where the files were moved or replaced under us: a commit would go nowhere."""
-        for name in (self._path, self._path.with_name(f"{self._path.name}-wal")):
+        for name in (self._path, self._real.file, self._real.wal):
             try:
                 found = name.stat()
             except FileNotFoundError:
-                if name.name not in self._files:
+                if name not in self._files:
                     continue
                 raise self._replaced(name) from None
-            if self._files.setdefault(name.name, (found.st_dev, found.st_ino)) != (
-                found.st_dev,
-                found.st_ino,
-            ):
+            file = (found.st_dev, found.st_ino)
+            if self._files.setdefault(name, file) != file:
                 raise self._replaced(name)
 
     def _replaced(self, name: Path) -> StoreError:

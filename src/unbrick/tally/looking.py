@@ -26,6 +26,7 @@ from sqlalchemy.pool import NullPool
 from unbrick.tally.acknowledged import read_mark
 from unbrick.tally.database import Database, ReadableDatabase
 from unbrick.tally.database_errors import errors_named
+from unbrick.tally.database_files import files_of
 from unbrick.tally.marked import find_loss, gone_error, mark_path
 from unbrick.tally.migrations import is_current, migrate
 from unbrick.tally.records import Loss, StoreError
@@ -50,8 +51,7 @@ class LookingDatabase(ReadableDatabase):
     def __init__(self, path: Path) -> None:
         """Raises LossError or StoreError where there is no database."""
         self._path = path
-        self._wal = path.with_name(f"{path.name}-wal")
-        self._shm = path.with_name(f"{path.name}-shm")
+        self._real = files_of(path)
         self._copied: tuple[Stamp, Database] | None = None
         self._held = ExitStack()
         self._check_there()
@@ -91,14 +91,14 @@ class LookingDatabase(ReadableDatabase):
     @contextmanager
     def _way(self) -> Iterator[Connection]:
         stamp = self._stamp()
-        shared = self._shm.exists()
+        shared = self._real.shm.exists()
         settled = not shared and not self._has_wal()
         ways: tuple[str, ...] = ()
         if settled:
             ways = ("immutable=1",)
         elif shared and self._is_wal():
             ways = ("mode=ro&readonly_shm=1", "mode=ro")
-        with errors_named(self._path), ExitStack() as held:
+        with errors_named(self._real.file), ExitStack() as held:
             for way in ways:
                 connection = self._connected(way, held)
                 if connection is not None and is_current(connection):
@@ -111,7 +111,7 @@ class LookingDatabase(ReadableDatabase):
 
     def _connected(self, way: str, held: ExitStack) -> Connection | None:
         """A transaction of its own connection; None where SQLite cannot look in that way."""
-        engine = _engine(f"file:{quote(str(self._path))}?{way}")
+        engine = _engine(f"file:{quote(str(self._real.file))}?{way}")
         connection = None
         try:
             connection = engine.connect()
@@ -135,9 +135,9 @@ class LookingDatabase(ReadableDatabase):
         for _ in range(_TRIES):
             folder = Path(self._held.enter_context(tempfile.TemporaryDirectory(prefix="unbrick-look-")))
             with _reading(self._path):
-                shutil.copyfile(self._path, folder / self._path.name)
+                shutil.copyfile(self._real.file, folder / self._path.name)
                 if self._has_wal():
-                    shutil.copyfile(self._wal, folder / self._wal.name)
+                    shutil.copyfile(self._real.wal, folder / f"{self._path.name}-wal")
             if self._stamp() == stamp:
                 break
             stamp = self._stamp()
@@ -152,19 +152,19 @@ class LookingDatabase(ReadableDatabase):
 
     def _has_wal(self) -> bool:
         with suppress(OSError):
-            return self._wal.stat().st_size > 0
+            return self._real.wal.stat().st_size > 0
         return False
 
     def _is_wal(self) -> bool:
         """Whether the -wal begins as one, or is empty: beside another SQLite waits long for its index."""
-        with suppress(OSError), self._wal.open("rb") as stream:
+        with suppress(OSError), self._real.wal.open("rb") as stream:
             return stream.read(4) in {b"", *_WAL_MAGIC}
         return True
 
     def _stamp(self) -> Stamp:
         """Tells whether the files are those of before."""
         found = []
-        for path in (self._path, self._wal):
+        for path in (self._path, self._real.wal):
             with suppress(OSError):
                 state = path.stat()
                 found.append((state.st_ino, state.st_size, state.st_mtime_ns))

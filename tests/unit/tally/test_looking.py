@@ -164,3 +164,51 @@ def test_what_is_no_database_is_said(tmp_path: Path, content: bytes | None, said
     with pytest.raises(LossError if said else StoreError, match=said or "damaged, or is no database"):
         Store.look(tmp_path / "tally.db").summary()
     assert digests(tmp_path) == before
+
+
+def moved(tally: Path, place: Path) -> None:
+    """The database is on a larger disk now, with all that SQLite keeps beside it, and under another name."""
+    place.mkdir()
+    for path in tally.glob("tally.db*"):
+        path.rename(place / path.name.replace("tally.db", "ward.sqlite"))
+    (tally / "tally.db").symlink_to(place / "ward.sqlite")
+
+
+def test_a_database_behind_a_link_is_looked_at_with_its_newest_reports(tally: Path, tmp_path: Path) -> None:
+    moved(tally, tmp_path / "larger")
+    before = digests(tally), digests(tmp_path / "larger")
+    with Store.look(tally / "tally.db") as store:
+        assert (store.summary().events, store.loss(), store.check()) == (6, None, ())
+    assert (digests(tally), digests(tmp_path / "larger")) == before
+    with Store.open(tally / "tally.db", create=False) as store:
+        assert store.settled is not None
+        assert (store.settled.loss, store.settled.mark_was_missing) == (None, False)
+        with Store.look(tally / "tally.db") as looking:
+            assert store.add(visit(3)) == 3
+            assert (looking.summary().events, looking.loss()) == (9, None)
+    assert (tally / "tally.mark").exists()
+    assert not list((tmp_path / "larger").glob("*.mark"))
+
+
+@pytest.mark.parametrize("name", ["ward.sqlite", "ward.sqlite-wal"])
+def test_what_is_taken_away_behind_a_link_is_noticed(tmp_path: Path, name: str) -> None:
+    tally, larger = tmp_path / "tally", tmp_path / "larger"
+    new_tally(tally)
+    moved(tally, larger)
+    with Store.open(tally / "tally.db", create=False) as store:
+        store.add(visit(1))
+        (larger / name).rename(larger / "aside")
+        with pytest.raises(StoreError, match="was removed or replaced while it is in use"):
+            store.add(visit(2))
+        (larger / "aside").rename(larger / name)
+        (tally / "tally.db").unlink()
+        (tally / "tally.db").write_bytes(b"")
+        with pytest.raises(StoreError, match=r"tally\.db was removed or replaced"):
+            store.add(visit(2))
+
+
+def test_a_circle_of_links_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "tally.db").symlink_to(tmp_path / "tally.db")
+    for opened in (Store.look, lambda path: Store.open(path, create=False)):
+        with pytest.raises(StoreError):
+            opened(tmp_path / "tally.db")

@@ -1,0 +1,23 @@
+"""The files of one SQLite database: where its name is a link, -wal and -shm lie beside what that leads to."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class DatabaseFiles:
+    """The database itself, its write-ahead log, and the index of that."""
+
+    file: Path
+    wal: Path
+    shm: Path
+
+
+def files_of(database: Path) -> DatabaseFiles:
+    """Where they are, or would be; a database may have been moved to a larger disk and a link left."""
+    # Path.resolve raises for a circle of links, which is no file to whoever looks then.
+    file = Path(os.path.realpath(database))
+    return DatabaseFiles(file, file.with_name(f"{file.name}-wal"), file.with_name(f"{file.name}-shm"))
