@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 from unbrick.tally.bulk import rows_of
-from unbrick.tally.ledger import blob, next_link, read_head
+from unbrick.tally.ledger import NO_EVENT, blob, next_link, read_head
 from unbrick.tally.schema import events, ledger
 
 SECONDS = 10.0
@@ -65,17 +65,27 @@ def _newest(connection: Connection, until: float) -> tuple[int, list[str], bool]
             return missing, complaints, False
         found = select(ledger, events.c.data).join(events, events.c.id == ledger.c.event, isouter=True)
         found = found.where(ledger.c.number <= number).order_by(ledger.c.number.desc()).limit(_AT_ONCE)
-        for row in rows_of(connection, found):
+        rows = list(rows_of(connection, found))
+        if not rows:  # the beginning of the ledger is gone
+            complaints.append(_does_not_fit(number))
+            return missing, complaints, True
+        for row in rows:
             event, data = blob(row["event"]), row["data"]
             if data is None:
                 missing += 1
             elif not isinstance(data, bytes) or hashlib.sha256(data).digest() != event:
                 complaints.append(f"report {event.hex()} is not what was signed")
             if row["number"] != number or (above and next_link(blob(row["chain"]), above_event) != above):
-                complaints.append(f"the ledger does not fit together at number {number}")
+                complaints.append(_does_not_fit(number))
                 return missing, complaints, True
             above, above_event, number = blob(row["chain"]), event, number - 1
+    if above and next_link(NO_EVENT, above_event) != above:
+        complaints.append(_does_not_fit(1))
     return missing, complaints, True
+
+
+def _does_not_fit(number: int) -> str:
+    return f"the ledger does not fit together at number {number}"
 
 
 @contextmanager

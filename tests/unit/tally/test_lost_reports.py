@@ -359,3 +359,26 @@ def test_a_database_of_before_gets_its_ledger_and_its_mark(tmp_path: Path) -> No
         assert store.settled is not None
         assert (store.settled.head.events, store.settled.mark_was_missing) == (9, False)
         assert store.check() == ()
+
+
+@pytest.mark.parametrize("first", [2, VISITS, 550])
+def test_a_ledger_without_its_beginning_is_noticed_at_once(tmp_path: Path, first: int) -> None:
+    database = killed(tmp_path, 1)
+    with Store.open(database, create=False) as store:
+        told = Told(7, Machine(None, None, disk(7), ("W-7",)))
+        store.add([told.tell("note", text="here") for _ in range(600)])
+        with store._database.write() as connection:
+            connection.exec_driver_sql(f"delete from ledger where number < {first}")
+        found = store.begin_serving(seconds=3600.0)
+        assert found is not None
+        assert found.complaints == (f"the ledger does not fit together at number {first - 1}",)
+
+
+def test_a_ledger_that_begins_with_another_link_is_noticed(tmp_path: Path) -> None:
+    with Store.open(killed(tmp_path, 1), create=False) as store:
+        with store._database.write() as connection:
+            connection.exec_driver_sql("delete from ledger where number > 1")
+            connection.exec_driver_sql("update ledger set chain = zeroblob(32)")
+        found = store.begin_serving()
+        assert found is not None
+        assert "the ledger does not fit together at number 1" in found.complaints
