@@ -75,7 +75,8 @@ def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
     changed = {run: before[run] for run in after if run in before}
     keys, lessened = _store_runs(connection, changed, after, decided)
     refresh(connection, keys, (), only_added=keys - lessened, decided=decided)
-    note_said_sites(connection, {one.station for one in after.values() if one.said_site})
+    said = (*changed.values(), *after.values())  # a run that is read anew may say no more what it did
+    note_said_sites(connection, {one.station for one in said if one.said_site})
     _add_to_totals(connection, arrived, sum(oddities.values()))
     return len(fresh)
 

@@ -185,6 +185,17 @@ def test_the_site_is_that_of_the_enrolment(store: Store) -> None:
     assert "north" in dispute.text
 
 
+def test_a_station_that_names_another_site_no_more_contradicts_nothing(store: Store) -> None:
+    sites = ("north", "south")
+    told = [Told(1, named("PC"), site=site).tell("locked", sequence=1) for site in sites]
+    kept, left = sorted(told, key=lambda one: one.event.id)
+    assert kept.event.site
+    store.add(of([left], kept.event.site))
+    assert kinds(store) == ["said-site"]
+    store.add(of([kept], kept.event.site))
+    assert kinds(store) == ["events"]
+
+
 def test_invented_sites_make_one_contradiction_and_no_site(store: Store) -> None:
     for number in range(50):
         told = Told(number, named(f"PC-{number}", number=number), site=f"site-{number}", station="stick-1")
