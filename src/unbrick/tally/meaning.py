@@ -29,13 +29,13 @@ def meant_row(connection: Connection, wanted: str, *, new: bool, unseen: bool) -
     """The row of the machine that a name, serial number or sticker code means.
 
     `unseen` asks for the one that no medium has seen. None where nobody knows it and it may be `new`; raises
-    StatementError where it may not, and where several are meant.
+    StatementError where it may not, where several are meant, and where `unseen` asks for what was seen.
     """
     rows = rows_where(connection, machines, machines.c.key, find_keys(connection, wanted))
     by_serial = [row for row in rows if row["serial"] and serial_key(row["serial"]) == serial_key(wanted)]
     rows = by_serial or rows
     if unseen:
-        rows = [row for row in rows if row["key"].startswith(NAMED)]
+        rows = _unseen(rows, wanted)
     if len(rows) > 1:
         raise StatementError(
             f"{len(rows)} machines are called {wanted}, so it is not clear which one is meant",
@@ -52,6 +52,17 @@ def meant_row(connection: Connection, wanted: str, *, new: bool, unseen: bool) -
         f"nobody knows a machine {wanted}: no report and no inventory has that name, serial number or code",
         hint=f"{suggestion}{slip}To count one that is in no list: --new",
     )
+
+
+def _unseen(rows: list[dict[str, Any]], wanted: str) -> list[dict[str, Any]]:
+    """Those that no medium has seen; raises StatementError where all there are were seen."""
+    unseen = [row for row in rows if row["key"].startswith(NAMED)]
+    if rows and not unseen:
+        raise StatementError(
+            f"a medium has seen every machine that is called {wanted}: {_listed(rows)}",
+            hint="leave out --unseen; another computer of that name counts once a medium has seen it",
+        )
+    return unseen
 
 
 def _listed(rows: Iterable[Row]) -> str:

@@ -281,7 +281,7 @@ class Store:
         with self._database.write() as connection:
             key = state(connection, machine, status, reason=reason, who=who, at=at, new=new, unseen=unseen)
             row = machine_with(connection, key)
-        assert row is not None
+            assert row is not None  # else nothing of it is kept
         return row
 
     def disputes(self, limit: int | None = None, *, settled: bool = True) -> list[Dispute]:

@@ -281,6 +281,26 @@ def test_a_slip_in_a_sticker_code_is_told_the_code_that_is_known(store: Store) -
     assert store.summary().by_status == {"needs-key": 1}
 
 
+@pytest.mark.parametrize("wanted", ["WARD-1", "sn-1", "code"])
+@pytest.mark.parametrize("new", [True, False])
+def test_what_a_medium_has_seen_is_not_the_one_that_none_has_seen(
+    store: Store, wanted: str, new: bool
+) -> None:
+    store.add(Told(1, Machine(uuid(1), "SN-1", disk(1), ("WARD-1",))).story("needs-key"))
+    code = store.machines()[0].code or ""
+    called = code if wanted == "code" else wanted
+    with pytest.raises(StatementError, match="a medium has seen every machine that is called") as caught:
+        store.mark(called, "re-imaged", reason="x", who="me", new=new, unseen=True)
+    assert code in str(caught.value)
+    assert "leave out --unseen" in (caught.value.hint or "")
+    with pytest.raises(StatementError, match="a medium has seen every machine"):
+        store.confirm(called, who="me", new=new, unseen=True)
+    with pytest.raises(StatementError, match="a medium has seen every machine"):
+        store.unmark("WARD-1", reason="x", who="me", unseen=True)
+    store.add(Told(2, Machine(uuid(2), "SN-2", disk(2), ("WARD-1",))).story("needs-key"))
+    assert store.summary().by_status == {"needs-key": 2}
+
+
 @pytest.mark.parametrize("text", ["re-imaged", "Re-Imaged", "RE IMAGED", "re_imaged", "reimaged"])
 def test_status_words_are_understood_as_people_write_them(text: str) -> None:
     assert statement_of(text) is Statement.RE_IMAGED
