@@ -8,19 +8,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
 from unbrick.tally.bulk import chunks, insert_rows, rows_of, rows_where, update_rows
-from unbrick.tally.inventory import Inventory, Line, Problems
+from unbrick.tally.inventory import Inventory, Line, Problems, completed, differing_sentence
 from unbrick.tally.inventory_headings import COLUMNS
 from unbrick.tally.machines import machines_with_serials, refresh
 from unbrick.tally.records import NAMED, Basis, InventoryCounts, Replacement
 from unbrick.tally.schema import expected, machine_names, machines
 
 _NAMES_SHOWN = 5
+_NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A line of the list, from which line it came, and the columns about which its lines do not agree."""
+
+    line: Line
+    number: int
+    disputed: AbstractSet[str]
 
 
 @dataclass
@@ -83,16 +94,45 @@ def take_inventory(
 def _plan(connection: Connection, inventory: Inventory, *, replace: bool) -> _Plan:
     plan = _Plan({row["name_key"]: row for row in rows_of(connection, select(expected))})
     by_serial = {row["serial_key"]: key for key, row in plan.known.items() if row["serial_key"]}
-    for key, line in inventory.lines.items():
-        place, owner = key, by_serial.get(line["serial_key"] or "")
+    placed: dict[str, _Placed] = {}
+    # Those without a name come last: whatever the order in the list, the line with the name is kept.
+    for key in sorted(inventory.lines, key=lambda one: (one in inventory.nameless, inventory.numbers[one])):
+        line, owner = inventory.lines[key], by_serial.get(inventory.lines[key]["serial_key"] or "")
+        disputed = inventory.disputed.get(key, _NOTHING)
         if key in inventory.nameless:
             place = owner or key
-        elif owner not in {None, key} and not (replace and owner not in inventory.lines):
-            line = _beside_owner(plan, inventory, str(owner), line)
-        plan.lines[place] = _joined(plan, place, line, inventory.disputed.get(key, set()), replace=replace)
+            if place in placed:
+                _complete(plan, inventory, placed, place, key)
+                continue
+        else:
+            place = key
+            if owner not in {None, key} and not (replace and owner not in inventory.lines):
+                line = _beside_owner(plan, inventory, str(owner), line)
+        placed[place] = _Placed(line, inventory.numbers[key], disputed)
+    for place, one in placed.items():
+        plan.lines[place] = _joined(plan, place, one.line, one.disputed, replace=replace)
     if replace:
         _choose_leaving(connection, plan)
     return plan
+
+
+def _complete(plan: _Plan, inventory: Inventory, placed: dict[str, _Placed], place: str, key: str) -> None:
+    """A line without a name, where one of this list is already: it completes that one, if it is of the same
+    machine by that one's word, and else is left out.
+    """
+    kept, line, number = placed[place], inventory.lines[key], inventory.numbers[key]
+    if kept.line["serial_key"] not in {None, line["serial_key"]}:
+        plan.contradictions.add(
+            number,
+            f"its serial number is known as that of {plan.known[place]['name']}, which has another one in"
+            f" line {kept.number}; that one counts",
+        )
+        return
+    joined, differing = completed(kept.line, line)
+    if differing:
+        plan.contradictions.add(number, differing_sentence(kept.number, differing))
+    disputed = kept.disputed | set(differing) | inventory.disputed.get(key, _NOTHING)
+    placed[place] = _Placed(joined, kept.number, disputed)
 
 
 def _beside_owner(plan: _Plan, inventory: Inventory, owner: str, line: Line) -> Line:
@@ -113,7 +153,7 @@ def _beside_owner(plan: _Plan, inventory: Inventory, owner: str, line: Line) -> 
     return {**line, "serial": None, "serial_key": None}
 
 
-def _joined(plan: _Plan, place: str, line: Line, disputed: set[str], *, replace: bool) -> Line:
+def _joined(plan: _Plan, place: str, line: Line, disputed: AbstractSet[str], *, replace: bool) -> Line:
     """The line with what was known: where the list has no cell, or several that contradict each other."""
     known = plan.known.get(place)
     if known is None:

@@ -113,22 +113,31 @@ class Inventory:
 
     def _join(self, number: int, key: str, line: Line) -> None:
         kept = self.lines[key]
-        differing = [column for column in COLUMNS[1:] if _differ(kept[column], line[column])]
+        joined, differing = completed(kept, line)
         if differing:
             self.disputed.setdefault(key, set()).update(differing)
-            what = ", ".join(_WORDS.get(column, column) for column in differing)
-            first = self.numbers[key]
-            self.contradictions.add(
-                number,
-                f"the machine of line {first} with another {what}; what was known counts, else line {first}",
-            )
+            self.contradictions.add(number, differing_sentence(self.numbers[key], differing))
         elif _differ(domain_of(kept["name"] or ""), domain_of(line["name"] or "")):
             self.contradictions.add(
                 number,
                 f"the name of line {self.numbers[key]} in another domain; they are taken for one machine",
             )
-        for column in (*COLUMNS, "serial_key"):
-            kept[column] = kept[column] or line[column]
+        self.lines[key] = joined
+
+
+def completed(kept: Line, line: Line) -> tuple[Line, list[str]]:
+    """A line with what another one of its machine tells besides; the columns in which they differ."""
+    differing = [column for column in COLUMNS[1:] if _differ(kept[column], line[column])]
+    return {
+        **kept,
+        **{column: kept[column] or line[column] for column in (*COLUMNS, "serial_key")},
+    }, differing
+
+
+def differing_sentence(first: int, differing: Sequence[str]) -> str:
+    """What is wrong with a line that differs in these columns from the first one of its machine."""
+    what = ", ".join(_WORDS.get(column, column) for column in differing)
+    return f"the machine of line {first} with another {what}; what was known counts, else line {first}"
 
 
 def _differ(one: str | None, other: str | None) -> bool:

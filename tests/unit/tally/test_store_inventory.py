@@ -261,6 +261,39 @@ def test_names_and_serial_numbers_meet_within_one_list_in_any_order(store: Store
         assert [(row.name, row.serial, row.site) for row in store.machines()] == [("W-1", "SN-1", "north")]
 
 
+@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize("named_first", [True, False])
+def test_of_two_lines_for_one_place_the_named_one_is_kept_and_the_other_said(
+    store: Store, csv: Path, named_first: bool, replace: bool
+) -> None:
+    take(store, csv, "name,serial,site\nPC1,S1,north\n")
+    lines = ["PC1,S2,", ",S1,south"] if named_first else [",S1,south", "PC1,S2,"]
+    counts = take(store, csv, "name,serial,site\n" + "\n".join(lines), replace=replace)
+    assert (counts.added, counts.updated, counts.contradicting, counts.removed) == (0, 1, 1, 0)
+    named, nameless = (2, 3) if named_first else (3, 2)
+    assert [str(one) for one in counts.contradictions] == [
+        f"line {nameless}: its serial number is known as that of PC1, which has another one in line {named}; "
+        "that one counts"
+    ]
+    site = None if replace else "north"
+    assert [(row.name, row.serial, row.site) for row in store.machines()] == [("PC1", "S2", site)]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_lines_for_one_place_complete_each_other(store: Store, csv: Path, order: tuple[int, int]) -> None:
+    take(store, csv, HEADER + "PC1,S1,,,,\n")
+    lines = ("pc1,,north,lab,,", ",s1,,Lab,2,kim")
+    counts = take(store, csv, HEADER + "\n".join(lines[one] for one in order))
+    assert (counts.updated, counts.contradicting) == (1, 0)
+    (row,) = store.machines()
+    assert (row.serial, row.site, row.service, row.priority, row.owner) == ("S1", "north", "lab", "2", "kim")
+    counts = take(store, csv, HEADER + "pc1,,east,,,\n,s1,west,,,\n")
+    assert [str(one) for one in counts.contradictions] == [
+        "line 3: the machine of line 2 with another site; what was known counts, else line 2"
+    ]
+    assert [row.site for row in store.machines()] == ["north"]
+
+
 def test_a_list_that_replaces_keeps_who_reported_or_was_marked(store: Store, csv: Path) -> None:
     take(store, csv, HEADER + "".join(f"W-{number},SN-{number},north,,,\n" for number in range(1, 7)))
     store.add(Told(1, Machine(uuid(1), None, disk(1), ("W-2",))).story("repaired"))
