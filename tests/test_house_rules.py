@@ -26,9 +26,8 @@ MOST_LINES_OF_A_FUNCTION = 60
 GROUND = (
     "errors",
     "reasons",
-    "core_dumps",
-    "bounded",
     "secret",
+    "processes",
     "model",
     "identity",
     "short_code",
@@ -37,7 +36,6 @@ GROUND = (
     "sshsig",
     "signed_folder",
     "wire",
-    "command",
     "files",
     "ntfs_file",
     "printable",
@@ -64,15 +62,15 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 }
 THE_DOOR = ("cli", "__main__")
 
-MAY_RUN_PROGRAMS = {"command.py"}
+MAY_RUN_PROGRAMS = {"processes/command.py"}
 MAY_FORK = {
-    "disks/isolation.py",  # a namespace of its own for each disk
+    "processes/isolation.py",  # a namespace of its own for each disk
     "report/sender.py",  # sends in a process of its own, so that no network delays a repair
-    "station/companion.py",  # what runs beside the work and must not hold it up
-    "bounded.py",  # hostile hives are read by C code in a child with limits, passwords in one that ends
+    "processes/companion.py",  # what runs beside the work and must not hold it up
+    "processes/bounded.py",  # C code reads hostile hives in a child with limits, passwords in one that ends
 }
 MAY_REVEAL_SECRETS = {
-    "command.py",  # onto a program's stdin
+    "processes/command.py",  # onto a program's stdin
     "disks/key_box.py",  # derives a volume's key
     "disks/unlock.py",  # hands a key to a program through a descriptor
     "drill/bitlocker_cipher.py",  # a drill encrypts volumes itself,
@@ -84,7 +82,7 @@ MAY_REVEAL_SECRETS = {
 MAY_CATCH_EVERYTHING = {
     "station/main.py",  # the last door on a booted medium: one line, and a key restarts
     "cli/main.py",  # the last door: a user never sees a stack trace
-    "disks/isolation.py",  # hands whatever went wrong in a child to its parent
+    "processes/isolation.py",  # hands whatever went wrong in a child to its parent
     "recovery_isolated.py",  # on a station a mistake in the work on one disk is told, and stops no other
 }
 
@@ -104,7 +102,7 @@ FORKING = re.compile(r"os\.(fork|forkpty|exec\w+|posix_spawnp?|spawn\w+|system|p
 
 # Where an error becomes the status of a disk. The story's own modules lie loose at the top.
 TOUCHES_DISKS = frozenset(
-    {"command", "diagnosis", "disks", "files", "outcome", "repair", "windows"}
+    {"diagnosis", "disks", "files", "outcome", "processes", "repair", "windows"}
     | {"recovery", "recovery_change", "recovery_isolated", "recovery_order"}
 )
 
@@ -323,9 +321,9 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (functions_are_short, "keys/x.py", "class A:\n    async def long(self):\n" + "        x = 1\n" * 60),
     (programs_are_run_through_one_door, "keys/x.py", "import subprocess\n"),
     (programs_are_run_through_one_door, "keys/x.py", "def late():\n    from subprocess import run\n"),
-    (programs_are_run_through_one_door, "disks/isolation.py", "import subprocess\n"),
+    (programs_are_run_through_one_door, "processes/isolation.py", "import subprocess\n"),
     (programs_are_run_through_one_door, "keys/x.py", "import os\nos.fork()\n"),
-    (programs_are_run_through_one_door, "command.py", "import os\nos.system('x')\n"),
+    (programs_are_run_through_one_door, "processes/command.py", "import os\nos.system('x')\n"),
     (programs_are_run_through_one_door, "keys/x.py", "from os import execvp\n"),
     (secrets_are_revealed_in_few_places, "keys/x.py", "text = password.secret.reveal()\n"),
     (secrets_are_revealed_in_few_places, "keys/x.py", "look = Secret.reveal\n"),
@@ -356,8 +354,8 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (only_the_door_prints_and_exits, "cli/x.py", "print(1)\n"),
     (modules_are_short, "keys/x.py", "x = 1\n" * 400),
     (functions_are_short, "keys/x.py", "def long():\n" + "    x = 1\n" * 59),
-    (programs_are_run_through_one_door, "command.py", "import subprocess\n"),
-    (programs_are_run_through_one_door, "disks/isolation.py", "import os\nos.fork()\n"),
+    (programs_are_run_through_one_door, "processes/command.py", "import subprocess\n"),
+    (programs_are_run_through_one_door, "processes/isolation.py", "import os\nos.fork()\n"),
     (secrets_are_revealed_in_few_places, "disks/unlock.py", "key.reveal()\n"),
     (errors_are_caught_by_name, "keys/x.py", "try:\n    x = 1\nexcept BaseException:\n    raise\n"),
     (errors_are_caught_by_name, "keys/x.py", "try:\n    x = 1\nexcept OSError:\n    pass\n"),

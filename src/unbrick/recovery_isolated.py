@@ -13,9 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from unbrick.command import SystemRunner
 from unbrick.disks.firmware import read_firmware
-from unbrick.disks.isolation import run_isolated
 from unbrick.errors import FailedError, Reason, UnbrickError
 from unbrick.event import Event, Listener, moment
 from unbrick.incidents.library import load_library
@@ -23,6 +21,8 @@ from unbrick.incidents.playbook import Playbook
 from unbrick.keys.chain import KeyChain
 from unbrick.model import DiskReport
 from unbrick.outcome import Draft
+from unbrick.processes.command import SystemRunner
+from unbrick.processes.isolation import run_isolated
 from unbrick.recovery import recover_disk
 from unbrick.recovery_order import Confirm, Kit, Order
 from unbrick.repair.plan import new_run_id

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from unbrick.command import Runner
 from unbrick.diagnosis.diagnose import Diagnosis
 from unbrick.disks.discover import Opening, Purpose
 from unbrick.disks.image import ImageFormat
@@ -20,6 +19,7 @@ from unbrick.incidents.playbook import Playbook
 from unbrick.keys.chain import KeyChain
 from unbrick.model import Action, DiskReport, FilesystemState, Plan, RunState, Touched, Volume
 from unbrick.outcome import VolumeCase
+from unbrick.processes.command import Runner
 from unbrick.repair.purge import PurgePlan
 from unbrick.repair.undo import RecordedRun, UndoPlan
 from unbrick.report.recorder import Recorder

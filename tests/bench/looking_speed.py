@@ -17,9 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from unbrick.command import SystemRunner
 from unbrick.drill.fleet import make_fleet
 from unbrick.drill.options import FleetOptions, ImageFormat, MachineOptions
+from unbrick.processes.command import SystemRunner
 
 OWN = Path(__file__).resolve().parents[2] / "src"
 MIB = 1024 * 1024

@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from unbrick.command import SystemRunner
 from unbrick.disks.claims import find_claims
 from unbrick.disks.file_table import FileTable, open_table
 from unbrick.disks.ntfs_stream import Stream
 from unbrick.disks.ntfs_volume import open_view, read_geometry
 from unbrick.drill.fleet import make_fleet, read_truth_file
 from unbrick.drill.options import FleetOptions, MachineOptions
+from unbrick.processes.command import SystemRunner
 
 CHUNK = 1 << 20
 

@@ -20,10 +20,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.command import SystemRunner
 from unbrick.drill.fleet import Fleet, make_fleet, read_truth_file
 from unbrick.drill.options import Encryption, FleetOptions, MachineOptions
 from unbrick.drill.windows_volume import volume_key
+from unbrick.processes.command import SystemRunner
 
 UNBRICK = Path(sys.executable).with_name("unbrick")
 FAULTY = "Windows/System32/drivers/CrowdStrike/C-00000291*.sys"

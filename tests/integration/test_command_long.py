@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from unbrick.command import CommandError, CommandTimeoutError, SystemRunner
+from unbrick.processes.command import CommandError, CommandTimeoutError, SystemRunner
 
 # Like mmdebstrap: makes a folder, waits for a program of its own whatever comes, and takes the folder away.
 TIDY = 'trap "rm -r $1; exit 3" TERM; mkdir "$1"; sleep 100 & echo $! >"$1/child"; wait; wait'

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from unbrick.command import SystemRunner
+from unbrick.processes.command import SystemRunner
 
 LINES = 20_000
 PROGRAM = f"""

@@ -13,9 +13,9 @@ from support.ntfs_check import inconsistencies
 from support.ntfs_reader import partition_view, read_independently
 from support.program import at_terminal, run_program
 
-from unbrick.command import SystemRunner
 from unbrick.drill import ntfs
 from unbrick.ntfs_file import write_acl
+from unbrick.processes.command import SystemRunner
 from unbrick.repair.security import FILE_DESCRIPTOR
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")

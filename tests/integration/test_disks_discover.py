@@ -29,12 +29,12 @@ from support.disk_bytes import (
 )
 from support.fve_bytes import BLOCKS, FveVolume
 
-from unbrick.command import SystemRunner, wait_until
 from unbrick.disks.bitlocker import read_metadata
 from unbrick.disks.discover import Disk, open_disk
 from unbrick.disks.in_use import refuse_image_in_use
 from unbrick.errors import FailedError, NeedsHandsError, UnbrickError
 from unbrick.model import ProtectorKind, Volume, VolumeState
+from unbrick.processes.command import SystemRunner, wait_until
 
 RUNNER = SystemRunner()
 SIZE = 8 * MIB
@@ -365,7 +365,7 @@ def test_an_image_without_the_right_to_read_it(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     tmp_path.chmod(0o755)
     script = (
-        "import os, sys; from pathlib import Path; from unbrick.command import SystemRunner\n"
+        "import os, sys; from pathlib import Path; from unbrick.processes.command import SystemRunner\n"
         "from unbrick.disks.discover import open_disk; from unbrick.errors import UnbrickError\n"
         "os.setgid(65534); os.setuid(65534)\n"
         "try: open_disk(Path('disk.img'), SystemRunner(), Path('work')).__enter__()\n"

@@ -29,7 +29,6 @@ from support.ntfs_states import (
 )
 from support.pending_log import make_pending_volume
 
-from unbrick.command import SystemRunner
 from unbrick.disks.log_replay import read_facts
 from unbrick.disks.loop_device import attach_loop
 from unbrick.disks.mount import ChangeOptions, look
@@ -40,6 +39,7 @@ from unbrick.disks.plain import PlainVolume
 from unbrick.errors import FailedError, NeedsHandsError
 from unbrick.model import FilesystemState, Touched
 from unbrick.ntfs_file import read_acl, write_acl
+from unbrick.processes.command import SystemRunner
 
 RUNNER = SystemRunner()
 NOTHING_ALLOWED = ChangeOptions()

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from support.artefacts import artefact
 
-from unbrick.command import RecordedRunner, Server, SystemRunner
 from unbrick.disks.bitlocker import read_metadata
 from unbrick.disks.discover import Disk
 from unbrick.disks.master_key import KeyWrongError, find_keys
@@ -19,6 +18,7 @@ from unbrick.disks.plain import open_plain
 from unbrick.disks.unlock import _key_for_cryptsetup, unlock
 from unbrick.errors import FailedError, NeedsHandsError
 from unbrick.model import Volume, VolumeKind, VolumeState
+from unbrick.processes.command import RecordedRunner, Server, SystemRunner
 from unbrick.secret import Secret
 
 CONVERTING = ("bitlk-partially-encrypted-aes-cbc-128", "bitlk-aes-xts-128-eow")

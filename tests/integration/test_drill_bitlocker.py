@@ -17,7 +17,6 @@ import pytest
 from dissect.fve.bde import BDE
 from dissect.ntfs import NTFS
 
-from unbrick.command import SystemRunner, wait_until
 from unbrick.drill.bitlocker import (
     FOLDER,
     RESERVED_FILES,
@@ -31,6 +30,7 @@ from unbrick.drill.bitlocker import (
 )
 from unbrick.drill.bitlocker_ntfs import NtfsImage, NtfsImageError
 from unbrick.ntfs_file import FileAttributes, read_attributes
+from unbrick.processes.command import SystemRunner, wait_until
 from unbrick.secret import Secret
 
 RUNNER = SystemRunner()

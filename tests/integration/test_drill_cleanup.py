@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from unbrick.command import CommandError, Result, SystemRunner
 from unbrick.drill import ntfs
 from unbrick.drill.fleet import make_fleet
 from unbrick.drill.options import MIB, FleetOptions, ImageFormat, MachineOptions
 from unbrick.drill.truth import sha256_of
+from unbrick.processes.command import CommandError, Result, SystemRunner
 from unbrick.secret import Secret
 
 

@@ -17,7 +17,6 @@ from dissect.volume import disk
 from support.ntfs_reader import partition_view, read_independently
 from support.registry_reader import open_hive
 
-from unbrick.command import SystemRunner
 from unbrick.drill import ntfs
 from unbrick.drill.fleet import Fleet, MachineTruth, make_fleet, read_truth_file
 from unbrick.drill.options import (
@@ -30,6 +29,7 @@ from unbrick.drill.options import (
 )
 from unbrick.drill.truth import VolumeTruth, differences, read_truth, sha256_of
 from unbrick.model import Status
+from unbrick.processes.command import SystemRunner
 
 _SEED = 11
 

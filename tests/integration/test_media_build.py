@@ -16,10 +16,10 @@ from support.medium_contents import Contents, aliases, unpack, wanted_symbols
 from support.program import at_terminal, run_program
 from support.stations import make_station
 
-from unbrick.command import SystemRunner
 from unbrick.media import build, system_part
 from unbrick.media.build_inputs import BuildRequest
 from unbrick.media.definition import read_definition
+from unbrick.processes.command import SystemRunner
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

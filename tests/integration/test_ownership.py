@@ -24,7 +24,6 @@ from support.bricked_volume import (
 from support.changing import change
 from support.ntfs_reader import read_independently
 
-from unbrick.command import SystemRunner
 from unbrick.disks.changed_records import INDEX, INDEX_ALLOCATION
 from unbrick.disks.claims import Claim, find_claims
 from unbrick.disks.file_table import FileTable, open_stream, open_table
@@ -33,6 +32,7 @@ from unbrick.disks.ntfs_volume import DATA, FileView, open_view, read_geometry
 from unbrick.disks.plain import PlainVolume
 from unbrick.errors import NeedsHandsError
 from unbrick.model import Changed, Touched
+from unbrick.processes.command import SystemRunner
 from unbrick.repair.apply import apply_plan
 from unbrick.repair.plan import make_plan, new_run_id
 from unbrick.repair.undo import apply_undo, plan_undo

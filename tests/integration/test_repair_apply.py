@@ -31,13 +31,13 @@ from support.bricked_volume import (
 from support.changing import change
 from support.ntfs_reader import read_independently
 
-from unbrick.command import SystemRunner
 from unbrick.disks.mount import ChangeOptions
 from unbrick.disks.plain import PlainVolume
 from unbrick.drill.truth import FileTruth
 from unbrick.errors import FailedError, NeedsHandsError
 from unbrick.model import Action, ActionState, Plan
 from unbrick.ntfs_file import FileAttributes, read_acl, read_attributes, write_acl, write_attributes
+from unbrick.processes.command import SystemRunner
 from unbrick.repair.apply import apply_plan
 from unbrick.repair.plan import make_plan, new_run_id
 from unbrick.repair.quarantine import find_homes

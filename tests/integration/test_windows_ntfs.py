@@ -16,9 +16,9 @@ import pytest
 from support.artefacts import artefact
 from support.hives import unpacked, write_hive
 
-from unbrick.command import SystemRunner, wait_until
 from unbrick.files import find_inside
 from unbrick.ntfs_file import NtfsTimes, datetime_to_filetime, read_reparse_tag, write_times
+from unbrick.processes.command import SystemRunner, wait_until
 from unbrick.windows.installation import find_installations
 from unbrick.windows.observe import UnreadableFileError, observe_file
 

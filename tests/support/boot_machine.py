@@ -17,7 +17,6 @@ from typing import Any
 
 from support.drilled import Drilled, Drills
 
-from unbrick.command import SystemRunner
 from unbrick.drill.boot_entries import load_option, set_boot_order, windows_entry
 from unbrick.drill.firmware_variables import GLOBAL, FirmwareVariables, Variable
 from unbrick.drill.partition import Layout, Partition, Role
@@ -25,6 +24,7 @@ from unbrick.drill.stand_in import BY_BIOS, SECURE, STARTED, SignedLoader, insta
 from unbrick.drill.truth import sha256_of
 from unbrick.drill.virtual_machine import VirtualMachine, factory_variables, running
 from unbrick.drill.virtual_machine_shape import Bus, Drive, Firmware, MachineShape
+from unbrick.processes.command import SystemRunner
 
 RUNNER = SystemRunner()
 WINDOWS_ENTRY, MEDIUM_ENTRY = 0x10, 0x11

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from unbrick.command import Runner
 from unbrick.disks.mount import ChangeOptions
 from unbrick.disks.plain import PlainVolume
 from unbrick.disks.rehearsal import Copy, rehearse
 from unbrick.model import Touched
+from unbrick.processes.command import Runner
 
 _NEW_FILES = Touched(made=("\\written", "\\half"), rewritten=("\\written",))
 

@@ -13,15 +13,15 @@ import time
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
-from unbrick.command import SystemRunner
 from unbrick.disks.discover import Disk
-from unbrick.disks.isolation import run_isolated
 from unbrick.disks.mount import ChangeOptions
 from unbrick.disks.plain import open_plain
 from unbrick.disks.rehearsal import rehearse
 from unbrick.disks.unlock import unlock
 from unbrick.errors import NeedsHandsError, UnbrickError
 from unbrick.model import Touched, Volume, VolumeKind, VolumeState
+from unbrick.processes.command import SystemRunner
+from unbrick.processes.isolation import run_isolated
 from unbrick.secret import Secret
 
 OFFSET = 1 << 20

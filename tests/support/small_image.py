@@ -13,9 +13,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.stations import private_text
 
-from unbrick.command import SystemRunner
 from unbrick.media.build import RESERVED, complete_image
 from unbrick.media.image_manifest import reserved
+from unbrick.processes.command import SystemRunner
 
 MIB = 1024 * 1024
 _FACTS = {

@@ -113,9 +113,9 @@ def new(
 
     Example: unbrick drill new practice --machines 2 --bitlocker xts-256 --two-windows
     """
-    from unbrick.command import SystemRunner
     from unbrick.drill.fleet import make_fleet
     from unbrick.drill.options import Encryption, ImageFormat, fleet_options, parse_size
+    from unbrick.processes.command import SystemRunner
 
     path, encryption = _split(directory, bitlocker)
     options = fleet_options(
@@ -155,9 +155,9 @@ def run(directory: Path | None, files: int, size: str, seed: int, playbook: Path
     Example: unbrick drill run
     """
     from unbrick.cli.drill_run import run_drill
-    from unbrick.command import SystemRunner
     from unbrick.drill.fleet import make_fleet
     from unbrick.drill.options import FleetOptions, parse_size, standard_fleet
+    from unbrick.processes.command import SystemRunner
 
     path = directory or Path(tempfile.mkdtemp(prefix="unbrick-drill-"))
     incident = _incident(None, playbook)

@@ -18,7 +18,6 @@ import click
 
 from unbrick.cli.drill_tally import DrillTally, drill_tally
 from unbrick.cli.manners import say
-from unbrick.command import SystemRunner
 from unbrick.drill.boot import HOST, loader_of_medium, make_ready
 from unbrick.drill.fleet import make_fleet
 from unbrick.drill.options import Encryption, FleetOptions, MachineOptions
@@ -27,6 +26,7 @@ from unbrick.drill.virtual_machine import VirtualMachine, running
 from unbrick.errors import FailedError
 from unbrick.model import Status
 from unbrick.printable import printable
+from unbrick.processes.command import SystemRunner
 
 if TYPE_CHECKING:
     from unbrick.drill.fleet import Fleet

@@ -22,10 +22,10 @@ from unbrick.cli.drill_screen import DrillScreen, drill_screen
 from unbrick.cli.drill_tally import DrillTally, drill_tally
 from unbrick.cli.manners import say
 from unbrick.cli.wording import COLOUR, styled_status
-from unbrick.command import SystemRunner
 from unbrick.errors import FailedError
 from unbrick.model import ActionState, Status
 from unbrick.printable import printable
+from unbrick.processes.command import SystemRunner
 from unbrick.tally.board import Board
 from unbrick.tally.screen import totals_sentence
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from unbrick.command import SystemRunner, wait_until
+from unbrick.processes.command import SystemRunner, wait_until
 from unbrick.tally.authority import create_authority
 from unbrick.tally.board import Board, Reader
 from unbrick.tally.settings import Address, TallyFolder

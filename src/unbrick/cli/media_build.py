@@ -17,12 +17,12 @@ import click
 
 from unbrick.cli.manners import can_redraw, say
 from unbrick.cli.media_settings import Settings, read_settings
-from unbrick.command import SystemRunner
 from unbrick.errors import UsageError
 from unbrick.media.build import Built, build_medium
 from unbrick.media.build_inputs import BuildRequest
 from unbrick.media.signing import fingerprint
 from unbrick.printable import printable
+from unbrick.processes.command import SystemRunner
 
 _PATH = click.Path(path_type=Path)
 _MOST_DIGITS = 18

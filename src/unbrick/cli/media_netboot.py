@@ -17,7 +17,6 @@ import click
 from unbrick.cli.manners import say
 from unbrick.cli.media_progress import ByteBar
 from unbrick.cli.media_settings import Settings, read_settings
-from unbrick.command import SystemRunner
 from unbrick.errors import UsageError
 from unbrick.media.dnsmasq_config import BIOS_LOADER, whole_config
 from unbrick.media.netboot_address import ServedNetwork, find_network
@@ -35,6 +34,7 @@ from unbrick.media.signing import public_line
 from unbrick.media.signing_settings import sign_settings
 from unbrick.media.verify import check_image
 from unbrick.printable import printable
+from unbrick.processes.command import SystemRunner
 
 if TYPE_CHECKING:
     from unbrick.tally.store import Store

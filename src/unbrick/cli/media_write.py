@@ -12,7 +12,6 @@ import click
 from unbrick.cli.manners import say
 from unbrick.cli.media_progress import ByteBar
 from unbrick.cli.media_settings import Settings, read_settings
-from unbrick.command import SystemRunner
 from unbrick.errors import FailedError, UsageError
 from unbrick.media.signing import fingerprint, public_line
 from unbrick.media.signing_settings import sign_settings
@@ -22,6 +21,7 @@ from unbrick.media.stick_volume import make_volume
 from unbrick.media.stick_write import Written, open_exclusively, write_stick
 from unbrick.media.verify import check_image
 from unbrick.printable import printable
+from unbrick.processes.command import SystemRunner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,7 +17,6 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import BinaryIO
 
-from unbrick.command import Runner
 from unbrick.disks.export import export_raw, write_protected
 from unbrick.disks.image import Image, ImageFormat, examine_image, refuse_given_format
 from unbrick.disks.image_parts import open_part
@@ -37,6 +36,7 @@ from unbrick.disks.signatures import Source
 from unbrick.disks.verdict import Verdict, judge_disk
 from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.model import Volume
+from unbrick.processes.command import Runner
 
 _SMALLEST_SECTOR = 512
 _BLKSSZGET = 0x1268  # linux/fs.h: the logical sector size

@@ -16,7 +16,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from unbrick.command import Runner, Server, wait_until
 from unbrick.disks.fuse_mount import FuseMount, is_mounted
 from unbrick.disks.image import Image
 from unbrick.disks.image_parts import refuse_unsafe
@@ -24,6 +23,7 @@ from unbrick.disks.in_use import keep_ours
 from unbrick.disks.overlay_store import create_store
 from unbrick.disks.plain_name import plain_name
 from unbrick.errors import FailedError, NeedsHandsError, Reason
+from unbrick.processes.command import Runner, Server, wait_until
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 120.0

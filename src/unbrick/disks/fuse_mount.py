@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.command import CommandTimeoutError, Server
+from unbrick.processes.command import CommandTimeoutError, Server
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _DETACH = 2

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.command import Runner
 from unbrick.disks.ntfs_log import FAST_START_VERSION, LogState, open_log, read_log_state
 from unbrick.disks.ntfs_mirror import differing_records
 from unbrick.disks.ntfs_volume import ByteView, Geometry, damaged, open_view, read_dirty, read_geometry
 from unbrick.disks.redo_log import Pending, find_pending, is_halfway
 from unbrick.model import FilesystemState
+from unbrick.processes.command import Runner
 
 _REPLAY_SECONDS = 600.0
 _PROBE_SECONDS = 60.0

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unbrick.command import Runner
 from unbrick.disks.bitlocker import BitLockerMetadata, KeyProtector
 from unbrick.disks.key_box import holds, key_length, open_box, password_key, stretch
 from unbrick.disks.quick_stretch import ask_stretched_key
 from unbrick.errors import NeedsHandsError, NeedsKeyError, Reason
 from unbrick.model import ProtectorKind
+from unbrick.processes.command import Runner
 from unbrick.secret import Secret
 
 MOST_TRIED = 16

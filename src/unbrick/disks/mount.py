@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.command import Runner
 from unbrick.disks.atomic_change import Written, show_completed, show_former
 from unbrick.disks.hibernation import Hibernation, discard_hibernation, find_hibernation
 from unbrick.disks.log_replay import VolumeFacts, read_facts, replay_log
@@ -24,6 +23,7 @@ from unbrick.disks.plain import PlainVolume
 from unbrick.disks.redo_log import Pending, is_carried_out
 from unbrick.errors import NeedsHandsError, Reason
 from unbrick.model import FilesystemState
+from unbrick.processes.command import Runner
 
 _SHOWN_UNREPLAYED = "the NTFS journal cannot be replayed: the volume is shown as it lies on the disk"
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from unbrick.command import Runner, Server, wait_until
 from unbrick.disks.fuse_mount import FuseMount, is_mounted
 from unbrick.disks.in_use import volume_in_use
 from unbrick.disks.ntfs_volume import damaged
 from unbrick.errors import FailedError, NeedsHandsError, Reason
+from unbrick.processes.command import Runner, Server, wait_until
 
 _START_SECONDS = 120.0
 _END_SECONDS = 300.0

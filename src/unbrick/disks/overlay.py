@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.command import Runner, wait_until
 from unbrick.disks.fuse_mount import FuseMount, is_mounted
 from unbrick.disks.overlay_store import create_store, written_clusters
 from unbrick.errors import FailedError, Reason
+from unbrick.processes.command import Runner, wait_until
 
 _START_SECONDS = 30.0
 _END_SECONDS = 30.0

@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.command import Runner
 from unbrick.disks.discover import Disk
 from unbrick.disks.in_use import FLOCK, volume_in_use
 from unbrick.disks.loop_device import attach_loop
@@ -19,6 +18,7 @@ from unbrick.disks.master_key import KnownKey
 from unbrick.disks.unlock import unlock
 from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.model import Volume, VolumeKind
+from unbrick.processes.command import Runner
 from unbrick.secret import Secret
 
 _BLKROGET = 0x125E  # linux/fs.h: whether a block device is read-only

@@ -12,9 +12,9 @@ import re
 import struct
 import zlib
 
-from unbrick.command import Runner
 from unbrick.disks.bitlocker import SIGNATURE, VOLUME_GUID
 from unbrick.disks.datums import KeyProtector, SealedBox
+from unbrick.processes.command import Runner
 from unbrick.secret import Secret
 
 _SECONDS = 120.0

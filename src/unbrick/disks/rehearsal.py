@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.command import Runner
 from unbrick.disks.atomic_change import (
     Written,
     commit,
@@ -49,6 +48,7 @@ from unbrick.disks.redo_proof import prove_completion
 from unbrick.disks.redo_record import Change
 from unbrick.errors import NeedsHandsError, Reason
 from unbrick.model import Touched
+from unbrick.processes.command import Runner
 
 _REPLAYED = "Windows had crashed: its NTFS journal was replayed first"
 _RESET = (

@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.command import CommandError, Runner
 from unbrick.disks.members import Member
 from unbrick.errors import FailedError, Reason
 from unbrick.model import VolumeKind
+from unbrick.processes.command import CommandError, Runner
 
 _SECONDS = 60.0
 _BLKID_NOTHING, _BLKID_AMBIVALENT = 2, 8

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from unbrick.command import Runner
 from unbrick.disks.bitlocker import looks_like_bitlocker, read_metadata
 from unbrick.disks.boot_sector import BootSector, has_ntfs_copy, judge_boot_sector
 from unbrick.disks.data_proof import holds_data
@@ -26,6 +25,7 @@ from unbrick.disks.raw_view import RawView
 from unbrick.disks.second_opinion import Signature, as_member, name_volume
 from unbrick.errors import Reason, UnbrickError
 from unbrick.model import Volume, VolumeKind, VolumeState
+from unbrick.processes.command import Runner
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from unbrick.command import Runner, wait_until
 from unbrick.disks.bitlocker import BitLockerMetadata, read_metadata
 from unbrick.disks.discover import Disk
 from unbrick.disks.fuse_mount import FuseMount
@@ -22,6 +21,7 @@ from unbrick.disks.loop_device import attach_loop
 from unbrick.disks.master_key import KnownKey, VolumeKeys, find_keys, has_clear_key
 from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.model import Volume, VolumeState
+from unbrick.processes.command import Runner, wait_until
 from unbrick.secret import Secret
 
 _START_SECONDS = 60.0

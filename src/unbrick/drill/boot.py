@@ -8,7 +8,6 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
-from unbrick.command import Runner
 from unbrick.drill.boot_entries import load_option, set_boot_order, windows_entry
 from unbrick.drill.fleet import serial_number
 from unbrick.drill.machine import MadeMachine
@@ -17,6 +16,7 @@ from unbrick.drill.partition import Role, plan_layout
 from unbrick.drill.stand_in import SignedLoader, install_stand_in
 from unbrick.drill.virtual_machine import factory_variables
 from unbrick.drill.virtual_machine_shape import Bus, Drive, Firmware, MachineShape, Network
+from unbrick.processes.command import Runner
 
 WINDOWS_ENTRY = 0x0010
 STICK_ENTRY = 0x0011

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from unbrick.command import Runner
 from unbrick.drill.partition import Layout, Partition
 from unbrick.drill.programs import stand_in_program
+from unbrick.processes.command import Runner
 
 _EFI_APPLICATION = 10
 _TIMEOUT = 60.0

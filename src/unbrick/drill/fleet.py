@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unbrick.command import Runner
-from unbrick.disks.isolation import run_isolated
 from unbrick.drill.faults import unplayed_rules
 from unbrick.drill.machine import MadeMachine, make_machine
 from unbrick.drill.options import FleetOptions, MachineOptions, dice
@@ -25,6 +23,8 @@ from unbrick.drill.windows_volume import check_playable, volume_key
 from unbrick.errors import FailedError, UsageError
 from unbrick.files import atomic_write
 from unbrick.model import Status
+from unbrick.processes.command import Runner
+from unbrick.processes.isolation import run_isolated
 
 INVENTORY = "inventory.csv"
 KEYS = "keys.csv"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.command import Runner
 from unbrick.drill import hives, ntfs
 from unbrick.drill.bitlocker import encrypt_volume
 from unbrick.drill.esp import make_esp
@@ -20,6 +19,7 @@ from unbrick.drill.windows_volume import (
     make_windows_volume,
     simulated_windows,
 )
+from unbrick.processes.command import Runner
 
 _CONVERT_TIMEOUT = 3600.0
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from unbrick.command import Runner, Server, wait_until
 from unbrick.drill.planned import PlannedFile, PlannedFolder, PlannedJunction, Times
 from unbrick.drill.security import SYSTEM_FILES
 from unbrick.drill.tree import VolumePlan
@@ -26,6 +25,7 @@ from unbrick.ntfs_file import (
     write_short_name,
     write_times,
 )
+from unbrick.processes.command import Runner, Server, wait_until
 
 _TIMEOUT = 120.0
 _MOUNT_OPTIONS = "streams_interface=xattr,noatime,no_detach,big_writes"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.command import Runner
+from unbrick.processes.command import Runner
 
 STARTED = "stand-in: Windows started"
 SECURE = f"{STARTED}, Secure Boot on"

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from unbrick.command import Runner, Server
 from unbrick.drill.firmware_variables import FirmwareVariables
 from unbrick.drill.qmp import Monitor, MonitorError
 from unbrick.drill.serial_line import SerialLine, SerialText
 from unbrick.drill.virtual_machine_shape import MachineShape
 from unbrick.errors import FailedError, Reason
+from unbrick.processes.command import Runner, Server
 
 _STOP_SECONDS = 10.0
 _VARIABLES = "variables.fd"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from unbrick.command import Runner
 from unbrick.drill import hives, ntfs, states
 from unbrick.drill.bitlocker import (
     FOLDER,
@@ -28,6 +27,7 @@ from unbrick.errors import UsageError
 from unbrick.incidents.pattern import component_matches
 from unbrick.incidents.playbook import Playbook
 from unbrick.ntfs_file import NtfsTimes, write_acl, write_times
+from unbrick.processes.command import Runner
 from unbrick.secret import Secret
 
 _HIVE_FOLDER = "\\SystemRoot\\System32\\Config\\"

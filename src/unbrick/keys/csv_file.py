@@ -14,7 +14,6 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from unbrick.bounded import ReaderEndedError, run_bounded
 from unbrick.csv_records import (
     DELIMITERS,
     declared_delimiter,
@@ -36,6 +35,7 @@ from unbrick.keys.csv_shapes import (
 from unbrick.keys.password import PasswordError, RecoveryPassword
 from unbrick.keys.source import Candidate
 from unbrick.keys.vault import Vault
+from unbrick.processes.bounded import ReaderEndedError, run_bounded
 
 MOST_TRIES = 20
 """The most passwords tried for one id, and of those without an id: each costs the better part of a second."""

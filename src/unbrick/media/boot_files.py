@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unbrick.command import Runner
 from unbrick.media.debian_root import DebianRoot
+from unbrick.processes.command import Runner
 
 _SECONDS = 120.0
 _SHIM = "usr/lib/shim/shimx64.efi.signed"

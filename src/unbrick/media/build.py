@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from unbrick import __version__
-from unbrick.command import CommandError, SystemRunner
 from unbrick.errors import FailedError, UsageError
 from unbrick.files import atomic_write
 from unbrick.media import image_manifest
@@ -30,6 +29,7 @@ from unbrick.media.iso_image import write_image
 from unbrick.media.signing import make_site_key, public_line, sign
 from unbrick.media.software import bill_of_materials
 from unbrick.media.system_part import SystemPart, cache_folder, make_system
+from unbrick.processes.command import CommandError, SystemRunner
 
 _MONTHS_13 = 396 * 24 * 3600
 _SETTINGS = "etc/unbrick/settings"

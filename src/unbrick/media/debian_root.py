@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from unbrick.command import CommandError, Result, Runner
 from unbrick.errors import FailedError
 from unbrick.media.definition import SystemDefinition
+from unbrick.processes.command import CommandError, Result, Runner
 
 _FETCH_SECONDS = 1800.0
 _UNPACK_SECONDS = 600.0

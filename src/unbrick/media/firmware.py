@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.command import Runner
 from unbrick.media.debian_root import DebianRoot
 from unbrick.media.definition import matching
 from unbrick.media.file_tree import FileTree
 from unbrick.media.kernel_modules import Module
+from unbrick.processes.command import Runner
 
 _FOLDER = "usr/lib/firmware"
 _PACK_SECONDS = 300.0

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.command import Runner
 from unbrick.errors import FailedError
 from unbrick.media.debian_root import DebianRoot
 from unbrick.media.definition import ModulesDefinition, matches, matching
+from unbrick.processes.command import Runner
 
 _DEPMOD_SECONDS = 300.0
 _MODINFO_SECONDS = 300.0

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from unbrick.command import Runner
 from unbrick.media.build_inputs import PACKAGE
 from unbrick.media.debian_root import DebianRoot
+from unbrick.processes.command import Runner
 
 _SECONDS = 300.0
 # Run by the medium's own Python: {"target": archive, "seconds": time, "files": [[file, name], …]}.

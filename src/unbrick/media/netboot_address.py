@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from unbrick.command import Runner
 from unbrick.errors import UsageError
+from unbrick.processes.command import Runner
 
 _TIMEOUT = 30.0
 

@@ -25,11 +25,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from unbrick.command import CommandError, Runner
 from unbrick.errors import FailedError, UsageError
 from unbrick.files import atomic_write
 from unbrick.media.dnsmasq_config import BIOS_LOADER, LOADER, refuse_name
 from unbrick.media.netboot_settings import padding, settings_archive
+from unbrick.processes.command import CommandError, Runner
 
 SERVED = "served"
 CONFIG = "dnsmasq.conf"

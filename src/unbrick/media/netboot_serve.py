@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.command import Runner, Server
 from unbrick.errors import FailedError, UnbrickError, UsageError
 from unbrick.media.dnsmasq_config import BIOS_LOADER, dhcp_config, tftp_config
 from unbrick.media.http_server import BootServer
 from unbrick.media.netboot_address import ServedNetwork
 from unbrick.media.netboot_folder import INITRD, SERVED, served_files
 from unbrick.media.netboot_repaired import Repaired
+from unbrick.processes.command import Runner, Server
 
 _REFRESH_SECONDS = 3.0
 _STOP_SECONDS = 10.0

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.command import CommandError, Runner
 from unbrick.errors import FailedError
 from unbrick.media.debian_root import NETWORK_ENVIRONMENT, DebianRoot, KeepingRunner
 from unbrick.media.definition import SystemDefinition, matching
 from unbrick.media.file_tree import FileTree
+from unbrick.processes.command import CommandError, Runner
 
 _PIP_SECONDS = 600.0
 _COMPILE_SECONDS = 600.0

@@ -15,8 +15,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from unbrick.command import CommandError, Result
 from unbrick.errors import FailedError, UsageError
+from unbrick.processes.command import CommandError, Result
 from unbrick.sshsig import HASH, SignatureFormatError, armor, parse_signature, signed_data
 
 _KEY_TYPE = b"ssh-ed25519"

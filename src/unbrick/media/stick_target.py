@@ -14,9 +14,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from unbrick.command import Runner
 from unbrick.errors import FailedError, UsageError
 from unbrick.media.stick_layout import LABEL, SECTOR
+from unbrick.processes.command import Runner
 
 _TIMEOUT = 60.0
 _FACTS = "TYPE,RM,RO,TRAN,VENDOR,MODEL,SERIAL,LOG-SEC"

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from unbrick.command import Runner
 from unbrick.errors import UsageError
 from unbrick.media.signing_settings import RENAME
 from unbrick.media.stick_layout import LABEL, MIB, SECTOR, StickLayout
+from unbrick.processes.command import Runner
 from unbrick.signed_folder import MANIFEST_NAME, SIGNATURE_NAME, SignedFolderError, refuse_names
 
 FOLDERS = ("outbox", "log", "playbooks")

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.command import SystemRunner
 from unbrick.media import debian_root
 from unbrick.media.boot_files import copy_boot_files
 from unbrick.media.build_inputs import PACKAGE, Progress, digest_of_package
@@ -31,6 +30,7 @@ from unbrick.media.licences import write_licences
 from unbrick.media.python_part import add_python, fetch_packages, read_packages
 from unbrick.media.software import list_software
 from unbrick.media.system_tree import SystemParts, add_libraries, add_system
+from unbrick.processes.command import SystemRunner
 
 _FORMAT = 1  # counted up when the same inputs are to give something else
 _DAY = 24 * 3600.0

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from unbrick.command import Runner
 from unbrick.errors import FailedError
 from unbrick.media.debian_root import MERGED, DebianRoot, merged_path
 from unbrick.media.definition import Definition, SystemDefinition
@@ -15,6 +14,7 @@ from unbrick.media.elf import read_needs
 from unbrick.media.file_tree import Entry, FileTree
 from unbrick.media.firmware import FirmwareChoice, add_firmware
 from unbrick.media.kernel_modules import Choice, canonical
+from unbrick.processes.command import Runner
 
 _LIBRARIES = ("usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/systemd", "usr/lib")
 _LOADERS = "usr/lib64"

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from unbrick.command import Runner
 from unbrick.errors import FailedError, UsageError
 from unbrick.media.fat_entries import FatError, read_contents
 from unbrick.media.image_manifest import (
@@ -36,6 +35,7 @@ from unbrick.media.signing_medium import refuse_other_key
 from unbrick.media.signing_settings import check_files
 from unbrick.media.stick_layout import StickLayout, find_differences, plan_stick
 from unbrick.media.stick_volume import README, README_NAME, find_boot_files, read_boot_code, written_boot_code
+from unbrick.processes.command import Runner
 from unbrick.signed_folder import MANIFEST_NAME as SETTINGS_LIST
 from unbrick.signed_folder import SIGNATURE_NAME as SETTINGS_SIGNATURE
 from unbrick.signed_folder import SignedFolderError

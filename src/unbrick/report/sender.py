@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from unbrick.core_dumps import forbid_core_dumps
+from unbrick.processes.core_dumps import forbid_core_dumps
 from unbrick.report.client import TallyAddress, TallySession
 from unbrick.report.outbox import Outbox
 from unbrick.report.sender_status import SenderState, SenderStatus, StatusBoard

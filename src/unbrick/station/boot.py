@@ -7,19 +7,19 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from unbrick.command import Runner
 from unbrick.disks.firmware import read_own_firmware
 from unbrick.errors import UnbrickError
 from unbrick.keys.chain import KeyChain
 from unbrick.keys.source import KeySource
 from unbrick.model import DiskReport, Machine
+from unbrick.processes.command import Runner
+from unbrick.processes.companion import Companion
 from unbrick.repair.plan import new_run_id
 from unbrick.report.client import TallySession
 from unbrick.report.own_key import own_signer
 from unbrick.report.signer import Signer
 from unbrick.station.carried import WAITS, Carried, StickReader
 from unbrick.station.clock import correct_clock, take_tally_time
-from unbrick.station.companion import Companion
 from unbrick.station.devices import settle, wait_for
 from unbrick.station.kernel_options import read_kernel_options
 from unbrick.station.medium_facts import MediumFacts, read_medium_facts

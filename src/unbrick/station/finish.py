@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.command import Runner
 from unbrick.errors import UnbrickError
+from unbrick.processes.command import Runner
 from unbrick.station.block_devices import SYSFS, BlockDevice, list_block_devices
 from unbrick.station.firmware_entries import (
     BootEntry,

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from unbrick.carried_reports import CarriedTextError, write_text
-from unbrick.command import Runner
 from unbrick.errors import UnbrickError
 from unbrick.model import DiskReport, Machine, Status
+from unbrick.processes.command import Runner
+from unbrick.processes.companion import Companion
+from unbrick.processes.libc import power_off_platform, restart_platform
 from unbrick.report.sender_status import SenderState
 from unbrick.station.another_try import AnotherTry
 from unbrick.station.block_devices import BlockDevice, count_hidden_disks, list_block_devices
 from unbrick.station.case import Colour, EndingFacts
-from unbrick.station.companion import Companion
 from unbrick.station.ending import LATE, Ending, ending_of
 from unbrick.station.finish import (
     BOOT_NEXT,
@@ -37,7 +38,6 @@ from unbrick.station.reports import Reports
 from unbrick.station.settings import Settings
 from unbrick.station.shell import open_shell, wants_shell
 from unbrick.station.stick_keeper import read_status
-from unbrick.station.system_calls import power_off_platform, restart_platform
 from unbrick.station.targets import find_left_alone
 from unbrick.station.voice import Voice
 

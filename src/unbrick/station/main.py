@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unbrick.command import SystemRunner
-from unbrick.core_dumps import forbid_core_dumps
 from unbrick.errors import UnbrickError
+from unbrick.processes.command import SystemRunner
+from unbrick.processes.core_dumps import forbid_core_dumps
 from unbrick.repair.plan import new_run_id
 from unbrick.station.display import Display
 from unbrick.station.event_log import EventLog
@@ -48,7 +48,7 @@ def main() -> int:
 
 def _guard(voice: Voice, boot: Boot | None, error: Exception) -> None:
     """Say in one line what happened, and restart at a key: what was begun is finished by the next run."""
-    from unbrick.station.system_calls import restart_platform
+    from unbrick.processes.libc import restart_platform
 
     why = error.message if isinstance(error, UnbrickError) else f"{type(error).__name__}: {error}"
     with suppress(Exception):

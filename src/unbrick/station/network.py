@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from unbrick.command import Runner, Server
 from unbrick.errors import UnbrickError
+from unbrick.processes.command import Runner, Server
+from unbrick.processes.companion import Orders
 from unbrick.report.station_file import Network
-from unbrick.station.companion import Orders
 
 _NETWORK_CLASS = Path("/sys/class/net")
 _RESOLVER = Path("/etc/resolv.conf")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from unbrick.command import SystemRunner
 from unbrick.errors import UnbrickError
+from unbrick.processes.command import SystemRunner
 from unbrick.station.screens import Question, Screens
 from unbrick.station.voice import Voice
 

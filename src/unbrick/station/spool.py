@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from unbrick.errors import UnbrickError
 from unbrick.event import Event, EventError, parse_event
 from unbrick.model import Machine
+from unbrick.processes.companion import Orders
 from unbrick.report.facts import plain_machine
 from unbrick.report.outbox import Outbox
-from unbrick.station.companion import Orders
 from unbrick.wire import SignedEvent
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from unbrick.processes.libc import mount_data, unmount
 from unbrick.station.block_devices import SYSFS, BlockDevice
 from unbrick.station.fat_volume import FatVolume, read_fat
-from unbrick.station.system_calls import mount_data, unmount
 
 LABEL = b"UNBRICK    "
 _OPTIONS = "umask=0077,flush,shortname=mixed,errors=remount-ro"

@@ -12,10 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.command import Runner
 from unbrick.disks.members import find_firmware_raid, find_linux_raid
 from unbrick.disks.raw_view import RawView
 from unbrick.errors import UnbrickError
+from unbrick.processes.command import Runner
 from unbrick.station.block_devices import BlockDevice, list_block_devices
 from unbrick.station.devices import wait_for
 from unbrick.station.sheet import drawable

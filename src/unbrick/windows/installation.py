@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from unbrick.bounded import ReaderEndedError, run_bounded
 from unbrick.errors import FailedError, Reason
 from unbrick.files import PathError, find_inside, is_inside
+from unbrick.processes.bounded import ReaderEndedError, run_bounded
 from unbrick.windows.hive import Hive, UnreadableHiveError, open_hive
 from unbrick.windows.services import (
     Service,

@@ -25,7 +25,6 @@ from support.ntfs_states import hibernate
 from support.pending_log import make_pending_volume
 from support.repair_worker import RepairWorker
 
-from unbrick.command import SystemRunner, wait_until
 from unbrick.disks.bitlocker import read_metadata
 from unbrick.disks.master_key import open_clear_key
 from unbrick.drill import hives
@@ -38,6 +37,7 @@ from unbrick.drill.planned import moment, ordinary_times
 from unbrick.drill.registry import make_hive
 from unbrick.drill.tree import TreeOptions, plan_volume
 from unbrick.ntfs_file import NtfsTimes, write_short_name, write_times
+from unbrick.processes.command import SystemRunner, wait_until
 from unbrick.recovery_order import Goal
 
 _SIZE = 24 * MIB

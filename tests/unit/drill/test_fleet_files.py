@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from unbrick.command import RecordedRunner
 from unbrick.drill import fleet
 from unbrick.drill.options import (
     Encryption,
@@ -20,6 +19,7 @@ from unbrick.drill.partition import Role, plan_layout
 from unbrick.drill.windows_volume import volume_key
 from unbrick.errors import UsageError
 from unbrick.model import Verdict
+from unbrick.processes.command import RecordedRunner
 
 
 def _escrow(*machines: MachineOptions) -> list[dict[str, str]]:

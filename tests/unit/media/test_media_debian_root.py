@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from unbrick.command import CommandError, RecordedRunner, Result
 from unbrick.media.debian_root import DebianError, fetch, find_mirrors, open_root
 from unbrick.media.definition import read_definition
+from unbrick.processes.command import CommandError, RecordedRunner, Result
 
 DEFINITION = read_definition().system
 ASKED = ("apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(CODENAME)", "Created-By: Packages")

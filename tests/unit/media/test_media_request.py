@@ -13,10 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from unbrick.command import CommandError, SystemRunner
 from unbrick.errors import FailedError, UsageError
 from unbrick.media import build
 from unbrick.media.build_inputs import BuildRequest, digest_of_package
+from unbrick.processes.command import CommandError, SystemRunner
 
 
 def try_to_build(request: BuildRequest) -> None:

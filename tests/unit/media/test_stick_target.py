@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from unbrick.command import Result, Server, SystemRunner
 from unbrick.errors import UsageError
 from unbrick.media.stick_target import Content, Target, TargetKind, describe, look_at, refuse
+from unbrick.processes.command import Result, Server, SystemRunner
 from unbrick.secret import Secret
 
 MIB = 1024 * 1024

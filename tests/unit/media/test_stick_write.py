@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from support.small_image import MIB, make_image
 
-from unbrick.command import SystemRunner
 from unbrick.errors import FailedError, NeedsHandsError, UsageError
 from unbrick.media.stick_layout import HEAD_BYTES, StickLayout, plan_stick
 from unbrick.media.stick_volume import find_boot_files, make_volume
 from unbrick.media.stick_write import open_exclusively, write_stick
+from unbrick.processes.command import SystemRunner
 
 SIZE = 90 * MIB
 Volume = tuple[tuple[int, bytes], ...]

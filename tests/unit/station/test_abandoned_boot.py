@@ -7,10 +7,10 @@ from typing import cast
 
 import pytest
 
-from unbrick.command import RecordedRunner
+from unbrick.processes.command import RecordedRunner
+from unbrick.processes.companion import Companion
 from unbrick.station import finish
 from unbrick.station.boot import Boot
-from unbrick.station.companion import Companion
 from unbrick.station.voice import Voice
 
 

@@ -13,14 +13,15 @@ import pytest
 from support.endings import ended
 
 from unbrick.carried_reports import read_text
-from unbrick.command import RecordedRunner
 from unbrick.errors import FailedError, Reason
 from unbrick.event import Event, EventKind
 from unbrick.model import DiskReport, Machine, Status
+from unbrick.processes import libc
+from unbrick.processes.command import RecordedRunner
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.signer import Signer
 from unbrick.report.station_file import Helpdesk, Station
-from unbrick.station import leaving, main, system_calls
+from unbrick.station import leaving, main
 from unbrick.station.another_try import AnotherTry
 from unbrick.station.block_devices import BlockDevice
 from unbrick.station.ending import Ending
@@ -190,7 +191,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     monkeypatch.setattr(leaving, "power_off_platform", gone("OFF"))
     monkeypatch.setattr(leaving, "open_shell", lambda _: made.happened.append("SHELL"))
     monkeypatch.setattr(leaving, "close_everything", closed)
-    monkeypatch.setattr(system_calls, "restart_platform", gone("RESET"))
+    monkeypatch.setattr(libc, "restart_platform", gone("RESET"))
     monkeypatch.setattr(leaving, "has_network", lambda: False)
     monkeypatch.setattr(leaving, "present_medium", lambda: (STICK,) if made.medium_stays > 0 else ())
     monkeypatch.setattr(leaving, "wired_interfaces", lambda: iter(()))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from unbrick.command import RecordedRunner, Result, Server
+from unbrick.processes.command import RecordedRunner, Result, Server
 from unbrick.report.station_file import Network
 from unbrick.station.network import NetworkLife, has_network, wired_interfaces
 

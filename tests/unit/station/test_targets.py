@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from unbrick.command import CommandError, RecordedRunner, Result
+from unbrick.processes.command import CommandError, RecordedRunner, Result
 from unbrick.station import targets
 from unbrick.station.block_devices import BlockDevice, count_hidden_disks, list_block_devices
 from unbrick.station.targets import (

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from unbrick import recovery_change
-from unbrick.command import RecordedRunner
 from unbrick.diagnosis.diagnose import Diagnosis
 from unbrick.disks.plain import PlainVolume
 from unbrick.disks.rehearsal import Rehearsed
@@ -27,6 +26,7 @@ from unbrick.model import (
     VolumeState,
 )
 from unbrick.outcome import Draft
+from unbrick.processes.command import RecordedRunner
 from unbrick.recovery import _blame_installations
 from unbrick.recovery_change import carry_out
 from unbrick.recovery_order import Case, Goal, Kit, Order, ReadyChange

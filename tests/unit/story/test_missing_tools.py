@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from unbrick.command import SystemRunner
 from unbrick.errors import MissingToolError, Reason
+from unbrick.processes.command import SystemRunner
 
 _ROOT = Path(__file__).resolve().parents[3]
 _PACKAGES = {

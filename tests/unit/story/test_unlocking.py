@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from unbrick import recovery
-from unbrick.command import RecordedRunner
 from unbrick.diagnosis.diagnose import Diagnosis
 from unbrick.disks.discover import Disk
 from unbrick.disks.master_key import KeyWrongError
@@ -19,6 +18,7 @@ from unbrick.keys.chain import KeyChain
 from unbrick.keys.password import RecoveryPassword
 from unbrick.keys.source import Candidate
 from unbrick.model import Protector, ProtectorKind, Volume, VolumeKind, VolumeState
+from unbrick.processes.command import RecordedRunner
 from unbrick.recovery_order import Case, Goal, Kit, Order
 from unbrick.report.recorder import Recorder
 from unbrick.windows.installation import Installation

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.hives import changed_pages, make_dirty, new_log, unpacked, write_hive
 
-from unbrick.bounded import ReaderEndedError, run_bounded
 from unbrick.errors import Reason
+from unbrick.processes.bounded import ReaderEndedError, run_bounded
 from unbrick.windows.hive import UnreadableHiveError, decode_value, open_hive
 from unbrick.windows.replay import HIVE_LIMIT
 

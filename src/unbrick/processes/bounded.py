@@ -17,8 +17,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from unbrick.core_dumps import forbid_core_dumps
 from unbrick.errors import UnbrickError
+from unbrick.processes.core_dumps import forbid_core_dumps
 
 ANSWER_LIMIT = 32 * 1024 * 1024
 """Bytes of JSON that a child may answer with."""

@@ -7,10 +7,10 @@ import pickle
 
 import pytest
 
-from unbrick.command import CommandError
-from unbrick.disks import isolation
 from unbrick.disks.master_key import KeyWrongError
 from unbrick.errors import FailedError
+from unbrick.processes import isolation
+from unbrick.processes.command import CommandError
 
 
 def test_without_root_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
-from unbrick.core_dumps import forbid_core_dumps
 from unbrick.errors import FailedError, Reason, UnbrickError
+from unbrick.processes.core_dumps import forbid_core_dumps
 
 T = TypeVar("T")
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from unbrick import bounded
-from unbrick.bounded import ReaderEndedError, run_bounded
 from unbrick.errors import UsageError
+from unbrick.processes import bounded
+from unbrick.processes.bounded import ReaderEndedError, run_bounded
 
 
 def ended(work: Any, seconds: float = 20) -> str:

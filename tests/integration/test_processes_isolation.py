@@ -17,12 +17,12 @@ import pytest
 from support.artefacts import artefact
 from support.ntfs_states import MIB, is_marked_dirty, make_volume
 
-from unbrick.command import SystemRunner
-from unbrick.disks.isolation import WORK_FOLDER, run_isolated
 from unbrick.disks.loop_device import attach_loop
 from unbrick.disks.mount import look
 from unbrick.disks.plain import PlainVolume
 from unbrick.errors import FailedError
+from unbrick.processes.command import SystemRunner
+from unbrick.processes.isolation import WORK_FOLDER, run_isolated
 
 PROGRAM = Path(__file__).parents[1] / "support" / "isolated_work.py"
 LOCKED = "bitlk-aes-xts-128"
@@ -270,7 +270,7 @@ def test_large_results_and_foreign_errors_come_back() -> None:
     assert run_isolated(lambda _: b"x" * 5_000_000) == b"x" * 5_000_000
     with pytest.raises(ZeroDivisionError) as caught:
         run_isolated(lambda _: 1 // 0)
-    assert "test_disks_isolation" in caught.value.__notes__[0]
+    assert "test_processes_isolation" in caught.value.__notes__[0]
     with pytest.raises(RuntimeError, match="cannot be sent"):
         run_isolated(lambda _: lambda: None)
 
@@ -290,7 +290,7 @@ def test_handlers_of_the_caller_are_put_back() -> None:
 
 
 def test_without_namespaces_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unbrick.disks.isolation._CLONE_NEWPID", 1)
+    monkeypatch.setattr("unbrick.processes.isolation._CLONE_NEWPID", 1)
     with pytest.raises(FailedError, match="mount namespace") as caught:
         run_isolated(lambda _: None)
     assert "root" in (caught.value.hint or "")
