@@ -12,16 +12,18 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select
 
 from unbrick.tally.bulk import chunks, insert_rows, rows_of, rows_where, update_rows
 from unbrick.tally.inventory import Inventory, Line, Problems, completed, differing_sentence
 from unbrick.tally.inventory_headings import COLUMNS
 from unbrick.tally.machines import machines_with_serials, refresh
 from unbrick.tally.records import NAMED, Basis, InventoryCounts, Replacement
+from unbrick.tally.runs import MOST_NAMES
 from unbrick.tally.schema import expected, machine_names, machines
 
 _NAMES_SHOWN = 5
+_MANY_NAMES = select(machine_names.c.key).group_by(machine_names.c.key).having(func.count() >= MOST_NAMES)
 _NOTHING: frozenset[str] = frozenset()
 
 
@@ -189,4 +191,7 @@ def _refresh_lines(connection: Connection, lines: Iterable[Mapping[str, Any]]) -
     serials = {line["serial_key"] for line in lines if line["serial_key"]}
     keys = {row["key"] for row in rows_where(connection, machine_names, machine_names.c.name_key, names)}
     keys |= machines_with_serials(connection, serials)
+    if names:
+        # Of these not every name is noted, but a run may claim a line by any of its own.
+        keys |= set(connection.execute(_MANY_NAMES).scalars())
     refresh(connection, keys, names)

@@ -294,6 +294,16 @@ def test_two_lines_for_one_place_complete_each_other(store: Store, csv: Path, or
     assert [row.site for row in store.machines()] == ["north"]
 
 
+def test_a_line_is_of_the_machine_of_a_run_that_claims_it_by_whichever_name(store: Store, csv: Path) -> None:
+    for number in (1, 2):
+        names = tuple(f"W-{number}-{index:02}" for index in range(16))
+        store.add(Told(number, Machine(uuid(1), "SN-1", disk(1), names)).story("repaired"))
+    take(store, csv, "name\nW-2-09\n")
+    (row,) = store.machines()
+    assert (row.status, store.find("W-2-09")) == ("repaired", (row,))
+    assert store.check() == ()
+
+
 def test_a_list_that_replaces_keeps_who_reported_or_was_marked(store: Store, csv: Path) -> None:
     take(store, csv, HEADER + "".join(f"W-{number},SN-{number},north,,,\n" for number in range(1, 7)))
     store.add(Told(1, Machine(uuid(1), None, disk(1), ("W-2",))).story("repaired"))
