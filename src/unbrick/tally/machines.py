@@ -33,6 +33,7 @@ from unbrick.tally.names import serial_key
 from unbrick.tally.records import NAMED
 from unbrick.tally.rows import (
     Row,
+    Runs,
     gather,
     machine_row,
     named_row,
@@ -323,14 +324,27 @@ def statements_about(connection: Connection, key: str) -> list[Row]:
         name = key.removeprefix(NAMED)
         said = _statements(connection, [name], _ALL_STATEMENTS)[name]
         return [one for one in said if one["machine_first"] is None]
-    judged = _judge(connection, _runs_of(connection, [key], [key]), read_decisions(connection))
-    if not judged or not judged[0].counted:
+    machine = _gathered(connection, key)
+    if machine is None:
         return []
-    machine = gather(judged[0])
     names = machine.called | ({machine.line["name_key"]} if machine.line else set())
     spoken = said_of(machine, _statements(connection, names, _ALL_STATEMENTS))
     first = _first_of(connection, machine.name_keys)
     return sorted(said_on(machine, spoken, first), key=lambda one: int(one["number"]))
+
+
+def filed_under(connection: Connection, key: str) -> str:
+    """The name under which statements on the machine with this key are found again."""
+    if key.startswith(NAMED):
+        return key.removeprefix(NAMED)
+    machine = _gathered(connection, key)
+    assert machine is not None
+    return machine.filed_under
+
+
+def _gathered(connection: Connection, key: str) -> Runs | None:
+    judged = _judge(connection, _runs_of(connection, [key], [key]), read_decisions(connection))
+    return gather(judged[0]) if judged and judged[0].counted else None
 
 
 def _first_of(connection: Connection, names: Iterable[str]) -> dict[str, int]:

@@ -11,16 +11,15 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, update
 
-from unbrick.tally.bulk import rows_where
 from unbrick.tally.clock import microseconds, moment_of, present
 from unbrick.tally.counting import next_number
-from unbrick.tally.machines import refresh, statements_about
+from unbrick.tally.machines import filed_under, refresh, statements_about
 from unbrick.tally.meaning import meant_row
 from unbrick.tally.names import name_key
 from unbrick.tally.records import NAMED, Said, Statement, StatementError
 from unbrick.tally.rows import Row
 from unbrick.tally.runs import shown_reason
-from unbrick.tally.schema import machine_names, statements
+from unbrick.tally.schema import statements
 
 _LONGEST_NAME = 64
 _COLUMNS = statements.c
@@ -52,7 +51,7 @@ def state(
     shown, said_by = _text(wanted, "computer name"), _text(who, "person")
     meant = meant_row(connection, shown, new=new, unseen=unseen)
     key = meant["key"] if meant else NAMED + name_key(shown)
-    name = _name_for(connection, meant) if meant else name_key(shown)
+    name = filed_under(connection, meant["key"]) if meant else name_key(shown)
     row = {
         "name_key": name,
         "name": meant["name"] if meant else shown,
@@ -106,18 +105,6 @@ def _standing(said: list[Row]) -> list[Row]:
         elif row["taken_back_at"] is None:
             kept.append(row)
     return kept
-
-
-def _name_for(connection: Connection, meant: Row) -> str:
-    """A name under which a statement on this machine is found again."""
-    if meant["key"].startswith(NAMED):
-        return str(meant["key"]).removeprefix(NAMED)
-    names = {
-        row["name_key"] for row in rows_where(connection, machine_names, machine_names.c.key, [meant["key"]])
-    }
-    if names and meant["name_key"] not in names:
-        return str(min(names))
-    return str(meant["name_key"] if names else meant["serial_key"] or meant["name_key"])
 
 
 def _said(row: Row) -> Said:

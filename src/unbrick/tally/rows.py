@@ -49,7 +49,16 @@ class Runs:
     @property
     def called(self) -> frozenset[str]:
         """All that a person may call it."""
-        return self.name_keys | {one for one in (self.serial_key, self.disk_guid) if one}
+        return self.name_keys | {one for one in (self.serial_key, self.disk_guid) if one} | {self._key_alone}
+
+    @property
+    def filed_under(self) -> str:
+        """Under which of these what a person says of it is kept: what changes least."""
+        return min(self.name_keys, default=None) or self.serial_key or self.disk_guid or self._key_alone
+
+    @property
+    def _key_alone(self) -> str:
+        return self.key.partition(":")[2]
 
     @property
     def serial_key(self) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -279,6 +280,28 @@ def test_a_slip_in_a_sticker_code_is_told_the_code_that_is_known(store: Store) -
         store.confirm(slip, who="kim")
     assert f"{code} (WARD-1)" in (caught.value.hint or "")
     assert store.summary().by_status == {"needs-key": 1}
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        Machine(uuid(1), None, None, ()),
+        Machine(uuid(1), None, disk(2), ()),
+        Machine(uuid(1), "SN-9", disk(2), ()),
+    ],
+)
+def test_a_mark_counts_whatever_its_machine_is_known_by(
+    store: Store, tmp_path: Path, machine: Machine
+) -> None:
+    expect(store, tmp_path, "A-1,SN-2,ward\nB-1,SN-4,ward\n")
+    store.add(Told(1, machine).story("needs-key"))
+    # These contradict the inventory: their names are found, but the machine does not go by them.
+    for number, name in enumerate(("A-1", "B-1"), start=2):
+        store.add(Told(number, replace(machine, serial="SN-8", hostnames=(name,))).story("needs-key"))
+    (code,) = {row.code for row in store.machines() if row.code}
+    assert store.mark(code or "", "re-imaged", reason="spare", who="kim").status == "re-imaged"
+    assert store.unmark(code or "", reason="no", who="kim")[0].status == "re-imaged"
+    assert store.confirm(code or "", who="kim").status == "confirmed"
 
 
 @pytest.mark.parametrize("wanted", ["WARD-1", "sn-1", "code"])
