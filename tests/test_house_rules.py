@@ -33,14 +33,12 @@ GROUND = (
     "short_code",
     "event",
     "standing",
-    "sshsig",
-    "signed_folder",
     "wire",
     "files",
     "ntfs_file",
     "printable",
     "csv_records",
-    "carried_reports",
+    "signing",
 )
 INSTRUMENTS = ("disks", "windows", "incidents", "keys", "report")
 JUDGEMENT = ("diagnosis", "repair")

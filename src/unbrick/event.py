@@ -1,6 +1,6 @@
 """What happens to a machine, as a stream of events: the one contract that station and tally share.
 
-An event is canonical JSON; its id is the SHA-256 of those bytes; it is signed as it stands (`sshsig.py`)
+An event is canonical JSON; its id is the SHA-256 of those bytes; it is signed as it stands (`signing/`)
 and never rewritten. It holds no secret, no user name and no profile path, by construction: details are
 short facts. `parse_event` treats what it reads as hostile.
 

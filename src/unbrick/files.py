@@ -11,7 +11,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from unbrick.errors import FailedError, Reason
+from unbrick.errors import FailedError, Reason, UsageError
 
 _FORBIDDEN = set('<>:"|?*\0/')
 
@@ -54,6 +54,20 @@ def atomic_write(path: Path, data: bytes, *, mode: int = 0o600, owner: tuple[int
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def read_small_file(path: Path, most_bytes: int = 64 * 1024, *, hint: str | None = None) -> bytes:
+    """A regular file of at most so many bytes; raises UsageError. Neither blocks on a pipe nor drains one."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            data = stream.read(most_bytes + 1) if regular else b""
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=hint) from error
+    if not regular or len(data) > most_bytes:
+        raise UsageError(f"{path}: must be a file of at most {most_bytes // 1024} KiB", hint=hint)
+    return data
 
 
 def folder_owner(folder: Path) -> tuple[int, int] | None:

@@ -17,8 +17,8 @@ from support.tally_client import StationFiles
 from support.tally_server import new_tally
 
 from unbrick.report.outbox import Outbox
-from unbrick.report.own_key import KEY_NAME
 from unbrick.report.station_login import RENEWED_NAME
+from unbrick.signing.own_key import KEY_NAME
 
 
 @pytest.fixture

@@ -22,12 +22,12 @@ from support.tally_client import StationFiles, Talk, audit_lines, make_event, si
 from support.tally_server import new_tally, served_by_program, served_here
 
 from unbrick.report.client import TallyRefusedError, TallySession
-from unbrick.report.host_certificate import authority_of
 from unbrick.report.link import load_station_and_signer
 from unbrick.report.outbox import Outbox
 from unbrick.report.station_login import RENEWED_NAME, read_login, take_renewed
+from unbrick.signing.certificates import read_private
+from unbrick.signing.host_certificate import authority_of
 from unbrick.tally.authority import enrol, renew, revoke
-from unbrick.tally.certificates import read_private
 from unbrick.tally.settings import TallyFolder
 
 _DAYS = 10

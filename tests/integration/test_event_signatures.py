@@ -9,8 +9,8 @@ import pytest
 from support.stations import make_station, public_line
 
 from unbrick.event import NAMESPACE, Event
-from unbrick.report.signer import Signer
-from unbrick.sshsig import parse_signature
+from unbrick.signing.event_signer import Signer
+from unbrick.signing.signature import parse_signature
 
 DATA = Event(
     "20240719T061203Z-8f3a1c", 1, "note", "2024-07-19T06:12:03.000001Z", details={"text": "späße"}

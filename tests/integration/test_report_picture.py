@@ -11,7 +11,7 @@ from support.program import Ended, run_program
 from support.tally_client import StationFiles
 from support.tally_server import new_tally
 
-from unbrick.carried_reports import write_text
+from unbrick.signing.carried_text import write_text
 from unbrick.station.qr_code import codes_for
 
 

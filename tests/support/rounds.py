@@ -24,10 +24,10 @@ from unbrick.event import Event
 from unbrick.model import Machine
 from unbrick.report.client import Answer, Refusal, TallyUnreachableError
 from unbrick.report.outbox import Outbox
-from unbrick.report.own_key import own_signer
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.sending_loop import SendingLoop
-from unbrick.report.signer import Signer
+from unbrick.signing.event_signer import Signer
+from unbrick.signing.own_key import own_signer
 from unbrick.station.block_devices import BlockDevice
 from unbrick.station.reports import Reports
 from unbrick.station.spool import SPOOL, Spool

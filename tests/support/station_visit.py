@@ -16,9 +16,9 @@ from typing import Any
 from unbrick.event import Event
 from unbrick.keys.chain import KeyChain
 from unbrick.processes.companion import Companion
-from unbrick.report.own_key import own_signer
-from unbrick.report.signer import Signer
 from unbrick.report.station_file import load_station
+from unbrick.signing.event_signer import Signer
+from unbrick.signing.own_key import own_signer
 from unbrick.station.display import Display
 from unbrick.station.event_log import EventLog
 from unbrick.station.key_files import open_key_files

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from unbrick.event import NAMESPACE, Event
 from unbrick.model import Machine
-from unbrick.sshsig import armor, signed_data
-from unbrick.tally.certificates import public_blob, public_line, read_private
+from unbrick.signing.certificates import public_blob, public_line, read_private
+from unbrick.signing.signature import armor, signed_data
 from unbrick.wire import SUBSYSTEM, FrameReader, SignedEvent, encode_frame
 
 HELLO = {"type": "hello", "protocol": 1, "version": "test"}

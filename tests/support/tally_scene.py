@@ -30,8 +30,8 @@ from support.tally_server import ServerProcess, served_by_program, stored_ids
 from unbrick.event import Event, EventKind
 from unbrick.model import Machine
 from unbrick.report.outbox import Outbox
+from unbrick.signing.certificates import read_private
 from unbrick.tally.authority import create_authority, enrol
-from unbrick.tally.certificates import read_private
 from unbrick.tally.settings import parse_address
 from unbrick.tally.store import Store
 from unbrick.wire import SignedEvent

@@ -20,9 +20,9 @@ from unbrick.cli.media_settings import Settings, read_settings
 from unbrick.errors import UsageError
 from unbrick.media.build import Built, build_medium
 from unbrick.media.build_inputs import BuildRequest
-from unbrick.media.signing import fingerprint
 from unbrick.printable import printable
 from unbrick.processes.command import SystemRunner
+from unbrick.signing.site_key import fingerprint
 
 _PATH = click.Path(path_type=Path)
 _MOST_DIGITS = 18

@@ -30,11 +30,11 @@ from unbrick.media.netboot_folder import (
 )
 from unbrick.media.netboot_repaired import Repaired, read_repaired, repaired_uuids
 from unbrick.media.netboot_serve import Serving, serve, url_of
-from unbrick.media.signing import public_line
 from unbrick.media.signing_settings import sign_settings
 from unbrick.media.verify import check_image
 from unbrick.printable import printable
 from unbrick.processes.command import SystemRunner
+from unbrick.signing.site_key import public_line
 
 if TYPE_CHECKING:
     from unbrick.tally.store import Store

@@ -9,6 +9,7 @@ from typing import Any
 
 from unbrick.cli.playbook_files import read_folder, with_playbooks
 from unbrick.errors import UsageError
+from unbrick.files import read_small_file
 from unbrick.incidents.collection import Collection
 from unbrick.media.signing_settings import MOST_FILE_BYTES
 
@@ -33,11 +34,11 @@ def read_settings(station_file: Path) -> Settings:
     Whatever the station file is called, it is `unbrick.yaml` on a medium.
     """
     from unbrick.keys.csv_file import CsvKeySource
-    from unbrick.report.station_file import load_station, read_small_file
+    from unbrick.report.station_file import HINT, load_station
 
     station = load_station(station_file)
     folder = station_file.parent.resolve()
-    files = {SETTINGS_NAME: read_small_file(station_file)}
+    files = {SETTINGS_NAME: read_small_file(station_file, hint=HINT)}
     spoken = set(_texts(files[SETTINGS_NAME]))
     for path in _named(station, station.path):
         name = path.relative_to(folder).as_posix()
@@ -47,7 +48,7 @@ def read_settings(station_file: Path) -> Settings:
             )
         if name == SETTINGS_NAME:
             raise UsageError(f"{station_file}: names a file {name}, which is its own name on a medium")
-        files[name] = read_small_file(path, MOST_FILE_BYTES)
+        files[name] = read_small_file(path, MOST_FILE_BYTES, hint=HINT)
     for path in station.keys:
         # Forty machines would be told that there is no key, and nobody why.
         CsvKeySource(path.name, files[path.relative_to(folder).as_posix()])

@@ -12,10 +12,10 @@ from unbrick.cli.media_settings import SETTINGS_NAME, read_settings
 from unbrick.cli.playbook_files import read_folder
 from unbrick.errors import UsageError
 from unbrick.incidents.collection import Collection
-from unbrick.media.signing import fingerprint, public_line
 from unbrick.media.signing_settings import check_folder, sign_settings, write_signature
 from unbrick.printable import printable
 from unbrick.processes.command import SystemRunner
+from unbrick.signing.site_key import fingerprint, public_line
 
 
 @click.command("sign")

@@ -10,10 +10,10 @@ import click
 from unbrick.cli.manners import say
 from unbrick.cli.media_progress import ByteBar
 from unbrick.errors import UsageError
-from unbrick.media.signing import fingerprint, public_line
 from unbrick.media.verify import Verdict, verify_medium
 from unbrick.printable import printable
 from unbrick.processes.command import SystemRunner
+from unbrick.signing.site_key import fingerprint, public_line
 
 _PATH = click.Path(path_type=Path)
 

@@ -13,7 +13,6 @@ from unbrick.cli.manners import say
 from unbrick.cli.media_progress import ByteBar
 from unbrick.cli.media_settings import Settings, read_settings
 from unbrick.errors import FailedError, UsageError
-from unbrick.media.signing import fingerprint, public_line
 from unbrick.media.signing_settings import sign_settings
 from unbrick.media.stick_layout import HEAD_BYTES, StickLayout, plan_stick
 from unbrick.media.stick_target import Target, TargetKind, describe, in_words, look_at, refuse, refuse_another
@@ -22,6 +21,7 @@ from unbrick.media.stick_write import Written, open_exclusively, write_stick
 from unbrick.media.verify import check_image
 from unbrick.printable import printable
 from unbrick.processes.command import SystemRunner
+from unbrick.signing.site_key import fingerprint, public_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

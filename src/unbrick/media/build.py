@@ -26,10 +26,10 @@ from unbrick.media.definition import Definition, read_definition
 from unbrick.media.file_tree import FileTree, write_cpio
 from unbrick.media.image_manifest import ImageManifest, ListedFile
 from unbrick.media.iso_image import write_image
-from unbrick.media.signing import make_site_key, public_line, sign
 from unbrick.media.software import bill_of_materials
 from unbrick.media.system_part import SystemPart, cache_folder, make_system
 from unbrick.processes.command import CommandError, SystemRunner
+from unbrick.signing.site_key import make_site_key, public_line, sign
 
 _MONTHS_13 = 396 * 24 * 3600
 _SETTINGS = "etc/unbrick/settings"

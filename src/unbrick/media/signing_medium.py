@@ -12,7 +12,7 @@ from pathlib import Path
 from unbrick.errors import UsageError
 from unbrick.media.image_manifest import SIGNATURE_BYTES, SIGNATURE_NAME
 from unbrick.media.iso_files import IsoError, find_files
-from unbrick.media.signing import SignatureError, fingerprint, signer_of
+from unbrick.signing.site_key import SignatureError, fingerprint, signer_of
 
 
 def refuse_other_key(image: Path, line: str) -> None:

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from unbrick.errors import FailedError, UsageError
 from unbrick.files import atomic_write, find_inside
-from unbrick.media.signing import SignatureError, TerminalRunner, sign, verify
-from unbrick.signed_folder import (
+from unbrick.signing.signed_folder import (
     MANIFEST_NAME,
     MOST_MANIFEST_BYTES,
     SETTINGS_NAMESPACE,
@@ -25,6 +24,7 @@ from unbrick.signed_folder import (
     make_manifest,
     parse_manifest,
 )
+from unbrick.signing.site_key import SignatureError, TerminalRunner, sign, verify
 
 MOST_FILE_BYTES = 16 * 1024 * 1024
 """The largest file that a station takes: a fleet's recovery passwords are far smaller."""

@@ -10,7 +10,7 @@ from unbrick.errors import UsageError
 from unbrick.media.signing_settings import RENAME
 from unbrick.media.stick_layout import LABEL, MIB, SECTOR, StickLayout
 from unbrick.processes.command import Runner
-from unbrick.signed_folder import MANIFEST_NAME, SIGNATURE_NAME, SignedFolderError, refuse_names
+from unbrick.signing.signed_folder import MANIFEST_NAME, SIGNATURE_NAME, SignedFolderError, refuse_names
 
 FOLDERS = ("outbox", "log", "playbooks")
 README_NAME = "README.txt"

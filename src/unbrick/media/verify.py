@@ -30,15 +30,15 @@ from unbrick.media.image_manifest import (
     signed_bytes,
 )
 from unbrick.media.iso_files import IsoError, IsoFile, find_files
-from unbrick.media.signing import SignatureError, plain_form, signer_of, verify
 from unbrick.media.signing_medium import refuse_other_key
 from unbrick.media.signing_settings import check_files
 from unbrick.media.stick_layout import StickLayout, find_differences, plan_stick
 from unbrick.media.stick_volume import README, README_NAME, find_boot_files, read_boot_code, written_boot_code
 from unbrick.processes.command import Runner
-from unbrick.signed_folder import MANIFEST_NAME as SETTINGS_LIST
-from unbrick.signed_folder import SIGNATURE_NAME as SETTINGS_SIGNATURE
-from unbrick.signed_folder import SignedFolderError
+from unbrick.signing.signed_folder import MANIFEST_NAME as SETTINGS_LIST
+from unbrick.signing.signed_folder import SIGNATURE_NAME as SETTINGS_SIGNATURE
+from unbrick.signing.signed_folder import SignedFolderError
+from unbrick.signing.site_key import SignatureError, plain_form, signer_of, verify
 
 _TIMEOUT = 300.0
 _HINT = "start no machine from it; name the image, or the whole stick"

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from unbrick import __version__
 from unbrick.errors import FailedError, Reason
-from unbrick.report.host_certificate import authority_of
 from unbrick.report.station_login import Login, certificate_notice, end_of, read_login, take_renewed
+from unbrick.signing.host_certificate import authority_of
 from unbrick.wire import PROTOCOL, SUBSYSTEM, FrameReader, SignedEvent, WireError, encode_frame, ids_of
 
 if TYPE_CHECKING:

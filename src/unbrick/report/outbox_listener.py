@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from unbrick.event import Event, EventError
 from unbrick.report.outbox import Outbox, OutboxError
-from unbrick.report.signer import Signer
+from unbrick.signing.event_signer import Signer
 from unbrick.wire import SignedEvent
 
 _MOST_KEPT = 2000

@@ -19,7 +19,7 @@ from paramiko.message import Message
 from paramiko.ssh_exception import SSHException
 from paramiko.transport import Transport
 
-from unbrick.report.host_certificate import (
+from unbrick.signing.host_certificate import (
     CERTIFICATE_TYPE,
     KEY_TYPE,
     HostCertificateError,

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 import re
-import stat
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from unbrick.errors import UsageError
+from unbrick.files import read_small_file
 
-_MOST_BYTES = 64 * 1024
 _SITE = re.compile(r"[a-z0-9][a-z0-9:_-]{0,63}")
 # The names that `unbrick tally init` takes, which no name server has to be asked in vain for.
 _LABEL = "[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
@@ -38,14 +36,14 @@ _HIGHEST_VLAN = 4094
 _TELEPHONE = re.compile(r"[+(]?[0-9][0-9 ()/.-]{1,28}[0-9](?: ?(?:ext\.?|x) ?[0-9]{1,6})?")
 _LONGEST_CONTACT = 40
 _DEEPEST = 4
-_HINT = "`unbrick help administrator` has every setting; one with a tally comes from `unbrick tally enrol`"
+HINT = "`unbrick help administrator` has every setting; one with a tally comes from `unbrick tally enrol`"
 
 
 class StationFileError(UsageError):
     """A station file that is not as it must be; nothing was touched."""
 
     def __init__(self, path: Path, message: str) -> None:
-        super().__init__(f"{path}: {message}", hint=_HINT)
+        super().__init__(f"{path}: {message}", hint=HINT)
 
 
 @dataclass(frozen=True)
@@ -211,24 +209,10 @@ class _Table:
         return StationFileError(self.path, f"{where}: {message}" if where else message)
 
 
-def read_small_file(path: Path, most_bytes: int = _MOST_BYTES) -> bytes:
-    """A regular file of at most so many bytes; raises UsageError. Neither blocks on a pipe nor drains one."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-            data = stream.read(most_bytes + 1) if regular else b""
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=_HINT) from error
-    if not regular or len(data) > most_bytes:
-        raise UsageError(f"{path}: must be a file of at most {most_bytes // 1024} KiB", hint=_HINT)
-    return data
-
-
 def _parse(path: Path) -> Mapping[str, Any]:
     import yaml
 
-    data = read_small_file(path)
+    data = read_small_file(path, hint=HINT)
     try:
         text = data.decode("utf-8-sig")
         depth = 0

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unbrick.errors import FailedError, UsageError
-from unbrick.files import atomic_write
+from unbrick.files import atomic_write, read_small_file
 from unbrick.printable import printable
-from unbrick.report.host_certificate import (
+from unbrick.report.station_file import HINT, Tally
+from unbrick.signing.host_certificate import (
     USER,
     Certificate,
     HostCertificateError,
@@ -26,7 +27,6 @@ from unbrick.report.host_certificate import (
     is_authentic,
     parse_certificate,
 )
-from unbrick.report.station_file import Tally, read_small_file
 
 if TYPE_CHECKING:
     from paramiko.pkey import PKey
@@ -155,7 +155,7 @@ def _replaces(own: Certificate, other: Certificate, authority: bytes) -> bool:
 
 def _read(path: Path) -> tuple[str, Certificate]:
     try:
-        line = read_small_file(path).decode("ascii")
+        line = read_small_file(path, hint=HINT).decode("ascii")
         return line, _parse(line)
     except (ValueError, HostCertificateError) as error:
         raise UsageError(f"{path.name}: this is not an Ed25519 certificate") from error

@@ -16,8 +16,8 @@ from unbrick.processes.command import Runner
 from unbrick.processes.companion import Companion
 from unbrick.repair.plan import new_run_id
 from unbrick.report.client import TallySession
-from unbrick.report.own_key import own_signer
-from unbrick.report.signer import Signer
+from unbrick.signing.event_signer import Signer
+from unbrick.signing.own_key import own_signer
 from unbrick.station.carried import WAITS, Carried, StickReader
 from unbrick.station.clock import correct_clock, take_tally_time
 from unbrick.station.devices import settle, wait_for

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from unbrick.carried_reports import CarriedTextError, write_text
 from unbrick.errors import UnbrickError
 from unbrick.model import DiskReport, Machine, Status
 from unbrick.processes.command import Runner
 from unbrick.processes.companion import Companion
 from unbrick.processes.libc import power_off_platform, restart_platform
 from unbrick.report.sender_status import SenderState
+from unbrick.signing.carried_text import CarriedTextError, write_text
 from unbrick.station.another_try import AnotherTry
 from unbrick.station.block_devices import BlockDevice, count_hidden_disks, list_block_devices
 from unbrick.station.case import Colour, EndingFacts

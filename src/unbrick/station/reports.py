@@ -24,9 +24,9 @@ from unbrick.report.outbox import Outbox, OutboxError
 from unbrick.report.run_order import run_in_order
 from unbrick.report.sender import BackgroundSender
 from unbrick.report.sender_status import SenderState, SenderStatus
-from unbrick.report.signer import Signer
 from unbrick.report.station_file import Station
 from unbrick.report.station_login import with_renewals
+from unbrick.signing.event_signer import Signer
 from unbrick.station.network import has_network
 from unbrick.station.spool import Spool
 from unbrick.wire import SignedEvent

@@ -22,7 +22,7 @@ from unbrick.errors import UnbrickError
 from unbrick.incidents.collection import Collection
 from unbrick.incidents.playbook import Playbook
 from unbrick.report.station_file import Station, load_station
-from unbrick.signed_folder import MANIFEST_NAME, MOST_MANIFEST_BYTES, SIGNATURE_NAME
+from unbrick.signing.signed_folder import MANIFEST_NAME, MOST_MANIFEST_BYTES, SIGNATURE_NAME
 from unbrick.station.kernel_options import KernelOptions
 from unbrick.station.trust import NotTrustedError, copy_signed, is_signed, read_plain_file
 

@@ -25,7 +25,7 @@ from unbrick.report.outbox import Outbox
 from unbrick.wire import SignedEvent
 
 if TYPE_CHECKING:
-    from unbrick.report.signer import Signer
+    from unbrick.signing.event_signer import Signer
 
 SPOOL = "spool"
 _NAME = re.compile(r"[0-9A-Za-z-]+-[0-9]{6}\.event")

@@ -18,9 +18,9 @@ from unbrick.files import atomic_write
 from unbrick.processes.companion import Orders, read_word, write_word
 from unbrick.processes.libc import leave_mount_namespace
 from unbrick.report.outbox import Outbox, read_carried
-from unbrick.report.own_key import KEY_NAME
-from unbrick.report.signer import Signer
 from unbrick.report.station_login import RENEWED_NAME
+from unbrick.signing.event_signer import Signer
+from unbrick.signing.own_key import KEY_NAME
 from unbrick.station.block_devices import list_block_devices
 from unbrick.station.settings import settings_mark
 from unbrick.station.stick import Stick, find_stick, mounted

@@ -12,7 +12,8 @@ import stat
 from pathlib import Path
 
 from unbrick.errors import FailedError, UnbrickError
-from unbrick.signed_folder import (
+from unbrick.signing.signature import HASH, parse_signature, signed_data
+from unbrick.signing.signed_folder import (
     MANIFEST_NAME,
     MOST_MANIFEST_BYTES,
     SETTINGS_NAMESPACE,
@@ -21,7 +22,6 @@ from unbrick.signed_folder import (
     check_file,
     parse_manifest,
 )
-from unbrick.sshsig import HASH, parse_signature, signed_data
 
 _MOST_SIGNATURE_BYTES = 16 * 1024
 _MOST_FILE_BYTES = 16 * 1024 * 1024
@@ -71,7 +71,7 @@ def copy_signed(folder: Path, target: Path, site_key: str) -> SignedFiles:
 
 
 def _check_signature(manifest: bytes, text: bytes, site_key: str) -> None:
-    from unbrick.report.host_certificate import authority_of, is_signed_by
+    from unbrick.signing.host_certificate import authority_of, is_signed_by
 
     signature = parse_signature(text.decode("ascii", errors="replace"))
     key = authority_of(site_key)

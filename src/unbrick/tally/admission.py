@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import SSHCertificate, SSHCertificateType
 
 from unbrick.errors import FailedError
-from unbrick.tally.certificates import public_blob, public_line, read_certificate
+from unbrick.signing.certificates import public_blob, public_line, read_certificate
 from unbrick.tally.register import StationRegister
 
 

@@ -15,8 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from unbrick.event import moment
 from unbrick.files import atomic_write, folder_owner
-from unbrick.tally.authority_key import make_or_take, signing_key
-from unbrick.tally.certificates import (
+from unbrick.signing.certificates import (
     host_certificate,
     new_key,
     private_text,
@@ -25,6 +24,7 @@ from unbrick.tally.certificates import (
     read_public_line,
     station_certificate,
 )
+from unbrick.tally.authority_key import make_or_take, signing_key
 from unbrick.tally.new_folder import errors_named, new_folder
 from unbrick.tally.register import (
     DEFAULT_DAYS,

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from unbrick.errors import UsageError
 from unbrick.files import atomic_write
-from unbrick.tally.certificates import (
+from unbrick.signing.certificates import (
     KeyFileError,
     new_key,
     private_text,

@@ -15,9 +15,9 @@ from typing import Any
 import asyncssh
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from unbrick.signing.certificates import public_line
 from unbrick.tally.admission import Admission, RefusedLoginError, admit, check_still_admitted
 from unbrick.tally.arrivals import SPOKE, Arrivals
-from unbrick.tally.certificates import public_line
 from unbrick.tally.limits import Sessions, StationPace
 from unbrick.tally.register import RegisterError
 from unbrick.tally.session import Desk, StationSession

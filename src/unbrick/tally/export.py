@@ -13,7 +13,7 @@ from sqlalchemy import select
 from unbrick.errors import UsageError
 from unbrick.event import NAMESPACE, canonical_json
 from unbrick.files import sync_directory
-from unbrick.sshsig import parse_signature
+from unbrick.signing.signature import parse_signature
 from unbrick.tally.database import ReadableDatabase
 from unbrick.tally.new_folder import errors_named, new_folder
 from unbrick.tally.register import StationRegister, is_name

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from unbrick.carried_reports import PREFIX, CarriedTextError, read_text
+from unbrick.signing.carried_text import PREFIX, CarriedTextError, read_text
 from unbrick.tally.carried import as_carried
 from unbrick.tally.carried_files import Line, read_lines
 from unbrick.tally.intake import Intake

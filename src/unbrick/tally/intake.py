@@ -16,9 +16,9 @@ from datetime import datetime
 from cryptography.exceptions import InvalidSignature
 
 from unbrick.event import NAMESPACE, Event, EventError, moment, parse_event
-from unbrick.sshsig import HASH, SignatureFormatError, parse_signature, signed_data
+from unbrick.signing.certificates import KeyFileError, key_of_blob
+from unbrick.signing.signature import HASH, SignatureFormatError, parse_signature, signed_data
 from unbrick.tally.carried import with_late_ones
-from unbrick.tally.certificates import KeyFileError, key_of_blob
 from unbrick.tally.records import ReceivedEvent
 from unbrick.tally.register import Enrolment, StationRegister
 from unbrick.wire import SignedEvent

@@ -20,7 +20,7 @@ from typing import Any
 from unbrick.errors import FailedError, UsageError
 from unbrick.event import moment
 from unbrick.files import atomic_write, folder_owner, open_for_owner
-from unbrick.tally.certificates import KeyFileError, public_blob
+from unbrick.signing.certificates import KeyFileError, public_blob
 from unbrick.tally.room import land
 
 DEFAULT_DAYS = 731

@@ -25,12 +25,12 @@ import asyncssh
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from unbrick.errors import FailedError, UsageError
+from unbrick.signing.certificates import read_public_file
 from unbrick.tally.arrivals import Arrivals
 from unbrick.tally.audit import AuditLog, Log
 from unbrick.tally.authority_key import signing_key
 from unbrick.tally.budgets import DayBudgets, DayLimits
 from unbrick.tally.caretaker import Caretaker
-from unbrick.tally.certificates import read_public_file
 from unbrick.tally.connection import Door, Gate, StationConnection, connection_factory
 from unbrick.tally.group_commit import GroupCommit, StoreBusyError
 from unbrick.tally.intake import Intake

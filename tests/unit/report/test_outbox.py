@@ -20,7 +20,7 @@ from unbrick.errors import Reason
 from unbrick.event import Event
 from unbrick.report.outbox import Outbox, OutboxError, OutboxFullError
 from unbrick.report.outbox_listener import OutboxListener
-from unbrick.report.signer import Signer
+from unbrick.signing.event_signer import Signer
 from unbrick.wire import SignedEvent, signed_event
 
 RUN = "20240719T061203Z-8f3a1c"

@@ -12,15 +12,15 @@ from typing import Any, NoReturn, cast
 import pytest
 from support.endings import ended
 
-from unbrick.carried_reports import read_text
 from unbrick.errors import FailedError, Reason
 from unbrick.event import Event, EventKind
 from unbrick.model import DiskReport, Machine, Status
 from unbrick.processes import libc
 from unbrick.processes.command import RecordedRunner
 from unbrick.report.sender_status import SenderState, SenderStatus
-from unbrick.report.signer import Signer
 from unbrick.report.station_file import Helpdesk, Station
+from unbrick.signing.carried_text import read_text
+from unbrick.signing.event_signer import Signer
 from unbrick.station import leaving, main
 from unbrick.station.another_try import AnotherTry
 from unbrick.station.block_devices import BlockDevice

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from unbrick.model import Machine, Status
-from unbrick.report.signer import Signer
+from unbrick.signing.event_signer import Signer
 from unbrick.standing import MachineStatus, fold_all
 from unbrick.station.boot import _report_no_disk
 from unbrick.station.reports import Reports

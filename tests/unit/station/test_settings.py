@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from unbrick.incidents.library import library_files
-from unbrick.signed_folder import MANIFEST_NAME, SETTINGS_NAMESPACE, make_manifest
+from unbrick.signing.signed_folder import MANIFEST_NAME, SETTINGS_NAMESPACE, make_manifest
 from unbrick.station.kernel_options import KernelOptions
 from unbrick.station.settings import Settings, find_settings, playbooks_of
 

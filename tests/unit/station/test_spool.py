@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from unbrick.event import Event, EventKind
 from unbrick.model import Machine
 from unbrick.report.outbox import Outbox, OutboxFullError
-from unbrick.report.signer import Signer
+from unbrick.signing.event_signer import Signer
 from unbrick.station.reports import Reports
 from unbrick.station.spool import Spool
 from unbrick.wire import SignedEvent

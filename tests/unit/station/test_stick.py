@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from unbrick.event import Event, EventKind
 from unbrick.report.outbox import Outbox, OutboxFullError
-from unbrick.report.own_key import KEY_NAME, own_signer
-from unbrick.report.signer import Signer
 from unbrick.report.station_login import RENEWED_NAME
+from unbrick.signing.event_signer import Signer
+from unbrick.signing.own_key import KEY_NAME, own_signer
 from unbrick.station import stick_keeper
 from unbrick.station.block_devices import BlockDevice
 from unbrick.station.fat_volume import read_fat

@@ -10,8 +10,8 @@ import pytest
 from support.tally_client import StationFiles, event_id, make_event, sign
 
 from unbrick.event import canonical_json
+from unbrick.signing.certificates import new_key
 from unbrick.tally.authority import create_authority, enrol, revoke
-from unbrick.tally.certificates import new_key
 from unbrick.tally.intake import Intake
 from unbrick.tally.register import StationRegister
 from unbrick.tally.settings import parse_address

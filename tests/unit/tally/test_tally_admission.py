@@ -10,9 +10,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import SSHCertificateBuilder, SSHCertificateType
 
+from unbrick.signing.certificates import new_key, public_blob, public_line, read_private
 from unbrick.tally.admission import Admission, RefusedLoginError, admit, check_still_admitted
 from unbrick.tally.authority import create_authority, revoke
-from unbrick.tally.certificates import new_key, public_blob, public_line, read_private
 from unbrick.tally.register import StationRegister
 from unbrick.tally.settings import TallyFolder, parse_address
 

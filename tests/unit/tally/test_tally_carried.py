@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 from support.tally_client import StationFiles, make_event, sign
 
-from unbrick.carried_reports import write_text
 from unbrick.cli.tally import command
+from unbrick.signing.carried_text import write_text
+from unbrick.signing.certificates import new_key
 from unbrick.tally.authority import create_authority
-from unbrick.tally.certificates import new_key
 from unbrick.tally.settings import parse_address
 from unbrick.tally.store import Store
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbrick.sshsig import SignatureFormatError, armor, parse_signature, signed_data
+from unbrick.signing.signature import SignatureFormatError, armor, parse_signature, signed_data
 
 BEGIN, END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
 

@@ -15,8 +15,8 @@ from support.stations import certificate, make_station, private_text, public_lin
 
 from unbrick.errors import UsageError
 from unbrick.event import NAMESPACE
-from unbrick.report.signer import Signer
-from unbrick.sshsig import parse_signature, signed_data
+from unbrick.signing.event_signer import Signer
+from unbrick.signing.signature import parse_signature, signed_data
 
 
 def test_a_signature_holds_for_the_signed_bytes_and_no_others(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbrick.carried_reports import PREFIX, CarriedTextError, _decode, _encode, read_text, write_text
 from unbrick.event import NAMESPACE, Event, EventKind
 from unbrick.model import Machine
-from unbrick.report.signer import Signer
+from unbrick.signing.carried_text import PREFIX, CarriedTextError, _decode, _encode, read_text, write_text
+from unbrick.signing.event_signer import Signer
 from unbrick.wire import SignedEvent
 
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from unbrick.errors import FailedError
 from unbrick.event import MOST_BYTES, NAMESPACE
-from unbrick.sshsig import SignatureFormatError, armor, parse_signature
+from unbrick.signing.signature import SignatureFormatError, armor, parse_signature
 from unbrick.wire import SignedEvent
 
 PREFIX = "UNBRICK1:"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbrick.signed_folder import (
+from unbrick.signing.signed_folder import (
     SignedFile,
     SignedFolderError,
     check_digest,

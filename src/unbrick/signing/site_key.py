@@ -17,7 +17,7 @@ from typing import Protocol
 
 from unbrick.errors import FailedError, UsageError
 from unbrick.processes.command import CommandError, Result
-from unbrick.sshsig import HASH, SignatureFormatError, armor, parse_signature, signed_data
+from unbrick.signing.signature import HASH, SignatureFormatError, armor, parse_signature, signed_data
 
 _KEY_TYPE = b"ssh-ed25519"
 _KEY_BYTES = 32

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from unbrick.errors import UnbrickError
 from unbrick.files import atomic_write
-from unbrick.report.signer import Signer
+from unbrick.signing.event_signer import Signer
 
 KEY_NAME = ".medium-key"  # a name that no outbox takes for a report
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbrick.errors import FailedError
-from unbrick.report.host_certificate import (
+from unbrick.signing.host_certificate import (
     HostCertificateError,
     authority_of,
     certified_host_key,

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.stations import private_text
 
 from unbrick.errors import UsageError
-from unbrick.media.signing import SignatureError, fingerprint, make_site_key, public_line, sign, verify
 from unbrick.media.signing_settings import check_folder
 from unbrick.processes.command import SystemRunner
+from unbrick.signing.site_key import SignatureError, fingerprint, make_site_key, public_line, sign, verify
 
 SPACE = "unbrick-settings@unbrick"
 
@@ -68,7 +68,7 @@ def test_a_key_with_a_passphrase_and_nobody_to_ask_is_said_plainly(tmp_path: Pat
     locked.chmod(0o600)
     script = (
         "from pathlib import Path; from unbrick.processes.command import SystemRunner;"
-        f"from unbrick.media.signing import sign; sign(b'', Path({str(locked)!r}), 'a@b', SystemRunner())"
+        f"from unbrick.signing.site_key import sign; sign(b'', Path({str(locked)!r}), 'a@b', SystemRunner())"
     )
     ended = subprocess.run(
         [sys.executable, "-c", script],

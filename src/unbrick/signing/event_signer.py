@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from unbrick.errors import UsageError
 from unbrick.event import NAMESPACE
-from unbrick.report.station_file import read_small_file
-from unbrick.sshsig import armor, signed_data
+from unbrick.files import read_small_file
+from unbrick.signing.signature import armor, signed_data
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -40,7 +40,7 @@ class Signer:
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-        data = read_small_file(path)
+        data = read_small_file(path, hint=_HINT)
         try:
             key = serialization.load_ssh_private_key(data, password=None)
         except TypeError as error:
@@ -78,7 +78,7 @@ class Signer:
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives import serialization
 
-        data = read_small_file(path)
+        data = read_small_file(path, hint=_HINT)
         try:
             identity = serialization.load_ssh_public_identity(data.strip())
         except (ValueError, UnsupportedAlgorithm) as error:
