@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,7 @@ from support.bricked_volume import (
     playbooks,
 )
 from support.changing import change
+from support.damage.bases import fill_free_clusters, fill_table
 from support.ntfs_reader import read_independently
 
 from unbrick.disks.changed_records import INDEX, INDEX_ALLOCATION
@@ -29,6 +32,8 @@ from unbrick.disks.claims import Claim, find_claims
 from unbrick.disks.file_table import FileTable, open_stream, open_table
 from unbrick.disks.mount import ChangeOptions
 from unbrick.disks.ntfs_volume import DATA, FileView, open_view, read_geometry
+from unbrick.disks.ownership import SECTOR, prove
+from unbrick.disks.patched_view import PatchedView
 from unbrick.disks.plain import PlainVolume
 from unbrick.errors import NeedsHandsError
 from unbrick.model import Changed, Touched
@@ -419,3 +424,62 @@ def test_a_folder_whose_list_claims_to_be_endless_does_not_hold_up_the_proof(vol
 
     with_table(volume, use)
     assert "larger than any" in refused(volume, lambda root: repair(root).touched)
+
+
+@pytest.fixture
+def full(volume: Path) -> Path:
+    """A volume whose file table has no room in its clusters, on a disk that has been in use."""
+    fill_table(volume, volume.with_name("look"))
+    fill_free_clusters(volume)
+    return volume
+
+
+def test_a_file_table_grows_over_what_was_deleted(full: Path) -> None:
+    with full.open("rb") as stream:
+        before = read_independently(stream)
+    changed(full, repair_faulty)
+    with full.open("rb") as stream:
+        after = read_independently(stream)
+    assert {path for path in before if before[path] != after.get(path)} == {"\\", CROWDSTRIKE, FAULTY}
+
+
+def test_a_file_table_does_not_grow_over_a_file_that_its_bitmap_calls_free(full: Path) -> None:
+    tried = full.with_name("tried")
+    shutil.copyfile(full, tried)
+    changed(tried, repair_faulty)
+    last: list[int] = []
+    with_table(tried, lambda _, table: last.extend(table.stream.places(table.count * 1024 - 1, 1)[0]))
+    claim_with(full, LOOKALIKE, lambda table: last[0] // table.geometry.cluster)
+    assert "calls free belongs to a file" in refused(full, repair_faulty)
+
+
+@pytest.mark.parametrize(
+    ("behind", "written", "otherwise"),
+    [
+        ("noise", "zeros", ""),
+        ("noise", "noise", "behind the end of its file table"),
+        ("a file", "zeros", "end before a file that lies in it"),
+    ],
+)
+def test_behind_the_end_of_the_table_only_what_is_no_files_is_cleared(
+    volume: Path, behind: str, written: str, otherwise: str
+) -> None:
+    def use(view: FileView, table: FileTable) -> None:
+        size, number = table.geometry.record, table.count
+        ((place, length),) = table.stream.places(number * size, size)
+        sound = table.raw(number - 1)
+        record = bytearray(sound[:0x2C] + number.to_bytes(4, "little") + sound[0x30:])
+        record[0x16] |= 1
+        view.write(place, random.Random(7).randbytes(length) if behind == "noise" else bytes(record))
+        after = PatchedView(view, table.geometry.length)
+        after.write(place, bytes(length) if written == "zeros" else random.Random(8).randbytes(length))
+        sectors = range(place, place + length, SECTOR)
+        if not otherwise:
+            assert not prove(view, after, table.geometry, sectors, Touched()).written
+            return
+        with pytest.raises(NeedsHandsError, match=otherwise):
+            prove(view, after, table.geometry, sectors, Touched())
+
+    with mounted(volume, volume.with_name("look")) as root:
+        (root / "last").touch()
+    with_table(volume, use)

@@ -5,7 +5,7 @@ A file that is moved keeps all it holds; a folder changes its list of names only
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from unbrick.disks.file_table import (
@@ -72,10 +72,13 @@ class Judged:
     put_outside: set[tuple[int, int, str]] = field(default_factory=set)
 
 
-def judge_records(before: FileTable, after: FileTable, numbers: Iterable[int], touched: Touched) -> Judged:
+def judge_records(before: FileTable, after: FileTable, numbers: Collection[int], touched: Touched) -> Judged:
     """Judge the records with these numbers; raises NeedsHandsError (damaged-volume)."""
     court = _Court(before, after, touched)
-    bases = sorted({base for number in numbers for base in court.owners(number)})
+    for number in numbers:
+        if number >= after.count:
+            court.expect_left_over(number)
+    bases = sorted({base for number in numbers if number < after.count for base in court.owners(number)})
     court.judged.changed.update(bases)
     users = [number for number in bases if number >= FIRST_USERS]
     for number in users:
@@ -102,6 +105,21 @@ class _Court:
         self.made = {path.casefold() for path in touched.made}
         self.rewritten = {path.casefold() for path in touched.rewritten}
         self.deleted = {path.casefold() for path in touched.deleted}
+
+    def expect_left_over(self, number: int) -> None:
+        """That what is written behind the last record is no file's: in clusters newly taken, or zeros.
+
+        A driver makes as many records as it needs, and zeroes the rest of the last cluster; whether those
+        newly taken were free, the cluster map is asked.
+        """
+        size = self.before.geometry.record
+        if not any(
+            self.before.stream.covers(place) for place, _ in self.after.stream.places(number * size, size)
+        ):
+            return
+        self._expect_nothing_behind(number)
+        if any(self.after.raw(number)):
+            raise _doubtful(number, "the change would write behind the end of its file table")
 
     def owners(self, number: int) -> Iterator[int]:
         """The records of the files that a changed record is a part of; notes whether it is taken or freed."""

@@ -115,7 +115,8 @@ def prove(
         elif not expect_mirrored(tables[1], sector):
             elsewhere.append(sector)
     judged = judge_records(*tables, in_table, touched)
-    proof = Proof(*tables, judged, frozenset(in_table))
+    written = frozenset(number for number in in_table if number < tables[1].count)
+    proof = Proof(*tables, judged, written)
     proof.questions += questions_about_slots(tables[0], in_table)
     for sector in elsewhere:
         proof.judge(sector)

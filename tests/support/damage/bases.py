@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from support.bricked_volume import mounted, place
-from support.damage.ntfs_bytes import BITMAP, DATA, TABLE, NtfsBytes
+from support.damage.ntfs_bytes import BITMAP, CLUSTER_BITMAP, DATA, TABLE, NtfsBytes
 from support.damage.odd_trees import LEFT_ALONE, TREES
 from support.damage.paths import FAULTY, FAULTY_TIME, USERS
 from support.damage.starts import Starts
@@ -51,9 +51,10 @@ _HEADER = bytes.fromhex("aaaaaaaa01002301")
 class Shape:
     """What a base is besides small and faulty.
 
-    `spare`: how many bytes are free. `crowded`: the file table has no free record. `earlier`: `\\Unbrick` is
-    there, of an earlier run. `pending`: the log is a crashed Windows 10's, with records to replay. `odd` is
-    what is odd about the tree (`odd_trees.py`), `tail` how many bytes of rubbish lie behind the volume.
+    `spare`: how many bytes are free. `crowded`: the file table has no free record. `brimming`: nor room for
+    one in its clusters. `used`: wherever no file lies, there is noise. `earlier`: `\\Unbrick` is there, of an
+    earlier run. `pending`: the log is a crashed Windows 10's, with records to replay. `odd` is what is odd
+    about the tree (`odd_trees.py`), `tail` how many bytes of rubbish lie behind the volume.
     """
 
     variant: int = 0
@@ -61,6 +62,8 @@ class Shape:
     sector: int = 512
     spare: int | None = None
     crowded: bool = False
+    brimming: bool = False
+    used: bool = False
     earlier: bool = False
     locked: bool = False
     hibernated: bool = False
@@ -85,6 +88,11 @@ SHAPES = {
     "crowded": Shape(crowded=True),
     "crowded-tight": Shape(variant=1, crowded=True, spare=_TIGHT),
     "crowded-full": Shape(crowded=True, spare=_FULL),
+    "crowded-used": Shape(crowded=True, used=True),
+    "brimming": Shape(brimming=True, used=True),
+    "brimming-earlier": Shape(variant=3, brimming=True, used=True, earlier=True),
+    "brimming-large-clusters": Shape(cluster=16384, brimming=True, used=True),
+    "brimming-small-clusters": Shape(cluster=512, brimming=True, used=True),
     "small-clusters": Shape(cluster=512),
     "hibernated": Shape(hibernated=True),
     "pending": Shape(pending=True),
@@ -152,6 +160,10 @@ class Bases:
         if shape.crowded:
             with mounted(plain, folder / "root") as root:
                 _use_up_records(root, _free_records(plain))
+        if shape.brimming:
+            fill_table(plain, folder / "root")
+        if shape.used:
+            fill_free_clusters(plain)
         if shape.spare is not None:
             with mounted(plain, folder / "root") as root:
                 _use_up_room(root, shape.spare)
@@ -288,12 +300,34 @@ def _use_up_room(root: Path, spare: int) -> None:
     (place(root, USERS) / "archive.zip").write_bytes(dice("damage", "archive").randbytes(size))
 
 
-def _free_records(plain: Path) -> int:
-    """How many records ntfs-3g can give out without making the file table longer."""
+def _free_records(plain: Path, *, to_the_brim: bool = False) -> int:
+    """How many records ntfs-3g can give out before the file table gets longer, or takes clusters for it."""
     volume = NtfsBytes(bytearray(plain.read_bytes()))
     marks = int.from_bytes(volume.content(TABLE, BITMAP), "little")
-    size = volume.find(volume.read(TABLE), DATA).size // volume.record
-    return sum(not marks >> number & 1 for number in range(_FIRST_GIVEN, size))
+    data = volume.find(volume.read(TABLE), DATA)
+    size = sum(count for _, count in data.runs) * volume.cluster if to_the_brim else data.size
+    return sum(not marks >> number & 1 for number in range(_FIRST_GIVEN, size // volume.record))
+
+
+def fill_table(plain: Path, at: Path) -> None:
+    """Use up the file table: the next file has it take clusters."""
+    with mounted(plain, at) as root:
+        for number in range(_free_records(plain, to_the_brim=True)):
+            (root / f"note {number:03}").touch()
+
+
+def fill_free_clusters(plain: Path) -> None:
+    """Noise wherever no file lies, as on a disk that has been in use; behind the file table's end, too."""
+    rng = dice("damage", "free clusters")
+    volume = NtfsBytes(bytearray(plain.read_bytes()))
+    marks = volume.content(CLUSTER_BITMAP, DATA)
+    first = volume.find(volume.read(TABLE), DATA).size // volume.record
+    with plain.open("r+b") as stream:
+        for number in range(first, volume.records):
+            os.pwrite(stream.fileno(), rng.randbytes(volume.record), volume.place(number))
+        for cluster in range(volume.clusters):
+            if not marks[cluster // 8] >> cluster % 8 & 1:
+                os.pwrite(stream.fileno(), rng.randbytes(volume.cluster), cluster * volume.cluster)
 
 
 def _use_up_records(root: Path, free: int) -> None:
