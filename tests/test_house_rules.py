@@ -67,6 +67,7 @@ MAY_FORK = {
     "processes/companion.py",  # what runs beside the work and must not hold it up
     "processes/bounded.py",  # C code reads hostile hives in a child with limits, passwords in one that ends
 }
+CALLS_THE_C_LIBRARY = "processes/libc.py"
 MAY_REVEAL_SECRETS = {
     "processes/command.py",  # onto a program's stdin
     "disks/key_box.py",  # derives a volume's key
@@ -205,6 +206,13 @@ def programs_are_run_through_one_door(module: Module) -> Iterator[str]:
                 yield f"{module.path}: uses {name}"
 
 
+def the_c_library_is_called_through_one_binding(module: Module) -> Iterator[str]:
+    if module.path != CALLS_THE_C_LIBRARY:
+        for name in module.imported():
+            if name.split(".")[0] in {"ctypes", "_ctypes", "cffi"}:
+                yield f"{module.path}: imports {name}"
+
+
 def secrets_are_revealed_in_few_places(module: Module) -> Iterator[str]:
     if module.path in MAY_REVEAL_SECRETS | {"secret.py"}:
         return
@@ -249,6 +257,7 @@ RULES: tuple[Rule, ...] = (
     modules_are_short,
     functions_are_short,
     programs_are_run_through_one_door,
+    the_c_library_is_called_through_one_binding,
     secrets_are_revealed_in_few_places,
     errors_are_caught_by_name,
     what_ends_the_work_on_a_disk_has_a_reason,
@@ -289,7 +298,7 @@ def test_the_top_level_of_the_repository_is_a_short_list() -> None:
 
 
 def test_the_lists_of_exceptions_name_files_that_exist() -> None:
-    listed = MAY_RUN_PROGRAMS | MAY_FORK | MAY_REVEAL_SECRETS | MAY_CATCH_EVERYTHING
+    listed = {CALLS_THE_C_LIBRARY} | MAY_RUN_PROGRAMS | MAY_FORK | MAY_REVEAL_SECRETS | MAY_CATCH_EVERYTHING
     assert {path for path in listed if not (PACKAGE / path).is_file()} == set()
 
 
@@ -323,6 +332,8 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (programs_are_run_through_one_door, "keys/x.py", "import os\nos.fork()\n"),
     (programs_are_run_through_one_door, "processes/command.py", "import os\nos.system('x')\n"),
     (programs_are_run_through_one_door, "keys/x.py", "from os import execvp\n"),
+    (the_c_library_is_called_through_one_binding, "disks/x.py", "import ctypes\n"),
+    (the_c_library_is_called_through_one_binding, "processes/x.py", "from ctypes import CDLL\n"),
     (secrets_are_revealed_in_few_places, "keys/x.py", "text = password.secret.reveal()\n"),
     (secrets_are_revealed_in_few_places, "keys/x.py", "look = Secret.reveal\n"),
     (secrets_are_revealed_in_few_places, "keys/x.py", "text = secret._value\n"),
@@ -354,6 +365,7 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (functions_are_short, "keys/x.py", "def long():\n" + "    x = 1\n" * 59),
     (programs_are_run_through_one_door, "processes/command.py", "import subprocess\n"),
     (programs_are_run_through_one_door, "processes/isolation.py", "import os\nos.fork()\n"),
+    (the_c_library_is_called_through_one_binding, "processes/libc.py", "import ctypes\n"),
     (secrets_are_revealed_in_few_places, "disks/unlock.py", "key.reveal()\n"),
     (errors_are_caught_by_name, "keys/x.py", "try:\n    x = 1\nexcept BaseException:\n    raise\n"),
     (errors_are_caught_by_name, "keys/x.py", "try:\n    x = 1\nexcept OSError:\n    pass\n"),

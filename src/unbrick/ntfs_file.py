@@ -7,7 +7,6 @@ attribute bits are [MS-FSCC] 2.1.1 and 2.6.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import struct
@@ -16,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 from enum import IntFlag
 from pathlib import Path
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_XATTR_LIMIT = 64 * 1024
+from unbrick.processes import libc
+
 _EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 
 
@@ -62,19 +61,13 @@ def datetime_to_filetime(moment: datetime) -> int:
 
 
 def read_xattr(path: Path, name: str) -> bytes | None:
-    """One extended attribute, links not followed; None where it is absent.
-
-    Called through libc with a large buffer: asking ntfs-3g for the size of a reparse point first, as
-    `os.getxattr` does, fails with EIO.
-    """
-    buffer = ctypes.create_string_buffer(_XATTR_LIMIT)
-    length = _LIBC.lgetxattr(os.fsencode(path), name.encode(), buffer, _XATTR_LIMIT)
-    if length < 0:
-        code = ctypes.get_errno()
-        if code in (errno.ENODATA, errno.EOPNOTSUPP):
+    """One extended attribute, links not followed; None where it is absent."""
+    try:
+        return libc.read_xattr(path, name)
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
             return None
-        raise OSError(code, os.strerror(code), str(path))
-    return buffer.raw[:length]
+        raise
 
 
 def read_attributes(path: Path) -> FileAttributes:

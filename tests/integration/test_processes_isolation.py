@@ -290,7 +290,7 @@ def test_handlers_of_the_caller_are_put_back() -> None:
 
 
 def test_without_namespaces_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unbrick.processes.isolation._CLONE_NEWPID", 1)
+    monkeypatch.setattr("unbrick.processes.isolation.CLONE_NEWPID", 1)
     with pytest.raises(FailedError, match="mount namespace") as caught:
         run_isolated(lambda _: None)
     assert "root" in (caught.value.hint or "")

@@ -6,18 +6,14 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from unbrick.processes import libc
 from unbrick.processes.command import CommandTimeoutError, Server
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_DETACH = 2
-_NO_FOLLOW = 8
 _BUSY_SECONDS = 2.0
 _STUCK_SECONDS = 2.0
 
@@ -37,13 +33,13 @@ class FuseMount:
         Also right where the server has died or never came up. Raises CommandTimeoutError.
         """
         deadline = time.monotonic() + _BUSY_SECONDS
-        code = _unmount(self.path, 0)
+        code = _unmount(self.path)
         while code == errno.EBUSY and time.monotonic() < deadline:
             time.sleep(0.01)
-            code = _unmount(self.path, 0)
+            code = _unmount(self.path)
         busy = code == errno.EBUSY
         if busy:
-            code = _unmount(self.path, _DETACH)
+            code = _unmount(self.path, detach=True)
         if code != 0:  # not mounted: nothing will tell the server to end
             self.server.stop(timeout)
         try:
@@ -55,14 +51,16 @@ class FuseMount:
     def drop(self, timeout: float) -> None:
         """End the server first, then the mount: for a server that would outlive its mount."""
         self.server.stop(timeout)
-        _unmount(self.path, _DETACH)
+        _unmount(self.path, detach=True)
 
 
-def _unmount(path: Path, flags: int) -> int:
+def _unmount(path: Path, *, detach: bool = False) -> int:
     """0 or an errno; a system call, because starting `umount` costs more than the rest of a repair."""
-    if _LIBC.umount2(os.fsencode(path), flags | _NO_FOLLOW) == 0:
-        return 0
-    return ctypes.get_errno()
+    try:
+        libc.unmount(path, detach=detach)
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
 
 
 def is_mounted(path: Path) -> bool:

@@ -5,7 +5,6 @@ A crash, an endless loop or a hunger for memory ends the child; what comes back 
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import json
 import os
@@ -19,15 +18,13 @@ from typing import Any, NoReturn
 
 from unbrick.errors import UnbrickError
 from unbrick.processes.core_dumps import forbid_core_dumps
+from unbrick.processes.libc import signal_at_parents_death
 
 ANSWER_LIMIT = 32 * 1024 * 1024
 """Bytes of JSON that a child may answer with."""
 
 MEMORY_LIMIT = 1024 * 1024 * 1024
 """Bytes of private memory that a child may have."""
-
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
 
 
 class ReaderEndedError(UnbrickError):
@@ -39,7 +36,7 @@ class ReaderEndedError(UnbrickError):
 
 def _limit_this_process(seconds: float) -> None:
     """Take from a child what it must not have: our handlers, our output, endless time and memory."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal_at_parents_death()
     faulthandler.disable()  # a crash in here is an answer, and wants no report
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):  # the C library says its last words on a crash there

@@ -7,7 +7,6 @@ answer, not for a FUSE server that we still write through. Tests hand rooms a `R
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shlex
 import shutil
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from unbrick.errors import FailedError, MissingToolError, Reason
+from unbrick.processes.libc import signal_at_parents_death
 from unbrick.secret import Secret
 
 _CLEAN_ENVIRONMENT = {
@@ -29,10 +29,8 @@ _CLEAN_ENVIRONMENT = {
     "TZ": "UTC",
     "HOME": "/",
 }
-_PR_SET_PDEATHSIG = 1
 _TIDY_SECONDS = 60.0
 _OUTPUT_LIMIT = 16 * 1024 * 1024
-_LIBC = ctypes.CDLL(None)
 
 
 class CommandError(FailedError):
@@ -110,12 +108,12 @@ class Runner(Protocol):
 
 def _die_with_parent() -> None:
     """A helper must not outlive us, however we end."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal_at_parents_death()
 
 
 def _end_with_parent() -> None:
     """For a program that tidies up: it is asked to end when we end."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal_at_parents_death(signal.SIGTERM)
 
 
 def _heed_keys() -> None:

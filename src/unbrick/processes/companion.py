@@ -7,7 +7,6 @@ What it has to say, it says in a file in memory.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import signal
@@ -18,9 +17,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from unbrick.errors import UnbrickError
+from unbrick.processes.libc import signal_at_parents_death
 
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
 _NICENESS = 5
 _LOOK_SECONDS = 0.01
 
@@ -84,7 +82,7 @@ class Companion:
 def _live(parent: int, life: Callable[[Orders], None], orders: Orders) -> NoReturn:
     """The companion's whole life: whatever happens ends in `_exit`."""
     try:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal_at_parents_death()
         if os.getppid() != parent:  # it ended before that took effect
             os._exit(1)
         os.setsid()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import resource
 
-_PR_SET_DUMPABLE = 4
-_LIBC = ctypes.CDLL(None)
+from unbrick.processes.libc import refuse_dumps
 
 
 def forbid_core_dumps() -> None:
@@ -16,4 +14,4 @@ def forbid_core_dumps() -> None:
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # The limit alone stops no dump into a program, as `core_pattern` may have it.
-    _LIBC.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    refuse_dumps()

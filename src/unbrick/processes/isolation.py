@@ -8,7 +8,6 @@ fork and not `unshare --kill-child` because starting Python again would cost mor
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import pickle
 import select
@@ -23,6 +22,18 @@ from typing import Any, NoReturn, TypeVar
 
 from unbrick.errors import FailedError, Reason, UnbrickError
 from unbrick.processes.core_dumps import forbid_core_dumps
+from unbrick.processes.libc import (
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    make_mounts_private,
+    mount,
+    signal_at_parents_death,
+    unshare,
+)
 
 T = TypeVar("T")
 
@@ -32,12 +43,6 @@ WORK_FOLDER = Path("/run/unbrick")
 
 _GRACE_SECONDS = 20.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_PR_SET_PDEATHSIG = 1
-_CLONE_NEWNS = 0x0002_0000
-_CLONE_NEWPID = 0x2000_0000
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 0x2, 0x4, 0x8
-_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x4_0000
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 _Message = tuple[str, Any]
 
@@ -172,11 +177,11 @@ def _unpack(answer: bytes) -> Any:
 def _keep(work: Callable[[Path], T], writer: int, parent: int) -> NoReturn:
     """The keeper's life: namespaces, the second fork, signals passed on, the worker waited for."""
     try:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal_at_parents_death()
         if os.getppid() != parent:  # it ended before that took effect
             os._exit(1)
         try:
-            _check(_LIBC.unshare(_CLONE_NEWNS | _CLONE_NEWPID), "unshare")
+            unshare(CLONE_NEWNS | CLONE_NEWPID)
         except OSError as error:
             _send(writer, _pack_error(_refused(error)))
             os._exit(1)
@@ -201,7 +206,7 @@ def _keep(work: Callable[[Path], T], writer: int, parent: int) -> NoReturn:
 def _work(work: Callable[[Path], T], writer: int, lifeline: int) -> NoReturn:
     """The worker's life, as process 1: whatever happens ends in `_exit`, and that ends everything."""
     try:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal_at_parents_death()
         # The keeper holds the other end; its number means nothing in this process namespace.
         if select.select([lifeline], [], [], 0)[0]:
             os._exit(1)
@@ -248,11 +253,11 @@ def _make_private() -> None:
     /proc stays the one around us: who has a disk open is looked for there.
     """
     try:
-        _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
+        make_mounts_private()
         if not os.path.lexists("/proc/self/fd"):  # none, or that of a namespace which we are not in
-            _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+            mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
         WORK_FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _mount("tmpfs", str(WORK_FOLDER), "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0700")
+        mount("tmpfs", WORK_FOLDER, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700")
         _hide_fuseblk()
     except OSError as error:
         raise _refused(error) from error
@@ -269,7 +274,7 @@ def _hide_fuseblk() -> None:
     kept = [line for line in listed if line.split()[-1:] not in (["fuseblk"], ["fuse"])]
     shown = WORK_FOLDER / "filesystems"
     shown.write_text("\n".join([*kept, "nodev\tfuse"]) + "\n")
-    _mount(str(shown), "/proc/filesystems", None, _MS_BIND)
+    mount(shown, "/proc/filesystems", None, MS_BIND)
     shown.unlink()
 
 
@@ -280,25 +285,6 @@ def _refused(error: OSError) -> FailedError:
         "a chroot must be a mount point of its own (mount --bind DIR DIR)",
         reason=Reason.NEEDS_ROOT,
     )
-
-
-def _mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
-    _check(
-        _LIBC.mount(
-            source.encode(),
-            target.encode(),
-            kind.encode() if kind else None,
-            ctypes.c_ulong(flags),
-            options.encode() if options else None,
-        ),
-        target,
-    )
-
-
-def _check(result: int, what: str) -> None:
-    if result != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), what)
 
 
 def _pack_error(error: BaseException) -> _Message:

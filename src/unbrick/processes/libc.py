@@ -1,4 +1,4 @@
-"""The few calls to the kernel that Python does not have: mount, unmount, restart.
+"""The calls to the kernel that Python does not have, by the C library: each raises OSError where it fails.
 
 No program is started for them, so they also work when little else does.
 """
@@ -7,57 +7,94 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 from pathlib import Path
 from typing import NoReturn
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 0x1, 0x2, 0x4, 0x8
-_MNT_DETACH = 0x2
-_CLONE_NEWNS = 0x0002_0000
-_MS_REC, _MS_PRIVATE = 0x4000, 0x4_0000
+# sched.h
+CLONE_NEWNS, CLONE_NEWPID = 0x0002_0000, 0x2000_0000
+# sys/mount.h
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x1, 0x2, 0x4, 0x8
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x4_0000
+_MNT_DETACH, _UMOUNT_NOFOLLOW = 0x2, 0x8
+# linux/prctl.h
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 # linux/reboot.h
 _RESTART, _POWER_OFF = 0x0123_4567, 0x4321_FEDC
+_XATTR_LIMIT = 64 * 1024
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+# Without these a flag or an argument that is left out would be an int, where the kernel reads a long.
+_LIBC.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
+_LIBC.mount.argtypes = (*(ctypes.c_char_p,) * 3, ctypes.c_ulong, ctypes.c_char_p)
+_LIBC.lgetxattr.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
+_LIBC.lgetxattr.restype = ctypes.c_ssize_t
+
+
+def signal_at_parents_death(number: signal.Signals = signal.SIGKILL) -> None:
+    """Have the kernel send us this signal when the thread that forked us ends."""
+    _check(_LIBC.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0), "prctl")
+
+
+def refuse_dumps() -> None:
+    """No core dump of this process, also none into a program; only root may attach to it."""
+    _check(_LIBC.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
+
+
+def unshare(flags: int) -> None:
+    """Have namespaces of our own (`CLONE_NEW…`)."""
+    _check(_LIBC.unshare(flags), "unshare")
+
+
+def mount(source: Path | str, target: Path | str, kind: str | None, flags: int, options: str = "") -> None:
+    """See mount(2); `flags` are `MS_…`."""
+    words = (os.fsencode(source), os.fsencode(target), kind.encode() if kind else None)
+    _check(_LIBC.mount(*words, flags, options.encode() or None), target)
 
 
 def mount_data(device: Path, folder: Path, kind: str, options: str, *, read_only: bool = False) -> None:
-    """Mount a file system that holds data only: no programs, no devices, no set-uid. Raises OSError."""
-    flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | (_MS_RDONLY if read_only else 0)
-    _check(
-        _LIBC.mount(
-            os.fsencode(device), os.fsencode(folder), kind.encode(), ctypes.c_ulong(flags), options.encode()
-        ),
-        str(folder),
-    )
+    """Mount a file system that holds data only: no programs, no devices, no set-uid."""
+    flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | (MS_RDONLY if read_only else 0)
+    mount(device, folder, kind, flags, options)
 
 
-def unmount(folder: Path) -> None:
-    """Unmount, also where the device is gone or a file is still open. Raises OSError."""
-    _check(_LIBC.umount2(os.fsencode(folder), _MNT_DETACH), str(folder))
+def make_mounts_private() -> None:
+    """In a mount namespace of our own: what is mounted from now on, nobody else sees."""
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
 
 
-def leave_mount_namespace() -> None:
-    """Have mounts of our own from now on, which nobody else sees. Raises OSError."""
-    _check(_LIBC.unshare(_CLONE_NEWNS), "unshare")
-    flags = ctypes.c_ulong(_MS_REC | _MS_PRIVATE)
-    _check(_LIBC.mount(b"none", b"/", None, flags, None), "/")
+def unmount(path: Path, *, detach: bool = False) -> None:
+    """`detach`: also where the device is gone or a file is still open."""
+    _check(_LIBC.umount2(os.fsencode(path), _UMOUNT_NOFOLLOW | (_MNT_DETACH if detach else 0)), path)
+
+
+def read_xattr(path: Path, name: str) -> bytes:
+    """An extended attribute of at most 64 KiB, links not followed.
+
+    `os.getxattr` asks for the size first, which ntfs-3g answers with EIO for a reparse point.
+    """
+    buffer = ctypes.create_string_buffer(_XATTR_LIMIT)
+    length = _check(_LIBC.lgetxattr(os.fsencode(path), name.encode(), buffer, _XATTR_LIMIT), path)
+    return buffer.raw[:length]
 
 
 def restart_platform() -> NoReturn:
-    """Reset the machine at once: Windows is only ever reached through its own firmware. Raises OSError."""
+    """Reset the machine at once: Windows is only ever reached through its own firmware."""
     _reboot(_RESTART)
 
 
 def power_off_platform() -> NoReturn:
-    """Switch the machine off at once. Raises OSError."""
+    """Switch the machine off at once."""
     _reboot(_POWER_OFF)
 
 
 def _reboot(command: int) -> NoReturn:
-    _check(_LIBC.reboot(ctypes.c_int(command - (1 << 32) if command >= 1 << 31 else command)), "reboot")
+    _check(_LIBC.reboot(command), "reboot")
     raise OSError("the kernel did not restart the machine")
 
 
-def _check(result: int, what: str) -> None:
-    if result != 0:
+def _check(result: int, what: Path | str) -> int:
+    if result < 0:
         code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), what)
+        raise OSError(code, os.strerror(code), str(what))
+    return result

@@ -8,7 +8,6 @@ sent waits in the outbox for the next run. It writes nothing to the terminal and
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import signal
@@ -22,14 +21,13 @@ from types import FrameType
 from typing import NoReturn
 
 from unbrick.processes.core_dumps import forbid_core_dumps
+from unbrick.processes.libc import signal_at_parents_death
 from unbrick.report.client import TallyAddress, TallySession
 from unbrick.report.outbox import Outbox
 from unbrick.report.sender_status import SenderState, SenderStatus, StatusBoard
 from unbrick.report.sending_loop import SendingLoop, Session
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
 _NICENESS = 5
 _NUDGE, _FINISH = b"nudge", b"finish "
 _LONGEST_ORDER = 64
@@ -162,7 +160,7 @@ def _ended(board: StatusBoard, why: str) -> SenderStatus:
 
 def _settle(parent: int, orders: socket.socket) -> None:
     """Cut the process off from its parent's terminal, files and signals, but not from its death."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal_at_parents_death()
     if os.getppid() != parent:  # it ended before that took effect
         os._exit(1)
     os.setsid()

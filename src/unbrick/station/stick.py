@@ -109,7 +109,7 @@ def mounted(stick: Stick, folder: Path) -> Iterator[bool]:
         yield writable
     finally:
         with suppress(OSError):
-            unmount(folder)
+            unmount(folder, detach=True)
 
 
 def _read(device: Path, offset: int, length: int) -> bytes:

@@ -16,7 +16,7 @@ from pathlib import Path
 from unbrick.errors import UnbrickError
 from unbrick.files import atomic_write
 from unbrick.processes.companion import Orders, read_word, write_word
-from unbrick.processes.libc import leave_mount_namespace
+from unbrick.processes.libc import CLONE_NEWNS, make_mounts_private, unshare
 from unbrick.report.outbox import Outbox, read_carried
 from unbrick.report.station_login import RENEWED_NAME
 from unbrick.signing.event_signer import Signer
@@ -115,7 +115,8 @@ class StickKeeper:
 
     def __call__(self, orders: Orders) -> None:
         """Live until told to finish, and then once more write what is left."""
-        leave_mount_namespace()
+        unshare(CLONE_NEWNS)
+        make_mounts_private()
         self._say(self.find() is not None, self._names(), "")
         while True:
             last = orders.finish
