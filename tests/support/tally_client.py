@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from unbrick.event import NAMESPACE, Event
 from unbrick.model import Machine
-from unbrick.signing.certificates import public_blob, public_line, read_private
+from unbrick.signing.certificates import public_blob, read_private
 from unbrick.signing.signature import armor, signed_data
 from unbrick.wire import SUBSYSTEM, FrameReader, SignedEvent, encode_frame
 
@@ -26,7 +26,7 @@ _ALGORITHM = b"\0\0\0\x0bssh-ed25519\0\0\0\x40"
 def sign(data: bytes, key: Ed25519PrivateKey, namespace: str = NAMESPACE) -> SignedEvent:
     """Sign bytes as a station does."""
     signature = _ALGORITHM + key.sign(signed_data(data, namespace))
-    return SignedEvent(data, armor(public_blob(public_line(key.public_key())), signature, namespace))
+    return SignedEvent(data, armor(public_blob(key.public_key()), signature, namespace))
 
 
 def make_event(sequence: int, *, run: str = "20240719T090000Z-0000ab", **changes: Any) -> Event:

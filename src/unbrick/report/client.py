@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from unbrick import __version__
 from unbrick.errors import FailedError, Reason
 from unbrick.report.station_login import Login, certificate_notice, end_of, read_login, take_renewed
-from unbrick.signing.host_certificate import authority_of
+from unbrick.signing.ssh_key import blob_of_line
 from unbrick.wire import PROTOCOL, SUBSYSTEM, FrameReader, SignedEvent, WireError, encode_frame, ids_of
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class TallySession:
         Raises TallyRefusedError (not our tally, or it does not let us in), TallyUnreachableError, and
         UsageError where the station's own key or certificate cannot be read.
         """
-        authority = authority_of(tally.host_ca)
+        authority = blob_of_line(tally.host_ca)
         login = read_login(tally.key, tally.certificate, tally.renewed, authority)
         errors: list[TallyUnreachableError | TallyRefusedError] = []
         for host, port in ((tally.host, tally.port), *tally.others):

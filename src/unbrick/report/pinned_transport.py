@@ -15,18 +15,12 @@ from typing import Any
 
 from paramiko.ed25519key import Ed25519Key
 from paramiko.kex_curve25519 import KexCurve25519
-from paramiko.message import Message
 from paramiko.ssh_exception import SSHException
 from paramiko.transport import Transport
 
-from unbrick.signing.host_certificate import (
-    CERTIFICATE_TYPE,
-    KEY_TYPE,
-    HostCertificateError,
-    certified_host_key,
-    fingerprint,
-    is_signed_by,
-)
+from unbrick.signing.certificates import CERTIFICATE_TYPE, CertificateError
+from unbrick.signing.host_certificate import certified_host_key
+from unbrick.signing.ssh_key import KEY_TYPE, fingerprint, is_signed_by
 
 _CURVE = "curve25519-sha256"
 _KEY_EXCHANGES = ("mlkem768x25519-sha256", _CURVE, "curve25519-sha256@libssh.org")
@@ -36,7 +30,7 @@ _LOG = "unbrick.ssh"
 
 
 class HostRefusedError(SSHException):  # type: ignore[misc]
-    """The other end is not the tally we know; the message is that of a HostCertificateError."""
+    """The other end is not the tally we know; the message is that of a CertificateError."""
 
 
 class PinnedTransport(Transport):  # type: ignore[misc]
@@ -84,17 +78,10 @@ class PinnedTransport(Transport):  # type: ignore[misc]
         try:
             certified = certified_host_key(host_key, authority=self._authority, host=self._host)
             if not is_signed_by(certified, signature, self.H):
-                raise HostCertificateError("it does not own the key in its certificate")
-        except HostCertificateError as error:
+                raise CertificateError("it does not own the key in its certificate")
+        except CertificateError as error:
             raise HostRefusedError(error.message) from error
-        self.host_key = Ed25519Key(data=_key_blob(certified))
-
-
-def _key_blob(key: bytes) -> bytes:
-    message = Message()
-    message.add_string(KEY_TYPE)
-    message.add_string(key)
-    return bytes(message.asbytes())
+        self.host_key = Ed25519Key(data=certified)
 
 
 def _keep_quiet() -> None:

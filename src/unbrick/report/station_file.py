@@ -5,8 +5,6 @@ What the file names lies beside it and may not leave its folder: a stick is move
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -16,12 +14,12 @@ from typing import Any
 
 from unbrick.errors import UsageError
 from unbrick.files import read_small_file
+from unbrick.signing.ssh_key import KEY_TYPE, SshKeyError, blob_of_line
 
 _SITE = re.compile(r"[a-z0-9][a-z0-9:_-]{0,63}")
 # The names that `unbrick tally init` takes, which no name server has to be asked in vain for.
 _LABEL = "[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
 _HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]{{2,45}}\]")
-_AUTHORITY_TYPE = "ssh-ed25519"
 _MODES = ("unattended", "guided")
 _FINISHES = ("restart", "power-off", "wait")
 _TOP = {
@@ -297,17 +295,11 @@ def _address(path: Path, text: str) -> tuple[str, int]:
 
 
 def _authority(path: Path, line: str) -> str:
-    kind, _, rest = line.strip().partition(" ")
     try:
-        blob = base64.b64decode(rest.split(" ")[0], validate=True)
-    except (ValueError, binascii.Error):
-        blob = b""
-    name = _AUTHORITY_TYPE.encode()
-    head = len(name).to_bytes(4, "big") + name + (32).to_bytes(4, "big")
-    if kind != _AUTHORITY_TYPE or not blob.startswith(head) or len(blob) != len(head) + 32:
-        raise StationFileError(
-            path, f"tally.host_ca: must be an OpenSSH public key line, {_AUTHORITY_TYPE} …"
-        )
+        blob_of_line(line)
+    except SshKeyError as error:
+        message = f"tally.host_ca: must be an OpenSSH public key line, {KEY_TYPE} …"
+        raise StationFileError(path, message) from error
     return line.strip()
 
 

@@ -7,8 +7,6 @@ Whatever lies there is hostile: only what the tally's authority signed, for this
 
 from __future__ import annotations
 
-import base64
-import binascii
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,16 +17,10 @@ from unbrick.errors import FailedError, UsageError
 from unbrick.files import atomic_write, read_small_file
 from unbrick.printable import printable
 from unbrick.report.station_file import HINT, Tally
-from unbrick.signing.host_certificate import (
-    USER,
-    Certificate,
-    HostCertificateError,
-    authority_of,
-    is_authentic,
-    parse_certificate,
-)
+from unbrick.signing.ssh_key import blob_of_line
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.serialization import SSHCertificate
     from paramiko.pkey import PKey
 
 RENEWED_NAME = ".renewed-certificate"  # a name that no outbox takes for a report
@@ -43,7 +35,7 @@ class Login:
 
     name: str
     key: PKey
-    certificate: Certificate
+    certificate: SSHCertificate
 
     @property
     def ends(self) -> datetime:
@@ -56,7 +48,7 @@ def with_renewals(tally: Tally, outbox: Path) -> Tally:
     return replace(tally, renewed=outbox / RENEWED_NAME)
 
 
-def end_of(certificate: Certificate) -> datetime:
+def end_of(certificate: SSHCertificate) -> datetime:
     """When a certificate ends; the last day of the calendar where it never does."""
     try:
         return datetime.fromtimestamp(certificate.valid_before, UTC)
@@ -69,34 +61,32 @@ def read_login(key_file: Path, certificate_file: Path, renewed: Path | None, aut
     from paramiko.ed25519key import Ed25519Key
     from paramiko.ssh_exception import SSHException
 
+    from unbrick.signing.certificates import certified_key, is_for_host
+
     try:
         key = Ed25519Key.from_private_key_file(str(key_file))
     except (OSError, SSHException, ValueError, LookupError, AssertionError) as error:
         raise UsageError(
             f"{key_file.name}: the station's key cannot be read: {printable(str(error))[:300]}"
         ) from error
-    line, certificate = _read(certificate_file)
-    if certificate.kind != USER or not certificate.principals:
+    certificate = _read(certificate_file)
+    if is_for_host(certificate) or not certificate.valid_principals:
         raise UsageError(f"{certificate_file.name}: this is not the certificate of a station")
-    if key.verifying_key is None or key.verifying_key.encode() != certificate.public_key:
+    if key.asbytes() != certified_key(certificate):
         raise UsageError(f"{certificate_file.name}: this certificate is not that of {key_file.name}")
-    newer = newer_certificate(certificate, renewed, authority)
-    if newer is not None:
-        line, certificate = newer
-    key.load_certificate(line)
-    return Login(certificate.principals[0], key, certificate)
+    certificate = newer_certificate(certificate, renewed, authority) or certificate
+    key.load_certificate(certificate.public_bytes().decode())
+    return Login(certificate.valid_principals[0].decode(errors="replace"), key, certificate)
 
 
-def newer_certificate(
-    own: Certificate, renewed: Path | None, authority: bytes
-) -> tuple[str, Certificate] | None:
+def newer_certificate(own: SSHCertificate, renewed: Path | None, authority: bytes) -> SSHCertificate | None:
     """The renewed certificate of a station, where there is one that is to be believed and ends later."""
     if renewed is None:
         return None
     with suppress(UsageError):
-        line, certificate = _read(renewed)
+        certificate = _read(renewed)
         if _replaces(own, certificate, authority):
-            return line, certificate
+            return certificate
     return None
 
 
@@ -105,29 +95,28 @@ def later_end(tally: Tally, ends: datetime | None) -> datetime | None:
     if ends is None or tally.renewed is None:
         return ends
     try:
-        own = _read(tally.certificate)[1]
-        newer = newer_certificate(own, tally.renewed, authority_of(tally.host_ca))
+        newer = newer_certificate(_read(tally.certificate), tally.renewed, blob_of_line(tally.host_ca))
     except FailedError:
         return ends
-    return end_of(newer[1]) if newer is not None else ends
+    return end_of(newer) if newer is not None else ends
 
 
-def take_renewed(offered: object, own: Certificate, authority: bytes, renewed: Path) -> Certificate | None:
+def take_renewed(
+    offered: object, own: SSHCertificate, authority: bytes, renewed: Path
+) -> SSHCertificate | None:
     """Keep the certificate that a tally offers, where it replaces the present one; gives what is in force.
 
     Where it cannot be written, the tally offers it again in the next session.
     """
+    from unbrick.signing.certificates import CertificateError, read_certificate_line
+
     if not isinstance(offered, str) or len(offered) > _MOST_CERTIFICATE_BYTES:
         return None
-    try:
-        certificate = _parse(offered)
-    except (ValueError, HostCertificateError):
-        return None
-    if not _replaces(own, certificate, authority):
-        return None
-    with suppress(OSError):
-        atomic_write(renewed, f"{' '.join(offered.split()[:2])}\n".encode(), mode=0o644)
-        return certificate
+    with suppress(CertificateError, OSError):
+        certificate = read_certificate_line(offered)
+        if _replaces(own, certificate, authority):
+            atomic_write(renewed, certificate.public_bytes() + b"\n", mode=0o644)
+            return certificate
     return None
 
 
@@ -142,31 +131,23 @@ def certificate_notice(ends: datetime, now: datetime) -> str:
     )
 
 
-def _replaces(own: Certificate, other: Certificate, authority: bytes) -> bool:
+def _replaces(own: SSHCertificate, other: SSHCertificate, authority: bytes) -> bool:
+    from unbrick.signing.certificates import certified_key, is_authentic, is_for_host
+
     return (
-        other.kind == USER
-        and other.public_key == own.public_key
-        and other.principals == own.principals
+        not is_for_host(other)
+        and certified_key(other) == certified_key(own)
+        and other.valid_principals == own.valid_principals
         and not other.critical_options
         and other.valid_before > own.valid_before
         and is_authentic(other, authority)
     )
 
 
-def _read(path: Path) -> tuple[str, Certificate]:
+def _read(path: Path) -> SSHCertificate:
+    from unbrick.signing.certificates import CertificateError, read_certificate_line
+
     try:
-        line = read_small_file(path, hint=HINT).decode("ascii")
-        return line, _parse(line)
-    except (ValueError, HostCertificateError) as error:
+        return read_certificate_line(read_small_file(path, hint=HINT).decode("ascii"))
+    except (ValueError, CertificateError) as error:
         raise UsageError(f"{path.name}: this is not an Ed25519 certificate") from error
-
-
-def _parse(line: str) -> Certificate:
-    """Raises ValueError, HostCertificateError."""
-    words = line.split()
-    if len(words) < 2 or "\n" in line.strip():
-        raise ValueError("no certificate line")
-    try:
-        return parse_certificate(base64.b64decode(words[1], validate=True))
-    except binascii.Error as error:
-        raise ValueError("no certificate line") from error

@@ -17,15 +17,20 @@ from collections.abc import Sequence
 from unbrick.errors import FailedError
 from unbrick.event import MOST_BYTES, NAMESPACE
 from unbrick.signing.signature import SignatureFormatError, armor, parse_signature
+from unbrick.signing.ssh_key import (
+    KEY_BYTES,
+    SIGNATURE_BYTES,
+    SshKeyError,
+    blob_of,
+    raw_key,
+    raw_signature,
+)
 from unbrick.wire import SignedEvent
 
 PREFIX = "UNBRICK1:"
 MOST_CHARACTERS = 64 * 1024
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
 _VALUES = {letter: value for value, letter in enumerate(_LETTERS)}
-_KEY_HEAD = b"\0\0\0\x0bssh-ed25519\0\0\0\x20"
-_SIGNATURE_HEAD = b"\0\0\0\x0bssh-ed25519\0\0\0\x40"
-_KEY_BYTES, _SIGNATURE_BYTES = 32, 64
 _LENGTH = struct.Struct(">H")
 _MOST_EVENTS = 64
 _MOST_UNPACKED = 1024 * 1024
@@ -50,17 +55,17 @@ def write_text(events: Sequence[SignedEvent]) -> str:
     for signed in events[:_MOST_EVENTS]:
         try:
             signature = parse_signature(signed.signature)
-        except SignatureFormatError as error:
+            keys.add(raw_key(signature.public_key))
+            raw = raw_signature(signature.signature)
+        except (SignatureFormatError, SshKeyError) as error:
             raise CarriedTextError(error.message) from error
-        keys.add(signature.public_key.removeprefix(_KEY_HEAD))
-        raw = signature.signature.removeprefix(_SIGNATURE_HEAD)
-        if len(raw) != _SIGNATURE_BYTES or len(signed.data) > 0xFFFF:
+        if len(signed.data) > 0xFFFF:
             raise CarriedTextError("a report that cannot be written as a short text")
         body += raw + _LENGTH.pack(len(signed.data)) + signed.data
-    if len(keys) != 1 or len(key := keys.pop()) != _KEY_BYTES:
+    if len(keys) != 1:
         raise CarriedTextError("reports of several stations, or of none, make no text")
     packer = zlib.compressobj(9, zdict=_DICTIONARY)
-    return PREFIX + _encode(packer.compress(key + body) + packer.flush())
+    return PREFIX + _encode(packer.compress(keys.pop() + body) + packer.flush())
 
 
 def read_text(text: str) -> tuple[SignedEvent, ...]:
@@ -73,17 +78,17 @@ def read_text(text: str) -> tuple[SignedEvent, ...]:
         body = unpacker.decompress(_decode(packed.removeprefix(PREFIX)), _MOST_UNPACKED)
     except zlib.error as error:
         raise CarriedTextError("a report in short form that is damaged") from error
-    if not unpacker.eof or len(body) < _KEY_BYTES:
+    if not unpacker.eof or len(body) < KEY_BYTES:
         raise CarriedTextError("a report in short form that is cut off")
-    key, rest = _KEY_HEAD + body[:_KEY_BYTES], body[_KEY_BYTES:]
+    key, rest = blob_of(body[:KEY_BYTES]), body[KEY_BYTES:]
     events: list[SignedEvent] = []
     while rest:
-        head = _SIGNATURE_BYTES + _LENGTH.size
-        length = _LENGTH.unpack(rest[_SIGNATURE_BYTES:head])[0] if len(rest) >= head else len(rest)
+        head = SIGNATURE_BYTES + _LENGTH.size
+        length = _LENGTH.unpack(rest[SIGNATURE_BYTES:head])[0] if len(rest) >= head else len(rest)
         data = rest[head : head + length]
         if len(data) != length or length > MOST_BYTES or len(events) == _MOST_EVENTS:
             raise CarriedTextError("a report in short form that is cut off")
-        signature = armor(key, _SIGNATURE_HEAD + rest[:_SIGNATURE_BYTES], NAMESPACE)
+        signature = armor(key, blob_of(rest[:SIGNATURE_BYTES]), NAMESPACE)
         events.append(SignedEvent(data, signature))
         rest = rest[head + length :]
     return tuple(events)

@@ -1,6 +1,7 @@
 """SSH keys and certificates as OpenSSH writes them (PROTOCOL.certkeys): made and read, Ed25519 only.
 
-Decides nothing about who is trusted: `admission.py` does.
+Decides nothing about who is trusted, nor about any date: `host_certificate.py` does for a tally's host, the
+tally for its stations. Loads `cryptography`: what a machine under repair may never need imports this late.
 """
 
 from __future__ import annotations
@@ -9,32 +10,42 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
     SSHCertificate,
     SSHCertificateBuilder,
     SSHCertificateType,
     load_ssh_private_key,
     load_ssh_public_identity,
-    load_ssh_public_key,
 )
 
-from unbrick.errors import FailedError
+from unbrick.errors import UsageError
+from unbrick.files import read_small_file
+from unbrick.signing.ssh_key import (
+    KEY_TYPE,
+    SshKeyError,
+    blob_of,
+    blob_of_line,
+    line_of_blob,
+    raw_key,
+    take_string,
+)
 
-KEY_ALGORITHM = "ssh-ed25519"
-CERTIFICATE_ALGORITHM = "ssh-ed25519-cert-v01@openssh.com"
+CERTIFICATE_TYPE = "ssh-ed25519-cert-v01@openssh.com"
 FOREVER = 2**64 - 1
-_BLOB_PREFIX = b"\0\0\0\x0bssh-ed25519\0\0\0\x20"
-_MOST_BYTES = 16 * 1024
+_MOST_BYTES = 32 * 1024
 
 
-class KeyFileError(FailedError):
-    """A key or certificate that cannot be read."""
+class CertificateError(SshKeyError):
+    """A certificate that is not to be believed. The message completes "is not the one …: "."""
+
+
+class PlainKeyError(CertificateError):
+    """A key where a certificate was expected."""
 
 
 def new_key() -> Ed25519PrivateKey:
@@ -47,53 +58,105 @@ def private_text(key: Ed25519PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
 
 
+def public_blob(key: Ed25519PublicKey) -> bytes:
+    """The blob of a public key."""
+    return blob_of(key.public_bytes_raw())
+
+
 def public_line(key: Ed25519PublicKey) -> str:
     """A public key as one line, without a comment."""
-    return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-
-
-def public_blob(line: str) -> bytes:
-    """The SSH wire form of a public key line; raises KeyFileError."""
-    return _BLOB_PREFIX + read_public_line(line).public_bytes_raw()
+    return line_of_blob(public_blob(key))
 
 
 def read_public_line(line: str) -> Ed25519PublicKey:
-    """Read a public key line; raises KeyFileError."""
-    try:
-        key = load_ssh_public_key(line.encode())
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise KeyFileError("this is no SSH public key") from error
-    if not isinstance(key, Ed25519PublicKey):
-        raise KeyFileError(f"only {KEY_ALGORITHM} keys are used here")
-    return key
+    """Read a public key line; raises SshKeyError."""
+    return Ed25519PublicKey.from_public_bytes(raw_key(blob_of_line(line)))
 
 
 def read_public_file(path: Path) -> Ed25519PublicKey:
-    """Read a public key file; raises KeyFileError."""
+    """Read a public key file; raises SshKeyError."""
     try:
-        with path.open("rb") as stream:
-            return read_public_line(stream.read(_MOST_BYTES).decode("ascii"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise KeyFileError(f"{path} cannot be read") from error
-
-
-def key_of_blob(blob: bytes) -> Ed25519PublicKey:
-    """The key of its SSH wire form; raises KeyFileError."""
-    if len(blob) != len(_BLOB_PREFIX) + 32 or not blob.startswith(_BLOB_PREFIX):
-        raise KeyFileError(f"only {KEY_ALGORITHM} keys are used here")
-    return Ed25519PublicKey.from_public_bytes(blob[len(_BLOB_PREFIX) :])
+        return read_public_line(read_small_file(path).decode("ascii"))
+    except (UsageError, UnicodeDecodeError) as error:
+        raise SshKeyError(f"{path} cannot be read") from error
 
 
 def read_private(path: Path) -> Ed25519PrivateKey:
-    """Read a private key file; raises KeyFileError."""
+    """The key of a private key file in OpenSSH's format, without a passphrase; raises SshKeyError."""
     try:
-        with path.open("rb") as stream:
-            key = load_ssh_private_key(stream.read(_MOST_BYTES), password=None)
-    except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        raise KeyFileError(f"{path} is no private key that can be read") from error
+        key = load_ssh_private_key(read_small_file(path), password=None)
+    except UsageError as error:
+        raise SshKeyError(error.message) from error
+    except TypeError as error:
+        raise SshKeyError(f"{path}: the key has a passphrase, which nobody types here") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise SshKeyError(f"{path}: this is no OpenSSH private key") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise KeyFileError(f"{path} is no {KEY_ALGORITHM} key")
+        raise SshKeyError(f"{path}: only Ed25519 keys are used")
     return key
+
+
+def read_certificate(blob: bytes) -> SSHCertificate:
+    """Take a certificate's blob apart, signed by whomever; raises CertificateError.
+
+    Critical options that are not in order, a name twice and the like are damage too.
+    """
+    if len(blob) > _MOST_BYTES:
+        raise CertificateError("its host certificate is too large")
+    try:
+        kind, _ = take_string(blob)
+        if kind == KEY_TYPE.encode():
+            raise PlainKeyError("its host key comes without a certificate")
+        if kind != CERTIFICATE_TYPE.encode():
+            raise CertificateError("its host key is of a type that unbrick does not accept")
+        line = f"{CERTIFICATE_TYPE} {base64.b64encode(blob).decode()}"
+        certificate = load_ssh_public_identity(line.encode())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError("its host certificate is damaged") from error
+    assert isinstance(certificate, SSHCertificate)  # by the type in its line
+    return certificate
+
+
+def read_certificate_line(line: str) -> SSHCertificate:
+    """Take a certificate apart as OpenSSH writes it in a line; raises CertificateError."""
+    try:
+        _, text = line.split()[:2]
+        blob = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise CertificateError("this is no line of a certificate") from error
+    return read_certificate(blob)
+
+
+def is_for_host(certificate: SSHCertificate) -> bool:
+    """Whether a certificate is for a host; else it is for a user, as a station's is."""
+    return certificate.type is SSHCertificateType.HOST
+
+
+def certified_key(certificate: SSHCertificate) -> bytes:
+    """The blob of the key that a certificate is for."""
+    key = certificate.public_key()
+    assert isinstance(key, Ed25519PublicKey)  # by the type of the certificate
+    return public_blob(key)
+
+
+def authority_of(certificate: SSHCertificate) -> bytes | None:
+    """The blob of the key that a certificate says it is signed by; None where that is no Ed25519 key."""
+    try:
+        key = certificate.signature_key()
+    except (ValueError, UnsupportedAlgorithm, NotImplementedError):  # the last for a compressed ECDSA point
+        return None
+    return public_blob(key) if isinstance(key, Ed25519PublicKey) else None
+
+
+def is_authentic(certificate: SSHCertificate, authority: bytes) -> bool:
+    """Whether `authority`, the blob of a key, signed a certificate, byte for byte as it was read."""
+    if authority_of(certificate) != authority:
+        return False
+    try:
+        certificate.verify_cert_signature()
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def host_certificate(authority: Ed25519PrivateKey, host: Ed25519PublicKey, names: Sequence[str]) -> str:
@@ -134,16 +197,3 @@ def _sign(
         .valid_before(valid_before)
     )
     return builder.sign(authority).public_bytes().decode()
-
-
-def read_certificate(blob: bytes) -> SSHCertificate | None:
-    """The certificate of its SSH wire form, signed by whomever; None where it is no Ed25519 certificate."""
-    if len(blob) > _MOST_BYTES or not blob.startswith(b"\0\0\0\x20" + CERTIFICATE_ALGORITHM.encode()):
-        return None
-    try:
-        identity = load_ssh_public_identity(
-            f"{CERTIFICATE_ALGORITHM} {base64.b64encode(blob).decode()}".encode()
-        )
-    except (ValueError, UnsupportedAlgorithm):
-        return None
-    return identity if isinstance(identity, SSHCertificate) else None

@@ -1,7 +1,7 @@
 """The SSHSIG signature format, byte for byte: what is signed, and how a signature is wrapped.
 
-From OpenSSH's PROTOCOL.sshsig; `ssh-keygen -Y verify` accepts what `armor` makes. Signs and verifies
-nothing itself: the key's owner does (`report/`), and so does who checks (`tally/`).
+From OpenSSH's PROTOCOL.sshsig; `ssh-keygen -Y verify` accepts what `armor` makes. Signs nothing itself: the
+key's owner does. Whose key is trusted, and for what, is for whoever verifies to say.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import struct
 from dataclasses import dataclass
 
 from unbrick.errors import FailedError
+from unbrick.signing.ssh_key import is_signed_by, string, take_strings
 
 HASH = "sha512"
 _MAGIC = b"SSHSIG"
-_VERSION = 1
+_VERSION = b"\0\0\0\1"
 _BEGIN = "-----BEGIN SSH SIGNATURE-----"
 _END = "-----END SSH SIGNATURE-----"
 _MOST_BYTES = 16 * 1024
@@ -35,18 +35,25 @@ class SshSignature:
     hash_algorithm: str
     signature: bytes
 
+    def is_for(self, namespace: str) -> bool:
+        """Whether it was made for that purpose, in the one way that is used here."""
+        return self.namespace == namespace and self.hash_algorithm == HASH
+
+    def fits(self, message: bytes) -> bool:
+        """Whether `public_key` signed these bytes, for whatever purpose the signature names."""
+        return is_signed_by(self.public_key, self.signature, signed_data(message, self.namespace))
+
 
 def signed_data(message: bytes, namespace: str) -> bytes:
     """The bytes that a key signs for a message."""
     digest = hashlib.new(HASH, message).digest()
-    return _MAGIC + _string(namespace.encode()) + _string(b"") + _string(HASH.encode()) + _string(digest)
+    return _MAGIC + b"".join(map(string, (namespace.encode(), b"", HASH.encode(), digest)))
 
 
 def armor(public_key: bytes, signature: bytes, namespace: str) -> str:
     """A signature as text, as `ssh-keygen -Y sign` writes it."""
-    blob = _MAGIC + struct.pack(">I", _VERSION) + _string(public_key) + _string(namespace.encode())
-    blob += _string(b"") + _string(HASH.encode()) + _string(signature)
-    text = base64.b64encode(blob).decode()
+    fields = (public_key, namespace.encode(), b"", HASH.encode(), signature)
+    text = base64.b64encode(_MAGIC + _VERSION + b"".join(map(string, fields))).decode()
     lines = [text[start : start + 70] for start in range(0, len(text), 70)]
     return "\n".join([_BEGIN, *lines, _END, ""])
 
@@ -60,9 +67,12 @@ def parse_signature(text: str) -> SshSignature:
         blob = base64.b64decode("".join(body[len(_BEGIN) : -len(_END)].split()), validate=True)
     except (ValueError, binascii.Error) as error:
         raise SignatureFormatError("an SSH signature that is not base64") from error
-    if not blob.startswith(_MAGIC) or blob[6:10] != struct.pack(">I", _VERSION):
+    if not blob.startswith(_MAGIC + _VERSION):
         raise SignatureFormatError("an SSH signature of an unknown version")
-    fields = _strings(blob[10:])
+    try:
+        fields = take_strings(blob[10:])
+    except ValueError as error:
+        raise SignatureFormatError("an SSH signature that ends early") from error
     if len(fields) != 5:
         raise SignatureFormatError("an SSH signature with the wrong number of fields")
     public_key, namespace, _, algorithm, signature = fields
@@ -70,20 +80,3 @@ def parse_signature(text: str) -> SshSignature:
         return SshSignature(public_key, namespace.decode("ascii"), algorithm.decode("ascii"), signature)
     except UnicodeDecodeError as error:
         raise SignatureFormatError("an SSH signature whose names are not ASCII") from error
-
-
-def _string(value: bytes) -> bytes:
-    return struct.pack(">I", len(value)) + value
-
-
-def _strings(blob: bytes) -> list[bytes]:
-    found = []
-    while blob:
-        if len(blob) < 4:
-            raise SignatureFormatError("an SSH signature that ends early")
-        length = struct.unpack(">I", blob[:4])[0]
-        if length > len(blob) - 4:
-            raise SignatureFormatError("an SSH signature that ends early")
-        found.append(blob[4 : 4 + length])
-        blob = blob[4 + length :]
-    return found

@@ -7,8 +7,6 @@ live in an agent or a token. The private half is never read by us.
 from __future__ import annotations
 
 import base64
-import binascii
-import hashlib
 import os
 import tempfile
 from collections.abc import Collection, Sequence
@@ -16,12 +14,18 @@ from pathlib import Path
 from typing import Protocol
 
 from unbrick.errors import FailedError, UsageError
+from unbrick.files import read_small_file
 from unbrick.processes.command import CommandError, Result
-from unbrick.signing.signature import HASH, SignatureFormatError, armor, parse_signature, signed_data
+from unbrick.signing import ssh_key
+from unbrick.signing.signature import SignatureFormatError, SshSignature, armor, parse_signature
+from unbrick.signing.ssh_key import (
+    SshKeyError,
+    blob_of_line,
+    line_of_blob,
+    raw_key,
+    take_string,
+)
 
-_KEY_TYPE = b"ssh-ed25519"
-_KEY_BYTES = 32
-_MOST_KEY_FILE = 64 * 1024
 _BEGIN, _END = "-----BEGIN OPENSSH PRIVATE KEY-----", "-----END OPENSSH PRIVATE KEY-----"
 _CONTAINER = b"openssh-key-v1\0"
 _PERSON_SECONDS = 300.0
@@ -47,21 +51,20 @@ def public_line(key: Path) -> str:
     encrypted), or a public key file. Raises UsageError.
     """
     try:
-        text = _read(key)
+        text = read_small_file(key, hint=_MAKE_ONE).decode("ascii")
         if text.lstrip().startswith(_BEGIN):
             blob = _public_blob_of_container(text)
+            raw_key(blob)
         else:
-            blob = base64.b64decode(text.split()[1], validate=True)
-        _ed25519_key(blob)
-    except (ValueError, IndexError, binascii.Error) as error:
+            blob = blob_of_line(text)
+    except (ValueError, SshKeyError) as error:
         raise UsageError(f"{key}: this is no Ed25519 key of OpenSSH", hint=_MAKE_ONE) from error
-    return f"{_KEY_TYPE.decode()} {base64.b64encode(blob).decode()}"
+    return line_of_blob(blob)
 
 
 def fingerprint(line: str) -> str:
     """The fingerprint of a public key line as OpenSSH prints it: `SHA256:…`."""
-    digest = hashlib.sha256(base64.b64decode(line.split()[1])).digest()
-    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+    return ssh_key.fingerprint(blob_of_line(line))
 
 
 def make_site_key(path: Path, runner: TerminalRunner) -> str:
@@ -112,25 +115,14 @@ def sign(data: bytes, key: Path, namespace: str, runner: TerminalRunner) -> str:
 
 
 def verify(data: bytes, signature: str, line: str, namespace: str) -> None:
-    """Raise SignatureError unless the public key `line` signed `data` for `namespace`."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-    try:
-        parsed = parse_signature(signature)
-        blob = base64.b64decode(line.split()[1], validate=True)
-        kind, value = _strings(parsed.signature)
-        key = Ed25519PublicKey.from_public_bytes(_ed25519_key(blob))
-    except (SignatureFormatError, ValueError, IndexError, binascii.Error) as error:
-        raise SignatureError("the signature is damaged") from error
-    if parsed.public_key != blob:
+    """Raise SignatureError unless the key of `line`, as `public_line` gives it, signed `data`."""
+    parsed = _parsed(signature)
+    if line_of_blob(parsed.public_key) != line:
         raise SignatureError("it was signed by another key")
-    if parsed.namespace != namespace or parsed.hash_algorithm != HASH or kind != _KEY_TYPE:
+    if not parsed.is_for(namespace):
         raise SignatureError("the signature was made for something else")
-    try:
-        key.verify(value, signed_data(data, namespace))
-    except InvalidSignature as error:
-        raise SignatureError("it was changed after it was signed") from error
+    if not parsed.fits(data):
+        raise SignatureError("it was changed after it was signed")
 
 
 def signer_of(signature: str) -> str:
@@ -138,31 +130,25 @@ def signer_of(signature: str) -> str:
 
     Raises SignatureError.
     """
+    key = _parsed(signature).public_key
     try:
-        blob = parse_signature(signature).public_key
-    except SignatureFormatError as error:
+        raw_key(key)
+    except SshKeyError as error:
         raise SignatureError("the signature is damaged") from error
-    return f"{_KEY_TYPE.decode()} {base64.b64encode(blob).decode()}"
+    return line_of_blob(key)
 
 
 def plain_form(signature: str) -> str:
     """A signature as `ssh-keygen` writes it: one can be wrapped in many ways. Raises SignatureError."""
-    try:
-        parsed = parse_signature(signature)
-    except SignatureFormatError as error:
-        raise SignatureError("the signature is damaged") from error
+    parsed = _parsed(signature)
     return armor(parsed.public_key, parsed.signature, parsed.namespace)
 
 
-def _read(key: Path) -> str:
+def _parsed(signature: str) -> SshSignature:
     try:
-        with key.open("rb") as stream:
-            data = stream.read(_MOST_KEY_FILE + 1)
-    except OSError as error:
-        raise UsageError(f"{key}: cannot be read: {error.strerror}", hint=_MAKE_ONE) from error
-    if len(data) > _MOST_KEY_FILE:
-        raise UsageError(f"{key}: this is no key, it is too large", hint=_MAKE_ONE)
-    return data.decode("ascii")
+        return parse_signature(signature)
+    except SignatureFormatError as error:
+        raise SignatureError("the signature is damaged") from error
 
 
 def _reason(error: Exception) -> str:
@@ -180,31 +166,7 @@ def _public_blob_of_container(text: str) -> bytes:
         raise ValueError("not OpenSSH's format")
     rest = blob[len(_CONTAINER) :]
     for _ in range(3):  # cipher, key derivation, its options
-        _, rest = _string(rest)
+        _, rest = take_string(rest)
     if rest[:4] != (1).to_bytes(4, "big"):
         raise ValueError("a file of several keys")
-    return _string(rest[4:])[0]
-
-
-def _ed25519_key(blob: bytes) -> bytes:
-    kind, key = _strings(blob)
-    if kind != _KEY_TYPE or len(key) != _KEY_BYTES:
-        raise ValueError("not an Ed25519 key")
-    return key
-
-
-def _string(blob: bytes) -> tuple[bytes, bytes]:
-    """One string of SSH's wire format (RFC 4251, 5), and what follows it; raises ValueError."""
-    end = 4 + int.from_bytes(blob[:4], "big")
-    if len(blob) < 4 or end > len(blob):
-        raise ValueError("it ends early")
-    return blob[4:end], blob[end:]
-
-
-def _strings(blob: bytes) -> tuple[bytes, bytes]:
-    """A blob of exactly two strings; raises ValueError."""
-    first, rest = _string(blob)
-    second, rest = _string(rest)
-    if rest:
-        raise ValueError("it goes on after its end")
-    return first, second
+    return take_string(rest[4:])[0]

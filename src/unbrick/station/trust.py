@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 
 from unbrick.errors import FailedError, UnbrickError
-from unbrick.signing.signature import HASH, parse_signature, signed_data
+from unbrick.signing.signature import parse_signature
 from unbrick.signing.signed_folder import (
     MANIFEST_NAME,
     MOST_MANIFEST_BYTES,
@@ -22,11 +22,11 @@ from unbrick.signing.signed_folder import (
     check_file,
     parse_manifest,
 )
+from unbrick.signing.ssh_key import blob_of_line
 
 _MOST_SIGNATURE_BYTES = 16 * 1024
 _MOST_FILE_BYTES = 16 * 1024 * 1024
 _MOST_BYTES = 64 * 1024 * 1024
-_RAW_KEY_BYTES = 32
 _BROKEN_OFF = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM, errno.ETIMEDOUT}
 
 
@@ -71,16 +71,12 @@ def copy_signed(folder: Path, target: Path, site_key: str) -> SignedFiles:
 
 
 def _check_signature(manifest: bytes, text: bytes, site_key: str) -> None:
-    from unbrick.signing.host_certificate import authority_of, is_signed_by
-
     signature = parse_signature(text.decode("ascii", errors="replace"))
-    key = authority_of(site_key)
-    if signature.public_key != key:
+    if signature.public_key != blob_of_line(site_key):
         raise NotTrustedError("another key than this medium's site key has signed it")
-    if signature.namespace != SETTINGS_NAMESPACE or signature.hash_algorithm != HASH:
+    if not signature.is_for(SETTINGS_NAMESPACE):
         raise NotTrustedError("its signature was made for something else")
-    raw_key = key[-_RAW_KEY_BYTES:]
-    if not is_signed_by(raw_key, signature.signature, signed_data(manifest, SETTINGS_NAMESPACE)):
+    if not signature.fits(manifest):
         raise NotTrustedError("its list of files is not as it was signed")
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import SSHCertificate, SSHCertificateType
 
 from unbrick.errors import FailedError
-from unbrick.signing.certificates import public_blob, public_line, read_certificate
+from unbrick.signing.certificates import (
+    CertificateError,
+    certified_key,
+    is_authentic,
+    is_for_host,
+    public_blob,
+    read_certificate,
+)
+from unbrick.signing.ssh_key import blob_of_line
 from unbrick.tally.register import StationRegister
 
 
@@ -35,23 +41,20 @@ def admit(
 
     Whether the client holds the private key is not judged here: the SSH server does that.
     """
-    certificate = read_certificate(blob)
-    if certificate is None:
-        raise RefusedLoginError("a plain key, no Ed25519 certificate")
-    if not _signed_by(certificate, authority):
+    try:
+        certificate = read_certificate(blob)
+    except CertificateError as error:
+        raise RefusedLoginError("a plain key, no Ed25519 certificate") from error
+    if not is_authentic(certificate, public_blob(authority)):
         raise RefusedLoginError("a certificate of another authority")
-    if certificate.type is not SSHCertificateType.USER:
+    if is_for_host(certificate):
         raise RefusedLoginError("a certificate that is not for a station")
     if certificate.valid_principals != [username.encode()]:
         raise RefusedLoginError("a certificate for another name")
     if certificate.critical_options:
         raise RefusedLoginError("a certificate with conditions that this tally does not know")
-    key = certificate.public_key()
-    if not isinstance(key, Ed25519PublicKey):
-        raise RefusedLoginError("a certificate for a key of another kind")
-    admission = Admission(
-        username, certificate.serial, public_blob(public_line(key)), certificate.valid_before
-    )
+    key = certified_key(certificate)
+    admission = Admission(username, certificate.serial, key, certificate.valid_before)
     if certificate.valid_after > now.timestamp():
         raise RefusedLoginError("a certificate that is not valid yet")
     check_still_admitted(admission, register, now)
@@ -68,16 +71,5 @@ def check_still_admitted(admission: Admission, register: StationRegister, now: d
     if station is None:
         known = any(one.name == admission.station for one in register.stations)
         raise RefusedLoginError("a revoked station" if known else "a station that is not enrolled")
-    if public_blob(station.public_key) != admission.key:
+    if blob_of_line(station.public_key) != admission.key:
         raise RefusedLoginError("a certificate for a key that is not this station's")
-
-
-def _signed_by(certificate: SSHCertificate, authority: Ed25519PublicKey) -> bool:
-    signer = certificate.signature_key()
-    if not isinstance(signer, Ed25519PublicKey) or signer.public_bytes_raw() != authority.public_bytes_raw():
-        return False
-    try:
-        certificate.verify_cert_signature()
-    except InvalidSignature:
-        return False
-    return True

@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from unbrick.errors import UsageError
 from unbrick.files import atomic_write
 from unbrick.signing.certificates import (
-    KeyFileError,
     new_key,
     private_text,
     public_line,
     read_private,
     read_public_file,
 )
+from unbrick.signing.ssh_key import SshKeyError
 from unbrick.tally.settings import AUTHORITY_KEY_NAME, TallyFolder
 
 _HINT = "name the file where it is kept: --authority FILE"
@@ -58,5 +58,5 @@ def key_file(path: Path) -> Path:
 def _read(path: Path) -> Ed25519PrivateKey:
     try:
         return read_private(path)
-    except KeyFileError as error:
+    except SshKeyError as error:
         raise UsageError(f"the authority's private key {path} cannot be read", hint=_HINT) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from unbrick.errors import UsageError
 from unbrick.event import NAMESPACE, canonical_json
 from unbrick.files import sync_directory
 from unbrick.signing.signature import parse_signature
+from unbrick.signing.ssh_key import line_of_blob
 from unbrick.tally.database import ReadableDatabase
 from unbrick.tally.new_folder import errors_named, new_folder
 from unbrick.tally.register import StationRegister, is_name
@@ -71,7 +71,7 @@ def write_folder(database: ReadableDatabase, register: StationRegister, folder: 
             number += 1
             blob = parse_signature(signed.signature).public_key
             if register.by_key(blob) is None:  # somebody vouched for it (`import --accept-key`)
-                keys[station, f"ssh-ed25519 {base64.b64encode(blob).decode()}"] = None
+                keys[station, line_of_blob(blob)] = None
             place = folder / (station if is_name(station) else "unknown")
             place.mkdir(exist_ok=True)
             (place / f"{signed.id}.json").write_bytes(signed.data)

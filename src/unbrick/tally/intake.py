@@ -6,25 +6,21 @@ Every byte is hostile. Who signed counts, not who carries: an outbox may be expo
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from cryptography.exceptions import InvalidSignature
-
 from unbrick.event import NAMESPACE, Event, EventError, moment, parse_event
-from unbrick.signing.certificates import KeyFileError, key_of_blob
-from unbrick.signing.signature import HASH, SignatureFormatError, parse_signature, signed_data
+from unbrick.signing.signature import SignatureFormatError, parse_signature
+from unbrick.signing.ssh_key import SshKeyError, fingerprint, line_of_blob, raw_key
 from unbrick.tally.carried import with_late_ones
 from unbrick.tally.records import ReceivedEvent
 from unbrick.tally.register import Enrolment, StationRegister
 from unbrick.wire import SignedEvent
 
 _AT_A_STRETCH = 16
-_RAW_SIGNATURE = b"\0\0\0\x0bssh-ed25519\0\0\0\x40"
 
 
 @dataclass(frozen=True)
@@ -112,34 +108,25 @@ class Intake:
         """The enrolled station that signed it; raises RefusedEventError. The register must be fresh."""
         try:
             signature = parse_signature(signed.signature)
-            key = key_of_blob(signature.public_key)
-        except (SignatureFormatError, KeyFileError) as error:
+            raw_key(signature.public_key)
+        except (SignatureFormatError, SshKeyError) as error:
             raise RefusedEventError("bad-signature", error.message) from error
-        if signature.namespace != NAMESPACE or signature.hash_algorithm != HASH:
+        if not signature.is_for(NAMESPACE):
             raise RefusedEventError("bad-signature", "a signature made for something else")
         station = self._register.by_key(signature.public_key) or self._vouched_for(signature.public_key)
         if station.revoked is not None:
             raise RefusedEventError(
                 "revoked-station", f"signed by the station {station.name}, which is revoked"
             )
-        if not signature.signature.startswith(_RAW_SIGNATURE):
-            raise RefusedEventError("bad-signature", "a signature of another kind")
-        try:
-            key.verify(signature.signature[len(_RAW_SIGNATURE) :], signed_data(signed.data, NAMESPACE))
-        except InvalidSignature as error:
-            raise RefusedEventError("bad-signature", "the signature does not fit the event") from error
+        if not signature.fits(signed.data):
+            raise RefusedEventError("bad-signature", "the signature does not fit the event")
         return station
 
     def _vouched_for(self, blob: bytes) -> Enrolment:
         """A station of the moment for a key that the administrator accepts; raises RefusedEventError."""
-        digest = hashlib.sha256(blob).digest()
-        fingerprint = "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
-        if fingerprint not in self._accepted:
-            raise RefusedEventError(
-                "unknown-station", f"signed by a key that is not enrolled here ({fingerprint})"
-            )
-        line = f"ssh-ed25519 {base64.b64encode(blob).decode()}"
-        return Enrolment(medium_name(blob), "", 0, line, "", "")
+        if (shown := fingerprint(blob)) not in self._accepted:
+            raise RefusedEventError("unknown-station", f"signed by a key that is not enrolled here ({shown})")
+        return Enrolment(medium_name(blob), "", 0, line_of_blob(blob), "", "")
 
 
 def medium_name(blob: bytes) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from unbrick.errors import FailedError, UsageError
 from unbrick.event import moment
 from unbrick.files import atomic_write, folder_owner, open_for_owner
-from unbrick.signing.certificates import KeyFileError, public_blob
+from unbrick.signing.ssh_key import SshKeyError, blob_of_line
 from unbrick.tally.room import land
 
 DEFAULT_DAYS = 731
@@ -100,8 +100,8 @@ class StationRegister:
 
     def _take(self, stations: tuple[Enrolment, ...]) -> None:
         try:
-            by_key = {public_blob(one.public_key): one for one in stations}
-        except KeyFileError as error:
+            by_key = {blob_of_line(one.public_key): one for one in stations}
+        except SshKeyError as error:
             raise RegisterError(f"{self._path} holds a key that cannot be read") from error
         self._stations = stations
         self._current = {one.name: one for one in stations if one.revoked is None}

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from unbrick.errors import FailedError, UsageError
 from unbrick.signing.certificates import read_public_file
+from unbrick.signing.ssh_key import KEY_TYPE
 from unbrick.tally.arrivals import Arrivals
 from unbrick.tally.audit import AuditLog, Log
 from unbrick.tally.authority_key import signing_key
@@ -216,7 +217,7 @@ class TallyServer:
             encryption_algs=_CIPHERS,
             mac_algs=_MACS,
             compression_algs=None,
-            signature_algs=("ssh-ed25519",),
+            signature_algs=(KEY_TYPE,),
             login_timeout=self._limits.login_seconds,
             keepalive_interval=self._limits.keepalive_seconds,
         )

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import SSHCertificateBuilder, SSHCertificateType
 
-from unbrick.signing.certificates import new_key, public_blob, public_line, read_private
+from unbrick.signing.certificates import new_key, public_blob, read_private
 from unbrick.tally.admission import Admission, RefusedLoginError, admit, check_still_admitted
 from unbrick.tally.authority import create_authority, revoke
 from unbrick.tally.register import StationRegister
@@ -77,7 +77,7 @@ def test_the_certificate_that_init_made_is_admitted(tally: Tally) -> None:
     blob = _blob((tally.folder / "station-cert.pub").read_text())
     admission = tally.judge(blob)
     assert admission.station == "station"
-    assert admission.key == public_blob(public_line(tally.station.public_key()))
+    assert admission.key == public_blob(tally.station.public_key())
 
 
 def test_a_certificate_made_by_hand_with_our_authority_is_admitted(tally: Tally) -> None:
@@ -87,7 +87,7 @@ def test_a_certificate_made_by_hand_with_our_authority_is_admitted(tally: Tally)
 def test_everything_else_is_refused_and_named(tally: Tally) -> None:
     authority, station = tally.authority, tally.station
     refused = {
-        "plain key": public_blob(public_line(station.public_key())),
+        "plain key": public_blob(station.public_key()),
         "another authority": _make(new_key(), station),
         "not for a station": _make(authority, station, kind=SSHCertificateType.HOST),
         "another name": _make(authority, station, names=("other",)),
