@@ -213,6 +213,21 @@ def the_c_library_is_called_through_one_binding(module: Module) -> Iterator[str]
                 yield f"{module.path}: imports {name}"
 
 
+def ssh_is_read_in_one_room(module: Module) -> Iterator[str]:
+    """Keys, certificates and signatures in SSH's form, whether by the library or by hand."""
+    if module.room == "signing":
+        return
+    for name in module.imported():
+        if f"{name}.".startswith("cryptography.hazmat.primitives.serialization."):
+            yield f"{module.path}: imports {name}"
+    prose = {id(node.value) for node in module.nodes() if isinstance(node, ast.Expr)}
+    for node in module.nodes():
+        if isinstance(node, ast.Constant) and id(node) not in prose:
+            text = node.value.decode("latin-1") if isinstance(node.value, bytes) else str(node.value)
+            if any(word in text for word in ("ssh-ed25519", "SSHSIG", "openssh-key-v1")):
+                yield f"{module.path} line {node.lineno}: knows SSH's form"
+
+
 def secrets_are_revealed_in_few_places(module: Module) -> Iterator[str]:
     if module.path in MAY_REVEAL_SECRETS | {"secret.py"}:
         return
@@ -258,6 +273,7 @@ RULES: tuple[Rule, ...] = (
     functions_are_short,
     programs_are_run_through_one_door,
     the_c_library_is_called_through_one_binding,
+    ssh_is_read_in_one_room,
     secrets_are_revealed_in_few_places,
     errors_are_caught_by_name,
     what_ends_the_work_on_a_disk_has_a_reason,
@@ -334,6 +350,10 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (programs_are_run_through_one_door, "keys/x.py", "from os import execvp\n"),
     (the_c_library_is_called_through_one_binding, "disks/x.py", "import ctypes\n"),
     (the_c_library_is_called_through_one_binding, "processes/x.py", "from ctypes import CDLL\n"),
+    (ssh_is_read_in_one_room, "tally/x.py", "from cryptography.hazmat.primitives import serialization\n"),
+    (ssh_is_read_in_one_room, "report/x.py", "import cryptography.hazmat.primitives.serialization.ssh\n"),
+    (ssh_is_read_in_one_room, "media/x.py", "HEAD = b'\\0\\0\\0\\x0bssh-ed25519\\0\\0\\0\\x20'\n"),
+    (ssh_is_read_in_one_room, "media/x.py", "def line(blob):\n    return f'ssh-ed25519 {blob}'\n"),
     (secrets_are_revealed_in_few_places, "keys/x.py", "text = password.secret.reveal()\n"),
     (secrets_are_revealed_in_few_places, "keys/x.py", "look = Secret.reveal\n"),
     (secrets_are_revealed_in_few_places, "keys/x.py", "text = secret._value\n"),
@@ -366,6 +386,8 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (programs_are_run_through_one_door, "processes/command.py", "import subprocess\n"),
     (programs_are_run_through_one_door, "processes/isolation.py", "import os\nos.fork()\n"),
     (the_c_library_is_called_through_one_binding, "processes/libc.py", "import ctypes\n"),
+    (ssh_is_read_in_one_room, "signing/x.py", "KEY_TYPE = 'ssh-ed25519'\n"),
+    (ssh_is_read_in_one_room, "tally/x.py", '"""A key line, `ssh-ed25519 AAAA`."""\nKEY = "Ed25519"\n'),
     (secrets_are_revealed_in_few_places, "disks/unlock.py", "key.reveal()\n"),
     (errors_are_caught_by_name, "keys/x.py", "try:\n    x = 1\nexcept BaseException:\n    raise\n"),
     (errors_are_caught_by_name, "keys/x.py", "try:\n    x = 1\nexcept OSError:\n    pass\n"),

@@ -20,8 +20,9 @@ from unbrick.report.station_file import HINT, Tally
 from unbrick.signing.ssh_key import blob_of_line
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.serialization import SSHCertificate
     from paramiko.pkey import PKey
+
+    from unbrick.signing.certificates import Certificate
 
 RENEWED_NAME = ".renewed-certificate"  # a name that no outbox takes for a report
 SOON = timedelta(days=30)
@@ -35,7 +36,7 @@ class Login:
 
     name: str
     key: PKey
-    certificate: SSHCertificate
+    certificate: Certificate
 
     @property
     def ends(self) -> datetime:
@@ -48,7 +49,7 @@ def with_renewals(tally: Tally, outbox: Path) -> Tally:
     return replace(tally, renewed=outbox / RENEWED_NAME)
 
 
-def end_of(certificate: SSHCertificate) -> datetime:
+def end_of(certificate: Certificate) -> datetime:
     """When a certificate ends; the last day of the calendar where it never does."""
     try:
         return datetime.fromtimestamp(certificate.valid_before, UTC)
@@ -79,7 +80,7 @@ def read_login(key_file: Path, certificate_file: Path, renewed: Path | None, aut
     return Login(certificate.valid_principals[0].decode(errors="replace"), key, certificate)
 
 
-def newer_certificate(own: SSHCertificate, renewed: Path | None, authority: bytes) -> SSHCertificate | None:
+def newer_certificate(own: Certificate, renewed: Path | None, authority: bytes) -> Certificate | None:
     """The renewed certificate of a station, where there is one that is to be believed and ends later."""
     if renewed is None:
         return None
@@ -101,9 +102,7 @@ def later_end(tally: Tally, ends: datetime | None) -> datetime | None:
     return end_of(newer) if newer is not None else ends
 
 
-def take_renewed(
-    offered: object, own: SSHCertificate, authority: bytes, renewed: Path
-) -> SSHCertificate | None:
+def take_renewed(offered: object, own: Certificate, authority: bytes, renewed: Path) -> Certificate | None:
     """Keep the certificate that a tally offers, where it replaces the present one; gives what is in force.
 
     Where it cannot be written, the tally offers it again in the next session.
@@ -131,7 +130,7 @@ def certificate_notice(ends: datetime, now: datetime) -> str:
     )
 
 
-def _replaces(own: SSHCertificate, other: SSHCertificate, authority: bytes) -> bool:
+def _replaces(own: Certificate, other: Certificate, authority: bytes) -> bool:
     from unbrick.signing.certificates import certified_key, is_authentic, is_for_host
 
     return (
@@ -144,7 +143,7 @@ def _replaces(own: SSHCertificate, other: SSHCertificate, authority: bytes) -> b
     )
 
 
-def _read(path: Path) -> SSHCertificate:
+def _read(path: Path) -> Certificate:
     from unbrick.signing.certificates import CertificateError, read_certificate_line
 
     try:

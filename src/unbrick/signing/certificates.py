@@ -37,6 +37,8 @@ from unbrick.signing.ssh_key import (
 
 CERTIFICATE_TYPE = "ssh-ed25519-cert-v01@openssh.com"
 FOREVER = 2**64 - 1
+Certificate = SSHCertificate
+"""What other rooms hand around; they ask the functions below about it, or its public fields."""
 _MOST_BYTES = 32 * 1024
 
 

@@ -59,4 +59,6 @@ def _read(path: Path) -> Ed25519PrivateKey:
     try:
         return read_private(path)
     except SshKeyError as error:
-        raise UsageError(f"the authority's private key {path} cannot be read", hint=_HINT) from error
+        raise UsageError(
+            f"the authority's private key cannot be used: {error.message}", hint=_HINT
+        ) from error

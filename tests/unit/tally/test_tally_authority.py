@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.stations import private_text
 
 from unbrick.errors import UsageError
+from unbrick.signing.certificates import new_key
 from unbrick.tally.authority import create_authority, enrol, revoke
 from unbrick.tally.register import RegisterError, StationRegister, write_register
 from unbrick.tally.settings import parse_address
@@ -133,3 +135,11 @@ def test_a_damaged_register_lets_nobody_in(tmp_path: Path, content: bytes) -> No
     path.unlink()
     with pytest.raises(RegisterError):
         register.refresh()
+
+
+def test_an_authority_with_a_passphrase_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    create_authority(tmp_path / "tally", ADDRESS)
+    (tmp_path / "key").write_bytes(private_text(new_key(), b"long words"))
+    with pytest.raises(UsageError, match=r"private key cannot be used: .*/key: the key has a passphrase"):
+        enrol(tmp_path / "tally", "st-1", "north", tmp_path / "out", authority=tmp_path / "key")
+    assert not (tmp_path / "out").exists()
