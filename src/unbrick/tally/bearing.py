@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from enum import IntEnum
 from typing import Any
 
@@ -45,16 +46,20 @@ def is_due(runs: Iterable[RunRecord]) -> bool:
     return sum(one.bears == Bears.RECENT for one in runs) > 2 * RECENT
 
 
-def thin(judged: Judged, runs: Collection[RunRecord]) -> dict[tuple[str, str], Bears]:
-    """What each of the runs is, of those that all count for one machine."""
+def thin(
+    judged: Judged, runs: Collection[RunRecord], meant: AbstractSet[int | None] = frozenset()
+) -> dict[tuple[str, str], Bears]:
+    """What each of the runs is, of those that all count for one machine. By the number of their first event,
+    some are `meant` by persons' words, which stay the machine's only with them.
+    """
     in_order = sorted(runs, key=lambda one: (one.last_seen, one.id))
     recent = {one.id for one in in_order[-RECENT:]}
     alike: dict[Hashable, list[Claim]] = defaultdict(list)
     for claim in judged.claims:
         if claim.run.id not in recent:
             alike[claim.how, claim.run.site, claim.run.everywhere].append(claim)
-    # Each of these is a contradiction by itself.
-    stand = {one.id for one in runs if one.second or one.contradicted}
+    # Each of these is a contradiction by itself, or holds a word.
+    stand = {one.id for one in runs if one.second or one.contradicted or one.first in meant}
     for claims in alike.values():
         stand |= _holders(claims)
     found = {one.id: Bears.STANDS if one.id in stand else Bears.NOT for one in runs}

@@ -60,7 +60,8 @@ class Claim:
 class Judged:
     """The runs of a machine: those that count, those kept apart by why, and the line that they settle.
 
-    `others` are the lines (by name) that they claim besides. `claims` has the runs that may count.
+    `others` are the lines (by name) that they claim besides. `claims` has the runs that may count; `firsts`
+    the numbers of the first events of all runs, also of those that do not.
     """
 
     key: str
@@ -69,14 +70,14 @@ class Judged:
     line: Line | None = None
     others: frozenset[str] = frozenset()
     claims: Sequence[Claim] = ()
+    firsts: frozenset[int] = frozenset()
 
     @property
     def name_keys(self) -> frozenset[str]:
-        """Every computer name of the machine, by whatever run."""
-        names = merge_names(
-            *(one.names for one in (*self.counted, *(one for some in self.apart.values() for one in some)))
-        )
-        return frozenset(map(name_key, names))
+        """Every computer name of the machine, by whatever run: what is kept apart takes no name's place."""
+        apart = merge_names(*(one.names for some in self.apart.values() for one in some))
+        counted = merge_names(*(one.names for one in self.counted))
+        return frozenset(map(name_key, (*counted, *apart)))
 
     @property
     def contradictions(self) -> set[tuple[Kind, str]]:
@@ -141,7 +142,8 @@ def judge(
     agreed: list[tuple[RunRecord, Line | None, _Agrees]] = []
     claims: list[Claim] = []
     claimed: set[str] = set()
-    for run in sorted(runs, key=lambda one: one.first):
+    in_order = sorted(runs, key=lambda one: one.first)
+    for run in in_order:
         if run.station in decided.discounted:
             continue
         if run.second and (Kind.RUN, subject_of(run)) not in decided.counted:
@@ -169,7 +171,8 @@ def judge(
         else:
             apart[Kind.SITE].append(run)
     others = sorted(claimed - ({settled["name_key"]} if settled else set()))
-    return Judged(key, counted, apart, settled, frozenset(others[:MOST_OTHERS]), claims)
+    firsts = frozenset(run.first for run in in_order)
+    return Judged(key, counted, apart, settled, frozenset(others[:MOST_OTHERS]), claims, firsts)
 
 
 def _homes(agreed: Sequence[tuple[RunRecord, Line | None, _Agrees]], line: Line | None) -> set[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +34,6 @@ from unbrick.tally.names import serial_key
 from unbrick.tally.records import NAMED
 from unbrick.tally.rows import (
     Row,
-    Runs,
     gather,
     machine_row,
     named_row,
@@ -41,6 +41,7 @@ from unbrick.tally.rows import (
     said_of_unseen,
     said_on,
     statement_on,
+    words_kept_under,
 )
 from unbrick.tally.runs import RunRecord, run_of
 from unbrick.tally.schema import counters, expected, machine_names, machines, minutes, runs, statements
@@ -182,10 +183,10 @@ def _refresh_machines(
     before = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
     runs_of = _runs_of(connection, keys, only_added)
     judged = _judge(connection, runs_of, decided)
-    _thin(connection, judged, runs_of)
     gathered = [gather(one) for one in judged if one.counted]
-    called = {name for one in gathered for name in one.called}
-    spoken = change.spoken(called | {one.line["name_key"] for one in gathered if one.line})
+    kept_under = {name for one in judged for name in words_kept_under(one.firsts)}
+    spoken = change.spoken(kept_under.union(*(one.spoken_under for one in gathered)))
+    _thin(connection, judged, runs_of, {one["machine_first"] for said in spoken.values() for one in said})
     first = _first_of(connection, {name for name, said in spoken.items() if said_of_unseen(said)})
     after = {}
     for one in gathered:
@@ -224,14 +225,20 @@ def _runs_of(
 
 
 def _thin(
-    connection: Connection, judged: Iterable[Judged], runs_of: Mapping[str, Sequence[RunRecord]]
+    connection: Connection,
+    judged: Iterable[Judged],
+    runs_of: Mapping[str, Sequence[RunRecord]],
+    meant: AbstractSet[int | None],
 ) -> None:
-    """Note which runs bear, of machines that have many that were not compared, or were read as a whole."""
+    """Note which runs bear, of machines that have many that were not compared, or were read as a whole.
+
+    By the number of their first event, some are `meant` by persons' words.
+    """
     changed = []
     for one in judged:
         of_machine = runs_of[one.key]
         if is_due(of_machine) or any(run.bears == Bears.NOT for run in of_machine):
-            found = thin(one, of_machine)
+            found = thin(one, of_machine, meant)
             changed += [
                 {"the_run": run.run, "the_station": run.station, "the_bears": found[run.id].value}
                 for run in of_machine
@@ -324,27 +331,21 @@ def statements_about(connection: Connection, key: str) -> list[Row]:
         name = key.removeprefix(NAMED)
         said = _statements(connection, [name], _ALL_STATEMENTS)[name]
         return [one for one in said if one["machine_first"] is None]
-    machine = _gathered(connection, key)
-    if machine is None:
+    judged = _judge(connection, _runs_of(connection, [key], [key]), read_decisions(connection))
+    if not judged or not judged[0].counted:
         return []
-    names = machine.called | ({machine.line["name_key"]} if machine.line else set())
-    spoken = said_of(machine, _statements(connection, names, _ALL_STATEMENTS))
+    machine = gather(judged[0])
+    firsts = connection.execute(select(runs.c.first).where(runs.c.machine == key)).scalars()
+    kept_under = machine.spoken_under | words_kept_under(firsts)
+    spoken = [one for said in _statements(connection, kept_under, _ALL_STATEMENTS).values() for one in said]
     first = _first_of(connection, machine.name_keys)
     return sorted(said_on(machine, spoken, first), key=lambda one: int(one["number"]))
 
 
-def filed_under(connection: Connection, key: str) -> str:
-    """The name under which statements on the machine with this key are found again."""
-    if key.startswith(NAMED):
-        return key.removeprefix(NAMED)
-    machine = _gathered(connection, key)
-    assert machine is not None
-    return machine.filed_under
-
-
-def _gathered(connection: Connection, key: str) -> Runs | None:
-    judged = _judge(connection, _runs_of(connection, [key], [key]), read_decisions(connection))
-    return gather(judged[0]) if judged and judged[0].counted else None
+def runs_counted(connection: Connection, key: str) -> Sequence[RunRecord]:
+    """All runs that count for the machine with this key."""
+    judged = _judge(connection, _runs_of(connection, [key], ()), read_decisions(connection))
+    return [run for one in judged for run in one.counted]
 
 
 def _first_of(connection: Connection, names: Iterable[str]) -> dict[str, int]:

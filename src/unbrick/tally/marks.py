@@ -11,14 +11,15 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, update
 
+from unbrick.short_code import plain_code
 from unbrick.tally.clock import microseconds, moment_of, present
 from unbrick.tally.counting import next_number
-from unbrick.tally.machines import filed_under, refresh, statements_about
+from unbrick.tally.machines import refresh, runs_counted, statements_about
 from unbrick.tally.meaning import meant_row
-from unbrick.tally.names import name_key
+from unbrick.tally.names import name_key, serial_key
 from unbrick.tally.records import NAMED, Said, Statement, StatementError
-from unbrick.tally.rows import Row
-from unbrick.tally.runs import shown_reason
+from unbrick.tally.rows import Row, words_kept_under
+from unbrick.tally.runs import RunRecord, shown_reason
 from unbrick.tally.schema import statements
 
 _LONGEST_NAME = 64
@@ -51,20 +52,36 @@ def state(
     shown, said_by = _text(wanted, "computer name"), _text(who, "person")
     meant = meant_row(connection, shown, new=new, unseen=unseen)
     key = meant["key"] if meant else NAMED + name_key(shown)
-    name = filed_under(connection, meant["key"]) if meant else name_key(shown)
+    first = _run_meant(connection, key, shown).first if meant and meant["first"] else None
+    (kept_under,) = [key.removeprefix(NAMED)] if first is None else words_kept_under([first])
     row = {
-        "name_key": name,
+        "name_key": kept_under,
         "name": meant["name"] if meant else shown,
         "status": status.value,
         "reason": shown_reason(reason),
         "who": said_by,
         "at": microseconds(at or present()),
         "arrival": next_number(connection),
-        "machine_first": meant["first"] if meant else None,
+        "machine_first": first,
     }
     connection.execute(insert(statements), row)
-    refresh(connection, [key], [name], only_added=[key])
+    refresh(connection, [key], [kept_under])
     return str(key)
+
+
+def _run_meant(connection: Connection, key: str, wanted: str) -> RunRecord:
+    """Of the runs of a machine the last one that shows what it was called by, else the last one: with that
+    the word goes, should the machine turn out to be several.
+    """
+    counted = runs_counted(connection, key)
+    called = [
+        run
+        for run in counted
+        if name_key(wanted) in run.name_keys
+        or (run.serial and serial_key(run.serial) == serial_key(wanted))
+        or run.code == plain_code(wanted)
+    ]
+    return max(called or counted, key=lambda run: (run.place, run.id))
 
 
 def take_back(

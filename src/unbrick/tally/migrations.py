@@ -127,6 +127,15 @@ def _serials_of_runs(_: Connection) -> None:
     """Find a machine by every serial number that it ever showed; what runs add up to is made anew."""
 
 
+def _words_by_first_event(connection: Connection) -> None:
+    """Keep the words on machines that a medium had seen under what stays the machine's, not under a name."""
+    table = schema.statements
+    said = select(table.c.number, table.c.machine_first).where(table.c.machine_first.is_not(None))
+    for number, first in connection.execute(said).all():
+        here = table.c.number == number
+        connection.execute(update(table).where(here).values(name_key=f"\x1f{first}"))
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _first_tables,
     _bare_names,
@@ -139,6 +148,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _bearing_runs,
     _counted_contradictions,
     _serials_of_runs,
+    _words_by_first_event,
 )
 """The step at index n brings version n to version n + 1."""
 

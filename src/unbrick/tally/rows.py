@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unbrick.standing import MachineStatus, Mark, Standing
+from unbrick.tally.decisions import APART
 from unbrick.tally.judged import Judged, standing_of_runs
 from unbrick.tally.names import name_key, serial_key
 from unbrick.tally.records import FINISHED, NAMED, WORKED, Basis, Statement
@@ -24,7 +25,8 @@ class Runs:
 
     `first` is the number of the first event that arrived of it; `looked` and `troubled` that of the last one
     that tells of a look inside, and of such a look that found something. `line` is the inventory's that it
-    settles, `others` are those (by name) that it claims besides.
+    settles, `others` are those (by name) that it claims besides; `firsts` are the numbers of the first events
+    of all its runs.
     """
 
     key: str
@@ -40,6 +42,7 @@ class Runs:
     troubled: int
     line: Row | None
     others: frozenset[str]
+    firsts: frozenset[int]
 
     @property
     def name_keys(self) -> frozenset[str]:
@@ -47,18 +50,10 @@ class Runs:
         return frozenset(map(name_key, self.names))
 
     @property
-    def called(self) -> frozenset[str]:
-        """All that a person may call it."""
-        return self.name_keys | {one for one in (self.serial_key, self.disk_guid) if one} | {self._key_alone}
-
-    @property
-    def filed_under(self) -> str:
-        """Under which of these what a person says of it is kept: what changes least."""
-        return min(self.name_keys, default=None) or self.serial_key or self.disk_guid or self._key_alone
-
-    @property
-    def _key_alone(self) -> str:
-        return self.key.partition(":")[2]
+    def spoken_under(self) -> frozenset[str]:
+        """Under what the words of persons are kept that may be about it."""
+        line = {self.line["name_key"]} if self.line else set()
+        return self.name_keys | line | words_kept_under(self.firsts)
 
     @property
     def serial_key(self) -> str | None:
@@ -85,7 +80,15 @@ def gather(judged: Judged) -> Runs:
         troubled=max((mark.number for mark in marks if mark.found_trouble), default=0),
         line=judged.line,
         others=judged.others,
+        firsts=judged.firsts,
     )
+
+
+def words_kept_under(firsts: Iterable[int]) -> frozenset[str]:
+    """Under what the words on a machine that a medium had seen are kept: the first event of one of its runs,
+    while names come and go. No name is written so.
+    """
+    return frozenset(f"{APART}{first}" for first in firsts)
 
 
 def statement_on(machine: Runs, said: Iterable[Row], first: Mapping[str, int]) -> Row | None:
@@ -94,7 +97,7 @@ def statement_on(machine: Runs, said: Iterable[Row], first: Mapping[str, int]) -
 
 
 def said_on(machine: Runs, said: Iterable[Row], first: Mapping[str, int]) -> list[Row]:
-    """What was said of a machine, of all that was said under its names or its line's.
+    """What was said of a machine, of all that was said under what words on it may be kept under.
 
     A word is about the machine that had the name when it was said. Said of one that no medium had seen, it is
     about the first to come. `said` has the rows of `statements` with the key of the `machine` that was meant;
@@ -115,9 +118,8 @@ def said_on(machine: Runs, said: Iterable[Row], first: Mapping[str, int]) -> lis
 
 
 def said_of(machine: Runs, spoken: Mapping[str, Iterable[Row]]) -> list[Row]:
-    """All that was said under a name of the machine or of its line, of what was `spoken` by name."""
-    names = machine.called | ({machine.line["name_key"]} if machine.line else set())
-    return [one for name in names for one in spoken.get(name, ())]
+    """All that may be said of the machine, of what was `spoken` by what it is kept under."""
+    return [one for name in machine.spoken_under for one in spoken.get(name, ())]
 
 
 def said_of_unseen(said: Iterable[Row]) -> Row | None:

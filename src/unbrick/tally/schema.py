@@ -7,7 +7,8 @@ a key, and names and serial numbers are compared by their upper-case form (`*_ke
 
 Events and statements have a number each from one counter (`events.number`, `statements.arrival`), in the
 order in which they came: what is later is later by it, whatever any clock says. `first` of a run or a machine
-is the number of its first event, and `statements.machine_first` that of the machine that was meant.
+is the number of its first event, and `statements.machine_first` that of a run of the machine that was meant:
+the word goes with it. Where there is one, the statement's `name_key` is made of it, else it is the name.
 
 `site` and `everywhere` of an event are those of its station's enrolment when it came; where there is no site,
 nobody enrolled the station, and the one in the event is all that is known.
