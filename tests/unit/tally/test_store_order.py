@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.tally_contents import contents
 from support.tally_events import START, Told, disk, uuid
 
 from unbrick.model import Machine
@@ -20,7 +20,6 @@ from unbrick.tally.records import ReceivedEvent, StatementError
 from unbrick.tally.store import Store
 
 SOON = datetime(2024, 7, 19, 8, tzinfo=UTC)
-_TABLES = ("runs", "machines", "machine_names", "contradictions", "counters", "minutes", "totals")
 
 _machines = st.builds(
     Machine,
@@ -74,21 +73,6 @@ def _deliveries(draw: st.DrawFn) -> tuple[list[list[ReceivedEvent]], list[list[R
         return [list(order[start:end]) for start, end in zip([0, *cuts], [*cuts, len(order)], strict=True)]
 
     return delivery(), delivery()
-
-
-def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """All that was added up, without what only says in which order it came."""
-    found = {}
-    with sqlite3.connect(path) as reader:
-        for table in _TABLES:
-            columns = [row[1] for row in reader.execute(f"pragma table_info({table})")]
-            told = ", ".join(
-                one
-                for one in columns
-                if one not in {"first", "first_received", "bears"} and not one.endswith("_number")
-            )
-            found[table] = sorted(reader.execute(f"select {told} from {table}"), key=repr)
-    return found
 
 
 def deliver(
