@@ -15,7 +15,7 @@ from typing import Any
 
 from unbrick.event import Event
 from unbrick.keys.chain import KeyChain
-from unbrick.processes.companion import Companion
+from unbrick.processes.companion import start_companion
 from unbrick.report.station_file import load_station
 from unbrick.signing.event_signer import Signer
 from unbrick.signing.own_key import own_signer
@@ -85,7 +85,7 @@ def main() -> None:
 
     (memory / SPOOL).mkdir(exist_ok=True)
     spool = Spool(memory / SPOOL)
-    beside = Companion.start(SigningLife(spool, memory / "outbox", load))
+    beside = start_companion(SigningLife(spool, memory / "outbox", load))
     reports = Reports(
         memory / "outbox", spool, station, load, told.append, is_online=lambda: bool(asked["online"])
     )

@@ -12,15 +12,18 @@ import os
 import pickle
 import select
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from unbrick.errors import FailedError, Reason, UnbrickError
+from unbrick.processes.child import Child, heed, heeded, hold_signals
 from unbrick.processes.core_dumps import forbid_core_dumps
 from unbrick.processes.libc import (
     CLONE_NEWNS,
@@ -31,7 +34,6 @@ from unbrick.processes.libc import (
     MS_NOSUID,
     make_mounts_private,
     mount,
-    signal_at_parents_death,
     unshare,
 )
 
@@ -42,7 +44,6 @@ T = TypeVar("T")
 WORK_FOLDER = Path("/run/unbrick")
 
 _GRACE_SECONDS = 20.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _Message = tuple[str, Any]
 
@@ -63,17 +64,11 @@ def run_isolated(work: Callable[[Path], T]) -> T:
         )
     sys.stdout.flush()
     sys.stderr.flush()
-    reader, writer = os.pipe()
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    parent = os.getpid()
-    keeper = os.fork()
-    if keeper == 0:
-        os.close(reader)
-        _keep(work, writer, parent)
-    os.close(writer)
-    with _Watch(keeper) as watch:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        answer = watch.read_answer(reader)
+    with hold_signals() as former:
+        keeper = Child(partial(_keep, work))
+        with _Watch(keeper) as watch:
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
+            answer = watch.read_answer()
     if watch.received:
         number = watch.received[0]
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
@@ -84,8 +79,8 @@ def run_isolated(work: Callable[[Path], T]) -> T:
 class _Watch:
     """The parent's side: passes signals on, reads the answer, leaves no zombie."""
 
-    def __init__(self, keeper: int) -> None:
-        self.received: list[int] = []
+    def __init__(self, keeper: Child) -> None:
+        self.received: list[signal.Signals] = []
         self._keeper = keeper
         self._deadline: float | None = None
         self._former: dict[int, Any] = {}
@@ -93,38 +88,37 @@ class _Watch:
     def __enter__(self) -> _Watch:
         # Only the main thread may set handlers; elsewhere signals are not ours to answer.
         if threading.current_thread() is threading.main_thread():
-            self._former = {number: signal.signal(number, self._pass_on) for number in _heeded()}
+            self._former = {number: signal.signal(number, self._pass_on) for number in heeded()}
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._keeper, 0)
+        self._keeper.wait()
         for number, handler in self._former.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
     def _pass_on(self, number: int, _: FrameType | None) -> None:
-        self.received.append(number)
+        self.received.append(signal.Signals(number))
         self._deadline = time.monotonic() + _GRACE_SECONDS
         if len(self.received) > 1:
-            _kill_all(self._keeper)
+            _kill_all(self._keeper.pid)
         else:
-            _kill(self._keeper, number)
+            self._keeper.kill(self.received[0])
 
-    def read_answer(self, reader: int) -> bytes:
+    def read_answer(self) -> bytes:
         """Everything the worker wrote; empty where it died first."""
         parts: list[bytes] = []
         waiting = select.poll()
-        waiting.register(reader, select.POLLIN)
-        with os.fdopen(reader, "rb", buffering=0) as stream:
+        with self._keeper.channel as channel:
+            waiting.register(channel, select.POLLIN)
             while True:
                 # A handler does not end a poll (PEP 475): wake up now and then to see the deadline.
                 if waiting.poll(500):
-                    part = stream.read(1 << 20)
+                    part = channel.recv(1 << 20)
                     if not part:
                         return b"".join(parts)
                     parts.append(part)
                 elif self._deadline is not None and time.monotonic() > self._deadline:
-                    _kill_all(self._keeper)
+                    _kill_all(self._keeper.pid)
 
 
 def _kill(process: int, number: int) -> None:
@@ -174,60 +168,35 @@ def _unpack(answer: bytes) -> Any:
     raise error
 
 
-def _keep(work: Callable[[Path], T], writer: int, parent: int) -> NoReturn:
+def _keep(work: Callable[[Path], T], answer: socket.socket) -> None:
     """The keeper's life: namespaces, the second fork, signals passed on, the worker waited for."""
     try:
-        signal_at_parents_death()
-        if os.getppid() != parent:  # it ended before that took effect
-            os._exit(1)
-        try:
-            unshare(CLONE_NEWNS | CLONE_NEWPID)
-        except OSError as error:
-            _send(writer, _pack_error(_refused(error)))
-            os._exit(1)
-        lifeline, held = os.pipe()
-        worker = os.fork()
-        if worker == 0:
-            os.close(held)
-            _work(work, writer, lifeline)
-        os.close(writer)
-
-        def pass_on(number: int, _: FrameType | None) -> None:
-            _kill(worker, number)
-
-        for number in _heeded():
-            signal.signal(number, pass_on)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        os.waitpid(worker, 0)
-    finally:
-        os._exit(0)
+        unshare(CLONE_NEWNS | CLONE_NEWPID)
+    except OSError as error:
+        _send(answer, _pack_error(_refused(error)))
+        return
+    worker = Child(lambda _: _work(work, answer))
+    answer.close()
+    heed(dict.fromkeys(heeded(), lambda number, _: worker.kill(signal.Signals(number))))
+    worker.wait()
 
 
-def _work(work: Callable[[Path], T], writer: int, lifeline: int) -> NoReturn:
-    """The worker's life, as process 1: whatever happens ends in `_exit`, and that ends everything."""
+def _work(work: Callable[[Path], T], answer: socket.socket) -> None:
+    """The worker's life, as process 1, whose end is the end of everything in its namespace."""
+    forbid_core_dumps()
+    message: _Message
     try:
-        signal_at_parents_death()
-        # The keeper holds the other end; its number means nothing in this process namespace.
-        if select.select([lifeline], [], [], 0)[0]:
-            os._exit(1)
-        for number in _heeded():
-            signal.signal(number, _interrupt)
-        forbid_core_dumps()
-        message: _Message
-        try:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            _make_private()
-            message = ("result", work(WORK_FOLDER))
-        except KeyboardInterrupt:
-            message = ("interrupt", None)
-        except BaseException as error:  # noqa: BLE001, RUF100 - carried over to the parent, not swallowed
-            message = _pack_error(error)
-        _ignore_signals()
-        _send(writer, message)
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        os._exit(0)
+        heed(dict.fromkeys(heeded(), _interrupt))
+        _make_private()
+        message = ("result", work(WORK_FOLDER))
+    except KeyboardInterrupt:
+        message = ("interrupt", None)
+    except BaseException as error:  # noqa: BLE001, RUF100 - carried over to the parent, not swallowed
+        message = _pack_error(error)
+    _ignore_signals()
+    _send(answer, message)
+    sys.stdout.flush()
+    sys.stderr.flush()
 
 
 def _interrupt(*_: object) -> NoReturn:
@@ -236,13 +205,8 @@ def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _heeded() -> list[signal.Signals]:
-    """The signals that we answer: not those our caller has us ignore, as `nohup` does."""
-    return [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-
-
 def _ignore_signals() -> None:
-    for number in _heeded():
+    for number in heeded():
         # Not SIG_IGN: helpers started while cleaning up would inherit it.
         signal.signal(number, lambda *_: None)
 
@@ -296,10 +260,9 @@ def _pack_error(error: BaseException) -> _Message:
     return ("error", (type(error), error.args, dict(error.__dict__), trace))
 
 
-def _send(writer: int, message: _Message) -> None:
+def _send(answer: socket.socket, message: _Message) -> None:
     try:
         data = pickle.dumps(message)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         data = pickle.dumps(_pack_error(RuntimeError(f"what the work gave back cannot be sent: {error}")))
-    with os.fdopen(writer, "wb") as stream:
-        stream.write(data)
+    answer.sendall(data)

@@ -20,19 +20,16 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from unbrick.processes.child import Child, heed, set_apart
 from unbrick.processes.core_dumps import forbid_core_dumps
-from unbrick.processes.libc import signal_at_parents_death
 from unbrick.report.client import TallyAddress, TallySession
 from unbrick.report.outbox import Outbox
 from unbrick.report.sender_status import SenderState, SenderStatus, StatusBoard
 from unbrick.report.sending_loop import SendingLoop, Session
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_NICENESS = 5
 _NUDGE, _FINISH = b"nudge", b"finish "
 _LONGEST_ORDER = 64
 _GRACE_SECONDS = 3.0
-_LOOK_SECONDS = 0.01
 
 
 class BackgroundSender:
@@ -52,24 +49,15 @@ class BackgroundSender:
         """Start sending what is in a folder; raises OutboxError where it cannot be had."""
         self._outbox = Outbox(outbox_folder)
         self._board = StatusBoard()
-        self._parent = os.getpid()
-        self._ended = False
-        self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._orders.setblocking(False)
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        try:
-            self._process = os.fork()
-            if self._process == 0:
-                open_session = connect or partial(TallySession.open, station)
-                _live(self._parent, theirs, self._board, self._outbox, open_session)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-            theirs.close()
+        open_session = connect or partial(TallySession.open, station)
+        life = partial(_live, self._board, self._outbox, open_session)
+        self._child = Child(life, socket.SOCK_SEQPACKET)
+        self._child.channel.setblocking(False)
 
     def status(self) -> SenderStatus:
         """How the sending goes; never waits."""
         status = self._board.read()
-        if status.state not in (SenderState.REFUSED, SenderState.ENDED) and self._has_ended():
+        if status.state not in (SenderState.REFUSED, SenderState.ENDED) and self._child.has_ended():
             why = "the process that sends has ended"
             return replace(status, state=SenderState.ENDED, why=why)
         return status
@@ -77,7 +65,7 @@ class BackgroundSender:
     def nudge(self) -> None:
         """Say that something new waits, so that it goes out without the delay of a poll; never waits."""
         with contextlib.suppress(OSError):
-            self._orders.send(_NUDGE)
+            self._child.channel.send(_NUDGE)
 
     def finish(self, seconds: float) -> int:
         """Wait until the outbox is empty or the time is up, and end; tells how many events still wait.
@@ -87,32 +75,15 @@ class BackgroundSender:
         deadline = time.monotonic() + seconds
         try:
             with contextlib.suppress(OSError):
-                self._orders.send(_FINISH + repr(deadline).encode())
-            while not self._has_ended() and time.monotonic() < deadline:
-                time.sleep(_LOOK_SECONDS)
+                self._child.channel.send(_FINISH + repr(deadline).encode())
+            self._child.ends_within(deadline - time.monotonic())
         finally:
             self.end()
         return self._outbox.count()
 
     def end(self) -> None:
         """End the process now; what is not acknowledged stays in the outbox."""
-        if self._parent != os.getpid():
-            return
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            deadline = time.monotonic() + _GRACE_SECONDS
-            while not self._has_ended() and time.monotonic() < deadline:
-                os.kill(self._process, number)
-                time.sleep(_LOOK_SECONDS)
-        self._orders.close()
-
-    def _has_ended(self) -> bool:
-        """Whether the process is gone; only its parent can know."""
-        if not self._ended and self._parent == os.getpid():
-            try:
-                self._ended = os.waitpid(self._process, os.WNOHANG)[0] != 0
-            except ChildProcessError:  # somebody else has waited for it
-                self._ended = True
-        return self._ended
+        self._child.end(_GRACE_SECONDS)
 
 
 class _SocketOrders:
@@ -133,45 +104,29 @@ class _SocketOrders:
             self.finish_by = time.monotonic()
 
 
-def _live(
-    parent: int,
-    orders: socket.socket,
-    board: StatusBoard,
-    outbox: Outbox,
-    connect: Callable[[], Session],
-) -> NoReturn:
-    """The sending process's whole life: whatever happens ends in `_exit`."""
+def _live(board: StatusBoard, outbox: Outbox, connect: Callable[[], Session], orders: socket.socket) -> None:
+    """The sending process's whole life."""
     try:
-        _settle(parent, orders)
-        try:
-            SendingLoop(outbox, connect, _SocketOrders(orders), board.write).run()
-        except SystemExit:
-            board.write(_ended(board, "it was told to end"))
-        except BaseException as error:
-            board.write(_ended(board, f"the process that sends failed ({type(error).__name__})"))
-            raise
-    finally:
-        os._exit(0)
+        _settle(orders)
+        SendingLoop(outbox, connect, _SocketOrders(orders), board.write).run()
+    except SystemExit:
+        board.write(_ended(board, "it was told to end"))
+    except BaseException as error:
+        board.write(_ended(board, f"the process that sends failed ({type(error).__name__})"))
+        raise
 
 
 def _ended(board: StatusBoard, why: str) -> SenderStatus:
     return replace(board.read(), state=SenderState.ENDED, why=why)
 
 
-def _settle(parent: int, orders: socket.socket) -> None:
+def _settle(orders: socket.socket) -> None:
     """Cut the process off from its parent's terminal, files and signals, but not from its death."""
-    signal_at_parents_death()
-    if os.getppid() != parent:  # it ended before that took effect
-        os._exit(1)
-    os.setsid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
+    set_apart()
     orders.setblocking(False)
     _let_go_of_files(keep=orders.fileno())
-    os.nice(_NICENESS)  # the repair comes first
     forbid_core_dumps()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    heed({signal.SIGTERM: _leave})
 
 
 def _leave(_: int, __: FrameType | None) -> NoReturn:

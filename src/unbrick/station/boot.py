@@ -12,8 +12,9 @@ from unbrick.errors import UnbrickError
 from unbrick.keys.chain import KeyChain
 from unbrick.keys.source import KeySource
 from unbrick.model import DiskReport, Machine
+from unbrick.processes.child import Child
 from unbrick.processes.command import Runner
-from unbrick.processes.companion import Companion
+from unbrick.processes.companion import start_companion
 from unbrick.repair.plan import new_run_id
 from unbrick.report.client import TallySession
 from unbrick.signing.event_signer import Signer
@@ -44,7 +45,7 @@ class Boot:
         self._memory = memory
         self._voice = voice
         self._runner = runner
-        self._companions: list[Companion] = []
+        self._companions: list[Child] = []
 
     def run(self) -> None:
         """Do everything, from the settings to the restart; raises what went wrong."""
@@ -123,13 +124,13 @@ class Boot:
     ) -> Reports:
         """Start what runs beside the work, and keep reports from now on."""
         keeper = StickKeeper(self._memory, self._memory / "stick", carried.reports, mark=carried.mark)
-        self._companions.append(Companion.start(keeper))
+        self._companions.append(start_companion(keeper))
         station = settings.station
         if station is not None and station.tally is not None:  # nothing else needs a network
-            self._companions.append(Companion.start(NetworkLife(station.network, self._runner)))
+            self._companions.append(start_companion(NetworkLife(station.network, self._runner)))
         spool, outbox = Spool(self._memory / SPOOL), self._memory / OUTBOX
         load = partial(self._signer, settings)
-        self._companions.append(Companion.start(SigningLife(spool, outbox, load)))
+        self._companions.append(start_companion(SigningLife(spool, outbox, load)))
         reports = Reports(outbox, spool, station, load, self._voice.note, latest=medium.expires)
 
         def heed_time(session: TallySession) -> None:

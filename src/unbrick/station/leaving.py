@@ -11,8 +11,8 @@ from typing import NoReturn
 
 from unbrick.errors import UnbrickError
 from unbrick.model import DiskReport, Machine, Status
+from unbrick.processes.child import Child
 from unbrick.processes.command import Runner
-from unbrick.processes.companion import Companion
 from unbrick.processes.libc import power_off_platform, restart_platform
 from unbrick.report.sender_status import SenderState
 from unbrick.signing.carried_text import CarriedTextError, write_text
@@ -68,7 +68,7 @@ class Leaving:
         settings: Settings,
         medium: MediumFacts,
         reports: Reports,
-        companions: Sequence[Companion],
+        companions: Sequence[Child],
         another: AnotherTry | None = None,
     ) -> None:
         self._memory = memory

@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
+from unbrick.processes.child import Child
 from unbrick.processes.command import RecordedRunner
-from unbrick.processes.companion import Companion
 from unbrick.station import finish
 from unbrick.station.boot import Boot
 from unbrick.station.voice import Voice
@@ -36,7 +36,7 @@ def test_what_signs_ends_before_what_writes_to_the_stick_and_the_disks_close_las
 
     monkeypatch.setattr(finish, "close_everything", close)
     boot = Boot(tmp_path, cast(Voice, None), RecordedRunner())
-    boot._companions += [cast(Companion, Beside(name, ended)) for name in ("stick", "network", "signing")]
+    boot._companions += [cast(Child, Beside(name, ended)) for name in ("stick", "network", "signing")]
 
     boot.abandon()
 
