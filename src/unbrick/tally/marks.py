@@ -52,7 +52,8 @@ def state(
     shown, said_by = _text(wanted, "computer name"), _text(who, "person")
     meant = meant_row(connection, shown, new=new, unseen=unseen)
     key = meant["key"] if meant else NAMED + name_key(shown)
-    first = _run_meant(connection, key, shown).first if meant and meant["first"] else None
+    run = _run_meant(connection, key, shown) if meant and meant["first"] else None
+    first = run.first if run else None
     (kept_under,) = [key.removeprefix(NAMED)] if first is None else words_kept_under([first])
     row = {
         "name_key": kept_under,
@@ -65,7 +66,8 @@ def state(
         "machine_first": first,
     }
     connection.execute(insert(statements), row)
-    refresh(connection, [key], [kept_under])
+    # A run that does not bear is to do so from now on: that is seen where all of them are read.
+    refresh(connection, [key], [kept_under], only_added=[key] if run is None or run.bears else [])
     return str(key)
 
 

@@ -94,6 +94,18 @@ def test_a_run_that_a_word_was_said_of_bears_after_any_number_of_others(
     assert [(row.name, row.status) for row in store.machines()] == [("WARD-1", "re-imaged")]
 
 
+def test_a_word_is_found_where_the_run_it_was_said_of_did_not_bear(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bearing, "RECENT", 1)
+    for number in range(1, 12):
+        name = "WARD-2" if number in {2, 3} else "WARD-1"
+        store.add(Told(number, Machine(uuid(1), "SN-1", disk(1), (name,))).story("needs-key"))
+    mark(store, "WARD-2")
+    store.add(Told(12, Machine(uuid(1), "SN-1", disk(1), ("WARD-1",))).story("needs-key"))
+    assert [row.status for row in store.machines()] == ["re-imaged"]
+
+
 def test_the_names_of_a_run_kept_apart_hide_none_of_the_machine_s_own(store: Store) -> None:
     own = tuple(f"N-{number:02}" for number in range(16))
     other = tuple(f"A-{number:02}" for number in range(16))
