@@ -2,12 +2,15 @@
 
 Nothing here can write such records, so they are borrowed: the tree is put on a volume that Windows made and
 that crashed, after its journal was replayed; then the journal is put back as it had been.
+
+When it crashed, all that its journal tells of was on the volume. `forget` takes a part of it away again.
 """
 
 from __future__ import annotations
 
 import gzip
 import os
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +18,12 @@ from pathlib import Path
 from support.artefacts import artefact
 from support.ntfs_states import filled, log_runs
 
+from unbrick.disks.ntfs_volume import open_view, read_geometry
+
 _CHUNK = 1 << 20
+_PAGE = 4096
+_TOLD_OF = (37, 39, 48)
+_LAST_READ = 0x68
 
 
 def make_pending_volume(path: Path, tree: Callable[[Path], None]) -> Path:
@@ -36,6 +44,23 @@ def make_pending_volume(path: Path, tree: Callable[[Path], None]) -> Path:
         for offset, data in before:
             os.pwrite(stream.fileno(), data, offset)
     return path
+
+
+def forget(path: Path) -> None:
+    """Have the volume lack what its journal tells since the checkpoint before the last.
+
+    Three files' records are then as before Windows wrote down when each was last read; `ntfsrecover` plays
+    12 actions, and writes to these.
+    """
+    _, runs = log_runs(path)
+    at = runs[0].offset or 0
+    with open_view(path, writable=True) as view:
+        geometry = read_geometry(view)
+        view.write(at, view.read(at + _PAGE, _PAGE))
+        for number in _TOLD_OF:  # in the table's first run
+            place = geometry.mft + number * geometry.record
+            view.write(place + 8, struct.pack("<Q", 0))  # the newest of the journal's entries that it has
+            view.write(place + _LAST_READ, struct.pack("<Q", 0))
 
 
 def _read(descriptor: int, offset: int, length: int) -> bytes:

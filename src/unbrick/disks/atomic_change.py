@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from unbrick.disks.log_replay import VolumeFacts
-from unbrick.disks.ntfs_log import open_log
+from unbrick.disks.ntfs_log import LogState, open_log
 from unbrick.disks.ntfs_volume import (
     RECORD_VOLUME,
     ByteView,
@@ -99,22 +99,33 @@ def complete(plain: PlainVolume, facts: VolumeFacts, pending: Pending) -> None:
 def write_replayed(plain: PlainVolume, facts: VolumeFacts, written: Written) -> None:
     """Bring to the disk what replaying NTFS's journal has written: the journal itself last.
 
-    Until that is done, the journal can be replayed again, and asks for it. Raises FailedError.
+    Until that is done, the journal can be replayed again, and asks for it: of its restart pages, the one
+    that is believed is written when the other is on the disk. Raises FailedError.
     """
     with open_view(plain.path, writable=True) as view:
         area = open_log(view, facts.geometry)
         piece = min(facts.geometry.cluster, _PIECE)  # none lies partly in the journal
-        elsewhere: list[tuple[int, bytes]] = []
-        journal: list[tuple[int, bytes]] = []
+        steps: tuple[list[tuple[int, bytes]], ...] = ([], [], [], [])
         for offset, cluster in written:
             former = view.read(offset, max(0, min(len(cluster), facts.geometry.length - offset)))
             for at in range(0, len(former), piece):
                 if former[at : at + piece] != (data := cluster[: len(former)][at : at + piece]):
-                    (journal if area.covers(offset + at) else elsewhere).append((offset + at, data))
-        for places in (elsewhere, journal):
-            for place, data in places:
+                    steps[_step(area.position_of(offset + at), facts.log)].append((offset + at, data))
+        for step in steps:
+            for place, data in step:
                 view.write(place, data)
-            plain.sync()
+            if step:
+                plain.sync()
+
+
+def _step(position: int | None, log: LogState) -> int:
+    """When a place is written to, by its position in the journal, if it is there: what closes it, late."""
+    if position is None:
+        return 0
+    for number, start in enumerate((log.other_place, log.place), 1):
+        if start <= position < start + log.page:
+            return number
+    return 3
 
 
 def show_completed(view: ByteView, facts: VolumeFacts, pending: Pending) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.disks.ntfs_log import FAST_START_VERSION, LogState, open_log, read_log_state
+from unbrick.disks.ntfs_log import FAST_START_VERSION, LogState, mend_restart_page, open_log, read_log_state
 from unbrick.disks.ntfs_mirror import differing_records
 from unbrick.disks.ntfs_volume import ByteView, Geometry, damaged, open_view, read_dirty, read_geometry
 from unbrick.disks.redo_log import Pending, find_pending, is_halfway
@@ -60,10 +60,12 @@ def facts_of(view: ByteView, length: int) -> VolumeFacts:
 
 
 def replay_log(path: Path, length: int, log: LogState, runner: Runner) -> bool:
-    """Replay the journal of the volume at `path`; whether it may be mounted for writing now.
+    """Replay the journal of the volume at `path`, a copy; whether it may be mounted for writing now.
 
     What `ntfsrecover` says is not asked: it fails on volumes that are fine. Raises FailedError.
     """
+    with open_view(path, writable=True) as view:
+        mend_restart_page(view, read_geometry(view), log)
     fast_start = ["-k"] if log.version == FAST_START_VERSION else []
     runner.run(["ntfsrecover", *fast_start, str(path)], timeout=_REPLAY_SECONDS, ok=None)
     if read_facts(path, length).log.needs_replay:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from unbrick.disks.file_table import expect_whole, find_data
 from unbrick.disks.ntfs_stream import Stream
@@ -27,7 +27,8 @@ _LARGEST_LOG = 1 << 32
 _CHUNK = 1 << 20
 _NO_CLIENT = 0xFFFF
 _CLEAN = 0x0002
-_PAGES = (b"RSTR", b"RCRD", b"CHKD")
+_RESTART_PAGES = (b"RSTR", b"CHKD")
+_PAGES = (*_RESTART_PAGES, b"RCRD")
 FAST_START_VERSION = (2, 0)
 
 
@@ -36,7 +37,9 @@ class LogState:
     """What the newest valid restart page says. `version` is None where there is none.
 
     `oldest` is the first log sequence number that is still needed, `current` the last when it was written;
-    `newest` is where in the log, in bytes, that last one lies.
+    `newest` is where in the log, in bytes, that last one lies. That restart page itself is `page` bytes
+    long and lies at `place`; there are two places, the log's beginning and right behind it. `torn`: the page
+    at the beginning was torn by a cut of the power.
     """
 
     empty: bool
@@ -45,14 +48,23 @@ class LogState:
     oldest: int = 0
     current: int = 0
     newest: int | None = None
+    page: int = _PAGE
+    place: int = 0
+    torn: bool = False
+
+    @property
+    def other_place(self) -> int:
+        """Where in the log the other restart page lies."""
+        return 0 if self.place else self.page
 
     @property
     def needs_replay(self) -> bool:
         """Whether ntfs-3g would refuse the volume or throw the log away.
 
-        It refuses every log of version 2.0, the clean ones too, for Windows may hold more in its cache.
+        It refuses every log of version 2.0, the clean ones too, for Windows may hold more in its cache, and
+        one whose first page is torn, whatever the second says.
         """
-        return not self.empty and (not self.clean or self.version == FAST_START_VERSION)
+        return not self.empty and (not self.clean or self.torn or self.version == FAST_START_VERSION)
 
 
 def open_log(view: ByteView, geometry: Geometry) -> Stream:
@@ -70,7 +82,7 @@ def read_log_state(view: ByteView, geometry: Geometry) -> LogState:
     """Read the restart pages; raises NeedsHandsError (damaged-volume) where the log cannot be found."""
     log = open_log(view, geometry)
     states: list[LogState] = []
-    empty = True
+    empty, torn = True, False
     position = 0
     while position < min(log.size, _LARGEST_LOG):
         head = log.read(position, _HEAD)
@@ -78,17 +90,19 @@ def read_log_state(view: ByteView, geometry: Geometry) -> LogState:
         empty = empty and blank
         if head[:4] == b"RCRD" or (blank and not empty):
             break
-        if head[:4] in (b"RSTR", b"CHKD") and position <= _LARGEST_RESTART_PAGE:
+        if head[:4] in _RESTART_PAGES and position <= _LARGEST_RESTART_PAGE:
             state = _parse_restart_page(log, position, head)
             if state is not None:
                 states.append(state)
                 if position:
                     break
+            torn = torn or (state is None and not position)
         position = position * 2 or 512
     if empty:
         return LogState(empty=True, clean=True)
     # The first of equals, as ntfs-3g has it.
-    return max(states, key=lambda state: state.current, default=LogState(empty=False, clean=False))
+    newest = max(states, key=lambda state: state.current, default=LogState(empty=False, clean=False))
+    return replace(newest, torn=torn)
 
 
 def _parse_restart_page(log: Stream, position: int, head: bytes) -> LogState | None:
@@ -117,7 +131,22 @@ def _parse_restart_page(log: Stream, position: int, head: bytes) -> LogState | N
         current=current,
         # A log sequence number is a count of the log's rounds, then a place in units of 8 bytes.
         newest=(current << sequence_bits & 2**64 - 1) >> sequence_bits << 3 if sequence_bits < 64 else None,
+        page=page_size,
+        place=position,
     )
+
+
+def mend_restart_page(view: ByteView, geometry: Geometry, state: LogState) -> None:
+    """Put the restart page that is believed in the place of the other, where a cut of the power tore that.
+
+    Windows passes a torn one over, but `ntfsrecover` replays nothing then. Does not flush.
+    """
+    log = open_log(view, geometry)
+    if state.version is None:
+        return
+    head = log.read(state.other_place, _HEAD)
+    if head[:4] in _RESTART_PAGES and _parse_restart_page(log, state.other_place, head) is None:
+        log.write(state.other_place, log.read(state.place, state.page))
 
 
 def has_pending_records(view: ByteView, geometry: Geometry, state: LogState) -> bool:

@@ -22,7 +22,7 @@ from support.damage.odd_trees import LEFT_ALONE, TREES
 from support.damage.paths import FAULTY, FAULTY_TIME, USERS
 from support.damage.starts import Starts
 from support.ntfs_states import hibernate
-from support.pending_log import make_pending_volume
+from support.pending_log import forget, make_pending_volume
 from support.repair_worker import RepairWorker
 
 from unbrick.disks.bitlocker import read_metadata
@@ -74,7 +74,7 @@ class Shape:
     @property
     def is_repaired(self) -> bool:
         """Whether the sound volume is repaired, and needs no person's leave for it."""
-        return not self.hibernated and not self.pending and self.odd not in LEFT_ALONE
+        return not self.hibernated and self.odd not in LEFT_ALONE
 
 
 SHAPES = {
@@ -142,7 +142,8 @@ class Bases:
         if shape.pending:
             # The records lie in the log before the tree is there: nothing may be asked of it then.
             make_pending_volume(plain, lambda top: _fill(top, shape, folder))
-            return Base(shape, plain, None, None, Starts(None, plain, folder))
+            forget(plain)
+            return Base(shape, plain, None, None, self._starts(shape, plain, folder))
         _format(plain, shape.cluster, shape.sector)
         with mounted(plain, folder / "root") as root:
             if shape.locked:

@@ -59,7 +59,7 @@ def plan_run(seed: int, *, base: str | None = None, only: str = "") -> RunPlan:
     rng = random.Random(f"damage {seed}")
     chosen = base or rng.choice(_BASES)
     kinds = [name for name in KINDS if name.startswith(only)]
-    start = "" if SHAPES[chosen].pending else rng.choice(_STARTS)
+    start = rng.choice(_STARTS)
     first = rng.choice(_FIRST.get(start.replace("killed", "cut"), (Goal.REPAIR,)))
     return RunPlan(
         seed,

@@ -17,7 +17,7 @@ from support.ntfs_states import (
     write_log,
 )
 
-from unbrick.disks.ntfs_log import LogState, has_pending_records, read_log_state, reset_log
+from unbrick.disks.ntfs_log import LogState, has_pending_records, mend_restart_page, read_log_state, reset_log
 from unbrick.disks.ntfs_volume import open_view, read_geometry
 
 
@@ -66,6 +66,19 @@ def test_newer_restart_page_is_believed(volume: Path, newer_is_second: bool) -> 
     newer = restart_page(current=0x5000, oldest=0x3000, clean=True)
     write_log(volume, *((older, newer) if newer_is_second else (newer, older)))
     assert state_of(volume).clean
+    assert probe(volume) == 0
+
+
+@pytest.mark.parametrize("torn", [0, 1])
+def test_closed_log_with_a_torn_restart_page(volume: Path, torn: int) -> None:
+    """Of the two, ntfs-3g forgives the second only."""
+    pages = [bytearray(restart_page(current=0x4000, oldest=0x3000, clean=True)) for _ in range(2)]
+    pages[torn][1022] ^= 0xFF
+    write_log(volume, *map(bytes, pages))
+    assert state_of(volume).needs_replay == bool(probe(volume)) == (torn == 0)
+    with open_view(volume, writable=True) as view:
+        mend_restart_page(view, read_geometry(view), state_of(volume))
+    assert not state_of(volume).needs_replay
     assert probe(volume) == 0
 
 
