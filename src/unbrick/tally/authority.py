@@ -24,7 +24,7 @@ from unbrick.signing.certificates import (
     read_public_line,
     station_certificate,
 )
-from unbrick.tally.authority_key import make_or_take, signing_key
+from unbrick.tally.authority_key import make_or_take, require_apart, signing_key
 from unbrick.tally.new_folder import errors_named, new_folder
 from unbrick.tally.register import (
     DEFAULT_DAYS,
@@ -66,6 +66,8 @@ def create_authority(
         everywhere = site == FIRST_SITE
     now = now or datetime.now(UTC)
     checked_name(site, "site")
+    if authority is not None:
+        require_apart(authority, directory)
     folder = TallyFolder(directory)
     with new_folder(directory):
         with errors_named(authority or directory):

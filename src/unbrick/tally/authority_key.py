@@ -7,6 +7,7 @@ older unbrick has it as a file in its own folder.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -35,6 +36,19 @@ def make_or_take(folder: Path) -> Ed25519PrivateKey:
     key = new_key()
     atomic_write(path, private_text(key))
     return key
+
+
+def require_apart(place: Path, tally: Path) -> None:
+    """Raise UsageError where the key would lie in a tally's folder, through links too."""
+    real, home = Path(os.path.realpath(place)), Path(os.path.realpath(tally))
+    inside = real.is_relative_to(home)
+    with suppress(OSError):  # one folder may be mounted at two places
+        inside = inside or any(above.exists() and above.samefile(home) for above in (real, *real.parents))
+    if inside:
+        raise UsageError(
+            f"the authority's folder {place} lies in the tally's folder {tally}",
+            hint=f"name one outside of it; without --authority the key goes to {tally / 'authority'}",
+        )
 
 
 def signing_key(folder: TallyFolder, given: Path | None = None) -> Ed25519PrivateKey:
