@@ -228,3 +228,52 @@ def test_everything_that_looks_works_on_a_read_only_mount(tally: OutsideTally, t
         place.run("backup", tmp_path / "copy")
     finally:
         subprocess.run(["umount", place.folder], check=True)
+
+
+def test_a_lost_mark_is_said_and_no_verb_hides_that(tally: OutsideTally, tmp_path: Path) -> None:
+    (tally.folder / "tally.mark").unlink()
+    before = {path.name: path.read_bytes() for path in tally.folder.iterdir() if path.is_file()}
+    said = "tally.mark, which says what was acknowledged, is missing or damaged"
+    found = checked(tally, code=1)
+    assert [said in one for one in found["complaints"]] == [True]  # type: ignore[attr-defined]
+    assert "restore a copy" not in tally.run("check", code=1).stderr
+    assert said in tally.run("status", "--check", code=1).stdout
+    assert said in tally.run("status", "--json").stderr
+    assert said in tally.run("backup", tmp_path / "copy", code=1).stderr
+    assert said in tally.run("import", tmp_path / "reports", code=1).stderr
+    assert said in tally.run("mark", "WARD-4", "confirmed", "--reason", "x", "--who", "kim", code=1).stderr
+    assert said in tally.run("serve", "--port", "0", code=1).stderr
+    after = {path.name: path.read_bytes() for path in tally.folder.iterdir() if path.is_file()}
+    assert {name: after[name] for name in before if name != "audit.log"} == {
+        name: before[name] for name in before if name != "audit.log"
+    }
+    assert "tally.mark" not in after
+    assert said in OutsideTally(tmp_path / "copy").run("serve", "--port", "0", code=1).stderr
+    with tally.served("--accept-loss", "--who", "kim"):
+        pass
+    assert [one["by"] for one in tally.audit() if one["what"] == "loss-accepted"] == ["kim"]
+    checked(tally, code=0)
+    tally.run("import", tmp_path / "reports")
+
+
+def test_an_export_of_a_tally_that_lost_reports_says_so_and_is_written(
+    tally: OutsideTally, tmp_path: Path
+) -> None:
+    tally.run("backup", tmp_path / "copy")
+    with tally.served() as running:
+        asyncio.run(tally.station.report(running.port, tally.station.visit(6, "WARD-6")))
+    whole = reports_of(tally)
+    for path in tally.folder.glob("tally.db*"):
+        path.unlink()
+    shutil.copy(tmp_path / "copy" / "tally.db", tally.folder / "tally.db")
+    here = reports_of(tally)
+    for options in ((), ("--out", tmp_path / "rest.jsonl"), ("--verifiable", tmp_path / "given")):
+        done = tally.run("export", *options, code=1)
+        assert f"{whole - here} acknowledged reports are missing" in done.stderr
+        assert f"the export has {here} reports, and not all" in done.stderr
+    assert len((tmp_path / "rest.jsonl").read_text().splitlines()) == here
+    assert len(list((tmp_path / "given").glob("*/*.json"))) == here
+    again = tally.run("backup", tmp_path / "again", code=1)
+    assert f"{whole - here} acknowledged reports are missing" in again.stderr
+    refused = OutsideTally(tmp_path / "again").run("serve", "--port", "0", code=1)
+    assert f"{whole - here} acknowledged reports are missing" in refused.stderr

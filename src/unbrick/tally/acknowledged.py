@@ -125,10 +125,15 @@ class MarkFile:
 
 
 def read_mark(path: Path) -> Mark | None:
-    """The mark, for who only looks and holds no lock; None where there is none, or it cannot be read."""
+    """The mark, for who only looks and holds no lock; None where there is none, or none that is whole.
+
+    For an account that may not read it: one that vouches for nothing.
+    """
     try:
         with path.open("rb") as stream:
             return _newest(stream.read(_SLOT + _TEXT))
+    except PermissionError:
+        return Mark()
     except OSError:
         return None
 

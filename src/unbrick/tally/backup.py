@@ -1,4 +1,5 @@
-"""A copy of a tally, also while it is served: one moment of its database, then all else that it needs.
+"""A copy of a tally, also while it is served: one moment of its database, then the files that `_NEEDED` and
+`_ALSO` name, and no other: the authority's key may lie anywhere.
 
 The register is copied after the database: a station that is in no register would make its reports strange.
 """
@@ -6,32 +7,39 @@ The register is copied after the database: a station that is in no register woul
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from unbrick.errors import FailedError
+from unbrick.errors import FailedError, UnbrickError
 from unbrick.files import atomic_write
 from unbrick.tally.acknowledged import Mark, MarkFile, read_mark
-from unbrick.tally.check import Checked, Progress, check, no_progress
+from unbrick.tally.check import Checked, Progress, check, look_for_mark, no_progress
 from unbrick.tally.database_errors import errors_named
 from unbrick.tally.ledger import Head, read_head
 from unbrick.tally.looking import LookingDatabase
-from unbrick.tally.marked import mark_path
+from unbrick.tally.marked import find_loss, mark_path
 from unbrick.tally.new_folder import new_folder
-from unbrick.tally.settings import TallyFolder, read_settings
+from unbrick.tally.settings import AUTHORITY_KEY_NAME, TallyFolder, read_settings
 
 _PAGES_AT_ONCE = 4096
 _MOST_BYTES = 1024 * 1024 * 1024
+_NEEDED = ("authority.pub", "host_key", "host_key-cert.pub", "stations.json")
+_ALSO = re.compile(r"station|station-cert\.pub|unbrick\.yaml|today\.json|(audit|refusals)\.log(\.[0-9]+)?")
+_MADE_ANEW = re.compile(
+    r"\..*|tally\.db(-wal|-shm|-journal)?|tally\.mark|settings\.json|condition|serve\.lock|reserve|authority"
+)
 
 
 @dataclass(frozen=True)
 class BackedUp:
-    """What was copied: reports, and what a look at the copy found."""
+    """What was copied: reports, and what a look at the copy found; `notes` are on files, and no fault."""
 
     reports: int
     found: Checked
+    notes: list[str] = field(default_factory=list)
 
 
 def back_up(
@@ -47,15 +55,16 @@ def back_up(
         copy = TallyFolder(out)
         mark = read_mark(mark_path(folder.database))
         head = _copy_database(folder.database, copy.database, progress)
-        _write_mark(copy.database, head)
-        for path in _files(folder):
-            _copy_file(path, out / path.name)
-        if with_authority:
-            _copy_authority(folder, copy)
-        _copy_file(folder.settings, copy.settings)  # last: its presence says that the folder is complete
-        # Held against the mark of the tally: what that lost before, the copy has not either.
         found = check(LookingDatabase(copy.database), mark, counting=False, progress=progress)
-    return BackedUp(head.events, found)
+        with LookingDatabase(folder.database) as looking:
+            look_for_mark(looking, found)
+        _write_mark(copy.database, head, mark, found)
+        files = _Files(folder.path, out, found)
+        files.copy_all()
+        if with_authority:
+            _copy_authority(folder, copy, files)
+        files.copy(folder.settings.name, needed=True)  # last: its presence says that the folder is complete
+    return BackedUp(head.events, found, files.notes)
 
 
 def _copy_database(source: Path, target: Path, progress: Progress) -> Head:
@@ -76,37 +85,83 @@ def _copy_database(source: Path, target: Path, progress: Progress) -> Head:
     return head
 
 
-def _write_mark(database: Path, head: Head) -> None:
-    """The copy's own mark: what was acknowledged when it was made."""
+def _write_mark(database: Path, head: Head, mark: Mark | None, found: Checked) -> None:
+    """The copy's own mark: what was acknowledged when it was made.
+
+    What the tally had lost by then stays as loud in the copy: its mark is the tally's, or there is none.
+    """
+    if found.lacks_mark:
+        return
+    with LookingDatabase(database) as copy, copy.read() as connection:
+        is_whole = mark is None or find_loss(connection, mark) is None
     file = MarkFile(mark_path(database))
     try:
         with file.held():
-            file.write(Mark(head))
+            file.write(Mark(head) if mark is None or is_whole else mark)
     finally:
         file.close()
 
 
-def _files(folder: TallyFolder) -> list[Path]:
-    """What else lies in the folder and is not made anew by who serves it: keys, register, settings, audit."""
-    left_out = {folder.settings, folder.condition, folder.lock, folder.authority, mark_path(folder.database)}
-    return [
-        path
-        for path in sorted(folder.path.iterdir())
-        if path not in left_out
-        and not path.name.startswith((".", folder.database.name))
-        and stat.S_ISREG(path.lstat().st_mode)
-    ]
+class _Files:
+    """Copies the other files; says what is missing among them, is a link, or is no file of a tally."""
+
+    def __init__(self, source: Path, target: Path, found: Checked) -> None:
+        self._source = source
+        self._target = target
+        self._found = found
+        self.notes: list[str] = []
+
+    def copy_all(self) -> None:
+        """All but the settings."""
+        for name in _NEEDED:
+            self.copy(name, needed=True)
+        for name in sorted(path.name for path in self._source.iterdir()):
+            if _ALSO.fullmatch(name):
+                self.copy(name)
+            elif name == AUTHORITY_KEY_NAME:
+                self.notes.append(f"{name}, a private key of an authority, was left out")
+            elif name not in _NEEDED and not _MADE_ANEW.fullmatch(name):
+                self.notes.append(f"{name}, no file of a tally, was left out")
+
+    def copy(self, name: str, *, needed: bool = False) -> None:
+        """One of them; a complaint where that cannot be."""
+        try:
+            data = self.read(self._source / name)
+        except FileNotFoundError:
+            without = "; the copy cannot be served without it" if needed else ""
+            if needed or (self._source / name).is_symlink():
+                self._found.complain(f"{self._source / name} is missing, or a link to nowhere{without}")
+        except OSError as error:
+            self._found.complain(f"{self._source / name} could not be copied: {error.strerror or error}")
+        except UnbrickError as error:
+            self._found.complain(error.message)
+        else:
+            public = {".pub", ".yaml"}
+            atomic_write(self._target / name, data, mode=0o644 if Path(name).suffix in public else 0o600)
+
+    def read(self, path: Path) -> bytes:
+        """What is in a file, or in what a link leads to, where that belongs to who has the tally's folder."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            state = os.fstat(descriptor)
+            if not stat.S_ISREG(state.st_mode):
+                raise FailedError(f"{path} could not be copied: it is no file")
+            if path.is_symlink():
+                self._judge_link(path, state)
+            data = stream.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise FailedError(f"{path} could not be copied: it is larger than 1 GiB")
+        return data
+
+    def _judge_link(self, path: Path, state: os.stat_result) -> None:
+        """Whoever has the folder could let root copy any file by a link."""
+        owner = self._source.stat().st_uid
+        if owner not in {os.geteuid(), 0, state.st_uid}:
+            raise FailedError(f"{path} could not be copied: it is a link to a file of somebody else")
+        self.notes.append(f"{path.name} is a link; what it leads to was copied")
 
 
-def _copy_file(source: Path, target: Path) -> None:
-    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as stream:
-        data = stream.read(_MOST_BYTES)
-    public = {".pub", ".yaml"}
-    atomic_write(target, data, mode=0o644 if source.suffix in public else 0o600)
-
-
-def _copy_authority(folder: TallyFolder, copy: TallyFolder) -> None:
+def _copy_authority(folder: TallyFolder, copy: TallyFolder, files: _Files) -> None:
     if not folder.authority.exists():
         raise FailedError(
             f"the authority's key is not in {folder.path}",
@@ -114,4 +169,4 @@ def _copy_authority(folder: TallyFolder, copy: TallyFolder) -> None:
         )
     target = copy.path / folder.authority.relative_to(folder.path)
     target.parent.mkdir(mode=0o700, exist_ok=True)
-    _copy_file(folder.authority, target)
+    atomic_write(target, files.read(folder.authority))

@@ -51,7 +51,7 @@ def no_progress(_: str, done: int, of: int) -> None:
 class Checked:
     """What was found. `missing` reports were acknowledged; `differences` are in what is added up and can be
     made good; `complaints` are all the rest, `more` beyond a hundred. `signatures` counts those that were
-    verified; None: not asked for.
+    verified; None: not asked for. Where it `lacks_mark`, nobody knows how many are missing.
     """
 
     reports: int = 0
@@ -60,6 +60,7 @@ class Checked:
     differences: list[str] = field(default_factory=list)
     signatures: int | None = None
     more: int = 0
+    lacks_mark: bool = False
 
     @property
     def is_well(self) -> bool:
@@ -82,7 +83,21 @@ def check_tally(directory: Path, *, signatures: bool, progress: Progress = no_pr
         register.refresh()
     mark = read_mark(mark_path(folder.database))
     with LookingDatabase(folder.database) as database:
-        return check(database, mark, register=register, progress=progress)
+        found = check(database, mark, register=register, progress=progress)
+        look_for_mark(database, found)
+    return found
+
+
+def look_for_mark(looking: LookingDatabase, found: Checked) -> None:
+    """Complain where no mark says what must be there."""
+
+    def look() -> None:
+        loss = looking.loss()
+        if loss is not None and loss.unmarked:
+            found.lacks_mark = True
+            found.complain(str(loss))
+
+    _try(found, look)
 
 
 def repair_tally(directory: Path, *, by: str) -> None:

@@ -206,10 +206,15 @@ class Database(ReadableDatabase):
         """A person has accepted that something is missing; the next `settle` says how much, and ends that."""
         self._marked.accepting = True
 
-    def settle(self) -> Settled:
-        """Compare with the mark, and bring the mark up to what is here; a missing one is made.
+    def look_for_mark(self, connection: Connection) -> None:
+        """Raise LossError where no mark vouches for what is here, unless that was accepted; only looks."""
+        self._marked.look(connection)
 
-        Raises LossError where the database has less than was acknowledged, unless that was accepted.
+    def settle(self) -> Settled:
+        """Compare with the mark, and bring the mark up to what is here; a new tally's is made.
+
+        Raises LossError where the database has less than was acknowledged, or nobody knows, unless that was
+        accepted.
         """
         with self._turn, self._marked.held():
             with self.read() as connection:

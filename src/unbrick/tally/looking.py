@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -30,6 +30,7 @@ from unbrick.tally.database_files import files_of
 from unbrick.tally.marked import find_loss, gone_error, mark_path
 from unbrick.tally.migrations import is_current, migrate
 from unbrick.tally.records import Loss, StoreError
+from unbrick.tally.schema import ledger
 
 _TRIES = 3
 _CANNOT_SHARE = {
@@ -54,6 +55,7 @@ class LookingDatabase(ReadableDatabase):
         self._real = files_of(path)
         self._copied: tuple[Stamp, Database] | None = None
         self._held = ExitStack()
+        self._is_of_before_marks = False
         self._check_there()
 
     def _check_there(self) -> None:
@@ -83,10 +85,11 @@ class LookingDatabase(ReadableDatabase):
         yield
 
     def loss(self) -> Loss | None:
-        """What the mark vouches for and the database does not have."""
+        """What the mark vouches for and the database does not have, or that a mark is missing."""
         mark = read_mark(mark_path(self._path))  # first: whoever serves it may go on meanwhile
         with self.read() as connection:
-            return find_loss(connection, mark) if mark else None
+            loss = find_loss(connection, mark)
+        return None if mark is None and self._is_of_before_marks else loss
 
     @contextmanager
     def _way(self) -> Iterator[Connection]:
@@ -102,6 +105,7 @@ class LookingDatabase(ReadableDatabase):
             for way in ways:
                 connection = self._connected(way, held)
                 if connection is not None and is_current(connection):
+                    self._is_of_before_marks = False
                     yield connection
                     break
             else:
@@ -145,7 +149,9 @@ class LookingDatabase(ReadableDatabase):
             raise self._changed()
         database = Database(folder / self._path.name, create=False)
         self._held.callback(database.close)
+        database.accept_loss()  # `loss` compares it with the mark of the tally, not with the copy's own
         with database.write(large=True) as connection:
+            self._is_of_before_marks = not inspect(connection).has_table(ledger.name)
             migrate(connection)
         self._copied = (stamp, database)
         return database

@@ -18,24 +18,25 @@ from unbrick.tally.schema import ledger
 
 _RESTORE = "restore a copy of tally.db (`unbrick help administrator`)"
 _ACCEPT = f"{_RESTORE}, or serve with --accept-loss"
+_ACCEPT_UNMARKED = "look where tally.mark was moved to; `unbrick tally serve DIR --accept-loss` makes it anew"
+_CHANGES_OF_NEW = 1
+"""A database that holds nothing has counted that its tables were made."""
 
 
 @dataclass(frozen=True)
 class Settled:
-    """What came of comparing: what was lost (and accepted), whether there was no mark, the head now, and
-    whether the database no longer knows that a loss was accepted before.
+    """What came of comparing: what was lost (and accepted), the head now, and whether the database no longer
+    knows that a loss was accepted before.
     """
 
     loss: Loss | None
-    mark_was_missing: bool
     head: Head
     branch_was_lost: bool = False
 
     @property
     def goes_on_otherwise(self) -> bool:
         """Whether what follows must be told from what an older copy would go on with."""
-        lost_mark = self.mark_was_missing and self.head.events > 0
-        return self.loss is not None or lost_mark or self.branch_was_lost
+        return self.loss is not None or self.branch_was_lost
 
 
 def mark_path(database: Path) -> Path:
@@ -43,10 +44,17 @@ def mark_path(database: Path) -> Path:
     return database.with_suffix(".mark")
 
 
-def find_loss(connection: Connection, mark: Mark) -> Loss | None:
-    """What the mark vouches for and the database does not have; None where it has all of it."""
+def find_loss(connection: Connection, mark: Mark | None) -> Loss | None:
+    """What the mark vouches for and the database does not have; None where it has all of it.
+
+    A database without a mark beside it must hold nothing, or be of before there were any.
+    """
+    is_of_before = not inspect(connection).has_table(ledger.name)
+    if mark is None:
+        holds_nothing = is_of_before or _holds_nothing(read_head(connection))
+        return None if holds_nothing else Loss(0, 0, unmarked=True)
     wanted = mark.head
-    if not inspect(connection).has_table(ledger.name):  # an older copy, or somebody else's
+    if is_of_before:  # an older copy, or somebody else's
         return Loss(wanted.events, wanted.changes, other=True) if wanted.changes else None
     head = read_head(connection)
     changes = max(wanted.changes - head.changes, 0)
@@ -57,16 +65,24 @@ def find_loss(connection: Connection, mark: Mark) -> Loss | None:
     return Loss(wanted.events - head.events, changes)
 
 
+def _holds_nothing(head: Head) -> bool:
+    return head.events == 0 and head.changes <= _CHANGES_OF_NEW
+
+
 def lost_error(loss: Loss) -> LossError:
     """The loss as whoever would write is told it."""
-    return LossError(loss, hint=_RESTORE if loss.damaged else _ACCEPT, reason=Reason.REPORTS_MISSING)
+    hint = _RESTORE if loss.damaged else _ACCEPT_UNMARKED if loss.unmarked else _ACCEPT
+    return LossError(loss, hint=hint, reason=Reason.REPORTS_MISSING)
 
 
 def gone_error(database: Path) -> StoreError:
     """What is said where the database is missing or empty."""
     mark = read_mark(mark_path(database))
     if mark is None or not mark.head.changes:
-        return StoreError(f"there is no tally database {database}", hint="make one: unbrick tally init DIR")
+        return StoreError(
+            f"there is no tally database {database}",
+            hint=f"{_RESTORE}, or make a new tally: unbrick tally init DIR",
+        )
     return lost_error(Loss(mark.head.events, mark.head.changes, gone=True))
 
 
@@ -77,6 +93,7 @@ class MarkedFile:
         self._path = mark_path(database)
         self._file = MarkFile(self._path)
         self._known: Head | None = None
+        self._unmarked: Loss | None = None
         self.accepting = False
         """Whether a person has accepted what is missing; until `settle` has told how much that is."""
 
@@ -95,10 +112,19 @@ class MarkedFile:
         finally:
             lock.__exit__(None, None, None)
 
+    def look(self, connection: Connection) -> None:
+        """Raise LossError where no mark vouches for what is here, before a file is made for one."""
+        if read_mark(self._path) is None:
+            self._unmarked = find_loss(connection, None)
+            if self._unmarked is not None and not self.accepting:
+                raise lost_error(self._unmarked)
+
     def check(self, connection: Connection) -> None:
         """Raise LossError where this transaction sees less than the mark vouches for."""
         mark = self._read()
-        if mark is None or mark.head == self._known or self.accepting:
+        if mark is None and self._known is not None:
+            mark = Mark(self._known)  # somebody took the file away under us
+        elif self.accepting or (mark is not None and mark.head == self._known):
             return
         loss = find_loss(connection, mark)
         if loss is not None:
@@ -115,14 +141,15 @@ class MarkedFile:
     def compare(self, connection: Connection) -> Settled:
         """See `Database.settle`; raises LossError."""
         mark, head = self._read(), read_head(connection)
-        loss = find_loss(connection, mark) if mark else None
+        loss = self._unmarked or find_loss(connection, mark)
         if loss is not None and not self.accepting:
             raise lost_error(loss)
-        return Settled(loss, mark is None, head, mark is not None and mark.head.branch != head.branch)
+        return Settled(loss, head, mark is not None and mark.head.branch != head.branch)
 
     def settle(self, head: Head) -> None:
         """Vouch for this, and no longer for anything else."""
         self.accepting = False
+        self._unmarked = None
         mark = self._read() or Mark(clean=not head.events)
         if mark.head != head:
             self._write(replace(mark, head=head))

@@ -64,7 +64,7 @@ def _open(folder: TallyFolder, audit: AuditLog, opening: Opening) -> Store:
 
 def _weighed(folder: TallyFolder, loss: Loss) -> Loss:
     """The loss with what else is gone: half of a checkpoint leaves less than the ledger tells of."""
-    if loss.gone or loss.other:
+    if loss.gone or loss.other or loss.unmarked:
         return loss
     try:
         found = _quick_look(folder)
@@ -82,11 +82,11 @@ def _refuse_damaged(folder: TallyFolder) -> None:
 
 
 def _gone(folder: TallyFolder) -> Loss | None:
-    """What the mark vouches for, where there is no database at all."""
+    """What is missing, where there is no database at all."""
     if folder.database.is_file() and folder.database.stat().st_size:
         return None
     error = gone_error(folder.database)
-    return error.loss if isinstance(error, LossError) else None
+    return error.loss if isinstance(error, LossError) else Loss(0, 0, gone=True, unmarked=True)
 
 
 def _quick_look(folder: TallyFolder) -> QuickCheck:
@@ -103,13 +103,10 @@ def _opened(folder: TallyFolder, audit: AuditLog, opening: Opening) -> Store:
     loss = gone or settled.loss
     if loss is not None:
         _tell_accepted(loss, audit, opening)
-    elif settled.mark_was_missing:
-        audit.tell("mark-made-anew", events=settled.head.events)
-        opening.tell(
-            f"{mark_path(folder.database).name}, which says what was acknowledged, was missing or damaged: "
-            f"it was made anew from the {settled.head.events} reports that are here; "
-            "whether there were more cannot be told"
-        )
+        if loss.unmarked:
+            audit.tell("mark-made-anew", events=settled.head.events)
+            name = mark_path(folder.database).name
+            opening.tell(f"{name} was made anew from the {settled.head.events} reports that are here")
     return store
 
 

@@ -26,12 +26,15 @@ class StoreFullError(StoreError):
     """The disk below the database is full. Nothing of the batch was kept; the same call works later."""
 
 
+_UNMARKED = "tally.mark, which says what was acknowledged, is missing or damaged"
+
+
 @dataclass(frozen=True)
 class Loss:
     """What was acknowledged and is not in the database: reports, and changes of any kind (marks, …).
 
     `other`: what is there is not what the reports went into, so that the numbers are the most. `gone`: there
-    is no database at all. `damaged`: more may be missing.
+    is no database at all. `damaged`: more may be missing. `unmarked`: nothing says what was acknowledged.
     """
 
     events: int
@@ -39,8 +42,12 @@ class Loss:
     other: bool = False
     gone: bool = False
     damaged: bool = False
+    unmarked: bool = False
 
     def __str__(self) -> str:
+        if self.unmarked:
+            what = "the tally's database is gone, and tally.mark with it" if self.gone else _UNMARKED
+            return f"{what}: whether acknowledged reports are missing cannot be told"
         if self.gone:
             return f"the tally's database is gone: {_acknowledged(self.events)} missing"
         if self.damaged:

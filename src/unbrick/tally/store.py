@@ -66,7 +66,7 @@ class Store:
         """Open `tally.db`, made first where it is missing (unless not `create`), brought up to this version.
 
         Raises StoreError: missing, no database, damaged, or written by a newer unbrick; StoreFullError;
-        LossError where it has less than was acknowledged (unless `accept_loss`).
+        LossError where it has less than was acknowledged, or nobody knows (unless `accept_loss`).
         """
         database = Database(path, create=create, accept_loss=accept_loss)
         if accept_loss:
@@ -74,6 +74,7 @@ class Store:
         store = cls(database)
         try:
             with database.read() as connection:
+                database.look_for_mark(connection)
                 current = is_current(connection)
             if not current:
                 with database.write(large=True) as connection:

@@ -102,14 +102,16 @@ class Campaign:
     def _judge_served(self, server: Program, state: State) -> None:
         missing = self._load.acknowledged - state.ids
         assert not missing, f"{self._harm}: {len(missing)} acknowledged reports are gone in silence"
-        if self._harm.startswith("mark") and self._marked is None:
-            assert "made anew" in server.err, f"{self._harm}: a lost mark was not told"
-            self.counted["lost marks told"] += 1
+        assert self._marked or not state.ids, f"{self._harm}: a lost mark was not told"
 
     def _judge_refusal(self, server: Program, state: State) -> None:
         assert server.awaited() == 1, (self._harm, server.err)
         missing = self._load.acknowledged - state.ids
         vouched = int(self._marked["events"]) if self._marked else 0
+        if "tally.mark, which says" in server.err:
+            assert self._marked is None, f"{self._harm}: {server.err}"
+            self.counted["lost marks told"] += 1
+            return
         if "made at the tally" in server.err:
             assert not missing, f"{self._harm}: {len(missing)} are missing: {server.err}"
             self.counted["changes missing and said"] += 1

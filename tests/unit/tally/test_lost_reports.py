@@ -24,6 +24,7 @@ from unbrick.tally.records import LossError, ReceivedEvent, StoreError, StoreFul
 from unbrick.tally.settings import TallyFolder
 from unbrick.tally.store import Store
 
+UNMARKED = r"^tally\.mark, which says what was acknowledged, is missing or damaged"
 VISITS = 20
 REPORTS = 3 * VISITS
 
@@ -175,7 +176,7 @@ def test_a_lost_change_by_a_person_is_loud_as_well(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["removed", "emptied", "both slots", "one slot", "the other slot"])
-def test_a_lost_mark_is_made_anew_and_told_and_a_torn_one_is_not_lost(tmp_path: Path, harm: str) -> None:
+def test_a_torn_mark_is_not_lost_and_a_lost_one_is_made_anew_and_told(tmp_path: Path, harm: str) -> None:
     database = killed(tmp_path)
     mark = database.with_name("tally.mark")
     data = bytearray(mark.read_bytes())
@@ -186,13 +187,9 @@ def test_a_lost_mark_is_made_anew_and_told_and_a_torn_one_is_not_lost(tmp_path: 
         mark.unlink()
     else:
         mark.write_bytes(b"" if harm == "emptied" else data)
-    said: list[str] = []
-    folder = TallyFolder(database.parent)
-    with open_to_serve(folder, AuditLog(folder.audit), Opening(tell=said.append)) as store:
-        assert store.summary().events == REPORTS
-        assert [f"from the {REPORTS} reports that are here" in line for line in said] == (
-            [] if harm in slots.keys() - {"both slots"} else [True]
-        )
+    is_lost = harm not in slots.keys() - {"both slots"}
+    said, _ = served(database, "kim" if is_lost else None)
+    assert any(f"from the {REPORTS} reports that are here" in line for line in said) == is_lost
     found = read_mark(mark)
     assert found is not None
     assert found.head.events == REPORTS
@@ -228,7 +225,7 @@ def test_a_mark_that_was_not_reached_is_taken_over(tmp_path: Path) -> None:
     (tmp_path / "tally.mark").write_bytes(behind)
     with Store.open(tmp_path / "tally.db", create=False) as store:
         assert store.settled is not None
-        assert (store.settled.loss, store.settled.mark_was_missing) == (None, False)
+        assert store.settled.loss is None
         assert store.settled.head.events == 6
     mark = read_mark(tmp_path / "tally.mark")
     assert mark is not None
@@ -357,7 +354,7 @@ def test_a_database_of_before_gets_its_ledger_and_its_mark(tmp_path: Path) -> No
         writer.execute("delete from schema_version where version > 3")
     with Store.open(tmp_path / "tally.db", create=False) as store:
         assert store.settled is not None
-        assert (store.settled.head.events, store.settled.mark_was_missing) == (9, False)
+        assert (store.settled.head.events, store.settled.loss) == (9, None)
         assert store.check() == ()
 
 
@@ -382,3 +379,104 @@ def test_a_ledger_that_begins_with_another_link_is_noticed(tmp_path: Path) -> No
         found = store.begin_serving()
         assert found is not None
         assert "the ledger does not fit together at number 1" in found.complaints
+
+
+def remove_mark(mark: Path) -> None:
+    mark.unlink()
+
+
+def empty_mark(mark: Path) -> None:
+    mark.write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [remove_mark, empty_mark])
+@pytest.mark.parametrize("settled", [0, VISITS])
+def test_a_lost_mark_is_loud_and_made_anew_only_where_a_person_accepts_that(
+    tmp_path: Path, harm: Callable[[Path], None], settled: int
+) -> None:
+    database = killed(tmp_path, settled=settled)
+    mark = database.with_name("tally.mark")
+    harm(mark)
+    left = mark.exists()
+    for opened in (lambda: Store.open(database, create=False), lambda: served(database)):
+        with pytest.raises(LossError, match=UNMARKED) as caught:
+            opened()
+        assert caught.value.reason == Reason.REPORTS_MISSING
+        assert "--accept-loss" in str(caught.value.hint)
+        assert (mark.exists(), read_mark(mark)) == (left, None)
+    with Store.look(database) as looking:
+        loss = looking.loss()
+        assert loss is not None
+        assert loss.unmarked
+    said, audit = served(database, "kim")
+    assert said[0].endswith("accepted by kim")
+    assert f"made anew from the {REPORTS} reports" in said[2]
+    assert [one["events"] for one in audit if one["what"] == "mark-made-anew"] == [REPORTS]
+    assert [one["by"] for one in audit if one["what"] == "loss-accepted"] == ["kim"]
+    with Store.look(database) as looking:
+        assert looking.loss() is None
+    Store.open(database, create=False).close()
+
+
+def test_a_lost_mark_is_told_also_where_the_database_is_brought_forward_first(tmp_path: Path) -> None:
+    database = killed(tmp_path, settled=VISITS)
+    with closing(sqlite3.connect(database)) as writer, writer:
+        writer.execute("delete from schema_version where version = (select max(version) from schema_version)")
+    database.with_name("tally.mark").unlink()
+    with Store.look(database) as looking:
+        loss = looking.loss()
+        assert loss is not None
+        assert loss.unmarked
+    with pytest.raises(LossError, match=UNMARKED):
+        Store.open(database, create=False)
+    assert f"made anew from the {REPORTS} reports" in served(database, "kim")[0][2]
+
+
+def test_a_tally_that_has_nothing_needs_no_mark(tmp_path: Path) -> None:
+    Store.open(tmp_path / "tally.db").close()
+    (tmp_path / "tally.mark").unlink()
+    Store.open(tmp_path / "tally.db", create=False).close()
+    with Store.open(tmp_path / "tally.db", create=False) as store:
+        store.mark("W-1", "re-imaged", reason="by hand", who="kim", new=True)
+    (tmp_path / "tally.mark").unlink()
+    with pytest.raises(LossError, match=UNMARKED):
+        Store.open(tmp_path / "tally.db", create=False)
+
+
+def test_a_mark_taken_away_from_who_writes_is_made_of_what_that_knows(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "tally.db") as store:
+        store.add(visit(1))
+        (tmp_path / "tally.mark").unlink()
+        store.add(visit(2))
+        (tmp_path / "tally.mark").unlink()
+        with store._database.read() as connection:
+            connection.exec_driver_sql("delete from ledger where number > 3")
+            connection.commit()
+        with pytest.raises(LossError, match="3 acknowledged reports are missing"):
+            store.add(visit(3))
+
+
+def test_where_database_and_mark_are_gone_who_accepts_that_is_told_and_written_down(tmp_path: Path) -> None:
+    for path in tmp_path.iterdir():
+        path.unlink()
+    with pytest.raises(StoreError, match="there is no tally database"):
+        served(tmp_path / "tally.db")
+    said, audit = served(tmp_path / "tally.db", "kim")
+    assert "database is gone, and tally.mark with it" in said[0]
+    assert [one["by"] for one in audit if one["what"] == "loss-accepted"] == ["kim"]
+
+
+def test_a_mark_that_may_not_be_read_is_not_called_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = killed(tmp_path, settled=VISITS)
+    opened = Path.open
+
+    def closed(self: Path, *arguments: Any, **options: Any) -> Any:
+        if self.suffix == ".mark":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", closed)
+    with Store.look(database) as looking:
+        assert looking.loss() is None

@@ -25,6 +25,8 @@ def command(directory: Path, out: Path, with_authority: bool) -> None:
     from unbrick.tally.backup import back_up
 
     copied = back_up(directory, out, with_authority=with_authority, progress=show_progress)
+    for note in copied.notes:
+        say(f"unbrick: {printable(note)}", err=True)
     for sentence in copied.found.complaints:
         say(f"unbrick: {printable(sentence)}", err=True)
     if copied.found.is_well:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from unbrick.cli.manners import say
 from unbrick.cli.tally.folder import directory_argument, folder_of, tell
 from unbrick.errors import UsageError
+from unbrick.printable import printable
 
 
 @click.command("export")
@@ -24,6 +26,9 @@ from unbrick.errors import UsageError
 def command(directory: Path, out: Path | None, folder: Path | None) -> None:
     """Give every report away as it was signed, a line of JSON each, as `unbrick tally import` takes it.
 
+    Where reports are missing or cannot be read, it says how many, on stderr, and the exit code is 1; what is
+    there is given away all the same.
+
     Example: unbrick tally export tally --out reports.jsonl
     """
     if out is not None and folder is not None:
@@ -35,10 +40,19 @@ def command(directory: Path, out: Path | None, folder: Path | None) -> None:
     paths = folder_of(directory)
     with LookingDatabase(paths.database) as database:
         if folder is not None:
-            number = write_folder(database, StationRegister(paths.stations), folder)
-            tell(f"{number} reports in {folder}")
-        elif out is None:
-            write_lines(database, sys.stdout.buffer)
+            done = write_folder(database, StationRegister(paths.stations), folder)
+        elif out is not None:
+            done = write_file(database, out)
         else:
-            number = write_file(database, out)
-            tell(f"{number} reports in {out}")
+            done = write_lines(database, sys.stdout.buffer)
+    if folder or out:
+        tell(f"{done.reports} reports in {folder or out}")
+    for sentence in done.complaints:
+        say(f"unbrick: {printable(sentence)}", err=True)
+    if done.complaints:
+        say(
+            f"unbrick: the export has {done.reports} reports, and not all that were acknowledged",
+            err=True,
+        )
+        say(f"  what to do: unbrick tally check {directory}", err=True)
+        click.get_current_context().exit(1)

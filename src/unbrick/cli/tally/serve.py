@@ -21,7 +21,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 @click.option(
     "--accept-loss",
     is_flag=True,
-    help="Serve although acknowledged reports are missing; that is written down.",
+    help="Serve although acknowledged reports are missing, or tally.mark is; that is written down.",
 )
 @click.option(
     "--log-level",
