@@ -23,3 +23,4 @@ def test_every_loss_is_said_and_no_other_happens(tmp_path: Path) -> None:
     assert sum(f"harm: {harm}" in counted for harm in HARMS) > len(HARMS) // 2
     assert counted["losses said with their number"] > 0
     assert counted["losses accepted"] > 0
+    assert counted["lost marks told"] > 0

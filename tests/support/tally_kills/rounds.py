@@ -102,7 +102,8 @@ class Campaign:
     def _judge_served(self, server: Program, state: State) -> None:
         missing = self._load.acknowledged - state.ids
         assert not missing, f"{self._harm}: {len(missing)} acknowledged reports are gone in silence"
-        assert self._marked or not state.ids, f"{self._harm}: a lost mark was not told"
+        if self._harm.startswith("mark"):
+            assert self._marked or not state.ids, f"{self._harm}: a lost mark was not told"
 
     def _judge_refusal(self, server: Program, state: State) -> None:
         assert server.awaited() == 1, (self._harm, server.err)
