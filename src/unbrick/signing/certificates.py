@@ -40,6 +40,8 @@ FOREVER = 2**64 - 1
 Certificate = SSHCertificate
 """What other rooms hand around; they ask the functions below about it, or its public fields."""
 _MOST_BYTES = 32 * 1024
+# What the library raises for bytes that it does not take; the last for a compressed point on a curve.
+_REFUSALS = (ValueError, UnsupportedAlgorithm, NotImplementedError)
 
 
 class CertificateError(SshKeyError):
@@ -91,7 +93,7 @@ def read_private(path: Path) -> Ed25519PrivateKey:
         raise SshKeyError(error.message) from error
     except TypeError as error:
         raise SshKeyError(f"{path}: the key has a passphrase, which nobody types here") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except _REFUSALS as error:
         raise SshKeyError(f"{path}: this is no OpenSSH private key") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise SshKeyError(f"{path}: only Ed25519 keys are used")
@@ -113,7 +115,7 @@ def read_certificate(blob: bytes) -> SSHCertificate:
             raise CertificateError("its host key is of a type that unbrick does not accept")
         line = f"{CERTIFICATE_TYPE} {base64.b64encode(blob).decode()}"
         certificate = load_ssh_public_identity(line.encode())
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except _REFUSALS as error:
         raise CertificateError("its host certificate is damaged") from error
     assert isinstance(certificate, SSHCertificate)  # by the type in its line
     return certificate
@@ -145,7 +147,7 @@ def authority_of(certificate: SSHCertificate) -> bytes | None:
     """The blob of the key that a certificate says it is signed by; None where that is no Ed25519 key."""
     try:
         key = certificate.signature_key()
-    except (ValueError, UnsupportedAlgorithm, NotImplementedError):  # the last for a compressed ECDSA point
+    except _REFUSALS:
         return None
     return public_blob(key) if isinstance(key, Ed25519PublicKey) else None
 

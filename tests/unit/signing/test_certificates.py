@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import struct
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import asyncssh
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from support.stations import private_text, public_line
 
 from unbrick.signing.certificates import (
@@ -113,6 +116,8 @@ def test_a_private_key_is_an_ed25519_key_without_a_passphrase(tmp_path: Path) ->
     for content, why in (
         (private_text(key, b"long words"), "passphrase"),
         (public_line(key).encode(), "no OpenSSH private key"),
+        (_on_a_curve(compressed=False), "only Ed25519 keys"),
+        (_on_a_curve(compressed=True), "no OpenSSH private key"),
         (b"x" * 100_000, "at most 64 KiB"),
     ):
         path.write_bytes(content)
@@ -130,6 +135,18 @@ def test_a_public_key_file_is_read_or_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(SshKeyError):
             read_public_file(path)
+
+
+def _on_a_curve(*, compressed: bool) -> bytes:
+    """A key of another kind, as OpenSSH writes it, or with a form of its point that nobody writes."""
+    whole = generate_private_key(SECP256R1()).private_bytes(
+        Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()
+    )
+    begin, *lines, end = whole.splitlines()
+    blob = base64.b64decode(b"".join(lines))
+    if compressed:
+        blob = blob.replace(b"\0\0\0\x41\x04", b"\0\0\0\x41\x02")
+    return b"\n".join([begin, base64.b64encode(blob), end, b""])
 
 
 def _believed(blob: bytes) -> bool:
