@@ -135,6 +135,24 @@ def test_a_stream_that_no_run_has_put_there_is_not_deleted(
         assert disk.digest() == before
 
 
+@pytest.mark.parametrize("where", ["0001.bin", "journal.jsonl.gz", "."])
+def test_what_has_an_object_id_is_deleted_with_it(drills: Drills, tmp_path: Path, where: str) -> None:
+    """Windows gives one to whatever a shortcut has led to."""
+    disk, run = _repaired(drills, tmp_path)
+    _with_harm(
+        disk,
+        run,
+        tmp_path,
+        lambda folder: os.setxattr(folder / where, "system.ntfs_object_id", bytes(range(16))),
+    )
+    purged = _run(disk, "purge", "--run", run, "--yes")
+    assert (purged["status"], purged["error"]) == ("scanned", None)
+    assert _ours(disk) == []
+    with disk.image.open("rb") as stream:
+        view = partition_view(stream, disk.volume.offset, disk.volume.length)
+        assert inconsistencies(view) == frozenset()
+
+
 def test_it_asks_and_no_means_no(drills: Drills, tmp_path: Path) -> None:
     disk, run = _repaired(drills, tmp_path)
     before = disk.digest()

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import struct
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,11 +26,13 @@ from support.bricked_volume import (
 )
 from support.changing import change
 from support.damage.bases import fill_free_clusters, fill_table
+from support.damage.ntfs_bytes import NtfsBytes
 from support.ntfs_reader import read_independently
 
 from unbrick.disks.changed_records import INDEX, INDEX_ALLOCATION
 from unbrick.disks.claims import Claim, find_claims
 from unbrick.disks.file_table import FileTable, open_stream, open_table
+from unbrick.disks.index_entries import read_entries
 from unbrick.disks.mount import ChangeOptions
 from unbrick.disks.ntfs_volume import DATA, FileView, open_view, read_geometry
 from unbrick.disks.ownership import SECTOR, prove
@@ -42,6 +45,7 @@ from unbrick.repair.apply import apply_plan
 from unbrick.repair.plan import make_plan, new_run_id
 from unbrick.repair.undo import apply_undo, plan_undo
 
+OBJECT_ID, _OBJECT_IDS = "system.ntfs_object_id", 25
 OTHER = f"{CROWDSTRIKE}\\C-00000002-00000000-00000002.sys"
 
 
@@ -483,3 +487,73 @@ def test_behind_the_end_of_the_table_only_what_is_no_files_is_cleared(
     with mounted(volume, volume.with_name("look")) as root:
         (root / "last").touch()
     with_table(volume, use)
+
+
+ID, OTHERS_ID = b"0123456789abcdef", b"fedcba9876543210"
+
+
+def give_object_ids(volume: Path, more: int) -> None:
+    """Give two files, and as many new ones, an object id, as Windows does for a shortcut's target."""
+    with mounted(volume, volume.with_name("look")) as root:
+        os.setxattr(place(root, GOOD), OBJECT_ID, ID)
+        os.setxattr(place(root, OTHER), OBJECT_ID, OTHERS_ID)
+        for number in range(more):
+            (root / f"linked {number}").touch()
+            os.setxattr(root / f"linked {number}", OBJECT_ID, hashlib.md5(b"%d" % number).digest() * 4)
+
+
+def object_ids(volume: Path) -> Counter[tuple[bytes, int]]:
+    """Each id in the volume's index, and the record of its file."""
+    found: Counter[tuple[bytes, int]] = Counter()
+
+    def use(_: FileView, table: FileTable) -> None:
+        for one in read_entries(table, _OBJECT_IDS, "$O"):
+            found[one.rest[:16], int.from_bytes(one.rest[16:22], "little")] += 1
+
+    with_table(volume, use)
+    return found
+
+
+@pytest.mark.parametrize("more", [0, 60, 200])
+def test_a_file_that_is_deleted_is_taken_out_of_the_list_of_object_ids(volume: Path, more: int) -> None:
+    give_object_ids(volume, more)
+    before = object_ids(volume)
+    assert before[ID, record_of(volume, GOOD)] == 1
+    assert len(before) == more + 2
+    gone = Counter({(ID, record_of(volume, GOOD)): 1})
+    changed(volume, _delete_good)
+    assert object_ids(volume) == before - gone
+
+
+def _take_anothers_id(root: Path) -> None:
+    os.removexattr(place(root, OTHER), OBJECT_ID)
+
+
+def _give_a_new_id(root: Path) -> None:
+    os.setxattr(root, OBJECT_ID, bytes(range(16)))
+
+
+@pytest.mark.parametrize("more", [_take_anothers_id, _give_a_new_id])
+def test_no_other_file_loses_its_object_id(volume: Path, more: Callable[[Path], None]) -> None:
+    give_object_ids(volume, 0)
+
+    def act(root: Path) -> Touched:
+        more(root)
+        return _delete_good(root)
+
+    refused(volume, act)
+
+
+@pytest.mark.parametrize("harm", ["of another file", "twice"])
+def test_an_object_id_that_is_listed_wrongly_is_left_to_a_person(volume: Path, harm: str) -> None:
+    give_object_ids(volume, 0)
+    image = NtfsBytes(bytearray(volume.read_bytes()))
+    record = image.read(_OBJECT_IDS)
+    at, other = record.index(ID) + len(ID), record.index(OTHERS_ID) + len(OTHERS_ID)
+    if harm == "twice":
+        record[other : other + 8] = record[at : at + 8]
+    else:
+        record[at : at + 8] = record[other : other + 8]
+    image.write(_OBJECT_IDS, record)
+    volume.write_bytes(bytes(image.data[:]))
+    assert "list of object ids" in refused(volume, _delete_good)

@@ -28,6 +28,13 @@ from unbrick.disks.ntfs_volume import (
     joined,
     unprotect,
 )
+from unbrick.disks.object_ids import (
+    OBJECT_ID,
+    PARTS_OF_INDEX,
+    expect_only_removed,
+    find_object_index,
+    is_object_index,
+)
 from unbrick.disks.ranges import flipped_bits, merged
 from unbrick.disks.recognise import index_block_size
 from unbrick.errors import NeedsHandsError
@@ -59,7 +66,7 @@ class Judged:
 
     `taken` and `freed` are the numbers of records that a file begins to use and ceases to. `moved` are files
     that keep what they hold; `changed`, all whose records change. `put_outside` are attributes that lay in
-    their record: its number, kind, name.
+    their record: its number, kind, name; `object_ids` such of the index that files deleted are taken out of.
     """
 
     folders: set[int] = field(default_factory=lambda: {ROOT})
@@ -70,6 +77,7 @@ class Judged:
     deleted: set[int] = field(default_factory=set)
     changed: set[int] = field(default_factory=set)
     put_outside: set[tuple[int, int, str]] = field(default_factory=set)
+    object_ids: set[tuple[int, int, str]] = field(default_factory=set)
 
 
 def judge_records(before: FileTable, after: FileTable, numbers: Collection[int], touched: Touched) -> Judged:
@@ -82,8 +90,9 @@ def judge_records(before: FileTable, after: FileTable, numbers: Collection[int],
     court.judged.changed.update(bases)
     users = [number for number in bases if number >= FIRST_USERS]
     for number in users:
-        if not court.is_old_folder(number):
+        if not court.is_old_folder(number) and not court.is_object_index(number):
             court.judge_file(number)
+    court.judge_object_ids(users)
     for number in users:
         if court.is_old_folder(number):
             court.judge_folder(number)
@@ -193,6 +202,32 @@ class _Court:
         """Whether a record is that of a folder before the change and after it."""
         former, new = self._used(self.before, number), self._used(self.after, number)
         return former is not None and new is not None and former.is_folder
+
+    def is_object_index(self, number: int) -> bool:
+        """Whether a record was that of the index of object ids."""
+        return self._used(self.before, number) is not None and is_object_index(self.before, number)
+
+    def judge_object_ids(self, numbers: Iterable[int]) -> None:
+        """That files deleted that have an object id are taken out of the index of these, and nothing else is.
+
+        To be asked when it is known what is deleted.
+        """
+        deleted = self.judged.deleted
+        listed = [one for one in deleted if self.before.find_attribute(one, OBJECT_ID)]
+        written = [number for number in numbers if self.is_object_index(number)]
+        number = find_object_index(self.before) if listed else None
+        if any(one != number for one in written):
+            raise _doubtful(written[0], "the change would write to the list of object ids")
+        if number is None:
+            return
+        if self._used(self.after, number) is None:
+            raise _doubtful(number, "the change would delete the list of object ids")
+        former, new = self.before.read(number), self.after.read(number)
+        if former.sequence != new.sequence or self.before.names(number) != self.after.names(number):
+            raise _doubtful(number, "the change would give the record of the list of object ids to a file")
+        self._expect_same(number, {_STANDARD_INFORMATION, ATTRIBUTE_LIST}, PARTS_OF_INDEX)
+        expect_only_removed(self.before, self.after, number, deleted)
+        self.judged.object_ids = {(number, *key) for key in PARTS_OF_INDEX}
 
     def judge_file(self, number: int) -> None:
         """A file, or a folder that is new or goes: one of those that the change names, and as it says."""

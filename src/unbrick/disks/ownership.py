@@ -261,7 +261,7 @@ class Proof:
         keys += [(SECURE, kind, name) for kind in (INDEX_ALLOCATION, BITMAP) for name in ("$SII", "$SDH")]
         keys += [(one, kind, INDEX) for one in self.judged.folders for kind in (INDEX_ALLOCATION, BITMAP)]
         keys += [(one, ATTRIBUTE_LIST, "") for one in self.judged.moved]
-        keys += self.judged.put_outside
+        keys += self.judged.put_outside | self.judged.object_ids
         for number in self.judged.whole | self.judged.deleted:
             for table in (self.before, self.after):
                 record = table.find(number)

@@ -151,6 +151,8 @@ def _touched(claims: Claims, truth: Claims, done: Done) -> _Touched:
                 moved.add(number)
             if _QUARANTINE.match(name):
                 folders.add(number)
+            if name == "\\$extend\\$objid" and done.purged:
+                folders.add(number)
             if name == "\\hiberfil.sys" and done.hibernation:
                 hibernation = number
     # A folder's times are in the index of the folder above it, too.
