@@ -7,20 +7,9 @@ from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import (
-    Column,
-    Connection,
-    Delete,
-    Insert,
-    Select,
-    Table,
-    Update,
-    bindparam,
-    delete,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Column, Connection, Select, Table, bindparam, delete, insert, select, update
+
+from unbrick.tally.prepared import Prepared
 
 _Item = TypeVar("_Item")
 _MOST_VALUES = 500
@@ -35,9 +24,12 @@ def chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
 
 
 def rows_of(
-    connection: Connection, query: Select[Any], values: Mapping[str, Any] | None = None
+    connection: Connection, query: Select[Any] | Prepared, values: Mapping[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
     """The rows of a query, each as its own dictionary."""
+    if isinstance(query, Prepared):
+        yield from query.named_rows(connection, values)
+        return
     result = connection.execute(query, values or {})
     names = tuple(result.keys())
     for row in result:
@@ -50,30 +42,28 @@ def rows_where(
     """The rows of a table whose column has one of the values."""
     found: list[dict[str, Any]] = []
     for chunk in chunks(values):
-        found += rows_of(connection, _selected(table, column), {"wanted": chunk})
+        found += _selected(table, column).named_rows(connection, {"wanted": chunk})
     return found
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add whole rows."""
     for start in range(0, len(rows), _MOST_ROWS):  # each is copied on its way, and there may be a million
-        connection.execute(_inserted(table), [dict(row) for row in rows[start : start + _MOST_ROWS]])
+        _inserted(table, tuple(rows[0])).run(connection, rows[start : start + _MOST_ROWS])
 
 
 def update_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write whole rows over those with the same primary key."""
     if rows:
         keys = [column.name for column in table.primary_key]
-        connection.execute(
-            _updated(table), [{**row, **{f"old_{key}": row[key] for key in keys}} for row in rows]
-        )
+        _updated(table).run(connection, [{**row, **{f"old_{key}": row[key] for key in keys}} for row in rows])
 
 
 def delete_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Take away the rows with the same primary key."""
     if rows:
         keys = [column.name for column in table.primary_key]
-        connection.execute(_deleted(table), [{f"old_{key}": row[key] for key in keys} for row in rows])
+        _deleted(table).run(connection, [{f"old_{key}": row[key] for key in keys} for row in rows])
 
 
 def move_numbers(
@@ -104,25 +94,26 @@ def move_numbers(
 
 
 @cache
-def _selected(table: Table, column: Column[Any]) -> Select[Any]:
-    return select(table).where(column.in_(bindparam("wanted", expanding=True)))
+def _selected(table: Table, column: Column[Any]) -> Prepared:
+    return Prepared(select(table).where(column.in_(bindparam("wanted", expanding=True))))
 
 
 @cache
-def _inserted(table: Table) -> Insert:
-    return insert(table)
+def _inserted(table: Table, columns: tuple[str, ...]) -> Prepared:
+    return Prepared(insert(table), columns)
 
 
 @cache
-def _updated(table: Table) -> Update:
+def _updated(table: Table) -> Prepared:
     keys = list(table.primary_key)
     values: dict[str, Any] = {
         column.name: bindparam(column.name) for column in table.columns if column not in keys
     }
     here = [column == bindparam(f"old_{column.name}") for column in keys]
-    return update(table).where(*here).values(values)
+    return Prepared(update(table).where(*here).values(values))
 
 
 @cache
-def _deleted(table: Table) -> Delete:
-    return delete(table).where(*(column == bindparam(f"old_{column.name}") for column in table.primary_key))
+def _deleted(table: Table) -> Prepared:
+    here = [column == bindparam(f"old_{column.name}") for column in table.primary_key]
+    return Prepared(delete(table).where(*here))

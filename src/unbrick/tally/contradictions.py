@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Select, bindparam, func, select
+from sqlalchemy import BindParameter, Connection, bindparam, func, select
 
 from unbrick.tally.bulk import (
     chunks,
@@ -21,26 +21,27 @@ from unbrick.tally.bulk import (
     update_rows,
 )
 from unbrick.tally.judged import Judged, Kind
+from unbrick.tally.prepared import Prepared
 from unbrick.tally.schema import contradictions, machine_names, machines, runs, totals
 
 CONTRADICTIONS, UNCOUNTED = "contradictions", "uncounted"
 """How many there are, and how many keep a machine out of the numbers, among the totals."""
 
 _WANTED: BindParameter[Any] = bindparam("wanted", expanding=True)
-_SHARED_NAMES = (
+_SHARED_NAMES = Prepared(
     select(machine_names.c.name_key.label("subject"))
     .join(machines, machines.c.key == machine_names.c.key)
     .where(machine_names.c.name_key.in_(_WANTED))
     .group_by(machine_names.c.name_key)
     .having(func.count() > 1)
 )
-_SHARED_SERIALS = (
+_SHARED_SERIALS = Prepared(
     select(machines.c.serial_key.label("subject"))
     .where(machines.c.serial_key.in_(_WANTED))
     .group_by(machines.c.serial_key)
     .having(func.count() > 1)
 )
-_SAID_SITES = (
+_SAID_SITES = Prepared(
     select(runs.c.station.label("subject"))
     .where(runs.c.station.in_(_WANTED), runs.c.said_site.is_not(None))
     .distinct()
@@ -83,7 +84,7 @@ def note_said_sites(connection: Connection, stations: Collection[str]) -> None:
 
 
 def _note_shared(
-    connection: Connection, wanted: Collection[tuple[Kind, str]], queries: Mapping[Kind, Select[Any]]
+    connection: Connection, wanted: Collection[tuple[Kind, str]], queries: Mapping[Kind, Prepared]
 ) -> None:
     subjects = {subject for _, subject in wanted}
     found = rows_where(connection, contradictions, contradictions.c.subject, sorted(subjects))

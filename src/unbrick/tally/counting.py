@@ -19,30 +19,34 @@ from unbrick.tally.decisions import Decisions, read_decisions
 from unbrick.tally.identities import machine_of
 from unbrick.tally.ledger import append
 from unbrick.tally.machines import refresh
+from unbrick.tally.prepared import Prepared
 from unbrick.tally.records import ReceivedEvent
 from unbrick.tally.runs import Arrived, RunRecord, began_with, fold_run, run_of
 from unbrick.tally.schema import events, runs, statements, totals
 
-_KNOWN_IDS = select(events.c.id).where(events.c.id.in_(bindparam("ids", expanding=True)))
-_LAST_NUMBERS = select(
-    select(func.max(events.c.number)).scalar_subquery(),
-    select(func.max(statements.c.arrival)).scalar_subquery(),
+_KNOWN_IDS = Prepared(select(events.c.id).where(events.c.id.in_(bindparam("ids", expanding=True))))
+_LAST_NUMBERS = Prepared(
+    select(
+        select(func.max(events.c.number)).scalar_subquery(),
+        select(func.max(statements.c.arrival)).scalar_subquery(),
+    )
 )
 _DISKS = runs.c.disk_guid.in_(bindparam("disks", expanding=True))
 _NAMES = runs.c.first_name_key.in_(bindparam("names", expanding=True))
-_FIRST_UUIDS = (
+_FIRST_UUIDS = Prepared(
     select(runs.c.disk_guid, runs.c.first_name_key, func.min(runs.c.smbios_uuid).label("uuid"))
     .where(_DISKS, _NAMES, runs.c.smbios_uuid.is_not(None))
     .group_by(runs.c.disk_guid, runs.c.first_name_key)
 )
 _WITHOUT_UUID = select(runs).where(_DISKS, runs.c.smbios_uuid.is_(None))
-_NAMELESS = _WITHOUT_UUID.where(runs.c.first_name_key.is_(None))
-_NAMED = _WITHOUT_UUID.where(_NAMES)
-_ASSIGN = (
+_NAMELESS = Prepared(_WITHOUT_UUID.where(runs.c.first_name_key.is_(None)))
+_NAMED = Prepared(_WITHOUT_UUID.where(_NAMES))
+_ASSIGN = Prepared(
     update(runs)
     .where(runs.c.run == bindparam("the_run"), runs.c.station == bindparam("the_station"))
     .values(machine=bindparam("the_machine"), bears=Bears.RECENT.value)
 )
+_TOTALS = Prepared(select(totals))
 
 
 def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
@@ -104,7 +108,7 @@ def _with_seconds(
 
 def next_number(connection: Connection) -> int:
     """The number of what arrives next, an event or a person's word: later ones are greater."""
-    last = connection.execute(_LAST_NUMBERS).one()
+    (last,) = _LAST_NUMBERS.rows(connection)
     return 1 + max(number or 0 for number in last)
 
 
@@ -278,7 +282,7 @@ def assign(
             assigned.append({"the_run": record.run, "the_station": record.station, "the_machine": key})
             moved.append((record, key))
     if assigned:
-        connection.execute(_ASSIGN, assigned)
+        _ASSIGN.run(connection, assigned)
     return moved
 
 
@@ -313,7 +317,7 @@ def _neighbours(
 
 def _add_to_totals(connection: Connection, arrived: Sequence[Arrived], oddities: int) -> None:
     times = [one.received for one in arrived]
-    known = {row["name"]: row["value"] for row in rows_of(connection, select(totals))}
+    known = {row["name"]: row["value"] for row in rows_of(connection, _TOTALS)}
     wanted = {
         "events": known.get("events", 0) + len(arrived),
         "oddities": known.get("oddities", 0) + oddities,

@@ -25,6 +25,7 @@ from unbrick.tally.database_errors import errors_named
 from unbrick.tally.database_files import files_of
 from unbrick.tally.ledger import begin_branch, count_change, read_head
 from unbrick.tally.marked import MarkedFile, Settled, gone_error
+from unbrick.tally.prepared import run_plain
 from unbrick.tally.records import StoreError
 
 _BUSY_MILLISECONDS = 15_000
@@ -253,4 +254,4 @@ def _set_up(connection: sqlite3.Connection, _: object) -> None:
 def _begin(connection: Connection) -> None:
     writing = connection.get_execution_options().get(_WRITING, False)
     # A writer takes its turn at once: one that looked first and then wrote could be refused half-way.
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    run_plain(connection, "BEGIN IMMEDIATE" if writing else "BEGIN")

@@ -11,13 +11,15 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from unbrick.errors import UsageError
-from unbrick.tally.bulk import rows_of
 from unbrick.tally.clock import microseconds, present
+from unbrick.tally.prepared import Prepared
 from unbrick.tally.runs import RunRecord, shown_reason
 from unbrick.tally.schema import decisions
 
 APART = "\x1f"
 """Joins the key of a machine that was split to what tells its runs apart: no name or serial holds it."""
+
+_IN_FORCE = Prepared(select(decisions).where(decisions.c.undone_at.is_(None)).order_by(decisions.c.number))
 
 
 class What(StrEnum):
@@ -59,8 +61,7 @@ class Decisions:
 def read_decisions(connection: Connection) -> Decisions:
     """The decisions in force; the later one counts where two speak of the same."""
     found: dict[str, dict[tuple[str, str], str]] = {what.value: {} for what in What}
-    query = select(decisions).where(decisions.c.undone_at.is_(None)).order_by(decisions.c.number)
-    for row in rows_of(connection, query):
+    for row in _IN_FORCE.named_rows(connection):
         found[row["what"]][row["kind"], row["subject"]] = row["other"]
     return Decisions(
         counted=frozenset(found[What.COUNT]),

@@ -15,6 +15,7 @@ from itertools import count
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from unbrick.tally.bulk import insert_rows
+from unbrick.tally.prepared import run_plain
 from unbrick.tally.schema import changes, events, ledger
 
 NO_EVENT = bytes(32)
@@ -62,14 +63,14 @@ def append(connection: Connection, ids: Iterable[bytes]) -> None:
 
 def count_change(connection: Connection) -> None:
     """Say that this transaction changed something."""
-    connection.exec_driver_sql(_COUNT)
+    run_plain(connection, _COUNT)
 
 
 def read_head(connection: Connection) -> Head:
     """The end of the ledger as this transaction sees it."""
-    # As plain text: it is asked at every commit, and the database's own time for it is some microseconds.
-    last = connection.exec_driver_sql(_LAST).first()
-    number, branch = (*(connection.exec_driver_sql(_CHANGES).first() or ()), 0, 0)[:2]
+    last = next(iter(run_plain(connection, _LAST)), None)
+    counted = next(iter(run_plain(connection, _CHANGES)), ())
+    number, branch = (*counted, 0, 0)[:2]
     if last is None:
         return Head(changes=number, branch=branch or 0)
     return Head(last[0], blob(last[1]), blob(last[2]), number, branch or 0)

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from unbrick.standing import MachineStatus
 from unbrick.tally.bearing import Bears, is_due, thin
@@ -31,6 +31,7 @@ from unbrick.tally.decisions import Decisions, read_decisions
 from unbrick.tally.identities import NO_IDENTITY
 from unbrick.tally.judged import Judged, judge
 from unbrick.tally.names import serial_key
+from unbrick.tally.prepared import Prepared
 from unbrick.tally.records import NAMED
 from unbrick.tally.rows import (
     Row,
@@ -47,34 +48,38 @@ from unbrick.tally.runs import RunRecord, run_of
 from unbrick.tally.schema import counters, expected, machine_names, machines, minutes, runs, statements
 
 _MOST_ASKED = 5000
-_BEARING = select(runs).where(
-    runs.c.machine.in_(bindparam("wanted", expanding=True)), runs.c.bears > Bears.NOT.value
+_BEARING = Prepared(
+    select(runs).where(
+        runs.c.machine.in_(bindparam("wanted", expanding=True)), runs.c.bears > Bears.NOT.value
+    )
 )
 _SHOWED_SERIALS = (
     select(runs.c.machine).where(runs.c.serial_key.in_(bindparam("wanted", expanding=True))).distinct()
 )
-_BEARS = (
+_BEARS = Prepared(
     update(runs)
     .where(runs.c.run == bindparam("the_run"), runs.c.station == bindparam("the_station"))
     .values(bears=bindparam("the_bears"))
 )
 _WANTED = statements.c.name_key.in_(bindparam("wanted", expanding=True))
 _STATEMENTS = select(statements, runs.c.machine).outerjoin(runs, runs.c.first == statements.c.machine_first)
-_ALL_STATEMENTS = _STATEMENTS.where(_WANTED).order_by(statements.c.number)
-_LAST_STATEMENTS = _STATEMENTS.where(
-    statements.c.number.in_(
-        select(func.max(statements.c.number))
-        .where(_WANTED, statements.c.taken_back_at.is_(None))
-        .group_by(statements.c.name_key, statements.c.machine_first)
+_ALL_STATEMENTS = Prepared(_STATEMENTS.where(_WANTED).order_by(statements.c.number))
+_LAST_STATEMENTS = Prepared(
+    _STATEMENTS.where(
+        statements.c.number.in_(
+            select(func.max(statements.c.number))
+            .where(_WANTED, statements.c.taken_back_at.is_(None))
+            .group_by(statements.c.name_key, statements.c.machine_first)
+        )
     )
 )
-_SEEN_NAMES = (
+_SEEN_NAMES = Prepared(
     select(machine_names.c.name_key)
     .join(machines, machines.c.key == machine_names.c.key)
     .where(machine_names.c.name_key.in_(bindparam("wanted", expanding=True)))
     .distinct()
 )
-_FIRST_OF_NAMES = (
+_FIRST_OF_NAMES = Prepared(
     select(machine_names.c.name_key, func.min(machines.c.first).label("first"))
     .join(machines, machines.c.key == machine_names.c.key)
     .where(machine_names.c.name_key.in_(bindparam("wanted", expanding=True)))
@@ -245,7 +250,7 @@ def _thin(
                 if run.bears != found[run.id]
             ]
     if changed:
-        connection.execute(_BEARS, changed)
+        _BEARS.run(connection, changed)
 
 
 def _judge(
@@ -315,7 +320,7 @@ def _expectations(
 
 
 def _statements(
-    connection: Connection, names: Iterable[str], query: Select[Any] = _LAST_STATEMENTS
+    connection: Connection, names: Iterable[str], query: Prepared = _LAST_STATEMENTS
 ) -> dict[str, list[Row]]:
     """The last statements under each name: on each machine that was meant, and on one not seen by then."""
     found: dict[str, list[Row]] = defaultdict(list)

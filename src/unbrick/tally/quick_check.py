@@ -47,8 +47,8 @@ def quick_check(connection: Connection, seconds: float = SECONDS) -> QuickCheck:
             missing = max(missing, head.events - kept)
             said = connection.exec_driver_sql("PRAGMA quick_check(20)").scalars().all()
         complaints += [f"the database is damaged: {one}" for one in said if one != "ok"]
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlite_errorcode", 0) != sqlite3.SQLITE_INTERRUPT:
+    except (DBAPIError, sqlite3.Error) as error:
+        if getattr(getattr(error, "orig", error), "sqlite_errorcode", 0) != sqlite3.SQLITE_INTERRUPT:
             raise
         whole = False
     return QuickCheck(missing, tuple(complaints), whole)

@@ -9,11 +9,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import Engine, event
+from support.database_trace import traced
 from support.tally_events import Told, disk, uuid
 
 from unbrick.cli.tally import command
@@ -45,16 +44,10 @@ def tally(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def statements() -> Iterator[list[tuple[str, Any]]]:
+def statements() -> Iterator[list[str]]:
     """Every statement that is executed meanwhile, with its values."""
-    said: list[tuple[str, Any]] = []
-
-    def note(_: object, __: object, statement: str, values: Any, *___: object) -> None:
-        said.append((statement, values))
-
-    event.listen(Engine, "before_cursor_execute", note)
-    yield said
-    event.remove(Engine, "before_cursor_execute", note)
+    with traced() as said:
+        yield said
 
 
 @pytest.mark.parametrize(
@@ -70,15 +63,13 @@ def statements() -> Iterator[list[tuple[str, Any]]]:
         ("--find", "ward-1", "--json"),
     ],
 )
-def test_no_answer_reads_every_machine(
-    tally: Path, statements: list[tuple[str, Any]], options: tuple[str, ...]
-) -> None:
+def test_no_answer_reads_every_machine(tally: Path, statements: list[str], options: tuple[str, ...]) -> None:
     CliRunner().invoke(command, ["status", str(tally), *options])
     whole = set()
     with sqlite3.connect(tally / "tally.db") as database:
-        for statement, values in statements:
+        for statement in statements:
             if statement.lstrip().upper().startswith(("SELECT", "WITH")):
-                for *_, step in database.execute(f"EXPLAIN QUERY PLAN {statement}", values):
+                for *_, step in database.execute(f"EXPLAIN QUERY PLAN {statement}"):
                     limited = step in LIMITED or statement.endswith("LIMIT 1") or "sqlite_" in statement
                     if step.startswith("SCAN ") and not limited:
                         whole.add(step.split()[1])
