@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from unbrick.errors import FailedError
 from unbrick.signing.certificates import (
+    Certificate,
     CertificateError,
     certified_key,
     is_authentic,
@@ -18,6 +20,8 @@ from unbrick.signing.certificates import (
 )
 from unbrick.signing.ssh_key import blob_of_line
 from unbrick.tally.register import StationRegister
+
+_MOST_REMEMBERED = 4096
 
 
 class RefusedLoginError(FailedError):
@@ -41,12 +45,7 @@ def admit(
 
     Whether the client holds the private key is not judged here: the SSH server does that.
     """
-    try:
-        certificate = read_certificate(blob)
-    except CertificateError as error:
-        raise RefusedLoginError("a plain key, no Ed25519 certificate") from error
-    if not is_authentic(certificate, public_blob(authority)):
-        raise RefusedLoginError("a certificate of another authority")
+    certificate = _signed_certificate(blob, public_blob(authority))
     if is_for_host(certificate):
         raise RefusedLoginError("a certificate that is not for a station")
     if certificate.valid_principals != [username.encode()]:
@@ -73,3 +72,15 @@ def check_still_admitted(admission: Admission, register: StationRegister, now: d
         raise RefusedLoginError("a revoked station" if known else "a station that is not enrolled")
     if blob_of_line(station.public_key) != admission.key:
         raise RefusedLoginError("a certificate for a key that is not this station's")
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)  # what raises is not kept: no stranger takes room in it
+def _signed_certificate(blob: bytes, authority: bytes) -> Certificate:
+    """A certificate that the authority signed; a medium shows the same one at each login."""
+    try:
+        certificate = read_certificate(blob)
+    except CertificateError as error:
+        raise RefusedLoginError("a plain key, no Ed25519 certificate") from error
+    if not is_authentic(certificate, authority):
+        raise RefusedLoginError("a certificate of another authority")
+    return certificate

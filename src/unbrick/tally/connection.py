@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from unbrick.signing.certificates import public_line
 from unbrick.tally.admission import Admission, RefusedLoginError, admit, check_still_admitted
 from unbrick.tally.arrivals import SPOKE, Arrivals
+from unbrick.tally.lean_ssh import LeanConnection
 from unbrick.tally.limits import Sessions, StationPace
 from unbrick.tally.register import RegisterError
 from unbrick.tally.session import Desk, StationSession
@@ -107,7 +108,7 @@ class _StationChannel(asyncssh.SSHServerChannel[bytes]):
         return False
 
 
-class StationConnection(asyncssh.SSHServerConnection):
+class StationConnection(LeanConnection):
     """A connection from its first byte to its last, with one line in the audit for each refusal."""
 
     def __init__(
@@ -241,9 +242,6 @@ class StationConnection(asyncssh.SSHServerConnection):
         """It takes it again."""
         if self._session is not None:
             self._session.resume_writing()
-
-    async def reload_config(self) -> None:
-        """Nothing here depends on who connects; asyncssh would read every option again."""
 
     async def validate_public_key(self, username: str, key_data: bytes, msg: bytes, signature: bytes) -> bool:
         """Admit by our own rules first, then by asyncssh's; the signature is its part."""

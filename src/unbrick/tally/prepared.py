@@ -123,4 +123,4 @@ def run_plain(connection: Connection, text: str) -> list[tuple[Any, ...]]:
     """Run a statement that stands there as the database takes it; gives its rows."""
     cursor = connection.connection.cursor()
     cursor.execute(text)
-    return cursor.fetchall()
+    return list(cursor.fetchall())
