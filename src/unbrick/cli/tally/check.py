@@ -70,7 +70,10 @@ def _tell(found: Checked, repaired: bool) -> None:
         tell(f"the numbers were made anew from {found.reports} reports{verified}")
     elif found.lacks_mark and len(found.complaints) == 1:
         tell(f"{found.reports} reports{verified} are whole; whether there were more cannot be told")
-        say("  what to do: look where tally.mark was moved to (unbrick help administrator)", err=True)
+        say(
+            "  what to do: look where tally.mark was moved to; else: unbrick tally serve DIR --accept-loss",
+            err=True,
+        )
     elif found.complaints:
         tell(f"{found.reports} reports{verified}; {found.missing} are missing")
         say("  what to do: restore a copy of tally.db (unbrick help administrator)", err=True)

@@ -51,7 +51,7 @@ def command(directory: Path, out: Path | None, folder: Path | None) -> None:
         say(f"unbrick: {printable(sentence)}", err=True)
     if done.complaints:
         say(
-            f"unbrick: the export has {done.reports} reports, and not all that were acknowledged",
+            f"unbrick: the export has the {done.reports} reports that can be read",
             err=True,
         )
         say(f"  what to do: unbrick tally check {directory}", err=True)
