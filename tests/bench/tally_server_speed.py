@@ -5,7 +5,13 @@ sshd runs a forced command that appends and syncs: a static program, as the logi
 shell reads any start-up file; asyncssh alone appends what it got and syncs. Not part of the tests: nothing
 here is asserted. Needs root, gcc and OpenSSH's sshd; everything stays on 127.0.0.1.
 
-    PYTHONPATH=tests .venv/bin/python tests/bench/tally_server_speed.py [--connections N] [--sessions N]
+asyncssh alone stands there twice: as it comes, and with the tally's own algorithms, which are cheaper: that
+is the one to compare with. The three take turns, for as many rounds as are asked for, every report is of a
+machine of its own, and what counts is the median of the rounds. With several at once the tally stores a few
+reports in one commit, with one at a time each in its own.
+
+    PYTHONPATH=tests .venv/bin/python tests/bench/tally_server_speed.py [--rounds N] [--connections N]
+                                                                        [--sessions N]
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ import pwd
 import resource
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,19 +33,33 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import asyncssh
-from support.tally_client import StationFiles, Talk
+from support.tally_client import StationFiles, Talk, make_event, sign
 from support.tally_server import new_tally, served_by_program
 
+from unbrick.model import Machine
+from unbrick.tally.limits import Limits
+from unbrick.tally.server import CIPHERS, KEY_EXCHANGE, MACS
 from unbrick.wire import FrameReader, SignedEvent, encode_frame
 
 AT_ONCE = 16
-BARE = "--serve-without-a-store"
+OURS = "unbrick tally serve"
+BARE, ALIKE = "--serve-without-a-store", "--with-our-algorithms"
 
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process and of the children that it has waited for."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def reports(station: StationFiles, number: int, count: int) -> list[SignedEvent]:
+    """The first report of so many machines; each round has a number of its own."""
+    key, found = station.key, []
+    for one in range(count):
+        machine = Machine(disk_guid=f"{number + 1:04X}{one + 1:04X}", hostnames=(f"WARD-{number}-{one}",))
+        run = f"20240719T09{number:04}Z-{one:06x}"
+        found.append(sign(make_event(1, run=run, machine=machine).to_bytes(), key))
+    return found
 
 
 def resident_kib(pid: int) -> int:
@@ -49,11 +70,13 @@ def resident_kib(pid: int) -> int:
 Report = Callable[[int, SignedEvent], Awaitable[None]]
 
 
-def connections(name: str, pid: int, port: int, events: list[SignedEvent], report: Report) -> float:
+def connections(
+    name: str, pid: int, port: int, events: list[SignedEvent], report: Report, at_once: int = AT_ONCE
+) -> float:
     """Milliseconds of the server's CPU for each connection."""
 
     async def main() -> None:
-        gate = asyncio.Semaphore(AT_ONCE)
+        gate = asyncio.Semaphore(at_once)
 
         async def one(event: SignedEvent) -> None:
             async with gate:
@@ -193,8 +216,8 @@ class _BareServer(asyncssh.SSHServer):
         return _Answering()
 
 
-async def serve_without_a_store(folder: Path) -> None:
-    """asyncssh as it comes, with the same keys and the same trust."""
+async def serve_without_a_store(folder: Path, alike: bool) -> None:
+    """asyncssh with the same keys and the same trust: as it comes, or with the same algorithms too."""
     _Answering.reports = os.open(folder / "reports", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     trusted = folder / "trusted"
     trusted.write_text(f"cert-authority {(folder / 'authority.pub').read_text()}")
@@ -205,14 +228,16 @@ async def serve_without_a_store(folder: Path) -> None:
         server_host_keys=[(str(folder / "host_key"), str(folder / "host_key-cert.pub"))],
         authorized_client_keys=str(trusted),
         encoding=None,
+        **({"kex_algs": KEY_EXCHANGE, "encryption_algs": CIPHERS, "mac_algs": MACS} if alike else {}),
     )
     print(server.get_port(), flush=True)
     await asyncio.Event().wait()
 
 
 @contextmanager
-def bare(folder: Path) -> Iterator[tuple[int, int]]:
-    process = subprocess.Popen([sys.executable, __file__, BARE, folder], stdout=subprocess.PIPE, text=True)
+def bare(folder: Path, *, alike: bool) -> Iterator[tuple[int, int]]:
+    command = [sys.executable, __file__, BARE, *([ALIKE] if alike else []), str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         yield process.pid, int(process.stdout.readline())
@@ -261,26 +286,48 @@ def idle_sessions(pid: int, port: int, station: StationFiles, count: int) -> Non
     asyncio.run(main())
 
 
+def side_by_side(
+    servers: dict[str, tuple[int, int]], station: StationFiles, at_once: int, rounds: int, count: int
+) -> dict[str, list[float]]:
+    """What each server takes for a connection, round by round; the first one only warms them up."""
+    each: dict[str, list[float]] = {name: [] for name in servers}
+    for number in range(rounds + 1):
+        events = reports(station, 1 + number + 100 * at_once, count)
+        for name, (pid, port) in servers.items():
+            each[name].append(connections(name, pid, port, events, by_subsystem(station), at_once))
+        time.sleep(count / Limits().logins_per_second)  # else the tally holds the station back, one by one
+    return {name: found[1:] for name, found in each.items()}
+
+
 def main() -> None:
     if BARE in sys.argv:
-        asyncio.run(serve_without_a_store(Path(sys.argv[-1])))
+        asyncio.run(serve_without_a_store(Path(sys.argv[-1]), ALIKE in sys.argv))
         return
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--connections", type=int, default=300)
+    parser.add_argument("--connections", type=int, default=150)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sessions", type=int, default=2000)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         folder = new_tally(Path(work) / "tally")
         station = StationFiles(folder)
-        events = station.signed(1, chosen.connections)
         with sshd(folder) as (pid, port):
             forced = by_forced_command(station)
-            openssh = connections("OpenSSH, static command", pid, port, events[:100], forced)
-        with bare(folder) as (pid, port):
-            alone = connections("asyncssh that syncs", pid, port, events, by_subsystem(station))
-        with served_by_program(folder) as server:
-            ours = connections("unbrick tally serve", server.pid, server.port, events, by_subsystem(station))
-            print(f"tally / OpenSSH: {ours / openssh:.2f} ×    tally / asyncssh: {ours / alone:.2f} ×")
+            events = reports(station, 0, 100)
+            openssh = connections("OpenSSH, static command", pid, port, events, forced)
+        with (
+            bare(folder, alike=False) as as_it_comes,
+            bare(folder, alike=True) as alike,
+            served_by_program(folder) as server,
+        ):
+            ours = (server.pid, server.port)
+            servers = {"asyncssh as it comes": as_it_comes, "asyncssh, our algorithms": alike, OURS: ours}
+            for at_once in (AT_ONCE, 1):
+                each = side_by_side(servers, station, at_once, chosen.rounds, chosen.connections)
+                print(f"{at_once} at once: tally / OpenSSH: {statistics.median(each[OURS]) / openssh:.2f} ×")
+                for name in list(servers)[:2]:
+                    ratio = statistics.median(map(float.__truediv__, each[OURS], each[name]))
+                    print(f"{at_once} at once: tally / {name}: {ratio:.2f} ×")
             for size in (1, 16, 100):
                 signed = station.signed(1, 20 * size + 200, f"20240719T09{size:04}Z-0000aa")
                 batches = [signed[at : at + size] for at in range(0, len(signed), size)]

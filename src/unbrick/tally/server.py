@@ -57,10 +57,10 @@ _END_SECONDS = 30
 _NO_MEMORY = {sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_IOERR_NOMEM, sqlite3.SQLITE_IOERR_SHMMAP}
 
 # Elliptic curves only: with the old groups a stranger could buy a second of our CPU with one packet.
-_KEY_EXCHANGE = ("curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256")
+KEY_EXCHANGE = ("curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256")
 # No chacha20: asyncssh makes three ciphers of it for each packet, which took a fifth of a login.
-_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes256-ctr")
-_MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
+CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes256-ctr")
+MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
 
 
 def _present() -> datetime:
@@ -214,9 +214,9 @@ class TallyServer:
             encoding=None,
             window=_WINDOW,
             max_pktsize=_MOST_PACKET,
-            kex_algs=_KEY_EXCHANGE,
-            encryption_algs=_CIPHERS,
-            mac_algs=_MACS,
+            kex_algs=KEY_EXCHANGE,
+            encryption_algs=CIPHERS,
+            mac_algs=MACS,
             compression_algs=None,
             signature_algs=(KEY_TYPE,),
             login_timeout=self._limits.login_seconds,
