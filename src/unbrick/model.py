@@ -223,10 +223,7 @@ class Finding:
 
     def to_document(self) -> dict[str, Any]:
         """The contract's `findings[]` entry."""
-        return {
-            "playbook": self.playbook,
-            "files": [fact.to_document() for fact in self.files],
-        }
+        return {"playbook": self.playbook, "files": [fact.to_document() for fact in self.files]}
 
 
 @dataclass(frozen=True)
@@ -262,6 +259,7 @@ class Touched:
     made: tuple[str, ...] = ()  # files and folders that may be new
     rewritten: tuple[str, ...] = ()  # files whose content changes
     deleted: tuple[str, ...] = ()  # files and folders that go
+    leaves_clean: bool = False  # whether completing it may take Windows' dirty flag away
 
 
 @dataclass(frozen=True)

@@ -277,9 +277,11 @@ def _judge_cut_off(case: Case, view: View, order: Order, kit: Kit) -> None:
         return
     run = view.cut_off.run
     case.cut_run = next((one for one in find_runs(view.root) if one.run == run), None)
-    if order.goal is not Goal.PURGE and not view.cut_off.carried_out:
+    if order.goal is not Goal.PURGE:
         authority = Authority.of(kit.playbooks, case.folders)
-        case.completing = judge_completion(view.root, view.cut_off.as_before, run, authority)
+        # Of one that is carried out nothing is left but the dirty flag, which stays where nobody tells of it.
+        with suppress(*[UnbrickError] if view.cut_off.carried_out else []):
+            case.completing = judge_completion(view.root, view.cut_off.as_before, run, authority)
 
 
 def _installation_report(

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import re
 import shutil
+import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.artefacts import artefact
+from support.as_windows import leave_as_windows
 from support.bricked_volume import mounted, odd_descriptor, place
+from support.damage.bases import Shape, fill_windows
+from support.damage.ntfs_bytes import STANDARD, TABLE, NtfsBytes, protected
+from support.damage.paths import FAULTY
 from support.drilled import Drills, cut_out
-from support.forged_redo import leave_cut
+from support.forged_redo import leave_carried_out, leave_cut
 from support.ntfs_reader import read_independently
+from support.ntfs_states import is_marked_dirty, mark_dirty
 from support.program import run_program
 from support.repair_worker import RepairWorker, repair_worker
 
 from unbrick.disks.atomic_change import show_completed
 from unbrick.disks.changed_records import INDEX_ALLOCATION, SECURE
 from unbrick.disks.file_table import BITMAP, open_stream, open_table
+from unbrick.disks.index_entries import read_entries
 from unbrick.disks.log_replay import facts_of
 from unbrick.disks.ntfs_volume import DATA, open_view, read_geometry
 from unbrick.disks.ownership import CLUSTER_MAP
@@ -75,9 +84,7 @@ class Stages:
 def stages(drills: Drills, tmp_path_factory: pytest.TempPathFactory) -> Stages:
     folder = tmp_path_factory.mktemp("stages")
     disk = drills.copy("plain", folder / "disk")
-    sound, repaired, undone, purged = (
-        folder / f"{name}.img" for name in ("sound", "repaired", "undone", "purged")
-    )
+    sound = folder / "sound.img"
     cut_out(disk.image, disk.volume, sound)
     planned = run_program("repair", sound, "--dry-run", "--json").document
     found = planned["installations"][0]["actions"]
@@ -89,13 +96,23 @@ def stages(drills: Drills, tmp_path_factory: pytest.TempPathFactory) -> Stages:
         place(root, LETTER).write_bytes(b"Dear all, " * 20)
         place(root, FILM).write_bytes(os.urandom(300_000))
         place(root, moved).with_name(NOTE).write_bytes(b"kept")
+    leave_as_windows(sound, folder / "mount")
+    repaired, undone, purged, run = run_on(sound)
+    return Stages(sound, repaired, undone, purged, run, actions)
+
+
+def run_on(sound: Path) -> tuple[Path, Path, Path, str]:
+    """A volume repaired, that undone, or purged instead; and the id of the run."""
+    repaired, undone, purged = (sound.with_name(f"{name}.img") for name in ("repaired", "undone", "purged"))
     shutil.copyfile(sound, repaired)
-    run = run_program("repair", repaired, "--yes", "--json").document["run"]
+    said = run_program("repair", repaired, "--yes", "--json").document
+    assert said["status"] == "repaired", said
     shutil.copyfile(repaired, undone)
     assert run_program("undo", undone, "--yes", "--json").document["status"] == "undone"
     shutil.copyfile(repaired, purged)
-    assert run_program("purge", purged, "--run", run, "--yes", "--json").document["status"] == "scanned"
-    return Stages(sound, repaired, undone, purged, run, actions)
+    purge = run_program("purge", purged, "--run", said["run"], "--yes", "--json").document
+    assert purge["status"] == "scanned", purge
+    return repaired, undone, purged, said["run"]
 
 
 @pytest.fixture(scope="module")
@@ -137,10 +154,71 @@ def test_what_a_run_of_ours_has_left_is_completed(
     leave_cut(disk, target, stages.run, done=done)
     said = worker.work(goal, disk, None)
     assert (said["status"], said["error"]) == (status, None)
+    assert not is_marked_dirty(disk)
+    found, wanted = contents(disk), contents(target)
     if goal is Goal.REPAIR and status == "repaired" and after != "repaired":
-        return  # it was repaired once more
-    assert contents(disk).keys() == contents(target).keys()
+        expect_repaired_anew(stages, said["run"], found, wanted)
+        return
+    assert found.keys() == wanted.keys()
+    assert found == wanted
+
+
+def expect_repaired_anew(stages: Stages, run: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """That a volume is as it was wanted, and repaired after that, by another run."""
+    assert run != stages.run
+    repaired = contents(stages.repaired)
+    for _, name in stages.actions:
+        lying = found.pop(f"\\Unbrick\\{run}\\{name}")
+        assert lying == replace(repaired[f"\\Unbrick\\{stages.run}\\{name}"], path=lying.path)
+    assert found.pop(f"\\Unbrick\\{run}\\journal.jsonl.gz").kind == "file"
+    assert found.pop(f"\\Unbrick\\{run}").kind == "folder"
+    moved = {path for path, _ in stages.actions}
+    kept = {path: one for path, one in wanted.items() if path not in moved and path != "\\Unbrick"}
+    assert found.pop("\\Unbrick").kind == "folder"
+    for folder in {path.rpartition("\\")[0] for path in moved}:  # its times are those of that repair
+        was = kept[folder]
+        found[folder] = replace(
+            found[folder], created=was.created, modified=was.modified, accessed=was.accessed
+        )
+    assert found.keys() == kept.keys()
+    assert found == kept
+
+
+@pytest.mark.parametrize("done", [0.0, 0.5, 1.0])
+def test_windows_dirty_flag_goes_only_where_the_journal_says_that_it_was_not_set(
+    stages: Stages, worker: RepairWorker, tmp_path: Path, done: float
+) -> None:
+    """The record says each time that it was not."""
+    disk, target = tmp_path / "disk.img", tmp_path / "target.img"
+    shutil.copyfile(stages.sound, disk)
+    mark_dirty(disk)
+    shutil.copyfile(disk, target)
+    run = worker.work(Goal.REPAIR, target, None)["run"]
+    assert is_marked_dirty(target)
+    leave_cut(disk, target, run, done=done)
+    assert worker.work(Goal.REPAIR, disk, None)["status"] == "repaired"
+    assert is_marked_dirty(disk)
     assert contents(disk) == contents(target)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_record_of_what_lies_there_anyway_takes_no_dirty_flag_away(
+    stages: Stages, worker: RepairWorker, tmp_path: Path, known: bool
+) -> None:
+    disk = tmp_path / "disk.img"
+    shutil.copyfile(stages.repaired, disk)
+    with open_view(disk) as view:
+        table = open_table(view, read_geometry(view))
+        film = table.find_attribute(_record_of(stages.repaired, FILM), DATA)
+        assert film is not None
+        ((place, _), *_) = open_stream(view, film).places(0, 512)
+    mark_dirty(disk)
+    leave_carried_out(disk, stages.run if known else "20240719T061203Z-8f3a1c", [place])
+    before = contents(disk)
+    said = worker.work(Goal.REPAIR, disk, None)
+    assert said["status"] in ("healthy", "repaired"), said
+    assert is_marked_dirty(disk)
+    assert contents(disk) == before
 
 
 @pytest.mark.parametrize(("done", "status"), [(0.0, "repaired"), (0.5, "needs-hands"), (1.0, "repaired")])
@@ -309,10 +387,31 @@ def _list_a_file_no_more(target: Path, stages: Stages) -> None:
         open_stream(view, found).write(0, marks)
 
 
+def _give_the_table(at: int, value: int) -> Callable[[Path, Stages], None]:
+    """Another number in the standard information of the file table's own record."""
+
+    def give(target: Path, stages: Stages) -> None:
+        data = bytearray(target.read_bytes())
+        volume = NtfsBytes(data)
+        record = volume.read(TABLE)
+        struct.pack_into("<I", record, volume.find(record, STANDARD).value_at + at, value)
+        volume.write(TABLE, record)
+        mirror = volume.mirror_cluster * volume.cluster
+        data[mirror : mirror + volume.record] = protected(record)
+        target.write_bytes(data)
+
+    return give
+
+
 @pytest.mark.parametrize("cut", ["a repair", "an undo", "a purge"])
 @pytest.mark.parametrize(
     ("evil", "why"),
     [
+        (_give_the_table(0x20, 0), "other attributes or rights"),
+        (_give_the_table(0x30, 4), "other attributes or rights"),
+        (_give_the_table(0x34, 0x101), "other attributes or rights"),
+        (_give_the_table(0x38, 4097), "other attributes or rights"),
+        (_give_the_table(0x40, 0x684F), "other attributes or rights"),
         (_free_a_films_clusters, "exactly the clusters that it uses"),
         (_write_over_rights, "over the rights of other files"),
         (_list_a_file_no_more, "how a folder lists other files|a folder that it does not name"),
@@ -335,7 +434,35 @@ def test_nothing_is_slipped_in_beside_what_a_run_does(
     assert re.search(why, refused(worker, disk, goal))
 
 
-@pytest.mark.parametrize("harm", [None, "record", "list"])
+def test_no_security_id_is_made_to_lead_to_other_rights(stages: Stages, tmp_path: Path) -> None:
+    """The entry for the run's own rights says that they are those of an id that files have."""
+    disk, target = tmp_path / "disk.img", tmp_path / "target.img"
+    shutil.copyfile(stages.sound, disk)
+    data = bytearray(stages.repaired.read_bytes())
+    known, new = (_security_ids(one) for one in (stages.sound, stages.repaired))
+    head = struct.pack("<HHIHHHH", 0x14, 0x14, 0, 0x28, 4, 0, 0)
+    entry = head + struct.pack("<I", max(new - known))
+    assert data.count(entry) == 1
+    at = data.index(entry) + len(head)
+    data[at : at + 4] = struct.pack("<I", max(known))
+    target.write_bytes(data)
+    leave_cut(disk, target, stages.run)
+    with open_view(disk) as view:
+        facts = facts_of(view, disk.stat().st_size)
+        assert facts.pending is not None
+        completed = PatchedView(view, disk.stat().st_size)
+        show_completed(completed, facts, facts.pending)
+        with pytest.raises(NeedsHandsError, match="lose the rights of other files"):
+            prove_completion(view, completed, facts.geometry, facts.pending, stages.touched)
+
+
+def _security_ids(volume: Path) -> set[int]:
+    with open_view(volume) as view:
+        entries = read_entries(open_table(view, read_geometry(view)), SECURE, "$SII")
+        return {int.from_bytes(one.rest[:4], "little") for one in entries}
+
+
+@pytest.mark.parametrize("harm", [None, "record", "new record", "list"])
 def test_what_a_record_has_not_seen_is_not_written_over(
     stages: Stages, tmp_path: Path, harm: str | None
 ) -> None:
@@ -355,6 +482,11 @@ def test_what_a_record_has_not_seen_is_not_written_over(
         if harm == "record":
             ((place, _),) = table.stream.places(number * facts.geometry.record + 0x60, 1)
             lying.write(place, b"!")
+        if harm == "new record":
+            longer = open_table(completed, facts.geometry)
+            assert longer.count > table.count, "the file table has not become longer"
+            for place, _ in longer.stream.places(table.count * facts.geometry.record, facts.geometry.record):
+                lying.write(place, table.raw(number))
         if harm == "list":
             blocks = table.find_attribute(folder, INDEX_ALLOCATION, "$I30")
             assert blocks is not None, "the folder's list lies in its record"
@@ -365,3 +497,26 @@ def test_what_a_record_has_not_seen_is_not_written_over(
             return
         with pytest.raises(NeedsHandsError, match="neither what was there before"):
             prove_completion(lying, completed, facts.geometry, facts.pending, stages.touched)
+
+
+@pytest.fixture(scope="module")
+def windows_stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
+    """On a volume that Windows 7 has formatted."""
+    folder = tmp_path_factory.mktemp("windows")
+    formatted, sound = folder / "formatted.img", folder / "sound.img"
+    with gzip.open(artefact("ntfs/dfir_ntfs_index.raw.gz")) as disk:
+        formatted.write_bytes(disk.read()[128 * 512 :])
+    shutil.copyfile(formatted, sound)
+    with mounted(sound, folder / "mount") as root:
+        fill_windows(root, Shape(), folder)
+    leave_as_windows(sound, folder / "mount", formatted)
+    repaired, undone, purged, run = run_on(sound)
+    return Stages(sound, repaired, undone, purged, run, ((FAULTY, "0001.bin"),))
+
+
+@pytest.mark.parametrize("done", [0.0, 0.6])
+@pytest.mark.parametrize("cut", CUTS)
+def test_what_a_run_of_ours_has_left_on_a_volume_of_windows_is_completed(
+    windows_stages: Stages, worker: RepairWorker, tmp_path: Path, cut: str, done: float
+) -> None:
+    test_what_a_run_of_ours_has_left_is_completed(windows_stages, worker, tmp_path, cut, done)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
-from support.drilled import Drilled, Drills
+from support.drilled import Drilled, Drills, cut_out
+from support.forged_redo import leave_cut
 from support.own_playbooks import NAME, PATH, TEXT, write_playbook, write_station
 from support.program import Ended, run_program
 
@@ -78,6 +80,23 @@ def test_an_undo_wants_the_playbook_and_says_so(disk: Drilled, ours: Path) -> No
     undone = run_program("undo", disk.image, "--playbook", ours, "--yes", "--json")
     assert ending(undone) == ("undone", None, 0)
     assert disk.complaints(repaired=False) == ()
+
+
+def test_a_run_that_was_cut_off_is_finished_with_its_playbook_only_and_this_is_said(
+    disk: Drilled, tmp_path: Path, ours: Path
+) -> None:
+    cut, target = tmp_path / "cut.img", tmp_path / "target.img"
+    cut_out(disk.image, disk.volume, cut)
+    shutil.copyfile(cut, target)
+    run = run_program("repair", target, "--playbook", ours, "--yes", "--json").document["run"]
+    leave_cut(cut, target, run, done=0.5)
+    for verb in ("diagnose", "repair", "undo"):
+        without = run_program(verb, cut, *(["--yes"] if verb != "diagnose" else []))
+        assert without.code == 5, without
+        assert "a run was cut off here, and is finished only with its own playbook" in without.said
+        assert f"give the file of {NAME}, as it was at the repair, with --playbook FILE" in without.said
+    finished = run_program("repair", cut, "--playbook", ours, "--yes", "--json").document
+    assert (finished["status"], finished["run"]) == ("repaired", run)
 
 
 def test_an_undo_by_the_stations_file(disk: Drilled, ours: Path) -> None:

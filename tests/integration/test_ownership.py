@@ -40,6 +40,7 @@ from unbrick.disks.patched_view import PatchedView
 from unbrick.disks.plain import PlainVolume
 from unbrick.errors import NeedsHandsError
 from unbrick.model import Changed, Touched
+from unbrick.ntfs_file import FileAttributes, write_attributes
 from unbrick.processes.command import SystemRunner
 from unbrick.repair.apply import apply_plan
 from unbrick.repair.plan import make_plan, new_run_id
@@ -169,6 +170,18 @@ def test_a_driver_that_does_more_than_it_was_told_is_noticed(
         return touched
 
     refused(volume, act)
+
+
+def test_a_change_that_could_not_be_completed_after_a_cut_is_not_begun(volume: Path) -> None:
+    """Its record would be all that is known of it then, and that is believed in less than a driver is."""
+
+    def act(root: Path) -> Touched:
+        touched = repair(root).touched
+        (moved,) = root.glob("Unbrick/*/0001.bin")
+        write_attributes(moved, FileAttributes.HIDDEN)
+        return touched
+
+    assert "other attributes or rights" in refused(volume, act)
 
 
 @pytest.mark.parametrize("left_out", ["moved", "made"])

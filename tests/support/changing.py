@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from unbrick.disks.mount import ChangeOptions
@@ -28,7 +29,8 @@ def change(
 
     What was cut off, and is completed first, may touch the same.
     """
-    with rehearse(plain, options, runner, workdir, completing=touched) as copy:
+    completing = replace(touched, leaves_clean=True)
+    with rehearse(plain, options, runner, workdir, completing=completing) as copy:
         copy.touched = touched
         yield copy
     assert copy.rehearsed is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +48,16 @@ def leave_cut(
                 if chance.random() < done:
                     view.write(change.offset + index * SECTOR, data)
     return changes
+
+
+def leave_carried_out(volume: Path, run: str, places: Sequence[int]) -> None:
+    """Leave a record of that run that invents what was in some sectors, and has of them what lies there."""
+    with open_view(volume, writable=True) as view:
+        facts = facts_of(view, volume.stat().st_size)
+        area = open_log(view, facts.geometry)
+        changes = tuple(change_of(at, b"\0" * SECTOR, view.read(at, SECTOR)) for at in sorted(places))
+        placed = place_record(area, facts.log, Redo(run, False, changes))
+        area.write(placed.start, placed.record)
 
 
 def _elsewhere(change: Change, log: Stream, view: ByteView) -> Iterator[Change]:

@@ -83,14 +83,17 @@ def foresee_commit(
     return [place for start, length in written for place in area.places(start, length)]
 
 
-def complete(plain: PlainVolume, facts: VolumeFacts, pending: Pending) -> None:
-    """End on the disk what a cut of the power, or an error of the disk, has stopped; raises FailedError."""
+def complete(plain: PlainVolume, facts: VolumeFacts, pending: Pending, *, dirty_after: bool) -> None:
+    """End on the disk what a cut of the power, or an error of the disk, has stopped; raises FailedError.
+
+    Leaves the dirty flag as said, whatever the record says of it.
+    """
     with open_view(plain.path, writable=True) as view:
         area, redo = open_log(view, facts.geometry), pending.redo
         # After a flush that failed, the kernel shows what never reached the disk: so once more, all of it.
         area.write(pending.start, area.read(pending.start, pending.length))
         plain.sync()
-        _carry_out(plain, view, facts.geometry, redo.changes, dirty_after=redo.dirty_after)
+        _carry_out(plain, view, facts.geometry, redo.changes, dirty_after=dirty_after)
         # What lay there is lost; so lies a page of the journal that was never written to.
         area.write(pending.start, b"\xff" * pending.length)
         plain.sync()
@@ -129,7 +132,7 @@ def _step(position: int | None, log: LogState) -> int:
 
 
 def show_completed(view: ByteView, facts: VolumeFacts, pending: Pending) -> None:
-    """Write to a copy of the volume what `complete` would to the volume."""
+    """Write to a copy of the volume what its record says, the dirty flag included."""
     _apply(view, pending.redo.changes)
     write_dirty(view, facts.geometry, pending.redo.dirty_after)
 

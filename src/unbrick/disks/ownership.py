@@ -36,13 +36,13 @@ from unbrick.disks.ntfs_volume import (
 )
 from unbrick.disks.ranges import Range, common, flipped_bits, merged, without
 from unbrick.disks.recognise import (
-    find_descriptors,
     index_block_size,
     is_among_descriptors,
     is_index_block,
     is_security_index_block,
     is_table_bitmap,
 )
+from unbrick.disks.rights_proof import prove_rights
 from unbrick.model import Touched
 
 SECTOR = 512
@@ -122,6 +122,7 @@ def prove(
         proof.judge(sector)
     proof.expect_cluster_map(elsewhere)
     proof.expect_lists()
+    proof.expect_rights()
     return proof
 
 
@@ -289,9 +290,6 @@ class Proof:
             raise damaged("the change would write where none of the files it names lies")
         for owner in dict.fromkeys(former + new):
             self.written.setdefault((owner.owner, owner.kind, owner.name), []).append(sector)
-        for owner in former:
-            if (owner.owner, owner.name) == (SECURE, "$SDS"):
-                self._expect_rights_kept(owner, sector)
         for owner in former:  # what is newly taken, `expect_cluster_map` asks about
             stream = owner.before
             position = None if stream is None else stream.position_of(sector)
@@ -299,16 +297,6 @@ class Proof:
                 stream is not None and position is not None and self._is_recognised(owner, stream, position)
             )
             self.questions.append(claimed_only_by(sector, SECTOR, owner.owner, owner.kind, shown=shown))
-
-    def _expect_rights_kept(self, owned: _Owned, sector: int) -> None:
-        """That access rights are added only: what an index has forgotten is somebody's still."""
-        former, new = owned.before, owned.after
-        position = None if former is None else former.position_of(sector)
-        if former is None or new is None or position is None:
-            raise damaged("the change would take access rights away")
-        for place, entry in find_descriptors(former, position, SECTOR):
-            if new.read(place, len(entry)) != entry:
-                raise damaged("the change would write over the rights of other files")
 
     def _is_recognised(self, owned: _Owned, stream: Stream, position: int) -> bool:
         """Whether what lies there before the change shows whose it is."""
@@ -371,6 +359,11 @@ class Proof:
             )
             if any(record not in named for record, _, _ in former ^ new):
                 raise damaged(f"the change would alter how a folder lists other files (record {number})")
+
+    def expect_rights(self) -> None:
+        """That access rights are only added; they are looked at where anything of `$Secure` changes."""
+        if SECURE in self.judged.changed or any(owner == SECURE for owner, _, _ in self.written):
+            prove_rights(self.before, self.after, self.written.get((SECURE, DATA, "$SDS"), ()))
 
     def _all_owned(self) -> Iterator[_Owned]:
         yield from self._owned

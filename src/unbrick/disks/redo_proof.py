@@ -3,6 +3,7 @@
 The redo record lies on the disk, and damage or a hostile hand may have made it. So it is judged as the change
 was that it is the record of, by the volume as it was before and as it will be; and more strictly, for here no
 driver of ours has made the change: what a folder lists besides, and who may do what with any file, stays.
+A change is judged so before it is begun, too: one that could not be completed would end in a torn volume.
 """
 
 from __future__ import annotations
@@ -11,23 +12,23 @@ from collections import Counter
 from collections.abc import Iterator
 
 from unbrick.disks.atomic_change import show_former
-from unbrick.disks.changed_records import FIRST_USERS, INDEX, INDEX_ALLOCATION, SECURE, TABLE
+from unbrick.disks.changed_records import FIRST_USERS, INDEX, INDEX_ALLOCATION, TABLE
 from unbrick.disks.file_table import ROOT, FileTable, open_stream
 from unbrick.disks.index_entries import IndexEntry, read_entries
 from unbrick.disks.ntfs_stream import Stream
-from unbrick.disks.ntfs_volume import DAMAGED, DATA, ByteView, Geometry, damaged, unprotect
+from unbrick.disks.ntfs_volume import DAMAGED, ByteView, Geometry, damaged, unprotect
 from unbrick.disks.ownership import SECTOR, Proof, ask, prove
 from unbrick.disks.patched_view import PatchedView
 from unbrick.disks.recognise import index_block_size
-from unbrick.disks.redo_log import Pending, is_carried_out
+from unbrick.disks.redo_log import Pending
 from unbrick.errors import NeedsHandsError, Reason
 from unbrick.model import Touched
 
 _REFERENCE = (1 << 48) - 1
 _STANDARD_INFORMATION = 0x10
 _PAST_ITS_TIMES = 0x20
-_SECURITY_ID = slice(0x34 - _PAST_ITS_TIMES, 0x38 - _PAST_ITS_TIMES)
-_IN_SECURE = ("$SII", "$SDH")
+_OF_WINDOWS_2000 = (range(0x30, 0x34), range(0x34, 0x38), range(0x38, 0x40), range(0x40, 0x48))
+"""Where in it owner, security id, quota and change number lie, which the oldest NTFS had not."""
 
 
 def prove_completion(
@@ -39,10 +40,8 @@ def prove_completion(
 ) -> None:
     """Judge a pending change of a volume, which leaves it as `completed`, by all that its run may touch.
 
-    Raises NeedsHandsError (damaged-volume), OSError.
+    That is None where nothing tells of the run. Raises NeedsHandsError (damaged-volume), OSError.
     """
-    if is_carried_out(view, pending):
-        return
     if touched is None:
         raise damaged("a run was cut off here that nothing on it tells of")
     before = PatchedView(view, geometry.length)
@@ -52,7 +51,7 @@ def prove_completion(
     ]
     try:
         proof = prove(before, completed, geometry, sectors, touched)
-        _Completion(view, proof).judge()
+        expect_completable(view, proof)
         ask(proof.before, proof.questions)
     except NeedsHandsError as error:
         if error.reason != Reason.DAMAGED_VOLUME:
@@ -65,9 +64,16 @@ def prove_completion(
         ) from error
 
 
-class _Completion:
-    """What is asked of a change besides `prove`, where nobody is known to have made it."""
+def expect_completable(view: ByteView, proof: Proof) -> None:
+    """What is asked of a change besides `prove`, where its record is all that is known of it.
 
+    `view` is the volume as it lies, with the change not begun, or done in part. Raises NeedsHandsError
+    (damaged-volume), OSError.
+    """
+    _Completion(view, proof).judge()
+
+
+class _Completion:
     def __init__(self, view: ByteView, proof: Proof) -> None:
         self.view = view
         self.proof = proof
@@ -75,7 +81,6 @@ class _Completion:
         self.after = proof.after
 
     def judge(self) -> None:
-        """Raises NeedsHandsError (damaged-volume), OSError."""
         for number in self.proof.records:
             self._expect_no_third_record(number)
         files = {number for number in self._files() if self._is_in_both(number)}
@@ -83,8 +88,6 @@ class _Completion:
             self._expect_same_information(number)
         for number in self._changed_folders(files):
             self._expect_same_list(number)
-        if SECURE in files or any(owner == SECURE for owner, _, _ in self.proof.written):
-            self._expect_descriptors_kept()
 
     def _files(self) -> Iterator[int]:
         for number in self.proof.records:
@@ -98,13 +101,17 @@ class _Completion:
 
     def _expect_no_third_record(self, number: int) -> None:
         """A record half written is torn: one that can be read, and is neither, is a file that would go."""
-        table = self.before if number < self.before.count else self.after
-        size = table.geometry.record
-        self._expect_no_third(table.stream, number * size, size, b"FILE", self.after.raw(number))
+        # Where the table grows, the place of a record is known afterwards only, and held anything before.
+        place = (self.before if number < self.before.count else self.after).stream
+        size = self.before.geometry.record
+        self._expect_no_third(place, number * size, size, b"FILE", self.after.raw(number))
 
     def _expect_no_third(self, stream: Stream, position: int, size: int, magic: bytes, new: bytes) -> None:
-        lying = Stream(self.view, stream.runs, stream.size).read(position, size)
-        if unprotect(lying, magic) is not None and lying not in (stream.read(position, size), new):
+        lying, former = (
+            Stream(view, stream.runs, stream.size).read(position, size)
+            for view in (self.view, self.before.view)
+        )
+        if unprotect(lying, magic) is not None and lying not in (former, new):
             raise damaged("what lies on the disk is neither what was there before nor what is to be")
 
     def _expect_same_information(self, number: int) -> None:
@@ -115,9 +122,11 @@ class _Completion:
         was, will_be = (
             bytearray(one.value if one and one.value else b"")[_PAST_ITS_TIMES:] for one in (former, new)
         )
-        if number == TABLE and not any(will_be[_SECURITY_ID]):
-            # ntfs-3g opens the table before it knows of these ids, and writes none into its own record.
-            was[_SECURITY_ID] = will_be[_SECURITY_ID]
+        for places in _OF_WINDOWS_2000 if number == TABLE else ():
+            # ntfs-3g opens the table before it knows of these, and writes zeros into its own record.
+            there = slice(places.start - _PAST_ITS_TIMES, places.stop - _PAST_ITS_TIMES)
+            if not any(will_be[there]):
+                was[there] = bytes(len(was[there]))
         if was != will_be:
             raise damaged(f"the change would give a file other attributes or rights (record {number})")
 
@@ -170,28 +179,6 @@ class _Completion:
         positions = (former.position_of(sector) for sector in self.proof.written.get(key, ()))
         for at in {position // size * size for position in positions if position is not None}:
             self._expect_no_third(former, at, size, b"INDX", new.read(at, size) if new is not None else b"")
-
-    def _expect_descriptors_kept(self) -> None:
-        """That `$Secure` keeps each descriptor that it had, where it was, and finds it."""
-        streams = [self._descriptors(table) for table in (self.before, self.after)]
-        for sector in self.proof.written.get((SECURE, DATA, "$SDS"), ()):
-            position = streams[0].position_of(sector)
-            if position is None:
-                continue
-            former, new = (stream.read(position, SECTOR) for stream in streams)
-            if any(one not in (0, other) for one, other in zip(former, new, strict=True)):
-                raise damaged("the change would write over the rights of other files")
-        for name in _IN_SECURE:
-            found = [Counter(read_entries(table, SECURE, name)) for table in (self.before, self.after)]
-            if found[0] - found[1]:
-                raise damaged("the change would lose the rights of other files")
-
-    @staticmethod
-    def _descriptors(table: FileTable) -> Stream:
-        found = table.find_attribute(SECURE, DATA, "$SDS")
-        if found is None or found.value is not None:
-            raise damaged("it has no list of rights ($Secure)")
-        return open_stream(table.view, found)
 
 
 def _is_in(table: FileTable, number: int) -> bool:

@@ -44,7 +44,8 @@ from unbrick.disks.ownership import (
 from unbrick.disks.patched_view import PatchedView
 from unbrick.disks.plain import PlainVolume
 from unbrick.disks.preparation_proof import prove_metadata, prove_reset
-from unbrick.disks.redo_proof import prove_completion
+from unbrick.disks.redo_log import is_carried_out
+from unbrick.disks.redo_proof import expect_completable, prove_completion
 from unbrick.disks.redo_record import Change
 from unbrick.errors import NeedsHandsError, Reason
 from unbrick.model import Touched
@@ -64,11 +65,13 @@ _MENDED = (
 class Preparation:
     """What must be done before a volume may be written to; nothing, on a volume that was shut down.
 
-    `unmirrored` are the records whose mirror differs when what was cut off is completed. `replayed` is what
-    replaying its journal writes; `resetting`, that it is emptied instead.
+    `was_dirty` is Windows' dirty flag, also when what was cut off is completed; `unmirrored` are the records
+    whose mirror differs then. `replayed` is what replaying its journal writes; `resetting`, that it is
+    emptied instead.
     """
 
     facts: VolumeFacts
+    was_dirty: bool
     unmirrored: tuple[int, ...]
     hibernation: Hibernation | None
     replayed: Written | None
@@ -162,18 +165,15 @@ def rehearse(
     disk-in-use, too-many-files), FailedError.
     """
     found = read_facts(plain.path, plain.length)
-    was_dirty = found.pending.redo.dirty_after if found.pending else found.dirty
     with begin_overlay(plain.path, plain.length, runner, workdir) as overlay:
         hibernation, replayed = look_first(plain, found, options, runner, workdir)
         resetting = found.log.needs_replay and replayed is None
         with open_view(plain.path) as base:
             completed = PatchedView(base, plain.length)
-            if found.pending is not None:
-                show_completed(completed, found, found.pending)
-                prove_completion(base, completed, found.geometry, found.pending, completing)
+            was_dirty = _complete(base, completed, found, completing)
             prepared = PatchedView(completed, plain.length)
             unmirrored = differing_records(prepared, found.geometry)
-            preparation = Preparation(found, unmirrored, hibernation, replayed, resetting)
+            preparation = Preparation(found, was_dirty, unmirrored, hibernation, replayed, resetting)
             _show_prepared(prepared, preparation)
             questions = _prove(base, prepared, preparation)
             facts = facts_of(prepared, plain.length)
@@ -187,7 +187,9 @@ def rehearse(
             after = PatchedView(prepared, plain.length)
             after.take(overlay.end())
             changes = find_changes(prepared, after, facts.geometry)
-            questions += prove(prepared, after, facts.geometry, _sectors(changes), copy.touched).questions
+            proof = prove(prepared, after, facts.geometry, _sectors(changes), copy.touched)
+            expect_completable(prepared, proof)
+            questions += proof.questions
             table = open_table(prepared, facts.geometry)
             if changes or preparation.writes:
                 in_log = foresee_commit(prepared, facts, changes, copy.run)
@@ -200,6 +202,27 @@ def rehearse(
                 was_dirty or resetting or preparation.is_torn,
                 tuple(_seen(base, completed, prepared, after)),
             )
+
+
+def _complete(base: ByteView, completed: PatchedView, facts: VolumeFacts, completing: Touched | None) -> bool:
+    """Show what was cut off completed, if anything was, and prove that; gives the dirty flag after it.
+
+    Of a run that was carried out nothing is left to write but that flag: it stays where nothing is proved.
+    """
+    pending = facts.pending
+    if pending is None:
+        return facts.dirty
+    show_completed(completed, facts, pending)
+    leaves_clean = completing is not None and completing.leaves_clean
+    try:
+        prove_completion(base, completed, facts.geometry, pending, completing)
+    except NeedsHandsError:
+        if not is_carried_out(base, pending):
+            raise
+        leaves_clean = False
+    dirty = pending.redo.dirty_after or (facts.dirty and not leaves_clean)
+    write_dirty(completed, facts.geometry, dirty)
+    return dirty
 
 
 def _show_prepared(view: PatchedView, preparation: Preparation) -> None:
@@ -219,7 +242,7 @@ def _prepare(plain: PlainVolume, preparation: Preparation) -> None:
     """Make the volume one that may be written to, each step on the disk before the next begins."""
     facts = preparation.facts
     if facts.pending is not None:
-        complete(plain, facts, facts.pending)
+        complete(plain, facts, facts.pending, dirty_after=preparation.was_dirty)
         facts = read_facts(plain.path, plain.length)
     if preparation.unmirrored:
         if preparation.is_torn:

@@ -1,5 +1,7 @@
 """What a run that was cut off may touch when it is completed, and whether it may be: its journal says so.
 
+Windows' dirty flag may go with it where the journal says that the volume was clean before.
+
 That journal is as hostile as any (`trust.py`). A repair and an undo have left theirs on the volume as it will
 be; a purge only on the volume as it was.
 """
@@ -8,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
+from unbrick.errors import NeedsHandsError, Reason
 from unbrick.model import Touched
 from unbrick.repair.apply import touched_by_repair
 from unbrick.repair.disk_errors import disk_errors
@@ -17,7 +21,7 @@ from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.journal_file import JournalFile, open_journal
 from unbrick.repair.purge import find_purgeable, touched_by_purge
 from unbrick.repair.quarantine import find_run_folders
-from unbrick.repair.record import RunState
+from unbrick.repair.record import Header, RunState
 from unbrick.repair.trust import Authority
 from unbrick.repair.undo import open_repaired, touched_by_undo
 
@@ -30,19 +34,35 @@ def judge_completion(
     Raises NeedsHandsError (bad-journal, unknown-playbook, foreign-quarantine, …), FailedError.
     """
     with disk_errors("looking at the run that was cut off"):
-        found = _find(completed, run)
-        if found is not None and found[1].state is RunState.REPAIRED:
-            folder = found[0]
-            _, places = open_repaired(completed, run, authority)
-            return touched_by_repair(completed, folder, places)
-        with as_before() as before:
-            if found is None:
-                folder, journal = find_purgeable(before, run, authority)
-                return touched_by_purge(before, folder, journal)
-            journal, places = open_repaired(before, run, authority)
-            if not found[1].lines.startswith(journal.lines):
-                raise JournalError("an undo that was cut off would make another of it")
-            return touched_by_undo(before, journal, places)
+        try:
+            touched, header = _judge(completed, as_before, run, authority)
+        except NeedsHandsError as error:
+            if error.reason != Reason.UNKNOWN_PLAYBOOK:
+                raise
+            raise NeedsHandsError(
+                f"a run was cut off here, and is finished only with its own playbook: {error.message}",
+                hint=error.hint,
+                reason=Reason.UNKNOWN_PLAYBOOK,
+            ) from error
+    return replace(touched, leaves_clean=not header.volume_was_dirty)
+
+
+def _judge(
+    completed: Path, as_before: Callable[[], AbstractContextManager[Path]], run: str, authority: Authority
+) -> tuple[Touched, Header]:
+    found = _find(completed, run)
+    if found is not None and found[1].state is RunState.REPAIRED:
+        folder = found[0]
+        journal, places = open_repaired(completed, run, authority)
+        return touched_by_repair(completed, folder, places), journal.header
+    with as_before() as before:
+        if found is None:
+            folder, journal = find_purgeable(before, run, authority)
+            return touched_by_purge(before, folder, journal), journal.header
+        journal, places = open_repaired(before, run, authority)
+        if not found[1].lines.startswith(journal.lines):
+            raise JournalError("an undo that was cut off would make another of it")
+        return touched_by_undo(before, journal, places), journal.header
 
 
 def _find(root: Path, run: str) -> tuple[Path, JournalFile] | None:

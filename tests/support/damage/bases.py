@@ -141,14 +141,14 @@ class Bases:
         plain = folder / "plain.img"
         if shape.pending:
             # The records lie in the log before the tree is there: nothing may be asked of it then.
-            make_pending_volume(plain, lambda top: _fill(top, shape, folder))
+            make_pending_volume(plain, lambda top: fill_windows(top, shape, folder))
             forget(plain)
             return Base(shape, plain, None, None, self._starts(shape, plain, folder))
         _format(plain, shape.cluster, shape.sector)
         with mounted(plain, folder / "root") as root:
             if shape.locked:
                 prepare_reserved_files(root)
-            _fill(root, shape, folder)
+            fill_windows(root, shape, folder)
         if shape.odd:
             TREES[shape.odd](plain, folder / "root")
         if shape.earlier:
@@ -224,7 +224,7 @@ def _format(path: Path, cluster: int, sector: int) -> None:
             stream.write(struct.pack("<Q", 0x1B61C00DAC71F11E))
 
 
-def _fill(root: Path, shape: Shape, folder: Path) -> None:
+def fill_windows(root: Path, shape: Shape, folder: Path) -> None:
     rng = dice("damage", shape.variant)
     options = TreeOptions(7, 30, MIB, default_incident(), True, shape.variant, False, _hives(folder))
     plan = plan_volume(options, rng)

@@ -106,7 +106,7 @@ def test_a_change_that_was_cut_off_is_completed(volume: Path, cut_at: int, dirty
     facts = facts_of(volume)
     assert facts.pending is not None
     assert facts.pending.redo.run == "some-run"
-    complete(PlainVolume(volume, SIZE, lambda: None), facts, facts.pending)
+    complete(PlainVolume(volume, SIZE, lambda: None), facts, facts.pending, dirty_after=dirty_after)
     assert got(volume) == NOISE
     assert is_marked_dirty(volume) is dirty_after
     assert facts_of(volume).pending is None
@@ -121,7 +121,7 @@ def test_any_sectors_may_have_been_written_by_then(volume: Path, mixture: int) -
             put(volume, PLACE + index * SECTOR, NOISE[index * SECTOR : (index + 1) * SECTOR])
     facts = facts_of(volume)
     assert facts.pending is not None
-    complete(PlainVolume(volume, SIZE, lambda: None), facts, facts.pending)
+    complete(PlainVolume(volume, SIZE, lambda: None), facts, facts.pending, dirty_after=False)
     assert got(volume) == NOISE
 
 
@@ -212,7 +212,7 @@ def test_completing_relies_on_nothing_that_a_failed_flush_may_have_lost(
         flushed.append(bytes(on_the_disk))
 
     monkeypatch.setattr(FileView, "write", see)
-    complete(PlainVolume(volume, SIZE, sync), facts, facts.pending)
+    complete(PlainVolume(volume, SIZE, sync), facts, facts.pending, dirty_after=False)
     monkeypatch.undo()
     assert len(flushed) == 5
     volume.write_bytes(flushed[flush - 1])
@@ -220,7 +220,7 @@ def test_completing_relies_on_nothing_that_a_failed_flush_may_have_lost(
     found = facts_of(volume)
     assert (found.pending is None) is (flush == 5)
     if found.pending is not None:
-        complete(PlainVolume(volume, SIZE, lambda: None), found, found.pending)
+        complete(PlainVolume(volume, SIZE, lambda: None), found, found.pending, dirty_after=False)
     assert got(volume) == NOISE
 
 
