@@ -64,8 +64,7 @@ def leave_as_windows(volume: Path, mountpoint: Path, formatted: Path | None = No
 def _free_records(path: Path) -> int:
     volume = NtfsBytes(bytearray(path.read_bytes()))
     marks = int.from_bytes(volume.content(TABLE, BITMAP), "little")
-    size = volume.find(volume.read(TABLE), DATA).size // volume.record
-    return sum(not marks >> number & 1 for number in range(_FIRST_GIVEN, size))
+    return sum(not marks >> number & 1 for number in range(_FIRST_GIVEN, volume.records))
 
 
 def _put_back_table(volume: NtfsBytes, wanted: NtfsBytes | None) -> None:
