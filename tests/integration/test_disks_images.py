@@ -471,8 +471,8 @@ def test_a_storage_daemon_that_is_killed_is_told_and_leaves_nothing(
     started = []
 
     class Watching(SystemRunner):
-        def start(self, argv, *, pass_fds=()):  # type: ignore[no-untyped-def]
-            server = super().start(argv, pass_fds=pass_fds)
+        def start(self, argv, **how):  # type: ignore[no-untyped-def]
+            server = super().start(argv, **how)
             started.append(server)
             return server
 

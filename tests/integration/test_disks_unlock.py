@@ -7,9 +7,11 @@ import hashlib
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.artefacts import artefact
+from support.recorded_runner import RecordedRunner
 
 from unbrick.disks.bitlocker import read_metadata
 from unbrick.disks.discover import Disk
@@ -18,7 +20,7 @@ from unbrick.disks.plain import open_plain
 from unbrick.disks.unlock import _key_for_cryptsetup, unlock
 from unbrick.errors import FailedError, NeedsHandsError
 from unbrick.model import Volume, VolumeKind, VolumeState
-from unbrick.processes.command import RecordedRunner, Server, SystemRunner
+from unbrick.processes.command import Server, SystemRunner
 from unbrick.secret import Secret
 
 CONVERTING = ("bitlk-partially-encrypted-aes-cbc-128", "bitlk-aes-xts-128-eow")
@@ -79,9 +81,9 @@ class WatchingRunner(SystemRunner):
     def __init__(self) -> None:
         self.started: list[tuple[str, ...]] = []
 
-    def start(self, argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> Server:
+    def start(self, argv: Sequence[str], **how: Any) -> Server:
         self.started.append(tuple(argv))
-        return super().start(argv, pass_fds=pass_fds)
+        return super().start(argv, **how)
 
 
 def sha256(path: Path) -> str:
@@ -199,7 +201,7 @@ def test_partition_is_written_where_it_lies_and_flushed(images: Images, tmp_path
 class FailingRunner(WatchingRunner):
     """A host without /dev/fuse: dislocker ends at once."""
 
-    def start(self, argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> Server:
+    def start(self, argv: Sequence[str], **how: Any) -> Server:
         return super().start(["false"])
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,6 @@ from unbrick.drill.fleet import make_fleet
 from unbrick.drill.options import MIB, FleetOptions, ImageFormat, MachineOptions
 from unbrick.drill.truth import sha256_of
 from unbrick.processes.command import CommandError, Result, SystemRunner
-from unbrick.secret import Secret
 
 
 def _left_behind(folder: Path) -> list[str]:
@@ -35,20 +35,12 @@ class _Failing(SystemRunner):
     def __init__(self, program: str, calls: int = 1) -> None:
         self._program, self._calls = program, calls
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout: float,
-        stdin: bytes | Secret | None = None,
-        ok: Collection[int] | None = (0,),
-        pass_fds: Sequence[int] = (),
-    ) -> Result:
+    def run(self, argv: Sequence[str], **how: Any) -> Result:
         if argv[0] == self._program:
             self._calls -= 1
             if self._calls == 0:
                 raise CommandError(argv, 1, b"no")
-        return super().run(argv, timeout=timeout, stdin=stdin, ok=ok, pass_fds=pass_fds)
+        return super().run(argv, **how)
 
 
 @pytest.mark.parametrize(("program", "calls"), [("mkntfs", 2), ("umount", 1), ("umount", 2), ("qemu-img", 1)])

@@ -169,7 +169,7 @@ def _repair(disk: Path, options: Sequence[str], runner: SystemRunner, screen: Dr
     """Run `unbrick repair`; raises FailedError where it says nothing that can be understood."""
     with tempfile.TemporaryFile() as answer:
         command = [sys.executable, "-m", "unbrick", "repair", str(disk), *options]
-        repair = runner.start_writing(command, answer)
+        repair = runner.start(command, stdout=answer)
         try:
             while repair.poll() is None:
                 screen.pause()

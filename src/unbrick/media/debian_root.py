@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from unbrick.errors import FailedError
 from unbrick.media.definition import SystemDefinition
-from unbrick.processes.command import CommandError, Result, Runner
+from unbrick.processes.command import CommandError, Result, Runner, SystemRunner
 
 _FETCH_SECONDS = 1800.0
 _UNPACK_SECONDS = 600.0
@@ -48,13 +47,6 @@ done >"$1/packages"
 
 class DebianError(FailedError):
     """The Debian packages could not be had."""
-
-
-class KeepingRunner(Runner, Protocol):
-    """A runner that can hand a program some of our environment."""
-
-    def run_long(self, argv: Sequence[str], *, timeout: float, keep: Collection[str] = ()) -> Result:
-        """See `SystemRunner.run_long`."""
 
 
 @dataclass(frozen=True, order=True)
@@ -158,7 +150,7 @@ def find_mirrors(definition: SystemDefinition, runner: Runner) -> tuple[str, ...
     return tuple(lines[suite] for suite in sorted(lines)) if "" in lines else ()
 
 
-def fetch(definition: SystemDefinition, mirrors: Sequence[str], folder: Path, runner: KeepingRunner) -> None:
+def fetch(definition: SystemDefinition, mirrors: Sequence[str], folder: Path, runner: SystemRunner) -> None:
     """Unpack the packages into a new folder; raises DebianError with what to do about it."""
     archive = folder.with_name(f"{folder.name}.tar")
     argv = [
@@ -174,7 +166,7 @@ def fetch(definition: SystemDefinition, mirrors: Sequence[str], folder: Path, ru
         *mirrors,
     ]
     try:
-        runner.run_long(argv, timeout=_FETCH_SECONDS, keep=_ENVIRONMENT)
+        runner.run(argv, timeout=_FETCH_SECONDS, keep=_ENVIRONMENT, tidies_up=True)
         folder.mkdir()
         unpack = [
             "tar",

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.errors import FailedError
-from unbrick.media.debian_root import NETWORK_ENVIRONMENT, DebianRoot, KeepingRunner
+from unbrick.media.debian_root import NETWORK_ENVIRONMENT, DebianRoot
 from unbrick.media.definition import SystemDefinition, matching
 from unbrick.media.file_tree import FileTree
-from unbrick.processes.command import CommandError, Runner
+from unbrick.processes.command import CommandError, Runner, SystemRunner
 
 _PIP_SECONDS = 600.0
 _COMPILE_SECONDS = 600.0
@@ -59,14 +59,14 @@ class PythonPackage:
     licence: str
 
 
-def fetch_packages(requirements: Path, version: str, folder: Path, runner: KeepingRunner) -> None:
+def fetch_packages(requirements: Path, version: str, folder: Path, runner: SystemRunner) -> None:
     """Install exactly the locked packages, by hash, for the medium's Python, into a new folder."""
     argv = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
     argv += ["--target", str(folder), "--no-deps", "--no-compile", "--require-hashes", "--only-binary=:all:"]
     argv += ["--implementation", "cp", "--python-version", version]
     argv += [f"--platform={platform}_x86_64" for platform in _PLATFORMS]
     try:
-        runner.run_long([*argv, "-r", str(requirements)], timeout=_PIP_SECONDS, keep=_ENVIRONMENT)
+        runner.run([*argv, "-r", str(requirements)], timeout=_PIP_SECONDS, keep=_ENVIRONMENT, tidies_up=True)
     except CommandError as error:
         if b"No space left on device" in error.stderr:
             raise  # the story of the build says where

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from unbrick.errors import FailedError, UsageError
 from unbrick.files import atomic_write, find_inside
+from unbrick.processes.command import SystemRunner
 from unbrick.signing.signed_folder import (
     MANIFEST_NAME,
     MOST_MANIFEST_BYTES,
@@ -24,7 +25,7 @@ from unbrick.signing.signed_folder import (
     make_manifest,
     parse_manifest,
 )
-from unbrick.signing.site_key import SignatureError, TerminalRunner, sign, verify
+from unbrick.signing.site_key import SignatureError, sign, verify
 
 MOST_FILE_BYTES = 16 * 1024 * 1024
 """The largest file that a station takes: a fleet's recovery passwords are far smaller."""
@@ -41,7 +42,7 @@ class FolderCheck:
     problems: tuple[str, ...]
 
 
-def sign_settings(files: Mapping[str, bytes], key: Path, runner: TerminalRunner) -> dict[str, bytes]:
+def sign_settings(files: Mapping[str, bytes], key: Path, runner: SystemRunner) -> dict[str, bytes]:
     """The two files that sign these files (relative names with slashes); raises UnbrickError's kin."""
     if sum(len(data) for data in files.values()) > _MOST_BYTES:
         raise UsageError(f"the settings are too large: a station takes {_MOST_BYTES >> 20} MiB of them")

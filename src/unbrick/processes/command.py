@@ -1,7 +1,7 @@
 """The only door to other programs: an argument list, a clean environment, a time limit, secrets on stdin.
 
 Never a shell, never a secret in an argument list. Every program has a session of its own: Ctrl-C is for us to
-answer, not for a FUSE server that we still write through. Tests hand rooms a `RecordedRunner` instead.
+answer, not for a FUSE server that we still write through.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -30,6 +31,7 @@ _CLEAN_ENVIRONMENT = {
     "HOME": "/",
 }
 _TIDY_SECONDS = 60.0
+_KILL_SECONDS = 3.0
 _OUTPUT_LIMIT = 16 * 1024 * 1024
 
 
@@ -106,20 +108,37 @@ class Runner(Protocol):
         """Whether a program is installed."""
 
 
-def _die_with_parent() -> None:
-    """A helper must not outlive us, however we end."""
-    signal_at_parents_death()
-
-
-def _end_with_parent() -> None:
-    """For a program that tidies up: it is asked to end when we end."""
-    signal_at_parents_death(signal.SIGTERM)
-
-
 def _heed_keys() -> None:
     """Ctrl-C and its kin are ignored where we were started with them ignored, as on the medium."""
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):
         signal.signal(number, signal.SIG_DFL)
+
+
+def _start(
+    argv: Sequence[str],
+    *,
+    streams: tuple[IO[bytes] | int | None, IO[bytes] | int, IO[bytes] | int],
+    environment: Mapping[str, str] = _CLEAN_ENVIRONMENT,
+    pass_fds: Sequence[int] = (),
+    apart: bool = True,
+    prepare: Callable[[], None] = signal_at_parents_death,
+) -> subprocess.Popen[bytes]:
+    """The one place where a program starts; `apart`: in a session of its own. Raises MissingToolError."""
+    stdin, stdout, stderr = streams
+    try:
+        return subprocess.Popen(
+            list(argv),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=environment,
+            pass_fds=tuple(pass_fds),
+            cwd="/",
+            start_new_session=apart,
+            preexec_fn=prepare,
+        )
+    except FileNotFoundError as error:
+        raise MissingToolError(argv[0]) from error
 
 
 def _end_session(leader: subprocess.Popen[bytes]) -> None:
@@ -183,87 +202,55 @@ class SystemRunner:
         stdin: bytes | Secret | None = None,
         ok: Collection[int] | None = (0,),
         pass_fds: Sequence[int] = (),
+        keep: Collection[str] = (),
+        at_terminal: bool = False,
+        tidies_up: bool = False,
     ) -> Result:
-        """See `Runner.run`."""
+        """See `Runner.run`.
+
+        `keep` names the variables of our environment that it needs besides the clean ones. `at_terminal`: it
+        may ask the person there (for a key's passphrase, which we never see). `tidies_up`: it is not killed
+        but asked to end, with all programs of its session (mmdebstrap hangs up its whole process group when
+        it fails), and waited for.
+        """
         given = stdin.reveal() if isinstance(stdin, Secret) else (stdin or b"")
-        try:
-            done = subprocess.run(
-                list(argv),
-                input=given,
-                capture_output=True,
-                timeout=timeout,
-                env=_CLEAN_ENVIRONMENT,
-                pass_fds=tuple(pass_fds),
-                cwd="/",
-                check=False,
-                start_new_session=True,
-                preexec_fn=_die_with_parent,
-            )
-        except FileNotFoundError as error:
-            raise MissingToolError(argv[0]) from error
-        except subprocess.TimeoutExpired as error:
-            raise CommandTimeoutError(argv, timeout) from error
-        if ok is not None and done.returncode not in ok:
-            raise CommandError(argv, done.returncode, done.stderr)
-        return Result(tuple(argv), done.returncode, done.stdout, done.stderr)
-
-    def run_at_terminal(self, argv: Sequence[str], *, timeout: float, keep: Collection[str] = ()) -> Result:
-        """Run a program that may ask the person at our terminal (for a key's passphrase, which we never see).
-
-        `keep` names the variables of our environment that it needs besides the clean ones. Like `run`, it
-        raises CommandError and its kin.
-        """
-        kept = {name: os.environ[name] for name in keep if name in os.environ}
-        try:
-            done = subprocess.run(
-                list(argv),
-                capture_output=True,
-                timeout=timeout,
-                env={**_CLEAN_ENVIRONMENT, **kept},
-                cwd="/",
-                check=False,
-                preexec_fn=_die_with_parent,
-            )
-        except FileNotFoundError as error:
-            raise MissingToolError(argv[0]) from error
-        except subprocess.TimeoutExpired as error:
-            raise CommandTimeoutError(argv, timeout) from error
-        if done.returncode != 0:
-            raise CommandError(argv, done.returncode, done.stderr)
-        return Result(tuple(argv), done.returncode, done.stdout, done.stderr)
-
-    def run_long(self, argv: Sequence[str], *, timeout: float, keep: Collection[str] = ()) -> Result:
-        """Run a program that tidies up after itself when it is asked to end, so: it is asked, and waited for.
-
-        `keep` is as in `run_at_terminal`. It has a session of its own, all programs of which are asked:
-        mmdebstrap hangs up its whole process group when it fails. Raises CommandError and its kin.
-        """
-        kept = {name: os.environ[name] for name in keep if name in os.environ}
-        try:
-            process = subprocess.Popen(
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env={**_CLEAN_ENVIRONMENT, **kept},
-                cwd="/",
-                start_new_session=True,
-                preexec_fn=_end_with_parent,
-            )
-        except FileNotFoundError as error:
-            raise MissingToolError(argv[0]) from error
+        process = _start(
+            argv,
+            streams=(None if at_terminal else subprocess.PIPE, subprocess.PIPE, subprocess.PIPE),
+            environment=_CLEAN_ENVIRONMENT | {name: os.environ[name] for name in keep if name in os.environ},
+            pass_fds=pass_fds,
+            apart=not at_terminal,
+            prepare=partial(signal_at_parents_death, signal.SIGTERM if tidies_up else signal.SIGKILL),
+        )
         with process:
             try:
-                stdout, stderr = process.communicate(timeout=timeout)
-            except subprocess.TimeoutExpired as error:
-                _end_session(process)
-                raise CommandTimeoutError(argv, timeout) from error
-            except BaseException:  # Ctrl-C, or a signal that our caller turned into its like
-                _end_session(process)
+                stdout, stderr = process.communicate(given or None, timeout=timeout)
+            except BaseException as error:  # its time is over, or Ctrl-C or its like ends us
+                if tidies_up:
+                    _end_session(process)
+                process.kill()
+                with contextlib.suppress(subprocess.TimeoutExpired):  # as a disk that fails may hold it
+                    process.wait(_KILL_SECONDS)
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise CommandTimeoutError(argv, timeout) from error
                 raise
-        if process.returncode != 0:
+        if ok is not None and process.returncode not in ok:
             raise CommandError(argv, process.returncode, stderr)
         return Result(tuple(argv), process.returncode, stdout, stderr)
+
+    def start(
+        self, argv: Sequence[str], *, pass_fds: Sequence[int] = (), stdout: IO[bytes] | None = None
+    ) -> Server:
+        """See `Runner.start`. `stdout` is the file for what it says on its standard output."""
+        import tempfile
+
+        stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
+        try:
+            streams = (subprocess.DEVNULL, stdout or subprocess.DEVNULL, stderr)
+            return _SystemServer(argv, _start(argv, streams=streams, pass_fds=pass_fds), stderr)
+        except MissingToolError:
+            stderr.close()
+            raise
 
     def lend_terminal(self, argv: Sequence[str], terminal: Path) -> int:
         """Leave a terminal to a program until it ends, however long that takes; its exit code.
@@ -271,90 +258,20 @@ class SystemRunner:
         Nothing that is typed or shown there is seen here. Raises MissingToolError, OSError.
         """
         with terminal.open("r+b", buffering=0) as lent:
-            try:
-                # In our own session, whose terminal it is: a shell without one has no Ctrl-C.
-                done = subprocess.run(
-                    list(argv),
-                    stdin=lent,
-                    stdout=lent,
-                    stderr=lent,
-                    env={**_CLEAN_ENVIRONMENT, "TERM": "linux"},
-                    cwd="/",
-                    preexec_fn=_heed_keys,
-                    check=False,
-                )
-            except FileNotFoundError as error:
-                raise MissingToolError(argv[0]) from error
-        return done.returncode
-
-    def start(self, argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> Server:
-        """See `Runner.start`."""
-        return self._start(argv, pass_fds, subprocess.DEVNULL)
-
-    def start_writing(self, argv: Sequence[str], stdout: IO[bytes]) -> Server:
-        """Like `start`; what the program says on its standard output goes to a file."""
-        return self._start(argv, (), stdout)
-
-    def _start(self, argv: Sequence[str], pass_fds: Sequence[int], stdout: IO[bytes] | int) -> Server:
-        import tempfile
-
-        stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
-        try:
-            process = subprocess.Popen(
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                env=_CLEAN_ENVIRONMENT,
-                pass_fds=tuple(pass_fds),
-                cwd="/",
-                start_new_session=True,
-                preexec_fn=_die_with_parent,
-            )
-        except FileNotFoundError as error:
-            stderr.close()
-            raise MissingToolError(argv[0]) from error
-        return _SystemServer(argv, process, stderr)
+            # In our own session, whose terminal it is: a shell without one has no Ctrl-C.
+            environment = _CLEAN_ENVIRONMENT | {"TERM": "linux"}
+            streams = (lent, lent, lent)
+            with _start(
+                argv, streams=streams, environment=environment, apart=False, prepare=_heed_keys
+            ) as program:
+                try:
+                    return program.wait()
+                finally:
+                    program.kill()  # where we are ended first
 
     def has(self, program: str) -> bool:
         """See `Runner.has`."""
         return shutil.which(program, path=_CLEAN_ENVIRONMENT["PATH"]) is not None
-
-
-@dataclass
-class RecordedRunner:
-    """For tests: answers from a table of `argv -> Result`, and keeps what was asked."""
-
-    answers: dict[tuple[str, ...], Result] = field(default_factory=dict)
-    asked: list[tuple[str, ...]] = field(default_factory=list)
-    programs: frozenset[str] = frozenset()
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout: float,
-        stdin: bytes | Secret | None = None,
-        ok: Collection[int] | None = (0,),
-        pass_fds: Sequence[int] = (),
-    ) -> Result:
-        """Give the recorded answer; an unrecorded call fails the test that made it."""
-        self.asked.append(tuple(argv))
-        try:
-            result = self.answers[tuple(argv)]
-        except KeyError as error:
-            raise AssertionError(f"no answer recorded for {shlex.join(argv)}") from error
-        if ok is not None and result.returncode not in ok:
-            raise CommandError(argv, result.returncode, result.stderr)
-        return result
-
-    def start(self, argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> Server:
-        """Servers cannot be recorded."""
-        raise AssertionError(f"a recorded runner starts no server: {shlex.join(argv)}")
-
-    def has(self, program: str) -> bool:
-        """Whether the recording says so."""
-        return program in self.programs
 
 
 def wait_until(server: Server, condition: Callable[[], bool], *, timeout: float, what: str) -> None:

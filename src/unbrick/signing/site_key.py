@@ -9,13 +9,11 @@ from __future__ import annotations
 import base64
 import os
 import tempfile
-from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from unbrick.errors import FailedError, UsageError
 from unbrick.files import read_small_file
-from unbrick.processes.command import CommandError, Result
+from unbrick.processes.command import CommandError, SystemRunner
 from unbrick.signing import ssh_key
 from unbrick.signing.signature import SignatureFormatError, SshSignature, armor, parse_signature
 from unbrick.signing.ssh_key import (
@@ -35,13 +33,6 @@ _MAKE_ONE = 'make one with: ssh-keygen -t ed25519 -f site-key -C "unbrick site k
 
 class SignatureError(FailedError):
     """A signature that does not count; the message says why, without the file's name."""
-
-
-class TerminalRunner(Protocol):
-    """What signing asks of `SystemRunner`: a program that may ask the person at the terminal."""
-
-    def run_at_terminal(self, argv: Sequence[str], *, timeout: float, keep: Collection[str] = ()) -> Result:
-        """See `SystemRunner.run_at_terminal`."""
 
 
 def public_line(key: Path) -> str:
@@ -67,7 +58,7 @@ def fingerprint(line: str) -> str:
     return ssh_key.fingerprint(blob_of_line(line))
 
 
-def make_site_key(path: Path, runner: TerminalRunner) -> str:
+def make_site_key(path: Path, runner: SystemRunner) -> str:
     """Make a new key pair, `path` and `path.pub`, without a passphrase; returns its public line.
 
     Raises UsageError where either file is there already.
@@ -87,11 +78,11 @@ def make_site_key(path: Path, runner: TerminalRunner) -> str:
         "-f",
         str(path.absolute()),
     ]
-    runner.run_at_terminal(argv, timeout=60.0)
+    runner.run(argv, timeout=60.0, at_terminal=True)
     return public_line(path)
 
 
-def sign(data: bytes, key: Path, namespace: str, runner: TerminalRunner) -> str:
+def sign(data: bytes, key: Path, namespace: str, runner: SystemRunner) -> str:
     """The SSHSIG signature of a key over `data`, as text; raises UsageError for a key that cannot sign.
 
     Where the key's public half alone is named, or its private half has a passphrase, an agent is asked first.
@@ -102,7 +93,7 @@ def sign(data: bytes, key: Path, namespace: str, runner: TerminalRunner) -> str:
         message.write_bytes(data)
         argv = ["ssh-keygen", "-q", "-Y", "sign", "-n", namespace, "-f", str(key.absolute()), str(message)]
         try:
-            runner.run_at_terminal(argv, timeout=_PERSON_SECONDS, keep=_AGENT)
+            runner.run(argv, timeout=_PERSON_SECONDS, keep=_AGENT, at_terminal=True)
             signature = message.with_name("message.sig").read_text(encoding="ascii")
         except (CommandError, OSError, ValueError) as error:
             raise UsageError(

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.recorded_runner import RecordedRunner
 
 from unbrick.disks.discover import Disk
 from unbrick.disks.loop_device import attach_loop
 from unbrick.disks.plain import open_plain
 from unbrick.errors import FailedError, NeedsHandsError
 from unbrick.model import Volume, VolumeKind, VolumeState
-from unbrick.processes.command import RecordedRunner
 
 VOLUME = Volume(None, 0, 4096, VolumeKind.NTFS, VolumeState.OPEN)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+from support.recorded_runner import RecordedRunner
 
 from unbrick.disks import key_box, master_key, unlock
 from unbrick.disks.bitlocker import BitLockerMetadata, KeyProtector, Seal, SealedBox
@@ -29,7 +30,7 @@ from unbrick.disks.quick_stretch import ask_stretched_key
 from unbrick.disks.unlock import has_device_mapper
 from unbrick.errors import NeedsHandsError, NeedsKeyError
 from unbrick.model import ProtectorKind, Volume, VolumeKind, VolumeState
-from unbrick.processes.command import RecordedRunner, Result
+from unbrick.processes.command import Result
 from unbrick.secret import Secret
 
 PASSWORD = Secret("-".join(["000011"] * 8))

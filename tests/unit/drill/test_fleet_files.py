@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.recorded_runner import RecordedRunner
 
 from unbrick.drill import fleet
 from unbrick.drill.options import (
@@ -19,7 +20,6 @@ from unbrick.drill.partition import Role, plan_layout
 from unbrick.drill.windows_volume import volume_key
 from unbrick.errors import UsageError
 from unbrick.model import Verdict
-from unbrick.processes.command import RecordedRunner
 
 
 def _escrow(*machines: MachineOptions) -> list[dict[str, str]]:

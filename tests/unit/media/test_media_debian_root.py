@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from support.recorded_runner import RecordedRunner
 
 from unbrick.media.debian_root import DebianError, fetch, find_mirrors, open_root
 from unbrick.media.definition import read_definition
-from unbrick.processes.command import CommandError, RecordedRunner, Result
+from unbrick.processes.command import CommandError, Result
 
 DEFINITION = read_definition().system
 ASKED = ("apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(CODENAME)", "Created-By: Packages")
@@ -46,7 +47,7 @@ class Failing:
     def __init__(self, stderr: bytes) -> None:
         self.stderr = stderr
 
-    def run_long(self, argv: Sequence[str], *, timeout: float, keep: Collection[str] = ()) -> Result:
+    def run(self, argv: Sequence[str], **_: object) -> Result:
         raise CommandError(argv, 1, self.stderr)
 
 

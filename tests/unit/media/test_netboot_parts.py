@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.recorded_runner import RecordedRunner
 
 from unbrick.errors import UsageError
 from unbrick.media.dnsmasq_config import dhcp_config, tftp_config, whole_config
@@ -17,7 +18,7 @@ from unbrick.media.netboot_address import ServedNetwork, find_network
 from unbrick.media.netboot_folder import name_server
 from unbrick.media.netboot_repaired import Repaired, read_repaired, repaired_uuids, wire_forms
 from unbrick.media.netboot_settings import padding, settings_archive
-from unbrick.processes.command import RecordedRunner, Result
+from unbrick.processes.command import Result
 
 UUID = "4C4C4544-0042-3510-8052-B4C04F4E5332"
 NETWORK = ServedNetwork("eth0", ipaddress.IPv4Interface("10.1.2.3/22"))

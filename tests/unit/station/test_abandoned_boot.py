@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from support.recorded_runner import RecordedRunner
 
 from unbrick.processes.child import Child
-from unbrick.processes.command import RecordedRunner
 from unbrick.station import finish
 from unbrick.station.boot import Boot
 from unbrick.station.voice import Voice

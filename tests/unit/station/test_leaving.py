@@ -11,12 +11,12 @@ from typing import Any, NoReturn, cast
 
 import pytest
 from support.endings import ended
+from support.recorded_runner import RecordedRunner
 
 from unbrick.errors import FailedError, Reason
 from unbrick.event import Event, EventKind
 from unbrick.model import DiskReport, Machine, Status
 from unbrick.processes import libc
-from unbrick.processes.command import RecordedRunner
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.station_file import Helpdesk, Station
 from unbrick.signing.carried_text import read_text

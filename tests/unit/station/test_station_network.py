@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from support.recorded_runner import RecordedRunner
 
-from unbrick.processes.command import RecordedRunner, Result, Server
+from unbrick.processes.command import Result, Server
 from unbrick.report.station_file import Network
 from unbrick.station.network import NetworkLife, has_network, wired_interfaces
 

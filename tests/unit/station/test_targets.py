@@ -7,8 +7,9 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from support.recorded_runner import RecordedRunner
 
-from unbrick.processes.command import CommandError, RecordedRunner, Result
+from unbrick.processes.command import CommandError, Result
 from unbrick.station import targets
 from unbrick.station.block_devices import BlockDevice, count_hidden_disks, list_block_devices
 from unbrick.station.targets import (

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.recorded_runner import RecordedRunner
 
 from unbrick import recovery_change
 from unbrick.diagnosis.diagnose import Diagnosis
@@ -26,7 +27,6 @@ from unbrick.model import (
     VolumeState,
 )
 from unbrick.outcome import Draft
-from unbrick.processes.command import RecordedRunner
 from unbrick.recovery import _blame_installations
 from unbrick.recovery_change import carry_out
 from unbrick.recovery_order import Case, Goal, Kit, Order, ReadyChange

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.recorded_runner import RecordedRunner
 
 from unbrick import recovery
 from unbrick.diagnosis.diagnose import Diagnosis
@@ -18,7 +19,6 @@ from unbrick.keys.chain import KeyChain
 from unbrick.keys.password import RecoveryPassword
 from unbrick.keys.source import Candidate
 from unbrick.model import Protector, ProtectorKind, Volume, VolumeKind, VolumeState
-from unbrick.processes.command import RecordedRunner
 from unbrick.recovery_order import Case, Goal, Kit, Order
 from unbrick.report.recorder import Recorder
 from unbrick.windows.installation import Installation
