@@ -82,16 +82,23 @@ def files_of(image: Path) -> dict[str, FileTruth]:
 
 
 def torn(writes: tuple[Write, ...], first: int, end: int) -> Iterator[tuple[str, tuple[Write, ...]]]:
-    """Each disk that a cut leaves where one of these writes is the last, its beginning or its end."""
+    """Each disk that a cut leaves where one of these writes is the last, its beginning or its end.
+
+    All that was written since the last flush is torn alike.
+    """
     for index in range(first, end):
-        write = writes[index]
-        if write.flush:
+        durable = max((at for at in range(index) if writes[at].flush), default=0)
+        lost = writes[durable : index + 1]
+        if writes[index].flush:
             continue
-        sectors = range(0, len(write.data), _SECTOR)
         for count in _KEPT:
-            for name, some in (("first", sectors[:count]), ("last", sectors[-count:])):
-                done = [Write(write.offset + at, write.data[at : at + _SECTOR], False) for at in some]
-                yield f"{name} {count} sectors of write {index}", (*writes[:index], *done)
+            for name, kept in (("first", slice(count)), ("last", slice(-count, None))):
+                done = [
+                    Write(one.offset + at, one.data[at : at + _SECTOR], False)
+                    for one in lost
+                    for at in range(0, len(one.data), _SECTOR)[kept]
+                ]
+                yield f"{name} {count} sectors of write {index}", (*writes[:durable], *done)
         yield f"all of write {index}", writes[: index + 1]
 
 
