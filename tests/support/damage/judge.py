@@ -116,8 +116,13 @@ def differing(before: Path, after: Path, old: mmap.mmap, new: mmap.mmap) -> Iter
 
 def is_changed(before: Path, after: Path) -> bool:
     """Whether a byte of a disk is another one."""
+    return any(True for _ in changed_sectors(before, after))
+
+
+def changed_sectors(before: Path, after: Path) -> Iterator[int]:
+    """The place of every sector of a disk that is another one."""
     with _mapped(before) as old, _mapped(after) as new:
-        return any(True for _ in differing(before, after, old, new))
+        yield from differing(before, after, old, new)
 
 
 def _chunks(path: Path) -> set[int]:

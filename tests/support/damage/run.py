@@ -15,9 +15,9 @@ from typing import Any
 
 from support.damage.bases import Base, Bases, unlocked
 from support.damage.claims import Claims, read_claims
-from support.damage.judge import Done, is_changed, judge
+from support.damage.judge import Done, changed_sectors, is_changed, judge
 from support.damage.kinds import KINDS
-from support.damage.ntfs_bytes import NotHereError, NtfsBytes
+from support.damage.ntfs_bytes import DATA, LOG, VOLUME, NotHereError, NtfsBytes
 from support.damage.paths import FAULTY
 from support.damage.plan import RunPlan
 from support.damage.reader import ReadVolume, read_volume
@@ -194,7 +194,12 @@ class _Run:
         moved = [action for one in said["installations"] for action in one["actions"]]
         written = any(action["state"] in ("done", "undone") for action in moved)
         changed = is_changed(before, self.disk)
-        if said["status"] in _UNDONE_BY_NOBODY and not written and changed and not self._finished(said):
+        if (
+            said["status"] in _UNDONE_BY_NOBODY
+            and not written
+            and changed
+            and not self._finished(said, before)
+        ):
             self.outcome.wrong.append(
                 f"touched: {said['status']} ({said['reason']}), and the disk is another"
             )
@@ -221,10 +226,29 @@ class _Run:
                 if os.pread(old.fileno(), end - start, start) != os.pread(new.fileno(), end - start, start):
                     yield f"destroyed: BitLocker's own bytes at {start:#x} were written"
 
-    def _finished(self, said: dict[str, Any]) -> bool:
+    def _finished(self, said: dict[str, Any], before: Path) -> bool:
         """A cut-off run that was completed is a change, though nothing was left to do."""
-        told = any("was finished" in note for note in said["notes"])
+        told = any("was finished" in note for note in said["notes"]) or self._only_closes(before)
         return "cut" in self.outcome.begun and (told or said["status"] in ("healthy", "scanned"))
+
+    def _only_closes(self, before: Path) -> bool:
+        """Whether all that was written is in the journal, where a record was, or the dirty flag."""
+        shape = self.truth.volume
+        flag = VOLUME * shape.record
+        places = [
+            (shape.place(VOLUME), shape.record),
+            (shape.mirror_cluster * shape.cluster + flag, shape.record),
+            *(
+                (start * shape.cluster, count * shape.cluster)
+                for start, count in shape.runs(LOG, DATA)
+                if start
+            ),
+        ]
+        with self._plain("before", before) as old, self._plain("after", self.disk) as new:
+            return all(
+                any(start <= at < start + length for start, length in places)
+                for at in changed_sectors(old, new)
+            )
 
     def _compare(self, goal: Goal, foreseen: dict[str, Any], said: dict[str, Any], moved: list[Any]) -> None:
         wanted = {"found": ("repaired", "undone", "scanned")}.get(foreseen["status"], (foreseen["status"],))

@@ -6,7 +6,7 @@ import random
 import struct
 
 from support.damage.kinds.targets import Damage, clusters_of_something, random_field
-from support.damage.ntfs_bytes import NtfsBytes
+from support.damage.ntfs_bytes import NotHereError, NtfsBytes
 
 _FIELDS = {
     "jump": (0, 3),
@@ -46,6 +46,8 @@ def _other_clusters(volume: NtfsBytes, rng: random.Random) -> str:
     factor = rng.choice((2, 4))
     table, mirror = struct.unpack("<QQ", bytes(volume.data[0x30:0x40]))
     larger = rng.random() < 0.5
+    if (now if larger else max(table, mirror) >> 56) * factor > 0xFF:
+        raise NotHereError("no field for so much")
     if larger:
         volume.data[0x0D:0x0E] = bytes([now * factor])
         volume.data[0x30:0x40] = struct.pack("<QQ", table // factor, mirror // factor)
