@@ -74,6 +74,7 @@ def test_a_signature_is_checked_over_the_bytes_that_came() -> None:
         (HOST.replace(string(b"one") + string(b"two"), string(b"one") + b"\0\0\0\4two"), "damaged"),
         (USER.replace(string(b"force-command"), string(b"force-comman") + b"d"), "damaged"),
     ],
+    ids=["key", "ecdsa", "rsa", "nothing", "longer", "too-large", "torn-names", "torn-options"],
 )
 def test_what_is_no_certificate_is_refused_in_a_sentence(blob: bytes, why: str) -> None:
     with pytest.raises(CertificateError, match=why) as caught:

@@ -47,6 +47,7 @@ def test_a_key_is_as_openssh_writes_it(tmp_path: Path) -> None:
         asyncssh.generate_private_key("ecdsa-sha2-nistp256").export_public_key().decode(),
         KEY.generate_user_certificate(KEY, "x").export_certificate().decode(),
     ],
+    ids=["nothing", "no-key", "no-base64", "another-type", "cut", "longer", "ecdsa", "certificate"],
 )
 def test_what_is_no_ed25519_key_is_refused(line: str) -> None:
     with pytest.raises(SshKeyError):
