@@ -28,8 +28,8 @@ from support.boot_medium import Medium, build_medium
 from support.drilled import Drills
 from support.host_tally import HostTally
 
-from unbrick.drill.virtual_machine import VirtualMachine
-from unbrick.drill.virtual_machine_shape import Bus, Network
+from unbrick.drill.machine.shape import Bus, Network
+from unbrick.drill.machine.virtual_machine import VirtualMachine
 
 _LIMIT_SECONDS = 600.0
 _WANTED_RATIO = 0.45

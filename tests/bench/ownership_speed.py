@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from unbrick.disks.claims import find_claims
-from unbrick.disks.file_table import FileTable, open_table
-from unbrick.disks.ntfs_stream import Stream
-from unbrick.disks.ntfs_volume import open_view, read_geometry
+from unbrick.disks.ntfs.file_table import FileTable, open_table
+from unbrick.disks.ntfs.stream import Stream
+from unbrick.disks.ntfs.structures import open_view, read_geometry
+from unbrick.disks.proof.claims import find_claims
 from unbrick.drill.fleet import make_fleet, read_truth_file
 from unbrick.drill.options import FleetOptions, MachineOptions
 from unbrick.processes.command import SystemRunner

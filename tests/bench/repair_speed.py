@@ -20,9 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from unbrick.drill.disk.windows_volume import volume_key
 from unbrick.drill.fleet import Fleet, make_fleet, read_truth_file
 from unbrick.drill.options import Encryption, FleetOptions, MachineOptions
-from unbrick.drill.windows_volume import volume_key
 from unbrick.processes.command import SystemRunner
 
 UNBRICK = Path(sys.executable).with_name("unbrick")
@@ -82,7 +82,7 @@ def make_cases(work: Path) -> tuple[Fleet, dict[str, Case]]:
 
 
 def _keys(machine: MachineOptions) -> list[str]:
-    from unbrick.drill.partition import Role, plan_layout
+    from unbrick.drill.disk.partition import Role, plan_layout
 
     found = (volume_key(machine, partition) for partition in plan_layout(machine).of(Role.WINDOWS))
     return [key.password.reveal().decode() for key in found if key]

@@ -36,10 +36,10 @@ import asyncssh
 from support.tally_client import StationFiles, Talk, make_event, sign
 from support.tally_server import new_tally, served_by_program
 
+from unbrick.events.wire import FrameReader, SignedEvent, encode_frame
 from unbrick.model import Machine
-from unbrick.tally.limits import Limits
-from unbrick.tally.server import CIPHERS, KEY_EXCHANGE, MACS
-from unbrick.wire import FrameReader, SignedEvent, encode_frame
+from unbrick.tally.door.limits import Limits
+from unbrick.tally.door.server import CIPHERS, KEY_EXCHANGE, MACS
 
 AT_ONCE = 16
 OURS = "unbrick tally serve"

@@ -26,12 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support.tally_events import START, Told, disk, uuid
 
 from unbrick.model import Machine
-from unbrick.tally.authority import create_authority
-from unbrick.tally.board import read_board
-from unbrick.tally.marked import MarkedFile
+from unbrick.tally.books.lost_reports import MarkedFile
+from unbrick.tally.folder import parse_address
 from unbrick.tally.records import ReceivedEvent
-from unbrick.tally.settings import parse_address
-from unbrick.tally.store import Store
+from unbrick.tally.show.board import read_board
+from unbrick.tally.store.store import Store
+from unbrick.tally.trust.authority import create_authority
 
 STATUSES = ("repaired", "repaired", "repaired", "needs-key", "needs-hands", "healthy", "failed")
 REASONS = {"needs-key": "key-missing", "needs-hands": "hibernated", "failed": "timed-out"}

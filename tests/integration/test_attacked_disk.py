@@ -16,7 +16,7 @@ from support.outside.client import OutsideStation
 from support.outside.events import visit
 from support.outside.tally import OutsideTally
 
-from unbrick.tally.authority import enrol
+from unbrick.tally.trust.authority import enrol
 
 
 @pytest.fixture

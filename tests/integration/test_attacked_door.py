@@ -21,12 +21,12 @@ from support.outside.client import begin, frame
 from support.outside.tally import OutsideTally, RunningTally
 from support.tally_server import served_here
 
-from unbrick.tally.intake import Intake
-from unbrick.tally.limits import Limits
-from unbrick.tally.server import TallyServer
-from unbrick.tally.session import StationSession
-from unbrick.tally.settings import TallyFolder
-from unbrick.tally.store import Store
+from unbrick.tally.door.intake import Intake
+from unbrick.tally.door.limits import Limits
+from unbrick.tally.door.server import TallyServer
+from unbrick.tally.door.session import StationSession
+from unbrick.tally.folder import TallyFolder
+from unbrick.tally.store.store import Store
 
 HALF = struct.pack(">I", 1024 * 1024) + b"x" * (1024 * 1024 - 16)
 

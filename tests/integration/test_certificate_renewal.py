@@ -27,8 +27,8 @@ from unbrick.report.outbox import Outbox
 from unbrick.report.station_login import RENEWED_NAME, read_login, take_renewed
 from unbrick.signing.certificates import read_private
 from unbrick.signing.ssh_key import blob_of_line
-from unbrick.tally.authority import enrol, renew, revoke
-from unbrick.tally.settings import TallyFolder
+from unbrick.tally.folder import TallyFolder
+from unbrick.tally.trust.authority import enrol, renew, revoke
 
 _DAYS = 10
 

@@ -16,7 +16,7 @@ from support.contract_schema import EXIT_CODES, check_document
 from support.drilled import Drilled, Drills
 from support.program import run_program
 
-from unbrick.drill.truth import sha256_of
+from unbrick.drill.disk.truth import sha256_of
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 

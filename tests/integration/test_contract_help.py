@@ -126,7 +126,7 @@ def test_no_verb_loads_another() -> None:
     program = (
         "import sys\nfrom unbrick.cli.main import unbrick\n"
         "unbrick.main(['playbook', 'list'], standalone_mode=False)\n"
-        "late = {'rich', 'paramiko', 'unbrick.cli.tally', 'unbrick.cli.man_page'}\n"
+        "late = {'rich', 'paramiko', 'unbrick.cli.tally', 'unbrick.cli.terminal.man_page'}\n"
         "print([name for name in sys.modules if name in late])"
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

@@ -12,7 +12,7 @@ from support.crashed_image import leave_log, set_dirty
 from support.drilled import Drilled, Drills
 from support.program import Argument, at_terminal, run_program
 
-from unbrick.drill.truth import sha256_of
+from unbrick.drill.disk.truth import sha256_of
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 

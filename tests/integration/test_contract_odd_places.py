@@ -16,7 +16,7 @@ from support.crashed_image import leave_log
 from support.drilled import Drilled, Drills
 from support.program import Argument, Ended, run_program
 
-from unbrick.drill.truth import sha256_of
+from unbrick.drill.disk.truth import sha256_of
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 

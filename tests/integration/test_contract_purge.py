@@ -13,10 +13,10 @@ from support.ntfs_check import inconsistencies
 from support.ntfs_reader import partition_view, read_independently
 from support.program import at_terminal, run_program
 
-from unbrick.drill import ntfs
-from unbrick.ntfs_file import write_acl
+from unbrick.drill.disk import ntfs
 from unbrick.processes.command import SystemRunner
 from unbrick.repair.security import FILE_DESCRIPTOR
+from unbrick.windows.ntfs_file import write_acl
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 

@@ -16,11 +16,11 @@ from support.bricked_volume import fill, mounted
 from support.drilled import Drills, cut_out
 from support.program import run_program
 
-from unbrick.drill.truth import sha256_of
+from unbrick.drill.disk.truth import sha256_of
 from unbrick.repair.file_state import describe, read_three_times
-from unbrick.repair.journal_file import create_journal
+from unbrick.repair.journal.file import create_journal
+from unbrick.repair.journal.record import Folder, Header
 from unbrick.repair.quarantine import JOURNAL, make_run_folder
-from unbrick.repair.record import Folder, Header
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
@@ -111,7 +111,7 @@ def test_an_output_that_cannot_be_written_is_said(drills: Drills, tmp_path: Path
 def test_a_mistake_of_our_own_on_one_disk_stops_no_other(drills: Drills, tmp_path: Path) -> None:
     first, second = (drills.copy("plain", tmp_path / name) for name in ("first", "second"))
     program = (
-        "import unbrick.recovery as r\n"
+        "import unbrick.recovery.story as r\n"
         "real = r.open_disk\n"
         "def fail(path, *rest): return 1 / 0 if 'first' in str(path) else real(path, *rest)\n"
         "r.open_disk = fail\n"

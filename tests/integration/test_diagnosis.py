@@ -16,12 +16,12 @@ import pytest
 from support.hives import write_hive
 
 from unbrick.diagnosis.diagnose import Diagnosis, diagnose
-from unbrick.disks.ntfs_mount import mount_ntfs
+from unbrick.disks.ntfs.driver import mount_ntfs
 from unbrick.incidents.library import load_library
 from unbrick.model import Status, Verdict
-from unbrick.ntfs_file import NtfsTimes, write_times
 from unbrick.processes.command import SystemRunner
 from unbrick.windows.installation import find_installations
+from unbrick.windows.ntfs_file import NtfsTimes, write_times
 
 FOLDER = "Windows/System32/drivers/CrowdStrike"
 HEADER = bytes.fromhex("AAAAAAAA01002301")

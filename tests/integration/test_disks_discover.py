@@ -29,8 +29,9 @@ from support.disk_bytes import (
 )
 from support.fve_bytes import BLOCKS, FveVolume
 
-from unbrick.disks.bitlocker import read_metadata
-from unbrick.disks.discover import Disk, open_disk
+from unbrick.disks.bitlocker.metadata import read_metadata
+from unbrick.disks.discover import open_disk
+from unbrick.disks.disk import Disk
 from unbrick.disks.in_use import refuse_image_in_use
 from unbrick.errors import FailedError, NeedsHandsError, UnbrickError
 from unbrick.model import ProtectorKind, Volume, VolumeState

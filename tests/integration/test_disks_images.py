@@ -19,9 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.disk_bytes import MIB, windows_disk
 
-from unbrick.disks import export
-from unbrick.disks.discover import Disk, Opening, Purpose, open_disk
-from unbrick.disks.image import ImageFormat, examine_image
+from unbrick.disks.discover import Opening, Purpose, open_disk
+from unbrick.disks.disk import Disk
+from unbrick.disks.images import export
+from unbrick.disks.images.image import ImageFormat, examine_image
 from unbrick.errors import FailedError, NeedsHandsError, UnbrickError
 from unbrick.processes.command import SystemRunner, wait_until
 

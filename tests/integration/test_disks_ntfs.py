@@ -29,17 +29,17 @@ from support.ntfs_states import (
 )
 from support.pending_log import make_pending_volume
 
-from unbrick.disks.log_replay import read_facts
+from unbrick.disks.change.facts import read_facts
+from unbrick.disks.change.views import ChangeOptions, look
 from unbrick.disks.loop_device import attach_loop
-from unbrick.disks.mount import ChangeOptions, look
-from unbrick.disks.ntfs_log import open_log
-from unbrick.disks.ntfs_mount import mount_ntfs
-from unbrick.disks.ntfs_volume import open_view, read_geometry
+from unbrick.disks.ntfs.driver import mount_ntfs
+from unbrick.disks.ntfs.log import open_log
+from unbrick.disks.ntfs.structures import open_view, read_geometry
 from unbrick.disks.plain import PlainVolume
 from unbrick.errors import FailedError, NeedsHandsError
 from unbrick.model import FilesystemState, Touched
-from unbrick.ntfs_file import read_acl, write_acl
 from unbrick.processes.command import SystemRunner
+from unbrick.windows.ntfs_file import read_acl, write_acl
 
 RUNNER = SystemRunner()
 NOTHING_ALLOWED = ChangeOptions()
@@ -369,7 +369,7 @@ def test_silent_fall_back_to_read_only_is_noticed(
 ) -> None:
     """ntfs-3g mounts a hibernated volume read-only and exits 0; were we blind to it, the mount would tell."""
     hibernate(volume, tmp_path / "root")
-    monkeypatch.setattr("unbrick.disks.mount.find_hibernation", lambda _: None)
+    monkeypatch.setattr("unbrick.disks.change.views.find_hibernation", lambda _: None)
     assert refused(volume, work).reason == "read-only"
     assert not is_marked_dirty(volume)
 

@@ -13,11 +13,11 @@ import pytest
 from support.artefacts import artefact
 from support.recorded_runner import RecordedRunner
 
-from unbrick.disks.bitlocker import read_metadata
-from unbrick.disks.discover import Disk
-from unbrick.disks.master_key import KeyWrongError, find_keys
+from unbrick.disks.bitlocker.master_key import KeyWrongError, find_keys
+from unbrick.disks.bitlocker.metadata import read_metadata
+from unbrick.disks.bitlocker.unlock import _key_for_cryptsetup, unlock
+from unbrick.disks.disk import Disk
 from unbrick.disks.plain import open_plain
-from unbrick.disks.unlock import _key_for_cryptsetup, unlock
 from unbrick.errors import FailedError, NeedsHandsError
 from unbrick.model import Volume, VolumeKind, VolumeState
 from unbrick.processes.command import Server, SystemRunner

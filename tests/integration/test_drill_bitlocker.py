@@ -17,7 +17,7 @@ import pytest
 from dissect.fve.bde import BDE
 from dissect.ntfs import NTFS
 
-from unbrick.drill.bitlocker import (
+from unbrick.drill.bitlocker.encrypt import (
     FOLDER,
     RESERVED_FILES,
     BitLockerSettings,
@@ -28,10 +28,10 @@ from unbrick.drill.bitlocker import (
     make_recovery_password,
     prepare_reserved_files,
 )
-from unbrick.drill.bitlocker_ntfs import NtfsImage, NtfsImageError
-from unbrick.ntfs_file import FileAttributes, read_attributes
+from unbrick.drill.bitlocker.ntfs_reader import NtfsImage, NtfsImageError
 from unbrick.processes.command import SystemRunner, wait_until
 from unbrick.secret import Secret
+from unbrick.windows.ntfs_file import FileAttributes, read_attributes
 
 RUNNER = SystemRunner()
 LENGTH = 48 << 20

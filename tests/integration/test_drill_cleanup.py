@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from unbrick.drill import ntfs
+from unbrick.drill.disk import ntfs
+from unbrick.drill.disk.truth import sha256_of
 from unbrick.drill.fleet import make_fleet
 from unbrick.drill.options import MIB, FleetOptions, ImageFormat, MachineOptions
-from unbrick.drill.truth import sha256_of
 from unbrick.processes.command import CommandError, Result, SystemRunner
 
 

@@ -17,7 +17,8 @@ from dissect.volume import disk
 from support.ntfs_reader import partition_view, read_independently
 from support.registry_reader import open_hive
 
-from unbrick.drill import ntfs
+from unbrick.drill.disk import ntfs
+from unbrick.drill.disk.truth import VolumeTruth, differences, read_truth, sha256_of
 from unbrick.drill.fleet import Fleet, MachineTruth, make_fleet, read_truth_file
 from unbrick.drill.options import (
     MIB,
@@ -27,7 +28,6 @@ from unbrick.drill.options import (
     MachineOptions,
     standard_fleet,
 )
-from unbrick.drill.truth import VolumeTruth, differences, read_truth, sha256_of
 from unbrick.model import Status
 from unbrick.processes.command import SystemRunner
 

@@ -18,9 +18,9 @@ import pytest
 from dissect.fve.bde import BDE
 from support.ntfs_reader import partition_view, read_independently
 
+from unbrick.drill.disk.truth import FileTruth, VolumeTruth, differences, sha256_of
 from unbrick.drill.fleet import MachineTruth, make_fleet, read_truth_file
 from unbrick.drill.options import MIB, Encryption, FleetOptions, MachineOptions
-from unbrick.drill.truth import FileTruth, VolumeTruth, differences, sha256_of
 from unbrick.processes.command import SystemRunner
 
 _BASE = MachineOptions("PC-1", 3, size=160 * MIB, files=20)

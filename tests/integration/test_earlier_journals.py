@@ -12,8 +12,8 @@ from support.ntfs_reader import read_independently
 from support.program import run_program
 from support.repair_worker import repair_worker
 
-from unbrick.drill.truth import FileTruth
-from unbrick.recovery import Goal
+from unbrick.drill.disk.truth import FileTruth
+from unbrick.recovery.story import Goal
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 

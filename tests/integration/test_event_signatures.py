@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.stations import make_station, public_line
 
-from unbrick.event import NAMESPACE, Event
+from unbrick.events.event import NAMESPACE, Event
 from unbrick.signing.event_signer import Signer
 from unbrick.signing.signature import parse_signature
 

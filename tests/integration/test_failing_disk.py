@@ -16,8 +16,8 @@ from support.ntfs_reader import partition_view
 from support.ntfs_states import filled, make_volume
 from support.program import run_program
 
-from unbrick.disks.ntfs_mount import mount_ntfs
-from unbrick.drill.truth import VolumeTruth
+from unbrick.disks.ntfs.driver import mount_ntfs
+from unbrick.drill.disk.truth import VolumeTruth
 from unbrick.errors import FailedError
 from unbrick.processes.command import SystemRunner
 

@@ -27,19 +27,19 @@ from support.ntfs_states import is_marked_dirty, mark_dirty
 from support.program import run_program
 from support.repair_worker import RepairWorker, repair_worker
 
-from unbrick.disks.atomic_change import show_completed
-from unbrick.disks.changed_records import INDEX_ALLOCATION, SECURE
-from unbrick.disks.file_table import BITMAP, open_stream, open_table
-from unbrick.disks.index_entries import read_entries
-from unbrick.disks.log_replay import facts_of
-from unbrick.disks.ntfs_volume import DATA, open_view, read_geometry
-from unbrick.disks.ownership import CLUSTER_MAP
-from unbrick.disks.patched_view import PatchedView
-from unbrick.disks.redo_proof import prove_completion
+from unbrick.disks.change.commit import show_completed
+from unbrick.disks.change.facts import facts_of
+from unbrick.disks.change.patched_view import PatchedView
+from unbrick.disks.change.redo_proof import prove_completion
+from unbrick.disks.ntfs.file_table import BITMAP, open_stream, open_table
+from unbrick.disks.ntfs.index_entries import read_entries
+from unbrick.disks.ntfs.structures import DATA, open_view, read_geometry
+from unbrick.disks.proof.changed_records import INDEX_ALLOCATION, SECURE
+from unbrick.disks.proof.ownership import CLUSTER_MAP
 from unbrick.errors import NeedsHandsError
 from unbrick.model import Touched
-from unbrick.ntfs_file import write_acl
-from unbrick.recovery import Goal
+from unbrick.recovery.story import Goal
+from unbrick.windows.ntfs_file import write_acl
 
 LETTER, FILM, NOTE = "\\Users\\Public\\letter.txt", "\\Users\\Public\\film.mp4", "note.txt"
 

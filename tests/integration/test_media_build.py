@@ -16,9 +16,10 @@ from support.medium_contents import Contents, aliases, unpack, wanted_symbols
 from support.program import at_terminal, run_program
 from support.stations import make_station
 
-from unbrick.media import build, system_part
-from unbrick.media.build_inputs import BuildRequest
-from unbrick.media.definition import read_definition
+from unbrick.media import build
+from unbrick.media.system import cached_part
+from unbrick.media.system.build_inputs import BuildRequest
+from unbrick.media.system.definition import read_definition
 from unbrick.processes.command import SystemRunner
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -38,8 +39,8 @@ def contents(medium: Medium, tmp_path_factory: pytest.TempPathFactory) -> Conten
 @pytest.fixture(scope="session")
 def debian(medium: Medium) -> Path:
     """The unpacked Debian packages that the medium was made of; the cache may hold those of other lists."""
-    cache = system_part.cache_folder()
-    part = system_part.make_system(
+    cache = cached_part.cache_folder()
+    part = cached_part.make_system(
         read_definition(), cache, fresh=False, progress=Silent, runner=SystemRunner()
     )
     return part.root.folder
@@ -536,7 +537,7 @@ def test_what_must_be_known_is_said_beside_json_too(medium: Medium, tmp_path: Pa
 
 def test_a_build_that_waits_for_another_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    lock = system_part.cache_folder() / "lock"
+    lock = cached_part.cache_folder() / "lock"
     lock.parent.mkdir(parents=True)
     with lock.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)

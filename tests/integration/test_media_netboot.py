@@ -25,7 +25,7 @@ from support.stations import make_station, private_text
 from support.tally_events import Told
 
 from unbrick.model import Machine
-from unbrick.tally.store import Store
+from unbrick.tally.store.store import Store
 
 MACHINE = uuid.UUID("4C4C4544-0042-3510-8052-B4C04F4E5332")
 OTHER = uuid.UUID("11112233-4455-6677-8899-AABBCCDDEEFF")

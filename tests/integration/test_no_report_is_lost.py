@@ -18,8 +18,8 @@ import pytest
 from support.hurt_process import Fate, Harm
 from support.rounds import MOODS, STICKS, Rounds
 
-from unbrick.station import stick_keeper
-from unbrick.station.stick import Stick
+from unbrick.station.stick import keeper
+from unbrick.station.stick.partition import Stick
 
 _STEPS = 40
 
@@ -63,7 +63,7 @@ def _step(rounds: Rounds, chance: Random) -> Callable[[], None]:
 
 @pytest.mark.parametrize("seed", range(24))
 def test_no_report_is_lost(seed: int, memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stick_keeper, "mounted", _mounted)
+    monkeypatch.setattr(keeper, "mounted", _mounted)
     chance, rounds = Random(seed), Rounds(memory)
     for _ in range(_STEPS):
         step = _step(rounds, chance)

@@ -29,22 +29,23 @@ from support.damage.bases import fill_free_clusters, fill_table
 from support.damage.ntfs_bytes import NtfsBytes
 from support.ntfs_reader import read_independently
 
-from unbrick.disks.changed_records import INDEX, INDEX_ALLOCATION
-from unbrick.disks.claims import Claim, find_claims
-from unbrick.disks.file_table import FileTable, open_stream, open_table
-from unbrick.disks.index_entries import read_entries
-from unbrick.disks.mount import ChangeOptions
-from unbrick.disks.ntfs_volume import DATA, FileView, open_view, read_geometry
-from unbrick.disks.ownership import SECTOR, prove
-from unbrick.disks.patched_view import PatchedView
+from unbrick.disks.change.patched_view import PatchedView
+from unbrick.disks.change.views import ChangeOptions
+from unbrick.disks.ntfs.file_table import FileTable, open_stream, open_table
+from unbrick.disks.ntfs.index_entries import read_entries
+from unbrick.disks.ntfs.structures import DATA, FileView, open_view, read_geometry
 from unbrick.disks.plain import PlainVolume
+from unbrick.disks.proof.changed_records import INDEX, INDEX_ALLOCATION
+from unbrick.disks.proof.claims import Claim, find_claims
+from unbrick.disks.proof.ownership import SECTOR, prove
 from unbrick.errors import NeedsHandsError
+from unbrick.events.run_id import new_run_id
 from unbrick.model import Changed, Touched
-from unbrick.ntfs_file import FileAttributes, write_attributes
 from unbrick.processes.command import SystemRunner
 from unbrick.repair.apply import apply_plan
-from unbrick.repair.plan import make_plan, new_run_id
+from unbrick.repair.plan import make_plan
 from unbrick.repair.undo import apply_undo, plan_undo
+from unbrick.windows.ntfs_file import FileAttributes, write_attributes
 
 OBJECT_ID, _OBJECT_IDS = "system.ntfs_object_id", 25
 OTHER = f"{CROWDSTRIKE}\\C-00000002-00000000-00000002.sys"

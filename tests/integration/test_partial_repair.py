@@ -13,7 +13,7 @@ from support.bricked_volume import fill, mounted
 from support.drilled import KINDS, Drills, cut_out
 from support.program import Ended, run_program
 
-from unbrick.drill.truth import FileTruth, read_truth, sha256_of
+from unbrick.drill.disk.truth import FileTruth, read_truth, sha256_of
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 

@@ -17,8 +17,8 @@ import pytest
 from support.artefacts import artefact
 from support.ntfs_states import MIB, is_marked_dirty, make_volume
 
+from unbrick.disks.change.views import look
 from unbrick.disks.loop_device import attach_loop
-from unbrick.disks.mount import look
 from unbrick.disks.plain import PlainVolume
 from unbrick.errors import FailedError
 from unbrick.processes.command import SystemRunner

@@ -31,20 +31,21 @@ from support.bricked_volume import (
 from support.changing import change
 from support.ntfs_reader import read_independently
 
-from unbrick.disks.mount import ChangeOptions
+from unbrick.disks.change.views import ChangeOptions
 from unbrick.disks.plain import PlainVolume
-from unbrick.drill.truth import FileTruth
+from unbrick.drill.disk.truth import FileTruth
 from unbrick.errors import FailedError, NeedsHandsError
+from unbrick.events.run_id import new_run_id
 from unbrick.model import Action, ActionState, Plan
-from unbrick.ntfs_file import FileAttributes, read_acl, read_attributes, write_acl, write_attributes
 from unbrick.processes.command import SystemRunner
 from unbrick.repair.apply import apply_plan
-from unbrick.repair.plan import make_plan, new_run_id
+from unbrick.repair.journal.record import RunState
+from unbrick.repair.plan import make_plan
 from unbrick.repair.quarantine import find_homes
-from unbrick.repair.record import RunState
 from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR
 from unbrick.repair.undo import apply_undo, find_runs, plan_undo
 from unbrick.repair.verify import verify_applied
+from unbrick.windows.ntfs_file import FileAttributes, read_acl, read_attributes, write_acl, write_attributes
 
 
 @pytest.fixture(scope="module")

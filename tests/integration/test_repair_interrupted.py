@@ -25,13 +25,13 @@ from support.bricked_volume import (
     playbooks,
 )
 
-from unbrick.drill.truth import sha256_of
+from unbrick.drill.disk.truth import sha256_of
 from unbrick.errors import NeedsHandsError
-from unbrick.ntfs_file import write_acl
 from unbrick.repair.apply import apply_plan
 from unbrick.repair.plan import make_plan
 from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR
 from unbrick.repair.undo import find_runs, plan_undo
+from unbrick.windows.ntfs_file import write_acl
 
 RUN = "20240719T061203Z-8f3a1c"
 

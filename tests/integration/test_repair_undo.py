@@ -29,18 +29,18 @@ from support.bricked_volume import (
 )
 from support.ntfs_reader import read_independently
 
-from unbrick.drill.truth import FileTruth
+from unbrick.drill.disk.truth import FileTruth
 from unbrick.errors import NeedsHandsError
 from unbrick.model import Action, ActionState, Volume, VolumeKind, VolumeState
-from unbrick.ntfs_file import write_acl, write_short_name
-from unbrick.outcome import VolumeCase, _runs_of
+from unbrick.recovery.outcome import VolumeCase, _runs_of
 from unbrick.repair.apply import apply_plan
 from unbrick.repair.history import read_runs
-from unbrick.repair.journal import _encode_line
+from unbrick.repair.journal.journal import _encode_line
+from unbrick.repair.journal.record import RunState
 from unbrick.repair.plan import make_plan
-from unbrick.repair.record import RunState
 from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR
 from unbrick.repair.undo import apply_undo, find_runs, plan_undo
+from unbrick.windows.ntfs_file import write_acl, write_short_name
 
 RUN = "20240719T061203Z-8f3a1c"
 

@@ -18,8 +18,8 @@ from support.ntfs_states import PAGE, log_runs
 from support.repair_worker import RepairWorker, repair_worker
 from support.write_log import Write, logged, read_log, replay
 
-from unbrick.drill.truth import FileTruth
-from unbrick.recovery_order import Goal
+from unbrick.drill.disk.truth import FileTruth
+from unbrick.recovery.case import Goal
 
 _SECTOR = 512
 _KEPT = (1, 4, 7)

@@ -25,11 +25,11 @@ from support.ssh_credentials import Credentials, enrol_by_another, make_credenti
 from support.station import StationStandIn
 
 from unbrick.errors import UnbrickError, UsageError
+from unbrick.events.wire import SignedEvent
 from unbrick.report.client import Limits, TallyRefusedError, TallySession, TallyUnreachableError
 from unbrick.report.outbox import Outbox
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.sending_loop import SendingLoop
-from unbrick.wire import SignedEvent
 
 STRANGER = asyncssh.generate_private_key("ssh-ed25519")
 EVENTS = [unsigned_event(number) for number in range(1, 6)]

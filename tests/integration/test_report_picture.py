@@ -12,7 +12,7 @@ from support.tally_client import StationFiles
 from support.tally_server import new_tally
 
 from unbrick.signing.carried_text import write_text
-from unbrick.station.qr_code import codes_for
+from unbrick.station.screen.qr_code import codes_for
 
 
 @pytest.fixture

@@ -21,11 +21,11 @@ from support.signed_events import unsigned_event
 from support.stations import MadeStation, make_station
 from support.tally_server import ServerProcess, new_tally, served_by_program, stored_ids
 
-from unbrick.event import Event, EventKind
+from unbrick.events.event import Event, EventKind
+from unbrick.events.short_code import short_code
+from unbrick.events.standing import MachineStatus, fold_all
 from unbrick.model import Machine
 from unbrick.report.outbox import Outbox
-from unbrick.short_code import short_code
-from unbrick.standing import MachineStatus, fold_all
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 

@@ -9,10 +9,10 @@ from support.drilled import Drills
 from support.station_visit import visit
 from support.tally_server import new_tally, served_by_program, stored_ids
 
-from unbrick.event import EventKind
+from unbrick.events.event import EventKind
+from unbrick.events.wire import SignedEvent
 from unbrick.report.outbox import Outbox
 from unbrick.signing.carried_text import read_text, write_text
-from unbrick.wire import SignedEvent
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 

@@ -11,9 +11,9 @@ from support.program import run_program
 from support.tally_events import Told, disk, uuid
 
 from unbrick.model import Machine
-from unbrick.tally.authority import create_authority, enrol
-from unbrick.tally.settings import parse_address
-from unbrick.tally.store import Store
+from unbrick.tally.folder import parse_address
+from unbrick.tally.store.store import Store
+from unbrick.tally.trust.authority import create_authority, enrol
 
 
 @pytest.fixture

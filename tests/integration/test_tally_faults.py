@@ -109,8 +109,8 @@ def test_a_link_that_goes_down_with_its_address(scene: Scene) -> None:
 def test_a_station_that_vanished_is_forgotten_and_its_medium_goes_on_elsewhere(scene: Scene) -> None:
     north, east = scene.enrol("north"), scene.enrol("east")
     program = (
-        "import sys; from pathlib import Path; from unbrick.tally.limits import Limits\n"
-        "from unbrick.tally.server import serve\n"
+        "import sys; from pathlib import Path; from unbrick.tally.door.limits import Limits\n"
+        "from unbrick.tally.door.server import serve\n"
         "serve(Path(sys.argv[1]), ready=lambda _: print('listening', flush=True),"
         " limits=Limits(keepalive_seconds=0.5))"
     )

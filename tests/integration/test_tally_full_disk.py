@@ -12,7 +12,7 @@ from support.tally_events import Told, disk
 from unbrick.errors import Reason
 from unbrick.model import Machine
 from unbrick.tally.records import ReceivedEvent, StoreFullError
-from unbrick.tally.store import Store
+from unbrick.tally.store.store import Store
 
 
 @pytest.fixture

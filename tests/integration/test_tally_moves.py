@@ -18,7 +18,7 @@ from support.tally_server import served_by_program, stored_ids
 
 from unbrick.report.client import TallyRefusedError, TallySession, TallyUnreachableError
 from unbrick.report.outbox import Outbox
-from unbrick.report.station_file import StationFileError, load_station
+from unbrick.settings.station_file import StationFileError, load_station
 
 
 def _free_port() -> int:

@@ -17,7 +17,7 @@ from support.program import Ended, run_program
 from support.tally_client import StationFiles, Talk, audit_lines, event_id
 from support.tally_server import ServerProcess, served_by_program, stored_ids
 
-from unbrick.wire import SignedEvent
+from unbrick.events.wire import SignedEvent
 
 KILLS = int(os.environ.get("UNBRICK_TALLY_KILLS", "4"))
 """How often the server is killed under load; 100 where there is time."""

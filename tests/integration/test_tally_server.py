@@ -27,12 +27,12 @@ from support.tally_client import (
 )
 from support.tally_server import new_tally, served_here, stored_ids
 
-from unbrick.tally import database
-from unbrick.tally.authority import enrol, revoke
-from unbrick.tally.caretaker import Caretaker
-from unbrick.tally.limits import Limits
-from unbrick.tally.server import TallyServer
-from unbrick.tally.settings import TallyFolder
+from unbrick.tally.books import database
+from unbrick.tally.door.caretaker import Caretaker
+from unbrick.tally.door.limits import Limits
+from unbrick.tally.door.server import TallyServer
+from unbrick.tally.folder import TallyFolder
+from unbrick.tally.trust.authority import enrol, revoke
 
 QUICK = Limits(frame_seconds=1.0)
 

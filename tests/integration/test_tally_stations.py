@@ -12,10 +12,10 @@ from support.program import at_terminal, run_program
 from support.tally_client import StationFiles, audit_lines, make_event, sign
 from support.tally_server import served_by_program
 
-from unbrick.event import moment
-from unbrick.tally.condition import write_condition
-from unbrick.tally.register import StationRegister, write_register
-from unbrick.wire import SignedEvent
+from unbrick.events.event import moment
+from unbrick.events.wire import SignedEvent
+from unbrick.tally.door.condition import write_condition
+from unbrick.tally.trust.register import StationRegister, write_register
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from support.artefacts import artefact
 from support.hives import unpacked, write_hive
 
 from unbrick.files import find_inside
-from unbrick.ntfs_file import NtfsTimes, datetime_to_filetime, read_reparse_tag, write_times
 from unbrick.processes.command import SystemRunner, wait_until
 from unbrick.windows.installation import find_installations
+from unbrick.windows.ntfs_file import NtfsTimes, datetime_to_filetime, read_reparse_tag, write_times
 from unbrick.windows.observe import UnreadableFileError, observe_file
 
 WRITTEN = datetime(2024, 7, 19, 4, 9, 33, 123456, tzinfo=UTC)

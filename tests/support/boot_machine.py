@@ -17,13 +17,13 @@ from typing import Any
 
 from support.drilled import Drilled, Drills
 
-from unbrick.drill.boot_entries import load_option, set_boot_order, windows_entry
-from unbrick.drill.firmware_variables import GLOBAL, FirmwareVariables, Variable
-from unbrick.drill.partition import Layout, Partition, Role
-from unbrick.drill.stand_in import BY_BIOS, SECURE, STARTED, SignedLoader, install_stand_in
-from unbrick.drill.truth import sha256_of
-from unbrick.drill.virtual_machine import VirtualMachine, factory_variables, running
-from unbrick.drill.virtual_machine_shape import Bus, Drive, Firmware, MachineShape
+from unbrick.drill.disk.partition import Layout, Partition, Role
+from unbrick.drill.disk.truth import sha256_of
+from unbrick.drill.machine.boot_entries import load_option, set_boot_order, windows_entry
+from unbrick.drill.machine.firmware_variables import GLOBAL, FirmwareVariables, Variable
+from unbrick.drill.machine.shape import Bus, Drive, Firmware, MachineShape
+from unbrick.drill.machine.stand_in import BY_BIOS, SECURE, STARTED, SignedLoader, install_stand_in
+from unbrick.drill.machine.virtual_machine import VirtualMachine, factory_variables, running
 from unbrick.processes.command import SystemRunner
 
 RUNNER = SystemRunner()

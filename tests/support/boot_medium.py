@@ -12,9 +12,9 @@ from pathlib import Path
 from support.boot_machine import RUNNER
 from support.program import start_program
 
-from unbrick.drill.boot import loader_of_medium
+from unbrick.drill.machine.boot import loader_of_medium
+from unbrick.drill.machine.stand_in import SignedLoader
 from unbrick.drill.options import MIB
-from unbrick.drill.stand_in import SignedLoader
 
 _BUILD_SECONDS = 1500.0
 _STICK_BYTES = 320 * MIB

@@ -15,7 +15,8 @@ from unbrick.files import sync_directory
 from unbrick.incidents.library import load_library
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import FileFact, Finding, Verdict
-from unbrick.ntfs_file import (
+from unbrick.repair.security import ADMINISTRATORS, SYSTEM
+from unbrick.windows.ntfs_file import (
     FileAttributes,
     NtfsTimes,
     write_acl,
@@ -23,7 +24,6 @@ from unbrick.ntfs_file import (
     write_short_name,
     write_times,
 )
-from unbrick.repair.security import ADMINISTRATORS, SYSTEM
 from unbrick.windows.observe import observe_file
 
 PLAYBOOK = "crowdstrike-cf291"

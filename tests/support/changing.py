@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from unbrick.disks.mount import ChangeOptions
+from unbrick.disks.change.rehearsal import Copy, rehearse
+from unbrick.disks.change.views import ChangeOptions
 from unbrick.disks.plain import PlainVolume
-from unbrick.disks.rehearsal import Copy, rehearse
 from unbrick.model import Touched
 from unbrick.processes.command import Runner
 

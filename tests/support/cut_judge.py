@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from support.ntfs_check import TornError, inconsistencies, is_marked_dirty
 from support.ntfs_reader import read_independently
 
-from unbrick.drill.truth import VolumeTruth, differences
+from unbrick.drill.disk.truth import VolumeTruth, differences
 
 OpenVolume = Callable[[], AbstractContextManager[BinaryIO]]
 

@@ -22,8 +22,8 @@ from pathlib import Path
 from support.bricked_volume import CROWDSTRIKE, make_volume, mounted, place
 from support.ntfs_reader import read_independently
 
+from unbrick.drill.disk.truth import FileTruth, file_truth
 from unbrick.drill.fleet import read_truth_file
-from unbrick.drill.truth import FileTruth, file_truth
 
 DATA = Path(__file__).parents[1] / "data"
 _HIVES = "\\Windows\\System32\\config"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pyte
 
-from unbrick.station.terminal import Terminal
+from unbrick.station.screen.terminal import Terminal
 
 _LIMIT_SECONDS = 60.0
 

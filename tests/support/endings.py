@@ -21,8 +21,8 @@ from unbrick.model import (
     VolumeKind,
     VolumeState,
 )
-from unbrick.station.case import EndingFacts
-from unbrick.station.ending import Ending, ending_of
+from unbrick.station.ending.case import EndingFacts
+from unbrick.station.ending.ending import Ending, ending_of
 
 RUN = "20260719T140322Z-abcdef"
 KEY_ID = "1A2B3C4D"

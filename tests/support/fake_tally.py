@@ -22,7 +22,7 @@ from typing import Any
 
 import asyncssh
 
-from unbrick.wire import PROTOCOL, SUBSYSTEM, FrameReader, encode_frame, events_of
+from unbrick.events.wire import PROTOCOL, SUBSYSTEM, FrameReader, encode_frame, events_of
 
 Process = asyncssh.SSHServerProcess[bytes]
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from unbrick.disks.atomic_change import differences
-from unbrick.disks.log_replay import facts_of
-from unbrick.disks.ntfs_log import open_log
-from unbrick.disks.ntfs_stream import Stream
-from unbrick.disks.ntfs_volume import ByteView, open_view, write_dirty
-from unbrick.disks.patched_view import PatchedView
-from unbrick.disks.redo_log import place_record
-from unbrick.disks.redo_record import SECTOR, Change, Redo, change_of
+from unbrick.disks.change.commit import differences
+from unbrick.disks.change.facts import facts_of
+from unbrick.disks.change.patched_view import PatchedView
+from unbrick.disks.change.redo_log import place_record
+from unbrick.disks.change.redo_record import SECTOR, Change, Redo, change_of
+from unbrick.disks.ntfs.log import open_log
+from unbrick.disks.ntfs.stream import Stream
+from unbrick.disks.ntfs.structures import ByteView, open_view, write_dirty
 
 _BOOT_FILE = 8192
 _PIECE = 1 << 20

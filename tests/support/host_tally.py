@@ -11,10 +11,10 @@ from typing import Any
 
 from support.program import run_program, start_program
 
-from unbrick.drill.boot import HOST
-from unbrick.tally.authority import create_authority
-from unbrick.tally.settings import Address
-from unbrick.tally.store import Store
+from unbrick.drill.machine.boot import HOST
+from unbrick.tally.folder import Address
+from unbrick.tally.store.store import Store
+from unbrick.tally.trust.authority import create_authority
 
 _HERE = "127.0.0.1"
 _MOST_KNOCKS, _KNOCK_SECONDS = 8, 0.5

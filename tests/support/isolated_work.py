@@ -13,11 +13,11 @@ import time
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
-from unbrick.disks.discover import Disk
-from unbrick.disks.mount import ChangeOptions
+from unbrick.disks.bitlocker.unlock import unlock
+from unbrick.disks.change.rehearsal import rehearse
+from unbrick.disks.change.views import ChangeOptions
+from unbrick.disks.disk import Disk
 from unbrick.disks.plain import open_plain
-from unbrick.disks.rehearsal import rehearse
-from unbrick.disks.unlock import unlock
 from unbrick.errors import NeedsHandsError, UnbrickError
 from unbrick.model import Touched, Volume, VolumeKind, VolumeState
 from unbrick.processes.command import SystemRunner

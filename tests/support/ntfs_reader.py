@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 from dissect.ntfs import NTFS
 from dissect.ntfs.c_ntfs import ATTRIBUTE_TYPE_CODE
 
-from unbrick.drill.truth import FileTruth
+from unbrick.drill.disk.truth import FileTruth
 
 _UNIX_EPOCH_AS_FILETIME = 116_444_736_000_000_000
 _DIRECTORY = 0x10

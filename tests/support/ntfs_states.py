@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from unbrick.disks.file_table import find_data
-from unbrick.disks.ntfs_volume import Geometry, Run, open_view, read_geometry
+from unbrick.disks.ntfs.file_table import find_data
+from unbrick.disks.ntfs.structures import Geometry, Run, open_view, read_geometry
 
 PAGE = 4096
 MIB = 1 << 20

@@ -18,7 +18,7 @@ from pathlib import Path
 from support.artefacts import artefact
 from support.ntfs_states import filled, log_runs
 
-from unbrick.disks.ntfs_volume import open_view, read_geometry
+from unbrick.disks.ntfs.structures import open_view, read_geometry
 
 _CHUNK = 1 << 20
 _PAGE = 4096

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unbrick.repair.record import Entry, Folder, Header, Times
+from unbrick.repair.journal.record import Entry, Folder, Header, Times
 
 TIMES = Times(133658357400000001, 133658357470000000, 133658357520000000)
 ENTRY = Entry(

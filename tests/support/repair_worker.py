@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from unbrick.cli.disk_work import open_keys
-from unbrick.disks.ntfs_volume import FileView
+from unbrick.disks.change.rehearsal import Rehearsed
+from unbrick.disks.ntfs.structures import FileView
 from unbrick.disks.plain import PlainVolume
-from unbrick.disks.rehearsal import Rehearsed
-from unbrick.recovery_isolated import recover_isolated
-from unbrick.recovery_order import Goal, Order
+from unbrick.recovery.case import Goal, Order
+from unbrick.recovery.isolated import recover_isolated
 
 
 class RepairWorker:

@@ -20,7 +20,8 @@ from support.tally_client import make_event
 from support.tally_server import new_tally, stored_ids
 
 from unbrick.errors import UnbrickError
-from unbrick.event import Event
+from unbrick.events.event import Event
+from unbrick.events.wire import SignedEvent, WireError, signed_event
 from unbrick.model import Machine
 from unbrick.report.client import Answer, Refusal, TallyUnreachableError
 from unbrick.report.outbox import Outbox
@@ -28,17 +29,16 @@ from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.sending_loop import SendingLoop
 from unbrick.signing.event_signer import Signer
 from unbrick.signing.own_key import own_signer
-from unbrick.station.block_devices import BlockDevice
-from unbrick.station.reports import Reports
-from unbrick.station.spool import SPOOL, Spool
-from unbrick.station.stick import Stick
-from unbrick.station.stick_keeper import LOG, OUTBOX, StickKeeper, read_status, take_over
-from unbrick.tally.exported import import_export
-from unbrick.tally.intake import Intake
-from unbrick.tally.register import StationRegister
-from unbrick.tally.settings import TallyFolder
-from unbrick.tally.store import Store
-from unbrick.wire import SignedEvent, WireError, signed_event
+from unbrick.station.machine.block_devices import BlockDevice
+from unbrick.station.stick.keeper import LOG, OUTBOX, StickKeeper, read_status, take_over
+from unbrick.station.stick.partition import Stick
+from unbrick.station.telling.reports import Reports
+from unbrick.station.telling.spool import SPOOL, Spool
+from unbrick.tally.door.intake import Intake
+from unbrick.tally.folder import TallyFolder
+from unbrick.tally.store.store import Store
+from unbrick.tally.trust.register import StationRegister
+from unbrick.tally.upkeep.import_reports import import_export
 
 STICKS = ("first", "second")
 MOODS = ("takes", "is silent", "stores and falls silent", "is busy half-way")

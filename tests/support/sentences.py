@@ -15,7 +15,7 @@ from support.endings import CONTACT, ended, every_situation, facts
 
 from unbrick.errors import Reason
 from unbrick.model import Status
-from unbrick.station.ending import Ending, ending_of
+from unbrick.station.ending.ending import Ending, ending_of
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "unbrick"
 _FEWEST_WORDS = 3

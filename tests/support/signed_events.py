@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from unbrick.event import Event
-from unbrick.wire import SignedEvent
+from unbrick.events.event import Event
+from unbrick.events.wire import SignedEvent
 
 RUN = "20261124T081500Z-0a1b2c"
 

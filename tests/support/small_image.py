@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.stations import private_text
 
 from unbrick.media.build import RESERVED, complete_image
-from unbrick.media.image_manifest import reserved
+from unbrick.media.image.manifest import reserved
 from unbrick.processes.command import SystemRunner
 
 MIB = 1024 * 1024

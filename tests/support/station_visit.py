@@ -13,22 +13,22 @@ import time
 from pathlib import Path
 from typing import Any
 
-from unbrick.event import Event
+from unbrick.events.event import Event
 from unbrick.keys.chain import KeyChain
 from unbrick.processes.companion import start_companion
-from unbrick.report.station_file import load_station
+from unbrick.settings.station_file import load_station
 from unbrick.signing.event_signer import Signer
 from unbrick.signing.own_key import own_signer
-from unbrick.station.display import Display
-from unbrick.station.event_log import EventLog
-from unbrick.station.key_files import open_key_files
-from unbrick.station.reports import Reports
-from unbrick.station.serial_line import SerialLine
-from unbrick.station.settings import Settings
-from unbrick.station.spool import SPOOL, SigningLife, Spool
+from unbrick.station.stick.key_files import open_key_files
+from unbrick.station.stick.settings import Settings
 from unbrick.station.targets import Target
+from unbrick.station.telling.display import Display
+from unbrick.station.telling.event_log import EventLog
+from unbrick.station.telling.reports import Reports
+from unbrick.station.telling.serial_line import SerialLine
+from unbrick.station.telling.spool import SPOOL, SigningLife, Spool
+from unbrick.station.telling.voice import Voice
 from unbrick.station.unattended import Visit, work_on_all
-from unbrick.station.voice import Voice
 
 
 def visit(

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from rich.console import Console, RenderableType
 
-from unbrick.tally.board import NEEDS_A_PERSON, Board
 from unbrick.tally.records import FINISHED, Basis, Estimate, MachineRow, Rates, RecentEvent, Summary
+from unbrick.tally.show.board import NEEDS_A_PERSON, Board
 
 NOW = datetime(2026, 7, 19, 14, 3, 22, tzinfo=UTC)
 

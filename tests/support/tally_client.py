@@ -13,11 +13,11 @@ from typing import Any
 import asyncssh
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from unbrick.event import NAMESPACE, Event
+from unbrick.events.event import NAMESPACE, Event
+from unbrick.events.wire import SUBSYSTEM, FrameReader, SignedEvent, encode_frame
 from unbrick.model import Machine
 from unbrick.signing.certificates import public_blob, read_private
 from unbrick.signing.signature import armor, signed_data
-from unbrick.wire import SUBSYSTEM, FrameReader, SignedEvent, encode_frame
 
 HELLO = {"type": "hello", "protocol": 1, "version": "test"}
 _ALGORITHM = b"\0\0\0\x0bssh-ed25519\0\0\0\x40"

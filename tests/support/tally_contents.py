@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from unbrick.tally.clock import MICROSECONDS_A_MINUTE
+from unbrick.tally.books.clock import MICROSECONDS_A_MINUTE
 
 _TABLES = ("runs", "machines", "machine_names", "contradictions", "counters", "minutes", "totals")
 _LATELY = 1_750_000_000_000_000

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from unbrick.event import Event
+from unbrick.events.event import Event
+from unbrick.events.wire import SignedEvent
 from unbrick.model import Machine
 from unbrick.tally.records import ReceivedEvent
-from unbrick.wire import SignedEvent
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 

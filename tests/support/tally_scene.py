@@ -27,14 +27,14 @@ from support.tally_client import audit_lines, event_id, sign
 from support.tally_events import disk, run_id, uuid
 from support.tally_server import ServerProcess, served_by_program, stored_ids
 
-from unbrick.event import Event, EventKind
+from unbrick.events.event import Event, EventKind
+from unbrick.events.wire import SignedEvent
 from unbrick.model import Machine
 from unbrick.report.outbox import Outbox
 from unbrick.signing.certificates import read_private
-from unbrick.tally.authority import create_authority, enrol
-from unbrick.tally.settings import parse_address
-from unbrick.tally.store import Store
-from unbrick.wire import SignedEvent
+from unbrick.tally.folder import parse_address
+from unbrick.tally.store.store import Store
+from unbrick.tally.trust.authority import create_authority, enrol
 
 PORT = 2291
 PATIENCE_SECONDS = 120.0
@@ -47,7 +47,7 @@ from pathlib import Path
 from unbrick.report.client import Limits, TallySession
 from unbrick.report.outbox import outbox_folder
 from unbrick.report.sender import BackgroundSender
-from unbrick.report.station_file import load_station
+from unbrick.settings.station_file import load_station
 
 file = Path(sys.argv[1])
 tally = load_station(file).tally

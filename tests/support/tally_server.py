@@ -13,11 +13,11 @@ from typing import Any
 
 from support.program import start_program
 
-from unbrick.tally.authority import create_authority
-from unbrick.tally.limits import Limits
-from unbrick.tally.server import TallyServer
-from unbrick.tally.settings import TallyFolder, parse_address
-from unbrick.tally.store import Store
+from unbrick.tally.door.limits import Limits
+from unbrick.tally.door.server import TallyServer
+from unbrick.tally.folder import TallyFolder, parse_address
+from unbrick.tally.store.store import Store
+from unbrick.tally.trust.authority import create_authority
 
 
 def new_tally(folder: Path) -> Path:

@@ -13,10 +13,10 @@ from support.tally_events import Told, disk, uuid
 
 from unbrick.errors import UsageError
 from unbrick.model import Machine
-from unbrick.tally.decisions import What
-from unbrick.tally.joining import BY
+from unbrick.tally.count.decisions import What
+from unbrick.tally.office.joining import BY
 from unbrick.tally.records import MachineRow, ReceivedEvent, StatementError
-from unbrick.tally.store import Store
+from unbrick.tally.store.store import Store
 
 SOON = datetime(2024, 7, 19, 1, tzinfo=UTC)
 """When the events come: soon after their runs began."""

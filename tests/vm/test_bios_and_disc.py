@@ -21,8 +21,8 @@ from support.host_tally import HostTally
 from support.program import run_program
 from support.tally_server import stored_ids
 
-from unbrick.drill.virtual_machine import VirtualMachine
-from unbrick.drill.virtual_machine_shape import Bus, Drive, Firmware, Network
+from unbrick.drill.machine.shape import Bus, Drive, Firmware, Network
+from unbrick.drill.machine.virtual_machine import VirtualMachine
 
 _MOST_PAGES = 12
 

@@ -12,8 +12,8 @@ from support.boot_machine import BOOT_SECONDS, FIRST, REPAIR_SECONDS, Machine, b
 from support.boot_medium import Medium
 from support.drilled import Drills
 
-from unbrick.drill.virtual_machine import VirtualMachine
-from unbrick.drill.virtual_machine_shape import Bus
+from unbrick.drill.machine.shape import Bus
+from unbrick.drill.machine.virtual_machine import VirtualMachine
 
 _ANSWER_SECONDS = 60.0
 _ENTRY = b"Bring this machine back"

@@ -16,7 +16,7 @@ from support.boot_machine import (
 from support.boot_medium import Medium
 from support.drilled import Drills
 
-from unbrick.drill.virtual_machine_shape import Bus
+from unbrick.drill.machine.shape import Bus
 
 
 def test_a_recovery_password_is_typed(

@@ -25,8 +25,8 @@ from support.host_tally import HostTally
 from support.program import await_end, start_program
 from support.site_network import SERVER, SiteNetwork, connection, descriptors, site_network
 
-from unbrick.drill.virtual_machine import VirtualMachine
-from unbrick.drill.virtual_machine_shape import Bus, Firmware, Network
+from unbrick.drill.machine.shape import Bus, Firmware, Network
+from unbrick.drill.machine.virtual_machine import VirtualMachine
 
 
 @pytest.fixture

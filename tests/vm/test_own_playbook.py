@@ -18,7 +18,7 @@ from support.drilled import drilled_in
 from support.program import run_program
 from support.walkthrough import save_files
 
-from unbrick.drill.virtual_machine_shape import Bus
+from unbrick.drill.machine.shape import Bus
 
 PLAYBOOK = "larkspur-2025-03.yaml"
 

@@ -20,9 +20,9 @@ from support.drilled import Drills
 from support.host_tally import HostTally
 from support.initramfs import with_program
 
+from unbrick.drill.machine.shape import Bus, DirectStart, Drive, Firmware, MachineShape, Network
+from unbrick.drill.machine.virtual_machine import running
 from unbrick.drill.options import MIB
-from unbrick.drill.virtual_machine import running
-from unbrick.drill.virtual_machine_shape import Bus, DirectStart, Drive, Firmware, MachineShape, Network
 
 _ARRAY_BYTES = 160 * MIB
 _MEMBER_BYTES = 176 * MIB

@@ -20,8 +20,8 @@ from support.boot_machine import (
 from support.boot_medium import Medium
 from support.drilled import Drills
 
-from unbrick.drill.virtual_machine import VirtualMachine
-from unbrick.drill.virtual_machine_shape import Bus, DirectStart, Firmware
+from unbrick.drill.machine.shape import Bus, DirectStart, Firmware
+from unbrick.drill.machine.virtual_machine import VirtualMachine
 
 _BOOTS = 10
 _LINE = "quiet console=ttyS0,115200 console=tty0"

@@ -26,9 +26,9 @@ from support.site_network import SERVER
 from support.tagged_network import MACHINE, VLAN, tagged_network
 from support.write_log import Write, read_log, replay
 
-from unbrick.drill.firmware_variables import SHIM, FirmwareVariables
+from unbrick.drill.machine.firmware_variables import SHIM, FirmwareVariables
+from unbrick.drill.machine.shape import Bus, Network
 from unbrick.drill.options import MIB
-from unbrick.drill.virtual_machine_shape import Bus, Network
 
 _OF_THE_FIRMWARE = {
     "eb704011-1402-11d3-8e77-00a0c969723b:MTC",  # EDK II's count of starts

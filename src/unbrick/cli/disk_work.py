@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from unbrick.cli.given import with_given
 from unbrick.cli.main import tell_fault
-from unbrick.cli.manners import emphasis, log_option, say, verbose_option
-from unbrick.cli.playbook_files import with_playbooks
-from unbrick.cli.progress import below_progress, erase_progress, step_listeners
-from unbrick.cli.wording import declined_lines, diagnostic_lines, plan_lines, report_lines, run_lines
+from unbrick.cli.terminal.given import with_given
+from unbrick.cli.terminal.manners import emphasis, log_option, say, verbose_option
+from unbrick.cli.terminal.progress import below_progress, erase_progress, step_listeners
+from unbrick.cli.terminal.wording import declined_lines, diagnostic_lines, plan_lines, report_lines, run_lines
 from unbrick.errors import UsageError
 from unbrick.incidents.library import load_library
 from unbrick.incidents.playbook import Playbook
+from unbrick.incidents.site_playbooks import with_playbooks
 from unbrick.keys.chain import KeyChain, open_sources
 from unbrick.model import DiskReport, exit_code, worst_status
-from unbrick.printable import printable
-from unbrick.recovery_isolated import StoppedError, recover_isolated
-from unbrick.recovery_order import Goal, Order
+from unbrick.recovery.case import Goal, Order
+from unbrick.recovery.isolated import StoppedError, recover_isolated
+from unbrick.text import printable
 
 if TYPE_CHECKING:
     from unbrick.report.link import StationLink
@@ -117,7 +117,7 @@ def open_keys(specs: Sequence[str], *, ask_person: bool, link: StationLink | Non
     sources = open_sources([*specs, *(link.station.keys if link else ())])
     interactive = ask_person and sys.stdin.isatty() and sys.stderr.isatty()
     if interactive:
-        from unbrick.keys.person import PersonKeySource
+        from unbrick.keys.sources.person import PersonKeySource
 
         screen = below_progress(sys.stderr)
         sources = (*sources, PersonKeySource(sys.stdin, screen, emphasis=emphasis(sys.stderr)))

@@ -9,9 +9,9 @@ from importlib.resources import files
 
 import click
 
-from unbrick.cli.manners import can_redraw
+from unbrick.cli.terminal.manners import can_redraw
 from unbrick.errors import UsageError
-from unbrick.reasons import explain
+from unbrick.manual.reasons import explain
 
 _SCHEMAS = ("result",)
 
@@ -30,7 +30,7 @@ def command(words: tuple[str, ...], schema: str | None, man: bool, html: bool, s
     if schema is not None:
         click.echo(_read(f"{schema}.schema.json"), nl=False)
     elif man:
-        from unbrick.cli.man_page import man_page  # it loads every verb
+        from unbrick.cli.terminal.man_page import man_page  # it loads every verb
 
         click.echo("\n".join(man_page(click.get_current_context().find_root(), _read("command-line.md"))))
     elif html:

@@ -10,11 +10,11 @@ from typing import NoReturn
 import click
 
 from unbrick import __version__
-from unbrick.cli.lazy_group import LazyGroup
-from unbrick.cli.manners import color_option, say
+from unbrick.cli.terminal.lazy_group import LazyGroup
+from unbrick.cli.terminal.manners import color_option, say
 from unbrick.errors import FailedError, UnbrickError, UsageError
 from unbrick.model import error_document
-from unbrick.printable import printable
+from unbrick.text import printable
 
 _VERBS = {
     "diagnose": "Say what is wrong with a disk; writes nothing.",

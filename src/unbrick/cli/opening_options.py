@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from unbrick.disks.image import ImageFormat
+from unbrick.disks.images.image import ImageFormat
 
 format_option = click.option(
     "--format",

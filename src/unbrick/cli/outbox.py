@@ -16,17 +16,17 @@ import click
 
 from unbrick.cli.disk_work import station_option, tell
 from unbrick.errors import UsageError
-from unbrick.event import moment
-from unbrick.printable import printable
+from unbrick.events.event import moment
 from unbrick.report.link import load_station_and_signer
 from unbrick.report.outbox import DEFAULT_FOLDER, Outbox, outbox_folder
 from unbrick.report.sender_status import SenderState, SenderStatus
-from unbrick.report.station_file import load_station
 from unbrick.report.station_login import certificate_notice
+from unbrick.settings.station_file import load_station
+from unbrick.text import printable
 
 if TYPE_CHECKING:
-    from unbrick.report.station_file import Tally
-    from unbrick.wire import SignedEvent
+    from unbrick.events.wire import SignedEvent
+    from unbrick.settings.station_file import Tally
 
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from unbrick.cli.manners import say
+from unbrick.cli.terminal.manners import say
 from unbrick.errors import UsageError
 from unbrick.incidents.collection import Collection
 from unbrick.incidents.library import find_playbook, load_library
@@ -17,7 +17,7 @@ from unbrick.incidents.loader import PlaybookError, load_playbook, read_playbook
 from unbrick.incidents.playbook import Playbook
 from unbrick.incidents.schema import json_schema
 from unbrick.incidents.writing import to_document
-from unbrick.printable import printable
+from unbrick.text import printable
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one document a line.")
 

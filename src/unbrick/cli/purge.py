@@ -19,8 +19,8 @@ from unbrick.cli.disk_work import (
     yes_option,
 )
 from unbrick.cli.opening_options import format_option, ignore_option
-from unbrick.disks.image import ImageFormat
-from unbrick.recovery import Goal, Order
+from unbrick.disks.images.image import ImageFormat
+from unbrick.recovery.story import Goal, Order
 
 
 @click.command("purge")

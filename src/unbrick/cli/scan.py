@@ -17,8 +17,8 @@ from unbrick.cli.disk_work import (
     work_on_disks,
 )
 from unbrick.cli.opening_options import format_option, ignore_option
-from unbrick.disks.image import ImageFormat
-from unbrick.recovery import Goal, Order
+from unbrick.disks.images.image import ImageFormat
+from unbrick.recovery.story import Goal, Order
 
 
 @click.command("scan")

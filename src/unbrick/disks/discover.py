@@ -10,16 +10,22 @@ import fcntl
 import os
 import stat
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 from typing import BinaryIO
 
-from unbrick.disks.export import export_raw, write_protected
-from unbrick.disks.image import Image, ImageFormat, examine_image, refuse_given_format
-from unbrick.disks.image_parts import open_part
+from unbrick.disks.disk import Disk
+from unbrick.disks.free_space import has_holes
+from unbrick.disks.identify.partition import TableKind
+from unbrick.disks.identify.self_encryption import is_opal_locked
+from unbrick.disks.identify.signatures import Source
+from unbrick.disks.identify.verdict import Verdict, judge_disk
+from unbrick.disks.images.export import export_raw, write_protected
+from unbrick.disks.images.image import Image, ImageFormat, examine_image, refuse_given_format
+from unbrick.disks.images.parts import open_part
 from unbrick.disks.in_use import (
     claim,
     keep_ours,
@@ -27,15 +33,9 @@ from unbrick.disks.in_use import (
     refuse_device_in_use,
     refuse_image_in_use,
 )
-from unbrick.disks.partition import TableKind
 from unbrick.disks.plain_name import plain_name
 from unbrick.disks.raw_view import UNREAD_HINT, RawView
-from unbrick.disks.room import has_holes
-from unbrick.disks.self_encryption import is_opal_locked
-from unbrick.disks.signatures import Source
-from unbrick.disks.verdict import Verdict, judge_disk
 from unbrick.errors import FailedError, NeedsHandsError, Reason
-from unbrick.model import Volume
 from unbrick.processes.command import Runner
 
 _SMALLEST_SECTOR = 512
@@ -66,51 +66,6 @@ class Opening:
     purpose: Purpose = Purpose.LOOK
     image_format: ImageFormat | None = None
     ignore_raid: bool = False
-
-
-@dataclass(frozen=True)
-class Disk:
-    """A disk that is open for work; sizes and offsets are bytes.
-
-    `path` is what was asked for, `raw` the same disk as raw bytes (the device, the raw image, or the
-    export of another format). `guid` is the GPT's disk GUID, or an MBR's signature as 8 hex digits, upper
-    case. `refusal` is a reason word where nothing on this disk may ever be written, `refusal_text` its
-    sentence. `notes` are sentences for a person (a table read from its backup). `writable` says how it is
-    open now, `protected` why it cannot be written at all. `images` are the files of an image; `growing` those
-    of them that a write may make larger.
-    """
-
-    path: Path
-    raw: Path
-    size: int
-    sector_size: int
-    guid: str | None
-    volumes: tuple[Volume, ...]
-    refusal: str | None = None
-    refusal_text: str | None = None
-    notes: tuple[str, ...] = ()
-    _sync: Callable[[], None] = lambda: None
-    writable: bool = True
-    protected: NeedsHandsError | None = None
-    images: tuple[Path, ...] = ()
-    growing: tuple[Path, ...] = ()
-    _reopen: Callable[[], Disk] | None = None
-
-    def sync(self) -> None:
-        """Flush what was written to `raw` all the way down to the disk; raises FailedError."""
-        self._sync()
-
-    def open_for_writing(self) -> Disk:
-        """The same disk, open for writing; whatever was opened of this one must have been closed.
-
-        Raises what `open_disk` does, and NeedsHandsError (read-only), or disk-in-use where it has changed.
-        """
-        if self.writable:
-            return self
-        if self.protected is not None:
-            raise self.protected
-        assert self._reopen is not None
-        return self._reopen()
 
 
 @dataclass(frozen=True)

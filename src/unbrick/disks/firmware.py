@@ -10,7 +10,7 @@ import os
 import stat
 from pathlib import Path
 
-from unbrick.identity import valid_serial, valid_smbios_uuid
+from unbrick.events.identity import valid_serial, valid_smbios_uuid
 from unbrick.model import Machine
 
 _DMI = Path("/sys/class/dmi/id")

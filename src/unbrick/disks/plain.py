@@ -11,11 +11,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.disks.discover import Disk
+from unbrick.disks.bitlocker.master_key import KnownKey
+from unbrick.disks.bitlocker.unlock import unlock
+from unbrick.disks.disk import Disk
 from unbrick.disks.in_use import FLOCK, volume_in_use
 from unbrick.disks.loop_device import attach_loop
-from unbrick.disks.master_key import KnownKey
-from unbrick.disks.unlock import unlock
 from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.model import Volume, VolumeKind
 from unbrick.processes.command import Runner

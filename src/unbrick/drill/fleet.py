@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unbrick.drill.faults import unplayed_rules
-from unbrick.drill.machine import MadeMachine, make_machine
+from unbrick.drill.contents.faults import unplayed_rules
+from unbrick.drill.disk.machine_disk import MadeMachine, make_machine
+from unbrick.drill.disk.partition import Role, plan_layout
+from unbrick.drill.disk.truth import VolumeTruth, volume_truth
+from unbrick.drill.disk.windows_volume import check_playable, volume_key
 from unbrick.drill.options import FleetOptions, MachineOptions, dice
-from unbrick.drill.partition import Role, plan_layout
-from unbrick.drill.truth import VolumeTruth, volume_truth
-from unbrick.drill.windows_volume import check_playable, volume_key
 from unbrick.errors import FailedError, UsageError
 from unbrick.files import atomic_write
 from unbrick.model import Status

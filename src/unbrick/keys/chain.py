@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from unbrick.errors import NeedsKeyError, Reason, UsageError
-from unbrick.keys.csv_file import CsvKeySource
 from unbrick.keys.password import RecoveryPassword
-from unbrick.keys.source import Candidate, KeySource
+from unbrick.keys.sources.csv_file import CsvKeySource
+from unbrick.keys.sources.source import Candidate, KeySource
 
 _MOST_NAMED = 4
 _UNDERSTOOD = "name a CSV file with the columns KeyID,RecoveryKey"

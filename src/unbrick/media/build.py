@@ -18,16 +18,16 @@ from pathlib import Path
 from unbrick import __version__
 from unbrick.errors import FailedError, UsageError
 from unbrick.files import atomic_write
-from unbrick.media import image_manifest
-from unbrick.media.boot_files import make_efi_partition
-from unbrick.media.boot_words import LANGUAGE, make_catalogue
-from unbrick.media.build_inputs import BuildRequest, Progress
-from unbrick.media.definition import Definition, read_definition
-from unbrick.media.file_tree import FileTree, write_cpio
-from unbrick.media.image_manifest import ImageManifest, ListedFile
-from unbrick.media.iso_image import write_image
-from unbrick.media.software import bill_of_materials
-from unbrick.media.system_part import SystemPart, cache_folder, make_system
+from unbrick.media.image import manifest as image_manifest
+from unbrick.media.image.iso_image import write_image
+from unbrick.media.image.manifest import ImageManifest, ListedFile
+from unbrick.media.system.boot_files import make_efi_partition
+from unbrick.media.system.boot_words import LANGUAGE, make_catalogue
+from unbrick.media.system.build_inputs import BuildRequest, Progress
+from unbrick.media.system.cached_part import SystemPart, cache_folder, make_system
+from unbrick.media.system.definition import Definition, read_definition
+from unbrick.media.system.file_tree import FileTree, write_cpio
+from unbrick.media.system.software import bill_of_materials
 from unbrick.processes.command import CommandError, SystemRunner
 from unbrick.signing.site_key import make_site_key, public_line, sign
 

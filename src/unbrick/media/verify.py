@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from unbrick.errors import FailedError, UsageError
-from unbrick.media.fat_entries import FatError, read_contents
-from unbrick.media.image_manifest import (
+from unbrick.media.image.iso_files import IsoError, IsoFile, find_files
+from unbrick.media.image.manifest import (
     MANIFEST_BYTES,
     MANIFEST_NAME,
     NAMESPACE,
@@ -29,15 +29,15 @@ from unbrick.media.image_manifest import (
     parse_manifest,
     signed_bytes,
 )
-from unbrick.media.iso_files import IsoError, IsoFile, find_files
-from unbrick.media.signing_medium import refuse_other_key
-from unbrick.media.signing_settings import check_files
-from unbrick.media.stick_layout import StickLayout, find_differences, plan_stick
-from unbrick.media.stick_volume import README, README_NAME, find_boot_files, read_boot_code, written_boot_code
+from unbrick.media.image.trusted_key import refuse_other_key
+from unbrick.media.stick.fat_entries import FatError, read_contents
+from unbrick.media.stick.layout import StickLayout, find_differences, plan_stick
+from unbrick.media.stick.volume import README, README_NAME, find_boot_files, read_boot_code, written_boot_code
 from unbrick.processes.command import Runner
 from unbrick.signing.signed_folder import MANIFEST_NAME as SETTINGS_LIST
 from unbrick.signing.signed_folder import SIGNATURE_NAME as SETTINGS_SIGNATURE
 from unbrick.signing.signed_folder import SignedFolderError
+from unbrick.signing.signed_settings import check_files
 from unbrick.signing.site_key import SignatureError, plain_form, signer_of, verify
 
 _TIMEOUT = 300.0

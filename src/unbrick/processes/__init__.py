@@ -1,5 +1,5 @@
-"""Starts programs and child processes, holds them to limits, and sees that none outlives us.
+"""Other programs and processes: the one door to programs, children with limits, namespaces, system calls.
 
-Never decides what is run, and never lets a secret into an argument list.
+Never runs a shell, and never puts a secret into an argument list.
 Read `command.py` first.
 """

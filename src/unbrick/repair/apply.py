@@ -16,16 +16,16 @@ from unbrick.files import PathError, find_inside, windows_path_of
 from unbrick.incidents.deny import why_forbidden
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import Action, ActionState, Changed, Plan, Touched
-from unbrick.ntfs_file import FileAttributes
 from unbrick.repair.disk_errors import disk_errors
 from unbrick.repair.file_state import describe, read_three_times
-from unbrick.repair.journal import check_of, encode_header, encode_mark, parse
-from unbrick.repair.journal_fields import JournalError
-from unbrick.repair.journal_file import create_journal, now
+from unbrick.repair.journal.fields import JournalError
+from unbrick.repair.journal.file import create_journal, now
+from unbrick.repair.journal.journal import check_of, encode_header, encode_mark, parse
+from unbrick.repair.journal.record import Entry, Folder, Header, RunState
 from unbrick.repair.moving import Places, find_places, move_away
 from unbrick.repair.quarantine import JOURNAL, make_run_folder
-from unbrick.repair.record import Entry, Folder, Header, RunState
 from unbrick.repair.trust import find_playbook
+from unbrick.windows.ntfs_file import FileAttributes
 
 
 def apply_plan(

@@ -17,11 +17,11 @@ from unbrick.errors import NeedsHandsError, Reason
 from unbrick.model import Touched
 from unbrick.repair.apply import touched_by_repair
 from unbrick.repair.disk_errors import disk_errors
-from unbrick.repair.journal_fields import JournalError
-from unbrick.repair.journal_file import JournalFile, open_journal
+from unbrick.repair.journal.fields import JournalError
+from unbrick.repair.journal.file import JournalFile, open_journal
+from unbrick.repair.journal.record import Header, RunState
 from unbrick.repair.purge import find_purgeable, touched_by_purge
 from unbrick.repair.quarantine import find_run_folders
-from unbrick.repair.record import Header, RunState
 from unbrick.repair.trust import Authority
 from unbrick.repair.undo import open_repaired, touched_by_undo
 

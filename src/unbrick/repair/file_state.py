@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from unbrick.errors import FailedError, NeedsHandsError, Reason
-from unbrick.ntfs_file import (
+from unbrick.repair.journal.record import Entry, Times
+from unbrick.repair.short_name import find_short_name
+from unbrick.windows.ntfs_file import (
     FileAttributes,
     NtfsTimes,
     list_streams,
@@ -23,8 +25,6 @@ from unbrick.ntfs_file import (
     write_attributes,
     write_times,
 )
-from unbrick.repair.record import Entry, Times
-from unbrick.repair.short_name import find_short_name
 
 _CHUNK = 1024 * 1024
 _RESTORABLE = (

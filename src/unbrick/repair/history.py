@@ -13,7 +13,7 @@ import unbrick
 from unbrick.errors import UnbrickError
 from unbrick.model import ActionState, EarlierRun, RunState
 from unbrick.repair.disk_errors import disk_errors
-from unbrick.repair.journal_file import JournalFile, open_journal
+from unbrick.repair.journal.file import JournalFile, open_journal
 from unbrick.repair.quarantine import begun_at, find_run_folders
 
 _PROGRAM = re.compile(r"(\S+) medium ([0-9a-f]{16})")

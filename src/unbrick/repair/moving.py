@@ -1,6 +1,6 @@
 """Moves files by name only, on a copy of the volume: what fails on the way never reaches the disk.
 
-`disks/mount.py` gives that copy, and brings what was done on it to the disk in one piece or not at all.
+`disks/change/rehearsal.py` gives that copy, and brings what was done on it to the disk whole or not at all.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from unbrick.repair.file_state import (
     settle,
     write_three_times,
 )
-from unbrick.repair.record import Entry, Header
+from unbrick.repair.journal.record import Entry, Header
 from unbrick.repair.short_name import give_short_name
 
 

@@ -5,10 +5,7 @@ Looks at nothing and changes nothing; a dry run is a plan that nobody applies.
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from unbrick.errors import NeedsHandsError, Reason
 from unbrick.model import Action, Finding, Plan, Verdict
@@ -17,18 +14,6 @@ QUARANTINE_FILE = "quarantine-file"
 """The only kind of action there is."""
 MOST_FILES = 1000
 """How many files one run may move, as many as the widest playbook may ask for."""
-
-_RUN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
-
-
-def new_run_id() -> str:
-    """A fresh id such as `20240719T061203Z-8f3a1c`: by our clock, and never twice."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-
-
-def is_run_id(text: str) -> bool:
-    """Whether a text is an id that `new_run_id` could have made."""
-    return _RUN.fullmatch(text) is not None
 
 
 def make_plan(run: str, findings: Sequence[Finding]) -> Plan:

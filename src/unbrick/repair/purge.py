@@ -16,11 +16,11 @@ from unbrick.incidents.playbook import Playbook
 from unbrick.model import Action, ActionState, Changed, Touched
 from unbrick.repair.disk_errors import damaged, disk_errors
 from unbrick.repair.file_state import expect_no_new_stream
-from unbrick.repair.journal_fields import JournalError
-from unbrick.repair.journal_file import JournalFile, open_journal
+from unbrick.repair.journal.fields import JournalError
+from unbrick.repair.journal.file import JournalFile, open_journal
+from unbrick.repair.journal.record import Entry, RunState
 from unbrick.repair.moving import Places
 from unbrick.repair.quarantine import find_run_folders
-from unbrick.repair.record import Entry, RunState
 from unbrick.repair.trust import Authority, check_run
 
 DELETE_QUARANTINED = "delete-quarantined"

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.errors import FailedError, NeedsHandsError, Reason
-from unbrick.event import order_of
-from unbrick.ntfs_file import FileAttributes, read_acl, read_attributes, read_times, write_acl
+from unbrick.events.event import order_of
+from unbrick.events.run_id import is_run_id
 from unbrick.repair.disk_errors import CHECK_THE_VOLUME, damaged, look
-from unbrick.repair.plan import is_run_id
 from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR, is_ours
+from unbrick.windows.ntfs_file import FileAttributes, read_acl, read_attributes, read_times, write_acl
 
 HOME = "Unbrick"
 JOURNAL = "journal.jsonl.gz"

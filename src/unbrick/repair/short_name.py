@@ -11,7 +11,7 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
-from unbrick.ntfs_file import read_short_name, write_short_name
+from unbrick.windows.ntfs_file import read_short_name, write_short_name
 
 _NEVER_IN_ONE = str.maketrans(dict.fromkeys('+,;=[]"*/:<>?\\|', "_"))
 _HIGHEST_NUMBER = 64

@@ -15,9 +15,9 @@ from unbrick.incidents.deny import why_forbidden
 from unbrick.incidents.judge import judge, paths_match
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import Verdict
-from unbrick.repair.journal_fields import JournalError
+from unbrick.repair.journal.fields import JournalError
+from unbrick.repair.journal.record import Entry
 from unbrick.repair.moving import Places
-from unbrick.repair.record import Entry
 from unbrick.windows.observe import observe_file
 
 

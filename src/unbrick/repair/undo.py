@@ -15,11 +15,11 @@ from unbrick.incidents.playbook import Playbook
 from unbrick.model import Action, ActionState, Changed, Touched
 from unbrick.repair.disk_errors import damaged, disk_errors, look
 from unbrick.repair.file_state import expect_as_it_was_moved
-from unbrick.repair.journal_fields import JournalError
-from unbrick.repair.journal_file import JournalFile, open_journal
+from unbrick.repair.journal.fields import JournalError
+from unbrick.repair.journal.file import JournalFile, open_journal
+from unbrick.repair.journal.record import Header, RunState
 from unbrick.repair.moving import Places, find_places, put_back
 from unbrick.repair.quarantine import find_homes, find_run_folders, find_unreadable_run
-from unbrick.repair.record import Header, RunState
 from unbrick.repair.trust import Authority, check_run
 
 

@@ -9,10 +9,10 @@ from unbrick.errors import FailedError, Reason
 from unbrick.model import Action, ActionState
 from unbrick.repair.disk_errors import disk_errors, look
 from unbrick.repair.file_state import expect_same_file, expect_settled
-from unbrick.repair.journal_file import open_journal
+from unbrick.repair.journal.file import open_journal
+from unbrick.repair.journal.record import RunState
 from unbrick.repair.moving import Places, find_places
 from unbrick.repair.quarantine import find_run_folders
-from unbrick.repair.record import RunState
 
 
 def verify_applied(root: Path, actions: Sequence[Action]) -> None:

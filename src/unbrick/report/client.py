@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from unbrick import __version__
 from unbrick.errors import FailedError, Reason
+from unbrick.events.wire import PROTOCOL, SUBSYSTEM, FrameReader, SignedEvent, WireError, encode_frame, ids_of
 from unbrick.report.station_login import Login, certificate_notice, end_of, read_login, take_renewed
 from unbrick.signing.ssh_key import blob_of_line
-from unbrick.wire import PROTOCOL, SUBSYSTEM, FrameReader, SignedEvent, WireError, encode_frame, ids_of
 
 if TYPE_CHECKING:
     from paramiko.channel import Channel

@@ -15,21 +15,21 @@ from pathlib import Path
 from types import TracebackType
 
 from unbrick.errors import UnbrickError
-from unbrick.event import MOST_EVENTS_IN_A_RUN, Event, EventKind, moment
+from unbrick.events.event import MOST_EVENTS_IN_A_RUN, Event, EventKind, moment
+from unbrick.events.facts import plain_machine, short_facts
+from unbrick.events.run_order import run_in_order
+from unbrick.events.wire import SignedEvent
 from unbrick.model import DiskReport
 from unbrick.report.client import Limits, TallySession
-from unbrick.report.facts import plain_machine, short_facts
 from unbrick.report.outbox import Outbox, OutboxError, outbox_folder
 from unbrick.report.outbox_listener import OutboxListener
-from unbrick.report.run_order import run_in_order
 from unbrick.report.sender import BackgroundSender
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.sending_loop import in_frames
-from unbrick.report.station_file import Station, load_station
 from unbrick.report.station_login import later_end, with_renewals
+from unbrick.settings.station_file import Station, load_station
 from unbrick.signing.event_signer import Signer
 from unbrick.signing.own_key import own_signer
-from unbrick.wire import SignedEvent
 
 _PATIENCE_SECONDS = 10.0
 _PATIENCE_WHERE_NOBODY_ANSWERS = 3.0

@@ -20,9 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from unbrick.errors import FailedError, Reason
-from unbrick.event import MOST_BYTES, Event, EventError
+from unbrick.events.event import MOST_BYTES, Event, EventError
+from unbrick.events.wire import SignedEvent, WireError, signed_event
 from unbrick.files import sync_directory
-from unbrick.wire import SignedEvent, WireError, signed_event
 
 DEFAULT_FOLDER = Path("/var/lib/unbrick/outbox")
 _NAME = re.compile(r"([0-9]{8}T[0-9]{6}Z-[0-9a-f]{6})-([0-9]{6})-([0-9a-f]{16})\.json")

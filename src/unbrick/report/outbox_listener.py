@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from unbrick.event import Event, EventError
+from unbrick.events.event import Event, EventError
+from unbrick.events.wire import SignedEvent
 from unbrick.report.outbox import Outbox, OutboxError
 from unbrick.signing.event_signer import Signer
-from unbrick.wire import SignedEvent
 
 _MOST_KEPT = 2000
 

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from unbrick.errors import UnbrickError
-from unbrick.event import Event, EventKind, Listener, moment
+from unbrick.events.event import Event, EventKind, Listener, moment
+from unbrick.events.facts import plain_machine, short_facts
 from unbrick.model import Machine
-from unbrick.report.facts import plain_machine, short_facts
 
 
 def _present() -> datetime:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Protocol
 
 from unbrick.errors import UnbrickError
+from unbrick.events.wire import MOST_EVENTS_IN_A_FRAME, MOST_FRAME_BYTES, SignedEvent
 from unbrick.report.client import Answer, TallyUnreachableError
 from unbrick.report.outbox import OutboxError
 from unbrick.report.sender_status import SenderState, SenderStatus
-from unbrick.wire import MOST_EVENTS_IN_A_FRAME, MOST_FRAME_BYTES, SignedEvent
 
 POLL_SECONDS = 0.15
 FIRST_PAUSE = 0.5

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from unbrick.errors import FailedError, UsageError
 from unbrick.files import atomic_write, read_small_file
-from unbrick.printable import printable
-from unbrick.report.station_file import HINT, Tally
+from unbrick.settings.station_file import HINT, Tally
 from unbrick.signing.ssh_key import blob_of_line
+from unbrick.text import printable
 
 if TYPE_CHECKING:
     from paramiko.pkey import PKey

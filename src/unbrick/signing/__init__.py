@@ -1,5 +1,5 @@
-"""SSH keys, certificates and SSHSIG signatures: what proves who made a report, a medium or its settings.
+"""Keys, certificates and signatures: a station's, a site's and the tally's, in OpenSSH's own formats.
 
-Never decides what a trusted key may do: whoever calls does. Ed25519 only; everything that is read is hostile.
+Never decides who is trusted, and never prints a private key.
 Read `signature.py` first.
 """

@@ -15,7 +15,8 @@ import zlib
 from collections.abc import Sequence
 
 from unbrick.errors import FailedError
-from unbrick.event import MOST_BYTES, NAMESPACE
+from unbrick.events.event import MOST_BYTES, NAMESPACE
+from unbrick.events.wire import SignedEvent
 from unbrick.signing.signature import SignatureFormatError, armor, parse_signature
 from unbrick.signing.ssh_key import (
     KEY_BYTES,
@@ -25,7 +26,6 @@ from unbrick.signing.ssh_key import (
     raw_key,
     raw_signature,
 )
-from unbrick.wire import SignedEvent
 
 PREFIX = "UNBRICK1:"
 MOST_CHARACTERS = 64 * 1024

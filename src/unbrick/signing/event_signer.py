@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unbrick.errors import UsageError
-from unbrick.event import NAMESPACE
+from unbrick.events.event import NAMESPACE
 from unbrick.files import read_small_file
 from unbrick.signing.signature import armor, signed_data
 from unbrick.signing.ssh_key import SshKeyError, blob_of, blob_of_line

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.keys.source import Candidate, KeySource
+from unbrick.keys.sources.source import Candidate, KeySource
 from unbrick.model import DiskReport, Status
-from unbrick.station.block_devices import list_block_devices
-from unbrick.station.guided import GuidedKeySource
-from unbrick.station.key_files import open_key_files
-from unbrick.station.next_in_windows import missing_keys
-from unbrick.station.screens import Question, Screens
-from unbrick.station.stick import Stick, find_sticks, mounted, times_plugged_in
+from unbrick.station.ending.next_in_windows import missing_keys
+from unbrick.station.machine.block_devices import list_block_devices
+from unbrick.station.questions import GuidedKeySource
+from unbrick.station.stick.key_files import open_key_files
+from unbrick.station.stick.partition import Stick, find_sticks, mounted, times_plugged_in
 from unbrick.station.targets import Target
+from unbrick.station.telling.screens import Question, Screens
 
 WorkOn = Callable[[Target], DiskReport]
 

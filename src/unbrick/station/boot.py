@@ -9,29 +9,29 @@ from pathlib import Path
 
 from unbrick.disks.firmware import read_own_firmware
 from unbrick.errors import UnbrickError
+from unbrick.events.run_id import new_run_id
 from unbrick.keys.chain import KeyChain
-from unbrick.keys.source import KeySource
+from unbrick.keys.sources.source import KeySource
 from unbrick.model import DiskReport, Machine
 from unbrick.processes.child import Child
 from unbrick.processes.command import Runner
 from unbrick.processes.companion import start_companion
-from unbrick.repair.plan import new_run_id
 from unbrick.report.client import TallySession
 from unbrick.signing.event_signer import Signer
 from unbrick.signing.own_key import own_signer
-from unbrick.station.carried import WAITS, Carried, StickReader
-from unbrick.station.clock import correct_clock, take_tally_time
-from unbrick.station.devices import settle, wait_for
-from unbrick.station.kernel_options import read_kernel_options
-from unbrick.station.medium_facts import MediumFacts, read_medium_facts
-from unbrick.station.network import NetworkLife
-from unbrick.station.reports import Reports
-from unbrick.station.settings import Settings, find_settings
-from unbrick.station.spool import SPOOL, SigningLife, Spool
-from unbrick.station.stick_keeper import LOG, OUTBOX, StickKeeper
+from unbrick.station.machine.clock import correct_clock, take_tally_time
+from unbrick.station.machine.devices import settle, wait_for
+from unbrick.station.machine.kernel_options import read_kernel_options
+from unbrick.station.machine.medium_facts import MediumFacts, read_medium_facts
+from unbrick.station.machine.network import NetworkLife
+from unbrick.station.stick.carried import WAITS, Carried, StickReader
+from unbrick.station.stick.keeper import LOG, OUTBOX, StickKeeper
+from unbrick.station.stick.settings import Settings, find_settings
 from unbrick.station.targets import Target, gather_targets
+from unbrick.station.telling.reports import Reports
+from unbrick.station.telling.spool import SPOOL, SigningLife, Spool
+from unbrick.station.telling.voice import Voice
 from unbrick.station.unattended import Visit, work_on_all
-from unbrick.station.voice import Voice
 
 _DISK_SECONDS = 60.0  # some RAID controllers take most of it
 _ABANDONED_SECONDS = 5.0
@@ -75,7 +75,7 @@ class Boot:
 
     def abandon(self) -> None:
         """Close everything, once what runs beside the work wrote what it can; for a `run` that failed."""
-        from unbrick.station.finish import close_everything
+        from unbrick.station.restart import close_everything
 
         # The last one first: what one signs now, the one for the stick shall still write there.
         for companion in reversed(self._companions):
@@ -181,7 +181,7 @@ class Boot:
 
 def _report_no_disk(reports: Reports, machine: Machine) -> DiskReport:
     """What is said of a machine that shows no disk; it was visited, and whoever counts shall know why."""
-    from unbrick.station.case import no_disk
+    from unbrick.station.ending.case import no_disk
 
     run = reports.run_in_order(new_run_id())
     report = no_disk(machine, run)

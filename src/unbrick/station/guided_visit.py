@@ -7,19 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from unbrick.keys.chain import KeyChain
-from unbrick.keys.source import KeySource
+from unbrick.keys.sources.source import KeySource
 from unbrick.model import DiskReport, Status
-from unbrick.recovery_order import Goal
-from unbrick.station.guided import (
+from unbrick.recovery.case import Goal
+from unbrick.station.leaving import already_repaired
+from unbrick.station.questions import (
     Earlier,
     GuidedKeySource,
     ask_about_earlier_repair,
     ask_to_discard,
     confirm_plan,
 )
-from unbrick.station.leaving import already_repaired
-from unbrick.station.screens import Screens
 from unbrick.station.targets import Target
+from unbrick.station.telling.screens import Screens
 from unbrick.station.unattended import Visit
 
 _DMI = Path("/sys/class/dmi/id")

@@ -17,10 +17,14 @@ from unbrick.processes.libc import power_off_platform, restart_platform
 from unbrick.report.sender_status import SenderState
 from unbrick.signing.carried_text import CarriedTextError, write_text
 from unbrick.station.another_try import AnotherTry
-from unbrick.station.block_devices import BlockDevice, count_hidden_disks, list_block_devices
-from unbrick.station.case import Colour, EndingFacts
-from unbrick.station.ending import LATE, Ending, ending_of
-from unbrick.station.finish import (
+from unbrick.station.ending.case import Colour, EndingFacts
+from unbrick.station.ending.ending import LATE, Ending, ending_of
+from unbrick.station.ending.instruction import Instruction, Moment
+from unbrick.station.ending.next_in_windows import missing_keys
+from unbrick.station.machine.block_devices import BlockDevice, count_hidden_disks, list_block_devices
+from unbrick.station.machine.medium_facts import MediumFacts
+from unbrick.station.machine.network import has_carrier, has_network, wired_interfaces
+from unbrick.station.restart import (
     BOOT_NEXT,
     REMOVE_STICK,
     Restart,
@@ -30,16 +34,12 @@ from unbrick.station.finish import (
     take_boot_next,
     wait_for_removal,
 )
-from unbrick.station.instruction import Instruction, Moment
-from unbrick.station.medium_facts import MediumFacts
-from unbrick.station.network import has_carrier, has_network, wired_interfaces
-from unbrick.station.next_in_windows import missing_keys
-from unbrick.station.reports import Reports
-from unbrick.station.settings import Settings
 from unbrick.station.shell import open_shell, wants_shell
-from unbrick.station.stick_keeper import read_status
+from unbrick.station.stick.keeper import read_status
+from unbrick.station.stick.settings import Settings
 from unbrick.station.targets import find_left_alone
-from unbrick.station.voice import Voice
+from unbrick.station.telling.reports import Reports
+from unbrick.station.telling.voice import Voice
 
 _SIGN_SECONDS = 15.0
 _SEND_SECONDS = 20.0

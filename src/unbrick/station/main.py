@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unbrick.errors import UnbrickError
+from unbrick.events.run_id import new_run_id
 from unbrick.processes.command import SystemRunner
 from unbrick.processes.core_dumps import forbid_core_dumps
-from unbrick.repair.plan import new_run_id
-from unbrick.station.display import Display
-from unbrick.station.event_log import EventLog
-from unbrick.station.serial_line import SerialLine
-from unbrick.station.voice import Voice
+from unbrick.station.telling.display import Display
+from unbrick.station.telling.event_log import EventLog
+from unbrick.station.telling.serial_line import SerialLine
+from unbrick.station.telling.voice import Voice
 
 if TYPE_CHECKING:
     from unbrick.station.boot import Boot

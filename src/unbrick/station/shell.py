@@ -10,8 +10,8 @@ from pathlib import Path
 
 from unbrick.errors import UnbrickError
 from unbrick.processes.command import SystemRunner
-from unbrick.station.screens import Question, Screens
-from unbrick.station.voice import Voice
+from unbrick.station.telling.screens import Question, Screens
+from unbrick.station.telling.voice import Voice
 
 _SHELL = ("/bin/sh", "-i")
 _TERMINAL = Path("/dev/tty1")

@@ -12,14 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.disks.members import find_firmware_raid, find_linux_raid
+from unbrick.disks.identify.members import find_firmware_raid, find_linux_raid
 from unbrick.disks.raw_view import RawView
 from unbrick.errors import UnbrickError
 from unbrick.processes.command import Runner
-from unbrick.station.block_devices import BlockDevice, list_block_devices
-from unbrick.station.devices import wait_for
-from unbrick.station.sheet import drawable
-from unbrick.station.stick import find_medium
+from unbrick.station.machine.block_devices import BlockDevice, list_block_devices
+from unbrick.station.machine.devices import wait_for
+from unbrick.station.screen.sheet import drawable
+from unbrick.station.stick.partition import find_medium
 
 START_READ_ONLY = Path("/sys/module/md_mod/parameters/start_ro")
 _ASSEMBLY_SECONDS = 60.0

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from unbrick.event import Listener
+from unbrick.events.event import Listener
 from unbrick.keys.chain import KeyChain
 from unbrick.model import DiskReport
-from unbrick.recovery_isolated import recover_isolated
-from unbrick.recovery_order import Confirm, Goal, Order
-from unbrick.station.reports import Reports
-from unbrick.station.settings import Settings, playbooks_of
+from unbrick.recovery.case import Confirm, Goal, Order
+from unbrick.recovery.isolated import recover_isolated
+from unbrick.station.stick.settings import Settings, playbooks_of
 from unbrick.station.targets import Target
+from unbrick.station.telling.reports import Reports
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from unbrick.errors import FailedError, UsageError
-from unbrick.event import Event
-from unbrick.short_code import code_of_key
-from unbrick.standing import MachineStatus
-from unbrick.wire import SignedEvent
+from unbrick.events.event import Event
+from unbrick.events.short_code import code_of_key
+from unbrick.events.standing import MachineStatus
+from unbrick.events.wire import SignedEvent
 
 
 class StoreError(FailedError):

@@ -15,7 +15,7 @@ from pathlib import Path
 from unbrick.errors import NeedsHandsError, Reason
 from unbrick.files import PathError, find_entry, find_inside, split_windows_path
 from unbrick.model import ObservedFile
-from unbrick.ntfs_file import (
+from unbrick.windows.ntfs_file import (
     FileAttributes,
     filetime_to_datetime,
     read_attributes,

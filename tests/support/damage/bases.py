@@ -25,20 +25,20 @@ from support.ntfs_states import hibernate
 from support.pending_log import forget, make_pending_volume
 from support.repair_worker import RepairWorker
 
-from unbrick.disks.bitlocker import read_metadata
-from unbrick.disks.master_key import open_clear_key
-from unbrick.drill import hives
-from unbrick.drill.bitlocker import BitLockerSettings, encrypt_volume, make_recovery_password
-from unbrick.drill.bitlocker_areas import prepare_reserved_files
-from unbrick.drill.ntfs import finish_folders, write_volume
+from unbrick.disks.bitlocker.master_key import open_clear_key
+from unbrick.disks.bitlocker.metadata import read_metadata
+from unbrick.drill.bitlocker.areas import prepare_reserved_files
+from unbrick.drill.bitlocker.encrypt import BitLockerSettings, encrypt_volume, make_recovery_password
+from unbrick.drill.contents.planned import moment, ordinary_times
+from unbrick.drill.contents.tree import TreeOptions, plan_volume
+from unbrick.drill.disk import hives
+from unbrick.drill.disk.ntfs import finish_folders, write_volume
+from unbrick.drill.disk.partition import Partition, Role
+from unbrick.drill.disk.registry import make_hive
 from unbrick.drill.options import MIB, default_incident, dice
-from unbrick.drill.partition import Partition, Role
-from unbrick.drill.planned import moment, ordinary_times
-from unbrick.drill.registry import make_hive
-from unbrick.drill.tree import TreeOptions, plan_volume
-from unbrick.ntfs_file import NtfsTimes, write_short_name, write_times
 from unbrick.processes.command import SystemRunner, wait_until
-from unbrick.recovery_order import Goal
+from unbrick.recovery.case import Goal
+from unbrick.windows.ntfs_file import NtfsTimes, write_short_name, write_times
 
 _SIZE = 24 * MIB
 _TIGHT, _FULL = 640 * 1024, 16 * 1024

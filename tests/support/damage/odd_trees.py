@@ -12,7 +12,13 @@ from support.bricked_volume import mounted, place
 from support.damage.ntfs_bytes import FILE_NAME, ROOT, STANDARD, NtfsBytes, attributes
 from support.damage.paths import CROWDSTRIKE, FAULTY, FAULTY_TIME, USERS
 
-from unbrick.ntfs_file import FileAttributes, NtfsTimes, read_attributes, write_attributes, write_times
+from unbrick.windows.ntfs_file import (
+    FileAttributes,
+    NtfsTimes,
+    read_attributes,
+    write_attributes,
+    write_times,
+)
 
 _WOF = 0x80000017
 _DRIVERS = "\\Windows\\System32\\drivers"

@@ -9,7 +9,7 @@ from support.damage.bases import SHAPES
 from support.damage.kinds import KINDS
 from support.damage.states import STATES
 
-from unbrick.recovery_order import Goal
+from unbrick.recovery.case import Goal
 
 _BASES = tuple(name for name, shape in SHAPES.items() if not shape.pending)
 _STATES = tuple(name for name, (weight, _) in STATES.items() for _ in range(weight))

@@ -26,7 +26,7 @@ from support.damage.states import STATES
 from support.repair_worker import RepairWorker
 from support.write_log import replay
 
-from unbrick.recovery_order import Goal
+from unbrick.recovery.case import Goal
 
 _MOST_WRITES = 24
 _UNDONE_BY_NOBODY = ("needs-hands", "failed", "needs-key", "found", "healthy", "scanned")

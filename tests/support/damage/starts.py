@@ -9,7 +9,7 @@ from support.power_cut import CutState, different, durable_states, lossy_states,
 from support.repair_worker import RepairWorker
 from support.write_log import Write, logged, read_log, replay
 
-from unbrick.recovery_order import Goal
+from unbrick.recovery.case import Goal
 
 
 @dataclass(frozen=True)

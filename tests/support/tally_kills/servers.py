@@ -12,7 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _PATIENCE_SECONDS = 120.0
-_LOADED = ["unbrick.cli.main", "unbrick.cli.tally", "unbrick.tally.server", "unbrick.tally.check", __name__]
+_LOADED = [
+    "unbrick.cli.main",
+    "unbrick.cli.tally",
+    "unbrick.tally.door.server",
+    "unbrick.tally.upkeep.check",
+    __name__,
+]
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(_LOADED)
 

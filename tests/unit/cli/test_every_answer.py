@@ -8,10 +8,10 @@ import click
 import pytest
 from support.endings import ended
 
-from unbrick.cli.wording import report_lines
+from unbrick.cli.terminal.wording import report_lines
 from unbrick.errors import Reason
 from unbrick.model import Status
-from unbrick.recovery_order import Goal
+from unbrick.recovery.case import Goal
 
 _TROUBLED = {Status.FAILED, Status.NEEDS_HANDS, Status.NEEDS_KEY}
 

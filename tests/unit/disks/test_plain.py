@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.recorded_runner import RecordedRunner
 
-from unbrick.disks.discover import Disk
+from unbrick.disks.disk import Disk
 from unbrick.disks.loop_device import attach_loop
 from unbrick.disks.plain import open_plain
 from unbrick.errors import FailedError, NeedsHandsError

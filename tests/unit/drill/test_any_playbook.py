@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from unbrick.drill.faults import UnplayableError, Victim, play
+from unbrick.drill.contents.faults import UnplayableError, Victim, play
+from unbrick.drill.contents.samples import judgement_of
 from unbrick.drill.options import dice
-from unbrick.drill.samples import judgement_of
 from unbrick.incidents.pattern import parse_pattern
 from unbrick.incidents.playbook import (
     Dates,

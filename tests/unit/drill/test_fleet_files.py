@@ -9,6 +9,8 @@ import pytest
 from support.recorded_runner import RecordedRunner
 
 from unbrick.drill import fleet
+from unbrick.drill.disk.partition import Role, plan_layout
+from unbrick.drill.disk.windows_volume import volume_key
 from unbrick.drill.options import (
     Encryption,
     FleetOptions,
@@ -16,8 +18,6 @@ from unbrick.drill.options import (
     default_incident,
     standard_fleet,
 )
-from unbrick.drill.partition import Role, plan_layout
-from unbrick.drill.windows_volume import volume_key
 from unbrick.errors import UsageError
 from unbrick.model import Verdict
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbrick.event import MOST_BYTES, Event, EventError, EventKind, canonical_json, moment, parse_event
+from unbrick.events.event import MOST_BYTES, Event, EventError, EventKind, canonical_json, moment, parse_event
 from unbrick.model import Machine
 
 RUN = "20240719T061203Z-8f3a1c"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from unbrick.identity import valid_serial, valid_smbios_uuid
+from unbrick.events.identity import valid_serial, valid_smbios_uuid
 
 
 @pytest.mark.parametrize(

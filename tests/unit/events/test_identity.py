@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbrick.event import Event, parse_event
-from unbrick.identity import machine_key, valid_serial, valid_smbios_uuid
+from unbrick.events.event import Event, parse_event
+from unbrick.events.identity import machine_key, valid_serial, valid_smbios_uuid
 from unbrick.model import Machine
 
 UUID = "4C4C4544-0051-3510-8052-B4C04F4A3132"

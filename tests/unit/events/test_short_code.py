@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unbrick.events.short_code import ALPHABET, is_short_code, short_code
 from unbrick.model import Machine
-from unbrick.short_code import ALPHABET, is_short_code, short_code
 
 machines = st.builds(
     Machine,

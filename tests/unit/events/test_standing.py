@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbrick.event import Event, EventKind
+from unbrick.events.event import Event, EventKind
+from unbrick.events.standing import MachineStatus, Standing, fold, fold_all, mark_of
 from unbrick.model import Status
-from unbrick.standing import MachineStatus, Standing, fold, fold_all, mark_of
 
 AT = "2024-07-19T06:12:03.000001Z"
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbrick.wire import (
+from unbrick.events.wire import (
     MOST_EVENTS_IN_A_FRAME,
     MOST_FRAME_BYTES,
     FrameReader,

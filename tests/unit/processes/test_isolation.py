@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from unbrick.disks.master_key import KeyWrongError
+from unbrick.disks.bitlocker.master_key import KeyWrongError
 from unbrick.errors import FailedError
 from unbrick.processes import isolation
 from unbrick.processes.command import CommandError

@@ -10,13 +10,13 @@ import pytest
 from support.signed_events import unsigned_event
 from support.stations import make_station
 
+from unbrick.events.wire import SignedEvent, encode_frame
 from unbrick.report import link as link_module
 from unbrick.report.client import Answer, Refusal, TallySession
 from unbrick.report.link import StationLink
 from unbrick.report.sender import BackgroundSender
-from unbrick.report.station_file import load_station
+from unbrick.settings.station_file import load_station
 from unbrick.signing.event_signer import Signer
-from unbrick.wire import SignedEvent, encode_frame
 
 Answers = Callable[[Sequence[SignedEvent]], Answer]
 

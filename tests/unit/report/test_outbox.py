@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from unbrick.errors import Reason
-from unbrick.event import Event
+from unbrick.events.event import Event
+from unbrick.events.wire import SignedEvent, signed_event
 from unbrick.report.outbox import Outbox, OutboxError, OutboxFullError
 from unbrick.report.outbox_listener import OutboxListener
 from unbrick.signing.event_signer import Signer
-from unbrick.wire import SignedEvent, signed_event
 
 RUN = "20240719T061203Z-8f3a1c"
 LATER = "20240719T061204Z-000000"
@@ -228,9 +228,9 @@ def test_an_outbox_that_cannot_be_made_or_has_gone_is_our_own_error(tmp_path: Pa
 _KILLED = """
 import fcntl, os, signal, sys
 from pathlib import Path
-from unbrick.event import Event
+from unbrick.events.event import Event
 from unbrick.report.outbox import Outbox
-from unbrick.wire import SignedEvent
+from unbrick.events.wire import SignedEvent
 
 folder, at, data = sys.argv[1], int(sys.argv[2]), sys.argv[3].encode()
 left = at
@@ -283,9 +283,9 @@ def test_killed_at_every_step_an_event_is_whole_or_absent(outbox: Outbox, told: 
 _MANY = """
 import sys
 from pathlib import Path
-from unbrick.event import Event
+from unbrick.events.event import Event
 from unbrick.report.outbox import Outbox
-from unbrick.wire import SignedEvent
+from unbrick.events.wire import SignedEvent
 
 outbox = Outbox(Path(sys.argv[1]))
 sys.stdin.readline()

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from support.signed_events import unsigned_event
 
+from unbrick.events.wire import MOST_FRAME_BYTES, SignedEvent, encode_frame
 from unbrick.report.client import Answer, Refusal, TallyRefusedError, TallyUnreachableError
 from unbrick.report.outbox import OutboxError
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.sending_loop import LONGEST_PAUSE, SendingLoop
-from unbrick.wire import MOST_FRAME_BYTES, SignedEvent, encode_frame
 
 
 class Outbox:

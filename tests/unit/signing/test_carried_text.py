@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbrick.event import NAMESPACE, Event, EventKind
+from unbrick.events.event import NAMESPACE, Event, EventKind
+from unbrick.events.wire import SignedEvent
 from unbrick.model import Machine
 from unbrick.signing.carried_text import PREFIX, CarriedTextError, _decode, _encode, read_text, write_text
 from unbrick.signing.event_signer import Signer
-from unbrick.wire import SignedEvent
 
 
 def signer() -> Signer:

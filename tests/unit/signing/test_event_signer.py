@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.stations import certificate, make_station, private_text, public_line
 
 from unbrick.errors import UsageError
-from unbrick.event import NAMESPACE
+from unbrick.events.event import NAMESPACE
 from unbrick.signing.event_signer import Signer
 from unbrick.signing.signature import parse_signature, signed_data
 

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.stations import private_text
 
 from unbrick.errors import UsageError
-from unbrick.media.signing_settings import check_folder
 from unbrick.processes.command import SystemRunner
+from unbrick.signing.signed_settings import check_folder
 from unbrick.signing.site_key import SignatureError, fingerprint, make_site_key, public_line, sign, verify
 
 SPACE = "unbrick-settings@unbrick"

@@ -9,9 +9,9 @@ import pytest
 from support.recorded_runner import RecordedRunner
 
 from unbrick.processes.child import Child
-from unbrick.station import finish
+from unbrick.station import restart
 from unbrick.station.boot import Boot
-from unbrick.station.voice import Voice
+from unbrick.station.telling.voice import Voice
 
 
 class Beside:
@@ -34,7 +34,7 @@ def test_what_signs_ends_before_what_writes_to_the_stick_and_the_disks_close_las
         ended.append("disks")
         return []
 
-    monkeypatch.setattr(finish, "close_everything", close)
+    monkeypatch.setattr(restart, "close_everything", close)
     boot = Boot(tmp_path, cast(Voice, None), RecordedRunner())
     boot._companions += [cast(Child, Beside(name, ended)) for name in ("stick", "network", "signing")]
 

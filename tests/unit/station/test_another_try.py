@@ -13,14 +13,14 @@ from support.recovery_passwords import make_guid, make_password
 
 from unbrick.keys.chain import KeyChain
 from unbrick.keys.password import RecoveryPassword
-from unbrick.keys.source import KeySource
+from unbrick.keys.sources.source import KeySource
 from unbrick.model import DiskReport, Protector, ProtectorKind, Status
 from unbrick.station import another_try
 from unbrick.station.another_try import AnotherTry
-from unbrick.station.block_devices import BlockDevice
-from unbrick.station.screens import Question, Screens
-from unbrick.station.stick import Stick, times_plugged_in
+from unbrick.station.machine.block_devices import BlockDevice
+from unbrick.station.stick.partition import Stick, times_plugged_in
 from unbrick.station.targets import Target
+from unbrick.station.telling.screens import Question, Screens
 
 OWN = Stick(Path("/dev/sda3"), BlockDevice("sda", Path("/dev/sda"), 1, outside=True))
 STICK = Stick(Path("/dev/sdb3"), BlockDevice("sdb", Path("/dev/sdb"), 1, outside=True))

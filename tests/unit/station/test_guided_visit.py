@@ -11,12 +11,12 @@ from support.endings import ended
 from unbrick.errors import Reason
 from unbrick.keys.chain import KeyChain
 from unbrick.model import DiskReport, EarlierRun, RunState, Status
-from unbrick.recovery_order import Goal
+from unbrick.recovery.case import Goal
 from unbrick.station.guided_visit import GuidedVisit
-from unbrick.station.reports import Reports
-from unbrick.station.screens import Question, Screens
-from unbrick.station.settings import Settings
+from unbrick.station.stick.settings import Settings
 from unbrick.station.targets import Target
+from unbrick.station.telling.reports import Reports
+from unbrick.station.telling.screens import Question, Screens
 from unbrick.station.unattended import Visit
 
 START_WINDOWS, LOOK_AGAIN, TAKE_BACK = range(3)

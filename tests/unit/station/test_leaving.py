@@ -14,25 +14,25 @@ from support.endings import ended
 from support.recorded_runner import RecordedRunner
 
 from unbrick.errors import FailedError, Reason
-from unbrick.event import Event, EventKind
+from unbrick.events.event import Event, EventKind
+from unbrick.events.wire import SignedEvent
 from unbrick.model import DiskReport, Machine, Status
 from unbrick.processes import libc
 from unbrick.report.sender_status import SenderState, SenderStatus
-from unbrick.report.station_file import Helpdesk, Station
+from unbrick.settings.station_file import Helpdesk, Station
 from unbrick.signing.carried_text import read_text
 from unbrick.signing.event_signer import Signer
 from unbrick.station import leaving, main
 from unbrick.station.another_try import AnotherTry
-from unbrick.station.block_devices import BlockDevice
-from unbrick.station.ending import Ending
-from unbrick.station.finish import BOOT_NEXT, NONE, REMOVE_STICK, Restart
-from unbrick.station.firmware_entries import BootEntry
+from unbrick.station.ending.ending import Ending
 from unbrick.station.leaving import Leaving
-from unbrick.station.medium_facts import MediumFacts
-from unbrick.station.reports import Reports
-from unbrick.station.settings import Settings
-from unbrick.station.voice import Voice
-from unbrick.wire import SignedEvent
+from unbrick.station.machine.block_devices import BlockDevice
+from unbrick.station.machine.firmware_entries import BootEntry
+from unbrick.station.machine.medium_facts import MediumFacts
+from unbrick.station.restart import BOOT_NEXT, NONE, REMOVE_STICK, Restart
+from unbrick.station.stick.settings import Settings
+from unbrick.station.telling.reports import Reports
+from unbrick.station.telling.voice import Voice
 
 STICK = BlockDevice("sdb", Path("/dev/sdb"), 1, outside=True)
 MEDIUM = MediumFacts(

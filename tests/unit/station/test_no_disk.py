@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from unbrick.events.standing import MachineStatus, fold_all
 from unbrick.model import Machine, Status
 from unbrick.signing.event_signer import Signer
-from unbrick.standing import MachineStatus, fold_all
 from unbrick.station.boot import _report_no_disk
-from unbrick.station.reports import Reports
-from unbrick.station.spool import Spool
+from unbrick.station.telling.reports import Reports
+from unbrick.station.telling.spool import Spool
 
 MACHINE = Machine(smbios_uuid="4C4C4544-0051-3510-8052-B4C04F4A3132")
 

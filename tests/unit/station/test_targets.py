@@ -11,7 +11,7 @@ from support.recorded_runner import RecordedRunner
 
 from unbrick.processes.command import CommandError, Result
 from unbrick.station import targets
-from unbrick.station.block_devices import BlockDevice, count_hidden_disks, list_block_devices
+from unbrick.station.machine.block_devices import BlockDevice, count_hidden_disks, list_block_devices
 from unbrick.station.targets import (
     Target,
     assemble_arrays,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from unbrick.errors import Reason
-from unbrick.ntfs_file import FileAttributes, NtfsTimes, datetime_to_filetime
 from unbrick.windows import observe
+from unbrick.windows.ntfs_file import FileAttributes, NtfsTimes, datetime_to_filetime
 from unbrick.windows.observe import UnreadableFileError, observe_file
 
 PATH = "\\Windows\\System32\\drivers\\x.sys"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from unbrick.cli.lazy_group import LazyGroup
+from unbrick.cli.terminal.lazy_group import LazyGroup
 from unbrick.errors import FailedError, Reason
 
 _VERBS = {

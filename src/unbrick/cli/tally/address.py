@@ -20,9 +20,9 @@ def command(directory: Path, addresses: tuple[str, ...], authority: Path | None)
 
     Example: unbrick tally address tally new.example.org:2291 tally.example.org:2291
     """
-    from unbrick.tally.audit import AuditLog
-    from unbrick.tally.authority import move
-    from unbrick.tally.settings import TallyFolder, settings_of
+    from unbrick.tally.folder import TallyFolder, settings_of
+    from unbrick.tally.trust.audit import AuditLog
+    from unbrick.tally.trust.authority import move
 
     settings = settings_of(addresses)
     move(directory, settings, authority=authority)

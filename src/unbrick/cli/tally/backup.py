@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.manners import say
 from unbrick.cli.tally.folder import directory_argument, show_progress, tell
-from unbrick.printable import printable
+from unbrick.cli.terminal.manners import say
+from unbrick.text import printable
 
 
 @click.command("backup")
@@ -22,7 +22,7 @@ def command(directory: Path, out: Path, with_authority: bool) -> None:
 
     Example: unbrick tally backup tally /backup/tally-1
     """
-    from unbrick.tally.backup import back_up
+    from unbrick.tally.upkeep.backup import back_up
 
     copied = back_up(directory, out, with_authority=with_authority, progress=show_progress)
     for note in copied.notes:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.manners import say
 from unbrick.cli.tally.folder import directory_argument, show_progress, tell, who_option, whose_word
-from unbrick.printable import printable
+from unbrick.cli.terminal.manners import say
+from unbrick.text import printable
 
 if TYPE_CHECKING:
-    from unbrick.tally.check import Checked
+    from unbrick.tally.upkeep.check import Checked
 
 
 @click.command("check")
@@ -30,7 +30,7 @@ def command(directory: Path, signatures: bool, repair: bool, who: str | None, as
 
     Example: unbrick tally check tally --signatures
     """
-    from unbrick.tally.check import check_tally, repair_tally
+    from unbrick.tally.upkeep.check import check_tally, repair_tally
 
     found = check_tally(directory, signatures=signatures, progress=show_progress)
     repaired = False

@@ -7,7 +7,7 @@ import sys
 import click
 
 from unbrick.errors import FailedError, UsageError
-from unbrick.printable import printable
+from unbrick.text import printable
 
 
 def require_consent(*, yes: bool) -> None:

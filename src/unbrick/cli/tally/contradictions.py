@@ -25,7 +25,7 @@ def command(directory: Path, as_json: bool, everything: bool) -> None:
 
     Example: unbrick tally contradictions tally
     """
-    from unbrick.tally.disputes import as_document
+    from unbrick.tally.office.disputes import as_document
 
     with look_at_store(directory) as store:
         whole = as_json or everything

@@ -51,7 +51,7 @@ def command(
 
     Example: unbrick tally enrol tally stick-07 --site st-marys --out stick-07
     """
-    from unbrick.tally.authority import enrol as enrol_station
+    from unbrick.tally.trust.authority import enrol as enrol_station
 
     station = enrol_station(
         directory,

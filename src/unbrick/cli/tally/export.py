@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.manners import say
 from unbrick.cli.tally.folder import directory_argument, folder_of, tell
+from unbrick.cli.terminal.manners import say
 from unbrick.errors import UsageError
-from unbrick.printable import printable
+from unbrick.text import printable
 
 
 @click.command("export")
@@ -33,9 +33,9 @@ def command(directory: Path, out: Path | None, folder: Path | None) -> None:
     """
     if out is not None and folder is not None:
         raise UsageError("--out and --verifiable are two exports", hint="give one of them")
-    from unbrick.tally.export import write_file, write_folder, write_lines
-    from unbrick.tally.looking import LookingDatabase
-    from unbrick.tally.register import StationRegister
+    from unbrick.tally.store.looking import LookingDatabase
+    from unbrick.tally.trust.register import StationRegister
+    from unbrick.tally.upkeep.export_reports import write_file, write_folder, write_lines
 
     paths = folder_of(directory)
     with LookingDatabase(paths.database) as database:

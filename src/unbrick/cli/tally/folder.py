@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.manners import can_redraw, say
+from unbrick.cli.terminal.manners import can_redraw, say
 from unbrick.errors import UsageError
-from unbrick.printable import printable
+from unbrick.text import printable
 
 if TYPE_CHECKING:
+    from unbrick.tally.folder import TallyFolder
     from unbrick.tally.records import MachineRow
-    from unbrick.tally.settings import TallyFolder
-    from unbrick.tally.store import Store
+    from unbrick.tally.store.store import Store
 
 directory_argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 authority_option = click.option(
@@ -44,21 +44,21 @@ def tell_how_to_build(folder: Path) -> None:
 
 def folder_of(directory: Path) -> TallyFolder:
     """What lies in DIR; raises UsageError where that is no tally."""
-    from unbrick.tally.settings import read_settings
+    from unbrick.tally.folder import read_settings
 
     return read_settings(directory)[0]
 
 
 def open_store(directory: Path) -> Store:
     """The database of the tally in DIR; close it."""
-    from unbrick.tally.store import Store
+    from unbrick.tally.store.store import Store
 
     return Store.open(folder_of(directory).database, create=False)
 
 
 def look_at_store(directory: Path) -> Store:
     """The same to look only: nothing is written, made or brought forward; close it."""
-    from unbrick.tally.store import Store
+    from unbrick.tally.store.store import Store
 
     return Store.look(folder_of(directory).database)
 
@@ -78,14 +78,14 @@ def show_progress(what: str, done: int, of: int) -> None:
 
 def note(directory: Path, what: str, name: str, serial: int, **more: str) -> None:
     """Write down in the audit what was done to a station, and by whom."""
-    from unbrick.tally.audit import AuditLog
+    from unbrick.tally.trust.audit import AuditLog
 
     AuditLog(folder_of(directory).audit).tell(what, station=name, serial=serial, by=acting_user(), **more)
 
 
 def note_deed(directory: Path, what: str, **facts: str | int) -> None:
     """Write down in the audit what a person did to the numbers, and who that was."""
-    from unbrick.tally.audit import AuditLog
+    from unbrick.tally.trust.audit import AuditLog
 
     AuditLog(folder_of(directory).audit).tell(what, **facts, by=acting_user())
 

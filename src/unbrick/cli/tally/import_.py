@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbrick.cli.manners import say
 from unbrick.cli.tally.folder import directory_argument, note_deed, tell
-from unbrick.printable import printable
+from unbrick.cli.terminal.manners import say
+from unbrick.text import printable
 
 if TYPE_CHECKING:
-    from unbrick.tally.exported import ImportCounts
+    from unbrick.tally.upkeep.import_reports import ImportCounts
 
 _MOST_TOLD = 20
 
@@ -40,7 +40,7 @@ def command(directory: Path, file: Path, accepted: tuple[str, ...], as_json: boo
 
     Example: unbrick tally import tally outbox-stick-07.jsonl
     """
-    from unbrick.tally.exported import import_export
+    from unbrick.tally.upkeep.import_reports import import_export
 
     counts = import_export(directory, file, accepted)
     note_deed(

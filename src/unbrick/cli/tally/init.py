@@ -30,9 +30,9 @@ def command(directory: Path, addresses: tuple[str, ...], site: str, authority: P
 
     Example: unbrick tally init tally --address tally.example.org:2291
     """
-    from unbrick.tally.authority import create_authority
-    from unbrick.tally.settings import DEFAULT_ADDRESS, settings_of
-    from unbrick.tally.store import Store
+    from unbrick.tally.folder import DEFAULT_ADDRESS, settings_of
+    from unbrick.tally.store.store import Store
+    from unbrick.tally.trust.authority import create_authority
 
     settings = settings_of(addresses or (DEFAULT_ADDRESS,))
     folder = create_authority(

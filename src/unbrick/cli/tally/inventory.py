@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.manners import say
 from unbrick.cli.tally.consent import ask, require_consent
 from unbrick.cli.tally.folder import directory_argument, note_deed, open_store, tell
-from unbrick.printable import printable
+from unbrick.cli.terminal.manners import say
+from unbrick.text import printable
 
 if TYPE_CHECKING:
-    from unbrick.tally.inventory_headings import Columns
+    from unbrick.tally.office.inventory_headings import Columns
     from unbrick.tally.records import InventoryCounts, Replacement
 
 _MOST_HEADINGS = 20
@@ -48,7 +48,7 @@ def import_inventory(directory: Path, file: Path, replacing: bool, yes: bool) ->
 
     Example: unbrick tally inventory import tally inventory.csv
     """
-    from unbrick.tally.inventory import read_inventory
+    from unbrick.tally.office.inventory import read_inventory
 
     with open_store(directory) as store:
         inventory = read_inventory(file)

@@ -33,8 +33,8 @@ def command(directory: Path, name: str, days: int | None, out: Path | None, auth
     """
     from unbrick.errors import UsageError
     from unbrick.files import atomic_write
-    from unbrick.tally.authority import renew
     from unbrick.tally.new_folder import errors_named
+    from unbrick.tally.trust.authority import renew
 
     if out is not None and out.exists():
         raise UsageError(f"{out} exists already", hint="name a new file")

@@ -31,8 +31,8 @@ def command(directory: Path, name: str, reason: str | None, discount: bool, as_j
 
     Example: unbrick tally revoke tally stick-07 --reason "lost on the way to st-marys"
     """
-    from unbrick.tally.authority import find_station, was_revoked
-    from unbrick.tally.authority import revoke as revoke_station
+    from unbrick.tally.trust.authority import find_station, was_revoked
+    from unbrick.tally.trust.authority import revoke as revoke_station
 
     require_consent(yes=yes)
     if discount and was_revoked(directory, name):

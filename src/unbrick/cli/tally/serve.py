@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.manners import say
 from unbrick.cli.tally.folder import directory_argument, tell, who_option, whose_word
-from unbrick.printable import printable
+from unbrick.cli.terminal.manners import say
+from unbrick.text import printable
 
 _LEVELS = ("debug", "info", "warning", "error")
 
@@ -61,10 +61,10 @@ def command(
 
     Example: unbrick tally serve tally
     """
-    from unbrick.tally import server
-    from unbrick.tally.budgets import DayLimits
-    from unbrick.tally.opening import Opening
-    from unbrick.tally.service_log import LEVELS, ServiceLog
+    from unbrick.tally.door import server
+    from unbrick.tally.door.budgets import DayLimits
+    from unbrick.tally.door.service_log import LEVELS, ServiceLog
+    from unbrick.tally.store.opening import Opening
 
     def warn(line: str) -> None:
         say(f"unbrick: {printable(line)}", err=True)

@@ -25,7 +25,7 @@ def command(directory: Path, code: str, choice: str | None, reason: str, who: st
 
     Example: unbrick tally settle tally K7M3-9XPC --count --reason "the laptop moved to elm-road"
     """
-    from unbrick.tally.decisions import What
+    from unbrick.tally.count.decisions import What
 
     if choice is None:
         raise UsageError("say what to do with it", hint="--count, --dismiss or --undo")

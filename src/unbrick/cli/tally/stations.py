@@ -13,8 +13,8 @@ import click
 from unbrick.cli.tally.folder import directory_argument, folder_of, open_store, tell
 
 if TYPE_CHECKING:
-    from unbrick.tally.register import Enrolment
-    from unbrick.tally.stations import Visits
+    from unbrick.tally.trust.register import Enrolment
+    from unbrick.tally.trust.stations import Visits
 
 
 @click.command("stations")
@@ -25,8 +25,8 @@ def command(directory: Path, as_json: bool) -> None:
 
     Example: unbrick tally stations tally
     """
-    from unbrick.tally.register import StationRegister
-    from unbrick.tally.stations import Visits, certificates_notice
+    from unbrick.tally.trust.register import StationRegister
+    from unbrick.tally.trust.stations import Visits, certificates_notice
 
     register = StationRegister(folder_of(directory).stations)
     register.refresh()
@@ -53,8 +53,8 @@ def _visits_of(
 
 
 def _described(station: Enrolment, seen: Visits, now: datetime) -> dict[str, Any]:
-    from unbrick.event import moment
-    from unbrick.tally.stations import end_of, ends_soon
+    from unbrick.events.event import moment
+    from unbrick.tally.trust.stations import end_of, ends_soon
 
     return {
         "name": station.name,
@@ -76,7 +76,7 @@ def _described(station: Enrolment, seen: Visits, now: datetime) -> dict[str, Any
 
 
 def _line(station: Enrolment, seen: Visits, now: datetime) -> str:
-    from unbrick.tally.stations import end_of, ends_soon
+    from unbrick.tally.trust.stations import end_of, ends_soon
 
     where = f"{station.site} and everywhere else" if station.everywhere else station.site
     by = f" by {station.by}" if station.by else ""

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from unbrick.cli.manners import say
 from unbrick.cli.tally.folder import directory_argument, folder_of, look_at_store, missing_reports, tell
 from unbrick.cli.tally.words import said_documents, said_lines
+from unbrick.cli.terminal.manners import say
 from unbrick.errors import FailedError
-from unbrick.printable import printable
+from unbrick.text import printable
 
 if TYPE_CHECKING:
     from unbrick.tally.records import MachineLine, MachineRow
-    from unbrick.tally.store import Store
+    from unbrick.tally.store.store import Store
 
 
 @click.command("status")
@@ -36,10 +36,10 @@ def command(directory: Path, as_json: bool, find: str | None, check: bool) -> No
 
     Example: unbrick tally status tally --json
     """
-    from unbrick.tally.board import read_board
-    from unbrick.tally.condition import read_trouble
-    from unbrick.tally.screen import render_status
-    from unbrick.tally.stations import CertificatesNotice
+    from unbrick.tally.door.condition import read_trouble
+    from unbrick.tally.show.board import read_board
+    from unbrick.tally.show.screen import render_status
+    from unbrick.tally.trust.stations import CertificatesNotice
 
     folder = folder_of(directory)
     trouble, notice = read_trouble(folder), CertificatesNotice(folder).read()
@@ -95,7 +95,7 @@ def _check(directory: Path, trouble: str | None, notice: str | None, *, as_json:
 
 
 def _show_found(store: Store, wanted: str, *, as_json: bool) -> None:
-    from unbrick.short_code import is_short_code
+    from unbrick.events.short_code import is_short_code
 
     found = store.find(wanted)
     if not found:

@@ -25,6 +25,6 @@ def command(directory: Path, user: str, authority: Path | None) -> None:
 
     Example: unbrick tally unit /srv/tally > /etc/systemd/system/unbrick-tally.service
     """
-    from unbrick.tally.service_unit import service_unit
+    from unbrick.tally.upkeep.service_unit import service_unit
 
     click.echo(service_unit(folder_of(directory).path, user, authority), nl=False)

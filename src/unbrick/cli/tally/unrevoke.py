@@ -27,7 +27,7 @@ def command(directory: Path, name: str, reason: str, trust_gap: bool) -> None:
     Example: unbrick tally unrevoke tally stick-07 --reason "it was found in the car"
     """
     from unbrick.errors import UsageError
-    from unbrick.tally.authority import unrevoke
+    from unbrick.tally.trust.authority import unrevoke
 
     if not reason.strip():
         raise UsageError(

@@ -12,7 +12,7 @@ import click
 from unbrick.cli.tally.folder import directory_argument, folder_of, look_at_store, missing_reports
 
 if TYPE_CHECKING:
-    from unbrick.tally.board import Board
+    from unbrick.tally.show.board import Board
 
 
 @click.command("watch")
@@ -24,10 +24,10 @@ def command(directory: Path) -> None:
     """
     from rich.console import Console
 
-    from unbrick.tally.board import Reader
-    from unbrick.tally.condition import read_trouble
-    from unbrick.tally.stations import CertificatesNotice
-    from unbrick.tally.watch import watch_terminal
+    from unbrick.tally.door.condition import read_trouble
+    from unbrick.tally.show.board import Reader
+    from unbrick.tally.show.watch import watch_terminal
+    from unbrick.tally.trust.stations import CertificatesNotice
 
     folder = folder_of(directory)
     with look_at_store(directory) as store:

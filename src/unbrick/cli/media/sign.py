@@ -1,0 +1,82 @@
+"""`unbrick media sign`: a site's word for settings and playbooks that lie on a stick or a web server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from unbrick.cli.terminal.manners import say
+from unbrick.errors import UsageError
+from unbrick.incidents.collection import Collection
+from unbrick.incidents.site_playbooks import read_folder
+from unbrick.media.site_settings import SETTINGS_NAME, read_settings
+from unbrick.processes.command import SystemRunner
+from unbrick.signing.signed_settings import check_folder, sign_settings, write_signature
+from unbrick.signing.site_key import fingerprint, public_line
+from unbrick.text import printable
+
+
+@click.command("sign")
+@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.option(
+    "--site-key",
+    "key",
+    required=True,
+    metavar="KEY",
+    type=click.Path(path_type=Path),
+    help="The site's key that the medium was built with (OpenSSH, Ed25519); to check, its .pub is enough.",
+)
+@click.option("--check", is_flag=True, help="Sign nothing; say whether what lies there is as it was signed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(folder: Path, key: Path, check: bool, as_json: bool) -> None:
+    """Sign the settings and playbooks in FOLDER, so that stations act on them.
+
+    FOLDER is the opened partition UNBRICK of a stick, or the folder that will be copied there. Signed are
+    unbrick.yaml, every file it names, and playbooks/*.yaml. Without a valid signature a station only looks.
+
+    Example: unbrick media sign /media/UNBRICK --site-key site-key
+    """
+    if not folder.is_dir():
+        raise UsageError(
+            f"{folder}: is no folder", hint="open the stick's partition UNBRICK and name its folder"
+        )
+    files = _files(folder)
+    if check:
+        _check(folder, public_line(key), sorted(files), as_json=as_json)
+        return
+    if not files:
+        raise UsageError(
+            f"{folder}: holds neither {SETTINGS_NAME} nor playbooks", hint="put them there first, then sign"
+        )
+    write_signature(folder, sign_settings(files, key, SystemRunner()))
+    _tell(folder, public_line(key), sorted(files), [], as_json=as_json)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    if (folder / SETTINGS_NAME).exists():
+        return read_settings(folder / SETTINGS_NAME).files
+    return read_folder(folder, Collection())
+
+
+def _check(folder: Path, line: str, wanted: list[str], *, as_json: bool) -> None:
+    found = check_folder(folder, line, wanted)
+    _tell(folder, line, list(found.good), list(found.problems), as_json=as_json)
+    if found.problems:
+        click.get_current_context().exit(1)
+
+
+def _tell(folder: Path, line: str, good: list[str], problems: list[str], *, as_json: bool) -> None:
+    if as_json:
+        document = {"folder": str(folder), "key": fingerprint(line), "signed": good, "problems": problems}
+        click.echo(json.dumps(document))
+        return
+    for name in good:
+        click.echo(printable(f"signed  {name}"))
+    for problem in problems:
+        say(printable(f"unbrick: {problem}"), err=True)
+    if problems:
+        say("  what to do: a station will not act on this; look who changed it, then sign again", err=True)
+    else:
+        click.echo(printable(f"{len(good)} files in {folder} are signed by {fingerprint(line)}"))

@@ -1,0 +1,98 @@
+"""`unbrick media verify`: is an image, or a stick that comes back, as it was built?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from unbrick.cli.terminal.byte_bar import ByteBar
+from unbrick.cli.terminal.manners import say
+from unbrick.errors import UsageError
+from unbrick.media.verify import Verdict, verify_medium
+from unbrick.processes.command import SystemRunner
+from unbrick.signing.site_key import fingerprint, public_line
+from unbrick.text import printable
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("verify")
+@click.argument("medium", metavar="DEVICE_OR_ISO", type=_PATH)
+@click.option(
+    "--site-key",
+    metavar="PUB",
+    type=_PATH,
+    help="The site's public key (site-key.pub). Without it only damage is found, not a forgery.",
+)
+@click.option(
+    "--strict", is_flag=True, help="Settings and playbooks that the site has not signed are a problem, too."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(medium: Path, site_key: Path | None, strict: bool, as_json: bool) -> None:
+    """Check every byte of an image or a stick against the signed list that lies on it. Writes nothing.
+
+    Exits with 0 where it is as it was built and written, with 1 where something differs.
+
+    Example: unbrick media verify /dev/sdb --site-key site-key.pub
+    """
+    if strict and site_key is None:
+        raise UsageError(
+            "without the site's key nobody can say which settings it signed", hint="add --site-key PUB"
+        )
+    line = public_line(site_key) if site_key else None
+    verdict = verify_medium(medium, line, SystemRunner(), ByteBar(), strict=strict)
+    if as_json:
+        click.echo(json.dumps(_document(medium, verdict, line)))
+    else:
+        _tell(medium, verdict, line)
+    if verdict.problems:
+        click.get_current_context().exit(1)
+
+
+def _document(medium: Path, verdict: Verdict, line: str | None) -> dict[str, object]:
+    manifest = verdict.manifest
+    return {
+        "medium": str(medium),
+        "good": not verdict.problems,
+        "kind": "stick" if verdict.stick else "image",
+        "id": manifest.id,
+        "version": manifest.version,
+        "built": manifest.built,
+        "expires": manifest.expires,
+        "key": fingerprint(line) if line else None,
+        "problems": list(verdict.problems),
+        "settings": list(verdict.settings),
+        "unsigned": list(verdict.unsigned),
+        "notes": list(verdict.notes),
+    }
+
+
+def _tell(medium: Path, verdict: Verdict, line: str | None) -> None:
+    manifest = verdict.manifest
+    for note in verdict.notes:
+        say(f"note: {note}", err=True)
+    for name in verdict.settings:
+        click.echo(printable(f"signed    {name}"))
+    for name in verdict.unsigned:
+        click.echo(printable(f"unsigned  {name}"))
+    for problem in verdict.problems:
+        say(printable(f"unbrick: {medium}: {problem}"), err=True)
+    if verdict.problems:
+        say("  what to do: start no machine from it; find out where it was, write it anew", err=True)
+        return
+    what = "the stick, UNBRICK left out," if verdict.stick else "the image"
+    by = f", signed by {fingerprint(line)}" if line else ""
+    built = f"medium {manifest.id} of {manifest.built[:10]}"
+    click.echo(printable(f"{medium}: every byte of {what} is as it was built: {built}{by}"))
+    if verdict.stick:
+        files = f"{len(verdict.settings)} files are signed and {len(verdict.unsigned)} are not"
+        click.echo(
+            f"on the partition UNBRICK, which any PC can write to, {files}; its free room is not judged"
+        )
+    if not line:
+        say(
+            "unbrick: without --site-key damage is found, but not a forgery signed with another key",
+            err=True,
+        )

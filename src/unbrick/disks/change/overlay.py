@@ -1,0 +1,104 @@
+"""A writable view of a volume: what is written goes to memory, never to the volume."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbrick.disks.fuse_mount import FuseMount, is_mounted
+from unbrick.disks.images.overlay_store import create_store, written_clusters
+from unbrick.errors import FailedError, Reason
+from unbrick.processes.command import Runner, wait_until
+
+_START_SECONDS = 30.0
+_END_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A file at `path` that shows a volume and takes writes, once `wait` has returned."""
+
+    path: Path
+    _store: Path
+    _mounted: FuseMount
+
+    def wait(self) -> None:
+        """Wait until it is there; raises FailedError."""
+        server = self._mounted.server
+        wait_until(server, lambda: is_mounted(self.path), timeout=_START_SECONDS, what="qemu-storage-daemon")
+
+    def end(self) -> Iterator[tuple[int, bytes]]:
+        """End it early: place and bytes of all that was written, in 64 KiB, in the order of their places.
+
+        The last may reach beyond the volume. Raises FailedError where not all could be kept, OSError.
+        """
+        self._flush()
+        self._mounted.drop(_END_SECONDS)
+        if self._mounted.server.poll() != 0:
+            raise FailedError(
+                "qemu-storage-daemon ended with an error: nothing was written to the disk",
+                hint="run it again",
+                reason=Reason.PROGRAM_FAILED,
+            )
+        return written_clusters(self._store)
+
+    def _flush(self) -> None:
+        """Have the server put all it holds into its store: about a failure at its end it keeps quiet."""
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise FailedError(
+                f"the change could not be kept in memory: {error.strerror}; nothing was written to the disk",
+                hint="run it again, on a computer with more memory where this one has little",
+                reason=Reason.PROGRAM_FAILED,
+            ) from error
+
+
+@contextmanager
+def open_overlay(plain: Path, length: int, runner: Runner, workdir: Path) -> Iterator[Overlay]:
+    """A file of `length` bytes that shows `plain` and takes writes, which are forgotten with the context."""
+    with begin_overlay(plain, length, runner, workdir) as overlay:
+        overlay.wait()
+        yield overlay
+
+
+@contextmanager
+def begin_overlay(plain: Path, length: int, runner: Runner, workdir: Path) -> Iterator[Overlay]:
+    """Like `open_overlay`, but only begun: until `wait` is called, other work can be done, on `plain` too.
+
+    Writes are kept in a qcow2 file in `workdir` (in memory). Formats and files are named, never probed: the
+    volume's bytes are hostile and may look like an image that points elsewhere. Raises FailedError.
+    """
+    name = f"overlay-{secrets.token_hex(4)}"  # one may lie over another
+    store = workdir / f"{name}.qcow2"
+    shown = workdir / f"{name}.raw"
+    create_store(store, length)
+    shown.touch()
+    driver = "host_device" if stat.S_ISBLK(plain.stat().st_mode) else "file"
+    backing = {"driver": driver, "filename": str(plain), "read-only": True, "locking": "off"}
+    nodes = {
+        "driver": "qcow2",
+        "node-name": "overlay",
+        "file": {"driver": "file", "filename": str(store)},
+        "backing": {"driver": "raw", "read-only": True, "file": backing},
+    }
+    export = f"fuse,id=export,node-name=overlay,mountpoint={shown},writable=on,allow-other=off"
+    argv = ["qemu-storage-daemon", "--blockdev", json.dumps(nodes), "--export", export]
+    server = runner.start(argv)
+    mounted = FuseMount(shown, server)
+    try:
+        yield Overlay(shown, store, mounted)
+    finally:
+        mounted.drop(_END_SECONDS)
+        store.unlink(missing_ok=True)
+        shown.unlink(missing_ok=True)

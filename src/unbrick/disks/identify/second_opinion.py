@@ -1,0 +1,72 @@
+"""Asks util-linux (`wipefs`, `blkid`) what it recognises, beside our own checks: it knows more formats."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbrick.disks.identify.members import Member
+from unbrick.errors import FailedError, Reason
+from unbrick.model import VolumeKind
+from unbrick.processes.command import CommandError, Runner
+
+_SECONDS = 60.0
+_BLKID_NOTHING, _BLKID_AMBIVALENT = 2, 8
+# Replicated like a mirror: writing one side behind the driver's back has the same effect.
+_LIKE_RAID = frozenset({"drbd"})
+_FOREIGN = {"crypto_LUKS": "luks", "cs_fvault2": "filevault"}
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One signature that util-linux found: its own word, and the byte where it lies."""
+
+    type: str
+    offset: int
+
+
+def list_signatures(raw: Path, runner: Runner) -> tuple[Signature, ...]:
+    """Every signature on a whole disk. Raises FailedError where the answer makes no sense."""
+    try:
+        result = runner.run(["wipefs", "--no-act", "--json", str(raw)], timeout=_SECONDS)
+    except CommandError as error:
+        raise FailedError(
+            f"{raw} cannot be read to its end",
+            hint="the disk may be failing: copy it with ddrescue before anything else",
+            reason=Reason.UNREADABLE_DISK,
+        ) from error
+    if not result.stdout.strip():
+        return ()
+    try:
+        found = json.loads(result.stdout)["signatures"]
+        return tuple(Signature(str(one["type"]), int(one["offset"], 16)) for one in found)
+    except (ValueError, KeyError, TypeError) as error:
+        raise FailedError(
+            f"wipefs gave an answer about {raw} that makes no sense",
+            hint=f"try it by hand: wipefs --no-act --json {raw}",
+            reason=Reason.PROGRAM_FAILED,
+        ) from error
+
+
+def name_volume(raw: Path, offset: int, length: int, runner: Runner) -> str | None:
+    """The format of the bytes at `offset`, in util-linux's word; None where it knows none."""
+    argv = ["blkid", "--probe", "--offset", str(offset), "--size", str(length), "-o", "export", str(raw)]
+    result = runner.run(argv, timeout=_SECONDS, ok=(0, _BLKID_NOTHING, _BLKID_AMBIVALENT))
+    for line in result.stdout.decode(errors="replace").splitlines():
+        name, _, value = line.partition("=")
+        if name == "TYPE":
+            return value
+    return None
+
+
+def as_member(signature: Signature) -> Member | None:
+    """What a signature forbids; None where it forbids nothing."""
+    word, offset = signature.type, signature.offset
+    if word.endswith("_raid_member") or word in _LIKE_RAID:
+        text = f"a member of a RAID ({word.removesuffix('_raid_member')})"
+        return Member(VolumeKind.RAID_MEMBER, Reason.RAID_MEMBER, text, offset)
+    if word in _FOREIGN:
+        reason = f"{Reason.FOREIGN_ENCRYPTION}:{_FOREIGN[word]}"
+        return Member(VolumeKind.FOREIGN_ENCRYPTION, reason, f"encrypted ({word})", offset)
+    return None

@@ -1,0 +1,5 @@
+"""Encrypts a drill's NTFS volume in place, as BitLocker would have.
+
+Never serves a real disk: its keys are made up and written down.
+Read `encrypt.py` first.
+"""

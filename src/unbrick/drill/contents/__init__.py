@@ -1,0 +1,5 @@
+"""What lies on a simulated Windows volume: the system, programs, people's data, the fault.
+
+Never writes: all of it is data.
+Read `tree.py` first.
+"""

@@ -1,0 +1,165 @@
+"""What station and tally say to each other: frames of JSON over one SSH channel, versioned.
+
+A frame is a four-byte big-endian length and that many bytes of UTF-8 JSON, an object with a `type`. The
+station opens the subsystem `unbrick-tally` and speaks first:
+
+    station: {"type": "hello", "protocol": 1, "version": "0.1.0"}
+    tally:   {"type": "welcome", "protocol": 1, "time": "2026-11-25T17:00:00.000000Z"}
+    station: {"type": "send", "events": [{"data": "<canonical JSON>", "signature": "<armored SSHSIG>"}, …]}
+    tally:   {"type": "acknowledge", "ids": ["<event id>", …]}            durable now; forget them
+    tally:   {"type": "refuse", "ids": [...], "reason": "…", "text": "…"}  never sendable; set aside
+    tally:   {"type": "busy", "text": "…"}                                 not stored; keep and try later
+    either:  {"type": "bye", "text": "…"}                                  before closing on purpose
+
+`time` is the tally's clock, for stations whose own cannot be right; an older tally does not say it.
+
+Everything read here is hostile: lengths first, then types.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from unbrick.errors import FailedError
+from unbrick.events.event import MOST_BYTES, Event, parse_event
+
+PROTOCOL = 1
+SUBSYSTEM = "unbrick-tally"
+MOST_FRAME_BYTES = 1024 * 1024
+MOST_EVENTS_IN_A_FRAME = 256
+_MOST_SIGNATURE = 16 * 1024
+_LENGTH = struct.Struct(">I")
+_ID = re.compile(r"[0-9a-f]{64}")
+
+
+class WireError(FailedError):
+    """Bytes that are no frame of this protocol, or a message of the wrong shape."""
+
+
+@dataclass(frozen=True)
+class SignedEvent:
+    """An event as it was signed: its canonical bytes and the armored SSHSIG signature over them."""
+
+    data: bytes
+    signature: str
+
+    @property
+    def id(self) -> str:
+        """The SHA-256 of the data as it was signed, of whatever schema: what an event is counted by."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    def event(self) -> Event:
+        """The event itself; raises EventError. The signature is not looked at here."""
+        return parse_event(self.data)
+
+    def to_document(self) -> dict[str, str]:
+        """As it stands in a `send` message, an outbox file and an export: text as it was signed."""
+        return {"data": self.data.decode(), "signature": self.signature}
+
+
+def signed_event(document: Any) -> SignedEvent:
+    """The reverse of `to_document`; raises WireError. Only shape and size are checked."""
+    if not isinstance(document, Mapping) or set(document) != {"data", "signature"}:
+        raise WireError("an event that is not data and signature")
+    data, signature = document["data"], document["signature"]
+    if not isinstance(data, str) or not isinstance(signature, str):
+        raise WireError("an event that is not data and signature")
+    if len(signature) > _MOST_SIGNATURE or not signature.isascii():
+        raise WireError("an event whose signature is too long or no plain text")
+    try:
+        raw = data.encode()
+    except UnicodeEncodeError as error:
+        raise WireError("an event that is not text") from error
+    if len(raw) > MOST_BYTES:
+        raise WireError(f"an event of {len(raw)} bytes; at most {MOST_BYTES} are taken")
+    return SignedEvent(raw, signature)
+
+
+def encode_frame(message: Mapping[str, Any]) -> bytes:
+    """A message as a frame; raises WireError where it would be larger than the other end takes.
+
+    Half a surrogate pair, which JSON can carry and UTF-8 cannot, is sent as a question mark.
+    """
+    body = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
+    if len(body) > MOST_FRAME_BYTES:
+        raise WireError(f"a frame of {len(body)} bytes; at most {MOST_FRAME_BYTES} are taken")
+    return _LENGTH.pack(len(body)) + body
+
+
+class FrameReader:
+    """Takes bytes as they come and gives whole messages; holds at most one frame."""
+
+    def __init__(self, *, most_bytes: int = MOST_FRAME_BYTES) -> None:
+        self._buffer = bytearray()
+        self._most_bytes = most_bytes
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a frame has begun and is not whole yet."""
+        return bool(self._buffer)
+
+    @property
+    def held(self) -> int:
+        """How many bytes of that frame are here."""
+        return len(self._buffer)
+
+    def drop(self) -> None:
+        """Forget what is held."""
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """The messages that these bytes complete; after a WireError the channel must be closed.
+
+        The bytes are taken at once, also where the caller never asks for a message.
+        """
+        return map(parse_message, self.feed_bodies(data))
+
+    def feed_bodies(self, data: bytes) -> Iterator[bytes]:
+        """The same, with each message as the bytes that `parse_message` reads."""
+        self._buffer += data
+        return self._whole_bodies()
+
+    def _whole_bodies(self) -> Iterator[bytes]:
+        while len(self._buffer) >= _LENGTH.size:
+            length = _LENGTH.unpack_from(self._buffer)[0]
+            if length > self._most_bytes:
+                raise WireError(f"a frame of {length} bytes; at most {self._most_bytes} are taken")
+            end = _LENGTH.size + length
+            if len(self._buffer) < end:
+                return
+            body = bytes(self._buffer[_LENGTH.size : end])
+            del self._buffer[:end]
+            yield body
+
+
+def parse_message(body: bytes) -> dict[str, Any]:
+    """A frame's message; raises WireError."""
+    try:
+        message = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise WireError("a frame that is not JSON") from error
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise WireError("a frame that is no message")
+    return message
+
+
+def events_of(message: Mapping[str, Any]) -> tuple[SignedEvent, ...]:
+    """The events of a `send` message; raises WireError."""
+    events = message.get("events")
+    if not isinstance(events, list) or len(events) > MOST_EVENTS_IN_A_FRAME:
+        raise WireError(f"a send message without at most {MOST_EVENTS_IN_A_FRAME} events")
+    return tuple(signed_event(event) for event in events)
+
+
+def ids_of(message: Mapping[str, Any]) -> tuple[str, ...]:
+    """The event ids of an `acknowledge` or `refuse` message; raises WireError."""
+    ids = message.get("ids")
+    if not isinstance(ids, list) or not all(isinstance(one, str) and _ID.fullmatch(one) for one in ids):
+        raise WireError("a message without event ids")
+    return tuple(ids)

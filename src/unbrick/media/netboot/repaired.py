@@ -1,0 +1,75 @@
+"""The machines that get no boot answer any more: by firmware UUID or by MAC address.
+
+A machine that tries the network first would start the medium again after every restart, for ever.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from unbrick.errors import UsageError
+from unbrick.events.identity import valid_smbios_uuid
+
+_MOST_BYTES = 8 * 1024 * 1024
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """Firmware UUIDs as Linux shows them (upper case), MAC addresses in small digits with colons."""
+
+    uuids: frozenset[str] = frozenset()
+    macs: frozenset[str] = frozenset()
+
+    def __or__(self, other: Repaired) -> Repaired:
+        return Repaired(self.uuids | other.uuids, self.macs | other.macs)
+
+    def __len__(self) -> int:
+        return len(self.uuids) + len(self.macs)
+
+
+def repaired_uuids(uuids: Iterable[str]) -> Repaired:
+    """Those of some firmware UUIDs that tell machines apart; a vendor's filler would silence many."""
+    return Repaired(frozenset(valid for one in uuids if (valid := valid_smbios_uuid(one))))
+
+
+def read_repaired(path: Path) -> Repaired:
+    """Read a list: a UUID or a MAC address a line, `#` begins a comment; raises UsageError with the line."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MOST_BYTES + 1)
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: is no text") from error
+    if len(data) > _MOST_BYTES:
+        raise UsageError(f"{path}: is too large")
+    uuids, macs = set(), set()
+    for number, line in enumerate(text.splitlines(), 1):
+        word = line.partition("#")[0].strip()
+        mac = word.lower().replace("-", ":")
+        if not word:
+            continue
+        if _MAC.fullmatch(mac):
+            macs.add(mac)
+        elif valid := valid_smbios_uuid(word):
+            uuids.add(valid)
+        else:
+            raise UsageError(
+                f"{path}: line {number}: {word[:60]!r} is no machine's UUID and no MAC address",
+                hint="one a line: 4C4C4544-0042-3510-8052-B4C04F4E5332, or 52:54:00:12:34:56",
+            )
+    return Repaired(frozenset(uuids), frozenset(macs))
+
+
+def wire_forms(text: str) -> tuple[bytes, bytes]:
+    """A firmware UUID as DHCP option 97 carries it: as UEFI sends it (the first three fields little-endian,
+    as they stand in SMBIOS), and as some PXE ROMs do (big-endian throughout).
+    """
+    parsed = uuid.UUID(text)
+    return parsed.bytes_le, parsed.bytes

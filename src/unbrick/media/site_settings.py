@@ -1,0 +1,87 @@
+"""Gathers a site's settings for a medium: `unbrick.yaml`, what it names, and the playbooks beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from unbrick.errors import UsageError
+from unbrick.files import read_small_file
+from unbrick.incidents.collection import Collection
+from unbrick.incidents.site_playbooks import read_folder, with_playbooks
+from unbrick.signing.signed_settings import MOST_FILE_BYTES
+
+SETTINGS_NAME = "unbrick.yaml"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Files by the name they have on a medium; `key_files` are those that hold recovery passwords.
+
+    `identity` is the station's private key, None where the settings name no tally.
+    """
+
+    files: dict[str, bytes]
+    key_files: tuple[str, ...] = ()
+    identity: str | None = None
+
+
+def read_settings(station_file: Path) -> Settings:
+    """A station file, all that it names and `playbooks/*.yaml` beside it; raises UsageError.
+
+    Whatever the station file is called, it is `unbrick.yaml` on a medium.
+    """
+    from unbrick.keys.sources.csv_file import CsvKeySource
+    from unbrick.settings.station_file import HINT, load_station
+
+    station = load_station(station_file)
+    folder = station_file.parent.resolve()
+    files = {SETTINGS_NAME: read_small_file(station_file, hint=HINT)}
+    spoken = set(_texts(files[SETTINGS_NAME]))
+    for path in _named(station, station.path):
+        name = path.relative_to(folder).as_posix()
+        if name not in spoken:
+            raise UsageError(
+                f"{station_file}: names {name} by way of a link", hint="put the file itself beside it"
+            )
+        if name == SETTINGS_NAME:
+            raise UsageError(f"{station_file}: names a file {name}, which is its own name on a medium")
+        files[name] = read_small_file(path, MOST_FILE_BYTES, hint=HINT)
+    for path in station.keys:
+        # Forty machines would be told that there is no key, and nobody why.
+        CsvKeySource(path.name, files[path.relative_to(folder).as_posix()])
+    with_playbooks((), station)
+    for name, data in read_folder(folder, Collection()).items():
+        files.setdefault(name, data)
+    identity = station.tally.key.relative_to(folder).as_posix() if station.tally else None
+    return Settings(files, tuple(path.relative_to(folder).as_posix() for path in station.keys), identity)
+
+
+def _named(part: Any, own: Path) -> Iterator[Path]:
+    """Every file that a station file names, whatever settings it will have one day; `own` is the file."""
+    for one in fields(part):
+        value = getattr(part, one.name)
+        for named in value if isinstance(value, tuple) else (value,):
+            if is_dataclass(named):
+                yield from _named(named, own)
+            elif isinstance(named, Path) and named != own:
+                yield named
+
+
+def _texts(data: bytes) -> Iterator[str]:
+    """Every text in a station file, as the relative path that it may be."""
+    import yaml
+
+    def walk(value: Any) -> Iterator[str]:
+        if isinstance(value, dict):
+            for one in value.values():
+                yield from walk(one)
+        elif isinstance(value, list):
+            for one in value:
+                yield from walk(one)
+        elif isinstance(value, str):
+            yield PurePosixPath(value).as_posix()
+
+    yield from walk(yaml.safe_load(data.decode("utf-8-sig")))

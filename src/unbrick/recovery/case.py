@@ -1,0 +1,153 @@
+"""What the story of one disk is told with: the order, the kit it works with, and a volume under way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from unbrick.diagnosis.diagnose import Diagnosis
+from unbrick.disks.bitlocker.master_key import KnownKey
+from unbrick.disks.change.rehearsal import Rehearsed
+from unbrick.disks.change.views import ChangeOptions
+from unbrick.disks.discover import Opening, Purpose
+from unbrick.disks.images.image import ImageFormat
+from unbrick.disks.plain import PlainVolume
+from unbrick.errors import UnbrickError
+from unbrick.incidents.playbook import Playbook
+from unbrick.keys.chain import KeyChain
+from unbrick.model import Action, DiskReport, FilesystemState, Plan, RunState, Touched, Volume
+from unbrick.processes.command import Runner
+from unbrick.recovery.outcome import VolumeCase
+from unbrick.repair.purge import PurgePlan
+from unbrick.repair.undo import RecordedRun, UndoPlan
+from unbrick.report.recorder import Recorder
+from unbrick.windows.installation import Installation
+
+
+class Goal(StrEnum):
+    """How far the story goes."""
+
+    SCAN = "scan"
+    RUNS = "runs"
+    DIAGNOSE = "diagnose"
+    REPAIR = "repair"
+    UNDO = "undo"
+    PURGE = "purge"
+
+    @property
+    def judges(self) -> bool:
+        """Whether it says of a Windows what is wrong with it, and does not only list."""
+        return self in {Goal.DIAGNOSE, Goal.REPAIR}
+
+    @property
+    def plans(self) -> bool:
+        """Whether it makes a plan; a diagnosis does, to foresee what a repair would say."""
+        return self.judges or self.changes
+
+    @property
+    def changes(self) -> bool:
+        """Whether it may write to a disk."""
+        return self in {Goal.REPAIR, Goal.UNDO, Goal.PURGE}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for one disk. `run` names the repair to undo or to purge; None undoes the newest.
+
+    `image_format` is a person's word for an image whose name says nothing; `ignore_raid` says that the disk's
+    RAID signatures are stale.
+    """
+
+    disk: Path
+    goal: Goal
+    dry_run: bool = False
+    discard_hibernation: bool = False
+    reset_log: bool = False
+    run: str | None = None
+    image_format: ImageFormat | None = None
+    ignore_raid: bool = False
+
+    @property
+    def opening(self) -> Opening:
+        """How the disk is opened."""
+        purpose = Purpose.PLAN if self.goal.plans else Purpose.LOOK
+        if self.goal.changes and not self.dry_run:
+            purpose = Purpose.WRITE
+        return Opening(purpose, self.image_format, self.ignore_raid)
+
+    @property
+    def change_options(self) -> ChangeOptions:
+        """What the person allowed beforehand."""
+        return ChangeOptions(discard_hibernation=self.discard_hibernation, reset_log=self.reset_log)
+
+
+_GOALS = {RunState.REPAIRED: Goal.REPAIR, RunState.UNDONE: Goal.UNDO}
+
+Confirm = Callable[[DiskReport], bool]
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What the story works with. `confirm` is shown the plan before anything is written; None agrees.
+
+    `medium` is the id of the boot medium we run from, if any: a repair's journal names it.
+    """
+
+    runner: Runner
+    recorder: Recorder
+    keys: KeyChain
+    playbooks: Sequence[Playbook]
+    workdir: Path
+    confirm: Confirm | None = None
+    medium: str | None = None
+
+
+@dataclass(frozen=True)
+class ReadyChange:
+    """A change that was made on a copy and proved: what it does, and what is to be said of it when done."""
+
+    rehearsed: Rehearsed
+    actions: tuple[Action, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass
+class Case(VolumeCase):
+    """A volume with Windows on it, held open from the first look to the last check."""
+
+    plain: PlainVolume | None = None
+    key: KnownKey = field(default_factory=KnownKey)  # what has opened it, where it is locked
+    state: FilesystemState | None = None
+    diagnoses: list[tuple[Installation, Diagnosis]] = field(default_factory=list)
+    cut_off: bool = False  # a change of ours lies ready on the disk, which a cut of the power has stopped
+    cut_run: RecordedRun | None = None  # the run that it belongs to
+    completing: Touched | None = None  # all that it may touch, where it may be completed
+    plan: Plan | None = None
+    undo: UndoPlan | None = None
+    purge: PurgePlan | None = None
+    change: ReadyChange | None = None
+    find_full: Callable[[], UnbrickError | None] = lambda: None  # what around the disk has run full
+
+    @property
+    def folders(self) -> list[str]:
+        """Where each Windows of this volume lies."""
+        return [installation.folder for installation, _ in self.diagnoses]
+
+    def completed_by(self, order: Order) -> RecordedRun | None:
+        """The run that was cut off, where completing it is what was ordered."""
+        run = self.cut_run
+        if run is None or order.goal is not _GOALS[run.state] or order.run not in {None, run.run}:
+            return None
+        return run
+
+    def run_to_undo(self, order: Order) -> str | None:
+        """The run that an undo takes back here, or has taken back when it was cut off, or a purge deletes."""
+        run = self.completed_by(order) or self.undo or self.purge
+        return run.run if run else None
+
+
+def partition_detail(volume: Volume) -> dict[str, int]:
+    """The partition as an event's detail; nothing on a disk without a table."""
+    return {} if volume.partition is None else {"partition": volume.partition}

@@ -1,0 +1,191 @@
+"""What the last screen says: its colour, the machine, what to do, what Windows shows, what IT wants to know.
+
+Pure: concluded from the reports and from what the station knows; draws nothing. What becomes of the computer
+is decided in `instruction`, and everything here agrees with that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from unbrick.model import DiskReport, Status, Verdict
+from unbrick.station.ending.case import NO_DISK, Case, Colour, EndingFacts, case_of
+from unbrick.station.ending.helpdesk import helpdesk_sentences, picture_text
+from unbrick.station.ending.instruction import Instruction, Then, instruction_for
+from unbrick.station.ending.next_in_windows import after_repair, only_way_in
+from unbrick.station.ending.words import Meaning, meaning_of
+
+MISSED = "The stick's settings could not be read: next time leave it in until this screen comes."
+LATE = "The settings on a stick came too late and were not used. They are read only at the beginning."
+_MOST_LEFT_ALONE = 2
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The last screen in words.
+
+    `code` is for a sticker; `key_ids` are those of the recovery keys that are missing, to be read out;
+    `contact` is whom to call, where somebody has to be called; `qr` the text of the picture to photograph.
+    """
+
+    colour: Colour
+    headline: str
+    summary: str
+    machine: str
+    code: str
+    instruction: Instruction
+    next_in_windows: tuple[str, ...]
+    to_do: tuple[str, ...]
+    helpdesk: tuple[str, ...]
+    qr: str | None
+    key_ids: tuple[str, ...] = ()
+    contact: str | None = None
+
+
+_HEADLINE = {
+    Status.FAILED: "FAILED",
+    Status.NEEDS_HANDS: "HELP NEEDED",
+    Status.NEEDS_KEY: "KEY NEEDED",
+    Status.FOUND: "FAULT FOUND",
+    Status.REPAIRED: "DONE",
+    Status.UNDONE: "PUT BACK",
+    Status.HEALTHY: "NO FAULT",
+    Status.SCANNED: "ONLY LOOKED",
+}
+_SUMMARY = {
+    Status.REPAIRED: "The faulty file was taken away. Nothing was deleted, and it can be put back.",
+    Status.UNDONE: "The repair was taken back: the disk is as it was before, with the fault.",
+    Status.HEALTHY: "This computer does not have the fault. If it does not start, the cause is another one.",
+}
+_TAKEN_AWAY = "A faulty file was taken away and can be put back. Something else is left:"
+_ONLY_LOOKED = {
+    Status.FOUND: "The fault is on this computer",
+    Status.SCANNED: "This computer was only looked at",
+}
+_HIDDEN = Meaning(
+    "The disk of this computer is hidden: its storage mode is RAID.",
+    "Before the next try, set the storage mode to AHCI in the computer's own setup (often F2). "
+    "Set it back before Windows starts.",
+    "The SATA controller hides an NVMe disk (Intel RST, no VMD), for which Linux has no driver.",
+)
+
+
+def ending_of(reports: Sequence[DiskReport], facts: EndingFacts) -> Ending:
+    """The last screen for these disks of one machine: of several the worst counts, and all are listed.
+
+    A disk for data beside the one with Windows is no trouble, as a data volume beside it is none.
+    No disk at all means that none was found, unless `facts.already` says why none was looked at.
+    """
+    case = case_of(tuple(reports), facts)
+    instruction = instruction_for(case)
+    calls = _calls_the_helpdesk(case)
+    waits_in_memory = facts.reports_waiting > 0 and not facts.reports_on_stick
+    return Ending(
+        colour=case.colour,
+        headline="ALREADY DONE" if case.already else _HEADLINE[case.status],
+        summary=_summary(case),
+        machine=case.name,
+        code=case.code,
+        instruction=instruction,
+        next_in_windows=tuple(_next_in_windows(case, instruction)),
+        to_do=(*_to_do(case, instruction, waits_in_memory), instruction.sentence),
+        helpdesk=tuple(helpdesk_sentences(case, _meaning(case).helpdesk)),
+        qr=picture_text(case) if waits_in_memory else None,
+        key_ids=tuple(case.missing_keys),
+        contact=facts.contact if calls else None,
+    )
+
+
+def _meaning(case: Case) -> Meaning:
+    if case.status is Status.NEEDS_KEY and not case.missing_keys:
+        return only_way_in(case.reports)
+    return _HIDDEN if case.is_hidden else meaning_of(case.status, case.worst.reason)
+
+
+def _calls_the_helpdesk(case: Case) -> bool:
+    return not case.starts
+
+
+def _summary(case: Case) -> str:
+    if case.already:
+        return f"This computer was already repaired: {case.facts.already}."
+    if case.troubled:
+        if not case.worst.disk and not case.is_hidden:
+            return NO_DISK
+        partly = case.status is Status.NEEDS_HANDS and case.was_changed
+        return f"{_TAKEN_AWAY} {_meaning(case).what}" if partly else _meaning(case).what
+    if case.status not in _ONLY_LOOKED:
+        return _SUMMARY[case.status]
+    what, untouched = _ONLY_LOOKED[case.status], "Nothing was changed"
+    if case.was_changed:  # on another disk
+        what, untouched = f"{what}, on one of its disks", "That disk was left as it was"
+    why = f": {case.facts.only_looked}" if case.facts.only_looked else ""
+    return f"{what}. {untouched}{why}."
+
+
+def _next_in_windows(case: Case, instruction: Instruction) -> Iterator[str]:
+    """What Windows will do, as far as the disk tells; where it is not to start next, only what was done."""
+    installations = [one for report in case.reports for one in report.installations]
+    faulty = any(finding.verdict is Verdict.FAULTY for one in installations for finding in one.findings)
+    if case.starts:
+        first, *more = after_repair(case.reports)
+        yield f"Once it is switched on again: {first}" if instruction.powers_off else first
+        yield from more
+    elif case.status is Status.UNDONE:
+        yield "Windows is as it was before the repair: it will stop again."
+    elif instruction.then is not Then.WINDOWS:
+        unsure = case.status is Status.FAILED
+        untouched = "Until that is done, Windows may not start." if unsure else "Nothing was changed."
+        yield "A part was repaired." if case.was_changed else untouched
+    elif case.was_changed:
+        yield "A part was repaired: Windows may start, or stop as before."
+    elif case.status is Status.FAILED:
+        yield "Windows may not start."
+    elif faulty:
+        yield "Windows will stop as it did before."
+    else:
+        yield "Nothing was changed: Windows starts, or stops, as it did before."
+
+
+def _to_do(case: Case, instruction: Instruction, waits_in_memory: bool) -> Iterator[str]:
+    """What a person does before the instruction is followed."""
+    if case.facts.missed:
+        yield MISSED
+    elif case.facts.late:
+        yield LATE
+    if case.status is Status.NEEDS_KEY and case.troubled:
+        yield _key_to_find(case)
+    elif case.troubled:
+        yield _meaning(case).to_do
+        yield from _left_alone(case)
+    if _calls_the_helpdesk(case) and not case.missing_keys:
+        again = instruction.then is Then.STICK_AGAIN
+        call = "If this screen comes back, call the helpdesk" if again else "Call the helpdesk"
+        yield f"{call} and say the sticker code {case.code}."
+    if waits_in_memory:
+        yield "Press the right arrow key. Photograph each square code, and send it to the helpdesk."
+    elif case.facts.reports_waiting:
+        yield "Keep this stick: the report on this computer is on it and was not sent yet."
+
+
+def _key_to_find(case: Case) -> str:
+    """What to ask the helpdesk for, where the disk tells which key it is."""
+    ids = case.missing_keys
+    if not ids:
+        return _meaning(case).to_do
+    then = "It is typed at the next try."
+    if case.facts.takes_keys:
+        then = "Then press Enter, then 1, and type it. Or put in a stick that has it: it is used by itself."
+    return f"Call the helpdesk: ask for the recovery key {' or '.join(ids[:2])} (48 digits). {then}"
+
+
+def _left_alone(case: Case) -> Iterator[str]:
+    """The disks that nobody looked at, where the Windows that was not found may be on one of them."""
+    disks = case.facts.left_alone
+    if disks and case.found_no_windows:
+        more = f" and {len(disks) - _MOST_LEFT_ALONE} more" if len(disks) > _MOST_LEFT_ALONE else ""
+        yield (
+            f"Plugged in from outside, and so left alone: {', '.join(disks[:_MOST_LEFT_ALONE])}{more}. "
+            "IT can repair a Windows there at another computer."
+        )

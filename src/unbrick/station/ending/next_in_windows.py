@@ -1,0 +1,123 @@
+"""What Windows will show at its next start, as far as the disk tells: a PIN, a disk check. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from unbrick.model import (
+    DiskReport,
+    FilesystemState,
+    Protector,
+    ProtectorKind,
+    Status,
+    Volume,
+    VolumeKind,
+    VolumeState,
+)
+from unbrick.recovery.outcome import is_excused
+from unbrick.station.ending.words import Meaning
+
+_SHOWN = 8
+"""How much of a key protector's id Windows' blue screen shows first, and every list of keys is sorted by."""
+
+BY_ITSELF = "Windows starts by itself."
+NOT_LOOKED_AT = "Windows starts. It may ask for the PIN of this computer's owner."
+IF_RECOVERY = (
+    "If a blue 'Recovery' screen comes: choose 'Restart my PC'. If it comes again: "
+    "'See advanced repair options', then 'Continue'."
+)
+DISK_CHECK = "Windows checks its disk first. Let it run, even if it takes an hour."
+
+
+def after_repair(reports: Sequence[DiskReport]) -> tuple[str, ...]:
+    """What will be seen on a machine whose Windows may start now."""
+    volumes = list(windows_volumes(reports))
+    sentences = [_asked_for(volume) for volume in volumes if volume.kind is VolumeKind.BITLOCKER]
+    waiting = [sentence for sentence in sentences if sentence != BY_ITSELF]
+    lines = waiting or ([BY_ITSELF] if volumes else [NOT_LOOKED_AT])
+    # After an unclean journal was replayed Windows still finds the volume marked.
+    marked = {FilesystemState.DIRTY, FilesystemState.UNCLEAN_LOG}
+    if any(volume.filesystem in marked for volume in volumes):
+        lines.append(DISK_CHECK)
+    return tuple(dict.fromkeys([*lines, IF_RECOVERY]))
+
+
+def windows_volumes(reports: Sequence[DiskReport]) -> Iterator[Volume]:
+    """The volumes that a Windows was found on."""
+    for report in reports:
+        partitions = {installation.partition for installation in report.installations}
+        yield from (volume for volume in report.volumes if volume.partition in partitions)
+
+
+def missing_keys(reports: Sequence[DiskReport]) -> list[str]:
+    """The ids of the recovery passwords that open what stayed locked for want of one.
+
+    Beside a Windows that was found, a volume for data is not waited for.
+    """
+    return [
+        one.id
+        for volume in _waited_for(reports)
+        for one in volume.protectors
+        if one.kind is ProtectorKind.RECOVERY_PASSWORD
+    ]
+
+
+def _waited_for(reports: Sequence[DiskReport]) -> Iterator[Volume]:
+    found = [one for report in reports for one in report.installations]
+    volumes = [one for report in reports if report.status is Status.NEEDS_KEY for one in report.volumes]
+    for volume in volumes:
+        locked = volume.kind is VolumeKind.BITLOCKER and volume.state is VolumeState.LOCKED
+        if locked and not is_excused(volume, found):
+            yield volume
+
+
+_ONLY_WAYS = {
+    ProtectorKind.PASSPHRASE: "Only the password that its owner knows opens it, and only in Windows.",
+    ProtectorKind.STARTUP_KEY: "Only the USB stick with its startup key opens it, and only in Windows.",
+    ProtectorKind.SMART_CARD: "Only its owner's card opens it, and only in Windows.",
+}
+_ITS_OWN_COMPUTER = "Only its own computer opens it."
+
+
+def only_way_in(reports: Sequence[DiskReport]) -> Meaning:
+    """What is said of a disk that stayed locked because it has no recovery password."""
+    kinds = {one.kind for volume in _waited_for(reports) for one in volume.protectors}
+    way = next((said for kind, said in _ONLY_WAYS.items() if kind in kinds), _ITS_OWN_COMPUTER)
+    return Meaning(
+        "This disk is locked, and it has no recovery key.",
+        way,
+        "BitLocker: the volume has no recovery password; add one in Windows (manage-bde -protectors -add).",
+    )
+
+
+def is_suspended(volume: Volume) -> bool:
+    """Whether BitLocker is switched off for the time being: its key lies open on the disk."""
+    return any(protector.kind is ProtectorKind.CLEAR_KEY for protector in volume.protectors)
+
+
+def recovery_key_ids(protectors: Sequence[Protector]) -> list[str]:
+    """The beginning of each recovery password's id."""
+    return [as_shown(one.id) for one in protectors if one.kind is ProtectorKind.RECOVERY_PASSWORD]
+
+
+def as_shown(key_id: str) -> str:
+    """The beginning of a key protector's id, by which people look the key up."""
+    return key_id[:_SHOWN].upper()
+
+
+def _asked_for(volume: Volume) -> str:
+    """What somebody has to give before this volume's Windows starts."""
+    kinds = {protector.kind for protector in volume.protectors}
+    if ProtectorKind.CLEAR_KEY in kinds:
+        return BY_ITSELF
+    if ProtectorKind.TPM_PIN in kinds:
+        return "Windows will ask for the PIN of this computer's owner. Leave it for them."
+    if ProtectorKind.TPM in kinds:
+        return BY_ITSELF
+    if ProtectorKind.STARTUP_KEY in kinds:
+        return "Windows will ask for the USB stick with its startup key. Its owner has it."
+    if ProtectorKind.PASSPHRASE in kinds:
+        return "Windows will ask for the password of this disk. Its owner knows it."
+    ids = " or ".join(recovery_key_ids(volume.protectors)[:2])
+    named = f" {ids}" if ids else ""
+    return f"Windows will ask for the recovery key{named} (48 digits). The helpdesk has it."

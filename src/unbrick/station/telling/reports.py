@@ -1,0 +1,176 @@
+"""Where a station's reports go: written down, signed into an outbox in memory, sent and copied from there.
+
+The work only writes down (`spool`); signing, sending and the copy on the stick (`stick/keeper.py`) are
+processes of their own, so that neither a network nor a slow, full or pulled stick holds up a repair.
+Implements `recovery.isolated.ReportLink`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from unbrick.errors import UnbrickError
+from unbrick.events.event import MOST_EVENTS_IN_A_RUN, Event, EventKind, moment
+from unbrick.events.facts import plain_machine, short_facts
+from unbrick.events.run_id import new_run_id
+from unbrick.events.run_order import run_in_order
+from unbrick.events.wire import SignedEvent
+from unbrick.model import DiskReport, Machine
+from unbrick.report.client import TallySession, TallyUnreachableError
+from unbrick.report.outbox import Outbox, OutboxError
+from unbrick.report.sender import BackgroundSender
+from unbrick.report.sender_status import SenderState, SenderStatus
+from unbrick.report.station_login import with_renewals
+from unbrick.settings.station_file import Station
+from unbrick.signing.event_signer import Signer
+from unbrick.station.machine.network import has_network
+from unbrick.station.telling.spool import Spool
+
+_NETWORK_SECONDS = 60.0
+_LOOK_SECONDS = 0.1
+_NOT_KNOWN = Machine()
+
+Tell = Callable[[str], None]
+
+
+class Reports:
+    """The reports of one boot. `signer` is called where what should sign beside has ended too early."""
+
+    def __init__(
+        self,
+        folder: Path,
+        spool: Spool,
+        station: Station | None,
+        signer: Callable[[], Signer],
+        tell: Tell,
+        *,
+        latest: datetime | None = None,
+        is_online: Callable[[], bool] = has_network,
+    ) -> None:
+        """Keep reports in a folder in memory; raises OutboxError where it cannot be made."""
+        self._is_online = is_online
+        self.outbox = Outbox(folder, tell)
+        self._folder = folder
+        self._station = station
+        self._tally = with_renewals(station.tally, folder) if station and station.tally else None
+        self._spool = spool
+        self._signer = signer
+        self._tell = tell
+        self._latest = latest
+        self._sender: BackgroundSender | None = None
+
+    @property
+    def site(self) -> str | None:
+        """What every event says of the place."""
+        return self._station.site if self._station else None
+
+    @property
+    def has_tally(self) -> bool:
+        """Whether anybody is there to send to."""
+        return self._tally is not None
+
+    def start_sending(self, on_session: Callable[[TallySession], None]) -> None:
+        """Send in a process of its own from now on; `on_session` is called there for each new session."""
+        tally = self._tally
+        if tally is None:
+            return
+
+        def connect() -> TallySession:
+            # Before there is a network, not even paramiko is worth its loading: the repair needs the time.
+            deadline = time.monotonic() + _NETWORK_SECONDS
+            while not self._is_online():
+                if time.monotonic() > deadline:
+                    raise TallyUnreachableError("there is no network")
+                time.sleep(_LOOK_SECONDS)
+            session = TallySession.open(tally)
+            on_session(session)
+            return session
+
+        try:
+            self._sender = BackgroundSender(tally, self._folder, connect=connect)
+        except (UnbrickError, OSError) as error:
+            self._tell(f"reports cannot be sent: {error}; they are kept")
+
+    def run_in_order(self, proposed: str) -> str:
+        """See `ReportLink.run_in_order`."""
+        return run_in_order(proposed, self._folder, latest=self._latest)
+
+    def listener(self) -> Spool:
+        """See `ReportLink.listener`."""
+        return self._spool
+
+    def take_back(self, kept: Sequence[SignedEvent]) -> None:
+        """See `ReportLink.take_back`: the spool leaves nothing to take."""
+
+    def tell_last_word(self, run: str, report: DiskReport) -> None:
+        """See `ReportLink.tell_last_word`."""
+        facts = {"status": report.status.value, "reason": report.reason}
+        self._put(run, MOST_EVENTS_IN_A_RUN, EventKind.OUTCOME, report.machine, facts)
+
+    def note(self, machine: Machine, **facts: object) -> None:
+        """Report something that changes no status, such as that a shell was opened, as a run of its own."""
+        self._put(self.run_in_order(new_run_id()), 1, EventKind.NOTE, machine, facts)
+
+    def waiting(self) -> int:
+        """How many reports nobody has acknowledged."""
+        unsigned = self._spool.count()
+        with suppress(OutboxError):
+            return unsigned + self.outbox.count()
+        return unsigned
+
+    def are_among(self, names: Collection[str]) -> bool:
+        """Whether all that wait are signed and lie in files of these names."""
+        with suppress(OutboxError):
+            return not self._spool.count() and set(self.outbox.names()) <= set(names)
+        return False
+
+    def sign_all(self, seconds: float, machine: Machine = _NOT_KNOWN) -> None:
+        """Wait until everything is signed; after so many seconds, do it here.
+
+        What does not say which machine it is of is said of `machine`.
+        """
+        self._spool.release(machine)
+        deadline = time.monotonic() + seconds
+        while self._spool.count():
+            if time.monotonic() > deadline:
+                self._spool.empty_into(self.outbox, self._signer())
+                return
+            time.sleep(_LOOK_SECONDS)
+
+    def status(self) -> SenderStatus:
+        """How the sending goes."""
+        return self._sender.status() if self._sender else SenderStatus(SenderState.ENDED)
+
+    def finish_sending(self, seconds: float) -> None:
+        """Give the sender so long to empty the outbox, then end it; at once where it was refused."""
+        if self._sender is not None:
+            with suppress(OutboxError):
+                self._sender.finish(seconds)
+
+    def outcomes(self, most: int) -> list[SignedEvent]:
+        """The outcome events that wait, the latest first: what a person could carry as a picture."""
+        found = [
+            signed
+            for _, signed in itertools.islice(self.outbox.pending(), 10_000)
+            if signed.event().kind == EventKind.OUTCOME
+        ]
+        return found[::-1][:most]
+
+    def _put(
+        self, run: str, sequence: int, kind: EventKind, machine: Machine, facts: Mapping[str, object]
+    ) -> None:
+        event = Event(
+            run=run,
+            sequence=sequence,
+            kind=kind.value,
+            at=moment(datetime.now(UTC)),
+            machine=plain_machine(machine),
+            site=self.site,
+            details=short_facts(facts),
+        )
+        self._spool(event)

@@ -1,0 +1,157 @@
+"""What was acknowledged, kept outside the database: a database that has less of it has lost something.
+
+A file of two slots beside `tally.db`, written in turn and in place: it needs no room on a full disk, and a
+torn write leaves the other slot. Whoever writes the database holds its lock, so that marks and commits come
+in one order.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from unbrick.files import open_for_owner, sync_directory
+from unbrick.tally.books.ledger import NO_EVENT, Head
+
+_SLOT = 4096
+_TEXT = 512
+_PATIENCE_SECONDS = 15.0
+_LOOK_SECONDS = 0.01
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What must be in the database; `clean` says that nothing has served it since it was last closed well."""
+
+    head: Head = field(default_factory=Head)
+    clean: bool = True
+    generation: int = 0
+
+    def to_bytes(self) -> bytes:
+        """One slot's text: a line of JSON, the hash of what stands before it at its end."""
+        told = {
+            "generation": self.generation,
+            "events": self.head.events,
+            "changes": self.head.changes,
+            "branch": self.head.branch,
+            "newest": self.head.newest.hex(),
+            "chain": self.head.chain.hex(),
+            "clean": self.clean,
+        }
+        text = json.dumps(told).encode()
+        return (text + b" " + hashlib.sha256(text).hexdigest().encode() + b"\n").ljust(_TEXT, b" ")
+
+
+class MarkBusyError(OSError):
+    """Another program holds the mark for too long."""
+
+
+class MarkFile:
+    """The file; `held` it is locked against every other process, and can be written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self._last: tuple[bytes, Mark | None] = (b"", None)
+        self.is_doubtful = False
+        """Whether what was written last may not be on the disk."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Lock it; made where it is missing. Raises OSError. Not for two threads at once."""
+        descriptor = self._open()
+        self._lock(descriptor)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def _open(self) -> int:
+        if self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0:
+            self.close()  # somebody took the file away under us
+        if self._descriptor is None:
+            self._descriptor = open_for_owner(self._path, os.O_RDWR)
+        return self._descriptor
+
+    def _lock(self, descriptor: int) -> None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise MarkBusyError(0, "held by another program for too long") from None
+                time.sleep(_LOOK_SECONDS)
+
+    def read(self) -> Mark | None:
+        """The mark while it is held; None where there is none (yet), or neither slot is whole."""
+        assert self._descriptor is not None
+        data = os.pread(self._descriptor, _SLOT + _TEXT, 0)
+        if data != self._last[0]:
+            self._last = (data, _newest(data))
+        return self._last[1]
+
+    def write(self, mark: Mark) -> None:
+        """Write the next mark, durably, while it is held; raises OSError."""
+        assert self._descriptor is not None
+        before = self.read()
+        if before is None or os.fstat(self._descriptor).st_size < _SLOT + _TEXT:
+            os.posix_fallocate(self._descriptor, 0, 2 * _SLOT)
+            os.fsync(self._descriptor)
+            sync_directory(self._path.parent)
+        self.is_doubtful = True
+        generation = before.generation + 1 if before else 1
+        data = replace(mark, generation=generation).to_bytes()
+        written = os.pwrite(self._descriptor, data, generation % 2 * _SLOT)
+        if written != len(data):
+            raise OSError(0, "the mark could not be written whole")
+        os.fdatasync(self._descriptor)
+        self.is_doubtful = False
+
+
+def read_mark(path: Path) -> Mark | None:
+    """The mark, for who only looks and holds no lock; None where there is none, or none that is whole.
+
+    For an account that may not read it: one that vouches for nothing.
+    """
+    try:
+        with path.open("rb") as stream:
+            return _newest(stream.read(_SLOT + _TEXT))
+    except PermissionError:
+        return Mark()
+    except OSError:
+        return None
+
+
+def _newest(data: bytes) -> Mark | None:
+    marks = [_mark_of(data[start : start + _TEXT]) for start in (0, _SLOT)]
+    return max((one for one in marks if one), key=lambda one: one.generation, default=None)
+
+
+def _mark_of(slot: bytes) -> Mark | None:
+    text, _, check = slot.strip().rpartition(b" ")
+    if not text or hashlib.sha256(text).hexdigest().encode() != check:
+        return None
+    try:
+        told: dict[str, Any] = json.loads(text)
+        newest, chain = bytes.fromhex(told["newest"]), bytes.fromhex(told["chain"])
+        head = Head(int(told["events"]), newest, chain, int(told["changes"]), int(told.get("branch", 0)))
+        mark = Mark(head, bool(told["clean"]), int(told["generation"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return mark if len(newest) == len(chain) == len(NO_EVENT) else None

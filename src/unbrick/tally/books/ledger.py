@@ -1,0 +1,123 @@
+"""The order in which events were committed, as a chain of hashes: two equal ends, one history.
+
+`acknowledged.py` keeps the end of it outside the database. The number of changes counts transactions of every
+kind, so that a lost mark or inventory is noticed as a lost report is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from unbrick.tally.books.bulk import insert_rows
+from unbrick.tally.books.prepared import run_plain
+from unbrick.tally.books.schema import changes, events, ledger
+
+NO_EVENT = bytes(32)
+"""Stands for an event, and for the chain, before the first one."""
+
+_LAST = "SELECT number, event, chain FROM ledger ORDER BY number DESC LIMIT 1"
+_CHANGES = "SELECT * FROM changes"  # in a database of before, it has its first column only
+_COUNT = "UPDATE changes SET number = number + 1"
+
+
+@dataclass(frozen=True)
+class Head:
+    """How far the database is: events, the newest one, the chain over their ids, changes of any kind.
+
+    `branch` is another number each time that a person accepted a loss: what goes on then is no longer what
+    an older copy would go on with.
+    """
+
+    events: int = 0
+    newest: bytes = NO_EVENT
+    chain: bytes = NO_EVENT
+    changes: int = 0
+    branch: int = 0
+
+
+def next_link(chain: bytes, event: bytes) -> bytes:
+    """The chain after one more event."""
+    return hashlib.sha256(chain + event).digest()
+
+
+def blob(value: object) -> bytes:
+    """What stands in a column of bytes; nothing where a damaged database has something else there."""
+    return value if isinstance(value, bytes) else b""
+
+
+def append(connection: Connection, ids: Iterable[bytes]) -> None:
+    """Write down events that are being committed, in this order."""
+    head = read_head(connection)
+    chain, rows = head.chain, []
+    for number, event in zip(count(head.events + 1), ids, strict=False):
+        chain = next_link(chain, event)
+        rows.append({"number": number, "event": event, "chain": chain})
+    insert_rows(connection, ledger, rows)
+
+
+def count_change(connection: Connection) -> None:
+    """Say that this transaction changed something."""
+    run_plain(connection, _COUNT)
+
+
+def read_head(connection: Connection) -> Head:
+    """The end of the ledger as this transaction sees it."""
+    last = next(iter(run_plain(connection, _LAST)), None)
+    counted = next(iter(run_plain(connection, _CHANGES)), ())
+    number, branch = (*counted, 0, 0)[:2]
+    if last is None:
+        return Head(changes=number, branch=branch or 0)
+    return Head(last[0], blob(last[1]), blob(last[2]), number, branch or 0)
+
+
+def begin_branch(connection: Connection) -> None:
+    """Tell what follows from what went on before."""
+    connection.execute(update(changes).values(branch=1 + secrets.randbelow(2**62)))
+
+
+def chain_at(connection: Connection, number: int) -> bytes | None:
+    """The chain when that many events had been committed; None where there are not so many."""
+    if number == 0:
+        return NO_EVENT
+    found = connection.execute(select(ledger.c.chain).where(ledger.c.number == number)).scalar()
+    return None if found is None else blob(found)
+
+
+def broken_links(connection: Connection, rows: int = 20) -> Iterator[str]:
+    """Walk the whole ledger: each number once, each link the hash of the one before; a sentence a fault."""
+    chain, expected, said = NO_EVENT, 1, 0
+    found = connection.execute(select(ledger).order_by(ledger.c.number)).yield_per(1000)
+    for number, event, link in found:
+        if number != expected:
+            yield f"the ledger has no number {expected}, and goes on with {number}"
+        elif next_link(chain, blob(event)) != blob(link):
+            yield f"the ledger does not fit together at number {number}"
+        else:
+            chain, expected = blob(link), number + 1
+            continue
+        said += 1
+        if said == rows:
+            yield "there are more faults in the ledger than these"
+            return
+        chain, expected = blob(link), number + 1
+
+
+def fill(connection: Connection) -> None:
+    """Make the ledger of a database that has none yet."""
+    if not connection.execute(select(func.count()).select_from(changes)).scalar():
+        connection.execute(insert(changes).values(number=0))
+        refill(connection)
+
+
+def refill(connection: Connection) -> None:
+    """Make the ledger anew from the events that are here, in the order of their arrival."""
+    found = select(events.c.id).order_by(events.c.received, events.c.id)
+    known = connection.execute(found).scalars().all()
+    connection.execute(delete(ledger))
+    append(connection, [bytes(one) for one in known])

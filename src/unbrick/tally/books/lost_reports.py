@@ -1,0 +1,192 @@
+"""Holds a database against the mark of what was acknowledged: what is missing, and what a person is told."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect
+
+from unbrick.errors import Reason
+from unbrick.tally.books.acknowledged import Mark, MarkFile, read_mark
+from unbrick.tally.books.ledger import Head, chain_at, read_head
+from unbrick.tally.books.schema import ledger
+from unbrick.tally.records import Loss, LossError, StoreError, StoreFullError
+
+_RESTORE = "restore a copy of tally.db (`unbrick help administrator`)"
+_ACCEPT = f"{_RESTORE}, or serve with --accept-loss"
+_ACCEPT_UNMARKED = "look where tally.mark was moved to; `unbrick tally serve DIR --accept-loss` makes it anew"
+_CHANGES_OF_NEW = 1
+"""A database that holds nothing has counted that its tables were made."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What came of comparing: what was lost (and accepted), the head now, and whether the database no longer
+    knows that a loss was accepted before.
+    """
+
+    loss: Loss | None
+    head: Head
+    branch_was_lost: bool = False
+
+    @property
+    def goes_on_otherwise(self) -> bool:
+        """Whether what follows must be told from what an older copy would go on with."""
+        return self.loss is not None or self.branch_was_lost
+
+
+def mark_path(database: Path) -> Path:
+    """Where the mark of a database lies."""
+    return database.with_suffix(".mark")
+
+
+def find_loss(connection: Connection, mark: Mark | None) -> Loss | None:
+    """What the mark vouches for and the database does not have; None where it has all of it.
+
+    A database without a mark beside it must hold nothing, or be of before there were any.
+    """
+    is_of_before = not inspect(connection).has_table(ledger.name)
+    if mark is None:
+        holds_nothing = is_of_before or _holds_nothing(read_head(connection))
+        return None if holds_nothing else Loss(0, 0, unmarked=True)
+    wanted = mark.head
+    if is_of_before:  # an older copy, or somebody else's
+        return Loss(wanted.events, wanted.changes, other=True) if wanted.changes else None
+    head = read_head(connection)
+    changes = max(wanted.changes - head.changes, 0)
+    if chain_at(connection, wanted.events) == wanted.chain:
+        return Loss(0, changes) if changes else None
+    if head.events >= wanted.events or head.branch != wanted.branch:
+        return Loss(wanted.events, wanted.changes, other=True)
+    return Loss(wanted.events - head.events, changes)
+
+
+def _holds_nothing(head: Head) -> bool:
+    return head.events == 0 and head.changes <= _CHANGES_OF_NEW
+
+
+def lost_error(loss: Loss) -> LossError:
+    """The loss as whoever would write is told it."""
+    hint = _RESTORE if loss.damaged else _ACCEPT_UNMARKED if loss.unmarked else _ACCEPT
+    return LossError(loss, hint=hint, reason=Reason.REPORTS_MISSING)
+
+
+def gone_error(database: Path) -> StoreError:
+    """What is said where the database is missing or empty."""
+    mark = read_mark(mark_path(database))
+    if mark is None or not mark.head.changes:
+        return StoreError(
+            f"there is no tally database {database}",
+            hint=f"{_RESTORE}, or make a new tally: unbrick tally init DIR",
+        )
+    return lost_error(Loss(mark.head.events, mark.head.changes, gone=True))
+
+
+class MarkedFile:
+    """The mark of one database, held while that is written."""
+
+    def __init__(self, database: Path) -> None:
+        self._path = mark_path(database)
+        self._file = MarkFile(self._path)
+        self._known: Head | None = None
+        self._unmarked: Loss | None = None
+        self.accepting = False
+        """Whether a person has accepted what is missing; until `settle` has told how much that is."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Lock it against every other writer; raises StoreError, StoreFullError."""
+        with self._errors_named():
+            lock = self._file.held()
+            lock.__enter__()
+        try:
+            yield
+        finally:
+            lock.__exit__(None, None, None)
+
+    def look(self, connection: Connection) -> None:
+        """Raise LossError where no mark vouches for what is here, before a file is made for one."""
+        if read_mark(self._path) is None:
+            self._unmarked = find_loss(connection, None)
+            if self._unmarked is not None and not self.accepting:
+                raise lost_error(self._unmarked)
+
+    def check(self, connection: Connection) -> None:
+        """Raise LossError where this transaction sees less than the mark vouches for."""
+        mark = self._read()
+        if mark is None and self._known is not None:
+            mark = Mark(self._known)  # somebody took the file away under us
+        elif self.accepting or (mark is not None and mark.head == self._known):
+            return
+        loss = find_loss(connection, mark)
+        if loss is not None:
+            raise lost_error(loss)
+
+    def cover(self, head: Head) -> None:
+        """Vouch for what is committed, durably; raises StoreFullError, StoreError."""
+        mark = self._read() or Mark(clean=not head.events)
+        ahead = (head.events, head.changes) > (mark.head.events, mark.head.changes)
+        if ahead or mark.generation == 0 or self._file.is_doubtful:
+            self._write(replace(mark, head=head))
+        self._known = head
+
+    def compare(self, connection: Connection) -> Settled:
+        """See `Database.settle`; raises LossError."""
+        mark, head = self._read(), read_head(connection)
+        loss = self._unmarked or find_loss(connection, mark)
+        if loss is not None and not self.accepting:
+            raise lost_error(loss)
+        return Settled(loss, head, mark is not None and mark.head.branch != head.branch)
+
+    def settle(self, head: Head) -> None:
+        """Vouch for this, and no longer for anything else."""
+        self.accepting = False
+        self._unmarked = None
+        mark = self._read() or Mark(clean=not head.events)
+        if mark.head != head:
+            self._write(replace(mark, head=head))
+        self.cover(head)
+
+    def say_clean(self, connection: Connection, clean: bool) -> bool:
+        """See `Database.say_clean`."""
+        mark = self._read() or Mark(read_head(connection), clean=False)
+        if mark.clean != clean or mark.generation == 0:
+            self._write(replace(mark, clean=clean))
+        return mark.clean
+
+    def refuse_new(self, database: Path) -> None:
+        """Raise where a new database would hide that another one is gone."""
+        mark = read_mark(self._path)
+        if mark is not None and mark.head.changes:
+            raise gone_error(database)
+
+    def _read(self) -> Mark | None:
+        with self._errors_named():
+            return self._file.read()
+
+    def _write(self, mark: Mark) -> None:
+        with self._errors_named():
+            self._file.write(mark)
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StoreFullError(
+                    f"the disk below {self._path.name} is full",
+                    hint="make room on it; what was not acknowledged is kept at the stations",
+                    reason=Reason.DISK_FULL,
+                ) from error
+            raise StoreError(
+                f"{self._path}, which says what was acknowledged, cannot be used: {error.strerror or error}"
+            ) from error

@@ -1,0 +1,113 @@
+"""What people decided where reports contradict each other or the inventory; each can be taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from unbrick.errors import UsageError
+from unbrick.tally.books.clock import microseconds, present
+from unbrick.tally.books.prepared import Prepared
+from unbrick.tally.books.schema import decisions
+from unbrick.tally.count.runs import RunRecord, shown_reason
+
+APART = "\x1f"
+"""Joins the key of a machine that was split to what tells its runs apart: no name or serial holds it."""
+
+_IN_FORCE = Prepared(select(decisions).where(decisions.c.undone_at.is_(None)).order_by(decisions.c.number))
+
+
+class What(StrEnum):
+    """The kinds of decision."""
+
+    COUNT = "count"
+    DISMISS = "dismiss"
+    DISCOUNT = "discount"
+    MERGE = "merge"
+    SPLIT = "split"
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Those in force: contradictions (kind and subject) that count or are dismissed, stations whose word does
+    not count, machines (by key) that are another one or that are several.
+    """
+
+    counted: frozenset[tuple[str, str]] = frozenset()
+    dismissed: frozenset[tuple[str, str]] = frozenset()
+    discounted: frozenset[str] = frozenset()
+    merged: Mapping[str, str] = field(default_factory=dict)
+    split: Mapping[str, str] = field(default_factory=dict)
+
+    def key_of(self, key: str, run: RunRecord) -> str:
+        """The key of the machine that a run counts for, where `key` is what the run itself shows."""
+        by = self.split.get(key)
+        if by is not None:
+            values = {"disk": run.disk_guid, "serial": run.serial, "name": run.first_name_key}
+            value = values[by]
+            key = f"{key}{APART}{value}" if value else key
+        seen = {key}
+        while (other := self.merged.get(key)) is not None and other not in seen:
+            seen.add(other)
+            key = other
+        return key
+
+
+def read_decisions(connection: Connection) -> Decisions:
+    """The decisions in force; the later one counts where two speak of the same."""
+    found: dict[str, dict[tuple[str, str], str]] = {what.value: {} for what in What}
+    for row in _IN_FORCE.named_rows(connection):
+        found[row["what"]][row["kind"], row["subject"]] = row["other"]
+    return Decisions(
+        counted=frozenset(found[What.COUNT]),
+        dismissed=frozenset(found[What.DISMISS]),
+        discounted=frozenset(subject for _, subject in found[What.DISCOUNT]),
+        merged={subject: other for (_, subject), other in found[What.MERGE].items()},
+        split={subject: other for (_, subject), other in found[What.SPLIT].items()},
+    )
+
+
+def decide(
+    connection: Connection,
+    what: What,
+    subject: str,
+    *,
+    kind: str = "",
+    other: str = "",
+    reason: str,
+    who: str,
+    at: datetime | None = None,
+) -> None:
+    """Write a decision down, in place of one of the same kind on the same subject."""
+    if not reason.strip():
+        raise UsageError("a decision needs a reason", hint="say in a few words why: --reason TEXT")
+    take_back(connection, what, subject, kind=kind, who=who, at=at)
+    row = {
+        "what": what.value,
+        "kind": kind,
+        "subject": subject,
+        "other": other,
+        "reason": shown_reason(reason),
+        "who": who,
+        "at": microseconds(at or present()),
+    }
+    connection.execute(insert(decisions), row)
+
+
+def take_back(
+    connection: Connection, what: What, subject: str, *, kind: str = "", who: str, at: datetime | None = None
+) -> bool:
+    """Take a decision back; whether there was one."""
+    here = (
+        (decisions.c.what == what.value)
+        & (decisions.c.kind == kind)
+        & (decisions.c.subject == subject)
+        & decisions.c.undone_at.is_(None)
+    )
+    values: dict[str, Any] = {"undone_by": who, "undone_at": microseconds(at or present())}
+    return connection.execute(update(decisions).where(here).values(values)).rowcount > 0

@@ -1,0 +1,379 @@
+"""Keeps the rows of machines and the counters true, in the caller's transaction, touching no more than asked.
+
+`refresh` makes the rows of some machines and names anew from the tables that it stands on, and moves the
+counters by the difference. Whatever changed those tables says which rows that touches.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select, update
+
+from unbrick.events.standing import MachineStatus
+from unbrick.tally.books.bulk import (
+    chunks,
+    delete_rows,
+    insert_rows,
+    move_numbers,
+    rows_of,
+    rows_where,
+    update_rows,
+)
+from unbrick.tally.books.clock import MICROSECONDS_A_MINUTE
+from unbrick.tally.books.prepared import Prepared
+from unbrick.tally.books.schema import counters, expected, machine_names, machines, minutes, runs, statements
+from unbrick.tally.count.bearing import Bears, is_due, thin
+from unbrick.tally.count.contradictions import note_machines, note_shared
+from unbrick.tally.count.counted_runs import Judged, judge
+from unbrick.tally.count.decisions import Decisions, read_decisions
+from unbrick.tally.count.identities import NO_IDENTITY
+from unbrick.tally.count.names import serial_key
+from unbrick.tally.count.rows import (
+    Row,
+    gather,
+    machine_row,
+    named_row,
+    said_of,
+    said_of_unseen,
+    said_on,
+    statement_on,
+    words_kept_under,
+)
+from unbrick.tally.count.runs import RunRecord, run_of
+from unbrick.tally.records import NAMED
+
+_MOST_ASKED = 5000
+_BEARING = Prepared(
+    select(runs).where(
+        runs.c.machine.in_(bindparam("wanted", expanding=True)), runs.c.bears > Bears.NOT.value
+    )
+)
+_SHOWED_SERIALS = (
+    select(runs.c.machine).where(runs.c.serial_key.in_(bindparam("wanted", expanding=True))).distinct()
+)
+_BEARS = Prepared(
+    update(runs)
+    .where(runs.c.run == bindparam("the_run"), runs.c.station == bindparam("the_station"))
+    .values(bears=bindparam("the_bears"))
+)
+_WANTED = statements.c.name_key.in_(bindparam("wanted", expanding=True))
+_STATEMENTS = select(statements, runs.c.machine).outerjoin(runs, runs.c.first == statements.c.machine_first)
+_ALL_STATEMENTS = Prepared(_STATEMENTS.where(_WANTED).order_by(statements.c.number))
+_LAST_STATEMENTS = Prepared(
+    _STATEMENTS.where(
+        statements.c.number.in_(
+            select(func.max(statements.c.number))
+            .where(_WANTED, statements.c.taken_back_at.is_(None))
+            .group_by(statements.c.name_key, statements.c.machine_first)
+        )
+    )
+)
+_SEEN_NAMES = Prepared(
+    select(machine_names.c.name_key)
+    .join(machines, machines.c.key == machine_names.c.key)
+    .where(machine_names.c.name_key.in_(bindparam("wanted", expanding=True)))
+    .distinct()
+)
+_FIRST_OF_NAMES = Prepared(
+    select(machine_names.c.name_key, func.min(machines.c.first).label("first"))
+    .join(machines, machines.c.key == machine_names.c.key)
+    .where(machine_names.c.name_key.in_(bindparam("wanted", expanding=True)))
+    .group_by(machine_names.c.name_key)
+)
+
+
+def refresh(
+    connection: Connection,
+    keys: Iterable[str],
+    names: Iterable[str],
+    *,
+    only_added: Collection[str] = (),
+    decided: Decisions | None = None,
+) -> None:
+    """Make the rows of these machines (by key) and of these names (upper case) what they should be.
+
+    `only_added` are those of the machines of which nothing was taken away: the runs that bear tell all.
+    `decided` are the decisions in force, where they are known.
+    """
+    change = _Change(connection)
+    decided = decided or read_decisions(connection)
+    concerned = set(names)
+    moved: set[str] = set()
+    for chunk in chunks(keys):
+        concerned |= _refresh_machines(connection, chunk, change, moved, only_added, decided)
+    # A word on a name that no machine had is about the first one to have it, which is known only now.
+    for chunk in chunks(name for name, said in change.spoken(moved).items() if said_of_unseen(said)):
+        called = rows_where(connection, machine_names, machine_names.c.name_key, chunk)
+        for again in chunks({row["key"] for row in called}):
+            _refresh_machines(connection, again, change, set(), again, decided)
+    for chunk in chunks(concerned):
+        _refresh_names(connection, chunk, change)
+    change.count(connection)
+
+
+@dataclass
+class _Change:
+    """By how much the counters are to be moved in the end."""
+
+    connection: Connection
+    counted: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    finished: Counter[int] = field(default_factory=Counter)
+    repaired: Counter[int] = field(default_factory=Counter)
+    asked: dict[str, list[Row]] = field(default_factory=dict)
+
+    def spoken(self, names: Iterable[str]) -> dict[str, list[Row]]:
+        """The last statements under each name, which nobody changes meanwhile: a few are asked for once."""
+        wanted = set(names)
+        if len(self.asked) > _MOST_ASKED:
+            self.asked.clear()
+        found = {name: self.asked[name] for name in wanted if name in self.asked}
+        fresh = _statements(self.connection, wanted - found.keys())
+        if len(wanted) <= _MOST_ASKED:
+            self.asked |= {name: fresh.get(name, []) for name in wanted - found.keys()}
+        return {**found, **fresh}
+
+    def write(self, connection: Connection, before: Mapping[str, Row], after: Mapping[str, Row]) -> None:
+        """Write the rows that differ and note what that does to the counters."""
+        gone = [row for key, row in before.items() if key not in after]
+        added = [row for key, row in after.items() if key not in before]
+        changed = [row for key, row in after.items() if key in before and before[key] != row]
+        delete_rows(connection, machines, gone)
+        insert_rows(connection, machines, added)
+        update_rows(connection, machines, changed)
+        for row in (*added, *changed):
+            self._note(row, 1)
+        for row in (*gone, *(before[row["key"]] for row in changed)):
+            self._note(row, -1)
+
+    def _note(self, row: Row, by: int) -> None:
+        for counter, place in counted_places(row):
+            getattr(self, counter)[place] += by
+
+    def count(self, connection: Connection) -> None:
+        """Move the counters."""
+        counted = {place: {"machines": by} for place, by in self.counted.items()}
+        move_numbers(connection, counters, counters.c.site, counted)
+        moved = {
+            (minute,): {"repaired": self.repaired[minute], "finished": self.finished[minute]}
+            for minute in self.finished.keys() | self.repaired.keys()
+        }
+        move_numbers(connection, minutes, minutes.c.minute, moved)
+
+
+def counted_places(row: Row) -> list[tuple[str, Any]]:
+    """Where one row counts: in which counter, and under what there."""
+    places: list[tuple[str, Any]] = [("counted", (row["status"], row["site"], row["reason"], row["basis"]))]
+    if row["finished_at"] is not None:
+        minute = row["finished_at"] // MICROSECONDS_A_MINUTE
+        places.append(("finished", minute))
+        if row["status"] in {MachineStatus.REPAIRED, MachineStatus.CONFIRMED}:
+            places.append(("repaired", minute))
+    return places
+
+
+def _refresh_machines(
+    connection: Connection,
+    keys: Sequence[str],
+    change: _Change,
+    moved: set[str],
+    only_added: Collection[str],
+    decided: Decisions,
+) -> set[str]:
+    """Returns the names whose own rows this may touch; adds to `moved` those that other machines have now."""
+    before = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
+    runs_of = _runs_of(connection, keys, only_added)
+    judged = _judge(connection, runs_of, decided)
+    gathered = [gather(one) for one in judged if one.counted]
+    kept_under = {name for one in judged for name in words_kept_under(one.firsts)}
+    spoken = change.spoken(kept_under.union(*(one.spoken_under for one in gathered)))
+    _thin(connection, judged, runs_of, {one["machine_first"] for said in spoken.values() for one in said})
+    first = _first_of(connection, {name for name, said in spoken.items() if said_of_unseen(said)})
+    after = {}
+    for one in gathered:
+        after[one.key] = machine_row(one, statement_on(one, said_of(one, spoken), first))
+    concerned = _replace_names(connection, keys, judged, change, before, after)
+    rows = ((before.get(key), after.get(key)) for key in keys)
+    changed = {key for key, (old, new) in zip(keys, rows, strict=True) if _first(old) != _first(new)}
+    concerned |= {name for one in judged if one.key in changed for name in one.name_keys}
+    moved |= concerned
+    note_machines(connection, keys, judged)
+    serials = {serial for serial, _ in _serials(before) ^ _serials(after) if serial}
+    note_shared(connection, concerned, serials)
+    return concerned | {row["line"] for row in (*before.values(), *after.values()) if row["line"]}
+
+
+def _serials(rows: Mapping[str, Row]) -> set[tuple[str | None, str]]:
+    return {(row["serial_key"], key) for key, row in rows.items()}
+
+
+def _first(row: Row | None) -> int | None:
+    return row["first"] if row else None
+
+
+def _runs_of(
+    connection: Connection, keys: Sequence[str], bearing: Collection[str]
+) -> dict[str, list[RunRecord]]:
+    """The runs of these machines, of some only those that bear; what shows no identity is none."""
+    found: dict[str, list[RunRecord]] = defaultdict(list)
+    rows = rows_where(connection, runs, runs.c.machine, [key for key in keys if key not in bearing])
+    for chunk in chunks(key for key in keys if key in bearing):
+        rows += rows_of(connection, _BEARING, {"wanted": chunk})
+    for row in rows:
+        if not row["machine"].startswith(NO_IDENTITY):
+            found[row["machine"]].append(run_of(row))
+    return found
+
+
+def _thin(
+    connection: Connection,
+    judged: Iterable[Judged],
+    runs_of: Mapping[str, Sequence[RunRecord]],
+    meant: AbstractSet[int | None],
+) -> None:
+    """Note which runs bear, of machines that have many that were not compared, or were read as a whole.
+
+    By the number of their first event, some are `meant` by persons' words.
+    """
+    changed = []
+    for one in judged:
+        of_machine = runs_of[one.key]
+        if is_due(of_machine) or any(run.bears == Bears.NOT for run in of_machine):
+            found = thin(one, of_machine, meant)
+            changed += [
+                {"the_run": run.run, "the_station": run.station, "the_bears": found[run.id].value}
+                for run in of_machine
+                if run.bears != found[run.id]
+            ]
+    if changed:
+        _BEARS.run(connection, changed)
+
+
+def _judge(
+    connection: Connection, runs_of: Mapping[str, Sequence[RunRecord]], decided: Decisions
+) -> list[Judged]:
+    """The machines with these runs."""
+    found = [one for of_machine in runs_of.values() for one in of_machine]
+    names = {name for one in found for name in one.name_keys}
+    by_name, by_serial = _expectations(
+        connection, names, {serial_key(one.serial) for one in found if one.serial}
+    )
+    return [judge(key, of_machine, by_name, by_serial, decided) for key, of_machine in runs_of.items()]
+
+
+def _replace_names(
+    connection: Connection,
+    keys: Sequence[str],
+    judged: Sequence[Judged],
+    change: _Change,
+    before: Mapping[str, Row],
+    after: Mapping[str, Row],
+) -> set[str]:
+    """Write the rows of machines and under which names they are found; returns the names that changed."""
+    was = {
+        (row["name_key"], row["key"])
+        for row in rows_where(connection, machine_names, machine_names.c.key, keys)
+    }
+    now = {(name, one.key) for one in judged for name in one.name_keys}
+    change.write(connection, before, after)
+    delete_rows(connection, machine_names, [{"name_key": name, "key": key} for name, key in was - now])
+    insert_rows(connection, machine_names, [{"name_key": name, "key": key} for name, key in now - was])
+    return {name for name, _ in was ^ now}
+
+
+def _refresh_names(connection: Connection, names: Sequence[str], change: _Change) -> None:
+    """The rows of those that no medium has seen: there while somebody speaks of them and no machine is it."""
+    keys = [NAMED + name for name in names]
+    before = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
+    by_name, _ = _expectations(connection, names, ())
+    spoken = change.spoken(names)
+    settled = {row["line"] for row in rows_where(connection, machines, machines.c.line, names)}
+    seen = {row["name_key"] for row in rows_of(connection, _SEEN_NAMES, {"wanted": list(names)})}
+    after = {}
+    for name in names:
+        expectation = by_name.get(name)
+        if name in settled or (expectation is None and name in seen):
+            continue
+        row = named_row(name, expectation, said_of_unseen(spoken.get(name, ())))
+        if row is not None:
+            after[row["key"]] = row
+    change.write(connection, before, after)
+
+
+def _expectations(
+    connection: Connection, names: Iterable[str], serials: Iterable[str]
+) -> tuple[dict[str, Row], dict[str, Row]]:
+    """The inventory's lines by name, and the first line (by name) of each serial number."""
+    by_name: dict[str, Row] = {
+        row["name_key"]: row for row in rows_where(connection, expected, expected.c.name_key, sorted(names))
+    }
+    by_serial: dict[str, Row] = {}
+    for row in rows_where(connection, expected, expected.c.serial_key, sorted(serials)):
+        other = by_serial.get(row["serial_key"])
+        if other is None or row["name_key"] < other["name_key"]:
+            by_serial[row["serial_key"]] = row
+    return by_name, by_serial
+
+
+def _statements(
+    connection: Connection, names: Iterable[str], query: Prepared = _LAST_STATEMENTS
+) -> dict[str, list[Row]]:
+    """The last statements under each name: on each machine that was meant, and on one not seen by then."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for chunk in chunks(names):
+        for row in rows_of(connection, query, {"wanted": chunk}):
+            found[row["name_key"]].append(row)
+    return found
+
+
+def statements_about(connection: Connection, key: str) -> list[Row]:
+    """All that persons said of the machine with this key, in that order, also what was taken back."""
+    if key.startswith(NAMED):
+        name = key.removeprefix(NAMED)
+        said = _statements(connection, [name], _ALL_STATEMENTS)[name]
+        return [one for one in said if one["machine_first"] is None]
+    judged = _judge(connection, _runs_of(connection, [key], [key]), read_decisions(connection))
+    if not judged or not judged[0].counted:
+        return []
+    machine = gather(judged[0])
+    firsts = connection.execute(select(runs.c.first).where(runs.c.machine == key)).scalars()
+    kept_under = machine.spoken_under | words_kept_under(firsts)
+    spoken = [one for said in _statements(connection, kept_under, _ALL_STATEMENTS).values() for one in said]
+    first = _first_of(connection, machine.name_keys)
+    return sorted(said_on(machine, spoken, first), key=lambda one: int(one["number"]))
+
+
+def runs_counted(connection: Connection, key: str) -> Sequence[RunRecord]:
+    """All runs that count for the machine with this key."""
+    judged = _judge(connection, _runs_of(connection, [key], ()), read_decisions(connection))
+    return [run for one in judged for run in one.counted]
+
+
+def _first_of(connection: Connection, names: Iterable[str]) -> dict[str, int]:
+    """The number of the first event of any machine that has the name, by name."""
+    return {
+        row["name_key"]: row["first"]
+        for chunk in chunks(names)
+        for row in rows_of(connection, _FIRST_OF_NAMES, {"wanted": chunk})
+    }
+
+
+def machines_called(connection: Connection, name: str) -> list[str]:
+    """The keys of the machines that reported under a name, or that settle the inventory's line of it."""
+    named = rows_where(connection, machine_names, machine_names.c.name_key, [name])
+    rows = rows_where(connection, machines, machines.c.key, {row["key"] for row in named})
+    rows += rows_where(connection, machines, machines.c.line, [name])
+    return sorted({row["key"] for row in rows})
+
+
+def machines_with_serials(connection: Connection, serials: Iterable[str]) -> set[str]:
+    """The keys of the machines that ever showed one of these serial numbers, also before a repair."""
+    return {
+        key
+        for chunk in chunks(serials)
+        for key in connection.execute(_SHOWED_SERIALS, {"wanted": chunk}).scalars()
+    }

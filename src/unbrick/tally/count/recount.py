@@ -1,0 +1,240 @@
+"""Adds everything up again, slowly and from the events alone, and says where the kept numbers differ.
+
+Reads all events in order of their runs, holds one record a run and one row a machine in memory, and shares
+with the counting only the pure rules (`runs.py`, `rows.py`, `identities.py`), not how they are kept true.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from unbrick.tally.books.bulk import rows_of
+from unbrick.tally.books.schema import (
+    contradictions,
+    counters,
+    events,
+    expected,
+    machine_names,
+    machines,
+    minutes,
+    runs,
+    statements,
+    totals,
+)
+from unbrick.tally.count.contradictions import CONTRADICTIONS, UNCOUNTED, rows_of_machine, shared_row
+from unbrick.tally.count.counted_runs import Judged, Kind, judge
+from unbrick.tally.count.counting import FOLDED_IN, fold_rows
+from unbrick.tally.count.decisions import read_decisions
+from unbrick.tally.count.identities import NO_IDENTITY, machine_of
+from unbrick.tally.count.machines import counted_places
+from unbrick.tally.count.rows import (
+    Row,
+    gather,
+    machine_row,
+    named_row,
+    said_of,
+    said_of_unseen,
+    statement_on,
+)
+from unbrick.tally.count.runs import RunRecord
+from unbrick.tally.records import NAMED
+
+_MOST_DIFFERENCES = 20
+
+
+@dataclass
+class Recount:
+    """What the tables should hold, each by its key."""
+
+    runs: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    machines: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    machine_names: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    counters: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    minutes: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    contradictions: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    totals: dict[Any, dict[str, Any]] = field(default_factory=dict)
+
+
+class _KnownInMemory:
+    def __init__(self, records: Mapping[tuple[str, str], RunRecord]) -> None:
+        self._uuids: dict[tuple[str, str | None], str] = {}
+        self._names: dict[str, str] = {}
+        for record in records.values():
+            if not record.disk_guid:
+                continue
+            if record.first_name_key:
+                name = self._names.get(record.disk_guid, record.first_name_key)
+                self._names[record.disk_guid] = min(name, record.first_name_key)
+            if record.smbios_uuid:
+                for place in ((record.disk_guid, None), (record.disk_guid, record.first_name_key)):
+                    self._uuids[place] = min(self._uuids.get(place, record.smbios_uuid), record.smbios_uuid)
+
+    def first_uuid(self, disk_guid: str, name_key: str | None) -> str | None:
+        return self._uuids.get((disk_guid, name_key))
+
+    def first_name(self, disk_guid: str) -> str | None:
+        return self._names.get(disk_guid)
+
+
+def recount(connection: Connection) -> Recount:
+    """Add everything up from what was told to us: `events`, `expected`, `statements` and `decisions`."""
+    result = Recount()
+    decided = read_decisions(connection)
+    records = _fold_events(connection, result)
+    known = _KnownInMemory(records)
+    runs_of: dict[str, list[RunRecord]] = defaultdict(list)
+    begun: dict[str, int] = {}
+    for record in records.values():
+        begun[record.run] = min(begun.get(record.run, record.first), record.first)
+    for run, record in records.items():
+        record = replace(record, second=record.first > begun[record.run])
+        key = machine_of(record, known, decided)
+        if not key.startswith(NO_IDENTITY):
+            runs_of[key].append(record)
+        result.runs[run] = {**record.to_row(), "machine": key}
+    lines = {row["name_key"]: row for row in _rows(connection, expected)}
+    meant = {record["first"]: record["machine"] for record in result.runs.values()}
+    spoken: dict[str, list[Row]] = defaultdict(list)
+    for row in _rows(connection, statements):
+        if row["taken_back_at"] is not None:
+            continue
+        spoken[row["name_key"]].append({**row, "machine": meant.get(row["machine_first"])})
+    by_serial = _by_serial(lines)
+    judged = [judge(key, found, lines, by_serial, decided) for key, found in runs_of.items()]
+    _make_rows(result, judged, lines, spoken)
+    _find_contradictions(result, judged)
+    _count(result)
+    return result
+
+
+def _fold_events(connection: Connection, result: Recount) -> dict[tuple[str, str], RunRecord]:
+    records = {}
+    number = oddities = 0
+    arrivals: list[int] = []
+    found = select(events).order_by(events.c.run, events.c.station, *FOLDED_IN)
+    for run, rows in groupby(rows_of(connection, found), key=lambda row: (row["run"], row["station"])):
+        of_run = list(rows)
+        records[run] = fold_rows(run, of_run)
+        number += len(of_run)
+        oddities += records[run].contradicted
+        times = [row["received"] for row in of_run]
+        arrivals += [min(times), max(times)]
+    if number:
+        wanted = {
+            "events": number,
+            "oddities": oddities,
+            "first_event": min(arrivals),
+            "last_event": max(arrivals),
+        }
+        result.totals = {(name,): {"name": name, "value": value} for name, value in wanted.items()}
+    return records
+
+
+def _by_serial(lines: Mapping[str, Row]) -> dict[str, Row]:
+    named = (lines[name] for name in sorted(lines, reverse=True))
+    return {line["serial_key"]: line for line in named if line["serial_key"]}
+
+
+def _make_rows(
+    result: Recount,
+    judged: Sequence[Judged],
+    lines: Mapping[str, Row],
+    spoken: Mapping[str, list[Row]],
+) -> None:
+    first: dict[str, int] = {}
+    for one in judged:
+        for name in one.name_keys:
+            result.machine_names[name, one.key] = {"name_key": name, "key": one.key}
+            if one.counted:
+                begun = min(run.first for run in one.counted)
+                first[name] = min(first.get(name, begun), begun)
+    settled: set[str] = set()
+    for one in judged:
+        if one.counted:
+            machine = gather(one)
+            statement = statement_on(machine, said_of(machine, spoken), first)
+            result.machines[(one.key,)] = machine_row(machine, statement)
+            settled |= {machine.line["name_key"]} if machine.line else set()
+    for name in lines.keys() | spoken.keys():
+        line = lines.get(name)
+        if name in settled or (line is None and name in first):
+            continue
+        row = named_row(name, line, said_of_unseen(spoken.get(name, ())))
+        if row:
+            result.machines[(NAMED + name,)] = row
+
+
+def _find_contradictions(result: Recount, judged: Sequence[Judged]) -> None:
+    rows = [row for one in judged for row in rows_of_machine(one)]
+    named = Counter(name for name, key in result.machine_names if (key,) in result.machines)
+    rows += [shared_row(Kind.NAME, name) for name, number in named.items() if number > 1]
+    serials = Counter(row["serial_key"] for row in result.machines.values() if row["serial_key"])
+    rows += [shared_row(Kind.SERIAL, serial) for serial, number in serials.items() if number > 1]
+    stations = {row["station"] for row in result.runs.values() if row["said_site"]}
+    rows += [shared_row(Kind.SAID_SITE, station) for station in stations]
+    result.contradictions = {(row["kind"], row["subject"]): row for row in rows}
+    found = result.contradictions.values()
+    for name, number in (
+        (CONTRADICTIONS, len(found)),
+        (UNCOUNTED, sum(row["uncounted"] for row in found)),
+    ):
+        if number:
+            result.totals[(name,)] = {"name": name, "value": number}
+
+
+def _count(result: Recount) -> None:
+    counted: dict[str, Counter[Any]] = defaultdict(Counter)
+    for row in result.machines.values():
+        for counter, place in counted_places(row):
+            counted[counter][place] += 1
+    for place, number in counted["counted"].items():
+        status, site, reason, basis = place
+        result.counters[place] = {
+            "status": status,
+            "site": site,
+            "reason": reason,
+            "basis": basis,
+            "machines": number,
+        }
+    for minute, number in counted["finished"].items():
+        repaired = counted["repaired"][minute]
+        result.minutes[(minute,)] = {"minute": minute, "repaired": repaired, "finished": number}
+
+
+def _rows(connection: Connection, table: Any) -> list[dict[str, Any]]:
+    return list(rows_of(connection, select(table)))
+
+
+def differences(connection: Connection) -> tuple[str, ...]:
+    """Each difference between the tables and a recount, in a sentence, at most twenty of them."""
+    right = recount(connection)
+    said: list[str] = []
+    for sentence in _compare(connection, right):
+        if len(said) == _MOST_DIFFERENCES:
+            return (*said, "there are more differences than these")
+        said.append(sentence)
+    return tuple(said)
+
+
+def _compare(connection: Connection, right: Recount) -> Iterator[str]:
+    for table in (runs, machines, machine_names, contradictions, counters, minutes, totals):
+        wanted: Mapping[Any, dict[str, Any]] = getattr(right, table.name)
+        key = [column.name for column in table.primary_key]
+        kept = {tuple(row[name] for name in key): row for row in _rows(connection, table)}
+        if table is runs:  # which runs bear is how rows are kept true, and shows in the rows
+            for place in wanted.keys() & kept.keys():
+                kept[place]["bears"] = wanted[place]["bears"]
+        for place in sorted(wanted.keys() | kept.keys(), key=repr):
+            if place not in kept:
+                yield f"{table.name}: {place} is missing"
+            elif place not in wanted:
+                yield f"{table.name}: {place} should not be there"
+            elif wanted[place] != kept[place]:
+                wrong = [name for name in kept[place] if kept[place][name] != wanted[place].get(name)]
+                yield f"{table.name}: {place} differs in {', '.join(wrong)}"

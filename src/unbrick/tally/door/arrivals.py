@@ -1,0 +1,114 @@
+"""Connections that have not logged in yet: so many, and who must go for a new one. Strangers are cheap.
+
+Who gets on with its login keeps its place; who stands still loses it. A whole network (IPv4 /24, IPv6 /64)
+counts as one stranger: one machine can have every address of it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+from unbrick.tally.networks import network_of
+
+_STALLED_SECONDS = 1.5
+_LEAST_SHARE = 16
+_CROWDED = 0.75
+SPOKE = 0
+_STEPS = frozenset({SPOKE, 5, 20, 21, 30, 50})
+"""The messages of SSH that a login takes: service, the two of the key exchange, its end, authentication."""
+
+
+@dataclass
+class _Waiting:
+    network: str
+    since: float
+    kinds: set[int] = field(default_factory=set)
+
+
+class Arrivals:
+    """Who waits. `step` is called when a login gets on: since when it stands still is what counts.
+
+    From three quarters on, a new one pushes somebody out by chance, always when all places are taken: of
+    the networks that hold more than their share, else of those that stand still, who has got on least, then
+    who has stood still longest. Where nobody stands still, the new one itself must go, so that a crowd that
+    tries again at once gets in one after the other.
+    """
+
+    def __init__(
+        self,
+        most: int,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._most = most
+        self._clock = clock
+        self._chance = chance
+        self._waiting: dict[Hashable, _Waiting] = {}
+        self._networks: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def enter(self, connection: Hashable, address: str) -> Hashable | None:
+        """Count a new connection; gives the one that must go (perhaps itself), already uncounted."""
+        network = network_of(address)
+        pushed = self._pushed_out(network)
+        if pushed is None and len(self._waiting) >= self._most:
+            return connection
+        if pushed is not None:
+            self.leave(pushed)
+        self._waiting[connection] = _Waiting(network, self._clock())
+        self._networks[network] += 1
+        return pushed
+
+    def step(self, connection: Hashable, kind: int) -> None:
+        """A login got further, by its first message of a kind that a login takes; others are no progress.
+
+        The first bytes of all are of the kind `SPOKE`.
+        """
+        found = self._waiting.get(connection)
+        if found is not None and kind in _STEPS and kind not in found.kinds:
+            found.kinds.add(kind)
+            found.since = self._clock()
+
+    def all(self) -> tuple[Hashable, ...]:
+        """Everybody who waits, the oldest first."""
+        return tuple(self._waiting)
+
+    def leave(self, connection: Hashable) -> None:
+        """A connection logged in or went away."""
+        found = self._waiting.pop(connection, None)
+        if found is not None:
+            self._networks[found.network] -= 1
+            if not self._networks[found.network]:
+                del self._networks[found.network]
+
+    def _pushed_out(self, newcomer: str) -> Hashable | None:
+        crowded = self._most * _CROWDED
+        if len(self._waiting) < crowded:
+            return None
+        if self._chance() * (self._most - crowded) > len(self._waiting) - crowded:
+            return None
+        now = self._clock()
+        # A client speaks at once. Where half of all are silent, the oldest of them do not mean to.
+        silent = sum(not one.kinds for one in self._waiting.values())
+        patience = 0.0 if 2 * silent > self._most else _STALLED_SECONDS
+        share = max(_LEAST_SHARE, self._most // len({*self._networks, newcomer}))
+        greedy = {network for network, count in self._networks.items() if count > share}
+        found = [
+            (len(one.kinds), one.since, number)
+            for number, one in enumerate(self._waiting.values())
+            if (not greedy or one.network in greedy)
+            and (
+                (greedy and newcomer not in greedy)
+                or now - one.since >= (_STALLED_SECONDS if one.kinds else patience)
+            )
+        ]
+        if not found:
+            return None
+        number = min(found)[2]
+        return list(self._waiting)[number]

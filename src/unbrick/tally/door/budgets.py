@@ -1,0 +1,167 @@
+"""What one station may store in a day: bytes, words that nobody used before, names of computers.
+
+A day is the tally's, in UTC. What a station stored today is kept in a small file, so that a restart gives
+nobody a second day. Beyond its budget a station is told to come again: its reports wait where they are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from unbrick.errors import Reason
+from unbrick.events.event import Event, EventKind
+from unbrick.files import open_for_owner
+from unbrick.tally.records import ReceivedEvent
+
+_WORDS = frozenset(Reason)
+_MOST_BYTES = 16 * 1024 * 1024
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+
+
+@dataclass(frozen=True)
+class DayLimits:
+    """Of one station; `words` are sites and reasons that are neither enrolled nor known."""
+
+    bytes: int = 512 * 1024 * 1024
+    words: int = 500
+    names: int = 20_000
+
+
+@dataclass
+class Spent:
+    """What one station has stored today; the two sets are only of this process's time."""
+
+    bytes: int = 0
+    words: int = 0
+    names: int = 0
+    seen_words: set[str] = field(default_factory=set)
+    seen_names: set[str] = field(default_factory=set)
+
+
+class DayBudgets:
+    """`refusal` before events are stored, `spend` once they are, `save` now and then."""
+
+    def __init__(
+        self,
+        path: Path,
+        limits: DayLimits,
+        clock: Callable[[], datetime],
+        sites: Callable[[], Collection[str]],
+        alarm: Callable[[str, str], None] = lambda *_: None,
+    ) -> None:
+        """`sites` are those that need no budget; `alarm` is told once a day that a station is at its end."""
+        self._path = path
+        self._limits = limits
+        self._clock = clock
+        self._sites = sites
+        self._alarm = alarm
+        self._day = ""
+        self._spent: dict[str, Spent] = {}
+        self._stopped: dict[str, str] = {}
+        self._changed = False
+        self._read()
+
+    @property
+    def stopped(self) -> dict[str, str]:
+        """The stations that may store nothing more today, and what of theirs is used up."""
+        self._begin_day()
+        return self._stopped
+
+    def refusal(self, events: Sequence[ReceivedEvent]) -> str | None:
+        """Why these may not be stored today; None: they may."""
+        self._begin_day()
+        for station, spent, more in self._sums(events):
+            limits = self._limits
+            for what, used, most in (
+                (f"{limits.bytes // 1024**2:,} MiB", spent.bytes + more.bytes, limits.bytes),
+                (f"{limits.words:,} new sites and reasons", spent.words + more.words, limits.words),
+                (f"{limits.names:,} new computer names", spent.names + more.names, limits.names),
+            ):
+                if used > most:
+                    if station not in self._stopped:
+                        self._stopped[station] = what
+                        self._alarm(station, what)
+                    return f"the station {station} has reported its {what} of today: what is more must wait"
+        return None
+
+    def spend(self, events: Sequence[ReceivedEvent]) -> None:
+        """These are stored."""
+        self._begin_day()
+        for _, spent, more in self._sums(events):
+            spent.bytes += more.bytes
+            spent.words += more.words
+            spent.names += more.names
+            spent.seen_words |= more.seen_words
+            spent.seen_names |= more.seen_names
+            self._changed = True
+
+    def save(self) -> None:
+        """Write what is spent; in place, so that it can be written on a full disk too."""
+        if not self._changed:
+            return
+        stations = {
+            name: {key: value for key, value in asdict(one).items() if not key.startswith("seen")}
+            for name, one in self._spent.items()
+        }
+        data = json.dumps({"day": self._day, "stations": stations}).encode()
+        with suppress(OSError):
+            descriptor = open_for_owner(self._path, os.O_WRONLY)
+            try:
+                os.pwrite(descriptor, data + b" " * 256, 0)
+                os.ftruncate(descriptor, len(data))
+                self._changed = False
+            finally:
+                os.close(descriptor)
+
+    def _sums(self, events: Sequence[ReceivedEvent]) -> Iterator[tuple[str, Spent, Spent]]:
+        """Each station of these events, what it has spent, and what these would add to that."""
+        added: dict[str, Spent] = {}
+        sites = self._sites()
+        for one in events:
+            spent = self._spent.setdefault(one.station, Spent())
+            more = added.setdefault(one.station, Spent())
+            more.bytes += len(one.signed.data) + len(one.signed.signature)
+            more.seen_words.update(_words_of(one.event, sites) - spent.seen_words)
+            more.seen_names.update(set(one.event.machine.hostnames) - spent.seen_names)
+        for station, more in added.items():
+            more.words, more.names = len(more.seen_words), len(more.seen_names)
+            yield station, self._spent[station], more
+
+    def _begin_day(self) -> None:
+        now = self._clock()
+        day = f"{now:%Y-%m-%d}"
+        # A clock that is set back a little gives nobody a day anew; one that was far ahead holds nobody up.
+        if day > self._day or self._day > f"{now + timedelta(days=7):%Y-%m-%d}":
+            self._day = day
+            self._spent.clear()
+            self._stopped.clear()
+            self._changed = True
+
+    def _read(self) -> None:
+        """What is damaged counts as nothing spent: the budget is no proof of anything."""
+        with suppress(
+            OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
+        ):
+            with self._path.open("rb") as stream:
+                document = json.loads(stream.read(_MOST_BYTES))
+            found = {
+                str(name): Spent(int(one["bytes"]), int(one["words"]), int(one["names"]))
+                for name, one in document["stations"].items()
+            }
+            self._day, self._spent = str(document["day"]), found
+
+
+def _words_of(event: Event, sites: Collection[str]) -> set[str]:
+    found = set()
+    if event.site is not None and event.site not in sites:
+        found.add(f"site {event.site}")
+    reason = event.details.get("reason")
+    if event.kind == EventKind.OUTCOME and isinstance(reason, str) and reason not in _WORDS:
+        found.add(f"reason {reason[:100]}")
+    return found

@@ -1,0 +1,106 @@
+"""Looks after a tally while it is served, once a second: who is not trusted any more, the disk, the audit.
+
+What ails is said in one place, `condition`, for `status` and `watch`; what begins and ends, in the audit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from unbrick.tally.door.budgets import DayBudgets
+from unbrick.tally.door.condition import write_condition
+from unbrick.tally.folder import TallyFolder
+from unbrick.tally.free_space import keep_room, room_below
+from unbrick.tally.trust.audit import AuditLog
+from unbrick.tally.trust.register import RegisterError, StationRegister
+
+_MOST_NAMED = 3
+
+
+class Guest(Protocol):
+    """A connection that has logged in."""
+
+    def look_again(self) -> None:
+        """Send it away where its station is not trusted any more."""
+
+
+class Caretaker:
+    """Call `tick` about once a second, and `storing` when something ails the store, or is over."""
+
+    def __init__(
+        self,
+        folder: TallyFolder,
+        audit: AuditLog,
+        register: StationRegister,
+        guests: Callable[[], Collection[Guest]],
+        budgets: DayBudgets,
+    ) -> None:
+        self._folder = folder
+        self._audit = audit
+        self._register = register
+        self._guests = guests
+        self._budgets = budgets
+        self._store_ails = ""
+        self._short = False
+        self._said: str | None = None
+
+    def start(self) -> None:
+        """Nothing is known to ail yet."""
+        keep_room(self._folder.path)
+        self._say()
+
+    def storing(self, ails: str) -> None:
+        """What keeps reports from being stored; the empty text: nothing does any more."""
+        self._store_ails = ails
+        self._say()
+        self._audit.tell("storing-failed", text=ails) if ails else self._audit.tell("storing-again")
+
+    def tick(self) -> None:
+        """Everything that must be noticed soon."""
+        self._audit.tick()
+        self._send_away_the_untrusted()
+        self._look_at_the_disk()
+        self._budgets.save()
+        self._say()
+
+    def _send_away_the_untrusted(self) -> None:
+        try:
+            self._register.refresh()
+        except RegisterError:  # nothing is taken meanwhile, and each session says so
+            return
+        for guest in list(self._guests()):
+            guest.look_again()
+
+    def _look_at_the_disk(self) -> None:
+        folder = self._folder.path
+        room = room_below(folder)
+        if room is None:
+            return
+        if room.is_short and not self._short:
+            self._audit.tell("room-short", text=room.sentence(folder))
+        elif self._short and not room.is_short:
+            self._audit.tell("room-again")
+        self._short = room.is_short
+        keep_room(folder)
+
+    def _stopped(self) -> str:
+        """Which stations have used up their day: much for a stick, so look whose hands it is in."""
+        stopped = self._budgets.stopped
+        if not stopped:
+            return ""
+        named = ", ".join(f"{name} ({what})" for name, what in list(stopped.items())[:_MOST_NAMED])
+        more = f" and {len(stopped) - _MOST_NAMED} more" if len(stopped) > _MOST_NAMED else ""
+        return (
+            f"used up what a station may report in a day: {named}{more}; what is more waits at the station. "
+            "Is it in good hands? (unbrick tally revoke)"
+        )
+
+    def _say(self) -> None:
+        """The store's trouble first; of a disk that is full or nearly so, which one and how much is left."""
+        room = room_below(self._folder.path)
+        disk = room.sentence(self._folder.path) if room is not None and room.is_short else ""
+        text = disk if room is not None and room.is_full else self._store_ails or disk or self._stopped()
+        if text != self._said:
+            self._said = text
+            write_condition(self._folder.condition, text)

@@ -1,0 +1,147 @@
+"""Judges signed events: the signature, the station behind it, the event itself. Stores and sends nothing.
+
+Every byte is hostile. Who signed counts, not who carries: an outbox may be exported and sent by another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from unbrick.events.event import NAMESPACE, Event, EventError, moment, parse_event
+from unbrick.events.wire import SignedEvent
+from unbrick.signing.signature import SignatureFormatError, parse_signature
+from unbrick.signing.ssh_key import SshKeyError, fingerprint, line_of_blob, raw_key
+from unbrick.tally.door.delayed import with_late_ones
+from unbrick.tally.records import ReceivedEvent
+from unbrick.tally.trust.register import Enrolment, StationRegister
+
+_AT_A_STRETCH = 16
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An event that can never be stored: `reason` is a word for programs, `text` a sentence."""
+
+    id: str
+    reason: str
+    text: str
+
+
+@dataclass
+class Judged:
+    """A batch after judgement, each part in the order of the batch."""
+
+    received: list[ReceivedEvent] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    expired: Counter[str] = field(default_factory=Counter)
+    """Of the received ones, those of stations whose certificates have ended: carried here, and taken."""
+
+
+class RefusedEventError(Exception):
+    """Why an event is refused: a word and a sentence."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.text = text
+
+
+class Intake:
+    """Judges by the register of stations and dates by the tally's own clock."""
+
+    def __init__(
+        self, register: StationRegister, clock: Callable[[], datetime], accepted: Collection[str] = ()
+    ) -> None:
+        """`accepted` are fingerprints of keys that somebody vouches for now, and that nobody enrolled."""
+        self._register = register
+        self._clock = clock
+        self._accepted = frozenset(accepted)
+
+    def judge(self, events: Sequence[SignedEvent]) -> Judged:
+        """Judge a batch; raises RegisterError where the register cannot be read."""
+        self._register.refresh()
+        judged, received = Judged(), self._clock()
+        for signed in events:
+            event_id = hashlib.sha256(signed.data).hexdigest()
+            try:
+                station = self.station_of(signed)
+                event = _event_of(signed)
+                _check_gap(station, event)
+            except RefusedEventError as error:
+                judged.refused.append(Refusal(event_id, error.reason, error.text))
+            else:
+                judged.received.append(
+                    ReceivedEvent(
+                        signed,
+                        event,
+                        station.name,
+                        received,
+                        site=station.site or None,
+                        everywhere=station.everywhere,
+                    )
+                )
+                judged.ids.append(event_id)
+                if station.expires and station.expires <= moment(received):
+                    judged.expired[station.name] += 1
+        return judged
+
+    async def judge_gently(self, events: Sequence[SignedEvent]) -> Judged:
+        """The same in short stretches: a signature takes about 0.1 ms, and others want their turn."""
+        judged = Judged()
+        for start in range(0, len(events), _AT_A_STRETCH):
+            part = self.judge(events[start : start + _AT_A_STRETCH])
+            judged.received += part.received
+            judged.ids += part.ids
+            judged.refused += part.refused
+            judged.expired += part.expired
+            await asyncio.sleep(0)
+        judged.received = with_late_ones(judged.received)
+        return judged
+
+    def station_of(self, signed: SignedEvent) -> Enrolment:
+        """The enrolled station that signed it; raises RefusedEventError. The register must be fresh."""
+        try:
+            signature = parse_signature(signed.signature)
+            raw_key(signature.public_key)
+        except (SignatureFormatError, SshKeyError) as error:
+            raise RefusedEventError("bad-signature", error.message) from error
+        if not signature.is_for(NAMESPACE):
+            raise RefusedEventError("bad-signature", "a signature made for something else")
+        station = self._register.by_key(signature.public_key) or self._vouched_for(signature.public_key)
+        if station.revoked is not None:
+            raise RefusedEventError(
+                "revoked-station", f"signed by the station {station.name}, which is revoked"
+            )
+        if not signature.fits(signed.data):
+            raise RefusedEventError("bad-signature", "the signature does not fit the event")
+        return station
+
+    def _vouched_for(self, blob: bytes) -> Enrolment:
+        """A station of the moment for a key that the administrator accepts; raises RefusedEventError."""
+        if (shown := fingerprint(blob)) not in self._accepted:
+            raise RefusedEventError("unknown-station", f"signed by a key that is not enrolled here ({shown})")
+        return Enrolment(medium_name(blob), "", 0, line_of_blob(blob), "", "")
+
+
+def medium_name(blob: bytes) -> str:
+    """What a medium without settings is called here, by its public key."""
+    return f"medium-{hashlib.sha256(blob).hexdigest()[:12]}"
+
+
+def _event_of(signed: SignedEvent) -> Event:
+    try:
+        return parse_event(signed.data)
+    except EventError as error:
+        raise RefusedEventError("bad-event", error.message) from error
+
+
+def _check_gap(station: Enrolment, event: Event) -> None:
+    """What was made while its station was revoked stays refused when the station is trusted again."""
+    if station.in_a_gap(event.at):
+        raise RefusedEventError("revoked-station", f"made by the station {station.name} while it was revoked")

@@ -1,0 +1,197 @@
+"""Brings the table of expected machines to what an inventory says, in the caller's transaction.
+
+A list adds and corrects: what it has no cell for stays as it was known. Only where it replaces the list
+before do machines go, and then none that reported or that somebody spoke of.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select
+
+from unbrick.tally.books.bulk import chunks, insert_rows, rows_of, rows_where, update_rows
+from unbrick.tally.books.schema import expected, machine_names, machines
+from unbrick.tally.count.machines import machines_with_serials, refresh
+from unbrick.tally.count.runs import MOST_NAMES
+from unbrick.tally.office.inventory import Inventory, Line, Problems, completed, differing_sentence
+from unbrick.tally.office.inventory_headings import COLUMNS
+from unbrick.tally.records import NAMED, Basis, InventoryCounts, Replacement
+
+_NAMES_SHOWN = 5
+_MANY_NAMES = select(machine_names.c.key).group_by(machine_names.c.key).having(func.count() >= MOST_NAMES)
+_NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A line of the list, from which line it came, and the columns about which its lines do not agree."""
+
+    line: Line
+    number: int
+    disputed: AbstractSet[str]
+
+
+@dataclass
+class _Plan:
+    """What is to be done: the lines to be, by name key; `renamed` are keys that get another one."""
+
+    known: dict[str, Line]
+    lines: dict[str, Line] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
+    contradictions: Problems = field(default_factory=Problems)
+    leaving: list[str] = field(default_factory=list)
+    kept: int = 0
+    emptied: Counter[str] = field(default_factory=Counter)
+
+
+def foresee_replacement(connection: Connection, inventory: Inventory) -> Replacement:
+    """What would be taken away if this list replaced the one before."""
+    plan = _plan(connection, inventory, replace=True)
+    names = tuple(str(plan.known[key]["name"]) for key in plan.leaving[:_NAMES_SHOWN])
+    return Replacement(frozenset(plan.leaving), names, len(plan.known), plan.kept, plan.emptied)
+
+
+def take_inventory(
+    connection: Connection, inventory: Inventory, leaving: frozenset[str] | None = None
+) -> InventoryCounts:
+    """Take the lines, and the rows of machines with them.
+
+    The list replaces the one before where `leaving` is given: of these lines (`foresee_replacement`) those go
+    that nothing was heard of since.
+    """
+    plan = _plan(connection, inventory, replace=leaving is not None)
+    going = [key for key in plan.leaving if key in (leaving or ())]
+    added = [line for key, line in plan.lines.items() if key not in plan.known]
+    updated = [line for key, line in plan.lines.items() if key in plan.known and plan.known[key] != line]
+    for chunk in chunks([*going, *plan.renamed]):
+        connection.execute(delete(expected).where(expected.c.name_key.in_(chunk)))
+    for lines in chunks(added):
+        insert_rows(connection, expected, lines)
+    for lines in chunks(updated):
+        update_rows(connection, expected, lines)
+    before = [plan.known[key] for key in (*going, *plan.renamed, *(str(one["name_key"]) for one in updated))]
+    _refresh_lines(connection, [*added, *updated, *before])
+    moved = len([key for key in plan.renamed.values() if key not in plan.known])
+    return InventoryCounts(
+        added=len(added) - moved,
+        updated=len(updated) + moved,
+        unchanged=len(plan.lines) - len(added) - len(updated),
+        removed=len(going),
+        bad=inventory.bad.count,
+        problems=tuple(inventory.bad.first),
+        contradicting=inventory.contradictions.count + plan.contradictions.count,
+        contradictions=(*inventory.contradictions.first, *plan.contradictions.first),
+        columns=inventory.columns.headings,
+        ignored=inventory.columns.ignored,
+        kept=plan.kept + len(plan.leaving) - len(going),
+        emptied=plan.emptied,
+    )
+
+
+def _plan(connection: Connection, inventory: Inventory, *, replace: bool) -> _Plan:
+    plan = _Plan({row["name_key"]: row for row in rows_of(connection, select(expected))})
+    by_serial = {row["serial_key"]: key for key, row in plan.known.items() if row["serial_key"]}
+    placed: dict[str, _Placed] = {}
+    # Those without a name come last: whatever the order in the list, the line with the name is kept.
+    for key in sorted(inventory.lines, key=lambda one: (one in inventory.nameless, inventory.numbers[one])):
+        line, owner = inventory.lines[key], by_serial.get(inventory.lines[key]["serial_key"] or "")
+        disputed = inventory.disputed.get(key, _NOTHING)
+        if key in inventory.nameless:
+            place = owner or key
+            if place in placed:
+                _complete(plan, inventory, placed, place, key)
+                continue
+        else:
+            place = key
+            if owner not in {None, key} and not (replace and owner not in inventory.lines):
+                line = _beside_owner(plan, inventory, str(owner), line)
+        placed[place] = _Placed(line, inventory.numbers[key], disputed)
+    for place, one in placed.items():
+        plan.lines[place] = _joined(plan, place, one.line, one.disputed, replace=replace)
+    if replace:
+        _choose_leaving(connection, plan)
+    return plan
+
+
+def _complete(plan: _Plan, inventory: Inventory, placed: dict[str, _Placed], place: str, key: str) -> None:
+    """A line without a name, where one of this list is already: it completes that one, if it is of the same
+    machine by that one's word, and else is left out.
+    """
+    kept, line, number = placed[place], inventory.lines[key], inventory.numbers[key]
+    if kept.line["serial_key"] not in {None, line["serial_key"]}:
+        plan.contradictions.add(
+            number,
+            f"its serial number is known as that of {plan.known[place]['name']}, which has another one in"
+            f" line {kept.number}; that one counts",
+        )
+        return
+    joined, differing = completed(kept.line, line)
+    if differing:
+        plan.contradictions.add(number, differing_sentence(kept.number, differing))
+    disputed = kept.disputed | set(differing) | inventory.disputed.get(key, _NOTHING)
+    placed[place] = _Placed(joined, kept.number, disputed)
+
+
+def _beside_owner(plan: _Plan, inventory: Inventory, owner: str, line: Line) -> Line:
+    """A named line whose serial number is known under another key: it becomes that line's name where that had
+    none; else the serial number stays where it was known.
+    """
+    known = plan.known[owner]
+    listed = inventory.lines.get(owner)
+    if known["name_key"] == known["serial_key"] and owner not in inventory.lines:
+        plan.renamed[owner] = str(line["name_key"])
+        return {**line, **{column: line[column] or known[column] for column in COLUMNS[1:]}}
+    if listed is not None and listed["serial_key"] not in {None, known["serial_key"]}:
+        return line
+    plan.contradictions.add(
+        inventory.numbers[str(line["name_key"])],
+        f"its serial number is known as that of {known['name']}, where it stays",
+    )
+    return {**line, "serial": None, "serial_key": None}
+
+
+def _joined(plan: _Plan, place: str, line: Line, disputed: AbstractSet[str], *, replace: bool) -> Line:
+    """The line with what was known: where the list has no cell, or several that contradict each other."""
+    known = plan.known.get(place)
+    if known is None:
+        return line  # as it is: there may be a million
+    joined: Line = {**line, "name_key": place}
+    joined["name"] = known["name"] if known["name"] != known["serial"] else line["name"]
+    if line["serial_key"] == known["serial_key"]:
+        joined["serial"] = known["serial"]
+    for column in COLUMNS[1:]:
+        if not known[column] or (line[column] and column not in disputed):
+            continue
+        if replace and column not in disputed:
+            plan.emptied[column] += 1
+            continue
+        joined[column] = known[column]
+        if column == "serial":
+            joined["serial_key"] = known["serial_key"]
+    return joined
+
+
+def _choose_leaving(connection: Connection, plan: _Plan) -> None:
+    """Of what the list does not name, only what nobody has reported or spoken of goes."""
+    absent = [key for key in plan.known if key not in plan.lines and key not in plan.renamed]
+    named = rows_where(connection, machines, machines.c.key, [NAMED + key for key in absent])
+    silent = {row["key"].removeprefix(NAMED) for row in named if row["basis"] == Basis.EXPECTED}
+    plan.leaving = sorted(key for key in absent if key in silent)
+    plan.kept = len(absent) - len(plan.leaving)
+
+
+def _refresh_lines(connection: Connection, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Make anew the rows of the machines that these lines may be about, and the lines' own."""
+    names = {line["name_key"] for line in lines}
+    serials = {line["serial_key"] for line in lines if line["serial_key"]}
+    keys = {row["key"] for row in rows_where(connection, machine_names, machine_names.c.name_key, names)}
+    keys |= machines_with_serials(connection, serials)
+    if names:
+        # Of these not every name is noted, but a run may claim a line by any of its own.
+        keys |= set(connection.execute(_MANY_NAMES).scalars())
+    refresh(connection, keys, names)

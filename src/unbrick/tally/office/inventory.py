@@ -1,0 +1,255 @@
+"""Reads the list of expected machines, a CSV that somebody exported: good lines work, bad ones are named.
+
+What an export puts before its heading (titles, `#TYPE`, `sep=;`) is passed over; `inventory_headings.py`
+knows the columns. Lines of one machine are put together; where they contradict each other, the first one
+counts and that is said. Cells are text to show and nothing else, so what a spreadsheet would run loses its
+sign.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from unbrick.errors import UsageError
+from unbrick.events.identity import valid_serial
+from unbrick.settings.csv_records import DELIMITERS, Record, declared_delimiter, physical_lines, read_records
+from unbrick.tally.count.names import domain_of, name_key, serial_key
+from unbrick.tally.office.inventory_headings import COLUMNS, HINT, Columns, column_of, columns_of
+from unbrick.tally.records import LineProblem
+
+MOST_BYTES = 256 * 1024 * 1024
+MOST_LINES = 1_000_000
+"""How many machines; the heading and what stands before it do not count."""
+
+_MOST_LINES_BEFORE_THE_HEADING = 100
+_LONGEST_CELL = 128
+_LONGEST_NAME = 64
+_MOST_PROBLEMS = 100
+_STARTS_A_FORMULA = "=+-@\t\r"
+_WORDS = {"serial": "serial number"}
+
+Line = dict[str, str | None]
+"""A row of table `expected`."""
+
+
+@dataclass
+class Problems:
+    """Lines that something is wrong with: how many, and the first of them."""
+
+    count: int = 0
+    first: list[LineProblem] = field(default_factory=list)
+
+    def add(self, line: int, message: str) -> None:
+        """Note one line."""
+        self.count += 1
+        if len(self.first) < _MOST_PROBLEMS:
+            self.first.append(LineProblem(line, message))
+
+
+@dataclass
+class Inventory:
+    """The usable lines by name key, from which line each came, and what is wrong with others.
+
+    `nameless` are the keys of those that are known by a serial number only; `disputed` are the columns about
+    which lines of one machine do not agree.
+    """
+
+    columns: Columns
+    lines: dict[str, Line] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+    nameless: set[str] = field(default_factory=set)
+    disputed: dict[str, set[str]] = field(default_factory=dict)
+    bad: Problems = field(default_factory=Problems)
+    contradictions: Problems = field(default_factory=Problems)
+    _by_serial: dict[str, str] = field(default_factory=dict)
+    _texts: dict[str, str] = field(default_factory=dict)
+
+    def take(self, number: int, name: str, cells: Line) -> None:
+        """Take the cells of a line whose machine is called `name`, or known by its serial number alone."""
+        serial = cells["serial"]
+        of_serial = serial_key(serial) if serial else None
+        key = name_key(name) if name else self._by_serial.get(of_serial or "", of_serial or "")
+        shown = name or serial
+        line: Line = {"name_key": key, "name": key if shown == key else shown, "serial_key": of_serial}
+        for column, text in cells.items():
+            # A site is the same text in thousands of lines: it is kept once.
+            line[column] = text if text is None or column == "serial" else self._texts.setdefault(text, text)
+        before = self.lines.get(key)
+        if of_serial and (before is None or before["serial_key"] in {None, of_serial}):
+            owner = self._by_serial.setdefault(of_serial, key)
+            if owner != key and owner in self.nameless:
+                self._give_name(owner, key)
+            elif owner != key:
+                self.contradictions.add(
+                    number,
+                    f"the serial number of line {self.numbers[owner]} under another name; it stays there",
+                )
+                line["serial"] = line["serial_key"] = None
+        if key in self.lines:
+            self._join(number, key, line)
+        else:
+            self.lines[key] = line
+            self.numbers[key] = number
+            if not name:
+                self.nameless.add(key)
+
+    def _give_name(self, owner: str, key: str) -> None:
+        """A line that was known by its serial number gets the name that a later line has."""
+        self.nameless.discard(owner)
+        line: Line = {**self.lines.pop(owner), "name_key": key, "name": None}
+        number = self.numbers.pop(owner)
+        self._by_serial[owner] = key
+        self.disputed.setdefault(key, set()).update(self.disputed.pop(owner, ()))
+        if key in self.lines:
+            self._join(number, key, line)
+        else:
+            self.lines[key] = line
+            self.numbers[key] = number
+
+    def _join(self, number: int, key: str, line: Line) -> None:
+        kept = self.lines[key]
+        joined, differing = completed(kept, line)
+        if differing:
+            self.disputed.setdefault(key, set()).update(differing)
+            self.contradictions.add(number, differing_sentence(self.numbers[key], differing))
+        elif _differ(domain_of(kept["name"] or ""), domain_of(line["name"] or "")):
+            self.contradictions.add(
+                number,
+                f"the name of line {self.numbers[key]} in another domain; they are taken for one machine",
+            )
+        self.lines[key] = joined
+
+
+def completed(kept: Line, line: Line) -> tuple[Line, list[str]]:
+    """A line with what another one of its machine tells besides; the columns in which they differ."""
+    differing = [column for column in COLUMNS[1:] if _differ(kept[column], line[column])]
+    return {
+        **kept,
+        **{column: kept[column] or line[column] for column in (*COLUMNS, "serial_key")},
+    }, differing
+
+
+def differing_sentence(first: int, differing: Sequence[str]) -> str:
+    """What is wrong with a line that differs in these columns from the first one of its machine."""
+    what = ", ".join(_WORDS.get(column, column) for column in differing)
+    return f"the machine of line {first} with another {what}; what was known counts, else line {first}"
+
+
+def _differ(one: str | None, other: str | None) -> bool:
+    return bool(one and other) and str(one).casefold() != str(other).casefold()
+
+
+def read_inventory(path: Path) -> Inventory:
+    """Read a file; raises UsageError: missing, too large, no text, no column `name` or `serial`."""
+    return parse_inventory(_text(_bytes(path), path.name), path.name)
+
+
+def parse_inventory(text: str, name: str) -> Inventory:
+    """Read the text of a file that messages call `name`; raises UsageError where it has no such columns."""
+    lines = physical_lines(text)
+    if not any(line.strip() for line in lines):
+        raise UsageError(f"{name} is empty", hint=HINT)
+    delimiter, heading = _find_heading(lines, name)
+    inventory = Inventory(columns_of(heading.cells, name))
+
+    def is_one_record(cells: list[str]) -> bool:
+        """Whether lines that an open quotation mark joined are one line of the list, and hide no other."""
+        inner = (line for cell in cells for line in cell.split("\n")[1:])
+        fewest = len(heading.cells) - 1
+        return len(cells) == len(heading.cells) and all(line.count(delimiter) < fewest for line in inner)
+
+    taken = 0
+    for record in read_records(lines[heading.last :], delimiter, is_one_record):
+        if record.cells == heading.cells:
+            continue  # exports that were joined bring their heading again
+        if not record.cells or any(cell.strip(" \t\0") for cell in record.cells):
+            taken += 1
+            if taken > MOST_LINES:
+                raise UsageError(f"{name} has more than {MOST_LINES:,} lines, too many for an inventory")
+            _take(inventory, heading.last + record.number, record)
+    return inventory
+
+
+def _find_heading(lines: Sequence[str], name: str) -> tuple[str, Record]:
+    """The delimiter, and the first record that names a column we need; nothing before it is a machine.
+
+    A title may be such a word, too: one word alone gives way to a heading with two columns below it.
+    """
+    top = lines[:_MOST_LINES_BEFORE_THE_HEADING]
+    found: list[tuple[str, Record]] = []
+    for delimiter in declared_delimiter(lines[0]) or DELIMITERS:
+        candidates = [one for one in read_records(top, delimiter, _is_heading) if _is_heading(one.cells)]
+        whole = [one for one in candidates if len(set(map(column_of, one.cells)) - {None}) > 1]
+        if candidates:
+            is_title = _filled(candidates[0]) == 1 and whole
+            found.append((delimiter, whole[0] if is_title else candidates[0]))
+    if not found:
+        raise UsageError(f"{name} has no column called name or serial", hint=HINT)
+    return min(found, key=lambda each: (_filled(each[1]) == 1, each[1].number, -len(each[1].cells)))
+
+
+def _filled(record: Record) -> int:
+    return len([cell for cell in record.cells if cell.strip()])
+
+
+def _is_heading(cells: Sequence[str]) -> bool:
+    return any(column_of(cell) in {"name", "serial"} for cell in cells)
+
+
+def _take(inventory: Inventory, number: int, record: Record) -> None:
+    cells = record.cells
+    if not cells:
+        return inventory.bad.add(number, "it is far too long")
+    if not record.closed:
+        return inventory.bad.add(number, "a quotation mark is not closed")
+    places = inventory.columns.places
+    values = {column: cells[index].strip() if index < len(cells) else "" for column, index in places.items()}
+    for column in values.keys() - {"name", "serial"}:
+        values[column] = values[column].replace("\n", " ")
+    for column, value in values.items():
+        if len(value) > _LONGEST_CELL or not value.isprintable():
+            return inventory.bad.add(number, f"its {column} is too long or holds control characters")
+    name, serial = values.get("name", ""), valid_serial(values.get("serial"))
+    shown = name or serial
+    if not shown:
+        return inventory.bad.add(number, "it has neither a name nor a serial number")
+    if len(shown) > _LONGEST_NAME or shown[0] in _STARTS_A_FORMULA:
+        return inventory.bad.add(number, "its name is no computer name")
+    texts = {
+        column: values.get(column, "").lstrip(_STARTS_A_FORMULA).strip() or None for column in COLUMNS[2:]
+    }
+    serial = serial.lstrip(_STARTS_A_FORMULA) if serial else None
+    return inventory.take(number, name, {"serial": serial or None, **texts})
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            mode = os.fstat(stream.fileno()).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+                raise UsageError(f"{path.name} is a device, not an inventory", hint=HINT)
+            data = stream.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise UsageError(f"there is no file {path}") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or 'input/output error'}") from None
+    if len(data) > MOST_BYTES:
+        raise UsageError(f"{path.name} is larger than {MOST_BYTES >> 20} MiB, too large for an inventory")
+    return data
+
+
+def _text(data: bytes, name: str) -> str:
+    """The text as Windows, Excel or PowerShell wrote it: UTF-8, UTF-16 with its mark, else code page 1252."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", errors="replace")
+    if b"\0" in data or data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"%PDF")):
+        raise UsageError(f"{name} is not a text file", hint=f"export it as CSV: {HINT}")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")

@@ -1,0 +1,188 @@
+"""Brings a database from whatever version it has to this one, step by step, and refuses a newer one.
+
+A step is never changed once it was released; a new shape of the tables is a new step at the end. It must find
+nothing to do in new tables, which the first step makes as they are today. What is added up needs no step:
+after the last one it is made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Column, Connection, Table, delete, func, insert, inspect, select, update
+from sqlalchemy.schema import CreateColumn
+
+from unbrick.tally.books import schema
+from unbrick.tally.books.clock import microseconds, present
+from unbrick.tally.books.ledger import fill
+from unbrick.tally.count.names import name_key
+from unbrick.tally.records import StoreError
+from unbrick.tally.store.rebuild import rebuild
+
+Migration = Callable[[Connection], None]
+
+
+def _first_tables(connection: Connection) -> None:
+    schema.metadata.create_all(connection)
+
+
+def _bare_names(connection: Connection) -> None:
+    """Compare computer names without their domain; of two lines of one machine the bare one is kept."""
+    said = connection.execute(select(schema.statements.c.number, schema.statements.c.name)).all()
+    for number, name in said:
+        here = schema.statements.c.number == number
+        connection.execute(update(schema.statements).where(here).values(name_key=name_key(name)))
+    table = schema.expected
+    lines = connection.execute(select(table.c.name_key, table.c.name, table.c.serial_key)).all()
+    taken = {line.name_key for line in lines}
+    for old, name, serial in lines:
+        new = old if old == serial else name_key(name)
+        if new == old:
+            continue
+        if new in taken:
+            connection.execute(delete(table).where(table.c.name_key == old))
+        else:
+            connection.execute(update(table).where(table.c.name_key == old).values(name_key=new))
+            taken.add(new)
+
+
+def _codes_of_runs(connection: Connection) -> None:
+    """So that a machine is found by the code on its sticker without reading all machines."""
+    add_column(connection, schema.runs.c.code)
+    add_index(connection, schema.runs, "runs_by_code")
+
+
+def _ledger(connection: Connection) -> None:
+    """Write down in which order the events came, as well as their arrival tells."""
+    schema.metadata.create_all(connection, tables=[schema.ledger, schema.changes])
+    fill(connection)
+
+
+def _branch(connection: Connection) -> None:
+    """So that an old copy from before a loss was accepted is told from what went on after it."""
+    add_column(connection, schema.changes.c.branch)
+
+
+def add_column(connection: Connection, column: Column[Any]) -> None:
+    """Add a column to a table that was made before it; nothing where `_first_tables` made it already."""
+    table = column.table.name
+    if column.name not in {one["name"] for one in inspect(connection).get_columns(table)}:
+        words = CreateColumn(column).compile(dialect=connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {words}")
+
+
+def add_index(connection: Connection, table: Table, name: str) -> None:
+    """Add an index to a table that was made before it; nothing where it is there."""
+    (index,) = (one for one in table.indexes if one.name == name)
+    index.create(connection, checkfirst=True)
+
+
+def _numbers_of_arrival(connection: Connection) -> None:
+    """Number what was told to us in the order of its times, as far as is known."""
+    for column in (schema.events.c.number, schema.statements.c.arrival, schema.statements.c.machine_first):
+        add_column(connection, column)
+    told: list[tuple[int, int, bytes, int]] = []
+    events, statements = schema.events, schema.statements
+    query = select(events.c.received, events.c.sequence, events.c.id)
+    told += [(received, 0, id_, sequence) for received, sequence, id_ in connection.execute(query)]
+    told += [
+        (at, 1, b"", number)
+        for at, number in connection.execute(select(statements.c.at, statements.c.number))
+    ]
+    told.sort(key=lambda one: (one[0], one[1], one[3], one[2]))
+    for arrival, (_, by_person, id_, number) in enumerate(told, 1):
+        if by_person:
+            here = statements.c.number == number
+            connection.execute(update(statements).where(here).values(arrival=arrival))
+        else:
+            connection.execute(update(events).where(events.c.id == id_).values(number=arrival))
+    add_index(connection, events, "events_by_number")
+    add_index(connection, statements, "statements_by_arrival")
+
+
+def _words_taken_back(connection: Connection) -> None:
+    """Room for who took a person's word back, and for how an event came."""
+    words = schema.statements.c
+    for column in (words.taken_back_by, words.taken_back_why, words.taken_back_at, schema.events.c.carried):
+        add_column(connection, column)
+
+
+def _sites_and_decisions(connection: Connection) -> None:
+    """Keep with an event what its station's enrolment says, and what people decide about contradictions."""
+    add_column(connection, schema.events.c.site)
+    add_column(connection, schema.events.c.everywhere)
+    schema.metadata.create_all(connection, tables=[schema.decisions])
+
+
+def _bearing_runs(_: Connection) -> None:
+    """Tell the runs that bear on their machine's row from the others; all of that is added up."""
+
+
+def _counted_contradictions(_: Connection) -> None:
+    """Keep the number of contradictions among the totals, which are added up."""
+
+
+def _serials_of_runs(_: Connection) -> None:
+    """Find a machine by every serial number that it ever showed; what runs add up to is made anew."""
+
+
+def _words_by_first_event(connection: Connection) -> None:
+    """Keep the words on machines that a medium had seen under what stays the machine's, not under a name."""
+    table = schema.statements
+    said = select(table.c.number, table.c.machine_first).where(table.c.machine_first.is_not(None))
+    for number, first in connection.execute(said).all():
+        here = table.c.number == number
+        connection.execute(update(table).where(here).values(name_key=f"\x1f{first}"))
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _first_tables,
+    _bare_names,
+    _codes_of_runs,
+    _ledger,
+    _numbers_of_arrival,
+    _words_taken_back,
+    _branch,
+    _sites_and_decisions,
+    _bearing_runs,
+    _counted_contradictions,
+    _serials_of_runs,
+    _words_by_first_event,
+)
+"""The step at index n brings version n to version n + 1."""
+
+
+def version_of(connection: Connection) -> int:
+    """The version of the tables; 0 for an empty database."""
+    if not inspect(connection).has_table(schema.schema_version.name):
+        return 0
+    return connection.execute(select(func.max(schema.schema_version.c.version))).scalar() or 0
+
+
+def is_current(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> bool:
+    """Whether there is nothing to migrate."""
+    return version_of(connection) == len(migrations)
+
+
+def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> int:
+    """Apply what is missing, within the caller's transaction; returns the version; raises StoreError."""
+    version = version_of(connection)
+    if version > len(migrations):
+        raise StoreError(
+            f"the tally's database has version {version}, and this unbrick knows only {len(migrations)}",
+            hint="a newer unbrick wrote it: use that one; nothing was changed",
+        )
+    if version == 0 and inspect(connection).get_table_names():
+        raise StoreError(
+            "this database is not a tally's", hint="name the folder that `unbrick tally init` made"
+        )
+    is_old = 0 < version < len(migrations)
+    for step in migrations[version:]:
+        step(connection)
+        version += 1
+        row = {"version": version, "applied_at": microseconds(present())}
+        connection.execute(insert(schema.schema_version), row)
+    if is_old:
+        rebuild(connection)
+    return version

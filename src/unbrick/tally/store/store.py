@@ -1,0 +1,334 @@
+"""The tally's memory: events as they were signed, and what they add up to, kept up to date together.
+
+Every call is one transaction. What `add` returned from is on the disk (WAL, synchronous=FULL); what it
+raised from left no trace. A Store may be used from several threads and opened by several processes at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from unbrick.tally.books.database import Database, ReadableDatabase
+from unbrick.tally.books.ledger import broken_links, refill
+from unbrick.tally.books.lost_reports import Settled
+from unbrick.tally.books.quick_check import SECONDS, QuickCheck, quick_check
+from unbrick.tally.count.counting import add_events
+from unbrick.tally.count.decisions import What
+from unbrick.tally.count.recount import differences
+from unbrick.tally.office import disputes, joining
+from unbrick.tally.office.disputes import Dispute
+from unbrick.tally.office.expectations import foresee_replacement, take_inventory
+from unbrick.tally.office.inventory import Inventory, read_inventory
+from unbrick.tally.office.marks import history, state, statement_of, take_back
+from unbrick.tally.office.meant_machine import near_misses
+from unbrick.tally.records import (
+    InventoryCounts,
+    Loss,
+    MachineLine,
+    MachineRow,
+    ReceivedEvent,
+    RecentEvent,
+    Replacement,
+    Said,
+    Statement,
+    StatementError,
+    StoreError,
+    Summary,
+)
+from unbrick.tally.show.finding import find_machines
+from unbrick.tally.show.key_ids import read_key_ids
+from unbrick.tally.show.summary import (
+    list_machines,
+    machine_with,
+    recent_events,
+    stream_machines,
+    summarise,
+)
+from unbrick.tally.store.looking import LookingDatabase
+from unbrick.tally.store.migrations import is_current, migrate
+from unbrick.tally.store.rebuild import ADDED_UP, rebuild
+from unbrick.tally.trust.stations import Visits, read_visits
+
+
+class Store:
+    """The database of one tally; `open` one, `close` it in the end (or use `with`)."""
+
+    def __init__(self, database: ReadableDatabase) -> None:
+        self._database = database
+        self.settled: Settled | None = None
+        """What came of comparing with what was acknowledged, when it was opened."""
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool = True, accept_loss: bool = False) -> Store:
+        """Open `tally.db`, made first where it is missing (unless not `create`), brought up to this version.
+
+        Raises StoreError: missing, no database, damaged, or written by a newer unbrick; StoreFullError;
+        LossError where it has less than was acknowledged, or nobody knows (unless `accept_loss`).
+        """
+        database = Database(path, create=create, accept_loss=accept_loss)
+        if accept_loss:
+            database.accept_loss()
+        store = cls(database)
+        try:
+            with database.read() as connection:
+                database.look_for_mark(connection)
+                current = is_current(connection)
+            if not current:
+                with database.write(large=True) as connection:
+                    migrate(connection)
+            store.settled = database.settle()
+        except StoreError:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def look(cls, path: Path) -> Store:
+        """Open it to look only (`looking.py`): whatever would change it raises StoreError."""
+        return cls(LookingDatabase(path))
+
+    def loss(self) -> Loss | None:
+        """What was acknowledged and is missing; of a store that was opened to look."""
+        return self._database.loss() if isinstance(self._database, LookingDatabase) else None
+
+    @property
+    def _own(self) -> Database:
+        if not isinstance(self._database, Database):
+            raise StoreError("the tally was opened to look only")
+        return self._database
+
+    def begin_serving(self, seconds: float = SECONDS) -> QuickCheck | None:
+        """Note that it is served from now on; where that did not end well the last time, look it over."""
+        if self._own.say_clean(False):
+            return None
+        with self._database.read() as connection:
+            return quick_check(connection, seconds)
+
+    def end_serving(self) -> None:
+        """Note that serving ended well."""
+        self._own.say_clean(True)
+
+    def forget_missing(self) -> None:
+        """Make the ledger anew from the reports that are there."""
+        with self._database.write() as connection:
+            refill(connection)
+        self._own.accept_loss()
+        self._own.settle()
+
+    def rebuild(self) -> None:
+        """Make everything that is added up anew from the reports; slow: reads all of them."""
+        with self._database.write(large=True) as connection:
+            for table in ADDED_UP:
+                connection.exec_driver_sql(f"REINDEX {table.name}")
+            rebuild(connection)
+
+    def close(self) -> None:
+        """Let go of the file; what was added stays."""
+        self._database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, batch: Sequence[ReceivedEvent]) -> int:
+        """Keep the events that are not here yet and count them; returns how many were new. Durable on return.
+
+        Raises StoreFullError where the disk is full, StoreError otherwise; then nothing of it was kept.
+        """
+        if not batch:
+            return 0
+        with self._database.write() as connection:
+            return add_events(connection, batch)
+
+    def summary(self, now: datetime | None = None) -> Summary:
+        """The numbers; what it costs does not depend on how many machines there are."""
+        with self._database.read() as connection:
+            return summarise(connection, now)
+
+    def machines(
+        self,
+        *,
+        status: str | None = None,
+        site: str | None = None,
+        name: str | None = None,
+        limit: int | None = 100,
+        offset: int = 0,
+    ) -> tuple[MachineRow, ...]:
+        """Machines, by name. `name` (any computer name, any case) and the other filters narrow it."""
+        with self._database.read() as connection:
+            return list_machines(connection, status=status, site=site, name=name, limit=limit, offset=offset)
+
+    @contextmanager
+    def everything(self) -> Iterator[tuple[Summary, Iterator[MachineLine]]]:
+        """The numbers and every machine, by name, as both stood at one moment; read bit by bit.
+
+        While it is read, the database's log cannot be shortened: take it quickly.
+        """
+        with self._database.read() as connection:
+            yield summarise(connection), stream_machines(connection)
+
+    def find(self, wanted: str) -> tuple[MachineRow, ...]:
+        """The machines with this computer name, sticker code or serial number, in any case; by name."""
+        with self._database.read() as connection:
+            return find_machines(connection, wanted)
+
+    def recent(self, limit: int = 20) -> tuple[RecentEvent, ...]:
+        """The events that arrived last, the latest first."""
+        with self._database.read() as connection:
+            return recent_events(connection, limit)
+
+    def key_ids(self, runs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The ids of the BitLocker keys that runs met locked volumes of, by run."""
+        with self._database.read() as connection:
+            return read_key_ids(connection, runs)
+
+    def visits(self) -> Mapping[str, Visits]:
+        """How often and when last each station reported, by its name."""
+        with self._database.read() as connection:
+            return read_visits(connection)
+
+    def foresee_replacement(self, inventory: Inventory) -> Replacement:
+        """What would be taken away if this list replaced the one before."""
+        with self._database.read() as connection:
+            return foresee_replacement(connection, inventory)
+
+    def take_inventory(self, inventory: Inventory, replacement: Replacement | None = None) -> InventoryCounts:
+        """Take the expected machines; with what was foreseen of it, the list replaces the one before."""
+        leaving = replacement.leaving if replacement is not None else None
+        with self._database.write(large=True) as connection:
+            return take_inventory(connection, inventory, leaving)
+
+    def import_inventory(self, path: Path, *, replace: bool = False) -> InventoryCounts:
+        """Take the expected machines from a CSV; who is not in it stays unless `replace`.
+
+        Raises UsageError where the file is no such CSV.
+        """
+        inventory = read_inventory(path)
+        return self.take_inventory(inventory, self.foresee_replacement(inventory) if replace else None)
+
+    def mark(
+        self,
+        machine: str,
+        status: str,
+        *,
+        reason: str,
+        who: str,
+        at: datetime | None = None,
+        new: bool = False,
+        unseen: bool = False,
+    ) -> MachineRow:
+        """Write down what a person says of the machine with this name, serial number or sticker code.
+
+        `new` takes also a name that nobody knows; `unseen` means, of several, the one that never reported.
+        Gives its row now. Raises StatementError: an unknown status word or machine, no reason, or several
+        machines that are called so.
+        """
+        if not reason.strip():
+            raise StatementError("a mark needs a reason", hint="say in a few words why: --reason TEXT")
+        return self._state(machine, statement_of(status), reason, who, at, new=new, unseen=unseen)
+
+    def confirm(
+        self,
+        machine: str,
+        *,
+        who: str,
+        reason: str = "",
+        at: datetime | None = None,
+        new: bool = False,
+        unseen: bool = False,
+    ) -> MachineRow:
+        """Write down that a machine was seen alive in Windows; like `mark` otherwise."""
+        return self._state(machine, Statement.CONFIRMED, reason, who, at, new=new, unseen=unseen)
+
+    def unmark(
+        self, machine: str, *, reason: str, who: str, at: datetime | None = None, unseen: bool = False
+    ) -> tuple[Said, MachineRow | None]:
+        """Take the last word of a person back; gives it, and the machine's row now (None where none is left).
+
+        Raises StatementError: no reason, no such machine, several of them, or nothing to take back.
+        """
+        if not reason.strip():
+            raise StatementError("say in a few words why", hint="--reason TEXT")
+        with self._database.write() as connection:
+            key, said = take_back(connection, machine, reason=reason, who=who, at=at, unseen=unseen)
+            return said, machine_with(connection, key)
+
+    def near_misses(self, wanted: str) -> list[str]:
+        """Machines that are written like `wanted`, the likest first."""
+        with self._database.read() as connection:
+            return near_misses(connection, wanted)
+
+    def said_of(self, row: MachineRow) -> tuple[Said, ...]:
+        """All that persons said of a machine, in that order, also what was taken back."""
+        with self._database.read() as connection:
+            return history(connection, row.key)
+
+    def _state(
+        self,
+        machine: str,
+        status: Statement,
+        reason: str,
+        who: str,
+        at: datetime | None,
+        *,
+        new: bool,
+        unseen: bool,
+    ) -> MachineRow:
+        with self._database.write() as connection:
+            key = state(connection, machine, status, reason=reason, who=who, at=at, new=new, unseen=unseen)
+            row = machine_with(connection, key)
+            assert row is not None  # else nothing of it is kept
+        return row
+
+    def disputes(self, limit: int | None = None, *, settled: bool = True) -> list[Dispute]:
+        """What contradicts what, those that keep a machine out of the numbers first; those `settled`, too."""
+        with self._database.read() as connection:
+            return disputes.list_disputes(connection, limit, settled=settled)
+
+    def settle(self, code: str, what: What | None, *, reason: str, who: str) -> Dispute:
+        """Count or dismiss a contradiction, by its code; None takes that back. Raises UsageError."""
+        with self._database.write() as connection:
+            return disputes.settle(connection, code, what, reason=reason, who=who)
+
+    def merge(self, one: str, other: str, *, reason: str, who: str) -> list[MachineRow]:
+        """Count two machines (by name, serial number or code) as the first; raises UsageError."""
+        with self._database.write() as connection:
+            return joining.merge(connection, one, other, reason=reason, who=who)
+
+    def unmerge(self, one: str, *, who: str) -> list[MachineRow]:
+        """Take back what was merged into a machine; raises UsageError."""
+        with self._database.write() as connection:
+            return joining.unmerge(connection, one, who=who)
+
+    def split(self, one: str, *, by: str, reason: str, who: str) -> list[MachineRow]:
+        """Count a machine as several, told apart by `disk`, `serial` or `name`; raises UsageError."""
+        with self._database.write() as connection:
+            return joining.split(connection, one, by=by, reason=reason, who=who)
+
+    def unsplit(self, one: str, *, who: str) -> list[MachineRow]:
+        """Take back that a machine was split; raises UsageError."""
+        with self._database.write() as connection:
+            return joining.unsplit(connection, one, who=who)
+
+    def discount(self, station: str, *, discounted: bool, reason: str, who: str) -> list[MachineRow]:
+        """Take a station's word out of the count, or in again; gives the rows that this changes."""
+        with self._database.write() as connection:
+            return joining.discount(connection, station, discounted=discounted, reason=reason, who=who)
+
+    def check(self) -> tuple[str, ...]:
+        """Recount everything from the events and say each difference in a sentence; empty when all is well.
+
+        Slow (reads every event); also runs the database's own integrity check.
+        """
+        complaints = self._database.complaints()
+        with self._database.read() as connection:
+            return (*complaints, *broken_links(connection), *differences(connection))
+
+    def settings(self) -> Mapping[str, object]:
+        """The database's settings that durability rests on, as it reports them itself."""
+        return self._database.settings()

@@ -1,0 +1,227 @@
+"""The audit log: one line of JSON for every change of trust and every word of a person; no secret, no flood.
+
+Refusals are strangers' doing and have a log of their own, so that no stranger can flush the history of
+persons. Where the same thing happens too often from the same address, the rest is counted and told in one
+line a minute; so are the sessions of one station. A full disk stops nothing: what is told takes of the room
+that is kept for it (`tally/free_space.py`); refusals wait in memory, the oldest are given up first.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from unbrick.events.event import moment
+from unbrick.files import open_for_owner
+from unbrick.tally.free_space import give_way
+from unbrick.tally.networks import network_of
+
+REFUSALS = "refusals.log"
+_LONGEST_TEXT = 200
+_MOST_WAITING = 1000
+_SESSIONS_TOLD = 5
+_LEVELS = {"storing-failed": logging.ERROR, "room-short": logging.ERROR, "budget-spent": logging.ERROR}
+
+Log = Callable[[int, str], None]
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """How much is kept: files of `most_bytes`, `files` of them.
+
+    In `window` seconds `burst` refusals of one kind from one address are told one by one; beyond
+    `most_lines` of all kinds, addresses are no longer told apart. Each of the two logs has so many files.
+    """
+
+    most_bytes: int = 10 * 1024 * 1024
+    files: int = 5
+    burst: int = 20
+    window: float = 60.0
+    most_lines: int = 1000
+
+
+@dataclass
+class _Flood:
+    since: float
+    count: int = 0
+    events: int = 0
+
+
+class AuditLog:
+    """Appends lines to `path` and, for refusals, to a file beside it; never raises for want of space.
+
+    `log` is told each line as a sentence, with a level of `logging`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: AuditSettings = AuditSettings(),
+        clock: Callable[[], float] = time.time,
+        log: Log = lambda *_: None,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._log = log
+        self._told_lines = _Lines(path, settings, urgent=True)
+        self._refused_lines = _Lines(path.with_name(REFUSALS), settings, urgent=False)
+        self._floods: dict[tuple[str, str], _Flood] = {}
+        self._sessions: dict[tuple[str, str], _Flood] = {}
+        self._told = 0
+
+    def refused(self, why: str, *, detail: str = "", where: str = "", who: str = "") -> None:
+        """Tell one refusal: why (one of few texts), what exactly, from which `host:port`, as whom."""
+        address = where.rpartition(":")[0]
+        source = network_of(address) if ":" in address else address
+        kind = (why, source if self._told < self._settings.most_lines else "")
+        flood = self._floods.setdefault(kind, _Flood(self._clock()))
+        flood.count += 1
+        if flood.count <= self._settings.burst:
+            self._told += 1
+            more = {"detail": detail} if detail else {}
+            self._refuse({"what": "refused", "why": why, **more, "from": where, "who": who})
+
+    def session(self, station: str, *, where: str, seconds: int, events: int, refused: int) -> None:
+        """Tell that a station's session has ended, and what came of it."""
+        facts = {"seconds": seconds, "events": events, "refusals": refused}
+        self.of_station("session", station, events, {"from": where, **facts})
+
+    def of_station(self, what: str, station: str, events: int, facts: Mapping[str, str | int]) -> None:
+        """Tell what a station does as often as it likes: a few one by one, the rest a minute in one line."""
+        flood = self._sessions.setdefault((what, station), _Flood(self._clock()))
+        flood.count += 1
+        if flood.count <= _SESSIONS_TOLD:
+            self.tell(what, station=station, **facts)
+        else:
+            flood.events += events
+
+    def tell(self, what: str, **facts: str | int) -> None:
+        """Tell one thing that was done or that ails: enrolled, revoked, a full disk, a start."""
+        told = {"what": what, **facts}
+        self._told_lines.write(self._line(told))
+        self._log(_LEVELS.get(what, logging.INFO), _sentence(told))
+
+    def tick(self) -> None:
+        """Sum up floods whose time is over, and write what had to wait; call it about once a second."""
+        now = self._clock()
+        for kind, flood in list(self._floods.items()):
+            if now - flood.since >= self._settings.window:
+                self._sum_up(kind, flood)
+                del self._floods[kind]
+                self._told -= min(flood.count, self._settings.burst)
+        for of, flood in list(self._sessions.items()):
+            if now - flood.since >= self._settings.window:
+                self._sum_up_sessions(of, flood)
+                del self._sessions[of]
+        self._told_lines.flush()
+        self._refused_lines.flush()
+
+    def close(self) -> None:
+        """Sum up every flood, whatever its age."""
+        for kind, flood in self._floods.items():
+            self._sum_up(kind, flood)
+        for of, flood in self._sessions.items():
+            self._sum_up_sessions(of, flood)
+        self._floods.clear()
+        self._sessions.clear()
+
+    def _sum_up(self, kind: tuple[str, str], flood: _Flood) -> None:
+        more = flood.count - self._settings.burst
+        if more > 0:
+            why, address = kind
+            self._refuse({"what": "refused", "why": why, "from": address, "who": "", "more": more})
+
+    def _sum_up_sessions(self, of: tuple[str, str], flood: _Flood) -> None:
+        what, station = of
+        if flood.count > _SESSIONS_TOLD:
+            self.tell(what, station=station, more=flood.count - _SESSIONS_TOLD, events=flood.events)
+
+    def _refuse(self, facts: dict[str, str | int]) -> None:
+        self._refused_lines.write(self._line(facts))
+        self._log(logging.WARNING, _sentence(facts))
+
+    def _line(self, facts: Mapping[str, str | int]) -> bytes:
+        at = moment(datetime.fromtimestamp(self._clock(), UTC))
+        short = {key: _printable(value) if isinstance(value, str) else value for key, value in facts.items()}
+        return json.dumps({"at": at, **short}, ensure_ascii=True).encode() + b"\n"
+
+
+class _Lines:
+    """One file of lines that rotates; what cannot be written waits in memory."""
+
+    def __init__(self, path: Path, settings: AuditSettings, *, urgent: bool) -> None:
+        """`urgent` lines may take of the room that is kept for a full disk."""
+        self._path = path
+        self._settings = settings
+        self._urgent = urgent
+        self._waiting: deque[bytes] = deque(maxlen=_MOST_WAITING)
+
+    def write(self, line: bytes) -> None:
+        """Append a line, after those that wait."""
+        self._waiting.append(line)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, as far as that is possible."""
+        while self._waiting and not self._write_waiting():
+            if not self._urgent or not give_way(self._path.parent):
+                return
+
+    def _write_waiting(self) -> bool:
+        """True unless the disk was full (what fails otherwise is tried again another time)."""
+        try:
+            descriptor = open_for_owner(self._path, os.O_WRONLY | os.O_APPEND)
+        except OSError as error:
+            return not _is_full(error)
+        try:
+            while self._waiting:
+                written = os.write(descriptor, self._waiting[0])
+                if written < len(self._waiting[0]):  # the disk is full in the middle of a line
+                    os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+                    return False
+                self._waiting.popleft()
+            full = os.fstat(descriptor).st_size >= self._settings.most_bytes
+        except OSError as error:
+            return not _is_full(error)
+        finally:
+            os.close(descriptor)
+        if full:
+            with suppress(OSError):  # what cannot be put aside grows: a line that is told is worth more
+                self._rotate()
+        return True
+
+    def _rotate(self) -> None:
+        names = [self._path, *(self._numbered(number) for number in range(1, self._settings.files))]
+        for older, newer in zip(reversed(names), reversed(names[:-1]), strict=False):
+            with suppress(FileNotFoundError):
+                newer.replace(older)
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
+
+
+def _is_full(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _sentence(facts: Mapping[str, str | int]) -> str:
+    """A line of the audit as the log has it: `refused: no SSH from=10.0.0.7:5`."""
+    what, rest = facts["what"], {key: value for key, value in facts.items() if key != "what"}
+    first = rest.pop("why", None) or rest.pop("text", None)
+    said = [f"{what}: {first}" if first else f"{what}:"]
+    said += [f"{key}={value}" for key, value in rest.items() if value != ""]
+    return _printable(" ".join(said).rstrip(":"), 2 * _LONGEST_TEXT)
+
+
+def _printable(text: str, most: int = _LONGEST_TEXT) -> str:
+    shown = "".join(character if character.isprintable() else "�" for character in text[:most])
+    return shown + ("…" if len(text) > most else "")

@@ -1,0 +1,77 @@
+"""New certificates for stations whose present one is still valid: offered in the greeting of a session.
+
+A station gets the newest certificate that it was given (`authority.renew`). Where the tally serves with the
+authority's private key, it also makes one itself, once half of the time of the last has gone by. Always for
+the same key, name and serial number, so that a revocation ends them all; never for longer than the station
+was enrolled for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from unbrick.errors import UnbrickError
+from unbrick.tally.folder import TallyFolder
+from unbrick.tally.trust.admission import Admission
+from unbrick.tally.trust.audit import AuditLog
+from unbrick.tally.trust.authority import renew_in
+from unbrick.tally.trust.register import Enrolment, RegisterError, StationRegister
+from unbrick.tally.trust.stations import end_of
+
+
+class Renewals:
+    """What to offer a station; `authority` is None where the tally makes no certificates itself."""
+
+    def __init__(
+        self,
+        folder: TallyFolder,
+        register: StationRegister,
+        audit: AuditLog,
+        clock: Callable[[], datetime],
+        authority: Ed25519PrivateKey | None = None,
+    ) -> None:
+        self._folder = folder
+        self._register = register
+        self._audit = audit
+        self._clock = clock
+        self._authority = authority
+
+    async def offer(self, admission: Admission) -> str | None:
+        """The certificate that a station should have instead of the one that it came with; None: its own."""
+        try:
+            self._register.refresh()
+        except RegisterError:
+            return None
+        station = self._register.current(admission.station)
+        if station is None:
+            return None
+        if self._authority is not None and self._is_due(station, admission):
+            station = await asyncio.to_thread(self._renewed, station, self._authority)
+        newer = int(end_of(station).timestamp()) > admission.valid_before
+        return station.certificate if newer else None
+
+    def _is_due(self, station: Enrolment, admission: Admission) -> bool:
+        last = admission.valid_before
+        if station.certificate is not None:
+            last = max(last, int(end_of(station).timestamp()))
+        left = datetime.fromtimestamp(min(last, _FAR), UTC) - self._clock()
+        return left < timedelta(days=station.days) / 2
+
+    def _renewed(self, station: Enrolment, authority: Ed25519PrivateKey) -> Enrolment:
+        """The station with a new certificate; as it was where that cannot be written down."""
+        try:
+            renewed = renew_in(self._folder, station.name, authority, self._clock())
+        except (UnbrickError, OSError) as error:
+            self._audit.tell("renewal-failed", station=station.name, text=str(error))
+            return station
+        self._audit.tell(
+            "renewed", station=renewed.name, serial=renewed.serial, until=renewed.expires, by="the tally"
+        )
+        return renewed
+
+
+_FAR = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp())

@@ -1,0 +1,76 @@
+"""Every station as a person wants to see it: who, by whose word, until when, and when it reported last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, func, select
+
+from unbrick.tally.books import schema
+from unbrick.tally.books.clock import moment_of, present
+from unbrick.tally.folder import TallyFolder
+from unbrick.tally.trust.register import Enrolment, RegisterError, StationRegister
+
+SOON = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Visits:
+    """How many runs a station opened, and when the last report of them arrived."""
+
+    count: int = 0
+    last: datetime | None = None
+
+
+def read_visits(connection: Connection) -> Mapping[str, Visits]:
+    """The visits by the name of the station; who never reported is not among them."""
+    runs = schema.runs
+    query = select(runs.c.station, func.count(), func.max(runs.c.last_seen)).group_by(runs.c.station)
+    return {station: Visits(count, moment_of(last)) for station, count, last in connection.execute(query)}
+
+
+def end_of(station: Enrolment) -> datetime:
+    """When the newest certificate of a station ends."""
+    return datetime.fromisoformat(station.expires)
+
+
+def ends_soon(station: Enrolment, now: datetime) -> bool:
+    """Whether a station that is trusted needs a new certificate within 30 days, or has needed one since."""
+    return station.revoked is None and end_of(station) - now <= SOON
+
+
+def certificates_notice(stations: Iterable[Enrolment], now: datetime) -> str | None:
+    """A sentence on the certificates that end soon or have ended; None where there are none."""
+    ended = [one for one in stations if one.revoked is None and end_of(one) <= now]
+    soon = [one for one in stations if ends_soon(one, now) and one not in ended]
+    parts = [
+        f"{_named(some)}: {'its certificate' if len(some) == 1 else 'their certificates'} {what}"
+        for some, what in ((ended, "ended"), (soon, f"end{'s' if len(soon) == 1 else ''} within 30 days"))
+        if some
+    ]
+    return "; ".join(parts) + "; unbrick tally stations DIR has the dates" if parts else None
+
+
+class CertificatesNotice:
+    """What whoever looks at the tally should know of its stations' certificates; read it again and again."""
+
+    def __init__(self, folder: TallyFolder) -> None:
+        self._register = StationRegister(folder.stations)
+
+    def read(self) -> str | None:
+        """The notice of this moment; None where all are good, or where the register cannot be read."""
+        try:
+            self._register.refresh()
+            return certificates_notice(self._register.stations, present())
+        except (RegisterError, ValueError):
+            return None
+
+
+def _named(stations: list[Enrolment]) -> str:
+    if len(stations) == 1:
+        return f"station {stations[0].name}"
+    names = ", ".join(one.name for one in stations[:2])
+    more = f" and {len(stations) - 2} more" if len(stations) > 2 else ""
+    return f"stations {names}{more}"

@@ -1,0 +1,172 @@
+"""A copy of a tally, also while it is served: one moment of its database, then the files that `_NEEDED` and
+`_ALSO` name, and no other: the authority's key may lie anywhere.
+
+The register is copied after the database: a station that is in no register would make its reports strange.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from unbrick.errors import FailedError, UnbrickError
+from unbrick.files import atomic_write
+from unbrick.tally.books.acknowledged import Mark, MarkFile, read_mark
+from unbrick.tally.books.database_errors import errors_named
+from unbrick.tally.books.ledger import Head, read_head
+from unbrick.tally.books.lost_reports import find_loss, mark_path
+from unbrick.tally.folder import AUTHORITY_KEY_NAME, TallyFolder, read_settings
+from unbrick.tally.new_folder import new_folder
+from unbrick.tally.store.looking import LookingDatabase
+from unbrick.tally.upkeep.check import Checked, Progress, check, look_for_mark, no_progress
+
+_PAGES_AT_ONCE = 4096
+_MOST_BYTES = 1024 * 1024 * 1024
+_NEEDED = ("authority.pub", "host_key", "host_key-cert.pub", "stations.json")
+_ALSO = re.compile(r"station|station-cert\.pub|unbrick\.yaml|today\.json|(audit|refusals)\.log(\.[0-9]+)?")
+_MADE_ANEW = re.compile(
+    r"\..*|tally\.db(-wal|-shm|-journal)?|tally\.mark|settings\.json|condition|serve\.lock|reserve|authority"
+)
+
+
+@dataclass(frozen=True)
+class BackedUp:
+    """What was copied: reports, and what a look at the copy found; `notes` are on files, and no fault."""
+
+    reports: int
+    found: Checked
+    notes: list[str] = field(default_factory=list)
+
+
+def back_up(
+    directory: Path, out: Path, *, with_authority: bool = False, progress: Progress = no_progress
+) -> BackedUp:
+    """Copy the tally in `directory` to the new or empty folder `out`, and look the copy over.
+
+    The authority's private key stays where it is unless `with_authority`. Raises UsageError, StoreError,
+    FailedError; then `out` is empty again.
+    """
+    folder, _ = read_settings(directory)
+    with new_folder(out):
+        copy = TallyFolder(out)
+        mark = read_mark(mark_path(folder.database))
+        head = _copy_database(folder.database, copy.database, progress)
+        found = check(LookingDatabase(copy.database), mark, counting=False, progress=progress)
+        with LookingDatabase(folder.database) as looking:
+            look_for_mark(looking, found)
+        _write_mark(copy.database, head, mark, found)
+        files = _Files(folder.path, out, found)
+        files.copy_all()
+        if with_authority:
+            _copy_authority(folder, copy, files)
+        files.copy(folder.settings.name, needed=True)  # last: its presence says that the folder is complete
+    return BackedUp(head.events, found, files.notes)
+
+
+def _copy_database(source: Path, target: Path, progress: Progress) -> Head:
+    os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    with LookingDatabase(source) as looking, looking.read() as connection, errors_named(target):
+        head = read_head(connection)
+        own = connection.connection.driver_connection
+        assert isinstance(own, sqlite3.Connection)
+        copy = sqlite3.connect(target)
+        try:
+            own.backup(
+                copy,
+                pages=_PAGES_AT_ONCE,
+                progress=lambda _, left, pages: progress("copying", pages - left, pages),
+            )
+        finally:
+            copy.close()
+    return head
+
+
+def _write_mark(database: Path, head: Head, mark: Mark | None, found: Checked) -> None:
+    """The copy's own mark: what was acknowledged when it was made.
+
+    What the tally had lost by then stays as loud in the copy: its mark is the tally's, or there is none.
+    """
+    if found.lacks_mark:
+        return
+    with LookingDatabase(database) as copy, copy.read() as connection:
+        is_whole = mark is None or find_loss(connection, mark) is None
+    file = MarkFile(mark_path(database))
+    try:
+        with file.held():
+            file.write(Mark(head) if mark is None or is_whole else mark)
+    finally:
+        file.close()
+
+
+class _Files:
+    """Copies the other files; says what is missing among them, is a link, or is no file of a tally."""
+
+    def __init__(self, source: Path, target: Path, found: Checked) -> None:
+        self._source = source
+        self._target = target
+        self._found = found
+        self.notes: list[str] = []
+
+    def copy_all(self) -> None:
+        """All but the settings."""
+        for name in _NEEDED:
+            self.copy(name, needed=True)
+        for name in sorted(path.name for path in self._source.iterdir()):
+            if _ALSO.fullmatch(name):
+                self.copy(name)
+            elif name == AUTHORITY_KEY_NAME:
+                self.notes.append(f"{name}, a private key of an authority, was left out")
+            elif name not in _NEEDED and not _MADE_ANEW.fullmatch(name):
+                self.notes.append(f"{name}, no file of a tally, was left out")
+
+    def copy(self, name: str, *, needed: bool = False) -> None:
+        """One of them; a complaint where that cannot be."""
+        try:
+            data = self.read(self._source / name)
+        except FileNotFoundError:
+            without = "; the copy cannot be served without it" if needed else ""
+            if needed or (self._source / name).is_symlink():
+                self._found.complain(f"{self._source / name} is missing, or a link to nowhere{without}")
+        except OSError as error:
+            self._found.complain(f"{self._source / name} could not be copied: {error.strerror or error}")
+        except UnbrickError as error:
+            self._found.complain(error.message)
+        else:
+            public = {".pub", ".yaml"}
+            atomic_write(self._target / name, data, mode=0o644 if Path(name).suffix in public else 0o600)
+
+    def read(self, path: Path) -> bytes:
+        """What is in a file, or in what a link leads to, where that belongs to who has the tally's folder."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            state = os.fstat(descriptor)
+            if not stat.S_ISREG(state.st_mode):
+                raise FailedError(f"{path} could not be copied: it is no file")
+            if path.is_symlink():
+                self._judge_link(path, state)
+            data = stream.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise FailedError(f"{path} could not be copied: it is larger than 1 GiB")
+        return data
+
+    def _judge_link(self, path: Path, state: os.stat_result) -> None:
+        """Whoever has the folder could let root copy any file by a link."""
+        owner = self._source.stat().st_uid
+        if owner not in {os.geteuid(), 0, state.st_uid}:
+            raise FailedError(f"{path} could not be copied: it is a link to a file of somebody else")
+        self.notes.append(f"{path.name} is a link; what it leads to was copied")
+
+
+def _copy_authority(folder: TallyFolder, copy: TallyFolder, files: _Files) -> None:
+    if not folder.authority.exists():
+        raise FailedError(
+            f"the authority's key is not in {folder.path}",
+            hint="copy it from where it is kept, or leave it there",
+        )
+    target = copy.path / folder.authority.relative_to(folder.path)
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    atomic_write(target, files.read(folder.authority))

@@ -1,0 +1,253 @@
+"""Looks at everything that a tally keeps: is it whole, is it what was signed, does it add up?
+
+What is added up can be made anew from the reports (`Store.rebuild`); the reports themselves never.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from unbrick.errors import FailedError
+from unbrick.events.event import EventError, parse_event
+from unbrick.events.wire import SignedEvent
+from unbrick.tally.books.acknowledged import Mark, read_mark
+from unbrick.tally.books.clock import present
+from unbrick.tally.books.database import ReadableDatabase
+from unbrick.tally.books.ledger import NO_EVENT, blob, next_link, read_head
+from unbrick.tally.books.lost_reports import find_loss, mark_path
+from unbrick.tally.books.schema import events, ledger
+from unbrick.tally.count.recount import differences
+from unbrick.tally.door.intake import Intake, RefusedEventError, medium_name
+from unbrick.tally.folder import read_settings
+from unbrick.tally.store.looking import LookingDatabase
+from unbrick.tally.store.rebuild import ADDED_UP
+from unbrick.tally.store.store import Store
+from unbrick.tally.trust.audit import AuditLog
+from unbrick.tally.trust.register import Enrolment, StationRegister
+
+MOST_COMPLAINTS = 100
+_AT_ONCE = 1000
+
+_OF_INDEX = re.compile(r"(?:missing from|entries in|entry in) index (\w+)$")
+_ADDED_UP_INDEXES = {str(index.name) for table in ADDED_UP for index in table.indexes}
+_ADDED_UP_KEYS = tuple(f"sqlite_autoindex_{table.name}_" for table in ADDED_UP)
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being looked at, how much of it was, and how much there is (0: not known)."""
+
+
+def no_progress(_: str, done: int, of: int) -> None:
+    """Nobody watches."""
+
+
+@dataclass
+class Checked:
+    """What was found. `missing` reports were acknowledged; `differences` are in what is added up and can be
+    made good; `complaints` are all the rest, `more` beyond a hundred. `signatures` counts those that were
+    verified; None: not asked for. Where it `lacks_mark`, nobody knows how many are missing.
+    """
+
+    reports: int = 0
+    missing: int = 0
+    complaints: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+    signatures: int | None = None
+    more: int = 0
+    lacks_mark: bool = False
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing at all was found."""
+        return not (self.missing or self.complaints or self.differences)
+
+    def complain(self, sentence: str) -> None:
+        """Add a complaint; beyond a hundred they are only counted."""
+        if len(self.complaints) < MOST_COMPLAINTS:
+            self.complaints.append(sentence)
+        else:
+            self.more += 1
+
+
+def check_tally(directory: Path, *, signatures: bool, progress: Progress = no_progress) -> Checked:
+    """Look at the tally in a folder, also while it is served; raises UsageError, StoreError."""
+    folder, _ = read_settings(directory)
+    register = StationRegister(folder.stations) if signatures else None
+    if register is not None:
+        register.refresh()
+    mark = read_mark(mark_path(folder.database))
+    with LookingDatabase(folder.database) as database:
+        found = check(database, mark, register=register, progress=progress)
+        look_for_mark(database, found)
+    return found
+
+
+def look_for_mark(looking: LookingDatabase, found: Checked) -> None:
+    """Complain where no mark says what must be there."""
+
+    def look() -> None:
+        loss = looking.loss()
+        if loss is not None and loss.unmarked:
+            found.lacks_mark = True
+            found.complain(str(loss))
+
+    _try(found, look)
+
+
+def repair_tally(directory: Path, *, by: str) -> None:
+    """Make everything that is added up anew from the reports, and write down who did; raises StoreError."""
+    folder, _ = read_settings(directory)
+    with Store.open(folder.database, create=False) as store:
+        store.rebuild()
+    AuditLog(folder.audit).tell("counted-anew", by=by)
+
+
+def check(
+    database: ReadableDatabase,
+    mark: Mark | None,
+    *,
+    register: StationRegister | None = None,
+    counting: bool = True,
+    progress: Progress = no_progress,
+) -> Checked:
+    """Look at everything, the signatures too where a register is given; slow: reads every report.
+
+    `mark` was read before: who serves the tally may go on meanwhile.
+    """
+    found = Checked(signatures=None if register is None else 0)
+    progress("the database's own check", 0, 0)
+    _try(found, lambda: _sort(database.complaints(), found))
+
+    def look() -> None:
+        with database.read() as connection:
+            _compare_with_mark(connection, mark, found)
+            _look_at_reports(connection, found, register, progress)
+
+    def count() -> None:
+        progress("counting again", 0, 0)
+        with database.read() as connection:
+            found.differences.extend(differences(connection))
+
+    _try(found, look)
+    if counting:
+        _try(found, count)
+    return found
+
+
+def _sort(complaints: Iterable[str], found: Checked) -> None:
+    """What is wrong with the indexes of what is added up goes away when that is made anew."""
+    for sentence in complaints:
+        of_index = _OF_INDEX.search(sentence)
+        if of_index and (of_index[1] in _ADDED_UP_INDEXES or of_index[1].startswith(_ADDED_UP_KEYS)):
+            found.differences.append(sentence)
+        else:
+            found.complain(sentence)
+
+
+def _try(found: Checked, work: Callable[[], None]) -> None:
+    """A part that cannot be read keeps the others from nothing."""
+    try:
+        work()
+    except FailedError as error:
+        found.complain(error.message)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        found.complain(f"what is kept cannot be read: {error}")
+
+
+def _compare_with_mark(connection: Connection, mark: Mark | None, found: Checked) -> None:
+    loss = find_loss(connection, mark) if mark else None
+    if loss is not None:
+        found.complain(str(loss))
+        found.missing += loss.events
+
+
+def _look_at_reports(
+    connection: Connection, found: Checked, register: StationRegister | None, progress: Progress
+) -> None:
+    """Walk the ledger and what it names: each number once, each link, each report as it was signed."""
+    head = read_head(connection)
+    judge = None if register is None else _Judge(register)
+    chain, expected, present_rows = NO_EVENT, 1, 0
+    for row in _ledger_with_reports(connection):
+        if row["number"] != expected:
+            found.complain(f"the ledger has no number {expected}, and goes on with {row['number']}")
+        elif next_link(chain, blob(row["event"])) != row["chain"]:
+            found.complain(f"the ledger does not fit together at number {row['number']}")
+        chain, expected = blob(row["chain"]), row["number"] + 1
+        if row["data"] is None:
+            found.missing += 1
+            found.complain(f"report {blob(row['event']).hex()} was acknowledged and is missing")
+        else:
+            present_rows += 1
+            _look_at(row, judge, found)
+        if row["number"] % _AT_ONCE == 0:
+            progress("reports", row["number"], head.events)
+    found.reports = connection.execute(select(func.count()).select_from(events)).scalar() or 0
+    if found.reports > present_rows:
+        found.complain(f"{found.reports - present_rows} reports stand in no ledger")
+
+
+def _ledger_with_reports(connection: Connection) -> Iterator[dict[str, Any]]:
+    last = 0
+    columns = ("run", "sequence", "station", "at", "data", "signature")
+    of_report = [events.c[name] for name in columns]
+    found = select(*ledger.c, *of_report).join(events, events.c.id == ledger.c.event, isouter=True)
+    while True:
+        part = found.where(ledger.c.number > last).order_by(ledger.c.number).limit(_AT_ONCE)
+        rows = [dict(row._mapping) for row in connection.execute(part)]
+        yield from rows
+        if len(rows) < _AT_ONCE:
+            return
+        last = rows[-1]["number"]
+
+
+def _look_at(row: dict[str, Any], judge: _Judge | None, found: Checked) -> None:
+    name, data = blob(row["event"]).hex(), row["data"]
+    if not isinstance(data, bytes) or hashlib.sha256(data).digest() != row["event"]:
+        found.complain(f"report {name} is not what was signed")
+        return
+    try:
+        told = parse_event(data)
+    except EventError as error:
+        found.complain(f"report {name} cannot be read: {error.message}")
+        return
+    if (told.run, told.sequence, told.at) != (row["run"], row["sequence"], row["at"]):
+        found.complain(f"report {name} is filed under another run, number or time")
+    if judge is not None:
+        found.signatures = (found.signatures or 0) + 1
+        why = judge.fault(SignedEvent(data, str(row["signature"])), row["station"])
+        if why:
+            found.complain(f"report {name}: {why}")
+
+
+class _AllWhoEverReported(StationRegister):
+    """Knows every key: what was taken once is not refused because its station was revoked since."""
+
+    def __init__(self, register: StationRegister) -> None:
+        self._register = register
+
+    def by_key(self, blob: bytes) -> Enrolment | None:
+        """The station of a key, revoked or not; one of the moment for a key that was vouched for."""
+        known = self._register.by_key(blob)
+        return replace(known, revoked=None) if known else Enrolment(medium_name(blob), "", 0, "", "", "")
+
+
+class _Judge:
+    def __init__(self, register: StationRegister) -> None:
+        self._intake = Intake(_AllWhoEverReported(register), present)
+
+    def fault(self, signed: SignedEvent, station: str) -> str | None:
+        """What is wrong with the signature of a report that was filed under a station; None: nothing."""
+        try:
+            signer = self._intake.station_of(signed)
+        except RefusedEventError as error:
+            return error.text
+        if signer.name != station:
+            return f"signed by {signer.name}, and filed under {station}"
+        return None

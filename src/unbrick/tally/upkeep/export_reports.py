@@ -1,0 +1,179 @@
+"""Gives a tally's reports away as they were signed: lines for `tally import`, files for OpenSSH to verify.
+
+What can be read is given away, also of a tally that has lost something or is damaged; what is not among it is
+said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
+
+from unbrick.events.event import NAMESPACE, canonical_json
+from unbrick.events.wire import SignedEvent
+from unbrick.files import sync_directory
+from unbrick.signing.signature import SignatureFormatError, parse_signature
+from unbrick.signing.ssh_key import line_of_blob
+from unbrick.tally.books.ledger import read_head
+from unbrick.tally.books.schema import events, ledger
+from unbrick.tally.new_file import new_file
+from unbrick.tally.new_folder import new_folder
+from unbrick.tally.records import StoreError
+from unbrick.tally.store.looking import LookingDatabase
+from unbrick.tally.trust.register import StationRegister, is_name
+
+_AT_ONCE = 500
+_MOST_IN_VAIN = 20
+_REPORT = (events.c.id, events.c.station, events.c.data, events.c.signature)
+
+
+@dataclass
+class Exported:
+    """How many reports were given away, and what must be said of those that were not."""
+
+    reports: int = 0
+    complaints: list[str] = field(default_factory=list)
+
+
+class _Reader:
+    """Reads every report with its station's name, in the order in which they were committed."""
+
+    def __init__(self, database: LookingDatabase) -> None:
+        self._database = database
+        self._missing = 0
+        self._unreadable = 0
+        self._changed = 0
+        self.found = Exported()
+
+    def read(self) -> Iterator[tuple[str, SignedEvent]]:
+        """What can be read; afterwards `found` says the rest."""
+        try:
+            loss = self._database.loss()
+            if loss is not None:
+                self._complain(str(loss))
+            with self._database.read() as connection:
+                yield from self._read(connection)
+        except StoreError as error:
+            self._complain(error.message)
+        if self._missing:
+            self._complain(f"{_reports(self._missing)} acknowledged and missing in tally.db")
+        if self._unreadable:
+            self._complain(f"tally.db is damaged: {_reports(self._unreadable)} not readable")
+        if self._changed:
+            self._complain(f"{_reports(self._changed)} not what was signed; given away as they are")
+
+    def _read(self, connection: Connection) -> Iterator[tuple[str, SignedEvent]]:
+        here = 0
+        for row in self._in_order(connection):
+            if row.data is None:
+                self._missing += 1
+                continue
+            here += 1
+            yield from self._report(row)
+        if (connection.execute(select(func.count()).select_from(events)).scalar() or 0) > here:
+            yield from self._strays(connection)
+
+    def _in_order(self, connection: Connection) -> Iterator[Any]:
+        last, end, in_vain = 0, read_head(connection).events, 0
+        while last < end and in_vain < _MOST_IN_VAIN:
+            try:
+                rows: Sequence[Any] = _rows(connection, last, _AT_ONCE)
+                in_vain = 0
+            except DBAPIError:
+                rows = self._one_by_one(connection, last, min(last + _AT_ONCE, end))
+                in_vain = 0 if rows else in_vain + 1
+                last = min(last + _AT_ONCE, end)
+                yield from rows
+                continue
+            if not rows:
+                return
+            yield from rows
+            last = rows[-1].number
+        self._unreadable += max(0, end - last)
+
+    def _one_by_one(self, connection: Connection, last: int, until: int) -> list[Any]:
+        """Those of a stretch with a damaged page in it that can be read."""
+        rows: list[Any] = []
+        for number in range(last, until):
+            try:
+                rows += [row for row in _rows(connection, number, 1) if row.number == number + 1]
+            except DBAPIError:
+                self._unreadable += 1
+        return rows
+
+    def _strays(self, connection: Connection) -> Iterator[tuple[str, SignedEvent]]:
+        """Reports that the ledger has no word of, as in a database that was harmed."""
+        before = self.found.reports
+        known = select(ledger.c.event)
+        for row in connection.execute(select(*_REPORT).where(events.c.id.not_in(known))):
+            yield from self._report(row)
+        if number := self.found.reports - before:
+            self._complain(f"{_reports(number)} in no ledger; given away as well")
+
+    def _report(self, row: Any) -> Iterator[tuple[str, SignedEvent]]:
+        try:
+            row.data.decode()
+            parse_signature(row.signature)
+        except (AttributeError, TypeError, UnicodeDecodeError, SignatureFormatError):
+            self._unreadable += 1
+            return
+        self._changed += hashlib.sha256(row.data).digest() != row.id
+        self.found.reports += 1
+        yield str(row.station), SignedEvent(row.data, row.signature)
+
+    def _complain(self, sentence: str) -> None:
+        self.found.complaints.append(sentence)
+
+
+def _rows(connection: Connection, last: int, most: int) -> Sequence[Any]:
+    found = select(ledger.c.number, *_REPORT).join(events, events.c.id == ledger.c.event, isouter=True)
+    part = found.where(ledger.c.number > last).order_by(ledger.c.number).limit(most)
+    return connection.execute(part).all()
+
+
+def _reports(number: int) -> str:
+    return "1 report is" if number == 1 else f"{number} reports are"
+
+
+def write_lines(database: LookingDatabase, stream: IO[bytes]) -> Exported:
+    """Write a line of JSON a report, as `outbox export` does."""
+    reader = _Reader(database)
+    for _, signed in reader.read():
+        stream.write(canonical_json(signed.to_document()) + b"\n")
+    return reader.found
+
+
+def write_file(database: LookingDatabase, path: Path) -> Exported:
+    """The same into a new file, for its owner only. Raises UsageError, FailedError."""
+    with new_file(path) as stream:
+        return write_lines(database, stream)
+
+
+def write_folder(database: LookingDatabase, register: StationRegister, folder: Path) -> Exported:
+    """Fill a new or empty folder for `ssh-keygen -Y verify`.
+
+    `allowed_signers` has a line for each key that a station ever had; `<station>/<id>.json` is a report byte
+    for byte as it was signed, and its signature lies beside it with `.sig` at the end.
+    """
+    register.refresh()
+    reader = _Reader(database)
+    keys = {(one.name, one.public_key): None for one in register.stations}
+    with new_folder(folder):
+        for station, signed in reader.read():
+            blob = parse_signature(signed.signature).public_key
+            if register.by_key(blob) is None:  # somebody vouched for it (`import --accept-key`)
+                keys[station, line_of_blob(blob)] = None
+            place = folder / (station if is_name(station) else "unknown")
+            place.mkdir(exist_ok=True)
+            (place / f"{signed.id}.json").write_bytes(signed.data)
+            (place / f"{signed.id}.json.sig").write_text(signed.signature)
+        lines = [f'{name} namespaces="{NAMESPACE}" {key}\n' for name, key in keys]
+        (folder / "allowed_signers").write_text("".join(lines))
+        sync_directory(folder)
+    return reader.found

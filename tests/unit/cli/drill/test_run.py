@@ -1,0 +1,66 @@
+"""A drill compares what the tally counted with what the reports say, machine by machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from support.tally_board import board, shown, summary, two_hundred_thousand
+
+from unbrick.cli.drill.run import Recovered, differences
+from unbrick.cli.drill.screen import Picture
+from unbrick.drill.disk.machine_disk import MadeMachine
+from unbrick.drill.options import MachineOptions
+
+
+def _recovered(name: str, status: str, *hostnames: str, tmp_path: Any) -> Recovered:
+    options = MachineOptions(name, 1)
+    machine = MadeMachine(options, tmp_path / f"{name}.img", "0" * 8, (), ())
+    document: dict[str, Any] = {
+        "status": status,
+        "reason": None,
+        "error": None,
+        "machine": {"hostnames": list(hostnames)},
+        "installations": [],
+    }
+    return Recovered(machine, document, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("counted", "told"),
+    [
+        ({"PC-1": "repaired", "PC-2": "healthy"}, []),
+        (
+            {"PC-1": "found", "PC-2": "healthy"},
+            ["PC-1 is repaired by its report and found at the tally"],
+        ),
+        ({"PC-2": "healthy"}, ["PC-1 is repaired by its report and unknown at the tally"]),
+        (
+            {"PC-1": "repaired", "PC-2": "healthy", "PC-1-2": "repaired"},
+            ["PC-1-2 (repaired) is no machine of the fleet"],
+        ),
+    ],
+)
+def test_a_machine_that_is_counted_wrongly_twice_or_not_at_all_is_named(
+    counted: Mapping[str, str], told: list[str], tmp_path: Any
+) -> None:
+    results = [
+        _recovered("PC-1", "repaired", "pc-1", "pc-1-2", tmp_path=tmp_path),
+        _recovered("PC-2", "healthy", "pc-2", tmp_path=tmp_path),
+    ]
+    assert list(differences(results, counted)) == told
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+def test_the_log_stands_below_the_dashboard(size: tuple[int, int]) -> None:
+    lines = shown(Picture(two_hundred_thousand(), [f"line {n} " + "x" * 300 for n in range(99)]), *size)
+    assert len(lines) == size[1]
+    assert max(len(line) for line in lines) <= size[0]
+    assert lines[0].startswith("unbrick tally")
+    assert lines[-1].startswith("line 98 ")
+    assert len([line for line in lines if line.startswith("line ")]) >= 6
+
+
+def test_an_empty_log_leaves_the_dashboard_alone() -> None:
+    assert len(shown(Picture(board(summary({})), []), 80, 24)) <= 24

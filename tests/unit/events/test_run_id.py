@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+from unbrick.events.run_id import is_run_id, new_run_id
+
+
+def test_run_ids_are_never_twice_the_same_and_known_again() -> None:
+    ids = {new_run_id() for _ in range(50)}
+    assert len(ids) == 50
+    assert all(map(is_run_id, ids))
+    assert not is_run_id("../20240719T061203Z-8f3a1c")
+    assert not is_run_id("20240719T061203Z-8f3a1c\n")

@@ -1,0 +1,79 @@
+"""What is said of files that were moved, where only the check that follows fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.recorded_runner import RecordedRunner
+
+from unbrick.diagnosis.diagnose import Diagnosis
+from unbrick.disks.change.rehearsal import Rehearsed
+from unbrick.disks.plain import PlainVolume
+from unbrick.errors import FailedError
+from unbrick.keys.chain import KeyChain
+from unbrick.model import (
+    Action,
+    ActionState,
+    InstallationReport,
+    Plan,
+    Status,
+    Volume,
+    VolumeKind,
+    VolumeState,
+)
+from unbrick.recovery import change
+from unbrick.recovery.case import Case, Goal, Kit, Order, ReadyChange
+from unbrick.recovery.change import carry_out
+from unbrick.recovery.outcome import Draft
+from unbrick.recovery.story import _blame_installations
+from unbrick.report.recorder import Recorder
+from unbrick.windows.installation import Installation
+
+RUN = "20261124T081500Z-0a1b2c"
+ACTION = Action("quarantine-file", "\\Windows\\x.sys", "p", "0" * 64, 1, "0")
+DISK = Path("disk.img")
+
+
+class _Reached:
+    def bring(self, plain: PlainVolume) -> None:
+        """All goes well."""
+
+
+class _Refused:
+    def bring(self, plain: PlainVolume) -> None:
+        raise FailedError("what was written did not reach the disk")
+
+
+@contextmanager
+def _unreadable(*_: object) -> Iterator[None]:
+    raise FailedError("the disk gives an error")
+    yield
+
+
+@pytest.mark.parametrize(
+    ("rehearsed", "state"), [(_Reached(), ActionState.DONE), (_Refused(), ActionState.FAILED)]
+)
+def test_a_file_was_moved_if_that_has_reached_the_disk(
+    monkeypatch: pytest.MonkeyPatch, rehearsed: Rehearsed, state: ActionState
+) -> None:
+    done = (replace(ACTION, state=ActionState.DONE),)
+    monkeypatch.setattr(change, "look", _unreadable)
+    case = Case(
+        Volume(3, 0, 1, VolumeKind.NTFS, VolumeState.OPEN),
+        (InstallationReport(3, "PC-1", "Windows 10", Status.FOUND),),
+        plain=PlainVolume(DISK, 1, lambda: None),
+        diagnoses=[(Installation("\\Windows"), Diagnosis((), (), None, ""))],
+        plan=Plan(RUN, (ACTION,)),
+        change=ReadyChange(rehearsed, done, ()),
+    )
+    case.show(case.folders, (ACTION,), Status.FOUND)
+    kit = Kit(RecordedRunner(), Recorder(RUN), KeyChain(()), (), DISK)
+    draft = Draft(DISK, run=RUN, cases=[case])
+    with _blame_installations(case):
+        carry_out(case, Order(DISK, Goal.REPAIR), kit, draft)
+    (report,) = draft.report().installations
+    assert (report.status, report.actions[0].state) == (Status.FAILED, state)

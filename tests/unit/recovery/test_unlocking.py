@@ -1,0 +1,91 @@
+"""Trying the passwords that there are on one volume, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.recorded_runner import RecordedRunner
+
+from unbrick.diagnosis.diagnose import Diagnosis
+from unbrick.disks.bitlocker.master_key import KeyWrongError
+from unbrick.disks.disk import Disk
+from unbrick.errors import NeedsKeyError
+from unbrick.keys.chain import KeyChain
+from unbrick.keys.password import RecoveryPassword
+from unbrick.keys.sources.source import Candidate
+from unbrick.model import Protector, ProtectorKind, Volume, VolumeKind, VolumeState
+from unbrick.recovery import story
+from unbrick.recovery.case import Case, Goal, Kit, Order
+from unbrick.report.recorder import Recorder
+from unbrick.windows.installation import Installation
+
+DISK = Disk(Path("disk.img"), Path("disk.img"), 1, 512, None, ())
+IDS = [f"{number:08}-0000-0000-0000-000000000000" for number in range(20)]
+
+
+class Source:
+    """One password under the last protector's id, and one that is kept under none."""
+
+    name = "keys.csv"
+    interactive = False
+    warnings = ()
+
+    def find(self, protector_ids: Sequence[str]) -> Iterator[Candidate]:
+        for known, group in ((IDS[-1], "000011"), (None, "000022")):
+            yield Candidate(known, RecoveryPassword.parse("-".join([group] * 8)), "keys.csv line 2")
+
+
+def locked(*protectors: Protector) -> Case:
+    return Case(Volume(3, 0, 1, VolumeKind.BITLOCKER, VolumeState.LOCKED, protectors=protectors))
+
+
+def unlock(case: Case, monkeypatch: pytest.MonkeyPatch, untried: int) -> list[str | None]:
+    """Try what there is on a volume that nothing opens; the ids that each password was tried under."""
+    wanted: list[str | None] = []
+
+    @contextmanager
+    def refuse(*_: object, **options: Any) -> Iterator[None]:
+        wanted.append(options["wanted"])
+        raise KeyWrongError("wrong", untried=untried)
+        yield
+
+    monkeypatch.setattr(story, "open_plain", refuse)
+    kit = Kit(RecordedRunner(), Recorder("RUN"), KeyChain([Source()]), (), Path("work"))
+    with pytest.raises(NeedsKeyError) as caught, ExitStack() as held:
+        story._unlock(case, DISK, kit, held)
+    case.trouble = caught.value
+    return wanted
+
+
+def test_a_password_goes_with_its_key_id_and_what_was_not_tried_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    many = locked(*(Protector(one, ProtectorKind.RECOVERY_PASSWORD) for one in IDS))
+    assert unlock(many, monkeypatch, 4) == [IDS[-1], None]
+    assert any("tried for only 16 of them" in note for note in many.notes)
+    few = locked(Protector(IDS[0], ProtectorKind.RECOVERY_PASSWORD))
+    unlock(few, monkeypatch, 0)
+    assert not any("of them" in note for note in few.notes)
+
+
+def test_nothing_is_tried_where_there_is_no_recovery_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = locked(Protector(IDS[0], ProtectorKind.PASSPHRASE), Protector(IDS[1], ProtectorKind.TPM_PIN))
+    assert unlock(case, monkeypatch, 0) == []
+    assert case.trouble is not None
+    assert case.trouble.message.endswith(
+        "it opens only with its own password or in its own computer, with its PIN"
+    )
+    assert case.trouble.reason == "key-missing"
+
+
+def test_the_keys_that_a_windows_keeps_are_known_of_it_whatever_is_done() -> None:
+    windows = Installation("\\Windows", auto_unlocked=("KEPT",))
+    for goal in Goal:
+        order = Order(Path("disk.img"), goal)
+        report = story._installation_report(locked(), order, windows, Diagnosis((), (), None, "healthy"))
+        assert report.auto_unlocked == ("KEPT",)
+        assert "KEPT" not in str(report.to_document())

@@ -1,0 +1,70 @@
+"""A database of an earlier unbrick is brought forward: what it counted, and the same tables as a new one."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from support.earlier_tallies import make_earlier_tally
+
+from unbrick.events.short_code import code_of_key
+from unbrick.tally.store.store import Store
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Path:
+    """A database as the first version of the tables left it."""
+    path = tmp_path / "earlier.db"
+    make_earlier_tally(path, "visits")
+    return path
+
+
+def test_an_earlier_database_counts_on_as_it_did(earlier: Path) -> None:
+    with Store.open(earlier) as store:
+        assert store.check() == ()
+        assert store.summary().by_status == {
+            "repaired": 1,
+            "confirmed": 1,
+            "failed": 1,
+            "expected": 1,
+        }
+        assert store.summary().without_identity == 1
+
+
+def test_an_earlier_database_has_every_column_and_index_of_a_new_one(earlier: Path, tmp_path: Path) -> None:
+    shapes = []
+    for path in (earlier, tmp_path / "new.db"):
+        Store.open(path).close()
+        shapes.append(shape(path))
+    assert shapes[0] == shapes[1]
+
+
+def test_an_earlier_machine_is_found_by_its_sticker(earlier: Path) -> None:
+    with Store.open(earlier) as store:
+        for row in store.machines(limit=None):
+            if row.code:
+                assert row in store.find(row.code)
+
+
+def test_a_machine_is_found_by_the_sticker_of_a_visit_that_knew_less_of_it(earlier: Path) -> None:
+    """The firmware's UUID came with another run: what the first one wrote on the sticker still finds it."""
+    with Store.open(earlier) as store:
+        (row,) = store.find(code_of_key("disk:D15C0000-0000-4000-8000-000000000001"))
+        assert row.key.startswith("smbios:")
+
+
+def shape(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """The tables with their columns (in whatever order they stand there), the indexes with theirs."""
+    with sqlite3.connect(path) as database:
+        names = database.execute("SELECT name FROM sqlite_schema WHERE type IN ('table', 'index')").fetchall()
+        found = {}
+        for (name,) in names:
+            columns = database.execute(
+                'SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_info(?) ORDER BY name',
+                (name,),
+            )
+            indexed = database.execute("SELECT seqno, name FROM pragma_index_info(?) ORDER BY seqno", (name,))
+            found[name] = columns.fetchall() + indexed.fetchall()
+    database.close()
+    return found
