@@ -11,7 +11,7 @@ import pytest
 @pytest.mark.parametrize(
     ("modules", "late"),
     [
-        ("unbrick.recovery.story", {"socket", "unbrick.report.client"}),
+        ("unbrick.recovery.story", {"ssl", "unbrick.report.client"}),
         ("unbrick.report.link, unbrick.station.boot, unbrick.station.stick.trust", set()),
     ],
 )
