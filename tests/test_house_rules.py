@@ -56,8 +56,8 @@ FLOORS_INSIDE: dict[str, tuple[str, ...]] = {
     ),
     "keys": ("password", "sources", "chain"),
     "repair": (
-        *("disk_errors", "plan", "security", "short_name", "quarantine", "journal", "history", "file_state"),
-        *("moving", "trust", "verify", "apply", "purge", "undo", "completion"),
+        *("disk_errors", "security", "short_name", "file_state", "journal_fields", "trust", "actions"),
+        *("plan", "quarantine", "journal", "history", "verify", "apply", "purge", "undo", "completion"),
     ),
     "recovery": ("outcome", "case", "change", "story", "isolated"),
     "station": (

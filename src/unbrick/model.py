@@ -228,19 +228,20 @@ class Finding:
 
 @dataclass(frozen=True)
 class Action:
-    """One step of a plan. `quarantined_as` is the name below `\\Unbrick\\<run>\\` it goes to."""
+    """One step of a plan: what is done to what is at `path`. Each kind adds what it has to know besides."""
 
     kind: str
     path: str
     playbook: str
-    sha256: str
-    size: int
-    quarantined_as: str
     state: ActionState = ActionState.PLANNED
 
     def to_document(self) -> dict[str, Any]:
         """The contract's `actions[]` entry."""
         return {"kind": self.kind, "path": self.path, "state": self.state.value}
+
+    def to_facts(self) -> dict[str, Any]:
+        """What an event tells of it."""
+        return {"path": self.path, "playbook": self.playbook, "state": self.state.value}
 
 
 @dataclass(frozen=True)
@@ -260,6 +261,17 @@ class Touched:
     rewritten: tuple[str, ...] = ()  # files whose content changes
     deleted: tuple[str, ...] = ()  # files and folders that go
     leaves_clean: bool = False  # whether completing it may take Windows' dirty flag away
+
+    @classmethod
+    def all_of(cls, parts: Iterable[Touched]) -> Touched:
+        """What several changes may touch together."""
+        parts = tuple(parts)
+        return cls(
+            moved=tuple(path for one in parts for path in one.moved),
+            made=tuple(path for one in parts for path in one.made),
+            rewritten=tuple(path for one in parts for path in one.rewritten),
+            deleted=tuple(path for one in parts for path in one.deleted),
+        )
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,13 @@ import pytest
 from support.bricked_volume import fill, mounted
 from support.drilled import Drills, cut_out
 from support.program import run_program
+from support.repair_journal import version1, version1_header
 
 from unbrick.drill.disk.truth import sha256_of
-from unbrick.repair.file_state import describe, read_three_times
-from unbrick.repair.journal.file import create_journal
-from unbrick.repair.journal.record import Folder, Header
+from unbrick.model import RunState
+from unbrick.repair.actions.quarantine_file import QuarantineFile
+from unbrick.repair.journal.file import create_journal, open_journal
+from unbrick.repair.journal.record import Journal
 from unbrick.repair.quarantine import JOURNAL, make_run_folder
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
@@ -38,17 +40,18 @@ def image(drills: Drills, tmp_path: Path) -> Path:
 
 def _plant_a_journal(root: Path) -> None:
     """One without an end, with the rights that only an administrator can set, that names a registry hive."""
-    journal = _record(root, root / "Windows/System32/config/SYSTEM", _HIVE) / JOURNAL
-    lines = gzip.decompress(journal.read_bytes()).splitlines(keepends=True)
-    journal.write_bytes(gzip.compress(lines[0]))
+    folder = _record(root, root / "Windows/System32/config/SYSTEM", _HIVE)
+    opened = open_journal(folder)
+    assert opened is not None
+    (folder / JOURNAL).write_bytes(gzip.compress(version1(header=version1_header(opened.journal))))
 
 
 def _record(root: Path, file: Path, source: str) -> Path:
     """The folder of a run whose journal says that it moves one file, and that it has done this."""
-    entry = describe(file, source, "0001.bin", "crowdstrike-cf291")
-    folders = (Folder(entry.parent, read_three_times(file.parent)),)
+    entry = QuarantineFile.describe(file, source, "0001.bin", "crowdstrike-cf291")
     folder = make_run_folder(root, _RUN)
-    create_journal(folder, Header(_RUN, "0.1.0", "2024-08-01T00:00:00Z", False, (entry,), folders))
+    begun = "2024-08-01T00:00:00Z"
+    create_journal(folder, Journal(_RUN, "0.1.0", begun, False, (entry,), RunState.REPAIRED, begun))
     return folder
 
 

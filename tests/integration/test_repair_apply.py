@@ -36,10 +36,9 @@ from unbrick.disks.plain import PlainVolume
 from unbrick.drill.disk.truth import FileTruth
 from unbrick.errors import FailedError, NeedsHandsError
 from unbrick.events.run_id import new_run_id
-from unbrick.model import Action, ActionState, Plan
+from unbrick.model import Action, ActionState, Plan, RunState
 from unbrick.processes.command import SystemRunner
 from unbrick.repair.apply import apply_plan
-from unbrick.repair.journal.record import RunState
 from unbrick.repair.plan import make_plan
 from unbrick.repair.quarantine import find_homes
 from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR

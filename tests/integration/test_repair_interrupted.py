@@ -24,10 +24,12 @@ from support.bricked_volume import (
     place,
     playbooks,
 )
+from support.repair_journal import version1, version1_header
 
 from unbrick.drill.disk.truth import sha256_of
 from unbrick.errors import NeedsHandsError
 from unbrick.repair.apply import apply_plan
+from unbrick.repair.journal.file import parse
 from unbrick.repair.plan import make_plan
 from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR
 from unbrick.repair.undo import find_runs, plan_undo
@@ -57,17 +59,29 @@ def files(root: Path) -> dict[str, str | None]:
     return {str(path): sha256_of(path) if path.is_file() else None for path in sorted(root.rglob("*"))}
 
 
-def cut_journal(root: Path, keep: Callable[[bytes], bytes]) -> None:
+def write_journal(root: Path, change: Callable[[bytes], bytes]) -> None:
     journal = root / "Unbrick" / RUN / "journal.jsonl.gz"
-    journal.write_bytes(gzip.compress(keep(gzip.decompress(journal.read_bytes()))))
+    journal.write_bytes(gzip.compress(change(gzip.decompress(journal.read_bytes()))))
 
 
 def without_an_end(root: Path) -> None:
-    cut_journal(root, lambda data: data.splitlines(keepends=True)[0])
+    """As version 1 wrote one before its run was done."""
+
+    def cut(data: bytes) -> bytes:
+        journal = parse(data)
+        assert journal is not None
+        return version1(header=version1_header(journal))
+
+    write_journal(root, cut)
 
 
 def torn(root: Path) -> None:
-    cut_journal(root, lambda data: data[:512])
+    write_journal(root, lambda data: data[:512])
+
+
+def torn_of_version_1(root: Path) -> None:
+    without_an_end(root)
+    torn(root)
 
 
 def with_the_files_back(root: Path) -> None:
@@ -75,7 +89,7 @@ def with_the_files_back(root: Path) -> None:
         (root / "Unbrick" / RUN / f"{number:04}.bin").rename(place(root, source))
 
 
-@pytest.mark.parametrize("journal", [without_an_end, torn])
+@pytest.mark.parametrize("journal", [without_an_end, torn, torn_of_version_1])
 def test_a_run_without_an_end_is_not_gone_on_with(root: Path, journal: Callable[[Path], None]) -> None:
     journal(root)
     before = files(root)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.bricked_volume import (
@@ -28,15 +26,17 @@ from support.bricked_volume import (
     playbooks,
 )
 from support.ntfs_reader import read_independently
+from support.repair_journal import version1, version1_header
 
 from unbrick.drill.disk.truth import FileTruth
 from unbrick.errors import NeedsHandsError
-from unbrick.model import Action, ActionState, Volume, VolumeKind, VolumeState
+from unbrick.model import Action, ActionState, RunState, Volume, VolumeKind, VolumeState
 from unbrick.recovery.outcome import VolumeCase, _runs_of
+from unbrick.repair.actions.quarantine_file import QuarantineFile
 from unbrick.repair.apply import apply_plan
 from unbrick.repair.history import read_runs
-from unbrick.repair.journal.journal import _encode_line
-from unbrick.repair.journal.record import RunState
+from unbrick.repair.journal.document import encode
+from unbrick.repair.journal.file import parse
 from unbrick.repair.plan import make_plan
 from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR
 from unbrick.repair.undo import apply_undo, find_runs, plan_undo
@@ -113,7 +113,7 @@ def test_a_run_of_an_older_version_is_undone(image: Path, tmp_path: Path) -> Non
         repair(root)
         journal = root / "Unbrick" / RUN / "journal.jsonl.gz"
         former = journal.with_suffix("")
-        former.write_bytes(gzip.decompress(journal.read_bytes()))
+        former.write_bytes(as_version1(journal))
         write_acl(former, FILE_DESCRIPTOR)
         journal.unlink()
         undo(root)
@@ -274,41 +274,34 @@ def test_what_others_may_write_is_not_believed(repaired: Path, which: str) -> No
     refused(repaired, "foreign-quarantine")
 
 
-def _set(key: str, value: object) -> Callable[[dict[str, Any]], None]:
-    def change(document: dict[str, Any]) -> None:
-        document["entries"][0][key] = value
-
-    return change
-
-
-def _move_to(parent: str, name: str) -> Callable[[dict[str, Any]], None]:
-    def change(document: dict[str, Any]) -> None:
-        document["entries"] = [{**document["entries"][0], "source": f"{parent}\\{name}"}]
-        document["folders"] = [{**document["folders"][0], "path": parent}]
-
-    return change
+def as_version1(journal: Path) -> bytes:
+    """What the journal of a run would have been, not compressed, before journals named kinds."""
+    said = parse(gzip.decompress(journal.read_bytes()))
+    assert said is not None
+    return version1(said.state, header=version1_header(said))
 
 
+def _move_to(parent: str, name: str) -> dict[str, object]:
+    return {"source": f"{parent}\\{name}"}
+
+
+@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize(
     "change",
     [
-        _set("sha256", "0" * 64),
-        _set("size", 1),
-        _set("quarantined_as", "0002.bin"),
-        _set("quarantined_as", "0003.bin"),
+        {"sha256": "0" * 64},
+        {"size": 1},
+        {"quarantined_as": "0002.bin"},
+        {"quarantined_as": "0003.bin"},
         _move_to("\\Windows\\System32\\drivers", "C-00000291-00000000-00000032.sys"),
         _move_to("\\Windows\\System32", "evil.dll"),
         _move_to("\\Windows\\Temp", "C-00000291-00000000-00000032.sys"),
         _move_to(CROWDSTRIKE, "C-00000290-00000000-00000099.sys"),
     ],
 )
-def test_a_planted_journal_does_nothing(repaired: Path, change: Callable[[dict[str, Any]], None]) -> None:
+def test_a_planted_journal_does_nothing(repaired: Path, change: dict[str, object], version: int) -> None:
     """Sound checks, right owner, right ACL, and still an entry that no playbook could have written."""
-    path = repaired / "Unbrick" / RUN / "journal.jsonl.gz"
-    header, done, _ = gzip.decompress(path.read_bytes()).split(b"\n")
-    document = json.loads(header.rpartition(b"\t")[0])
-    change(document)
-    plant(path, document, [json.loads(done.rpartition(b"\t")[0])])
+    plant(repaired / "Unbrick" / RUN, change, version)
     refused(repaired, "bad-journal")
 
 
@@ -318,31 +311,32 @@ def test_a_planted_run_brings_no_file_of_its_own(repaired: Path) -> None:
     folder.mkdir()
     write_acl(folder, FOLDER_DESCRIPTOR)
     os.link(place(repaired, GOOD), folder / "0001.bin")
-    old = repaired / "Unbrick" / RUN / "journal.jsonl.gz"
-    header, done, _ = gzip.decompress(old.read_bytes()).split(b"\n")
-    document = json.loads(header.rpartition(b"\t")[0])
     content = place(repaired, GOOD).read_bytes()
-    document["run"] = folder.name
-    document["entries"] = [
-        {
-            **document["entries"][0],
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "size": len(content),
-            "source": f"{CROWDSTRIKE}\\C-00000291-planted.sys",
-        }
-    ]
     journal = folder / "journal.jsonl.gz"
-    journal.write_bytes(b"")
+    journal.write_bytes((repaired / "Unbrick" / RUN / journal.name).read_bytes())
     write_acl(journal, FILE_DESCRIPTOR)
-    plant(journal, document, [json.loads(done.rpartition(b"\t")[0])])
+    change = {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "size": len(content),
+        "source": f"{CROWDSTRIKE}\\C-00000291-planted.sys",
+    }
+    plant(folder, change)
     refused(repaired, "bad-journal")
 
 
-def plant(path: Path, header: dict[str, Any], marks: list[dict[str, Any]]) -> None:
-    """A journal with sound checks over whatever it says."""
-    data = _encode_line(header, "")
-    check = data[-17:-1].decode()
-    for mark in marks:
-        line = _encode_line(mark, check)
-        data, check = data + line, line[-17:-1].decode()
-    path.write_bytes(gzip.compress(data))
+def plant(folder: Path, change: Mapping[str, object], version: int = 2) -> None:
+    """Have the journal in a run's folder say something else of its first file, with sound checks.
+
+    Where that is another path, it is the only file that the journal names.
+    """
+    path = folder / "journal.jsonl.gz"
+    journal = parse(gzip.decompress(path.read_bytes()))
+    assert journal is not None
+    first, *others = journal.entries
+    assert isinstance(first, QuarantineFile)
+    entries = (replace(first, **change), *([] if "source" in change else others))  # type: ignore[arg-type]
+    journal = replace(journal, run=folder.name, entries=entries)
+    if version == 1:
+        path.write_bytes(gzip.compress(version1(journal.state, header=version1_header(journal))))
+    else:
+        path.write_bytes(gzip.compress(encode(journal)))

@@ -5,7 +5,7 @@
 
 writes `NAME.img.xz`, the volume, and `NAME.json`, what lay on it before. The volume is a disk without a
 table, with the hives of a Windows from the drill of that commit; two files were moved away and put back by
-one run, and moved away again by a second.
+one run, and moved away again by a second. `repaired-before-kinds` is of commit b6a2252.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def ended(
         filesystem=None if locked else filesystem,
         protectors=protectors,
     )
-    action = Action("quarantine-file", FAULTY, "crowdstrike-cf291", "0" * 64, 5, "1", ActionState.DONE)
+    action = Action("quarantine-file", FAULTY, "crowdstrike-cf291", ActionState.DONE)
     installation = InstallationReport(
         3, name, "Windows 11", status, reason, actions=(action,) if done else ()
     )

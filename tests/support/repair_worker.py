@@ -6,6 +6,7 @@ Reads lines `{"goal": …, "disk": …, "keys": […], "options": {…}}` and an
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from unbrick.disks.ntfs.structures import FileView
 from unbrick.disks.plain import PlainVolume
 from unbrick.recovery.case import Goal, Order
 from unbrick.recovery.isolated import recover_isolated
+from unbrick.repair.actions.kinds import KINDS
 
 
 class RepairWorker:
@@ -66,9 +68,9 @@ class RepairWorker:
 
 
 @contextmanager
-def repair_worker() -> Iterator[RepairWorker]:
-    """A worker while the context lasts."""
-    argv = [sys.executable, __file__]
+def repair_worker(*kinds: str) -> Iterator[RepairWorker]:
+    """A worker while the context lasts; `kinds`: kinds of action that it has besides, as `module:class`."""
+    argv = [sys.executable, __file__, *kinds]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield RepairWorker(process)
         assert process.stdin is not None
@@ -111,6 +113,9 @@ def _deadly(
 
 
 def main() -> None:
+    for module, _, kind in (name.partition(":") for name in sys.argv[1:]):
+        added = getattr(importlib.import_module(module), kind)
+        KINDS[added.KIND] = added
     for line in sys.stdin:
         asked = json.loads(line)
         order = Order(Path(asked["disk"]), Goal(asked["goal"]), **asked["options"])

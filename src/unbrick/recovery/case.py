@@ -20,8 +20,9 @@ from unbrick.keys.chain import KeyChain
 from unbrick.model import Action, DiskReport, FilesystemState, Plan, RunState, Touched, Volume
 from unbrick.processes.command import Runner
 from unbrick.recovery.outcome import VolumeCase
+from unbrick.repair.journal.record import Journal
 from unbrick.repair.purge import PurgePlan
-from unbrick.repair.undo import RecordedRun, UndoPlan
+from unbrick.repair.undo import UndoPlan
 from unbrick.report.recorder import Recorder
 from unbrick.windows.installation import Installation
 
@@ -122,7 +123,7 @@ class Case(VolumeCase):
     state: FilesystemState | None = None
     diagnoses: list[tuple[Installation, Diagnosis]] = field(default_factory=list)
     cut_off: bool = False  # a change of ours lies ready on the disk, which a cut of the power has stopped
-    cut_run: RecordedRun | None = None  # the run that it belongs to
+    cut_run: Journal | None = None  # the run that it belongs to
     completing: Touched | None = None  # all that it may touch, where it may be completed
     plan: Plan | None = None
     undo: UndoPlan | None = None
@@ -135,7 +136,7 @@ class Case(VolumeCase):
         """Where each Windows of this volume lies."""
         return [installation.folder for installation, _ in self.diagnoses]
 
-    def completed_by(self, order: Order) -> RecordedRun | None:
+    def completed_by(self, order: Order) -> Journal | None:
         """The run that was cut off, where completing it is what was ordered."""
         run = self.cut_run
         if run is None or order.goal is not _GOALS[run.state] or order.run not in {None, run.run}:

@@ -8,14 +8,15 @@ from unbrick.diagnosis.diagnose import diagnose
 from unbrick.disks.change.rehearsal import Copy, rehearse
 from unbrick.disks.change.views import View, look
 from unbrick.errors import FailedError, Reason
-from unbrick.events.event import EventKind
 from unbrick.model import Action, ActionState, Changed, Status, Touched
 from unbrick.recovery.case import Case, Goal, Kit, Order, ReadyChange, partition_detail
 from unbrick.recovery.outcome import Draft
+from unbrick.repair.actions.kinds import KINDS
 from unbrick.repair.apply import apply_plan
 from unbrick.repair.history import program_name, read_runs
+from unbrick.repair.journal.record import Journal
 from unbrick.repair.purge import apply_purge, expect_purged
-from unbrick.repair.undo import RecordedRun, apply_undo
+from unbrick.repair.undo import apply_undo
 from unbrick.repair.verify import verify_applied
 
 _ENDS = {Goal.REPAIR: Status.REPAIRED, Goal.UNDO: Status.UNDONE, Goal.PURGE: Status.SCANNED}
@@ -64,21 +65,15 @@ def carry_out(case: Case, order: Order, kit: Kit, draft: Draft) -> None:
     if completed is not None and (undoing or not (case.plan and case.plan.actions)):
         draft.run = completed.run
     if case.purge is None:
-        _tell_what_was_moved(case, kit)
+        _tell_what_was_done(case, kit)
     with kit.recorder.step("verify", **where), look(case.plain, kit.runner, kit.workdir) as view:
         _prove(case, view, order, kit)
 
 
-def _tell_what_was_moved(case: Case, kit: Kit) -> None:
-    moved = (action for report in case.installations for action in report.actions)
-    for action in dict.fromkeys(moved):  # a file outside every Windows folder may belong to several
-        kit.recorder.tell(
-            EventKind.MOVED,
-            path=action.path,
-            sha256=action.sha256,
-            playbook=action.playbook,
-            state=action.state.value,
-        )
+def _tell_what_was_done(case: Case, kit: Kit) -> None:
+    done = (action for report in case.installations for action in report.actions)
+    for action in dict.fromkeys(done):  # a file outside every Windows folder may belong to several
+        kit.recorder.tell(KINDS[action.kind].EVENT, **action.to_facts())
 
 
 def _repair(case: Case, copy: Copy, order: Order, kit: Kit) -> Changed:
@@ -109,8 +104,8 @@ def _undo(case: Case, copy: Copy, order: Order) -> Changed:
     return apply_undo(copy.root, case.undo)
 
 
-def _entries_of(run: RecordedRun | None, state: ActionState) -> tuple[Action, ...]:
-    return tuple(entry.to_action(state) for entry in run.header.entries) if run is not None else ()
+def _entries_of(run: Journal | None, state: ActionState) -> tuple[Action, ...]:
+    return tuple(entry.to_action(state) for entry in run.entries) if run is not None else ()
 
 
 def _prove(case: Case, view: View, order: Order, kit: Kit) -> None:

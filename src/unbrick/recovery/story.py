@@ -349,7 +349,7 @@ def _plan(case: Case, disk: Disk, order: Order, kit: Kit, draft: Draft) -> bool:
         actions = case.plan.actions if case.plan else ()
     completed = case.completed_by(order)
     if completed is not None:
-        actions += tuple(entry.to_action(ActionState.PLANNED) for entry in completed.header.entries)
+        actions += tuple(entry.to_action(ActionState.PLANNED) for entry in completed.entries)
     if case.cut_run is not None and (order.dry_run or kit.confirm):
         case.notes.append(f"the run {case.cut_run.run} was cut off; it will be finished first")
     if not actions and not case.cut_off and case.purge is None:

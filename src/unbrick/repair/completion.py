@@ -14,12 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from unbrick.errors import NeedsHandsError, Reason
-from unbrick.model import Touched
+from unbrick.model import RunState, Touched
 from unbrick.repair.apply import touched_by_repair
 from unbrick.repair.disk_errors import disk_errors
-from unbrick.repair.journal.fields import JournalError
-from unbrick.repair.journal.file import JournalFile, open_journal
-from unbrick.repair.journal.record import Header, RunState
+from unbrick.repair.journal.file import open_journal
+from unbrick.repair.journal.record import Journal
+from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.purge import find_purgeable, touched_by_purge
 from unbrick.repair.quarantine import find_run_folders
 from unbrick.repair.trust import Authority
@@ -35,7 +35,7 @@ def judge_completion(
     """
     with disk_errors("looking at the run that was cut off"):
         try:
-            touched, header = _judge(completed, as_before, run, authority)
+            touched, journal = _judge(completed, as_before, run, authority)
         except NeedsHandsError as error:
             if error.reason != Reason.UNKNOWN_PLAYBOOK:
                 raise
@@ -44,30 +44,30 @@ def judge_completion(
                 hint=error.hint,
                 reason=Reason.UNKNOWN_PLAYBOOK,
             ) from error
-    return replace(touched, leaves_clean=not header.volume_was_dirty)
+    return replace(touched, leaves_clean=not journal.volume_was_dirty)
 
 
 def _judge(
     completed: Path, as_before: Callable[[], AbstractContextManager[Path]], run: str, authority: Authority
-) -> tuple[Touched, Header]:
+) -> tuple[Touched, Journal]:
     found = _find(completed, run)
-    if found is not None and found[1].state is RunState.REPAIRED:
-        folder = found[0]
-        journal, places = open_repaired(completed, run, authority)
-        return touched_by_repair(completed, folder, places), journal.header
+    if found is not None and found.state is RunState.REPAIRED:
+        folder, opened = open_repaired(completed, run, authority)
+        return touched_by_repair(completed, folder, opened.journal.entries), opened.journal
     with as_before() as before:
         if found is None:
-            folder, journal = find_purgeable(before, run, authority)
-            return touched_by_purge(before, folder, journal), journal.header
-        journal, places = open_repaired(before, run, authority)
-        if not found[1].lines.startswith(journal.lines):
+            folder, opened = find_purgeable(before, run, authority)
+            return touched_by_purge(before, folder, opened), opened.journal
+        folder, opened = open_repaired(before, run, authority)
+        journal = opened.journal
+        if replace(found, state=journal.state, when=journal.when) != journal:
             raise JournalError("an undo that was cut off would make another of it")
-        return touched_by_undo(before, journal, places), journal.header
+        return touched_by_undo(before, folder, opened), journal
 
 
-def _find(root: Path, run: str) -> tuple[Path, JournalFile] | None:
+def _find(root: Path, run: str) -> Journal | None:
     for name, folder in find_run_folders(root):
-        journal = open_journal(folder) if name == run else None
-        if journal is not None:
-            return folder, journal
+        opened = open_journal(folder) if name == run else None
+        if opened is not None:
+            return opened.journal
     return None

@@ -13,7 +13,8 @@ import unbrick
 from unbrick.errors import UnbrickError
 from unbrick.model import ActionState, EarlierRun, RunState
 from unbrick.repair.disk_errors import disk_errors
-from unbrick.repair.journal.file import JournalFile, open_journal
+from unbrick.repair.journal.file import open_journal
+from unbrick.repair.journal.record import Journal
 from unbrick.repair.quarantine import begun_at, find_run_folders
 
 _PROGRAM = re.compile(r"(\S+) medium ([0-9a-f]{16})")
@@ -38,28 +39,26 @@ def read_runs(
         with disk_errors("looking for earlier runs"):
             for _, folder in islice(find_run_folders(root), most):
                 try:
-                    journal = open_journal(folder)
+                    opened = open_journal(folder)
                 except UnbrickError as error:
                     trouble = trouble or error
                 else:
-                    runs += (
-                        [_earlier_run(journal, partition, begun_at(folder))] if journal is not None else []
-                    )
+                    if opened is not None:
+                        runs.append(_earlier_run(opened.journal, partition, begun_at(folder)))
     except UnbrickError as error:
         trouble = trouble or error
     return tuple(runs), trouble
 
 
-def _earlier_run(journal: JournalFile, partition: int | None, begun: int) -> EarlierRun:
-    header = journal.header
-    match = _PROGRAM.fullmatch(header.program)
+def _earlier_run(journal: Journal, partition: int | None, begun: int) -> EarlierRun:
+    match = _PROGRAM.fullmatch(journal.program)
     return EarlierRun(
-        run=header.run,
+        run=journal.run,
         when=journal.when,
         medium=match[2] if match else None,
         state=journal.state,
-        program=match[1] if match else header.program,
+        program=match[1] if match else journal.program,
         partitions=(partition,),
-        actions=tuple(entry.to_action(_ACTION_STATE[journal.state]) for entry in header.entries),
+        actions=tuple(entry.to_action(_ACTION_STATE[journal.state]) for entry in journal.entries),
         begun=begun,
     )

@@ -13,15 +13,14 @@ from pathlib import Path
 from unbrick.errors import NeedsHandsError, Reason
 from unbrick.files import windows_path_of
 from unbrick.incidents.playbook import Playbook
-from unbrick.model import Action, ActionState, Changed, Touched
+from unbrick.model import Action, ActionState, Changed, RunState, Touched
+from unbrick.repair.actions.kind import ActionKind
 from unbrick.repair.disk_errors import damaged, disk_errors
 from unbrick.repair.file_state import expect_no_new_stream
-from unbrick.repair.journal.fields import JournalError
 from unbrick.repair.journal.file import JournalFile, open_journal
-from unbrick.repair.journal.record import Entry, RunState
-from unbrick.repair.moving import Places
+from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.quarantine import find_run_folders
-from unbrick.repair.trust import Authority, check_run
+from unbrick.repair.trust import Authority
 
 DELETE_QUARANTINED = "delete-quarantined"
 """The action's kind: a file that lies in the quarantine is deleted; its path is where it came from."""
@@ -44,15 +43,9 @@ def plan_purge(
     Raises NeedsHandsError: no-run, bad-journal, unknown-playbook, foreign-quarantine, quarantine-changed.
     """
     authority = Authority.of(playbooks, installation_folders)
-    _, journal = find_purgeable(root, run, authority)
-    return PurgePlan(
-        run,
-        tuple(
-            replace(entry.to_action(ActionState.PLANNED), kind=DELETE_QUARANTINED)
-            for entry in _lying(journal)
-        ),
-        authority,
-    )
+    _, opened = find_purgeable(root, run, authority)
+    actions = (entry.to_action(ActionState.PLANNED) for entry in _lying(opened) if entry.quarantined)
+    return PurgePlan(run, tuple(replace(one, kind=DELETE_QUARANTINED) for one in actions), authority)
 
 
 def apply_purge(root: Path, plan: PurgePlan) -> Changed:
@@ -60,26 +53,21 @@ def apply_purge(root: Path, plan: PurgePlan) -> Changed:
 
     Raises as `plan_purge` does, or FailedError: then the mount must be thrown away, with what was begun.
     """
-    folder, journal = find_purgeable(root, plan.run, plan.authority)
-    touched = touched_by_purge(root, folder, journal)
+    folder, opened = find_purgeable(root, plan.run, plan.authority)
+    touched = touched_by_purge(root, folder, opened)
     with disk_errors("deleting the quarantine"):
-        for action in plan.actions:
-            (folder / action.quarantined_as).unlink()
-        journal.path.unlink()
+        for name in _names(opened):
+            (folder / name).unlink()
+        opened.path.unlink()
         folder.rmdir()
         if not any(folder.parent.iterdir()):
             folder.parent.rmdir()
     return Changed(tuple(replace(action, state=ActionState.DONE) for action in plan.actions), touched)
 
 
-def touched_by_purge(root: Path, folder: Path, journal: JournalFile) -> Touched:
+def touched_by_purge(root: Path, folder: Path, opened: JournalFile) -> Touched:
     """All that purging a run touches; its folder is still there."""
-    gone = [
-        *(folder / entry.quarantined_as for entry in _lying(journal)),
-        journal.path,
-        folder,
-        folder.parent,
-    ]
+    gone = [*(folder / name for name in _names(opened)), opened.path, folder, folder.parent]
     return Touched(deleted=tuple(windows_path_of(root, one) for one in gone))
 
 
@@ -95,10 +83,10 @@ def find_purgeable(root: Path, run: str, authority: Authority) -> tuple[Path, Jo
     Raises as `plan_purge` does.
     """
     for name, folder in find_run_folders(root):
-        journal = open_journal(folder) if name == run else None
-        if journal is not None:
-            _expect_its_own(root, folder, journal, authority)
-            return folder, journal
+        opened = open_journal(folder) if name == run else None
+        if opened is not None:
+            _expect_its_own(root, folder, opened, authority)
+            return folder, opened
     raise NeedsHandsError(
         f"this volume has no run {run}",
         reason=Reason.NO_RUN,
@@ -106,23 +94,27 @@ def find_purgeable(root: Path, run: str, authority: Authority) -> tuple[Path, Jo
     )
 
 
-def _lying(journal: JournalFile) -> tuple[Entry, ...]:
-    """The files that lie in the quarantine; none where they were put back."""
-    return journal.header.entries if journal.state is RunState.REPAIRED else ()
+def _lying(opened: JournalFile) -> tuple[ActionKind, ...]:
+    """The actions whose files lie in the quarantine; none where they were put back."""
+    return opened.journal.entries if opened.journal.state is RunState.REPAIRED else ()
 
 
-def _expect_its_own(root: Path, folder: Path, journal: JournalFile, authority: Authority) -> None:
-    entries = _lying(journal)
+def _names(opened: JournalFile) -> list[str]:
+    return [name for entry in _lying(opened) for name in entry.quarantined]
+
+
+def _expect_its_own(root: Path, folder: Path, opened: JournalFile, authority: Authority) -> None:
     with disk_errors("looking at the quarantine"):
         found = {path.name for path in folder.iterdir()}
-    expected = {journal.path.name, *(entry.quarantined_as for entry in entries)}
+    expected = {opened.path.name, *_names(opened)}
     if found != expected:
         name = min(found ^ expected)
         raise JournalError(f"{name} is {'not named in it' if name in found else 'not in the quarantine'}")
     with disk_errors("looking at the quarantine"):
-        for path in (folder.parent, folder, journal.path):
+        for path in (folder.parent, folder, opened.path):
             expect_no_new_stream(path, ())
-        for entry in entries:
-            expect_no_new_stream(folder / entry.quarantined_as, entry.streams)
+        for entry in _lying(opened):
+            entry.expect_only_its_own(folder)
     # Where they came from is of no account: nothing goes there.
-    check_run(root, [Places(one, folder, folder / one.quarantined_as) for one in entries], authority)
+    for entry in _lying(opened):
+        entry.expect_trusted(root, folder, authority)

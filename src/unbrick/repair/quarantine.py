@@ -1,7 +1,7 @@
 """The folder `\\Unbrick` of a volume, or `\\Unbrick-<id>` where that name is taken, and its runs' folders.
 
 What exists there is believed only where it is a plain folder or file on which nobody but SYSTEM and
-Administrators may do anything. Moves no file; `moving.py` does.
+Administrators may do anything. Moves no file; the kinds of action do.
 """
 
 from __future__ import annotations

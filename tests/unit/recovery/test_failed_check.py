@@ -16,7 +16,6 @@ from unbrick.disks.plain import PlainVolume
 from unbrick.errors import FailedError
 from unbrick.keys.chain import KeyChain
 from unbrick.model import (
-    Action,
     ActionState,
     InstallationReport,
     Plan,
@@ -30,11 +29,14 @@ from unbrick.recovery.case import Case, Goal, Kit, Order, ReadyChange
 from unbrick.recovery.change import carry_out
 from unbrick.recovery.outcome import Draft
 from unbrick.recovery.story import _blame_installations
+from unbrick.repair.actions.quarantine_file import MovedFile
 from unbrick.report.recorder import Recorder
 from unbrick.windows.installation import Installation
 
 RUN = "20261124T081500Z-0a1b2c"
-ACTION = Action("quarantine-file", "\\Windows\\x.sys", "p", "0" * 64, 1, "0")
+ACTION = MovedFile(
+    "quarantine-file", "\\Windows\\x.sys", "p", sha256="0" * 64, size=1, quarantined_as="0001.bin"
+)
 DISK = Path("disk.img")
 
 

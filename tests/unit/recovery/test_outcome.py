@@ -139,7 +139,7 @@ def test_a_locked_machine_is_known_by_the_name_in_bitlockers_description() -> No
 def test_a_file_outside_every_windows_folder_belongs_to_those_that_found_it() -> None:
     outside, inside = "\\ProgramData\\Example\\x.pak", "\\WINNT\\y.bin"
     folders = ["\\Windows", "\\WINNT", "\\Old"]
-    actions = [Action("quarantine-file", path, "p", "0", 0, "0") for path in (outside, inside)]
+    actions = [Action("quarantine-file", path, "p") for path in (outside, inside)]
     found = Finding("p", Verdict.FAULTY, (FileFact(outside, "0", 0, None),), "faulty")
     case = ntfs(Status.FOUND, Status.FOUND, Status.HEALTHY)
     first, second, third = case.installations
@@ -155,7 +155,7 @@ def test_a_file_outside_every_windows_folder_belongs_to_those_that_found_it() ->
 
 def test_what_to_do_about_an_error_reaches_the_report_with_it() -> None:
     case = ntfs(Status.FOUND)
-    case.show(["\\Windows"], [Action("quarantine-file", "\\Windows\\x", "p", "0", 0, "0")], Status.FOUND)
+    case.show(["\\Windows"], [Action("quarantine-file", "\\Windows\\x", "p")], Status.FOUND)
     case.blame(NeedsHandsError("it sleeps", reason=Reason.HIBERNATED, hint="wake it"))
     report = Draft(Path("disk.img"), cases=[case]).report()
     assert (report.error, report.hint, report.reason) == ("it sleeps", "wake it", "hibernated")
@@ -200,7 +200,7 @@ def partly(trouble: NeedsHandsError | None = None) -> VolumeCase:
     return VolumeCase(Volume(3, 0, 1, VolumeKind.NTFS, VolumeState.OPEN), (report,), trouble)
 
 
-BAD = Action("quarantine-file", "\\Windows\\bad.sys", "p", "0" * 64, 1, "0001.bin")
+BAD = Action("quarantine-file", "\\Windows\\bad.sys", "p")
 
 
 def test_what_is_done_and_what_is_left_are_told_together() -> None:

@@ -5,7 +5,9 @@ import pytest
 from unbrick.errors import NeedsHandsError
 from unbrick.events.run_id import new_run_id
 from unbrick.model import FileFact, Finding, Verdict
-from unbrick.repair.plan import MOST_FILES, make_plan
+from unbrick.repair.actions.kind import MOST_ACTIONS
+from unbrick.repair.actions.quarantine_file import MovedFile
+from unbrick.repair.plan import make_plan
 
 SHA = "a" * 64
 
@@ -13,6 +15,10 @@ SHA = "a" * 64
 def finding(verdict: Verdict, *paths: str, sha256: str | None = SHA) -> Finding:
     facts = tuple(FileFact(path, sha256, 3, None) for path in paths)
     return Finding("some-incident", verdict, facts, "because")
+
+
+def _planned(path: str) -> tuple[str, str, str]:
+    return "quarantine-file", path, "some-incident"
 
 
 def test_only_faulty_files_are_moved_and_to_names_that_say_nothing() -> None:
@@ -25,10 +31,10 @@ def test_only_faulty_files_are_moved_and_to_names_that_say_nothing() -> None:
             finding(Verdict.NOTE, "\\Windows\\old.sys"),
         ],
     )
-    assert [(a.path, a.quarantined_as, a.sha256, a.size) for a in plan.actions] == [
-        ("\\Windows\\a.sys", "0001.bin", SHA, 3),
-        ("\\Windows\\b.sys", "0002.bin", SHA, 3),
-    ]
+    assert plan.actions == (
+        MovedFile(*_planned("\\Windows\\a.sys"), sha256=SHA, size=3, quarantined_as="0001.bin"),
+        MovedFile(*_planned("\\Windows\\b.sys"), sha256=SHA, size=3, quarantined_as="0002.bin"),
+    )
     assert plan.run == "20240719T061203Z-8f3a1c"
 
 
@@ -44,7 +50,7 @@ def test_a_file_that_was_not_read_is_no_file_to_move() -> None:
 
 
 def test_too_many_files_are_for_a_person() -> None:
-    paths = [f"\\Windows\\{number}.sys" for number in range(MOST_FILES + 1)]
+    paths = [f"\\Windows\\{number}.sys" for number in range(MOST_ACTIONS + 1)]
     with pytest.raises(NeedsHandsError) as caught:
         make_plan(new_run_id(), [finding(Verdict.FAULTY, *paths)])
     assert caught.value.reason == "too-many-files"

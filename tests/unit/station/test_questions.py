@@ -52,9 +52,7 @@ def planned(files: int = 2) -> DiskReport:
     """A disk with a plan for some files."""
     report = ended(Status.FOUND, name="PC-17")
     actions = tuple(
-        Action(
-            "quarantine-file", FAULTY.replace("32", f"{number:02d}"), "crowdstrike-cf291", "0", 5, str(number)
-        )
+        Action("quarantine-file", FAULTY.replace("32", f"{number:02d}"), "crowdstrike-cf291")
         for number in range(files)
     )
     return replace(report, installations=(replace(report.installations[0], actions=actions),))

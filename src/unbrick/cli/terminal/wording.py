@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import click
 
 from unbrick.model import (
+    Action,
     ActionState,
     DiskReport,
     EarlierRun,
@@ -19,6 +20,7 @@ from unbrick.model import (
     VolumeState,
 )
 from unbrick.recovery.case import Goal
+from unbrick.repair.actions.kinds import KINDS
 from unbrick.text import printable
 
 COLOUR = {
@@ -31,24 +33,11 @@ COLOUR = {
     Status.HEALTHY: "green",
     Status.SCANNED: "green",
 }
-_ACTION_WORD = {
-    ActionState.PLANNED: "would move",
-    ActionState.DONE: "moved to quarantine",
-    ActionState.UNDONE: "put back",
-    ActionState.FAILED: "could not move",
-}
-_UNDO_WORD = {
-    **_ACTION_WORD,
-    ActionState.PLANNED: "would put back",
-    ActionState.FAILED: "could not put back",
-}
 _PURGE_WORD = {
     ActionState.PLANNED: "would be deleted for good",
     ActionState.DONE: "deleted for good",
     ActionState.FAILED: "could not be deleted",
 }
-_WORDS: Mapping[Goal, Mapping[ActionState, str]] = {Goal.UNDO: _UNDO_WORD, Goal.PURGE: _PURGE_WORD}
-_RUN_WORD = {ActionState.DONE: "in quarantine", ActionState.UNDONE: "put back"}
 _OPENABLE = {VolumeKind.BITLOCKER, VolumeKind.NTFS}
 _KIND_WORD = {VolumeKind.BITLOCKER: "BitLocker", VolumeKind.NTFS: "NTFS", VolumeKind.FAT: "FAT"}
 _NEXT_STEP = {
@@ -103,9 +92,15 @@ def _name(installation: InstallationReport) -> str:
     return f"{printable(installation.windows or 'Windows')} on {click.style(name, bold=True)}"
 
 
-def _installation_lines(
-    installation: InstallationReport, report: DiskReport, action_word: Mapping[ActionState, str]
-) -> Iterator[str]:
+def _word(action: Action, goal: Goal) -> str:
+    """What stands before the path of an action."""
+    if goal is Goal.PURGE:
+        return _PURGE_WORD[action.state]
+    words = KINDS[action.kind].WORDS
+    return (words.undo if goal is Goal.UNDO else words.repair)[action.state]
+
+
+def _installation_lines(installation: InstallationReport, report: DiskReport, goal: Goal) -> Iterator[str]:
     scanned = installation.status is Status.SCANNED
     yield f"  {_name(installation)}" + ("" if scanned else f": {styled_status(installation.status)}")
     planned = report.agreed and installation.actions  # then its plan was just shown
@@ -116,16 +111,15 @@ def _installation_lines(
         if report.error is None or sentence not in report.error:  # it is told once, below
             yield f"    {printable(sentence)}"
     for action in installation.actions:
-        yield f"    {action_word[action.state]}: {printable(action.path)}"
+        yield f"    {_word(action, goal)}: {printable(action.path)}"
 
 
 def plan_lines(report: DiskReport, goal: Goal) -> Iterator[str]:
     """What somebody is asked to agree to: the machine, each file, and what else would be done."""
-    words = _WORDS.get(goal, _ACTION_WORD)
     yield f"{printable(report.disk)}:"
     for installation in report.installations:
         if installation.actions:
-            yield from _installation_lines(installation, report, words)
+            yield from _installation_lines(installation, report, goal)
     yield from _note_lines(report)
     if goal is Goal.UNDO:
         yield "  Windows will show its fault again when it starts."
@@ -165,11 +159,10 @@ def report_lines(report: DiskReport, *, goal: Goal = Goal.REPAIR, command: Comma
 
     `command` gives a command line to type next for a verb and a disk.
     """
-    words = _WORDS.get(goal, _ACTION_WORD)
     yield f"{printable(report.disk)}: {styled_status(report.status)}"
     yield from _volume_lines(report)
     for installation in report.installations:
-        yield from _installation_lines(installation, report, words)
+        yield from _installation_lines(installation, report, goal)
     if report.earlier and report.earlier.run != report.run:
         yield printable(_earlier_line(report.earlier))
     yield from _note_lines(report)
@@ -217,7 +210,7 @@ def run_lines(report: DiskReport) -> Iterator[str]:
         word = "repaired" if run.state is RunState.REPAIRED else "put back"
         yield printable(f"  {run.run}: {word} on {run.when_in_words}; the repair was by {program}")
         for action in run.actions:
-            yield f"    {_RUN_WORD[action.state]}: {printable(action.path)}"
+            yield f"    {KINDS[action.kind].WORDS.listed[action.state]}: {printable(action.path)}"
     yield from _note_lines(report)
     yield from _error_lines(report)
     if todo := report.hint or _look_up(report):

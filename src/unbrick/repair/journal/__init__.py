@@ -1,5 +1,5 @@
-"""The journal of one run: what it says, its fields, its file.
+"""The journal of one run: what it says, its document, its file.
 
 Never believes a journal on a disk: each field is checked.
-Read `journal.py` first.
+Read `document.py` first.
 """

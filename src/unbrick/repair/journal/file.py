@@ -1,6 +1,6 @@
-"""One run's journal on the disk: read whole, written a line at a time.
+"""One run's journal on the disk: read whole, written whole.
 
-What its lines mean is `journal.py`'s.
+What it says is `document.py`'s.
 """
 
 from __future__ import annotations
@@ -8,13 +8,15 @@ from __future__ import annotations
 import errno
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from unbrick.repair.journal.fields import JournalError
-from unbrick.repair.journal.journal import MOST_BYTES, check_of, encode_header, encode_mark, parse
-from unbrick.repair.journal.record import Header, RunState
+from unbrick.model import RunState
+from unbrick.repair.journal import document, version1
+from unbrick.repair.journal.document import MOST_BYTES
+from unbrick.repair.journal.record import Journal
+from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.quarantine import JOURNAL, check_run_folder, holds_files, journal_in
 
 _GZIP = 31  # a window of 32 KiB, in the form that gunzip reads
@@ -27,29 +29,26 @@ def now() -> str:
 
 @dataclass
 class JournalFile:
-    """An open journal: what it says, and its sound lines as they are."""
+    """An open journal: what it says, and its bytes, not compressed."""
 
     path: Path
-    header: Header
-    state: RunState
-    when: str
-    lines: bytes
-    check: str
+    journal: Journal
+    data: bytes
 
     def reach(self, state: RunState) -> None:
-        """Write what the run has done; raises OSError."""
+        """Write what has become of the run, in the version that the journal has; raises OSError."""
         moment = now()
-        line = encode_mark(state, moment, self.check)
-        self.lines += line
-        self.check = check_of(line)
-        self.state, self.when = state, moment
-        _write(self.path, self.lines)
+        self.journal = replace(self.journal, state=state, when=moment)
+        if version1.is_version1(self.data):
+            self.data = version1.mark(self.data, state, moment)
+        else:
+            self.data = document.encode(self.journal)
+        _write(self.path, self.data)
 
 
-def create_journal(folder: Path, header: Header) -> None:
-    """Write of a run that was a repair into the empty journal that `make_run_folder` left; raises OSError."""
-    line = encode_header(header)
-    _write(folder / JOURNAL, line + encode_mark(RunState.REPAIRED, now(), check_of(line)))
+def create_journal(folder: Path, journal: Journal) -> None:
+    """Write into the empty journal that `make_run_folder` left; raises OSError."""
+    _write(folder / JOURNAL, document.encode(journal))
 
 
 def open_journal(folder: Path) -> JournalFile | None:
@@ -66,10 +65,16 @@ def open_journal(folder: Path) -> JournalFile | None:
         if holds_files(folder):
             raise JournalError(f"the one in {folder.name} is torn or unreadable, and files lie beside it")
         return None
-    if journal.header.run != folder.name:
+    if journal.run != folder.name:
         raise JournalError(f"the one in {folder.name} is of another run")
-    lines = data[: journal.length]
-    return JournalFile(path, journal.header, journal.state, journal.when, lines, journal.check)
+    return JournalFile(path, journal, data)
+
+
+def parse(data: bytes) -> Journal | None:
+    """What the bytes of a journal of any version say, as `document.parse`."""
+    if len(data) <= MOST_BYTES and version1.is_version1(data):
+        return version1.parse(data)
+    return document.parse(data)
 
 
 def _read(path: Path) -> bytes | None:
@@ -85,13 +90,13 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _write(path: Path, lines: bytes) -> None:
+def _write(path: Path, data: bytes) -> None:
     """Write all of a journal, compressed: it then needs no cluster, for most have room in their record."""
     packer = zlib.compressobj(zlib.Z_BEST_COMPRESSION, wbits=_GZIP)
-    data = lines if path.name != JOURNAL else packer.compress(lines) + packer.flush()
+    packed = data if path.name != JOURNAL else packer.compress(data) + packer.flush()
     descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
     try:
-        if os.pwrite(descriptor, data, 0) != len(data):
+        if os.pwrite(descriptor, packed, 0) != len(packed):
             raise OSError(errno.ENOSPC, "the journal could not be written whole", str(path))
     finally:
         os.close(descriptor)

@@ -1,6 +1,6 @@
 """Reads single fields of a journal as what they are, hostile: a checked value or JournalError.
 
-Knows nothing of what a journal means; `journal.py` does.
+Knows nothing of what a journal means; `journal/` and each kind of action do.
 """
 
 from __future__ import annotations

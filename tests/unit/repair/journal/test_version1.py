@@ -1,7 +1,8 @@
+"""Journals of version 1 are read as they were, and as strictly."""
+
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,59 +10,41 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.repair_journal import ENTRY, HEADER
+from support.repair_journal import JOURNAL, MOMENT, version1, version1_header
 
-from unbrick.errors import NeedsHandsError
-from unbrick.repair.journal.fields import JournalError
-from unbrick.repair.journal.journal import (
-    MOST_BYTES,
-    _encode_line,
-    check_of,
-    encode_header,
-    encode_mark,
-    parse,
-)
-from unbrick.repair.journal.record import RunState
-
-MOMENT = "2024-07-19T06:12:04Z"
-
-
-def journal(*states: RunState) -> bytes:
-    data = encode_header(HEADER)
-    check = check_of(data)
-    for state in states:
-        line = encode_mark(state, MOMENT, check)
-        data, check = data + line, check_of(line)
-    return data
+from unbrick.model import RunState
+from unbrick.repair.journal.document import MOST_BYTES, _check
+from unbrick.repair.journal.file import parse
+from unbrick.repair.journal.version1 import mark
+from unbrick.repair.journal_fields import JournalError
 
 
 def with_header(change: Callable[[dict[str, Any]], None]) -> bytes:
     """A journal with a sound check over a header that we would not have written."""
-    document = json.loads(encode_header(HEADER).rpartition(b"\t")[0])
+    document = version1_header()
     change(document)
-    return _encode_line(document, "")
+    return version1(RunState.REPAIRED, header=document)
 
 
 def test_what_is_written_is_read_again() -> None:
-    data = journal(RunState.REPAIRED, RunState.UNDONE)
-    read = parse(data)
-    assert read is not None
-    assert read.header == HEADER
-    assert read.state is RunState.UNDONE
-    assert read.length == len(data)
+    assert parse(version1(RunState.REPAIRED)) == JOURNAL
+    undone = replace(JOURNAL, state=RunState.UNDONE)
+    assert parse(version1(RunState.REPAIRED, RunState.UNDONE)) == undone
+    assert mark(version1(RunState.REPAIRED), RunState.UNDONE, MOMENT) == version1(
+        RunState.REPAIRED, RunState.UNDONE
+    )
 
 
 @pytest.mark.parametrize("tail", [b"", b"{", b"\0" * 600, b"\n\n", b'{"mark":"undone"}\tdeadbeefdeadbeef\n'])
 def test_what_follows_the_last_sound_line_is_ignored(tail: bytes) -> None:
-    whole = journal(RunState.REPAIRED)
-    read = parse(whole + tail)
-    assert read is not None
-    assert (read.state, read.length) == (RunState.REPAIRED, len(whole))
+    whole = version1(RunState.REPAIRED)
+    assert parse(whole + tail) == JOURNAL
+    assert mark(whole + tail, RunState.UNDONE, MOMENT) == version1(RunState.REPAIRED, RunState.UNDONE)
 
 
 def test_a_journal_cut_anywhere_is_none_or_not_believed_or_tells_of_the_repair() -> None:
-    header, repaired = len(journal()), len(journal(RunState.REPAIRED))
-    whole = journal(RunState.REPAIRED, RunState.UNDONE)
+    header, repaired = len(version1()), len(version1(RunState.REPAIRED))
+    whole = version1(RunState.REPAIRED, RunState.UNDONE)
     for length in range(len(whole)):
         if length < header:
             assert parse(whole[:length]) is None
@@ -75,10 +58,10 @@ def test_a_journal_cut_anywhere_is_none_or_not_believed_or_tells_of_the_repair()
 
 
 def test_a_line_of_another_journal_does_not_fit() -> None:
-    other = encode_header(replace(HEADER, volume_was_dirty=False))
-    line = encode_mark(RunState.REPAIRED, MOMENT, check_of(other))
+    other = version1_header(replace(JOURNAL, volume_was_dirty=False))
+    line = version1(RunState.REPAIRED, header=other).splitlines(keepends=True)[1]
     with pytest.raises(JournalError, match="did not come to its end"):
-        parse(encode_header(HEADER) + line)
+        parse(version1() + line)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +70,7 @@ def test_a_line_of_another_journal_does_not_fit() -> None:
 )
 def test_states_in_an_order_that_no_run_has(states: tuple[RunState, ...]) -> None:
     with pytest.raises(JournalError, match="in no order"):
-        parse(journal(*states))
+        parse(version1(*states))
 
 
 def _set(key: str, value: object) -> Callable[[dict[str, Any]], None]:
@@ -110,6 +93,7 @@ def _set_entry(key: str, value: object) -> Callable[[dict[str, Any]], None]:
         _set("journal", 2),
         _set("journal", True),
         _set("extra", 1),
+        _set_entry("folder", {"created": 1, "modified": 1, "accessed": 1}),
         _set("run", "../../Windows"),
         _set("volume_was_dirty", 1),
         _set("entries", []),
@@ -156,8 +140,6 @@ def test_a_file_twice_is_refused() -> None:
 
 @pytest.mark.parametrize("text", [b"[" * 100_000, b'{"a":1,"a":2}', b"[]", b"\xff", b"1" * 9999, b"NaN"])
 def test_sound_lines_that_are_no_mapping(text: bytes) -> None:
-    from unbrick.repair.journal.journal import _check
-
     with pytest.raises(JournalError):
         parse(text + b"\t" + _check(text, "").encode() + b"\n")
 
@@ -169,17 +151,7 @@ def test_too_large_is_refused_before_it_is_read() -> None:
 
 def test_too_many_lines_are_refused() -> None:
     with pytest.raises(JournalError, match="too many lines"):
-        parse(journal(RunState.REPAIRED, RunState.UNDONE, RunState.REPAIRED))
-
-
-def test_a_header_that_would_not_fit_is_never_written() -> None:
-    entries = tuple(
-        replace(ENTRY, source=f"{ENTRY.parent}\\{number:0200}.sys", quarantined_as=f"{number:04}.bin")
-        for number in range(1000)
-    )
-    with pytest.raises(NeedsHandsError) as caught:
-        encode_header(replace(HEADER, entries=entries))
-    assert caught.value.reason == "too-many-files"
+        parse(version1(RunState.REPAIRED, RunState.UNDONE, RunState.REPAIRED))
 
 
 @given(st.binary(max_size=400))
@@ -195,13 +167,13 @@ _JSON = st.recursive(
 )
 
 
-@given(st.sampled_from(sorted(json.loads(encode_header(HEADER).rpartition(b"\t")[0]))), _JSON)
+@given(st.sampled_from(sorted(version1_header())), _JSON)
 def test_any_value_in_the_header_raises_nothing_but_a_journal_error(key: str, value: object) -> None:
     with contextlib.suppress(JournalError):
         parse(with_header(_set(key, value)))
 
 
-@given(st.sampled_from(sorted(json.loads(encode_header(HEADER).rpartition(b"\t")[0])["entries"][0])), _JSON)
+@given(st.sampled_from(sorted(version1_header()["entries"][0])), _JSON)
 def test_any_value_in_an_entry_raises_nothing_but_a_journal_error(key: str, value: object) -> None:
     with contextlib.suppress(JournalError):
         parse(with_header(_set_entry(key, value)))
@@ -209,8 +181,8 @@ def test_any_value_in_an_entry_raises_nothing_but_a_journal_error(key: str, valu
 
 @given(st.integers(0, 5000), st.integers(0, 255))
 def test_any_changed_byte_takes_its_line_away_or_is_refused(place: int, value: int) -> None:
-    data = bytearray(journal(RunState.REPAIRED, RunState.UNDONE))
+    data = bytearray(version1(RunState.REPAIRED, RunState.UNDONE))
     data[place % len(data)] ^= value or 1
     with contextlib.suppress(JournalError):
         read = parse(bytes(data))
-        assert read is None or (read.header == HEADER and read.state is RunState.REPAIRED)
+        assert read is None or read == JOURNAL

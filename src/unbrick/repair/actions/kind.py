@@ -1,0 +1,112 @@
+"""What a kind of action has to know, so that runs, journals, undo and purge need not know the kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+from unbrick.errors import FailedError, Reason
+from unbrick.events.event import EventKind
+from unbrick.model import Action, ActionState, Finding, Touched
+from unbrick.repair.trust import Authority
+
+MOST_ACTIONS = 1000
+"""How many actions one run may have; the widest playbook may ask for as many files."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a person is told of a kind of action.
+
+    `looking`, `doing` and `undoing` complete "the volume ran full while …". The others stand before the path
+    of an action: in the report of a repair, of an undo, and in the list of a disk's runs.
+    """
+
+    looking: str
+    doing: str
+    undoing: str
+    repair: Mapping[ActionState, str]
+    undo: Mapping[ActionState, str]
+    listed: Mapping[ActionState, str]
+
+
+class ActionKind(Protocol):
+    """A kind of action; an object of it is one action of a run, as the run's journal keeps it.
+
+    `root` is a mounted volume, `folder` the run's own in its quarantine. All raise NeedsHandsError,
+    FailedError and OSError; only `apply` and `undo` write, and always to a copy of the volume.
+    """
+
+    KIND: ClassVar[str]
+    EVENT: ClassVar[EventKind]
+    WORDS: ClassVar[Words]
+
+    @property
+    def playbook(self) -> str:
+        """The id of the playbook that it follows."""
+
+    @property
+    def quarantined(self) -> tuple[str, ...]:
+        """The names of what it has put into the run's folder."""
+
+    @classmethod
+    def plan(cls, findings: Sequence[Finding]) -> tuple[Action, ...]:
+        """What it would do about some findings; looks at nothing."""
+
+    @classmethod
+    def prepare(cls, root: Path, action: Action) -> Self:
+        """All that doing and undoing a planned action needs. Raises where it is not as it was judged."""
+
+    @classmethod
+    def read(cls, data: dict[str, Any]) -> Self:
+        """What `to_data` has written; hostile. Raises JournalError, nothing else."""
+
+    def to_data(self) -> dict[str, Any]:
+        """What the journal keeps of it, as JSON."""
+
+    def to_action(self, state: ActionState) -> Action:
+        """The action as a report has it."""
+
+    def touched(self, root: Path, folder: Path) -> Touched:
+        """All that doing it may touch."""
+
+    def touched_by_undo(self, root: Path, folder: Path) -> Touched:
+        """All that undoing it may touch."""
+
+    def apply(self, root: Path, folder: Path) -> None:
+        """Do it."""
+
+    def verify(self, root: Path, folder: Path) -> None:
+        """That it is done, from the volume alone; raises FailedError (verify-failed)."""
+
+    def expect_free(self, root: Path, folder: Path) -> None:
+        """That nothing stands in the way of undoing it."""
+
+    def expect_trusted(self, root: Path, folder: Path, authority: Authority) -> None:
+        """That its playbook would have asked for it; a planted journal asks for something else."""
+
+    def expect_as_left(self, folder: Path) -> None:
+        """That nobody has changed since what it has put into the quarantine."""
+
+    def expect_only_its_own(self, folder: Path) -> None:
+        """That deleting what it has put into the quarantine deletes nothing of anybody else's."""
+
+    def undo(self, root: Path, folder: Path) -> None:
+        """Take it back; what was done after it is taken back already."""
+
+    def verify_undone(self, root: Path, folder: Path) -> None:
+        """That it is taken back, when the whole run is."""
+
+    def losses(self, root: Path, folder: Path) -> tuple[str, ...]:
+        """What undoing it cannot bring back, in sentences."""
+
+
+def not_done(why: str) -> FailedError:
+    """The error of an action that is said to be done and is not so on the volume."""
+    return FailedError(
+        f"the repair could not be confirmed: {why}",
+        reason=Reason.VERIFY_FAILED,
+        hint="run it again; if that does not help, look at this disk by hand",
+    )

@@ -1,0 +1,114 @@
+"""Journals as unbrick wrote them before they named kinds: read, and marked as undone.
+
+A header line has the files and, apart from them, the times of the folders that they were taken out of. A line
+follows for each state that the run has reached; its check covers the check before it. What follows the last
+sound line is ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unbrick.model import RunState
+from unbrick.repair.actions.kind import MOST_ACTIONS
+from unbrick.repair.actions.quarantine_file import QuarantineFile
+from unbrick.repair.journal.document import (
+    MOMENT,
+    Line,
+    encode_line,
+    load,
+    read_journal,
+    sound_line,
+)
+from unbrick.repair.journal.record import Journal
+from unbrick.repair.journal_fields import JournalError, expect_each_once, expect_keys, read_list, read_text
+
+VERSION = 1
+
+_KEYS = {"journal", "run", "program", "begun", "volume_was_dirty", "entries", "folders"}
+_IN_ORDER = [RunState.REPAIRED, RunState.UNDONE]
+_MOST_LINES = 1 + len(_IN_ORDER)
+
+
+def is_version1(data: bytes) -> bool:
+    """Whether the first line is sound, and says that it is of this version."""
+    line = sound_line(data)
+    return line is not None and load(line.text).get("journal") == VERSION
+
+
+def parse(data: bytes) -> Journal:
+    """What a journal says up to its last sound line; it has one.
+
+    A run reaches the disk with its end. One without was tampered with, or was cut off, and Windows started
+    before it was completed. Raises JournalError for anything that a run of ours cannot have written.
+    """
+    lines = _sound_lines(data)
+    if len(lines) > _MOST_LINES:
+        raise JournalError("it has too many lines")
+    header = load(lines[0].text)
+    if type(header["journal"]) is not int:
+        raise JournalError("it is of another version of unbrick")
+    expect_keys(header, _KEYS)
+    marks = [_read_mark(load(line.text)) for line in lines[1:]]
+    state, when = marks[-1] if marks else (RunState.REPAIRED, header["begun"])
+    journal = read_journal(
+        {
+            **{key: header[key] for key in _KEYS - {"folders"}},
+            "state": state.value,
+            "when": when,
+            "entries": _entries_with_folders(header),
+        }
+    )
+    if not marks:
+        raise JournalError(f"the run {journal.run} did not come to its end")
+    if [state for state, _ in marks] != _IN_ORDER[: len(marks)]:
+        raise JournalError("its lines are in no order that a run writes")
+    return journal
+
+
+def mark(data: bytes, state: RunState, when: str) -> bytes:
+    """The sound lines of a journal, and a line for the state that its run has reached."""
+    last = _sound_lines(data)[-1]
+    return data[: last.end] + encode_line({"mark": state.value, "at": when}, last.check)
+
+
+def _sound_lines(data: bytes) -> list[Line]:
+    """The lines up to the first that its check does not confirm, or up to one too many."""
+    lines: list[Line] = []
+    line = sound_line(data)
+    while line is not None and len(lines) <= _MOST_LINES:
+        lines.append(line)
+        line = sound_line(data, line.end, line.check)
+    return lines
+
+
+def _read_mark(document: dict[str, Any]) -> tuple[RunState, str]:
+    expect_keys(document, {"mark", "at"})
+    moment = read_text(document, "at", MOMENT)
+    try:
+        return RunState(read_text(document, "mark")), moment
+    except ValueError as error:
+        raise JournalError("a line names nothing that a run does") from error
+
+
+def _entries_with_folders(header: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each file as today's journals have it: with its kind, and with its folder's times."""
+    folders: dict[str, dict[str, Any]] = {}
+    named = read_list(header, "folders", MOST_ACTIONS)
+    for folder in named:
+        expect_keys(folder, {"path", "created", "modified", "accessed"})
+        path = read_text(folder, "path", longest=4096)
+        folders[path] = {key: value for key, value in folder.items() if key != "path"}
+    expect_each_once([path.casefold() for path in folders], "a folder")
+    entries = []
+    parents = set()
+    for entry in read_list(header, "entries", MOST_ACTIONS):
+        if not isinstance(entry, dict) or not isinstance(entry.get("source"), str) or "folder" in entry:
+            raise JournalError("a line has other keys than unbrick writes")
+        parent = entry["source"].rpartition("\\")[0] or "\\"
+        parents.add(parent)
+        data = {**entry, "folder": folders.get(parent)}
+        entries.append({"kind": QuarantineFile.KIND, "data": data})
+    if len(folders) != len(named) or parents != folders.keys():
+        raise JournalError("its folders are not those of its files")
+    return entries
