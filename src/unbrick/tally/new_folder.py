@@ -1,6 +1,7 @@
 """A folder that is filled whole or not at all: a key that nobody knows of must not stay behind.
 
-A kill or a power cut leaves it half filled, with a file in it that says so; the next try empties it.
+A kill or a power cut leaves it half filled, with a file in it that says so; the next try takes away what that
+try can have made, and nothing where there is anything else: a person may have put it there.
 """
 
 from __future__ import annotations
@@ -8,33 +9,57 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.errors import FailedError, Reason, UsageError
 from unbrick.files import sync_directory
 
 UNFINISHED = ".unbrick-unfinished"
-_UNFINISHED_TEXT = b"unbrick was stopped while it filled this folder; the next try empties it first\n"
+_UNFINISHED_TEXT = b"unbrick was stopped while it filled this folder; the next try begins anew\n"
+_TEMPORARY = re.compile(r"((?:[^/]+/)*)\.([^/]+)\.[0-9a-f]{8}\.new")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a folder is filled with, as patterns of whole paths in it; those of folders end with a slash.
+
+    What of it a killed try has left is taken over where it is one of those that it `keeps`.
+    """
+
+    makes: str
+    keeps: str = ""
+
+    def has(self, path: str) -> bool:
+        """Whether a try can have made that, or begun to."""
+        temporary = _TEMPORARY.fullmatch(path)
+        whole = temporary[1] + temporary[2] if temporary else path
+        return path == UNFINISHED or re.fullmatch(self.makes, whole) is not None
+
+    def stays(self, path: str) -> bool:
+        """Whether the next try takes it over."""
+        return re.fullmatch(self.keeps, path) is not None
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[None]:
-    """An empty folder, made where it is missing; where the block fails, everything in it goes again.
+def new_folder(path: Path, contents: Contents) -> Iterator[None]:
+    """An empty folder, made where it is missing; where the block fails, what it put there goes again.
 
     Raises UsageError where it holds anything but what a killed try left, FailedError where something in it
     cannot be written.
     """
     made = not path.exists()
     try:
-        lock = _make(path)
+        lock = _make(path, contents)
     except BaseException:
         if made:
             with suppress(OSError):
                 path.rmdir()
         raise
+    before = set(_paths(path)) - {UNFINISHED}
     try:
         with errors_named(path):
             yield
@@ -42,9 +67,11 @@ def new_folder(path: Path) -> Iterator[None]:
             (path / UNFINISHED).unlink()
             sync_directory(path)
     except BaseException:
-        _empty(path)
-        if made:
-            with suppress(OSError):
+        _clear(path, [one for one in _paths(path) if contents.has(one) and one not in before])
+        with suppress(OSError):
+            if set(_paths(path)) == {UNFINISHED}:
+                (path / UNFINISHED).unlink()
+            if made:
                 path.rmdir()
         raise
     finally:
@@ -61,11 +88,11 @@ def errors_named(path: Path) -> Iterator[None]:
         raise FailedError(f"cannot write in {path}: {error.strerror or error}", reason=reason) from error
 
 
-def _make(path: Path) -> int:
+def _make(path: Path, contents: Contents) -> int:
     """Make it, or take it where it is empty; gives the lock that says that somebody fills it."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = _take(path)
+        lock = _take(path, contents)
         path.chmod(0o700)
         sync_directory(path.parent)
     except (FileExistsError, NotADirectoryError) as error:
@@ -75,7 +102,7 @@ def _make(path: Path) -> int:
     return lock
 
 
-def _take(path: Path) -> int:
+def _take(path: Path, contents: Contents) -> int:
     left = {entry.name for entry in path.iterdir()}
     if left and UNFINISHED not in left:
         raise UsageError(f"{path} is not empty", hint="name a new or empty folder")
@@ -87,7 +114,7 @@ def _take(path: Path) -> int:
     try:
         _lock(lock, path)
         if left:
-            _empty(path, UNFINISHED)
+            _clear_up(path, contents)
         with suppress(OSError):  # for a person who finds it; its name is enough for us
             os.write(lock, _UNFINISHED_TEXT)
     except BaseException:
@@ -109,12 +136,35 @@ def _in_use(path: Path) -> UsageError:
     return UsageError(f"{path} is being filled by another unbrick", hint="wait, or name another folder")
 
 
-def _empty(path: Path, but: str = "") -> None:
+def _clear_up(path: Path, contents: Contents) -> None:
+    """Take away what a killed try left; raises UsageError where a person put something there meanwhile."""
+    found = _paths(path)
+    foreign = [one for one in found if not contents.has(one)]
+    if foreign:
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise UsageError(
+            f"{path} was left half filled, and holds {foreign[0]}{more} besides: nothing was deleted",
+            hint="move that out of the folder, and try again",
+        )
+    _clear(path, [one for one in found if not contents.stays(one)])
+
+
+def _paths(path: Path) -> list[str]:
+    """All that lies in a folder, what lies in another folder before that one; no link is followed."""
+    found = []
+    for here, folders, files in os.walk(path, topdown=False):
+        links = [name for name in folders if (Path(here) / name).is_symlink()]
+        found += [str((Path(here) / name).relative_to(path)) for name in (*files, *links)]
+        found += [f"{(Path(here) / name).relative_to(path)}/" for name in folders if name not in links]
+    return found
+
+
+def _clear(path: Path, wanted: list[str]) -> None:
+    """Take these away, but for the folders in which something stays."""
     with suppress(OSError):
-        for entry in list(path.iterdir()):
-            if entry.name == but:
-                continue
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry, ignore_errors=True)
-            else:
-                entry.unlink(missing_ok=True)
+        for one in wanted:
+            if one.endswith("/"):
+                with suppress(OSError):
+                    (path / one).rmdir()
+            elif one != UNFINISHED:
+                (path / one).unlink(missing_ok=True)

@@ -7,12 +7,18 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from unbrick.errors import FailedError, UsageError
+from unbrick.tally.folder import parse_address, read_settings
 from unbrick.tally.new_file import new_file
-from unbrick.tally.new_folder import UNFINISHED, new_folder
+from unbrick.tally.new_folder import UNFINISHED, Contents, new_folder
+from unbrick.tally.store.store import Store
+from unbrick.tally.trust.authority import create_authority
+
+CONTENTS = Contents("key|more/|more/inside")
 
 
 def killed(work: Callable[[], None]) -> None:
@@ -104,21 +110,25 @@ def test_a_folder_whose_writer_was_killed_is_filled_anew(tmp_path: Path) -> None
     place = tmp_path / "copy"
 
     def half() -> None:
-        with new_folder(place):
+        with new_folder(place, CONTENTS):
             (place / "key").write_bytes(b"half")
+            (place / ".key.0123abcd.new").write_bytes(b"half")
             (place / "more").mkdir()
             (place / "more" / "inside").write_bytes(b"half")
             os.kill(os.getpid(), signal.SIGKILL)
 
     killed(half)
     assert UNFINISHED in names(place)
-    with new_folder(place):
+    with new_folder(place, CONTENTS):
         assert names(place) == [UNFINISHED]
         (place / "key").write_bytes(b"whole")
-        with pytest.raises(UsageError, match="is being filled by another unbrick"), new_folder(place):
+        with (
+            pytest.raises(UsageError, match="is being filled by another unbrick"),
+            new_folder(place, CONTENTS),
+        ):
             pass
     assert names(place) == ["key"]
-    with pytest.raises(UsageError, match="is not empty"), new_folder(place):
+    with pytest.raises(UsageError, match="is not empty"), new_folder(place, CONTENTS):
         pass
     assert (place / "key").read_bytes() == b"whole"
 
@@ -127,7 +137,7 @@ def test_a_folder_that_failed_is_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
     def stopped(place: Path) -> None:
-        with new_folder(place):
+        with new_folder(place, CONTENTS):
             (place / "key").write_bytes(b"half")
             raise ValueError("stop")
 
@@ -136,3 +146,102 @@ def test_a_folder_that_failed_is_as_it_was(tmp_path: Path) -> None:
             stopped(tmp_path / name)
     assert names(tmp_path) == ["empty"]
     assert names(tmp_path / "empty") == []
+
+
+@pytest.mark.parametrize(
+    "foreign", ["notes.txt", "more/notes.txt", "key.old", ".key.new", "link", "else/inside"]
+)
+def test_what_a_person_put_into_a_half_filled_folder_stays_with_all_beside_it(
+    tmp_path: Path, foreign: str
+) -> None:
+    place = tmp_path / "copy"
+
+    def half() -> None:
+        with new_folder(place, CONTENTS):
+            (place / "key").write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    killed(half)
+    (place / foreign).parent.mkdir(exist_ok=True)
+    if foreign == "link":
+        (place / foreign).symlink_to(tmp_path)
+    else:
+        (place / foreign).write_bytes(b"a person's")
+    before = sorted(place.rglob("*"))
+    with (
+        pytest.raises(UsageError, match=r"was left half filled, and holds .* besides: nothing was deleted"),
+        new_folder(place, CONTENTS),
+    ):
+        pass
+    assert sorted(place.rglob("*")) == before
+    (place / foreign).unlink()
+    if foreign == "else/inside":
+        (place / "else").rmdir()
+    with new_folder(place, CONTENTS):
+        assert names(place) == [UNFINISHED]
+
+
+def test_what_somebody_puts_into_a_folder_while_it_is_filled_stays_when_that_fails(tmp_path: Path) -> None:
+    def stopped(place: Path) -> None:
+        with new_folder(place, CONTENTS):
+            (place / "key").write_bytes(b"half")
+            (place / "notes.txt").write_bytes(b"a person's")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        stopped(tmp_path / "new")
+    assert names(tmp_path / "new") == [UNFINISHED, "notes.txt"]
+
+
+def test_a_tally_whose_init_was_killed_anywhere_is_made_by_the_next_try_with_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(place: Path) -> None:
+        create_authority(
+            place, parse_address("127.0.0.1"), make_database=lambda path: Store.open(path).close()
+        )
+
+    for number in range(1, 100):
+        place = tmp_path / f"tally-{number}"
+        if not survives(lambda place=place: make(place), number, monkeypatch):  # type: ignore[misc]
+            break
+        key = place / "authority" / "authority_key"
+        made = key.read_bytes() if key.exists() else None
+        if not place.exists() or "settings.json" not in names(place) or UNFINISHED in names(place):
+            make(place)
+        assert UNFINISHED not in names(place)
+        assert made in {None, key.read_bytes()}
+        read_settings(place)
+        with Store.open(place / "tally.db", create=False) as store:
+            assert store.check() == ()
+    assert number > 10
+
+
+def survives(work: Callable[[], None], number: int, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether work that is killed at its `number`th change of a name was killed before it was done."""
+    left = [number]
+    rename, unlink = os.replace, os.unlink
+
+    def dying(real: Callable[..., Any]) -> Callable[..., Any]:
+        def change(*arguments: Any, **options: Any) -> Any:
+            left[0] -= 1
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*arguments, **options)
+
+        return change
+
+    child = os.fork()
+    if child == 0:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "replace", dying(rename))
+            patched.setattr(os, "unlink", dying(unlink))
+            patched.setattr(os, "open", dying(os.open))
+            try:
+                work()
+                os._exit(0)
+            finally:
+                os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert status in {0, signal.SIGKILL}
+    return status != 0

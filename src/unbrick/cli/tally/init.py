@@ -35,15 +35,15 @@ def command(directory: Path, addresses: tuple[str, ...], site: str, authority: P
     from unbrick.tally.trust.authority import create_authority
 
     settings = settings_of(addresses or (DEFAULT_ADDRESS,))
-    folder = create_authority(
+    create_authority(
         directory,
         settings.address,
         others=settings.others,
         site=site,
         authority=authority,
         by=acting_user(),
+        make_database=lambda database: Store.open(database).close(),
     )
-    Store.open(folder.database).close()
     tell(f"made a tally in {directory}; stations will reach it at {', '.join(map(str, settings.addresses))}")
     if settings.is_loopback:
         tell("  that address is this computer only: for real stations, make one with --address HOST:PORT")

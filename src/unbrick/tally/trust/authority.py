@@ -6,7 +6,7 @@ Its private key is found by `authority_key.py`, and needed here only. Who was en
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,8 +24,15 @@ from unbrick.signing.certificates import (
     read_public_line,
     station_certificate,
 )
-from unbrick.tally.folder import Address, TallyFolder, TallySettings, read_settings, write_settings
-from unbrick.tally.new_folder import errors_named, new_folder
+from unbrick.tally.folder import (
+    AUTHORITY_KEY_NAME,
+    Address,
+    TallyFolder,
+    TallySettings,
+    read_settings,
+    write_settings,
+)
+from unbrick.tally.new_folder import Contents, errors_named, new_folder
 from unbrick.tally.trust.authority_key import make_or_take, require_apart, signing_key
 from unbrick.tally.trust.register import (
     DEFAULT_DAYS,
@@ -42,6 +49,12 @@ from unbrick.tally.trust.register import (
 
 FIRST_STATION = "station"
 FIRST_SITE = "main"
+_STATION = r"station|station-cert\.pub|unbrick\.yaml"
+_KEY = rf"authority/|authority/{AUTHORITY_KEY_NAME}"
+_TALLY = (
+    rf"{_STATION}|{_KEY}|authority\.pub|host_key|host_key-cert\.pub|stations\.json|\.stations\.json\.lock"
+    r"|settings\.json|tally\.db(-wal|-shm|-journal)?|tally\.mark"
+)
 
 
 def create_authority(
@@ -54,13 +67,14 @@ def create_authority(
     authority: Path | None = None,
     by: str | None = None,
     now: datetime | None = None,
+    make_database: Callable[[Path], None] = lambda _: None,
 ) -> TallyFolder:
     """Make a tally's folder: authority, host key, the first station, settings; raises UsageError.
 
-    Refuses a folder that holds anything. The authority's private key goes into a folder of its own: that
+    Refuses a folder that holds anything else. The authority's private key goes into a folder of its own: that
     named, where one that lies there already is taken, or `authority` in the tally's. The settings come last,
-    so that a folder that a power cut left half made is never served. The first station counts at every site
-    if `everywhere`, or where nobody named a site for it.
+    so that a folder that a power cut left half made is never served; the next try takes its key over. The
+    first station counts at every site if `everywhere`, or where nobody named a site for it.
     """
     if everywhere is None:
         everywhere = site == FIRST_SITE
@@ -68,17 +82,19 @@ def create_authority(
     checked_name(site, "site")
     if authority is not None:
         require_apart(authority, directory)
-    folder = TallyFolder(directory)
-    with new_folder(directory):
+    folder, settings = TallyFolder(directory), TallySettings(address, tuple(others))
+    with new_folder(directory, Contents(_TALLY, keeps=_KEY)):
         with errors_named(authority or directory):
             key = make_or_take(authority or directory / "authority")
         _fill(
             folder,
             key,
-            TallySettings(address, tuple(others)),
+            settings,
             _Wanted(FIRST_STATION, site, everywhere, by=by),
             now,
         )
+        make_database(folder.database)
+        write_settings(folder, settings)
     return folder
 
 
@@ -95,7 +111,6 @@ def _fill(
     _certify_host(folder, key, host, settings)
     write_register(folder.stations, ())
     _enrol(folder, settings, key, first, folder.path, now)
-    write_settings(folder, settings)
 
 
 def _certify_host(
@@ -151,7 +166,7 @@ def enrol(
     folder, settings = read_settings(directory)
     key = signing_key(folder, authority)
     wanted = _Wanted(name, site, everywhere, days, by)
-    with new_folder(out):
+    with new_folder(out, Contents(_STATION)):
         return _enrol(folder, settings, key, wanted, out, now or datetime.now(UTC))
 
 

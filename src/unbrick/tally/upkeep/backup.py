@@ -20,7 +20,7 @@ from unbrick.tally.books.database_errors import errors_named
 from unbrick.tally.books.ledger import Head, read_head
 from unbrick.tally.books.lost_reports import find_loss, mark_path
 from unbrick.tally.folder import AUTHORITY_KEY_NAME, TallyFolder, read_settings
-from unbrick.tally.new_folder import new_folder
+from unbrick.tally.new_folder import Contents, new_folder
 from unbrick.tally.store.looking import LookingDatabase
 from unbrick.tally.upkeep.check import Checked, Progress, check, look_for_mark, no_progress
 
@@ -28,6 +28,11 @@ _PAGES_AT_ONCE = 4096
 _MOST_BYTES = 1024 * 1024 * 1024
 _NEEDED = ("authority.pub", "host_key", "host_key-cert.pub", "stations.json")
 _ALSO = re.compile(r"station|station-cert\.pub|unbrick\.yaml|today\.json|(audit|refusals)\.log(\.[0-9]+)?")
+_AUTHORITY = rf"authority/|(authority/)?{AUTHORITY_KEY_NAME}|authority"
+_CONTENTS = Contents(
+    rf"{'|'.join(map(re.escape, _NEEDED))}|{_ALSO.pattern}|{_AUTHORITY}"
+    r"|tally\.db(-wal|-shm|-journal)?|tally\.mark|settings\.json"
+)
 _MADE_ANEW = re.compile(
     r"\..*|tally\.db(-wal|-shm|-journal)?|tally\.mark|settings\.json|condition|serve\.lock|reserve|authority"
 )
@@ -51,7 +56,7 @@ def back_up(
     FailedError; then `out` is empty again.
     """
     folder, _ = read_settings(directory)
-    with new_folder(out):
+    with new_folder(out, _CONTENTS):
         copy = TallyFolder(out)
         mark = read_mark(mark_path(folder.database))
         head = _copy_database(folder.database, copy.database, progress)

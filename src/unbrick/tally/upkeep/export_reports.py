@@ -23,12 +23,13 @@ from unbrick.signing.ssh_key import line_of_blob
 from unbrick.tally.books.ledger import read_head
 from unbrick.tally.books.schema import events, ledger
 from unbrick.tally.new_file import new_file
-from unbrick.tally.new_folder import new_folder
+from unbrick.tally.new_folder import Contents, new_folder
 from unbrick.tally.records import StoreError
 from unbrick.tally.store.looking import LookingDatabase
 from unbrick.tally.trust.register import StationRegister, is_name
 
 _AT_ONCE = 500
+_CONTENTS = Contents(r"allowed_signers|[^/]+/|[^/]+/[0-9a-f]{64}\.json(\.sig)?")
 _MOST_IN_VAIN = 20
 _REPORT = (events.c.id, events.c.station, events.c.data, events.c.signature)
 
@@ -164,7 +165,7 @@ def write_folder(database: LookingDatabase, register: StationRegister, folder: P
     register.refresh()
     reader = _Reader(database)
     keys = {(one.name, one.public_key): None for one in register.stations}
-    with new_folder(folder):
+    with new_folder(folder, _CONTENTS):
         for station, signed in reader.read():
             blob = parse_signature(signed.signature).public_key
             if register.by_key(blob) is None:  # somebody vouched for it (`import --accept-key`)
