@@ -68,9 +68,14 @@ def test_machines_are_split_and_merged_and_that_is_taken_back(tally: Path) -> No
     ended = run_program("tally", "split", tally, "VM-5", "--reason", "one UUID for all")
     assert (ended.code, ended.out) == (0, "VM-5: repaired\nVM-6: repaired\n")
     assert run_program("tally", "merge", tally, "VM-5", "VM-6", "--reason", "no, one").code == 0
+    listed = run_program("tally", "contradictions", tally, "--all").out
+    assert "decision:1  split VM-5, by " in listed
+    assert f"    undo: unbrick tally merge {tally} decision:2 --undo" in listed
+    document = json.loads(run_program("tally", "contradictions", tally, "--json").out)
+    assert [one["called"] for one in document["decisions"]] == [["VM-5"], ["VM-5", "VM-6"]]
     assert "VM-6" not in statuses(tally)
     assert run_program("tally", "merge", tally, "VM-5", "--undo").code == 0
-    assert run_program("tally", "split", tally, "VM-5", "--undo").code == 0
+    assert run_program("tally", "split", tally, "decision:1", "--undo").code == 0
     assert set(statuses(tally)) == {"A", "B", "VM-5"}
 
 

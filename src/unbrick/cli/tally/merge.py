@@ -29,7 +29,8 @@ def command(
 ) -> None:
     """Count OTHER as MACHINE from now on: a changed mainboard, a disk that moved, a computer with a new name.
 
-    Each is named by its computer name, its serial number or the code on its sticker.
+    Each is named by its computer name, its serial number or the code on its sticker; with --undo also as it
+    was when they were merged, or by `decision:N` as `unbrick tally contradictions DIR --all` lists it.
 
     Example: unbrick tally merge tally WARD-3-PC K7M3-9XPC --reason "new mainboard on Monday"
     """

@@ -32,7 +32,8 @@ from unbrick.cli.tally.folder import (
 def command(directory: Path, machine: str, by: str, reason: str, undo: bool, who: str | None) -> None:
     """Count MACHINE as several computers that have one firmware UUID, or one disk and name.
 
-    It is named by its computer name, its serial number or the code on its sticker.
+    It is named by its computer name, its serial number or the code on its sticker; with --undo also as it was
+    when it was split, or by `decision:N` as `unbrick tally contradictions DIR --all` lists it.
 
     Example: unbrick tally split tally WARD-3-PC --by serial --reason "the vendor gave all one UUID"
     """

@@ -14,7 +14,7 @@ from collections.abc import Set as AbstractSet
 from enum import IntEnum
 from typing import Any
 
-from unbrick.tally.count.counted_runs import MOST_OTHERS, Claim, Judged, standing_of_runs
+from unbrick.tally.count.counted_runs import MOST_OTHERS, Claim, Judged, Kind, standing_of_runs
 from unbrick.tally.count.names import name_key, serial_key
 from unbrick.tally.count.runs import MOST_NAMES, RunRecord
 
@@ -58,8 +58,9 @@ def thin(
     for claim in judged.claims:
         if claim.run.id not in recent:
             alike[claim.how, claim.run.site, claim.run.everywhere].append(claim)
-    # Each of these is a contradiction by itself, or holds a word.
-    stand = {one.id for one in runs if one.second or one.contradicted or one.first in meant}
+    # Each of these is a contradiction by itself, or holds a word; a station's that does not count is neither.
+    alone = [*judged.apart.get(Kind.RUN, ()), *(one.run for one in judged.claims if one.run.contradicted)]
+    stand = {one.id for one in alone} | {one.id for one in runs if one.first in meant}
     for claims in alike.values():
         stand |= _holders(claims)
     found = {one.id: Bears.STANDS if one.id in stand else Bears.NOT for one in runs}

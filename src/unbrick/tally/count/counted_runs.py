@@ -116,6 +116,20 @@ def subject_of(run: RunRecord) -> str:
     return f"{run.run}/{run.station}"
 
 
+def first_of_runs(runs: Iterable[RunRecord], decided: Decisions) -> dict[str, int]:
+    """The number of the first event under each run's id, of stations whose word counts."""
+    begun: dict[str, int] = {}
+    for one in runs:
+        if one.station not in decided.discounted:
+            begun[one.run] = min(begun.get(one.run, one.first), one.first)
+    return begun
+
+
+def is_second(run: RunRecord, begun: Mapping[str, int]) -> bool:
+    """Whether another station began a run with this id before."""
+    return run.first > begun.get(run.run, run.first)
+
+
 def standing_of_runs(runs: Iterable[RunRecord]) -> Standing:
     """How runs stand together."""
     standing = Standing()

@@ -18,6 +18,7 @@ from unbrick.tally.books.prepared import Prepared
 from unbrick.tally.books.schema import events, runs, statements, totals
 from unbrick.tally.count.bearing import Bears, says_no_less
 from unbrick.tally.count.contradictions import note_said_sites
+from unbrick.tally.count.counted_runs import first_of_runs, is_second
 from unbrick.tally.count.decisions import Decisions, read_decisions
 from unbrick.tally.count.identities import machine_of
 from unbrick.tally.count.machines import refresh
@@ -35,7 +36,12 @@ _DISKS = runs.c.disk_guid.in_(bindparam("disks", expanding=True))
 _NAMES = runs.c.first_name_key.in_(bindparam("names", expanding=True))
 _FIRST_UUIDS = Prepared(
     select(runs.c.disk_guid, runs.c.first_name_key, func.min(runs.c.smbios_uuid).label("uuid"))
-    .where(_DISKS, _NAMES, runs.c.smbios_uuid.is_not(None))
+    .where(
+        _DISKS,
+        _NAMES,
+        runs.c.smbios_uuid.is_not(None),
+        runs.c.station.not_in(bindparam("discounted", expanding=True)),
+    )
     .group_by(runs.c.disk_guid, runs.c.first_name_key)
 )
 _WITHOUT_UUID = select(runs).where(_DISKS, runs.c.smbios_uuid.is_(None))
@@ -73,8 +79,8 @@ def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
             record = began_with(record, (one for one in arrived if one.run == run))
             record = replace(record, contradicted=record.contradicted + oddities[run])
         after[run] = record
-    after = _with_seconds({**before, **after}, after)
     decided = read_decisions(connection)
+    after = _with_seconds({**before, **after}, after, decided)
     after = {run: _bearing(before.get(run), record) for run, record in after.items()}
     changed = {run: before[run] for run in after if run in before}
     keys, lessened = _store_runs(connection, changed, after, decided)
@@ -97,13 +103,13 @@ def _bearing(before: RunRecord | None, after: RunRecord) -> RunRecord:
 
 
 def _with_seconds(
-    known: Mapping[tuple[str, str], RunRecord], after: Mapping[tuple[str, str], RunRecord]
+    known: Mapping[tuple[str, str], RunRecord],
+    after: Mapping[tuple[str, str], RunRecord],
+    decided: Decisions,
 ) -> dict[tuple[str, str], RunRecord]:
     """Says of each run whether another station began one with the same id before."""
-    begun: dict[str, int] = {}
-    for record in known.values():
-        begun[record.run] = min(begun.get(record.run, record.first), record.first)
-    return {run: replace(record, second=record.first > begun[record.run]) for run, record in after.items()}
+    begun = first_of_runs(known.values(), decided)
+    return {run: replace(record, second=is_second(record, begun)) for run, record in after.items()}
 
 
 def next_number(connection: Connection) -> int:
@@ -212,23 +218,31 @@ def fold_rows(run: tuple[str, str], rows: Iterable[Mapping[str, Any]]) -> RunRec
 
 
 class _KnownInDatabase:
-    """Answers from the table of runs, each question once; the common one for many disks at a time."""
+    """Answers from the table of runs, each question once; the common one for many disks at a time.
 
-    def __init__(self, connection: Connection, asked: Iterable[RunRecord]) -> None:
+    A run of a station whose word does not count says nothing of any other.
+    """
+
+    def __init__(self, connection: Connection, asked: Iterable[RunRecord], decided: Decisions) -> None:
         self._connection = connection
+        self._heard = runs.c.station.not_in(sorted(decided.discounted))
         self._uuids: dict[tuple[str, str | None], str | None] = {}
         self._names: dict[str, str | None] = {}
         named = [(one.disk_guid, one.first_name_key) for one in asked if not one.smbios_uuid]
         for chunk in chunks({(disk, name) for disk, name in named if disk and name}):
             self._uuids |= dict.fromkeys(chunk)
-            wanted = {"disks": {disk for disk, _ in chunk}, "names": {name for _, name in chunk}}
+            wanted = {
+                "disks": {disk for disk, _ in chunk},
+                "names": {name for _, name in chunk},
+                "discounted": decided.discounted,
+            }
             for row in rows_of(connection, _FIRST_UUIDS, _listed(wanted)):
                 self._uuids[row["disk_guid"], row["first_name_key"]] = row["uuid"]
 
     def first_uuid(self, disk_guid: str, name_key: str | None) -> str | None:
         asked = (disk_guid, name_key)
         if asked not in self._uuids:
-            query = select(func.min(runs.c.smbios_uuid)).where(runs.c.disk_guid == disk_guid)
+            query = select(func.min(runs.c.smbios_uuid)).where(runs.c.disk_guid == disk_guid, self._heard)
             if name_key is not None:
                 query = query.where(runs.c.first_name_key == name_key)
             self._uuids[asked] = self._connection.execute(query).scalar()
@@ -236,12 +250,12 @@ class _KnownInDatabase:
 
     def first_name(self, disk_guid: str) -> str | None:
         if disk_guid not in self._names:
-            query = select(func.min(runs.c.first_name_key)).where(runs.c.disk_guid == disk_guid)
+            query = select(func.min(runs.c.first_name_key)).where(runs.c.disk_guid == disk_guid, self._heard)
             self._names[disk_guid] = self._connection.execute(query).scalar()
         return self._names[disk_guid]
 
 
-def _listed(wanted: Mapping[str, set[str]]) -> dict[str, list[str]]:
+def _listed(wanted: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
     return {name: sorted(values) for name, values in wanted.items()}
 
 
@@ -273,7 +287,7 @@ def assign(
     connection: Connection, records: Collection[RunRecord], decided: Decisions
 ) -> list[tuple[RunRecord, str]]:
     """Give runs their machines; returns those (as they were) that got another one, with its key."""
-    known = _KnownInDatabase(connection, records)
+    known = _KnownInDatabase(connection, records, decided)
     moved: list[tuple[RunRecord, str]] = []
     assigned = []
     for record in records:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -14,6 +15,7 @@ from unbrick.errors import UsageError
 from unbrick.tally.books.clock import microseconds, present
 from unbrick.tally.books.prepared import Prepared
 from unbrick.tally.books.schema import decisions
+from unbrick.tally.count.names import serial_key
 from unbrick.tally.count.runs import RunRecord, shown_reason
 
 APART = "\x1f"
@@ -48,7 +50,8 @@ class Decisions:
         """The key of the machine that a run counts for, where `key` is what the run itself shows."""
         by = self.split.get(key)
         if by is not None:
-            values = {"disk": run.disk_guid, "serial": run.serial, "name": run.first_name_key}
+            serial = serial_key(run.serial) if run.serial else None
+            values = {"disk": run.disk_guid, "serial": serial, "name": run.first_name_key}
             value = values[by]
             key = f"{key}{APART}{value}" if value else key
         seen = {key}
@@ -79,11 +82,15 @@ def decide(
     *,
     kind: str = "",
     other: str = "",
+    called: Sequence[str] = (),
     reason: str,
     who: str,
     at: datetime | None = None,
 ) -> None:
-    """Write a decision down, in place of one of the same kind on the same subject."""
+    """Write a decision down, in place of one of the same kind on the same subject.
+
+    `called` is what the person called the machines: by that it can always be taken back.
+    """
     if not reason.strip():
         raise UsageError("a decision needs a reason", hint="say in a few words why: --reason TEXT")
     take_back(connection, what, subject, kind=kind, who=who, at=at)
@@ -92,6 +99,7 @@ def decide(
         "kind": kind,
         "subject": subject,
         "other": other,
+        "called": json.dumps(called, ensure_ascii=False),
         "reason": shown_reason(reason),
         "who": who,
         "at": microseconds(at or present()),

@@ -27,7 +27,7 @@ from unbrick.tally.books.bulk import (
 from unbrick.tally.books.clock import MICROSECONDS_A_MINUTE
 from unbrick.tally.books.prepared import Prepared
 from unbrick.tally.books.schema import counters, expected, machine_names, machines, minutes, runs, statements
-from unbrick.tally.count.bearing import Bears, is_due, thin
+from unbrick.tally.count.bearing import RECENT, Bears, is_due, thin
 from unbrick.tally.count.contradictions import note_machines, note_shared
 from unbrick.tally.count.counted_runs import Judged, judge
 from unbrick.tally.count.decisions import Decisions, read_decisions
@@ -191,7 +191,8 @@ def _refresh_machines(
     gathered = [gather(one) for one in judged if one.counted]
     kept_under = {name for one in judged for name in words_kept_under(one.firsts)}
     spoken = change.spoken(kept_under.union(*(one.spoken_under for one in gathered)))
-    _thin(connection, judged, runs_of, {one["machine_first"] for said in spoken.values() for one in said})
+    meant = {one["machine_first"] for said in spoken.values() for one in said}
+    _thin(connection, judged, runs_of, meant, only_added)
     first = _first_of(connection, {name for name, said in spoken.items() if said_of_unseen(said)})
     after = {}
     for one in gathered:
@@ -234,6 +235,7 @@ def _thin(
     judged: Iterable[Judged],
     runs_of: Mapping[str, Sequence[RunRecord]],
     meant: AbstractSet[int | None],
+    only_added: Collection[str],
 ) -> None:
     """Note which runs bear, of machines that have many that were not compared, or were read as a whole.
 
@@ -242,7 +244,8 @@ def _thin(
     changed = []
     for one in judged:
         of_machine = runs_of[one.key]
-        if is_due(of_machine) or any(run.bears == Bears.NOT for run in of_machine):
+        is_whole = one.key not in only_added and len(of_machine) > RECENT
+        if is_whole or is_due(of_machine) or any(run.bears == Bears.NOT for run in of_machine):
             found = thin(one, of_machine, meant)
             changed += [
                 {"the_run": run.run, "the_station": run.station, "the_bears": found[run.id].value}

@@ -28,9 +28,9 @@ from unbrick.tally.books.schema import (
     totals,
 )
 from unbrick.tally.count.contradictions import CONTRADICTIONS, UNCOUNTED, rows_of_machine, shared_row
-from unbrick.tally.count.counted_runs import Judged, Kind, judge
+from unbrick.tally.count.counted_runs import Judged, Kind, first_of_runs, is_second, judge
 from unbrick.tally.count.counting import FOLDED_IN, fold_rows
-from unbrick.tally.count.decisions import read_decisions
+from unbrick.tally.count.decisions import Decisions, read_decisions
 from unbrick.tally.count.identities import NO_IDENTITY, machine_of
 from unbrick.tally.count.machines import counted_places
 from unbrick.tally.count.rows import (
@@ -62,11 +62,11 @@ class Recount:
 
 
 class _KnownInMemory:
-    def __init__(self, records: Mapping[tuple[str, str], RunRecord]) -> None:
+    def __init__(self, records: Mapping[tuple[str, str], RunRecord], decided: Decisions) -> None:
         self._uuids: dict[tuple[str, str | None], str] = {}
         self._names: dict[str, str] = {}
         for record in records.values():
-            if not record.disk_guid:
+            if not record.disk_guid or record.station in decided.discounted:
                 continue
             if record.first_name_key:
                 name = self._names.get(record.disk_guid, record.first_name_key)
@@ -87,13 +87,11 @@ def recount(connection: Connection) -> Recount:
     result = Recount()
     decided = read_decisions(connection)
     records = _fold_events(connection, result)
-    known = _KnownInMemory(records)
+    known = _KnownInMemory(records, decided)
     runs_of: dict[str, list[RunRecord]] = defaultdict(list)
-    begun: dict[str, int] = {}
-    for record in records.values():
-        begun[record.run] = min(begun.get(record.run, record.first), record.first)
+    begun = first_of_runs(records.values(), decided)
     for run, record in records.items():
-        record = replace(record, second=record.first > begun[record.run])
+        record = replace(record, second=is_second(record, begun))
         key = machine_of(record, known, decided)
         if not key.startswith(NO_IDENTITY):
             runs_of[key].append(record)

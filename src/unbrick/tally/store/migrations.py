@@ -16,7 +16,8 @@ from sqlalchemy.schema import CreateColumn
 from unbrick.tally.books import schema
 from unbrick.tally.books.clock import microseconds, present
 from unbrick.tally.books.ledger import fill
-from unbrick.tally.count.names import name_key
+from unbrick.tally.count.decisions import APART, What
+from unbrick.tally.count.names import name_key, serial_key
 from unbrick.tally.records import StoreError
 from unbrick.tally.store.rebuild import rebuild
 
@@ -136,6 +137,32 @@ def _words_by_first_event(connection: Connection) -> None:
         connection.execute(update(table).where(here).values(name_key=f"\x1f{first}"))
 
 
+def _decisions_as_called(connection: Connection) -> None:
+    """Keep what the machines were called, to take a decision back by; write serial numbers as compared."""
+    add_column(connection, schema.decisions.c.called)
+    table = schema.decisions
+    rows = connection.execute(select(table).order_by(table.c.number)).mappings().all()
+    split = {row["subject"] for row in rows if row["what"] == What.SPLIT and row["other"] == "serial"}
+    merged: dict[str, str] = {}
+    for row in rows:
+        values: dict[str, Any] = {}
+        for name in ("subject", "other"):
+            key, apart, serial = row[name].partition(APART)
+            if apart and key in split:
+                values[name] = f"{key}{APART}{serial_key(serial)}"
+        new = {**row, **values}
+        if row["what"] == What.MERGE and row["undone_at"] is None:
+            kept = new["other"]
+            while kept in merged and kept != new["subject"]:
+                kept = merged[kept]
+            if kept == new["subject"]:  # two that were told apart by how one number was written
+                values |= {"undone_by": "unbrick", "undone_at": microseconds(present())}
+            else:
+                merged[new["subject"]] = new["other"]
+        if values:
+            connection.execute(update(table).where(table.c.number == row["number"]).values(values))
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _first_tables,
     _bare_names,
@@ -149,6 +176,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _counted_contradictions,
     _serials_of_runs,
     _words_by_first_event,
+    _decisions_as_called,
 )
 """The step at index n brings version n to version n + 1."""
 

@@ -24,6 +24,7 @@ from unbrick.tally.office.expectations import foresee_replacement, take_inventor
 from unbrick.tally.office.inventory import Inventory, read_inventory
 from unbrick.tally.office.marks import history, state, statement_of, take_back
 from unbrick.tally.office.meant_machine import near_misses
+from unbrick.tally.office.undoing import Decision, list_decisions
 from unbrick.tally.records import (
     InventoryCounts,
     Loss,
@@ -295,13 +296,18 @@ class Store:
         with self._database.write() as connection:
             return disputes.settle(connection, code, what, reason=reason, who=who)
 
+    def decisions(self) -> list[Decision]:
+        """What was decided on machines and stations and is in force, in the order in which it was."""
+        with self._database.read() as connection:
+            return list_decisions(connection)
+
     def merge(self, one: str, other: str, *, reason: str, who: str) -> list[MachineRow]:
         """Count two machines (by name, serial number or code) as the first; raises UsageError."""
         with self._database.write() as connection:
             return joining.merge(connection, one, other, reason=reason, who=who)
 
     def unmerge(self, one: str, *, who: str) -> list[MachineRow]:
-        """Take back what was merged into a machine; raises UsageError."""
+        """Take back what was merged into a machine, by a name of then or now or `decision:N`; UsageError."""
         with self._database.write() as connection:
             return joining.unmerge(connection, one, who=who)
 
@@ -311,7 +317,7 @@ class Store:
             return joining.split(connection, one, by=by, reason=reason, who=who)
 
     def unsplit(self, one: str, *, who: str) -> list[MachineRow]:
-        """Take back that a machine was split; raises UsageError."""
+        """Take back that a machine was split, by a name of then or now or `decision:N`; raises UsageError."""
         with self._database.write() as connection:
             return joining.unsplit(connection, one, who=who)
 

@@ -168,3 +168,16 @@ def test_the_first_report_of_a_machine_takes_few_statements(store: Store, statem
     statements.clear()
     store.add(Told(2, Machine(uuid(2), "SN-X", disk(2000), ("OTHER",))).story("repaired"))
     assert len(statements) <= 46
+
+
+def test_the_contradictions_of_a_station_whose_word_does_not_count_cost_an_event_nothing(
+    store: Store, read_runs: list[str]
+) -> None:
+    for number in range(100):
+        told = Told(number, the_one(0), station="lost")
+        store.add([told.outcome("repaired"), replace(told, sequence=0).outcome("healthy")])
+    store.discount("lost", discounted=True, reason="a lost stick", who="kim")
+    read_runs.clear()
+    store.add(Told(500, the_one(0), station="good").story("found"))
+    assert [row.status for row in store.machines()] == ["found"]
+    assert len(read_runs) < 50

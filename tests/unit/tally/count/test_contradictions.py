@@ -277,6 +277,92 @@ def test_one_firmware_uuid_with_two_serials_is_shown_and_can_be_split(store: Sto
     assert store.summary().total == 1
 
 
+def test_a_serial_number_written_in_two_ways_is_one_machine_s_when_it_is_split(store: Store) -> None:
+    for number, serial in enumerate(("SN-1", "sn-1", "SN-2"), 1):
+        store.add(Told(number, Machine(uuid(1), serial, disk(1), ("PC",))).story("repaired"))
+    assert {row.serial for row in store.split("PC", by="serial", reason="one UUID", who="kim")} == {
+        "sn-1",
+        "SN-2",
+    }
+
+
+def test_what_was_typed_to_split_takes_it_back_where_no_counted_row_has_that_name(store: Store) -> None:
+    for number, (serial, name) in enumerate((("SN-1", "A"), ("SN-2", "B")), 1):
+        store.add(
+            Told(number, Machine(uuid(1), serial, disk(number), (name,)), station=f"stick-{number}").story(
+                "repaired"
+            )
+        )
+    store.split("A", by="serial", reason="one UUID for all", who="kim")
+    store.discount("stick-1", discounted=True, reason="lost", who="kim")
+    assert shown(store) == {"B": "repaired"}
+    store.unsplit("a", who="kim")
+    assert [one.what for one in store.decisions()] == ["discount"]
+
+
+def test_what_was_typed_to_merge_takes_it_back_where_its_machine_is_not_found_so(
+    store: Store, tmp_path: Path
+) -> None:
+    expect(store, tmp_path, "BED-7,SN-1,")
+    store.add(Told(1, Machine(uuid(1), "SN-1", disk(1), ("PC",)), station="lost").story("needs-key"))
+    store.add(Told(2, Machine(uuid(2), "SN-2", disk(2), ("OTHER",))).story("repaired"))
+    store.merge("BED-7", "OTHER", reason="new mainboard", who="kim")
+    store.discount("lost", discounted=True, reason="lost", who="kim")
+    assert shown(store) == {"BED-7": "expected", "OTHER": "repaired"}
+    assert [row.name for row in store.unmerge("bed-7", who="kim")] == ["OTHER"]
+    assert [one.what for one in store.decisions()] == ["discount"]
+
+
+def test_a_split_is_taken_back_by_its_number_as_the_list_shows_it(store: Store) -> None:
+    for number in (1, 2):
+        store.add(Told(number, Machine(uuid(1), f"SN-{number}", disk(number), ("PC",))).story("repaired"))
+    store.split("PC", by="serial", reason="one UUID for all", who="kim")
+    (decision,) = store.decisions()
+    assert (decision.what, decision.called, decision.who) == ("split", ("PC",), "kim")
+    with pytest.raises(UsageError, match="there is no merge in force"):
+        store.unmerge(decision.name, who="kim")
+    with pytest.raises(UsageError, match="there is no split in force"):
+        store.unsplit("decision:99", who="kim")
+    store.unsplit(decision.name.upper(), who="kim")
+    assert (store.summary().total, store.decisions()) == (1, [])
+
+
+def test_of_two_splits_that_a_name_may_mean_neither_is_taken_back(store: Store) -> None:
+    for number in range(1, 5):
+        machine = Machine(uuid(number // 3), f"SN-{number}", disk(number), (f"PC-{number}", "BOTH"))
+        store.add(Told(number, machine).story("repaired"))
+    store.split("SN-1", by="serial", reason="one UUID for all", who="kim")
+    store.split("SN-3", by="serial", reason="one UUID for all", who="kim")
+    with pytest.raises(UsageError, match="several decisions on BOTH are in force") as error:
+        store.unsplit("BOTH", who="kim")
+    assert error.value.hint
+    assert "decision:1 (SN-1), decision:2 (SN-3)" in error.value.hint
+    assert store.summary().total == 4
+    store.unsplit("PC-4", who="kim")
+    assert store.summary().total == 3
+
+
+def test_a_split_is_taken_back_also_for_a_part_that_was_merged_elsewhere(store: Store) -> None:
+    for number in (1, 2):
+        store.add(Told(number, Machine(uuid(1), f"SN-{number}", disk(number), ("PC",))).story("repaired"))
+    store.add(Told(3, Machine(uuid(3), "SN-3", disk(3), ("NEW",))).story("failed"))
+    store.split("PC", by="serial", reason="one UUID for all", who="kim")
+    store.merge("NEW", "SN-2", reason="a new mainboard", who="kim")
+    store.unsplit("PC", who="kim")
+    assert shown(store) == {"PC": "repaired", "NEW": "failed"}
+
+
+def test_a_merge_is_taken_back_also_where_its_machine_was_merged_on(store: Store) -> None:
+    for number in (1, 2, 3):
+        store.add(
+            Told(number, Machine(uuid(number), None, disk(number), (f"PC-{number}",))).story("repaired")
+        )
+    store.merge("PC-2", "PC-1", reason="one", who="kim")
+    store.merge("PC-3", "PC-2", reason="one", who="kim")
+    store.unmerge("decision:1", who="kim")
+    assert sorted(row.name for row in store.machines()) == ["PC-1", "PC-2"]
+
+
 def test_clones_without_a_serial_number_are_split_by_what_differs(store: Store) -> None:
     for number in (1, 2):
         store.add(Told(number, Machine(uuid(1), None, disk(number), (f"CLONE-{number}",))).story("repaired"))
@@ -326,6 +412,43 @@ def test_a_station_whose_word_is_taken_out_leaves_what_others_said(store: Store,
     back = store.discount("lost", discounted=False, reason="found", who="kim")
     assert {row.name for row in back} == {"A", "B"}
     assert shown(store) == {"A": "repaired", "B": "repaired", "C": "repaired"}
+
+
+def test_a_station_whose_word_is_taken_out_lends_no_firmware_uuid(store: Store) -> None:
+    """Two computers with one cloned disk and name, without a UUID, stay what they are without its word."""
+    store.add(Told(1, named("PC", number=1), station="good").story("needs-key"))
+    store.add(Told(2, Machine(uuid(9), None, disk(1), ("PC",)), station="lost").story("repaired"))
+    store.add(Told(3, Machine(uuid(9), None, disk(2), ("OTHER",)), station="good").story("repaired"))
+    assert shown(store) == {"OTHER": "repaired"}
+    rested = store.discount("lost", discounted=True, reason="lost", who="kim")
+    assert [row.name for row in rested] == ["PC"]
+    assert shown(store) == {"PC": "needs-key", "OTHER": "repaired"}
+    store.add(Told(4, named("PC", number=1), station="good").story("repaired"))
+    store.add(Told(5, Machine(uuid(8), None, disk(1), ("PC",)), station="lost").story("failed"))
+    assert shown(store) == {"PC": "repaired", "OTHER": "repaired"}
+    store.discount("lost", discounted=False, reason="found", who="kim")
+    assert len(store.machines()) == 2
+
+
+def test_a_station_whose_word_is_taken_out_lends_no_name_to_a_disk(store: Store) -> None:
+    store.add(Told(1, named(number=1), station="good").story("needs-key"))
+    store.add(Told(2, named("EVIL", number=1), station="lost").story("repaired"))
+    store.add(Told(3, named("PC", number=1), station="good").story("failed"))
+    store.discount("lost", discounted=True, reason="lost", who="kim")
+    assert shown(store) == {"PC": "failed"}
+
+
+def test_a_run_whose_id_a_discounted_station_used_first_counts(store: Store) -> None:
+    store.add(visit(1, named("PC"), "found", "north", "lost"))
+    store.add(visit(1, named("PC"), "repaired", "north", "good"))
+    assert shown(store) == {"PC": "found"}
+    store.discount("lost", discounted=True, reason="lost", who="kim")
+    assert (shown(store), kinds(store)) == ({"PC": "repaired"}, [])
+    later = Told(1, named("PC"), site="north", station="lost", sequence=8).outcome("healthy")
+    store.add(of([later], "north"))
+    assert (shown(store), kinds(store)) == ({"PC": "repaired"}, [])
+    store.discount("lost", discounted=False, reason="found", who="kim")
+    assert (shown(store), kinds(store)) == ({"PC": "healthy"}, ["run"])
 
 
 def test_the_last_events_are_shown_at_the_machine_s_place_not_at_their_station_s(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from support.earlier_tallies import make_earlier_tally
+from support.tally_events import Told, disk, uuid
 
 from unbrick.events.short_code import code_of_key
+from unbrick.model import Machine
 from unbrick.tally.store.store import Store
 
 
@@ -52,6 +55,33 @@ def test_a_machine_is_found_by_the_sticker_of_a_visit_that_knew_less_of_it(earli
     with Store.open(earlier) as store:
         (row,) = store.find(code_of_key("disk:D15C0000-0000-4000-8000-000000000001"))
         assert row.key.startswith("smbios:")
+
+
+def test_a_split_of_before_takes_one_serial_number_written_in_two_ways_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "tally.db"
+    with Store.open(path) as store:
+        for number, serial in enumerate(("SN-1", "sn-1", "SN-2", "SN-3"), 1):
+            machine = Machine(uuid(1), serial, disk(number), (f"PC-{number}",))
+            store.add(Told(number, machine).story("repaired"))
+        store.split("PC-1", by="serial", reason="one UUID", who="kim")
+        store.merge("SN-3", "SN-2", reason="new board", who="kim")
+    key = f"smbios:{uuid(1)}"
+    with closing(sqlite3.connect(path)) as database:  # as the version before wrote it
+        merged = [(f"{key}\x1fsn-2", f"{key}\x1fsn-3"), (f"{key}\x1fsn-1", f"{key}\x1fSN-1")]
+        database.execute("UPDATE decisions SET subject = ?, other = ? WHERE what = 'merge'", merged[0])
+        columns = "(what, kind, subject, other, reason, who, at)"
+        database.execute(
+            f"INSERT INTO decisions {columns} VALUES ('merge', '', ?, ?, 'one', 'kim', 1)", merged[1]
+        )
+        database.execute("ALTER TABLE decisions DROP COLUMN called")
+        database.execute("DELETE FROM schema_version WHERE version > 12")
+        database.commit()
+    with Store.open(path) as store:
+        assert store.check() == ()
+        assert sorted(row.key.partition("\x1f")[2] for row in store.machines()) == ["SN-1", "SN-3"]
+        store.unmerge("SN-2", who="kim")
+        assert sorted(row.key.partition("\x1f")[2] for row in store.machines()) == ["SN-1", "SN-2", "SN-3"]
+        assert [one.what for one in store.decisions()] == ["split"]
 
 
 def shape(path: Path) -> dict[str, list[tuple[object, ...]]]:
