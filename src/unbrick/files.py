@@ -63,8 +63,9 @@ def read_small_file(path: Path, most_bytes: int = 64 * 1024, *, hint: str | None
         with os.fdopen(descriptor, "rb") as stream:
             regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
             data = stream.read(most_bytes + 1) if regular else b""
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}", hint=hint) from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        said = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{path}: cannot be read: {said}", hint=hint) from error
     if not regular or len(data) > most_bytes:
         raise UsageError(f"{path}: must be a file of at most {most_bytes // 1024} KiB", hint=hint)
     return data

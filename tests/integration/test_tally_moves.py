@@ -18,7 +18,8 @@ from support.tally_server import served_by_program, stored_ids
 
 from unbrick.report.client import TallyRefusedError, TallySession, TallyUnreachableError
 from unbrick.report.outbox import Outbox
-from unbrick.settings.station_file import StationFileError, load_station
+from unbrick.settings.station_file import load_station
+from unbrick.settings.strict import StrictError
 
 
 def _free_port() -> int:
@@ -98,7 +99,7 @@ def test_each_address_must_be_the_tally_that_the_stick_was_made_for(tmp_path: Pa
 def test_a_list_of_addresses_that_makes_no_sense_is_refused(tmp_path: Path, address: str) -> None:
     made = make_station(tmp_path / "stick")
     made.file.write_text(made.file.read_text().replace('"127.0.0.1:1"', address))
-    with pytest.raises(StationFileError, match="tally"):
+    with pytest.raises(StrictError, match="tally"):
         load_station(made.file)
 
 

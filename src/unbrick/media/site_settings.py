@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from unbrick.errors import UsageError
 from unbrick.files import read_small_file
@@ -39,10 +37,9 @@ def read_settings(station_file: Path) -> Settings:
     station = load_station(station_file)
     folder = station_file.parent.resolve()
     files = {SETTINGS_NAME: read_small_file(station_file, hint=HINT)}
-    spoken = set(_texts(files[SETTINGS_NAME]))
-    for path in _named(station, station.path):
+    for written, path in station.named:
         name = path.relative_to(folder).as_posix()
-        if name not in spoken:
+        if name != PurePosixPath(written).as_posix():
             raise UsageError(
                 f"{station_file}: names {name} by way of a link", hint="put the file itself beside it"
             )
@@ -57,31 +54,3 @@ def read_settings(station_file: Path) -> Settings:
         files.setdefault(name, data)
     identity = station.tally.key.relative_to(folder).as_posix() if station.tally else None
     return Settings(files, tuple(path.relative_to(folder).as_posix() for path in station.keys), identity)
-
-
-def _named(part: Any, own: Path) -> Iterator[Path]:
-    """Every file that a station file names, whatever settings it will have one day; `own` is the file."""
-    for one in fields(part):
-        value = getattr(part, one.name)
-        for named in value if isinstance(value, tuple) else (value,):
-            if is_dataclass(named):
-                yield from _named(named, own)
-            elif isinstance(named, Path) and named != own:
-                yield named
-
-
-def _texts(data: bytes) -> Iterator[str]:
-    """Every text in a station file, as the relative path that it may be."""
-    import yaml
-
-    def walk(value: Any) -> Iterator[str]:
-        if isinstance(value, dict):
-            for one in value.values():
-                yield from walk(one)
-        elif isinstance(value, list):
-            for one in value:
-                yield from walk(one)
-        elif isinstance(value, str):
-            yield PurePosixPath(value).as_posix()
-
-    yield from walk(yaml.safe_load(data.decode("utf-8-sig")))

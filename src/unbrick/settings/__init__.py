@@ -1,5 +1,5 @@
 """Reads what people hand to unbrick in files: the settings of a station, lists exported as CSV.
 
 Never passes over what it does not understand.
-Read `station_file.py` first.
+Read `strict.py` first: every YAML file goes through it.
 """

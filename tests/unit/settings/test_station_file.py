@@ -12,7 +12,8 @@ from support.stations import MadeStation, make_station
 
 from unbrick.errors import UsageError
 from unbrick.report.outbox import DEFAULT_FOLDER, outbox_folder
-from unbrick.settings.station_file import Helpdesk, Station, StationFileError, load_station
+from unbrick.settings.station_file import Helpdesk, Network, Station, load_station
+from unbrick.settings.strict import StrictError
 from unbrick.tally.folder import parse_address
 
 
@@ -60,7 +61,9 @@ def test_a_tally_without_an_identity_is_refused_and_so_is_the_reverse(
     lines = made.file.read_text().splitlines()
     made.file.write_text("\n".join(line for line in lines if not line.startswith(f"{missing}:")) + "\n")
     assert f"{there}:" in made.file.read_text()
-    with pytest.raises(StationFileError, match=f"{missing}: is missing; `tally` and `identity` go together"):
+    with pytest.raises(
+        StrictError, match=f":1: {there}: expected {missing} beside it: `tally` and `identity` go together"
+    ):
         load_station(made.file)
 
 
@@ -102,61 +105,162 @@ def test_every_setting_of_the_contract_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "line", "said"),
     [
-        ("site:", "sight:", "`sight` is no setting"),
-        ("site: st-marys", "site: St Mary's", "site"),
-        ("site: st-marys", "site: 7", "site: must be plain text"),
-        ("site: st-marys", "mode: fast", "mode: must be one of unattended, guided"),
-        ("site: st-marys", "finish: [restart]", "finish: must be one of"),
-        ("site: st-marys", "keys: keys.csv", "keys: must be a list"),
-        ("site: st-marys", "keys: [1]", "keys: must be plain text"),
-        ("site: st-marys", "keys: [missing.csv]", "missing.csv: is not there"),
-        ("site: st-marys", "site: a\nsite: b", "given twice"),
-        ("site: st-marys", "site: &a b", "anchors"),
-        ("site: st-marys", "site: [", "line"),
-        ("site: st-marys", "? [a]\n: b", "has no name"),
-        ("site: st-marys", "helpdesk: 112", "helpdesk: is missing or no table"),
-        ("site: st-marys", "helpdesk: {}", "helpdesk: needs a name, a telephone, or both"),
-        ("site: st-marys", "helpdesk: {phone: '112'}", "`phone` is no setting"),
-        ("site: st-marys", "helpdesk: {telephone: 4420794600}", "helpdesk.telephone: must be plain text"),
-        ("site: st-marys", "helpdesk: {telephone: 'call Jo'}", "helpdesk.telephone: a number in quotes"),
-        ("site: st-marys", f"helpdesk: {{telephone: '{'1' * 31}'}}", "helpdesk.telephone: a number"),
-        ("site: st-marys", f"helpdesk: {{name: {'x' * 41}}}", "helpdesk.name: at most 40"),
-        ("address:", "adress:", "`adress` is no setting"),
-        ("127.0.0.1:1", "127.0.0.1", "tally.address"),
-        ("127.0.0.1:1", "127.0.0.1:0", "tally.address"),
-        ("127.0.0.1:1", "127.0.0.1:65536", "tally.address"),
-        ("127.0.0.1:1", ":22", "tally.address"),
-        ("127.0.0.1:1", "a b:22", "tally.address"),
-        ("127.0.0.1:1", "tally..example:22", "tally.address"),
-        ("127.0.0.1:1", f"{'t' * 64}.example:22", "tally.address"),
-        ("127.0.0.1:1", "-oProxyCommand=x:22", "tally.address"),
-        ('host_ca: "ssh-ed25519', 'host_ca: "ssh-rsa', "tally.host_ca"),
-        ('host_ca: "ssh-ed25519 AAAA', 'host_ca: "ssh-ed25519 AAAB', "tally.host_ca"),
-        ("identity:", "tally:", "given twice"),
-        ("key: station,", "key: ../station,", "beside this file"),
-        ("key: station,", "key: /etc/hostname,", "beside this file"),
-        ("key: station,", "key: .,", "beside this file"),
-        ("key: station,", "key: link,", "beside this file"),
-        ("key: station,", "key: loop,", "loop"),
-        ("key: station,", "", "identity.key: is missing"),
-        ("key: station,", "key: null,", "identity.key: is missing"),
+        ("site:", "sight:", 3, "a station file: expected one of tally, identity, site, "),
+        ("site:", "sight:", 3, "not 'sight': did you mean site?"),
+        ("site: st-marys", "site: St Mary's", 3, "site: expected small letters, digits, - and _ only, "),
+        ("site: st-marys", "site: St Mary's", 3, ", not 'St Mary's'"),
+        ("site: st-marys", "site: 7", 3, "YAML takes '7' for a number, put it in quotes"),
+        ("site: st-marys", "mode: fast", 3, "mode: expected unattended or guided, not 'fast'"),
+        ("site: st-marys", "mode:", 3, "mode: expected unattended or guided, not nothing"),
+        ("site: st-marys", "finish: [restart]", 3, "finish: expected restart or power-off or wait, not a"),
+        ("site: st-marys", "keys: keys.csv", 3, "keys: expected a list of 0 to 32, not 'keys.csv'"),
+        ("site: st-marys", "keys: [1]", 3, "keys[0]: expected the name of a file beside this one; YAML"),
+        ("site: st-marys", "keys: [missing.csv]", 3, "keys[0]: expected a file that is there, beside this "),
+        ("site: st-marys", "keys: [missing.csv]", 3, "one, not 'missing.csv'"),
+        ("site: st-marys", f"keys: [{'a,' * 33}]", 3, "keys: expected a list of 0 to 32, not of 33"),
+        ("site: st-marys", "site: a\nsite: b", 4, "expected 'site' only once"),
+        ("site: st-marys", "site: &a b", 3, "anchors (&name) are refused"),
+        ("site: st-marys", "site: !!str a", 3, "tags (!name) are refused"),
+        ("site: st-marys", "site: [[[[a]]]]", 3, "at most 4 levels of nesting"),
+        ("site: st-marys", "site: [", 4, "expected YAML: "),
+        ("site: st-marys", "? [a]\n: b", 3, "helpdesk, not a list"),
+        ("site: st-marys", "shell: maybe", 3, "shell: expected true or false, not 'maybe'"),
+        (
+            "site: st-marys",
+            "network: {vlan: 4095}",
+            3,
+            "network.vlan: expected a number from 1 to 4094, not '4",
+        ),
+        (
+            "site: st-marys",
+            "network: {vlan: '7'}",
+            3,
+            "network.vlan: expected a number from 1 to 4094, not '7",
+        ),
+        ("site: st-marys", "network: {address: 10.0.0.5}", 3, "as in 10.0.0.5/24, not '10.0.0.5'"),
+        (
+            "site: st-marys",
+            "network: {dns: [ns1]}",
+            3,
+            "network.dns[0]: expected an address, as in 10.0.0.1, ",
+        ),
+        (
+            "site: st-marys",
+            "network: {dns: [a, b, c, d]}",
+            3,
+            "network.dns: expected a list of 0 to 3, not of",
+        ),
+        (
+            "site: st-marys",
+            "network: {gateway: 10.0.0.1}",
+            3,
+            "network.gateway: expected an address beside it",
+        ),
+        ("site: st-marys", "helpdesk: 112", 3, "helpdesk: expected a mapping of keys, not '112'"),
+        ("site: st-marys", "helpdesk: {}", 3, "helpdesk: expected a name, a telephone, or both"),
+        ("site: st-marys", "helpdesk: {phone: '112'}", 3, "not 'phone': did you mean telephone?"),
+        (
+            "site: st-marys",
+            "helpdesk: {telephone: 4420794600}",
+            3,
+            "helpdesk.telephone: expected a number in ",
+        ),
+        (
+            "site: st-marys",
+            "helpdesk: {telephone: 4420794600}",
+            3,
+            "'4420794600' for a number, put it in quo",
+        ),
+        ("site: st-marys", "helpdesk: {telephone: 'call Jo'}", 3, "'0800 123 ext 4', not 'call Jo'"),
+        (
+            "site: st-marys",
+            f"helpdesk: {{telephone: '{'1' * 31}'}}",
+            3,
+            "helpdesk.telephone: expected a numb",
+        ),
+        (
+            "site: st-marys",
+            f"helpdesk: {{name: {'x' * 41}}}",
+            3,
+            "helpdesk.name: expected a name of at most 40",
+        ),
+        (
+            "address:",
+            "adress:",
+            1,
+            "tally: expected one of address, host_ca, not 'adress': did you mean address?",
+        ),
+        ("127.0.0.1:1", "127.0.0.1", 1, "tally.address: expected HOST:PORT, or [IPV6]:PORT, not '127.0.0.1'"),
+        (
+            "127.0.0.1:1",
+            "127.0.0.1:0",
+            1,
+            "tally.address: expected a port from 1 to 65535, not '127.0.0.1:0'",
+        ),
+        ("127.0.0.1:1", "127.0.0.1:65536", 1, "tally.address: expected a port"),
+        ("127.0.0.1:1", ":22", 1, "tally.address: expected HOST:PORT"),
+        ("127.0.0.1:1", "a b:22", 1, "tally.address: expected HOST:PORT"),
+        ("127.0.0.1:1", "tally..example:22", 1, "tally.address: expected HOST:PORT"),
+        ("127.0.0.1:1", f"{'t' * 64}.example:22", 1, "tally.address: expected HOST:PORT"),
+        ("127.0.0.1:1", "-oProxyCommand=x:22", 1, "tally.address: expected HOST:PORT"),
+        (
+            'host_ca: "ssh-ed25519',
+            'host_ca: "ssh-rsa',
+            1,
+            "tally.host_ca: expected an OpenSSH public key line",
+        ),
+        ('host_ca: "ssh-ed25519 AAAA', 'host_ca: "ssh-ed25519 AAAB', 1, "tally.host_ca: expected an OpenSSH"),
+        ("identity:", "tally:", 2, "a station file: expected 'tally' only once"),
+        ("key: station,", "key: ../station,", 2, "identity.key: expected a file beside this one, in its fol"),
+        ("key: station,", "key: ../station,", 2, "folder, not '../station'"),
+        ("key: station,", "key: /etc/hostname,", 2, "a file beside this one, in its folder"),
+        ("key: station,", "key: .,", 2, "a file beside this one, in its folder"),
+        ("key: station,", "key: link,", 2, "a file beside this one, in its folder"),
+        ("key: station,", "key: loop,", 2, "'loop'"),
+        ("key: station,", "", 2, "identity: expected the key 'key', which is missing"),
+        ("key: station,", "key: null,", 2, "identity: expected the key 'key', which is missing"),
     ],
 )
 def test_what_is_not_as_it_must_be_is_refused_and_named(
-    made: MadeStation, old: str, new: str, said: str
+    made: MadeStation, old: str, new: str, line: int, said: str
 ) -> None:
     outside = made.file.parent.parent / "station"
     outside.touch()
     (made.file.parent / "link").symlink_to(outside)
     (made.file.parent / "loop").symlink_to("loop")
-    with pytest.raises(StationFileError) as caught:
+    with pytest.raises(StrictError) as caught:
         load_station(edited(made, old, new))
-    assert said in caught.value.message
-    assert str(made.file) in caught.value.message
+    assert [one for one in caught.value.problems if one.line == line and said in one.message]
+    assert caught.value.message.startswith(f"{made.file}:")
     assert caught.value.exit_code == 2
     assert caught.value.hint
+
+
+def test_every_fault_is_told_at_once(made: MadeStation) -> None:
+    more = "mode: fast\nkeys: [a.csv]\nsight: b\nnetwork: {vlan: 0, gateway: 10.0.0.1}\n"
+    with pytest.raises(StrictError) as caught:
+        load_station(edited(made, "site: st-marys\n", more))
+    told = [(one.line, one.message.partition(":")[0]) for one in caught.value.problems]
+    assert told == [
+        (3, "mode"),
+        (4, "keys[0]"),
+        (5, "a station file"),
+        (6, "network.vlan"),
+        (6, "network.gateway"),
+    ]
+    assert all(one.message in caught.value.message for one in caught.value.problems)
+
+
+@pytest.mark.parametrize("word", ["true", "yes", "on", "True"])
+def test_a_shell_may_be_allowed_with_every_word_that_yaml_has_for_it(made: MadeStation, word: str) -> None:
+    assert load_station(edited(made, "site: st-marys", f"shell: {word}")).shell is True
+
+
+def test_a_key_without_a_value_is_a_key_that_is_not_given(made: MadeStation) -> None:
+    station = load_station(edited(made, "site: st-marys", "site:\nkeys:\nnetwork: ~\nhelpdesk: null"))
+    assert (station.site, station.keys, station.network, station.helpdesk) == (None, (), Network(), None)
 
 
 @pytest.mark.parametrize("content", [b"", b"- a\n", b"\xff\xfe", b"a", b"[" * 5000, b"\0", b"x" * 70_000])
