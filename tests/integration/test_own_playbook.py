@@ -130,17 +130,18 @@ def test_a_playbook_that_cannot_be_used_stops_everything_before_it_begins(
     taken = write_playbook(tmp_path / "taken.yaml", TEXT.replace(NAME, "crowdstrike-cf291"))
     twice = write_playbook(tmp_path / "twice.yaml", TEXT.replace("in a test", "in another test"))
     station = write_station(tmp_path / "unbrick.yaml", bad.name)
+    said = f"{bad}:2: a playbook: expected the key 'title', which is missing; line "
     refusals: tuple[tuple[list[str | Path], str], ...] = (
-        (["--playbook", bad], f"{bad}:2: a playbook: expected the key title (and 1 more)"),
-        (["--playbook", tmp_path / "none.yaml"], "none.yaml:1: expected a readable file"),
+        (["--playbook", bad], said),
+        (["--playbook", tmp_path / "none.yaml"], "none.yaml:1: cannot be read: No such file"),
         (["--playbook", taken], f"{taken}:2: id: expected one that no other playbook has"),
         (["--playbook", ours, "--playbook", twice], f"{twice}:2: id: expected one that no other"),
-        (["--station", station], f"{bad}:2: a playbook: expected the key title (and 1 more)"),
+        (["--station", station], said),
     )
-    for options, said in refusals:
+    for options, expected in refusals:
         ended = run_program("repair", disk.image, *options, "--yes")
         assert ended.code == 2
-        assert said in ended.err
+        assert expected in ended.err
         assert len(ended.err.splitlines()) == 2  # what, and what to do
     assert disk.digest() == before
 

@@ -13,10 +13,11 @@ from unbrick.cli.terminal.manners import say
 from unbrick.errors import UsageError
 from unbrick.incidents.collection import Collection
 from unbrick.incidents.library import find_playbook, load_library
-from unbrick.incidents.loader import PlaybookError, load_playbook, read_playbook_file
+from unbrick.incidents.loader import load_playbook, read_playbook_file
 from unbrick.incidents.playbook import Playbook
 from unbrick.incidents.schema import json_schema
 from unbrick.incidents.writing import to_document
+from unbrick.settings.strict import StrictError
 from unbrick.text import printable
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one document a line.")
@@ -88,7 +89,7 @@ def _lint(file: Path, collection: Collection, *, as_json: bool) -> bool:
     """Check one file beside the library and the files before it, and say so; whether it is right."""
     try:
         playbook = collection.add(read_playbook_file(file), str(file))
-    except PlaybookError as error:
+    except StrictError as error:
         problems = [{"line": problem.line, "message": problem.message} for problem in error.problems]
         if as_json:
             click.echo(json.dumps({"file": str(file), "ok": False, "id": None, "problems": problems}))

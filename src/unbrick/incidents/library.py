@@ -24,7 +24,7 @@ def library_files() -> tuple[tuple[str, bytes], ...]:
 
 
 def load_library() -> tuple[Playbook, ...]:
-    """Every playbook of the library, by id; raises PlaybookError where one is broken."""
+    """Every playbook of the library, by id; raises StrictError where one is broken."""
     return tuple(parse_playbook(data, name) for name, data in library_files())
 
 

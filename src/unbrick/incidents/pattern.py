@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from unbrick.settings.strict import ExpectedError
+
 SYSTEM_ROOT = "%SystemRoot%"
 _FORBIDDEN = frozenset('<>:"|/')
 _MAX_COMPONENTS = 32
@@ -15,7 +17,7 @@ _MAX_COMPONENT_LENGTH = 255  # NTFS's limit for one name
 _MAX_WILD_FOLDERS = 2
 
 
-class PatternError(ValueError):
+class PatternError(ExpectedError):
     """A path pattern that is not one; the message says what was expected."""
 
 

@@ -1,4 +1,4 @@
-"""What a playbook is, as frozen types: the loader reads YAML into them, the JSON Schema is made from them.
+"""What a playbook is, as frozen types: YAML is read into them, the JSON Schema is made from them.
 
 A field's annotation says how its value is written (`Shape`), its metadata what it is for and its key in
 the file. `faults()` says what no single field can: which combinations mean nothing.
@@ -6,15 +6,16 @@ the file. `faults()` says what no single field can: which combinations mean noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from enum import Enum, StrEnum
-from typing import Annotated, Any
+from enum import StrEnum
+from typing import Annotated
 
 from unbrick.incidents.deny import why_too_wide
 from unbrick.incidents.pattern import PathPattern, parse_pattern
 from unbrick.model import Verdict
+from unbrick.settings.strict import ScalarKind, Shape
 
 FIRST_BYTES_SEEN = 64  # model.ObservedFile keeps as many
 MOST_FILES = 1000
@@ -22,33 +23,6 @@ MOST_BYTES = 1024**3
 
 Fault = tuple[str, str]
 """A key of a mapping, and what was expected of it."""
-
-
-class ScalarKind(Enum):
-    """The kinds of single value that JSON and YAML share."""
-
-    TEXT = "string"
-    INTEGER = "integer"
-    FLAG = "boolean"
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How a single value is written: its kind, what to say when it is not, its limits, and its reader.
-
-    `pattern` is a regular expression that JSON Schema and Python read alike. `read` turns the text into
-    the value; it raises PatternError with what was expected, or ValueError, for what `pattern` cannot tell.
-    `bare`: it may stand without quotes where YAML by itself would see a date or a number.
-    """
-
-    kind: ScalarKind
-    expected: str
-    pattern: str | None = None
-    longest: int | None = None
-    lowest: int | None = None
-    highest: int | None = None
-    read: Callable[[str], Any] | None = None
-    bare: bool = False
 
 
 def _one_line(text: str) -> str:

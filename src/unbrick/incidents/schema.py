@@ -11,9 +11,9 @@ import typing
 from dataclasses import MISSING, is_dataclass
 from typing import Any
 
-from unbrick.incidents.loader import keys_of
-from unbrick.incidents.playbook import Playbook, Rule, Shape
+from unbrick.incidents.playbook import Playbook, Rule
 from unbrick.model import Verdict
+from unbrick.settings.strict import Shape, keys_of
 
 
 def json_schema() -> dict[str, Any]:
@@ -49,14 +49,13 @@ def _scalar(shape: Shape) -> dict[str, Any]:
 
 
 def _record(hint: type[Any]) -> dict[str, Any]:
-    hints = typing.get_type_hints(hint, include_extras=True)
-    keys = dict(keys_of(hint))
-    required = [name for name, one in keys.items() if one.default is MISSING]
+    keys = keys_of(hint)
+    required = [name for name, (one, _) in keys.items() if one.default is MISSING]
     schema: dict[str, Any] = {
         "type": "object",
         "description": (hint.__doc__ or "").splitlines()[0],
         "properties": {
-            name: {"description": one.metadata["about"], **_of(hints[one.name])} for name, one in keys.items()
+            name: {"description": one.metadata["about"], **_of(inner)} for name, (one, inner) in keys.items()
         },
         "additionalProperties": False,
     }

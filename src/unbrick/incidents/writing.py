@@ -6,9 +6,9 @@ from dataclasses import is_dataclass
 from datetime import date, datetime
 from typing import Any
 
-from unbrick.incidents.loader import keys_of
 from unbrick.incidents.pattern import PathPattern
 from unbrick.incidents.playbook import Playbook
+from unbrick.settings.strict import keys_of
 
 
 def to_document(playbook: Playbook) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def to_document(playbook: Playbook) -> dict[str, Any]:
 
 
 def _record(record: Any) -> dict[str, Any]:
-    values = ((name, getattr(record, one.name)) for name, one in keys_of(type(record)))
+    values = ((name, getattr(record, one.name)) for name, (one, _) in keys_of(type(record)).items())
     return {name: _plain(value) for name, value in values if value is not None}
 
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from unbrick.errors import UsageError
 from unbrick.incidents.library import library_files
-from unbrick.incidents.loader import MAX_FILE_SIZE, PlaybookError, load_playbook, parse_playbook
+from unbrick.incidents.loader import MAX_FILE_SIZE, load_playbook, parse_playbook
 from unbrick.incidents.playbook import Playbook, Remedy
 from unbrick.model import Verdict
+from unbrick.settings.strict import StrictError
 
 GOOD = r"""id: made-up
 title: A made-up incident
@@ -54,8 +55,8 @@ REQUIRES = "requires:\n  services: [Agent]\n  products: ['Windows 10*']"
 ODD = "    explanation: This is odd."
 
 
-def _refusal(text: str | bytes) -> PlaybookError:
-    with pytest.raises(PlaybookError) as caught:
+def _refusal(text: str | bytes) -> StrictError:
+    with pytest.raises(StrictError) as caught:
         parse_playbook(text.encode() if isinstance(text, str) else text, "made-up.yaml")
     return caught.value
 
@@ -121,10 +122,11 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read() -> None:
         ("files: 2", "files: 2.0", 10, "files: expected a number"),
         ("bytes: 100", "bytes: " + "9" * 5000, 11, "bytes: expected a number of bytes"),
         ("bytes: 100", "bytes: 1:30", 11, "bytes: expected a number of bytes"),
-        ("  services: [Agent]", "  servicse: [Agent]", 13, "one of services, products, not 'servicse'"),
+        ("  services: [Agent]", "  servicse: [Agent]", 13, "not 'servicse': did you mean services?"),
+        ("  services: [Agent]", "  servicse: [Agent]", 13, "requires: expected one of services, products"),
         (REQUIRES, "requires: {}", 12, "services or products"),
         ("rules:", "colour: red\nrules:", 16, "not 'colour'"),
-        ("rules:", "title: twice\nrules:", 16, "expected title only once"),
+        ("rules:", "title: twice\nrules:", 16, "a playbook: expected 'title' only once"),
         ("rules:", "? [a]\n: b\nrules:", 16, "not a list"),
         ("rules:", "<<: {title: b}\nrules:", 16, "not '<<'"),
         (PATH, "'C:\\a.sys'", 17, "without a drive letter"),
@@ -155,7 +157,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read() -> None:
         ("verdict: note", "verdict: note\n    only_alone: true", 31, "asks for a person"),
         ("all_zero: false", "all_zero: no", 25, "true or false"),
         ("all_zero: false", "all_zero: 'true'", 25, "true or false"),
-        ("    explanation: This is odd.\n", "", 29, "expected the key explanation"),
+        ("    explanation: This is odd.\n", "", 29, "rules[1]: expected the key 'explanation', which"),
         (ODD, ODD + "\n    when: {}", 32, "first_bytes, size"),
         ("id: made-up", "id: &a made-up", 1, "anchors (&name) are refused"),
         ("id: made-up", "id: *a", 1, "aliases (*name) are refused"),
@@ -187,7 +189,8 @@ def test_all_problems_are_listed_in_the_order_of_the_file() -> None:
     broken = GOOD.replace("id: made-up", "id: X").replace("files: 2", "files: no").replace("note", "nota")
     error = _refusal(broken)
     assert [problem.line for problem in error.problems] == [1, 10, 30]
-    assert "and 2 more" in error.message
+    assert "; line 10: limits.files: expected a number" in error.message
+    assert "; line 30: rules[1].verdict: expected faulty" in error.message
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "just a word", "- a\n- b\n", "null", "\0\0\0"])
@@ -208,12 +211,12 @@ def test_every_fault_is_told_at_once_also_beside_a_value_that_was_refused() -> N
     told = {(problem.line, problem.message.partition(":")[0]) for problem in _refusal(text).problems}
     assert told == {
         (1, "id"),
-        (5, "from"),
-        (10, "files"),
-        (17, "path"),
-        (18, "verdict"),
-        (20, "first_bytes"),
-        (21, "at_least"),
+        (5, "dates.from"),
+        (10, "limits.files"),
+        (17, "rules[0].path"),
+        (18, "rules[0].verdict"),
+        (20, "rules[0].when.first_bytes"),
+        (21, "rules[0].when.size.at_least"),
     }
 
 
@@ -262,7 +265,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     inside = [tmp_path / name for name in ("pipe", "loop", "none", "a\0")]
     for path in (tmp_path, Path("/dev/zero"), *inside):
-        with pytest.raises(PlaybookError, match="file"):
+        with pytest.raises(StrictError, match="file"):
             load_playbook(path)
     (tmp_path / "good.yaml").write_text(GOOD)
     assert load_playbook(tmp_path / "good.yaml").id == "made-up"
@@ -274,7 +277,7 @@ _LIBRARY = dict(library_files())["crowdstrike-cf291.yaml"]
 def _read_or_refused(data: bytes) -> Playbook | None:
     try:
         return parse_playbook(data, "any.yaml")
-    except PlaybookError as refused:
+    except StrictError as refused:
         error = refused
     assert error.problems
     assert all(problem.line >= 1 and problem.message for problem in error.problems)

@@ -13,9 +13,10 @@ import yaml
 
 from unbrick.errors import UsageError
 from unbrick.incidents.library import find_playbook, library_files, load_library
-from unbrick.incidents.loader import PlaybookError, parse_playbook
+from unbrick.incidents.loader import parse_playbook
 from unbrick.incidents.schema import json_schema
 from unbrick.incidents.writing import to_document
+from unbrick.settings.strict import StrictError
 
 
 def _validator() -> jsonschema.Draft202012Validator:
@@ -112,7 +113,7 @@ def test_schema_and_loader_refuse_the_same(spoil: Callable[[Any], None]) -> None
     spoil(document)
     with pytest.raises(jsonschema.ValidationError):
         _validator().validate(document)
-    with pytest.raises(PlaybookError):
+    with pytest.raises(StrictError):
         parse_playbook(json.dumps(document).encode(), "as.json")
 
 
