@@ -118,7 +118,7 @@ def _make(
     work = place / "work"
     work.mkdir()
     with progress("fetching Python packages"):
-        fetch_packages(definition.requirements, definition.system.python_version, work / "packages", runner)
+        fetch_packages(definition.requirements, definition.system.python.version, work / "packages", runner)
     with progress("choosing drivers and firmware"):
         choice, firmware = _choose(definition, root, work, runner)
     tree = FileTree()

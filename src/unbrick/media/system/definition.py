@@ -8,56 +8,67 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Annotated, Any
 
 from unbrick.errors import UsageError
+from unbrick.settings.strict import Form, ScalarKind, Shape, Span, read_yaml
 
 _FOLDER = Path(__file__).resolve().parents[4] / "recovery_media"
+_FORM = Form("a table of the definition")
 
 
 class DefinitionError(UsageError):
-    """A file of the definition that says something we do not understand."""
+    """A definition that is not there, or a file of it that cannot be read."""
+
+
+Word = Annotated[str, Shape(ScalarKind.TEXT, "a text", exact=True)]
+Words = Annotated[tuple[Word, ...], Span(0)]
+
+
+@dataclass(frozen=True)
+class PythonDefinition:
+    """The Python that comes along, and what of it does not."""
+
+    version: Word
+    left_out: Mapping[str, Word]
+    packages_left_out: Mapping[str, Word]
 
 
 @dataclass(frozen=True)
 class SystemDefinition:
     """`system.yaml`: packages, programs, files; what is left out is told with a reason."""
 
-    suite: str
-    architecture: str
-    components: tuple[str, ...]
-    packages: tuple[str, ...]
-    programs: tuple[str, ...]
-    libraries: tuple[str, ...]
-    files: tuple[str, ...]
-    links: Mapping[str, str]
-    busybox_left_out: tuple[str, ...]
-    udev_rules_left_out: Mapping[str, str]
-    python_version: str
-    python_left_out: Mapping[str, str]
-    python_packages_left_out: Mapping[str, str]
+    suite: Word
+    architecture: Word
+    components: Words
+    packages: Words
+    programs: Words
+    libraries: Words
+    files: Words
+    links: Mapping[str, Word]
+    busybox_left_out: Words
+    udev_rules_left_out: Mapping[str, Word]
+    python: PythonDefinition
 
 
 @dataclass(frozen=True)
 class ModuleClass:
     """A kind of hardware: patterns of source folders."""
 
-    name: str
-    folders: tuple[str, ...]
+    name: Word
+    folders: Words
 
 
 @dataclass(frozen=True)
 class ModulesDefinition:
     """`kernel_modules.yaml`: the classes, what of them is left out, firmware that is, and what is loaded."""
 
-    classes: tuple[ModuleClass, ...]
-    left_out: Mapping[str, str]
-    not_covered: Mapping[str, str]
-    firmware_left_out: Mapping[str, str]
-    load_at_boot: tuple[str, ...]
-    announced_at_boot: tuple[str, ...]
+    classes: Annotated[tuple[ModuleClass, ...], Span(0)]
+    left_out: Mapping[str, Word]
+    not_covered: Mapping[str, Word]
+    firmware_left_out: Mapping[str, Word]
+    load_at_boot: Words
+    announced_at_boot: Words
 
 
 @dataclass(frozen=True)
@@ -77,7 +88,7 @@ class Definition:
 
 
 def read_definition(folder: Path = _FOLDER) -> Definition:
-    """Read the definition; raises DefinitionError with the file and what is wrong."""
+    """Read the definition; raises UsageError with the file and what is wrong."""
     if not folder.is_dir():
         raise DefinitionError(
             f"{folder}: not there",
@@ -87,12 +98,16 @@ def read_definition(folder: Path = _FOLDER) -> Definition:
     digest = hashlib.sha256()
     for name in sorted(texts):
         digest.update(f"{name}\0{len(texts[name])}\0{texts[name]}".encode())
+
+    def read(hint: Any, name: str) -> Any:
+        return read_yaml(hint, texts[name].encode(), str(folder / name), _FORM)
+
     return Definition(
-        _system(_mapping(texts, "system.yaml")),
-        _modules(_mapping(texts, "kernel_modules.yaml")),
+        read(SystemDefinition, "system.yaml"),
+        read(ModulesDefinition, "kernel_modules.yaml"),
         texts["boot_menu.cfg"],
         texts["boot_find.cfg"],
-        _table_of_words({"boot_words.yaml": _mapping(texts, "boot_words.yaml")}, "boot_words.yaml"),
+        read(Mapping[str, Word], "boot_words.yaml"),
         texts["devices.rules"],
         texts["file_systems.fstab"],
         texts["first_program.sh"],
@@ -119,83 +134,6 @@ def _text(folder: Path, name: str) -> str:
         return (folder / name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DefinitionError(f"{folder / name}: {error}") from error
-
-
-def _mapping(texts: Mapping[str, str], name: str) -> dict[str, Any]:
-    try:
-        found = yaml.safe_load(texts[name])
-    except yaml.YAMLError as error:
-        raise DefinitionError(f"{name}: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict):
-        raise DefinitionError(f"{name}: not a table of names and values")
-    return found
-
-
-def _system(table: dict[str, Any]) -> SystemDefinition:
-    python = table.pop("python", None)
-    if not isinstance(python, dict):
-        raise DefinitionError("system.yaml: python: not a table")
-    found = SystemDefinition(
-        suite=_word(table, "suite"),
-        architecture=_word(table, "architecture"),
-        components=_words(table, "components"),
-        packages=_words(table, "packages"),
-        programs=_words(table, "programs"),
-        libraries=_words(table, "libraries"),
-        files=_words(table, "files"),
-        links=_table_of_words(table, "links"),
-        busybox_left_out=_words(table, "busybox_left_out"),
-        udev_rules_left_out=_table_of_words(table, "udev_rules_left_out"),
-        python_version=_word(python, "version"),
-        python_left_out=_table_of_words(python, "left_out"),
-        python_packages_left_out=_table_of_words(python, "packages_left_out"),
-    )
-    _nothing_more("system.yaml", {**table, **python})
-    return found
-
-
-def _modules(table: dict[str, Any]) -> ModulesDefinition:
-    classes = table.pop("classes", None)
-    if not isinstance(classes, list):
-        raise DefinitionError("kernel_modules.yaml: classes: not a list")
-    found = ModulesDefinition(
-        classes=tuple(ModuleClass(_word(entry, "name"), _words(entry, "folders")) for entry in classes),
-        left_out=_table_of_words(table, "left_out"),
-        not_covered=_table_of_words(table, "not_covered"),
-        firmware_left_out=_table_of_words(table, "firmware_left_out"),
-        load_at_boot=_words(table, "load_at_boot"),
-        announced_at_boot=_words(table, "announced_at_boot"),
-    )
-    _nothing_more("kernel_modules.yaml", table)
-    return found
-
-
-def _word(table: dict[str, Any], name: str) -> str:
-    found = table.pop(name, None) if isinstance(table, dict) else None
-    if not isinstance(found, str) or not found:
-        raise DefinitionError(f"{name}: not a word")
-    return found
-
-
-def _words(table: dict[str, Any], name: str) -> tuple[str, ...]:
-    found = table.pop(name, None)
-    if not isinstance(found, list) or not all(isinstance(word, str) and word for word in found):
-        raise DefinitionError(f"{name}: not a list of words")
-    return tuple(found)
-
-
-def _table_of_words(table: dict[str, Any], name: str) -> dict[str, str]:
-    found = table.pop(name, None)
-    if not isinstance(found, dict) or not all(
-        isinstance(part, str) for pair in found.items() for part in pair
-    ):
-        raise DefinitionError(f"{name}: not a table of words")
-    return found
-
-
-def _nothing_more(name: str, table: dict[str, Any]) -> None:
-    if table:
-        raise DefinitionError(f"{name}: not understood: {', '.join(sorted(table))}")
 
 
 def matching(patterns: Mapping[str, str], path: str) -> str | None:

@@ -111,16 +111,16 @@ def add_python(
     runner: Runner,
 ) -> None:
     """Put the standard library, the locked packages and unbrick into the tree, compiled in `workdir`."""
-    library = f"usr/lib/python{definition.python_version}"
+    library = f"usr/lib/python{definition.python.version}"
     sources = [
-        *_collect(tree, root.folder / library, library, definition.python_left_out, keep=False),
+        *_collect(tree, root.folder / library, library, definition.python.left_out, keep=False),
         *_collect(tree, root.folder / _PACKAGES, _PACKAGES, {}, keep=False, only=("hivex",)),
-        *_collect(tree, packages, _PACKAGES, definition.python_packages_left_out, keep=False),
+        *_collect(tree, packages, _PACKAGES, definition.python.packages_left_out, keep=False),
         *_collect(
             tree,
             unbrick,
             f"{_PACKAGES}/unbrick",
-            _below(definition.python_packages_left_out, "unbrick"),
+            _below(definition.python.packages_left_out, "unbrick"),
             keep=True,
         ),
     ]
@@ -167,7 +167,7 @@ def _compile(
     runner: Runner,
 ) -> None:
     shutil.rmtree(workdir, ignore_errors=True)
-    tag = f"cpython-{definition.python_version.replace('.', '')}"
+    tag = f"cpython-{definition.python.version.replace('.', '')}"
     work = []
     for source in sources:
         above, _, name = source.place.rpartition("/")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from unbrick.media.system.definition import DefinitionError, matches, read_definition
+from unbrick.settings.strict import StrictError
 
 RECOVERY_MEDIA = Path(__file__).resolve().parents[4] / "recovery_media"
 
@@ -30,8 +31,8 @@ def test_everything_that_is_left_out_has_a_reason(folder: Path) -> None:
         definition.modules.firmware_left_out,
         definition.modules.not_covered,
         definition.system.udev_rules_left_out,
-        definition.system.python_left_out,
-        definition.system.python_packages_left_out,
+        definition.system.python.left_out,
+        definition.system.python.packages_left_out,
     ):
         assert table
         assert all(len(why) >= 5 for why in table.values())
@@ -56,22 +57,51 @@ def test_any_change_of_the_definition_changes_its_digest(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "old", "new", "told"),
+    ("name", "old", "new", "at", "told"),
     [
-        ("system.yaml", "suite: trixie", "suite: [trixie]", "suite: not a word"),
-        ("system.yaml", "suite: trixie", "sweet: trixie", "suite: not a word"),
-        ("system.yaml", "\npackages:\n", "\npackages: busybox\nmore:\n", "packages: not a list of words"),
-        ("system.yaml", "\npackages:\n", "\nhooks: [x]\npackages:\n", "not understood: hooks"),
-        ("system.yaml", "    this.py: it is a joke", "    this.py: 3", "left_out: not a table of words"),
-        ("kernel_modules.yaml", "  - name: storage", "  - title: storage", "name: not a word"),
-        ("kernel_modules.yaml", "classes:", "classes: {", "kernel_modules.yaml: while parsing"),
+        ("system.yaml", "suite: trixie", "suite: [trixie]", "suite:", "suite: expected a text, not a list"),
+        ("system.yaml", "suite: trixie", "suit: trixie", "suit:", "not 'suit': did you mean suite?"),
+        (
+            "system.yaml",
+            "suite: trixie",
+            "sweet: trixie",
+            "sweet:",
+            "expected the key 'suite', which is missing",
+        ),
+        (
+            "system.yaml",
+            "\npackages:\n",
+            "\npackages: busybox\nmore:\n",
+            "packages:",
+            "packages: expected a list, not 'busybox'",
+        ),
+        ("system.yaml", "\npackages:\n", "\nhooks: [x]\npackages:\n", "hooks:", ", python, not 'hooks'"),
+        (
+            "system.yaml",
+            "    this.py: it is a joke",
+            "    this.py: 3",
+            "    this.py:",
+            "python.left_out.this.py: expected a text; YAML takes '3' for a number, put it in quotes",
+        ),
+        (
+            "kernel_modules.yaml",
+            "  - name: storage",
+            "  - title: storage",
+            "  - title:",
+            "classes[1]: expected the key 'name', which is missing",
+        ),
+        ("kernel_modules.yaml", "classes:", "classes: {", "  - name: wired", "expected YAML: "),
     ],
 )
-def test_a_mistake_is_told_in_one_line(folder: Path, name: str, old: str, new: str, told: str) -> None:
+def test_a_mistake_is_told_in_one_line(
+    folder: Path, name: str, old: str, new: str, at: str, told: str
+) -> None:
     change(folder / name, old, new)
-    with pytest.raises(DefinitionError) as caught:
+    line = [one.startswith(at) for one in (folder / name).read_text().splitlines()].index(True) + 1
+    with pytest.raises(StrictError) as caught:
         read_definition(folder)
-    assert told in caught.value.message
+    assert caught.value.file == str(folder / name)
+    assert [one for one in caught.value.problems if one.line == line and told in one.message]
     assert "\n" not in caught.value.message
 
 
