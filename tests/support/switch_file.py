@@ -52,6 +52,7 @@ class SwitchFile:
         },
         undo={
             ActionState.PLANNED: "would turn on",
+            ActionState.DONE: "turned off",
             ActionState.UNDONE: "turned on",
             ActionState.FAILED: "could not turn on",
         },

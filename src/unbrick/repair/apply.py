@@ -72,7 +72,7 @@ def _prepare(root: Path, action: Action, playbooks: Sequence[Playbook], volume_w
     kind = KINDS[action.kind]
     with disk_errors(kind.WORDS.looking, was_dirty=volume_was_dirty):
         entry = kind.prepare(root, action)
-    find_playbook(playbooks, entry.playbook)
+    find_playbook(playbooks, action.playbook)
     return entry
 
 

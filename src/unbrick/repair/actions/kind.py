@@ -44,10 +44,6 @@ class ActionKind(Protocol):
     WORDS: ClassVar[Words]
 
     @property
-    def playbook(self) -> str:
-        """The id of the playbook that it follows."""
-
-    @property
     def quarantined(self) -> tuple[str, ...]:
         """The names of what it has put into the run's folder."""
 

@@ -44,6 +44,12 @@ from unbrick.repair.trust import Authority, another_edition, find_playbook
 from unbrick.windows.ntfs_file import FileAttributes, list_streams, read_attributes, write_attributes
 from unbrick.windows.observe import observe_file
 
+TIMES = ("created", "modified", "accessed")
+KEYS = {
+    *("source", "quarantined_as", "playbook", "sha256", "size", "attributes", "folder"),
+    *(*TIMES, "short_name", "links", "acl_sha256", "streams"),
+}
+
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NEUTRAL = re.compile(r"[0-9]{4}\.bin")
 _PLAYBOOK = re.compile(r"[a-z0-9][a-z0-9-]{1,62}[a-z0-9]")
@@ -59,11 +65,6 @@ _NEVER_MOVED = (
     | FileAttributes.RECALL_ON_OPEN
     | FileAttributes.RECALL_ON_DATA_ACCESS
 )
-_TIMES = {"created", "modified", "accessed"}
-_KEYS = {
-    *("source", "quarantined_as", "playbook", "sha256", "size", "attributes", "folder"),
-    *(*_TIMES, "short_name", "links", "acl_sha256", "streams"),
-}
 _IN_THE_WAY = "look at that file; to get the former one back, move it away and run unbrick again"
 
 
@@ -76,7 +77,7 @@ class MovedFile(Action):
     quarantined_as: str
 
     def to_facts(self) -> dict[str, Any]:
-        """With the digest: the tally counts which files were moved."""
+        """With the digest, which says which file it was."""
         return {**super().to_facts(), "sha256": self.sha256}
 
 
@@ -125,12 +126,10 @@ class QuarantineFile:
 
     @property
     def parent(self) -> str:
-        """The Windows path of the folder it came from."""
         return self.source.rpartition("\\")[0] or "\\"
 
     @property
     def name(self) -> str:
-        """Its former long name."""
         return self.source.rpartition("\\")[2]
 
     @property
@@ -217,14 +216,14 @@ class QuarantineFile:
 
     @classmethod
     def read(cls, data: dict[str, Any]) -> Self:
-        expect_keys(data, _KEYS)
+        expect_keys(data, KEYS)
         attributes = read_number(data, "attributes", 0, 2**32 - 1)
         if attributes & _NEVER_MOVED:
             raise JournalError("a file has attributes that unbrick never moves")
         streams = read_list(data, "streams", _MOST_STREAMS)
         if not all(is_name(name) for name in streams):
             raise JournalError("a stream has no name")
-        expect_keys(data["folder"], _TIMES)
+        expect_keys(data["folder"], {*TIMES})
         return cls(
             source=read_path(data, "source"),
             quarantined_as=read_text(data, "quarantined_as", _NEUTRAL),
@@ -430,11 +429,7 @@ def _not_as_planned(action: Action, why: str) -> NeedsHandsError:
 
 
 def _read_times(document: dict[str, Any]) -> Times:
-    return Times(
-        created=read_number(document, "created", 0, _LATEST_TIME),
-        modified=read_number(document, "modified", 0, _LATEST_TIME),
-        accessed=read_number(document, "accessed", 0, _LATEST_TIME),
-    )
+    return Times(*(read_number(document, key, 0, _LATEST_TIME) for key in TIMES))
 
 
 def _find_folder(root: Path, windows_path: str) -> Path:

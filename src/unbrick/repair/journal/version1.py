@@ -11,7 +11,7 @@ from typing import Any
 
 from unbrick.model import RunState
 from unbrick.repair.actions.kind import MOST_ACTIONS
-from unbrick.repair.actions.quarantine_file import QuarantineFile
+from unbrick.repair.actions.quarantine_file import KEYS, TIMES, QuarantineFile
 from unbrick.repair.journal.document import (
     MOMENT,
     Line,
@@ -21,7 +21,7 @@ from unbrick.repair.journal.document import (
     sound_line,
 )
 from unbrick.repair.journal.record import Journal
-from unbrick.repair.journal_fields import JournalError, expect_each_once, expect_keys, read_list, read_text
+from unbrick.repair.journal_fields import JournalError, expect_keys, read_list, read_path, read_text
 
 VERSION = 1
 
@@ -93,22 +93,17 @@ def _read_mark(document: dict[str, Any]) -> tuple[RunState, str]:
 
 def _entries_with_folders(header: dict[str, Any]) -> list[dict[str, Any]]:
     """Each file as today's journals have it: with its kind, and with its folder's times."""
-    folders: dict[str, dict[str, Any]] = {}
-    named = read_list(header, "folders", MOST_ACTIONS)
-    for folder in named:
-        expect_keys(folder, {"path", "created", "modified", "accessed"})
-        path = read_text(folder, "path", longest=4096)
-        folders[path] = {key: value for key, value in folder.items() if key != "path"}
-    expect_each_once([path.casefold() for path in folders], "a folder")
-    entries = []
-    parents = set()
-    for entry in read_list(header, "entries", MOST_ACTIONS):
-        if not isinstance(entry, dict) or not isinstance(entry.get("source"), str) or "folder" in entry:
-            raise JournalError("a line has other keys than unbrick writes")
-        parent = entry["source"].rpartition("\\")[0] or "\\"
-        parents.add(parent)
-        data = {**entry, "folder": folders.get(parent)}
-        entries.append({"kind": QuarantineFile.KIND, "data": data})
-    if len(folders) != len(named) or parents != folders.keys():
+    folders = read_list(header, "folders", MOST_ACTIONS)
+    for folder in folders:
+        expect_keys(folder, {"path", *TIMES})
+    times = {read_text(one, "path", longest=4096): {key: one[key] for key in TIMES} for one in folders}
+    entries = read_list(header, "entries", MOST_ACTIONS)
+    for entry in entries:
+        expect_keys(entry, KEYS - {"folder"})
+    parents = [read_path(entry, "source").rpartition("\\")[0] or "\\" for entry in entries]
+    if {*parents} != times.keys() or len({path.casefold() for path in times}) != len(folders):
         raise JournalError("its folders are not those of its files")
-    return entries
+    return [
+        {"kind": QuarantineFile.KIND, "data": {**entry, "folder": times[parent]}}
+        for entry, parent in zip(entries, parents, strict=True)
+    ]
