@@ -14,6 +14,10 @@ from unbrick.files import open_for_owner
 from unbrick.tally.folder import TallyFolder
 
 _SIZE = 512
+_LOCKS = Path("/proc/locks")
+_NAMESPACE = Path("/proc/self/ns/pid")
+# PROC_PID_INIT_INO: whoever lives in a container is not shown who holds a lock outside of it.
+_FIRST_NAMESPACE = Path("pid:[4026531836]")
 
 
 def write_condition(path: Path, text: str) -> None:
@@ -28,23 +32,25 @@ def write_condition(path: Path, text: str) -> None:
 
 
 def read_condition(path: Path) -> str | None:
-    """What ails, or None."""
+    """What ails, or None; that it is not known, for an account that may not read it."""
     try:
         with path.open("rb") as stream:
             text = stream.read(_SIZE).decode(errors="replace").strip()
+    except PermissionError:
+        return f"what ails this tally is not known from this account: give it read permission for {path}"
     except OSError:
         return None
     return text or None
 
 
-def is_served(folder: TallyFolder) -> bool:
-    """Whether a process serves this tally; True where that cannot be known."""
+def is_served(folder: TallyFolder) -> bool | None:
+    """Whether a process serves this tally; None where that cannot be known."""
     try:
         descriptor = os.open(folder.lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     except OSError:
-        return True
+        return _is_locked(folder.lock)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
@@ -54,9 +60,29 @@ def is_served(folder: TallyFolder) -> bool:
     return False
 
 
+def _is_locked(path: Path) -> bool | None:
+    """The same for an account that may not open the lock: the kernel lists who holds which, to anybody."""
+    try:
+        inode = path.stat().st_ino
+        locks = [line.split() for line in _LOCKS.read_text().splitlines()]
+        sees_all = _NAMESPACE.readlink() == _FIRST_NAMESPACE
+    except OSError:
+        return None
+    # The inode alone: some file systems tell another device there than here.
+    if any(len(one) > 5 and one[1] == "FLOCK" and one[5].endswith(f":{inode}") for one in locks):
+        return True
+    return False if sees_all else None
+
+
 def read_trouble(folder: TallyFolder) -> str | None:
     """What whoever looks at the tally must know: that nothing serves it, or another trouble; or None."""
-    if not is_served(folder):
+    served = is_served(folder)
+    if served is None:
+        return (
+            "whether anything serves this tally is not known from this account; "
+            "look as the account that serves it, or as root"
+        )
+    if not served:
         return (
             "nothing serves this tally, and no station can report; "
             f"start it: unbrick tally serve {folder.path}"

@@ -3,14 +3,17 @@ from __future__ import annotations
 import fcntl
 import json
 import stat
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from unbrick.tally.door import server
-from unbrick.tally.door.condition import is_served, read_condition, write_condition
+from unbrick.tally.door import condition, server
+from unbrick.tally.door.condition import is_served, read_condition, read_trouble, write_condition
 from unbrick.tally.folder import TallyFolder
 from unbrick.tally.trust.audit import AuditLog, AuditSettings
 from unbrick.tally.trust.register import lock_file
@@ -138,6 +141,55 @@ def test_who_only_looks_keeps_no_server_away(tmp_path: Path, monkeypatch: pytest
         server._lock(serving)
         assert is_served(folder)
     assert not is_served(folder)
+
+
+_LOOK = """
+import sys
+from pathlib import Path
+from unbrick.tally.door.condition import read_trouble
+from unbrick.tally.folder import TallyFolder
+print(read_trouble(TallyFolder(Path(sys.argv[1]))))
+"""
+
+
+def test_an_account_that_may_only_look_is_told_whether_anything_serves_and_what_it_cannot_know() -> None:
+    # Not in pytest's own folder: every other run of pytest closes that to other accounts again.
+    with tempfile.TemporaryDirectory() as root:
+        Path(root).chmod(0o755)
+        folder = TallyFolder(Path(root))
+
+        def told() -> str:
+            command = [sys.executable, "-c", _LOOK, root]
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=True, user=65534, group=65534
+            )
+            return done.stdout
+
+        with lock_file(folder.lock) as serving:
+            server._lock(serving)
+            assert told() == "None\n"
+            write_condition(folder.condition, "")
+            assert "not known from this account: give it read permission" in told()
+            folder.condition.chmod(0o644)
+            assert told() == "None\n"
+        assert told().startswith("nothing serves this tally")
+
+
+@pytest.mark.parametrize("kept", ["locks", "namespace"])
+def test_where_the_kernel_does_not_say_who_holds_the_lock_nobody_claims_that_it_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    (tmp_path / "locks").write_text("1: POSIX  ADVISORY  READ 7875 fe:00:1 128 128\n")
+    (tmp_path / "namespace").symlink_to("pid:[4026532999]")
+    nowhere = tmp_path / "nowhere"
+    monkeypatch.setattr(condition, "_LOCKS", nowhere if kept == "namespace" else tmp_path / "locks")
+    monkeypatch.setattr(condition, "_NAMESPACE", tmp_path / "namespace")
+    folder = TallyFolder(tmp_path)
+    folder.lock.symlink_to(tmp_path / "locks")  # cannot be opened, and not for want of a file
+    assert is_served(folder) is None
+    trouble = read_trouble(folder)
+    assert trouble is not None
+    assert "is not known from this account" in trouble
 
 
 def test_strangers_flush_nothing_of_what_persons_did(tmp_path: Path) -> None:
