@@ -64,9 +64,16 @@ def look_at_store(directory: Path) -> Store:
 
 
 def missing_reports(store: Store) -> str | None:
-    """That acknowledged reports are missing, where they are: it comes before anything else."""
+    """That acknowledged reports are missing, or lines of the inventory: it comes before anything else."""
     loss = store.loss()
-    return None if loss is None else f"{loss}: unbrick help administrator"
+    if loss is not None:
+        return f"{loss}: unbrick help administrator"
+    if lines := store.lines_waiting():
+        return (
+            f"{lines:,} lines of an inventory are not counted yet; "
+            "where no import runs, import it again or start `tally serve` again"
+        )
+    return None
 
 
 def show_progress(what: str, done: int, of: int) -> None:

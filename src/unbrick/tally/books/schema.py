@@ -1,6 +1,7 @@
 """The tables, for SQLite now and PostgreSQL later: nothing here belongs to one of them alone.
 
 `events`, `statements`, `decisions` and `expected` are what was told to us, `ledger` and `changes` how;
+`staging` and `staged_lines` hold a list on its way into `expected`;
 everything else is added up from them and could be made again. Who may report is not here but in
 `tally/trust/register.py`. Times are microseconds since 1970 (UTC), empty text stands for "none" where a
 column is part of a key, and names and serial numbers are compared by their upper-case form (`*_key`).
@@ -185,6 +186,23 @@ decisions = Table(
     Column("at", BigInteger, nullable=False),
     Column("undone_by", Text),
     Column("undone_at", BigInteger),
+)
+
+staging = Table(
+    "staging",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("token", Text, nullable=False),
+    Column("whole", Boolean, nullable=False),
+)
+
+staged_lines = Table(
+    "staged_lines",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("line", Text),
+    Column("gone", Text, nullable=False),
+    Column("silent", Boolean, nullable=False),
 )
 
 contradictions = Table(

@@ -6,8 +6,8 @@ before do machines go, and then none that reported or that somebody spoke of.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,10 +56,21 @@ def foresee_replacement(connection: Connection, inventory: Inventory) -> Replace
     return Replacement(frozenset(plan.leaving), names, len(plan.known), plan.kept, plan.emptied)
 
 
-def take_inventory(
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A line as it shall be, and the lines (by name) that it takes the place of; where it is `silent` these
+    go only where nothing was heard of them.
+    """
+
+    line: Line | None
+    gone: tuple[str, ...] = ()
+    silent: bool = False
+
+
+def plan_inventory(
     connection: Connection, inventory: Inventory, leaving: frozenset[str] | None = None
-) -> InventoryCounts:
-    """Take the lines, and the rows of machines with them.
+) -> tuple[list[Change], InventoryCounts]:
+    """What a list changes, and what is to be said of it once all of that is done.
 
     The list replaces the one before where `leaving` is given: of these lines (`foresee_replacement`) those go
     that nothing was heard of since.
@@ -68,16 +79,18 @@ def take_inventory(
     going = [key for key in plan.leaving if key in (leaving or ())]
     added = [line for key, line in plan.lines.items() if key not in plan.known]
     updated = [line for key, line in plan.lines.items() if key in plan.known and plan.known[key] != line]
-    for chunk in chunks([*going, *plan.renamed]):
-        connection.execute(delete(expected).where(expected.c.name_key.in_(chunk)))
-    for lines in chunks(added):
-        insert_rows(connection, expected, lines)
-    for lines in chunks(updated):
-        update_rows(connection, expected, lines)
-    before = [plan.known[key] for key in (*going, *plan.renamed, *(str(one["name_key"]) for one in updated))]
-    _refresh_lines(connection, [*added, *updated, *before])
+    before: dict[str, list[str]] = defaultdict(list)
+    for old, new in plan.renamed.items():
+        before[new].append(old)
+    changes = [
+        Change(line, tuple(before.pop(str(line["name_key"]), ())))
+        for lines in (added, updated)
+        for line in lines
+    ]
+    changes += [Change(None, tuple(old)) for old in before.values()]
+    changes += [Change(None, (key,), silent=True) for key in going]
     moved = len([key for key in plan.renamed.values() if key not in plan.known])
-    return InventoryCounts(
+    return changes, InventoryCounts(
         added=len(added) - moved,
         updated=len(updated) + moved,
         unchanged=len(plan.lines) - len(added) - len(updated),
@@ -91,6 +104,24 @@ def take_inventory(
         kept=plan.kept + len(plan.leaving) - len(going),
         emptied=plan.emptied,
     )
+
+
+def apply_changes(connection: Connection, changes: Sequence[Change]) -> int:
+    """Take some of the changes, and the rows of machines with them; returns how many silent ones went."""
+    silent = [key for one in changes if one.silent for key in one.gone]
+    leaving = _silent_of(connection, silent)
+    going = [key for one in changes if not one.silent for key in one.gone] + sorted(leaving)
+    lines = {str(one.line["name_key"]): one.line for one in changes if one.line is not None}
+    before = rows_where(connection, expected, expected.c.name_key, [*going, *lines])
+    there = {row["name_key"] for row in before} - set(going)
+    for chunk in chunks(going):
+        connection.execute(delete(expected).where(expected.c.name_key.in_(chunk)))
+    for added in chunks(line for key, line in lines.items() if key not in there):
+        insert_rows(connection, expected, added)
+    for updated in chunks(line for key, line in lines.items() if key in there):
+        update_rows(connection, expected, updated)
+    _refresh_lines(connection, [*lines.values(), *before])
+    return len(leaving)
 
 
 def _plan(connection: Connection, inventory: Inventory, *, replace: bool) -> _Plan:
@@ -179,10 +210,15 @@ def _joined(plan: _Plan, place: str, line: Line, disputed: AbstractSet[str], *, 
 def _choose_leaving(connection: Connection, plan: _Plan) -> None:
     """Of what the list does not name, only what nobody has reported or spoken of goes."""
     absent = [key for key in plan.known if key not in plan.lines and key not in plan.renamed]
-    named = rows_where(connection, machines, machines.c.key, [NAMED + key for key in absent])
-    silent = {row["key"].removeprefix(NAMED) for row in named if row["basis"] == Basis.EXPECTED}
+    silent = _silent_of(connection, absent)
     plan.leaving = sorted(key for key in absent if key in silent)
     plan.kept = len(absent) - len(plan.leaving)
+
+
+def _silent_of(connection: Connection, names: Iterable[str]) -> set[str]:
+    """Those of which nothing was heard."""
+    named = rows_where(connection, machines, machines.c.key, [NAMED + key for key in names])
+    return {row["key"].removeprefix(NAMED) for row in named if row["basis"] == Basis.EXPECTED}
 
 
 def _refresh_lines(connection: Connection, lines: Iterable[Mapping[str, Any]]) -> None:
@@ -191,7 +227,9 @@ def _refresh_lines(connection: Connection, lines: Iterable[Mapping[str, Any]]) -
     serials = {line["serial_key"] for line in lines if line["serial_key"]}
     keys = {row["key"] for row in rows_where(connection, machine_names, machine_names.c.name_key, names)}
     keys |= machines_with_serials(connection, serials)
-    if names:
-        # Of these not every name is noted, but a run may claim a line by any of its own.
-        keys |= set(connection.execute(_MANY_NAMES).scalars())
     refresh(connection, keys, names)
+
+
+def refresh_many_named(connection: Connection) -> None:
+    """The same for machines of which not every name is noted: a run may claim a line by any of its own."""
+    refresh(connection, set(connection.execute(_MANY_NAMES).scalars()), ())

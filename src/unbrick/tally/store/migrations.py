@@ -163,6 +163,11 @@ def _decisions_as_called(connection: Connection) -> None:
             connection.execute(update(table).where(table.c.number == row["number"]).values(values))
 
 
+def _staged_lines(connection: Connection) -> None:
+    """Room for a list of expected machines on its way in."""
+    schema.metadata.create_all(connection, tables=[schema.staging, schema.staged_lines])
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _first_tables,
     _bare_names,
@@ -177,6 +182,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _serials_of_runs,
     _words_by_first_event,
     _decisions_as_called,
+    _staged_lines,
 )
 """The step at index n brings version n to version n + 1."""
 

@@ -56,6 +56,7 @@ def _open(folder: TallyFolder, audit: AuditLog, opening: Opening) -> Store:
         raise lost_error(_weighed(folder, error.loss)) from error
     try:
         _look_over(store, folder.path, audit, opening)
+        _finish_inventory(store, opening)
     except StoreError:
         store.close()
         raise
@@ -128,6 +129,12 @@ def _look_over(store: Store, path: Path, audit: AuditLog, opening: Opening) -> N
             "the tally did not end well; its newest reports were looked over and are there; "
             f"all of it: unbrick tally check {path}"
         )
+
+
+def _finish_inventory(store: Store, opening: Opening) -> None:
+    if lines := store.lines_waiting():
+        opening.tell(f"an import of the inventory was stopped; its last {lines:,} lines are counted first")
+        store.finish_inventory()
 
 
 def _damaged(found: QuickCheck, path: Path) -> StoreError:

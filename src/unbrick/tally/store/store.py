@@ -6,8 +6,10 @@ raised from left no trace. A Store may be used from several threads and opened b
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,9 +20,15 @@ from unbrick.tally.books.quick_check import SECONDS, QuickCheck, quick_check
 from unbrick.tally.count.counting import add_events
 from unbrick.tally.count.decisions import What
 from unbrick.tally.count.recount import differences
-from unbrick.tally.office import disputes, joining
+from unbrick.tally.office import disputes, joining, staged_inventory
 from unbrick.tally.office.disputes import Dispute
-from unbrick.tally.office.expectations import foresee_replacement, take_inventory
+from unbrick.tally.office.expectations import (
+    Change,
+    apply_changes,
+    foresee_replacement,
+    plan_inventory,
+    refresh_many_named,
+)
 from unbrick.tally.office.inventory import Inventory, read_inventory
 from unbrick.tally.office.marks import history, state, statement_of, take_back
 from unbrick.tally.office.meant_machine import near_misses
@@ -199,10 +207,53 @@ class Store:
             return foresee_replacement(connection, inventory)
 
     def take_inventory(self, inventory: Inventory, replacement: Replacement | None = None) -> InventoryCounts:
-        """Take the expected machines; with what was foreseen of it, the list replaces the one before."""
-        leaving = replacement.leaving if replacement is not None else None
-        with self._database.write(large=True) as connection:
-            return take_inventory(connection, inventory, leaving)
+        """Take the expected machines; with what was foreseen of it, the list replaces the one before.
+
+        All of the list or nothing, but a long one bit by bit, so that reports are stored meanwhile. Raises
+        UsageError where another list came between.
+        """
+        leaving, token = (replacement.leaving if replacement is not None else None), secrets.token_hex(8)
+        begun = False
+        while not begun:
+            self.finish_inventory()
+            with self._database.write() as connection:
+                begun = staged_inventory.begin(connection, token)
+        with self._database.read() as connection:
+            changes, counts = plan_inventory(connection, inventory, leaving)
+        if len(changes) <= staged_inventory.BATCH:
+            with self._database.write(large=True) as connection:
+                staged_inventory.end(connection, token)
+                removed = apply_changes(connection, changes)
+                refresh_many_named(connection)
+        else:
+            self._stage(changes, token)
+            removed = self.finish_inventory()
+        return replace(counts, removed=removed, kept=counts.kept + counts.removed - removed)
+
+    def _stage(self, changes: Sequence[Change], token: str) -> None:
+        staged = 0
+        while staged < len(changes):
+            with self._database.write() as connection:
+                staged += staged_inventory.stage(connection, token, changes, staged)
+            staged_inventory.let_others_write()
+        with self._database.write() as connection:
+            staged_inventory.finish_staging(connection, token)
+
+    def finish_inventory(self) -> int:
+        """Count what is left of a list that was taken; returns how many machines went with that."""
+        removed, more = 0, True
+        while more:
+            with self._database.write(large=True) as connection:
+                more, gone = staged_inventory.count_batch(connection)
+            removed += gone
+            if more:
+                staged_inventory.let_others_write()
+        return removed
+
+    def lines_waiting(self) -> int:
+        """How many lines of a list that was taken are not counted yet."""
+        with self._database.read() as connection:
+            return staged_inventory.waiting(connection)
 
     def import_inventory(self, path: Path, *, replace: bool = False) -> InventoryCounts:
         """Take the expected machines from a CSV; who is not in it stays unless `replace`.

@@ -10,10 +10,13 @@ from support.tally_events import START, Told, disk, uuid
 
 from unbrick.errors import UsageError
 from unbrick.model import Machine
-from unbrick.tally.office import inventory
+from unbrick.tally.folder import TallyFolder
+from unbrick.tally.office import inventory, staged_inventory
 from unbrick.tally.office.inventory import parse_inventory
 from unbrick.tally.records import InventoryCounts
+from unbrick.tally.store.opening import Opening, open_to_serve
 from unbrick.tally.store.store import Store
+from unbrick.tally.trust.audit import AuditLog
 
 HEADER = "name,serial,site,service,priority,owner\n"
 
@@ -392,3 +395,115 @@ def test_thousands_of_lines_are_one_import(store: Store, csv: Path) -> None:
     summary = store.summary(START)
     assert (summary.total, summary.expected, summary.by_status["repaired"]) == (2000, 1998, 2)
     assert len(summary.sites) == 7
+
+
+# --- a long list is counted bit by bit
+
+
+@pytest.fixture
+def short_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staged_inventory, "BATCH", 5)
+    monkeypatch.setattr(staged_inventory, "_STAGED_AT_ONCE", 8)
+
+
+LONG = HEADER + "".join(f"W-{number:02},SN-{number},north,,,\n" for number in range(23))
+
+
+def stops_at(monkeypatch: pytest.MonkeyPatch, turn: int) -> None:
+    """End the import at one of the moments at which others have their turn."""
+    turns = [turn]
+
+    def stop() -> None:
+        turns[0] -= 1
+        if not turns[0]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(staged_inventory, "let_others_write", stop)
+
+
+@pytest.mark.usefixtures("short_batches")
+def test_reports_are_stored_while_a_long_list_is_counted(
+    store: Store, csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(store, csv, HEADER + ",SN-3,,,,\n")
+    numbers = iter(range(23))
+
+    def report() -> None:
+        number = next(numbers)
+        machine = Machine(uuid(number), f"SN-{number}", disk(number), (f"W-{number:02}",))
+        assert store.add(Told(number, machine, site="north").story("repaired")) == 3
+        assert store.check() == ()
+
+    monkeypatch.setattr(staged_inventory, "let_others_write", report)
+    counts = take(store, csv, LONG)
+    assert (counts.added, counts.updated) == (22, 1)
+    reported = next(numbers)
+    assert reported >= 7
+    assert store.summary().by_status == {"repaired": reported, "expected": 23 - reported}
+
+
+@pytest.mark.usefixtures("short_batches")
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_of_a_long_list_that_was_not_written_down_whole_nothing_is_taken(
+    store: Store, csv: Path, monkeypatch: pytest.MonkeyPatch, turn: int
+) -> None:
+    stops_at(monkeypatch, turn)
+    with pytest.raises(KeyboardInterrupt):
+        take(store, csv, LONG)
+    assert (store.summary().total, store.lines_waiting()) == (0, 0)
+    stops_at(monkeypatch, 0)
+    assert take(store, csv, HEADER + "A,,,,,\n").added == 1
+    assert store.summary().total == 1
+
+
+@pytest.mark.usefixtures("short_batches")
+@pytest.mark.parametrize("finishes", ["serve", "import"])
+def test_a_long_list_whose_counting_was_stopped_is_counted_whole_afterwards(
+    store: Store, csv: Path, monkeypatch: pytest.MonkeyPatch, finishes: str
+) -> None:
+    take(store, csv, HEADER + "OLD-1,,,,,\nOLD-2,,,,,\n,SN-3,,,,\n")
+    stops_at(monkeypatch, 5)
+    with pytest.raises(KeyboardInterrupt):
+        take(store, csv, LONG, replace=True)
+    assert store.lines_waiting() == 23 + 3 - 5
+    assert store.check() == ()
+    stops_at(monkeypatch, 0)
+    if finishes == "serve":
+        told: list[str] = []
+        folder = TallyFolder(csv.parent)
+        open_to_serve(folder, AuditLog(folder.audit), Opening(tell=told.append)).close()
+        assert told == ["an import of the inventory was stopped; its last 21 lines are counted first"]
+    else:
+        take(store, csv, HEADER + "W-00,,,,,\n")
+    assert store.lines_waiting() == 0
+    assert sorted(row.name for row in store.machines()) == [f"W-{number:02}" for number in range(23)]
+
+
+@pytest.mark.usefixtures("short_batches")
+def test_of_two_lists_at_once_the_one_that_was_not_whole_says_so(
+    store: Store, csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def come_between() -> None:
+        monkeypatch.setattr(staged_inventory, "let_others_write", lambda: None)
+        store.take_inventory(parse_inventory("name\nOTHER\n", "other.csv"))
+
+    monkeypatch.setattr(staged_inventory, "let_others_write", come_between)
+    with pytest.raises(UsageError, match="another list was imported meanwhile, and nothing of this one"):
+        take(store, csv, LONG)
+    assert [row.name for row in store.machines()] == ["OTHER"]
+
+
+@pytest.mark.usefixtures("short_batches")
+def test_what_was_heard_of_while_a_list_replaces_another_stays(
+    store: Store, csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(store, csv, HEADER + "OLD-1,,north,,,\nOLD-2,,north,,,\n")
+
+    def report() -> None:
+        store.add(Told(1, Machine(None, None, disk(1), ("OLD-1",)), site="north").story("repaired"))
+
+    monkeypatch.setattr(staged_inventory, "let_others_write", report)
+    counts = take(store, csv, LONG, replace=True)
+    assert (counts.removed, counts.kept) == (1, 1)
+    assert [row.name for row in store.machines()][:1] == ["OLD-1"]
+    assert store.summary().total == 24

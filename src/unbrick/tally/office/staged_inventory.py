@@ -1,0 +1,106 @@
+"""A list of expected machines on its way in: written down whole first, then counted batch by batch.
+
+While a batch is counted no report is stored, and a million lines take minutes: stations would be sent away.
+Until the list is whole, an end of the program leaves nothing of it; from then on all of it is counted: by the
+next import, or when the tally is served next, where this one did not come so far.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from unbrick.errors import UsageError
+from unbrick.tally.books.bulk import insert_rows, rows_of
+from unbrick.tally.books.schema import staged_lines, staging
+from unbrick.tally.office.expectations import Change, apply_changes, refresh_many_named
+
+BATCH = 2000
+"""So many lines are counted at once."""
+
+_STAGED_AT_ONCE = 20_000
+_PAUSE_SECONDS = 0.05  # who waits for its turn looks every hundredth of a second
+
+
+def let_others_write() -> None:
+    """Whoever waits to store something has its turn now."""
+    time.sleep(_PAUSE_SECONDS)
+
+
+def begin(connection: Connection, token: str) -> bool:
+    """Forget a list that is not whole: its program ended, or hears of it at its next step.
+
+    Returns False where a whole one is there: that must be counted first.
+    """
+    if connection.execute(select(staging.c.whole)).scalar():
+        return False
+    connection.execute(delete(staged_lines))
+    connection.execute(delete(staging))
+    connection.execute(insert(staging), {"number": 1, "token": token, "whole": False})
+    return True
+
+
+def stage(connection: Connection, token: str, changes: Sequence[Change], first: int) -> int:
+    """Write some changes down, from a number on; returns how many. Raises UsageError."""
+    _require(connection, token)
+    rows = [
+        {
+            "number": number,
+            "line": None if one.line is None else json.dumps(one.line, ensure_ascii=False),
+            "gone": json.dumps(one.gone),
+            "silent": one.silent,
+        }
+        for number, one in enumerate(changes[first : first + _STAGED_AT_ONCE], first)
+    ]
+    insert_rows(connection, staged_lines, rows)
+    return len(rows)
+
+
+def finish_staging(connection: Connection, token: str) -> None:
+    """From now on all of it counts. Raises UsageError."""
+    _require(connection, token)
+    connection.execute(update(staging).values(whole=True))
+
+
+def end(connection: Connection, token: str) -> None:
+    """A list was taken at once. Raises UsageError."""
+    _require(connection, token)
+    connection.execute(delete(staging))
+
+
+def waiting(connection: Connection) -> int:
+    """How many lines of a whole list are not counted yet."""
+    if not connection.execute(select(staging.c.whole)).scalar():
+        return 0
+    return connection.execute(select(func.count()).select_from(staged_lines)).scalar() or 0
+
+
+def count_batch(connection: Connection) -> tuple[bool, int]:
+    """Count the next lines; returns whether there may be more, and how many machines went with them."""
+    if not connection.execute(select(staging.c.whole)).scalar():
+        return False, 0
+    query = select(staged_lines).order_by(staged_lines.c.number).limit(BATCH)
+    rows = list(rows_of(connection, query))
+    changes = [
+        Change(
+            json.loads(row["line"]) if row["line"] else None, tuple(json.loads(row["gone"])), row["silent"]
+        )
+        for row in rows
+    ]
+    removed = apply_changes(connection, changes)
+    if rows:
+        connection.execute(delete(staged_lines).where(staged_lines.c.number <= rows[-1]["number"]))
+    else:
+        refresh_many_named(connection)
+        connection.execute(delete(staging))
+    return bool(rows), removed
+
+
+def _require(connection: Connection, token: str) -> None:
+    if connection.execute(select(staging.c.token)).scalar() != token:
+        raise UsageError(
+            "another list was imported meanwhile, and nothing of this one was taken", hint="import it again"
+        )
