@@ -99,6 +99,7 @@ MAY_CATCH_EVERYTHING = {
     "station/main.py",  # the last door on a booted medium: one line, and a key restarts
     "cli/main.py",  # the last door: a user never sees a stack trace
     "processes/isolation.py",  # hands whatever went wrong in a child to its parent
+    "tally/door/asks.py",  # a mistake in one answer ends no session, and nothing of what was asked is shown
     "recovery/isolated.py",  # on a station a mistake in the work on one disk is told, and stops no other
 }
 

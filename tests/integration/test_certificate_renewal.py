@@ -21,9 +21,9 @@ from support.ssh_credentials import make_credentials
 from support.tally_client import StationFiles, Talk, audit_lines, make_event, sign
 from support.tally_server import new_tally, served_by_program, served_here
 
-from unbrick.report.client import TallyRefusedError, TallySession
 from unbrick.report.link import load_station_and_signer
 from unbrick.report.outbox import Outbox
+from unbrick.report.session import TallyRefusedError, TallySession
 from unbrick.report.station_login import RENEWED_NAME, read_login, take_renewed
 from unbrick.signing.certificates import read_private
 from unbrick.signing.ssh_key import blob_of_line

@@ -16,8 +16,8 @@ from support.stations import make_station
 from support.tally_client import StationFiles, audit_lines, make_event, sign
 from support.tally_server import served_by_program, stored_ids
 
-from unbrick.report.client import TallyRefusedError, TallySession, TallyUnreachableError
 from unbrick.report.outbox import Outbox
+from unbrick.report.session import TallyRefusedError, TallySession, TallyUnreachableError
 from unbrick.settings.station_file import load_station
 from unbrick.settings.strict import StrictError
 

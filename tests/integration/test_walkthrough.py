@@ -16,7 +16,7 @@ from unbrick.incidents.loader import parse_playbook
 
 _ONE_SESSION = """
 from pathlib import Path
-from unbrick.report.client import TallySession
+from unbrick.report.session import TallySession
 from unbrick.report.link import load_station_and_signer
 
 tally = load_station_and_signer(Path("/root/stick-07/unbrick.yaml"))[0].tally

@@ -21,12 +21,12 @@ from support.tally_server import new_tally, stored_ids
 
 from unbrick.errors import UnbrickError
 from unbrick.events.event import Event
-from unbrick.events.wire import SignedEvent, WireError, signed_event
+from unbrick.events.wire import Answer, Ask, SignedEvent, WireError, signed_event
 from unbrick.model import Machine
-from unbrick.report.client import Answer, Refusal, TallyUnreachableError
 from unbrick.report.outbox import Outbox
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.sending_loop import SendingLoop
+from unbrick.report.session import Receipt, Refusal, TallyUnreachableError
 from unbrick.signing.event_signer import Signer
 from unbrick.signing.own_key import own_signer
 from unbrick.station.machine.block_devices import BlockDevice
@@ -49,11 +49,12 @@ class _Session:
 
     is_open = True
     notice = ""
+    protocol = 1
 
     def __init__(self, folder: Path, mood: str) -> None:
         self._folder, self._mood = TallyFolder(folder), mood
 
-    def send(self, events: Sequence[SignedEvent]) -> Answer:
+    def send(self, events: Sequence[SignedEvent]) -> Receipt:
         if self._mood == "is silent":
             raise TallyUnreachableError("no answer")
         busy = self._mood == "is busy half-way"
@@ -64,7 +65,16 @@ class _Session:
         if self._mood == "stores and falls silent":
             raise TallyUnreachableError("no answer")
         refused = tuple(Refusal((one.id,), one.reason, one.text) for one in judged.refused)
-        return Answer(tuple(judged.ids), refused, "later" if busy else None)
+        return Receipt(tuple(judged.ids), refused, "later" if busy else None)
+
+    def ask(self, ask: Ask) -> None:
+        raise AssertionError("nobody asks here")
+
+    def answers(self) -> list[tuple[int, Answer]]:
+        return []
+
+    def fileno(self) -> int:
+        return -1
 
     def close(self) -> None:
         pass

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import asyncssh
-from support.station import StationStandIn
+
+from unbrick.settings.station_file import Tally
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,8 @@ class Credentials:
     def host_ca(self) -> str:
         return self.authority.export_public_key().decode().strip()
 
-    def station(self, port: int, host: str = "127.0.0.1") -> StationStandIn:
-        return StationStandIn(
-            host, port, self.host_ca, self.folder / "station", self.folder / "station-cert.pub"
-        )
+    def station(self, port: int, host: str = "127.0.0.1") -> Tally:
+        return Tally(host, port, self.host_ca, self.folder / "station", self.folder / "station-cert.pub")
 
     def host_certificate(
         self,

@@ -15,13 +15,13 @@ _PRELUDE = """
 import json, os, signal, sys, threading, time
 from pathlib import Path
 from support.signed_events import unsigned_event
-from support.station import StationStandIn
+from unbrick.settings.station_file import Tally
 from unbrick.report.outbox import Outbox
 from unbrick.report.sender import BackgroundSender
 from unbrick.report.sender_status import SenderState
 
 folder, port, host_ca, waiting = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
-station = StationStandIn("127.0.0.1", port, host_ca, folder / "station", folder / "station-cert.pub")
+station = Tally("127.0.0.1", port, host_ca, folder / "station", folder / "station-cert.pub")
 outbox = Outbox(waiting)
 
 def put(first, last):

@@ -44,7 +44,7 @@ _SENDER = """
 import sys
 from functools import partial
 from pathlib import Path
-from unbrick.report.client import Limits, TallySession
+from unbrick.report.session import Limits, TallySession
 from unbrick.report.outbox import outbox_folder
 from unbrick.report.sender import BackgroundSender
 from unbrick.settings.station_file import load_station

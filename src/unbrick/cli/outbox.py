@@ -229,8 +229,8 @@ class _OneAttempt:
 
 
 def _send_all(outbox: Outbox, tally: Tally, attempt: _OneAttempt) -> None:
-    from unbrick.report.client import TallySession
     from unbrick.report.sending_loop import SendingLoop
+    from unbrick.report.session import TallySession
 
     if outbox.count():
         SendingLoop(outbox, lambda: TallySession.open(tally), attempt, attempt.show).run()

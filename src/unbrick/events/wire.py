@@ -3,13 +3,25 @@
 A frame is a four-byte big-endian length and that many bytes of UTF-8 JSON, an object with a `type`. The
 station opens the subsystem `unbrick-tally` and speaks first:
 
-    station: {"type": "hello", "protocol": 1, "version": "0.1.0"}
-    tally:   {"type": "welcome", "protocol": 1, "time": "2026-11-25T17:00:00.000000Z"}
+    station: {"type": "hello", "protocol": 1, "highest": 2, "version": "0.1.0"}
+    tally:   {"type": "welcome", "protocol": 2, "time": "2026-11-25T17:00:00.000000Z"}
     station: {"type": "send", "events": [{"data": "<canonical JSON>", "signature": "<armored SSHSIG>"}, …]}
     tally:   {"type": "acknowledge", "ids": ["<event id>", …]}            durable now; forget them
     tally:   {"type": "refuse", "ids": [...], "reason": "…", "text": "…"}  never sendable; set aside
     tally:   {"type": "busy", "text": "…"}                                 not stored; keep and try later
+    station: {"type": "ask", "id": 7, "kind": "echo", "seconds": 20, "payload": {…}}
+    tally:   {"type": "answer", "id": 7, "payload": {…}}
+    tally:   {"type": "answer", "id": 7, "error": "unknown-kind", "text": "…"}
     either:  {"type": "bye", "text": "…"}                                  before closing on purpose
+
+A hello says the lowest and the highest protocol that the station speaks, the welcome the one that is spoken
+from then on. A station of version 1 says no `highest`; a tally of version 1 ignores it, and answers 1.
+
+`ask` and `answer` are protocol 2. The ids of a session's asks only grow. Answers come in any order, also
+between those to a `send`, and at most so many seconds later. A station has at most `MOST_ASKS_AT_ONCE` asks
+without an answer; a frame with an ask has at most `MOST_ASK_BYTES`. A session that breaks takes its asks with
+it, and the station asks again in the next one, under another id: what must count once carries a number of its
+own in the payload. A payload may be a secret, at either end.
 
 `time` is the tally's clock, for stations whose own cannot be right; an older tally does not say it.
 
@@ -23,19 +35,27 @@ import json
 import re
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from unbrick.errors import FailedError
 from unbrick.events.event import MOST_BYTES, Event, parse_event
 
-PROTOCOL = 1
+FIRST_PROTOCOL = 1
+ASKING_PROTOCOL = 2
+PROTOCOL = 2
 SUBSYSTEM = "unbrick-tally"
 MOST_FRAME_BYTES = 1024 * 1024
 MOST_EVENTS_IN_A_FRAME = 256
+MOST_PAYLOAD_BYTES = 16 * 1024
+MOST_ASK_BYTES = MOST_PAYLOAD_BYTES + 1024
+MOST_ASKS_AT_ONCE = 8
+LONGEST_ASK_SECONDS = 300
 _MOST_SIGNATURE = 16 * 1024
 _LENGTH = struct.Struct(">I")
 _ID = re.compile(r"[0-9a-f]{64}")
+_KIND = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_HIGHEST_NUMBER = 2**53 - 1  # what every reader of JSON keeps exactly
 
 
 class WireError(FailedError):
@@ -163,3 +183,94 @@ def ids_of(message: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(ids, list) or not all(isinstance(one, str) and _ID.fullmatch(one) for one in ids):
         raise WireError("a message without event ids")
     return tuple(ids)
+
+
+def chosen_protocol(hello: Mapping[str, Any]) -> int | None:
+    """The highest protocol that a greeting station and we both speak; None where there is none."""
+    lowest = hello.get("protocol")
+    highest = hello.get("highest", lowest)
+    if type(lowest) is not int or type(highest) is not int:
+        return None
+    chosen = min(highest, PROTOCOL)
+    return chosen if max(lowest, FIRST_PROTOCOL) <= chosen else None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question to the tally. `body` is the payload as JSON, and may be a secret: it is not shown."""
+
+    number: int
+    kind: str
+    seconds: int
+    body: bytes = field(repr=False)
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The payload as an object."""
+        found: dict[str, Any] = json.loads(self.body)
+        return found
+
+    def to_message(self) -> dict[str, Any]:
+        """As it goes over the wire."""
+        head = {"type": "ask", "id": self.number, "kind": self.kind, "seconds": self.seconds}
+        return {**head, "payload": self.payload}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered: a payload, which is not shown either, or a word for programs and a sentence."""
+
+    body: bytes = field(default=b"{}", repr=False)
+    error: str = ""
+    text: str = ""
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The payload; empty where there is an error."""
+        found: dict[str, Any] = json.loads(self.body)
+        return found
+
+    def to_message(self, number: int) -> dict[str, Any]:
+        """As it goes over the wire, in answer to the ask of that number."""
+        said = {"error": self.error, "text": self.text} if self.error else {"payload": self.payload}
+        return {"type": "answer", "id": number, **said}
+
+
+def ask_of(message: Mapping[str, Any]) -> Ask:
+    """What an `ask` message asks; raises WireError."""
+    kind, seconds = message.get("kind"), message.get("seconds")
+    if not isinstance(kind, str) or not _KIND.fullmatch(kind):
+        raise WireError("an ask without a kind")
+    if type(seconds) is not int or not 1 <= seconds <= LONGEST_ASK_SECONDS:
+        raise WireError(f"an ask without a time limit of 1 to {LONGEST_ASK_SECONDS} seconds")
+    return Ask(_number_of(message), kind, seconds, payload_bytes(message.get("payload")))
+
+
+def answer_of(message: Mapping[str, Any]) -> tuple[int, Answer]:
+    """The number and the content of an `answer` message; raises WireError."""
+    error, text = message.get("error"), message.get("text", "")
+    if error is None:
+        return _number_of(message), Answer(payload_bytes(message.get("payload")))
+    if not isinstance(error, str) or not _KIND.fullmatch(error) or not isinstance(text, str):
+        raise WireError("an answer whose error is no word and no sentence")
+    return _number_of(message), Answer(error=error, text=text)
+
+
+def payload_bytes(payload: Any) -> bytes:
+    """The payload of an ask or an answer as compact JSON; raises WireError where it is not one."""
+    if not isinstance(payload, Mapping):
+        raise WireError("a payload that is no object")
+    try:
+        body = json.dumps(dict(payload), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, TypeError, RecursionError):
+        raise WireError("a payload that is not JSON") from None  # the cause would show what it holds
+    if len(body) > MOST_PAYLOAD_BYTES:
+        raise WireError(f"a payload of {len(body)} bytes; at most {MOST_PAYLOAD_BYTES} are taken")
+    return body
+
+
+def _number_of(message: Mapping[str, Any]) -> int:
+    number = message.get("id")
+    if type(number) is not int or not 1 <= number <= _HIGHEST_NUMBER:
+        raise WireError("an ask or an answer without its number")
+    return number

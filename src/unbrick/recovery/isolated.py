@@ -31,7 +31,7 @@ from unbrick.report.recorder import Recorder
 
 
 class EventKeeper(Protocol):
-    """What listens to the work on one disk (`report.outbox_listener.OutboxListener`)."""
+    """What listens to the work on one disk (`report.link.OutboxListener`)."""
 
     @property
     def kept(self) -> tuple[SignedEvent, ...]:

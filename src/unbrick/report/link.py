@@ -15,17 +15,16 @@ from pathlib import Path
 from types import TracebackType
 
 from unbrick.errors import UnbrickError
-from unbrick.events.event import MOST_EVENTS_IN_A_RUN, Event, EventKind, moment
+from unbrick.events.event import MOST_EVENTS_IN_A_RUN, Event, EventError, EventKind, moment
 from unbrick.events.facts import plain_machine, short_facts
 from unbrick.events.run_order import run_in_order
 from unbrick.events.wire import SignedEvent
 from unbrick.model import DiskReport
-from unbrick.report.client import Limits, TallySession
 from unbrick.report.outbox import Outbox, OutboxError, outbox_folder
-from unbrick.report.outbox_listener import OutboxListener
 from unbrick.report.sender import BackgroundSender
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.sending_loop import in_frames
+from unbrick.report.session import Limits, TallySession
 from unbrick.report.station_login import later_end, with_renewals
 from unbrick.settings.station_file import Station, load_station
 from unbrick.signing.event_signer import Signer
@@ -35,6 +34,7 @@ _PATIENCE_SECONDS = 10.0
 _PATIENCE_WHERE_NOBODY_ANSWERS = 3.0
 _PATIENCE_WHEN_STOPPED = 1.0
 _HASTY = Limits(connect=2.0, handshake=4.0, answer=4.0)
+_MOST_KEPT = 2000
 _MOST_LOOKED_AT = 1000  # a huge outbox must not hold up the first disk
 
 Tell = Callable[[str], None]
@@ -236,3 +236,58 @@ class StationLink:
             return f"{kept} in {self._folder}; the station file names no tally; {carry}"
         reports = "1 report waits" if waiting == 1 else f"{waiting} reports wait"
         return f"{reports} in {self._folder}; send them with unbrick outbox send {option}"
+
+
+class OutboxListener:
+    """Event → signed → outbox. What the outbox cannot take stays in memory, in `kept`, and is tried again.
+
+    `tell` is given one sentence, the first time the outbox fails; `nudge` is called for each event kept.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox | None,
+        signer: Signer,
+        tell: Callable[[str], None],
+        nudge: Callable[[], None] | None = None,
+    ) -> None:
+        """Keep events in an outbox; None where there is none to be had, so that all stay in memory."""
+        self._outbox = outbox
+        self._signer = signer
+        self._tell = tell
+        self._nudge = nudge
+        self._kept: list[SignedEvent] = []
+        self._failed = False
+
+    @property
+    def kept(self) -> tuple[SignedEvent, ...]:
+        """The events that no outbox holds, in order."""
+        return tuple(self._kept)
+
+    def __call__(self, event: Event) -> None:
+        """Keep one event; raises nothing of ours."""
+        data = event.to_bytes()
+        self._kept.append(SignedEvent(data, self._signer.sign(data)))
+        if self._outbox is None:
+            del self._kept[:-_MOST_KEPT]
+            return
+        try:
+            while self._kept:
+                self._put(self._outbox, self._kept[0])
+                del self._kept[0]
+            if self._nudge is not None:
+                self._nudge()
+        except OutboxError as error:
+            del self._kept[:-_MOST_KEPT]
+            self._tell_once(f"reports cannot be kept in the outbox: {error.message}; the work goes on")
+
+    def _put(self, outbox: Outbox, signed: SignedEvent) -> None:
+        try:
+            outbox.put(signed)
+        except EventError as error:  # no tally would take it either
+            self._tell_once(f"something that happened cannot be reported: {error.message}; the work goes on")
+
+    def _tell_once(self, sentence: str) -> None:
+        if not self._failed:
+            self._failed = True
+            self._tell(sentence)

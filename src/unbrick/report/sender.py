@@ -1,8 +1,9 @@
 """Sends the outbox to the tally in a process of its own, so that no network ever delays a repair.
 
-The process is forked early, from a parent with one thread, and only there paramiko and its threads come to
-life: later forks of the parent never see them. It dies with the parent, however that ends; what it had not
-sent waits in the outbox for the next run. It writes nothing to the terminal and no Ctrl-C reaches it.
+The same session also takes what other processes of ours ask the tally (`asking.py`). The process is forked
+early, from a parent with one thread, and only there paramiko and its threads come to life: later forks of the
+parent never see them. It dies with the parent, however that ends; what it had not sent waits in the outbox
+for the next run. It writes nothing to the terminal and no Ctrl-C reaches it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,10 +23,12 @@ from typing import NoReturn
 
 from unbrick.processes.child import Child, heed, set_apart
 from unbrick.processes.core_dumps import forbid_core_dumps
-from unbrick.report.client import TallyAddress, TallySession
+from unbrick.report.asking import Asks, Requester
 from unbrick.report.outbox import Outbox
 from unbrick.report.sender_status import SenderState, SenderStatus, StatusBoard
 from unbrick.report.sending_loop import SendingLoop, Session
+from unbrick.report.session import TallySession
+from unbrick.settings.station_file import Tally
 
 _NUDGE, _FINISH = b"nudge", b"finish "
 _LONGEST_ORDER = 64
@@ -35,13 +38,13 @@ _GRACE_SECONDS = 3.0
 class BackgroundSender:
     """The parent's hold on the sending process; making one starts it.
 
-    The process must have one thread only by then. `status` and `nudge` also work in later forks of the
-    parent; `finish` and `end` are the parent's.
+    The process must have one thread only by then. `status`, `nudge` and `requester` also work in later forks
+    of the parent; `finish` and `end` are the parent's.
     """
 
     def __init__(
         self,
-        station: TallyAddress,
+        station: Tally,
         outbox_folder: Path,
         *,
         connect: Callable[[], Session] | None = None,
@@ -50,9 +53,19 @@ class BackgroundSender:
         self._outbox = Outbox(outbox_folder)
         self._board = StatusBoard()
         open_session = connect or partial(TallySession.open, station)
-        life = partial(_live, self._board, self._outbox, open_session)
-        self._child = Child(life, socket.SOCK_SEQPACKET)
+        self._asking, askers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        life = partial(_live, self._board, self._outbox, open_session, askers)
+        try:
+            self._child = Child(life, socket.SOCK_SEQPACKET)
+        except BaseException:
+            self._asking.close()
+            raise
+        finally:
+            askers.close()  # only the sender has it: its end is then seen at once
         self._child.channel.setblocking(False)
+        self._asking.setblocking(False)
+        self.requester = Requester(self._asking, self._board.read)
+        """Asks the tally over the sender's session."""
 
     def status(self) -> SenderStatus:
         """How the sending goes; never waits."""
@@ -84,18 +97,22 @@ class BackgroundSender:
     def end(self) -> None:
         """End the process now; what is not acknowledged stays in the outbox."""
         self._child.end(_GRACE_SECONDS)
+        self._asking.close()
 
 
 class _SocketOrders:
-    """The sending process's ear: what the parent says, through a socket."""
+    """The sending process's ear: what the parent says, and that somebody asks or was answered."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, asks: Asks) -> None:
         self._connection = connection
+        self._asks = asks
         self.finish_by: float | None = None
 
     def wait(self, seconds: float) -> None:
-        if not select.select([self._connection], [], [], seconds)[0]:
-            return
+        poll = select.poll()
+        for descriptor in (self._connection.fileno(), *self._asks.descriptors()):
+            poll.register(descriptor, select.POLLIN)
+        poll.poll(seconds * 1000)
         with contextlib.suppress(BlockingIOError):
             while order := self._connection.recv(_LONGEST_ORDER):
                 if order.startswith(_FINISH):
@@ -104,11 +121,18 @@ class _SocketOrders:
             self.finish_by = time.monotonic()
 
 
-def _live(board: StatusBoard, outbox: Outbox, connect: Callable[[], Session], orders: socket.socket) -> None:
+def _live(
+    board: StatusBoard,
+    outbox: Outbox,
+    connect: Callable[[], Session],
+    askers: socket.socket,
+    orders: socket.socket,
+) -> None:
     """The sending process's whole life."""
     try:
-        _settle(orders)
-        SendingLoop(outbox, connect, _SocketOrders(orders), board.write).run()
+        _settle(orders, askers)
+        asks = Asks(askers)
+        SendingLoop(outbox, connect, _SocketOrders(orders, asks), board.write, asks).run()
     except SystemExit:
         board.write(_ended(board, "it was told to end"))
     except BaseException as error:
@@ -120,11 +144,11 @@ def _ended(board: StatusBoard, why: str) -> SenderStatus:
     return replace(board.read(), state=SenderState.ENDED, why=why)
 
 
-def _settle(orders: socket.socket) -> None:
+def _settle(orders: socket.socket, askers: socket.socket) -> None:
     """Cut the process off from its parent's terminal, files and signals, but not from its death."""
     set_apart()
     orders.setblocking(False)
-    _let_go_of_files(keep=orders.fileno())
+    _let_go_of_files(keep={orders.fileno(), askers.fileno()})
     forbid_core_dumps()
     heed({signal.SIGTERM: _leave})
 
@@ -135,7 +159,7 @@ def _leave(_: int, __: FrameType | None) -> NoReturn:
     raise SystemExit
 
 
-def _let_go_of_files(*, keep: int) -> None:
+def _let_go_of_files(*, keep: Collection[int]) -> None:
     """Put /dev/null in the place of every inherited file.
 
     A reader of our parent's output must see its end when the parent ends. The numbers stay taken, so that an
@@ -144,6 +168,6 @@ def _let_go_of_files(*, keep: int) -> None:
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for entry in list(Path("/proc/self/fd").iterdir()):
         number = int(entry.name)
-        if number not in (keep, nothing):
+        if number not in (*keep, nothing):
             with contextlib.suppress(OSError):  # the listing's own
                 os.dup2(nothing, number, inheritable=False)

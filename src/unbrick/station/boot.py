@@ -16,7 +16,7 @@ from unbrick.model import DiskReport, Machine
 from unbrick.processes.child import Child
 from unbrick.processes.command import Runner
 from unbrick.processes.companion import start_companion
-from unbrick.report.client import TallySession
+from unbrick.report.session import TallySession
 from unbrick.signing.event_signer import Signer
 from unbrick.signing.own_key import own_signer
 from unbrick.station.machine.clock import correct_clock, take_tally_time

@@ -11,7 +11,7 @@ import pytest
 @pytest.mark.parametrize(
     ("modules", "late"),
     [
-        ("unbrick.recovery.story", {"ssl", "unbrick.report.client"}),
+        ("unbrick.recovery.story", {"ssl", "unbrick.report.session"}),
         ("unbrick.report.link, unbrick.station.boot, unbrick.station.stick.trust", set()),
     ],
 )

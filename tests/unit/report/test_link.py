@@ -12,13 +12,13 @@ from support.stations import make_station
 
 from unbrick.events.wire import SignedEvent, encode_frame
 from unbrick.report import link as link_module
-from unbrick.report.client import Answer, Refusal, TallySession
 from unbrick.report.link import StationLink
 from unbrick.report.sender import BackgroundSender
+from unbrick.report.session import Receipt, Refusal, TallySession
 from unbrick.settings.station_file import load_station
 from unbrick.signing.event_signer import Signer
 
-Answers = Callable[[Sequence[SignedEvent]], Answer]
+Answers = Callable[[Sequence[SignedEvent]], Receipt]
 
 
 @pytest.fixture
@@ -54,10 +54,10 @@ def test_large_reports_that_no_outbox_holds_go_out_in_frames_that_the_tally_take
 ) -> None:
     taken: list[SignedEvent] = []
 
-    def take(events: Sequence[SignedEvent]) -> Answer:
+    def take(events: Sequence[SignedEvent]) -> Receipt:
         encode_frame({"type": "send", "events": [event.to_document() for event in events]})
         taken.extend(events)
-        return Answer(tuple(event.id for event in events))
+        return Receipt(tuple(event.id for event in events))
 
     told = link_without_outbox(take)
 
@@ -68,8 +68,8 @@ def test_large_reports_that_no_outbox_holds_go_out_in_frames_that_the_tally_take
 def test_of_reports_that_no_outbox_holds_and_the_tally_refuses_it_is_said_that_they_are_lost(
     link_without_outbox: Callable[[Answers], list[str]],
 ) -> None:
-    def refuse(events: Sequence[SignedEvent]) -> Answer:
-        return Answer((), (Refusal(tuple(event.id for event in events), "bad-event", "no event"),))
+    def refuse(events: Sequence[SignedEvent]) -> Receipt:
+        return Receipt((), (Refusal(tuple(event.id for event in events), "bad-event", "no event"),))
 
     assert link_without_outbox(refuse)[1:] == [
         "the tally refused 89 reports that could not be kept: they are lost"

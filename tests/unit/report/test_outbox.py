@@ -19,8 +19,8 @@ import pytest
 from unbrick.errors import Reason
 from unbrick.events.event import Event
 from unbrick.events.wire import SignedEvent, signed_event
+from unbrick.report.link import OutboxListener
 from unbrick.report.outbox import Outbox, OutboxError, OutboxFullError
-from unbrick.report.outbox_listener import OutboxListener
 from unbrick.signing.event_signer import Signer
 
 RUN = "20240719T061203Z-8f3a1c"

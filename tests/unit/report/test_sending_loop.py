@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from support.signed_events import unsigned_event
 
-from unbrick.events.wire import MOST_FRAME_BYTES, SignedEvent, encode_frame
-from unbrick.report.client import Answer, Refusal, TallyRefusedError, TallyUnreachableError
+from unbrick.events.wire import MOST_FRAME_BYTES, Answer, Ask, SignedEvent, encode_frame
 from unbrick.report.outbox import OutboxError
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.sending_loop import LONGEST_PAUSE, SendingLoop
+from unbrick.report.session import Receipt, Refusal, TallyRefusedError, TallyUnreachableError
 
 
 class Outbox:
@@ -45,21 +46,44 @@ class Outbox:
 
 
 class Session:
+    """A tally that answers an ask with its own payload, unless told to do otherwise."""
+
     notice = ""
 
-    def __init__(self, answer: Callable[[Sequence[SignedEvent]], Answer]) -> None:
+    def __init__(self, answer: Callable[[Sequence[SignedEvent]], Receipt], protocol: int = 2) -> None:
         self._answer = answer
         self.is_open = True
+        self.protocol = protocol
+        self.asked: list[Ask] = []
+        self.say: Callable[[list[Ask]], list[tuple[int, Answer]]] = echo
+        self._read, self._write = socket.socketpair()
 
-    def send(self, events: Sequence[SignedEvent]) -> Answer:
+    def ask(self, ask: Ask) -> None:
+        self.asked.append(ask)
+
+    def answers(self) -> list[tuple[int, Answer]]:
+        said = self.say(self.asked)
+        self.asked = [one for one in self.asked if one.number not in {number for number, _ in said}]
+        return said
+
+    def fileno(self) -> int:
+        return self._read.fileno()
+
+    def send(self, events: Sequence[SignedEvent]) -> Receipt:
         return self._answer(events)
 
     def close(self) -> None:
         self.is_open = False
+        self._read.close()
+        self._write.close()
 
 
-def take_all(events: Sequence[SignedEvent]) -> Answer:
-    return Answer(tuple(event.id for event in events))
+def echo(asked: list[Ask]) -> list[tuple[int, Answer]]:
+    return [(one.number, Answer(one.body)) for one in asked]
+
+
+def take_all(events: Sequence[SignedEvent]) -> Receipt:
+    return Receipt(tuple(event.id for event in events))
 
 
 class World:
@@ -74,7 +98,7 @@ class World:
         self.sent: list[int] = []
         self.attempts: list[float] = []
         self.sessions: list[Session] = []
-        self.answer: Callable[[Sequence[SignedEvent]], Answer] = take_all
+        self.answer: Callable[[Sequence[SignedEvent]], Receipt] = take_all
         self.refuse: Callable[[], None] = lambda: None
         self.chance = 1.0
         self.on_wait: Callable[[], None] = lambda: None
@@ -95,7 +119,7 @@ class World:
         self.sessions.append(Session(self._take))
         return self.sessions[-1]
 
-    def _take(self, events: Sequence[SignedEvent]) -> Answer:
+    def _take(self, events: Sequence[SignedEvent]) -> Receipt:
         self.sent.append(len(events))
         return self.answer(events)
 
@@ -150,7 +174,7 @@ def test_a_frame_is_never_larger_than_the_tally_takes() -> None:
         world.outbox.events[event.id] = event
     frames: list[int] = []
 
-    def measure(events: Sequence[SignedEvent]) -> Answer:
+    def measure(events: Sequence[SignedEvent]) -> Receipt:
         frames.append(
             len(encode_frame({"type": "send", "events": [event.to_document() for event in events]}))
         )
@@ -166,7 +190,7 @@ def test_a_frame_is_never_larger_than_the_tally_takes() -> None:
 def test_only_what_is_acknowledged_is_let_go_of() -> None:
     world = World(4, finish_at=0)
     known = list(world.outbox.events)
-    world.answer = lambda events: Answer(
+    world.answer = lambda events: Receipt(
         (known[0],), (Refusal((known[1],), "bad-signature", "not ours"),), "its disk is full"
     )
     world.run()
@@ -207,7 +231,7 @@ def test_a_session_that_breaks_is_opened_again_and_everything_is_sent_again() ->
     world = World(3)
     broken = iter([True, True])
 
-    def break_twice(events: Sequence[SignedEvent]) -> Answer:
+    def break_twice(events: Sequence[SignedEvent]) -> Receipt:
         if next(broken, False):
             raise TallyUnreachableError("the line broke")
         return take_all(events)
@@ -235,7 +259,7 @@ def hang_up_once(world: World) -> None:
 def test_a_busy_tally_is_asked_again_in_the_same_session_with_pauses() -> None:
     world = World(2)
     busy = iter([True] * 4)
-    world.answer = lambda events: Answer((), (), "full") if next(busy, False) else take_all(events)
+    world.answer = lambda events: Receipt((), (), "full") if next(busy, False) else take_all(events)
     world.run()
     assert (world.sent, len(world.sessions)) == ([2] * 5, 1)
     assert world.now < 1000 + 61
@@ -274,7 +298,7 @@ def test_what_cannot_be_read_is_not_waited_for() -> None:
 def test_a_refused_report_that_cannot_be_put_away_is_sent_again_with_pauses() -> None:
     world = World(1, finish_at=5, patience=1)
     world.outbox.full = True
-    world.answer = lambda events: Answer((), (Refusal((events[0].id,), "unsigned", "no"),))
+    world.answer = lambda events: Receipt((), (Refusal((events[0].id,), "unsigned", "no"),))
     world.run()
     assert 1 < len(world.sent) < 10
     assert (world.shown[-2].why, world.shown[-1].refused) == ("no space is left for reports", 0)

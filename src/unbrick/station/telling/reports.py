@@ -21,10 +21,10 @@ from unbrick.events.run_id import new_run_id
 from unbrick.events.run_order import run_in_order
 from unbrick.events.wire import SignedEvent
 from unbrick.model import DiskReport, Machine
-from unbrick.report.client import TallySession, TallyUnreachableError
 from unbrick.report.outbox import Outbox, OutboxError
 from unbrick.report.sender import BackgroundSender
 from unbrick.report.sender_status import SenderState, SenderStatus
+from unbrick.report.session import TallySession, TallyUnreachableError
 from unbrick.report.station_login import with_renewals
 from unbrick.settings.station_file import Station
 from unbrick.signing.event_signer import Signer

@@ -1,4 +1,4 @@
-"""What one station may store in a day: bytes, words that nobody used before, names of computers.
+"""What one station may do in a day: store bytes, words that nobody used before, names of computers; and ask.
 
 A day is the tally's, in UTC. What a station stored today is kept in a small file, so that a restart gives
 nobody a second day. Beyond its budget a station is told to come again: its reports wait where they are.
@@ -31,15 +31,17 @@ class DayLimits:
     bytes: int = 512 * 1024 * 1024
     words: int = 500
     names: int = 20_000
+    asks: int = 20_000
 
 
 @dataclass
 class Spent:
-    """What one station has stored today; the two sets are only of this process's time."""
+    """What one station has stored and asked today; the two sets are only of this process's time."""
 
     bytes: int = 0
     words: int = 0
     names: int = 0
+    asks: int = 0
     seen_words: set[str] = field(default_factory=set)
     seen_names: set[str] = field(default_factory=set)
 
@@ -101,6 +103,16 @@ class DayBudgets:
             spent.seen_names |= more.seen_names
             self._changed = True
 
+    def spend_ask(self, station: str) -> str | None:
+        """Count an ask; why it may not be answered today, None: it may."""
+        self._begin_day()
+        spent, most = self._spent.setdefault(station, Spent()), self._limits.asks
+        spent.asks += 1
+        self._changed = True
+        if spent.asks == most + 1:
+            self._alarm(station, f"{most:,} asks")
+        return f"the station {station} has asked its {most:,} times of today" if spent.asks > most else None
+
     def save(self) -> None:
         """Write what is spent; in place, so that it can be written on a full disk too."""
         if not self._changed:
@@ -151,7 +163,9 @@ class DayBudgets:
             with self._path.open("rb") as stream:
                 document = json.loads(stream.read(_MOST_BYTES))
             found = {
-                str(name): Spent(int(one["bytes"]), int(one["words"]), int(one["names"]))
+                str(name): Spent(
+                    *(int(one[key]) for key in ("bytes", "words", "names")), int(one.get("asks", 0))
+                )
                 for name, one in document["stations"].items()
             }
             self._day, self._spent = str(document["day"]), found

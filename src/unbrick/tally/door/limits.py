@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from unbrick.errors import FailedError
-from unbrick.events.wire import MOST_FRAME_BYTES
+from unbrick.events.wire import MOST_ASKS_AT_ONCE, MOST_FRAME_BYTES
 
 _OTHER_FILES = 28
 _FEWEST_CONNECTIONS = 16
@@ -24,11 +24,12 @@ class Limits:
 
     A medium is copied: many sticks, and every netbooted machine of a site, may share one station's
     certificate, so `sessions_per_station` is generous. `login_seconds` is what a station itself allows
-    (`report/client.py`): on a line that loses a fifth of its packets a login takes that long.
+    (`report/session.py`): on a line that loses a fifth of its packets a login takes that long.
 
     The pace (`logins_…`, `events_…`, `bytes_…`) is that of a station, over all its connections; who would
-    have to wait longer than `pace_seconds` is told to come again later. `frames_bytes` is what may lie in
-    memory of frames that are not whole or not read yet, of all sessions together.
+    have to wait longer than `pace_seconds` is told to come again later. Asks have a pace of their own: a
+    station that carries many reports can still ask. `frames_bytes` is what may lie in memory of frames that are
+    not whole, not read or not answered yet, of all sessions together.
     """
 
     logins_at_once: int = 512
@@ -50,6 +51,10 @@ class Limits:
     bytes_per_second: float = 1024 * 1024.0
     bytes_burst: int = 16 * 1024 * 1024
     pace_seconds: float = 10.0
+    asks_per_second: float = 20.0
+    asks_burst: int = 500
+    asks_in_hand: int = 2 * MOST_ASKS_AT_ONCE
+    ask_seconds: float = 60.0
     events_waiting: int = 20_000
     refusals_per_session: int = 20
     stop_seconds: float = 10.0
@@ -146,6 +151,7 @@ class StationPace:
         self.logins = Pace(limits.logins_per_second, limits.logins_burst)
         self.events = Pace(limits.events_per_second, limits.events_burst)
         self.bytes = Pace(limits.bytes_per_second, limits.bytes_burst)
+        self.asks = Pace(limits.asks_per_second, limits.asks_burst)
         self.turn = Turn(limits.events_in_hand)
 
 

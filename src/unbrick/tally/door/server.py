@@ -14,7 +14,7 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
@@ -28,6 +28,7 @@ from unbrick.errors import FailedError, UsageError
 from unbrick.signing.certificates import read_public_file
 from unbrick.signing.ssh_key import KEY_TYPE
 from unbrick.tally.door.arrivals import Arrivals
+from unbrick.tally.door.asks import KINDS, AnswerDesk, Handler
 from unbrick.tally.door.budgets import DayBudgets, DayLimits
 from unbrick.tally.door.caretaker import Caretaker
 from unbrick.tally.door.connection import Door, Gate, StationConnection, connection_factory
@@ -79,6 +80,7 @@ class TallyServer:
         log: Log = lambda *_: None,
         authority: Ed25519PrivateKey | None = None,
         day_limits: DayLimits = DayLimits(),  # noqa: B008 - frozen
+        kinds: Mapping[str, Handler] = KINDS,
     ) -> None:
         """With the private key of its `authority` it also renews the stations' certificates."""
         self._folder = folder
@@ -110,6 +112,7 @@ class TallyServer:
             self.fail_for_want_of_memory,
             self._budgets,
             Renewals(folder, register, self._audit, clock, authority),
+            AnswerDesk(kinds, limits, self._budgets, self._audit, self.fail_for_want_of_memory),
         )
         self._gate = Gate(
             desk,

@@ -1,7 +1,8 @@
 """One station's conversation over one SSH channel: greets, takes batches, answers once they are durable.
 
 At most one frame is held at a time; while a batch is in hand nothing more is read, and SSH's own window
-holds the sender back. What all connections of a station may ask together is in `limits.py`.
+holds the sender back. Asks (`asks.py`) are answered beside that. What all connections of a station may take
+together is in `limits.py`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -17,19 +19,26 @@ import asyncssh
 
 from unbrick.events.event import moment
 from unbrick.events.wire import (
+    ASKING_PROTOCOL,
+    FIRST_PROTOCOL,
+    MOST_ASK_BYTES,
     PROTOCOL,
     SUBSYSTEM,
+    Ask,
     FrameReader,
     SignedEvent,
     WireError,
+    ask_of,
+    chosen_protocol,
     encode_frame,
     events_of,
     parse_message,
 )
+from unbrick.tally.door.asks import AnswerDesk, AsksInHand
 from unbrick.tally.door.budgets import DayBudgets
 from unbrick.tally.door.group_commit import GroupCommit, StoreBusyError
 from unbrick.tally.door.intake import Intake, Refusal
-from unbrick.tally.door.limits import FramesInMemory, Limits, Paces
+from unbrick.tally.door.limits import FramesInMemory, Limits, Pace, Paces
 from unbrick.tally.records import ReceivedEvent
 from unbrick.tally.trust.admission import Admission, RefusedLoginError, check_still_admitted
 from unbrick.tally.trust.audit import AuditLog
@@ -57,6 +66,7 @@ class Desk:
     out_of_memory: Callable[[], None]
     budgets: DayBudgets
     renewals: Renewals
+    answers: AnswerDesk
 
 
 class Line(Protocol):
@@ -111,6 +121,8 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._pace = desk.paces.of(admission.station)
+        self._protocol = FIRST_PROTOCOL
+        self._asks = AsksInHand(desk.answers, admission.station, self._reply, self._asks_changed)
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
         """The channel is open; nothing was asked for yet."""
@@ -156,7 +168,7 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
 
     def _count_frames(self) -> None:
         """Say what lies in memory here; where that is too much of all sessions, one of them gives it up."""
-        held = self._reader.held + sum(map(len, self._bodies)) + self._in_hand
+        held = self._reader.held + sum(map(len, self._bodies)) + self._in_hand + self._asks.held
         if self._channel is None or self._broken is not None:
             held = 0
         greediest = self._desk.frames.hold(self._admission.station, self, held)
@@ -167,6 +179,7 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         """Let go of every frame that is not stored yet, and end the conversation."""
         self._reader.drop()
         self._bodies.clear()
+        self._asks.drop()
         self._in_hand = 0
         self._broken = _EndError("too many bytes of half frames", _TOO_MUCH_HELD)
         self._desk.frames.hold(self._admission.station, self, 0)
@@ -215,7 +228,11 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
             await self._greet()
             while True:
                 body = await self._next()
-                if await self._paced(body):
+                ask = self._ask_in(body)
+                if ask is not None:
+                    self._check_admission()
+                    await self._asks.begin(ask, in_pace=await self._paced(self._pace.asks, 1))
+                elif await self._paced(self._pace.events, max(body.count(_EVENT_MARK), 1)):
                     events = _events_in(body)
                     del body
                     if events is None:
@@ -235,6 +252,7 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         except MemoryError:
             self._desk.out_of_memory()
         finally:
+            self._asks.drop()
             if self._channel is not None:
                 self._channel.exit(0)
                 self._channel.close()
@@ -244,14 +262,16 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         hello = parse_message(body) if len(body) <= _MOST_HELLO else {"type": "too long"}
         if hello["type"] != "hello":
             raise WireError("a first message that is no hello")
-        if hello.get("protocol") != PROTOCOL:
+        protocol = chosen_protocol(hello)
+        if protocol is None:
             raise _EndError(
                 "a protocol of another version",
-                f"this tally speaks protocol {PROTOCOL}; bring both to one version",
+                f"this tally speaks protocols {FIRST_PROTOCOL} to {PROTOCOL}; bring both to one version",
             )
+        self._protocol = protocol
         self._in_hand = 0
         time = moment(self._desk.clock())
-        welcome = {"type": "welcome", "protocol": PROTOCOL, "time": time}
+        welcome = {"type": "welcome", "protocol": protocol, "time": time}
         if hello.get("renew") is True:
             certificate = await self._desk.renewals.offer(self._admission)
             welcome |= {"certificate": certificate} if certificate else {}
@@ -273,7 +293,7 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
                 return body
             if self._stopping:
                 raise _EndError("", "the tally stops; try again in a moment")
-            if self._gone or self._channel is None:
+            if self._channel is None or (self._gone and not self._asks.held):
                 raise _EndError("", "")
             until = idle_until
             if self._frame_since is not None:
@@ -287,13 +307,12 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
             if not self._wake.is_set():
                 await self._woken(until - loop.time())
 
-    async def _paced(self, body: bytes) -> bool:
-        """Hold back a station that reports too fast, before anything of the message is read.
+    async def _paced(self, pace: Pace, count: int) -> bool:
+        """Hold back a station that reports or asks too fast; False where the message must come again later.
 
-        False where the message must come again later.
+        Of a message with events nothing is read before that.
         """
-        count = max(body.count(_EVENT_MARK), 1)
-        limits, pace = self._desk.limits, self._pace.events
+        limits = self._desk.limits
         loop = asyncio.get_running_loop()
         wait = pace.take(count)
         until = loop.time() + min(wait, limits.pace_seconds)
@@ -329,13 +348,7 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
     async def _take(self, events: Sequence[SignedEvent]) -> None:
         """Judge a batch, have it stored, and only then say so."""
         desk = self._desk
-        desk.register.refresh()
-        try:
-            check_still_admitted(self._admission, desk.register, desk.clock())
-        except RefusedLoginError as error:
-            if self._line is not None:
-                self._line.look_again()
-            raise _EndError("", "") from error
+        self._check_admission()
         async with self._pace.turn.of(len(events)):
             judged = await desk.intake.judge_gently(events)
             self._refuse(judged.refused)
@@ -359,6 +372,33 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         if self._line is not None:
             self._line.count_stored(len(judged.received))
         self._send({"type": "acknowledge", "ids": judged.ids})
+
+    def _check_admission(self) -> None:
+        desk = self._desk
+        desk.register.refresh()
+        try:
+            check_still_admitted(self._admission, desk.register, desk.clock())
+        except RefusedLoginError as error:
+            if self._line is not None:
+                self._line.look_again()
+            raise _EndError("", "") from error
+
+    def _ask_in(self, body: bytes) -> Ask | None:
+        """The ask in a message that is small enough to hold one; nothing else of it is kept."""
+        if self._protocol < ASKING_PROTOCOL or len(body) > MOST_ASK_BYTES:
+            return None
+        message = parse_message(body)
+        return ask_of(message) if message["type"] == "ask" else None
+
+    async def _reply(self, message: Mapping[str, Any]) -> None:
+        """Send the answer to an ask, unless nobody reads answers."""
+        with suppress(_EndError):
+            await self._answers_read()
+            self._send(message)
+
+    def _asks_changed(self) -> None:
+        self._count_frames()
+        self._wake.set()
 
     def _refuse(self, refused: Sequence[Refusal]) -> None:
         by_reason: dict[tuple[str, str], list[str]] = {}

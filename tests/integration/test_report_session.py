@@ -22,14 +22,14 @@ from support.lying_host import lying_host
 from support.openssh_tally import openssh_tally
 from support.signed_events import id_of, unsigned_event
 from support.ssh_credentials import Credentials, enrol_by_another, make_credentials
-from support.station import StationStandIn
 
 from unbrick.errors import UnbrickError, UsageError
 from unbrick.events.wire import SignedEvent
-from unbrick.report.client import Limits, TallyRefusedError, TallySession, TallyUnreachableError
 from unbrick.report.outbox import Outbox
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.sending_loop import SendingLoop
+from unbrick.report.session import Limits, TallyRefusedError, TallySession, TallyUnreachableError
+from unbrick.settings.station_file import Tally
 
 STRANGER = asyncssh.generate_private_key("ssh-ed25519")
 EVENTS = [unsigned_event(number) for number in range(1, 6)]
@@ -49,12 +49,12 @@ def tally(credentials: Credentials) -> Iterator[RunningTally]:
         yield tally
 
 
-def send_all(station: StationStandIn) -> None:
+def send_all(station: Tally) -> None:
     with TallySession.open(station) as session:
         assert set(session.send(EVENTS).acknowledged) == {id_of(event) for event in EVENTS}
 
 
-def refusal(station: StationStandIn) -> TallyRefusedError:
+def refusal(station: Tally) -> TallyRefusedError:
     with pytest.raises(TallyRefusedError) as caught:
         TallySession.open(station)
     return caught.value
@@ -187,7 +187,7 @@ def test_the_same_tally_under_another_name_is_not_believed(
 # -- OpenSSH's own server
 
 
-def as_this_user(credentials: Credentials, port: int) -> StationStandIn:
+def as_this_user(credentials: Credentials, port: int) -> Tally:
     """sshd knows system users only: the certificate is for the one we are."""
     key = asyncssh.read_private_key(credentials.folder / "station")
     name = getpass.getuser()
@@ -417,11 +417,11 @@ import sys
 from datetime import datetime
 from pathlib import Path
 from support.signed_events import unsigned_event
-from support.station import StationStandIn
-from unbrick.report.client import TallyRefusedError, TallySession
+from unbrick.settings.station_file import Tally
+from unbrick.report.session import TallyRefusedError, TallySession
 
 folder, port, host_ca = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-station = StationStandIn("127.0.0.1", port, host_ca, folder / "station", folder / "station-cert.pub")
+station = Tally("127.0.0.1", port, host_ca, folder / "station", folder / "station-cert.pub")
 """
 SENDING_PROGRAM = """
 with TallySession.open(station) as session:

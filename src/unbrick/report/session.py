@@ -10,14 +10,26 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from unbrick import __version__
 from unbrick.errors import FailedError, Reason
-from unbrick.events.wire import PROTOCOL, SUBSYSTEM, FrameReader, SignedEvent, WireError, encode_frame, ids_of
+from unbrick.events.wire import (
+    FIRST_PROTOCOL,
+    PROTOCOL,
+    SUBSYSTEM,
+    Answer,
+    Ask,
+    FrameReader,
+    SignedEvent,
+    WireError,
+    answer_of,
+    encode_frame,
+    ids_of,
+)
 from unbrick.report.station_login import Login, certificate_notice, end_of, read_login, take_renewed
 from unbrick.signing.ssh_key import blob_of_line
 
@@ -25,9 +37,12 @@ if TYPE_CHECKING:
     from paramiko.channel import Channel
 
     from unbrick.report.pinned_transport import PinnedTransport
+    from unbrick.settings.station_file import Tally
 
 _KEEPALIVE_SECONDS = 15
 _LONGEST_TEXT = 300
+_READ_BYTES = 65536
+_MOST_READ_AT_ONCE = 16
 
 
 class TallyRefusedError(FailedError):
@@ -36,38 +51,6 @@ class TallyRefusedError(FailedError):
 
 class TallyUnreachableError(FailedError):
     """No session, or one that broke off: what was not acknowledged is kept and sent later."""
-
-
-class TallyAddress(Protocol):
-    """What a session needs of a station file (`station_file.Tally`)."""
-
-    @property
-    def host(self) -> str:
-        """The name or address that is dialled, and that the host certificate must name."""
-
-    @property
-    def port(self) -> int:
-        """The TCP port."""
-
-    @property
-    def host_ca(self) -> str:
-        """The pinned host authority, an OpenSSH public key line."""
-
-    @property
-    def others(self) -> Sequence[tuple[str, int]]:
-        """More hosts and ports, tried in turn where the first leads nowhere; the same holds for them."""
-
-    @property
-    def renewed(self) -> Path | None:
-        """Where a certificate that the tally renewed is kept; None where none is taken."""
-
-    @property
-    def key(self) -> Path:
-        """The station's private key, an OpenSSH file without a passphrase."""
-
-    @property
-    def certificate(self) -> Path:
-        """The station's user certificate; its first principal is the name we log in with."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +72,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Receipt:
     """What the tally said to one sending.
 
     `acknowledged` are durable there. `busy` is why the rest was not stored, to be sent again later; None
@@ -102,7 +85,7 @@ class Answer:
 
 
 class TallySession:
-    """An open session; `open` makes one. For use by one thread."""
+    """An open session, over which events are sent and the tally is asked; `open` makes one. One thread's."""
 
     def __init__(self, address: str, transport: PinnedTransport, limits: Limits) -> None:
         self._address = address
@@ -111,13 +94,17 @@ class TallySession:
         self._channel: Channel | None = None
         self._reader = FrameReader()
         self._messages: list[dict[str, Any]] = []
+        self._asked: set[int] = set()
+        self._answers: list[tuple[int, Answer]] = []
+        self.protocol = FIRST_PROTOCOL
+        """What both ends speak; asking needs `wire.ASKING_PROTOCOL`."""
         self.tally_time: datetime | None = None
         """What time it was at the tally when the session was opened; None where it did not say."""
         self.notice = ""
         """What a person should know of the station's certificate; empty where there is nothing."""
 
     @classmethod
-    def open(cls, tally: TallyAddress, *, limits: Limits | None = None) -> TallySession:
+    def open(cls, tally: Tally, *, limits: Limits | None = None) -> TallySession:
         """Dial, check the host, log in, open our subsystem and exchange greetings.
 
         Of several addresses the first that leads to our tally is taken.
@@ -159,7 +146,7 @@ class TallySession:
         """Whether the session still stands, as far as is known without asking."""
         return self._transport.is_active() and self._channel is not None and not self._channel.closed
 
-    def send(self, events: Sequence[SignedEvent]) -> Answer:
+    def send(self, events: Sequence[SignedEvent]) -> Receipt:
         """Send up to `MOST_EVENTS_IN_A_FRAME` events and wait until each is answered.
 
         Raises TallyUnreachableError where the session breaks off: any of them may or may not be stored then.
@@ -179,7 +166,39 @@ class TallySession:
                     refused.append(Refusal(ids, _text(message, "reason"), _text(message, "text")))
                 elif message["type"] == "busy":
                     busy = _text(message, "text") or "the tally is busy"
-        return Answer(tuple(acknowledged), tuple(refused), busy)
+        return Receipt(tuple(acknowledged), tuple(refused), busy)
+
+    def ask(self, ask: Ask) -> None:
+        """Put a question, whose answer comes by `answers`; raises TallyUnreachableError."""
+        self._asked.add(ask.number)
+        with self._limited(self._limits.answer):
+            self._write(ask.to_message())
+
+    def answers(self) -> list[tuple[int, Answer]]:
+        """What was answered meanwhile, with the numbers of the asks; never waits.
+
+        Raises TallyUnreachableError.
+        """
+        for _ in range(_MOST_READ_AT_ONCE):
+            if self._channel is None or not self._channel.recv_ready():
+                break
+            with self._limited(self._limits.answer):
+                self._receive()
+        if self._channel is not None and self._channel.recv_stderr_ready():
+            self._channel.recv_stderr(
+                _READ_BYTES
+            )  # nothing of ours; but `fileno` would go on saying it is there
+        while self._messages:  # nobody waits for them; a goodbye counts
+            self._next_message()
+        if not self._answers and (self._channel is None or self._channel.eof_received or not self.is_open):
+            raise TallyUnreachableError(f"the tally at {self._address} hung up")
+        found, self._answers = self._answers, []
+        return found
+
+    def fileno(self) -> int:
+        """What becomes readable when `answers` has something to look at."""
+        number: int = self._channel.fileno() if self._channel is not None else -1
+        return number
 
     def close(self) -> None:
         """Say goodbye and hang up; never raises for a session that is already broken."""
@@ -241,13 +260,16 @@ class TallySession:
         A tally that does not know of renewals ignores that we would take one.
         """
         more = {"renew": True} if renews else {}
-        self._write({"type": "hello", "protocol": PROTOCOL, "version": __version__, **more})
+        hello = {"type": "hello", "protocol": FIRST_PROTOCOL, "highest": PROTOCOL}
+        self._write({**hello, "version": __version__, **more})
         message = self._read()
-        if message["type"] != "welcome" or message.get("protocol") != PROTOCOL:
+        protocol: Any = message.get("protocol")
+        if message["type"] != "welcome" or protocol not in (FIRST_PROTOCOL, PROTOCOL):
             raise TallyRefusedError(
                 f"the tally at {self._address} speaks another version of unbrick's protocol",
                 hint="bring stick and tally to the same version of unbrick",
             )
+        self.protocol = protocol
         self.tally_time = _time(message)
         return message.get("certificate")
 
@@ -266,15 +288,29 @@ class TallySession:
         self._channel.sendall(encode_frame(message))
 
     def _read(self) -> dict[str, Any]:
-        """The next message; goodbyes and broken lines are errors."""
+        """The next message that is no answer to an ask; goodbyes and broken lines are errors."""
         while not self._messages:
-            data = self._channel.recv(65536) if self._channel is not None else b""
-            if not data:
-                error = self._transport.get_exception()
-                if error is not None and not isinstance(error, EOFError):
-                    raise error
-                raise TallyUnreachableError(f"the tally at {self._address} hung up")
-            self._messages.extend(self._reader.feed(data))
+            self._receive()
+        return self._next_message()
+
+    def _receive(self) -> None:
+        """Take in what comes next, and put the answers to asks aside."""
+        data = self._channel.recv(_READ_BYTES) if self._channel is not None else b""
+        if not data:
+            error = self._transport.get_exception()
+            if error is not None and not isinstance(error, EOFError):
+                raise error
+            raise TallyUnreachableError(f"the tally at {self._address} hung up")
+        for message in self._reader.feed(data):
+            if message["type"] != "answer":
+                self._messages.append(message)
+                continue
+            number, answer = answer_of(message)
+            if number in self._asked:  # once; so that no tally can fill our memory
+                self._asked.discard(number)
+                self._answers.append((number, replace(answer, text=_plain(answer.text))))
+
+    def _next_message(self) -> dict[str, Any]:
         message = self._messages.pop(0)
         if message["type"] == "bye":
             raise TallyUnreachableError(f"the tally at {self._address} hung up: {_text(message, 'text')}")
