@@ -2,6 +2,9 @@
 
     python fake_tally.py FOLDER BEHAVIOUR [PORT]
 
+Speaks protocol 1, as the first released tally does, which looks at nothing else of a hello; with a behaviour
+that begins with `ask`, protocol 2.
+
 FOLDER holds the credentials (`ssh_credentials.py`) and gets `received.jsonl`, a line an event, and
 `seen.log`, a line a connection and login. Prints its port when it listens.
 """
@@ -22,7 +25,7 @@ from typing import Any
 
 import asyncssh
 
-from unbrick.events.wire import PROTOCOL, SUBSYSTEM, FrameReader, encode_frame, events_of
+from unbrick.events.wire import SUBSYSTEM, FrameReader, encode_frame, events_of
 
 Process = asyncssh.SSHServerProcess[bytes]
 
@@ -63,14 +66,36 @@ class _Tally:
 
     def _answer(self, process: Process, message: dict[str, Any]) -> bool:
         if message["type"] == "hello":
-            protocol = PROTOCOL + 1 if self._behaviour == "newer" else PROTOCOL
+            if message["protocol"] != 1:
+                process.stdout.write(encode_frame({"type": "bye", "text": "this tally speaks protocol 1"}))
+                return False
+            protocol = {"newer": 3, "ask": 2}.get(self._behaviour.partition("-")[0], 1)
             process.stdout.write(encode_frame({"type": "welcome", "protocol": protocol}))
         elif message["type"] == "bye":
             _note(self._folder, "bye")
         elif message["type"] == "send":
             self._asked += 1
             return self._take(process, message)
+        elif message["type"] == "ask":
+            _note(self._folder, f"asked {message['id']}")
+            return self._say(process, message)
         return True
+
+    def _say(self, process: Process, ask: dict[str, Any]) -> bool:
+        """Answer an ask, in a way of its own where the behaviour says so."""
+        answer = {"type": "answer", "id": ask["id"], "payload": ask["payload"]}
+        others = {"type": "answer", "payload": {"of": "somebody else"}}
+        said = {
+            "ask-again": [answer, {**answer, "payload": {}}],
+            "ask-others": [{**others, "id": ask["id"] + 1}, {**others, "id": ask["id"] + 1}, answer],
+            "ask-huge": [{**answer, "payload": {"text": "x" * 20_000}}],
+            "ask-nonsense": [{**answer, "id": True}],
+            "ask-no-answer": [],
+            "ask-cuts": [{"type": "bye", "text": "not now"}],
+        }.get(self._behaviour, [answer])
+        for message in said:
+            process.stdout.write(encode_frame(message))
+        return self._behaviour != "ask-cuts"
 
     def _take(self, process: Process, message: dict[str, Any]) -> bool:
         events = events_of(message)

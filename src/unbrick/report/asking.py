@@ -36,8 +36,6 @@ _MOST_BYTES = MOST_PAYLOAD_BYTES + 4096
 _MOST_WAITING = 64
 _MOST_TRIES = 5
 
-_AT_ONCE = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-
 # What comes back to an asker begins with one of these.
 _ANSWERED, _REFUSED, _TOO_OLD, _GIVEN_UP = b"+", b"-", b"<", b"!"
 
@@ -155,6 +153,8 @@ class Asks:
     ) -> None:
         """`askers` is where asks come in; None where nobody asks."""
         self._askers = askers
+        if askers is not None:
+            askers.setblocking(False)
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
         self._put: dict[int, _Waiting] = {}
@@ -208,7 +208,7 @@ class Asks:
         """Read what our processes ask, and let go of what nobody waits for any longer."""
         while self._askers is not None:
             try:
-                data, files, *_ = socket.recv_fds(self._askers, _MOST_BYTES, 1, _AT_ONCE)
+                data, files, *_ = socket.recv_fds(self._askers, _MOST_BYTES, 1)
             except BlockingIOError:
                 break
             except OSError:

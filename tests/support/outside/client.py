@@ -16,6 +16,7 @@ from support.outside.events import Signer, ids_of, notes, visit
 
 SUBSYSTEM = "unbrick-tally"
 HELLO = {"type": "hello", "protocol": 1, "version": "outside"}
+HELLO_2 = {**HELLO, "highest": 2}
 _MOST_ANSWER = 16 * 1024 * 1024
 
 
@@ -50,13 +51,26 @@ class Conversation:
         message: dict[str, Any] = json.loads(body)
         return message
 
-    async def greet(self) -> dict[str, Any]:
-        """Exchange greetings; gives the tally's."""
-        self.say(HELLO)
+    async def greet(self, hello: Mapping[str, Any] = HELLO, protocol: int = 1) -> dict[str, Any]:
+        """Exchange greetings; gives the tally's, which chooses that protocol."""
+        self.say(hello)
         welcome = await self.hear()
         assert welcome is not None, "no welcome"
-        assert (welcome["type"], welcome["protocol"]) == ("welcome", 1), welcome
+        assert (welcome["type"], welcome["protocol"]) == ("welcome", protocol), welcome
         return welcome
+
+    async def ask(self, number: int, kind: str, payload: Any = None, seconds: int = 20) -> dict[str, Any]:
+        """Ask, and wait for the answer to that; whatever else is said meanwhile is an error."""
+        self.put(number, kind, payload, seconds)
+        answer = await self.hear()
+        assert answer is not None, "hung up"
+        assert (answer["type"], answer["id"]) == ("answer", number), answer
+        return answer
+
+    def put(self, number: int, kind: str, payload: Any = None, seconds: int = 20) -> None:
+        """Ask, and wait for nothing."""
+        head = {"type": "ask", "id": number, "kind": kind, "seconds": seconds}
+        self.say({**head, "payload": {} if payload is None else payload})
 
     async def send(self, events: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
         """Send signed events; every answer to them, of which the last is no `refuse`. Empty: hung up."""
@@ -117,6 +131,14 @@ class OutsideStation:
         async with await self.connect(port, host, **changes) as connection:
             talk = await begin(connection)
             await talk.greet()
+            yield talk
+
+    @asynccontextmanager
+    async def asking(self, port: int, host: str = "127.0.0.1") -> AsyncIterator[Conversation]:
+        """The same in protocol 2, in which a station may ask."""
+        async with await self.connect(port, host) as connection:
+            talk = await begin(connection)
+            await talk.greet(HELLO_2, 2)
             yield talk
 
     async def report(self, port: int, events: Sequence[Mapping[str, str]], host: str = "127.0.0.1") -> None:

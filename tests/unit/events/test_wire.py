@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,14 +13,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbrick.events.wire import (
+    LONGEST_ASK_SECONDS,
+    MOST_ASK_BYTES,
     MOST_EVENTS_IN_A_FRAME,
     MOST_FRAME_BYTES,
+    MOST_PAYLOAD_BYTES,
+    Answer,
+    Ask,
     FrameReader,
     SignedEvent,
     WireError,
+    answer_of,
+    ask_of,
+    chosen_protocol,
     encode_frame,
     events_of,
     ids_of,
+    payload_bytes,
     signed_event,
 )
 
@@ -91,11 +101,17 @@ DOCUMENT = st.fixed_dictionaries({"data": JSON, "signature": JSON})
 
 @given(JSON | DOCUMENT, st.lists(DOCUMENT | JSON, max_size=3) | JSON, JSON)
 def test_arbitrary_messages_raise_nothing_but_ours(document: Any, events: Any, ids: Any) -> None:
-    for read, message in (
+    readings: list[tuple[Callable[[Any], object], Any]] = [
         (signed_event, document),
         (events_of, {"events": events}),
         (ids_of, {"ids": ids}),
-    ):
+        (chosen_protocol, {"protocol": document, "highest": ids}),
+        (ask_of, {"id": ids, "kind": "echo", "seconds": 5, "payload": document}),
+        (ask_of, {"id": 1, "kind": ids, "seconds": document, "payload": {}}),
+        (answer_of, {"id": 1, "payload": document}),
+        (answer_of, {"id": 1, "error": document, "text": ids}),
+    ]
+    for read, message in readings:
         try:
             read(message)
         except WireError:
@@ -138,3 +154,88 @@ def test_too_many_events_and_ids_that_are_none_are_refused() -> None:
     for ids in (["0" * 63], ["../" + "0" * 61], ["0" * 63 + "\n"], ["G" * 64], None, "0" * 64, [1]):
         with pytest.raises(WireError):
             ids_of({"ids": ids})
+
+
+@pytest.mark.parametrize(
+    ("hello", "chosen"),
+    [
+        ({"protocol": 1}, 1),
+        ({"protocol": 1, "highest": 1}, 1),
+        ({"protocol": 1, "highest": 2}, 2),
+        ({"protocol": 1, "highest": 99}, 2),
+        ({"protocol": 2}, 2),
+        ({"protocol": 2, "highest": 7}, 2),
+        ({"protocol": -5, "highest": 2**80}, 2),
+        *((hello, None) for hello in ({}, {"protocol": 3}, {"protocol": 3, "highest": 9})),
+        *((hello, None) for hello in ({"protocol": 2, "highest": 1}, {"protocol": 0}, {"highest": 2})),
+        *(({"protocol": wrong}, None) for wrong in (True, 1.0, "1", None, [1], {"1": 1})),
+        *(({"protocol": 1, "highest": wrong}, None) for wrong in (True, 2.0, "2", None, [2])),
+    ],
+)
+def test_the_highest_protocol_that_both_speak_is_chosen(hello: dict[str, Any], chosen: int | None) -> None:
+    assert chosen_protocol(hello) == chosen
+
+
+ASK = {"type": "ask", "id": 7, "kind": "echo", "seconds": 20, "payload": {"text": "a"}}
+
+
+def test_an_ask_and_its_answers_are_read_as_they_were_said() -> None:
+    ask = Ask(7, "echo", 20, b'{"text":"a"}')
+    assert (ask_of(ASK), ask.to_message(), ask.payload) == (ask, ASK, {"text": "a"})
+    for answer in (Answer(b'{"text":"a"}'), Answer(error="unknown-kind", text="what?")):
+        (message,) = FrameReader().feed(encode_frame(answer.to_message(7)))
+        assert answer_of(message) == (7, answer)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"id": wrong} for wrong in (0, -1, True, 1.0, "1", None, 2**53, [])),
+        *({"kind": wrong} for wrong in ("", "Echo", "-x", "a" * 33, "a b", "echo\n", 1, None, ["echo"])),
+        *({"seconds": wrong} for wrong in (0, -1, LONGEST_ASK_SECONDS + 1, 1.5, True, "5", None)),
+        *({"payload": wrong} for wrong in ([], "x", None, 1, {"x": "\ud800"}, {"x": float("nan")})),
+        {"payload": {"x": "a" * MOST_PAYLOAD_BYTES}},
+    ],
+    ids=repr,
+)
+def test_an_ask_of_another_shape_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(WireError):
+        ask_of(ASK | change)
+
+
+def test_answers_of_another_shape_are_refused() -> None:
+    good = {"type": "answer", "id": 7, "payload": {}}
+    for change in (
+        {"id": "7"},
+        {"payload": []},
+        {"error": 1},
+        {"error": "No Word"},
+        {"error": "x", "text": 1},
+    ):
+        with pytest.raises(WireError):
+            answer_of(good | change)
+
+
+def test_a_payload_nested_beyond_reason_is_refused() -> None:
+    nested: dict[str, Any] = {}
+    for _ in range(100_000):
+        nested = {"a": nested}
+    with pytest.raises(WireError):
+        payload_bytes(nested)
+    while nested:  # or letting go of it would nest as deep
+        nested = nested.pop("a")
+
+
+def test_the_largest_ask_fits_into_its_frame() -> None:
+    body = payload_bytes({"x": "a" * (MOST_PAYLOAD_BYTES - len('{"x":""}'))})
+    ask = Ask(2**53 - 1, "k" * 32, LONGEST_ASK_SECONDS, body)
+    assert MOST_PAYLOAD_BYTES < len(encode_frame(ask.to_message())) < MOST_ASK_BYTES
+    assert ask_of(ask.to_message()) == ask
+
+
+def test_nothing_that_is_asked_or_answered_is_shown_by_accident() -> None:
+    ask, answer = ask_of(ASK | {"payload": {"key": "s3cret"}}), Answer(b'{"key":"s3cret"}')
+    assert "s3cret" not in f"{ask!r} {answer!r} {[ask, answer]}"
+    with pytest.raises(WireError) as caught:
+        payload_bytes({"s3cret": {1, 2}})
+    assert "s3cret" not in f"{caught.value} {caught.value.__cause__!r}"

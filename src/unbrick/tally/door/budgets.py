@@ -164,7 +164,7 @@ class DayBudgets:
                 document = json.loads(stream.read(_MOST_BYTES))
             found = {
                 str(name): Spent(
-                    *(int(one[key]) for key in ("bytes", "words", "names")), int(one.get("asks", 0))
+                    int(one["bytes"]), int(one["words"]), int(one["names"]), int(one.get("asks", 0))
                 )
                 for name, one in document["stations"].items()
             }

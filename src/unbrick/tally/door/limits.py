@@ -28,8 +28,8 @@ class Limits:
 
     The pace (`logins_…`, `events_…`, `bytes_…`) is that of a station, over all its connections; who would
     have to wait longer than `pace_seconds` is told to come again later. Asks have a pace of their own: a
-    station that carries many reports can still ask. `frames_bytes` is what may lie in memory of frames that are
-    not whole, not read or not answered yet, of all sessions together.
+    station that carries many reports can still ask. `frames_bytes` is what may lie in memory of frames that
+    are not whole, not read or not answered yet, of all sessions together.
     """
 
     logins_at_once: int = 512
