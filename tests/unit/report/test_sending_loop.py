@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from support.signed_events import unsigned_event
 
 from unbrick.events.wire import MOST_FRAME_BYTES, Answer, Ask, SignedEvent, encode_frame
+from unbrick.report.asking import Asks
 from unbrick.report.outbox import OutboxError
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.sending_loop import LONGEST_PAUSE, SendingLoop
@@ -55,11 +57,13 @@ class Session:
         self.is_open = True
         self.protocol = protocol
         self.asked: list[Ask] = []
+        self.put = 0
         self.say: Callable[[list[Ask]], list[tuple[int, Answer]]] = echo
         self._read, self._write = socket.socketpair()
 
     def ask(self, ask: Ask) -> None:
         self.asked.append(ask)
+        self.put += 1
 
     def answers(self) -> list[tuple[int, Answer]]:
         said = self.say(self.asked)
@@ -102,6 +106,10 @@ class World:
         self.refuse: Callable[[], None] = lambda: None
         self.chance = 1.0
         self.on_wait: Callable[[], None] = lambda: None
+        self.protocol = 2
+        self.say: Callable[[list[Ask]], list[tuple[int, Answer]]] = echo
+        self.asks: Asks | None = None
+        self.replies: list[socket.socket] = []
 
     @property
     def finish_by(self) -> float | None:
@@ -116,7 +124,8 @@ class World:
     def connect(self) -> Session:
         self.attempts.append(self.now - 1000.0)
         self.refuse()
-        self.sessions.append(Session(self._take))
+        self.sessions.append(Session(self._take, self.protocol))
+        self.sessions[-1].say = self.say
         return self.sessions[-1]
 
     def _take(self, events: Sequence[SignedEvent]) -> Receipt:
@@ -129,10 +138,42 @@ class World:
             self.connect,
             self,
             self.shown.append,
+            self.asks,
             clock=lambda: self.now,
             chance=lambda: self.chance,
         ).run()
         return self
+
+    def listen(self) -> None:
+        """Let processes ask."""
+        self.askers, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.asks = Asks(theirs, clock=lambda: self.now)
+
+    def ask(self, seconds: float = 60.0) -> None:
+        """As `asking.Requester` does, without waiting."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        asked = {"kind": "echo", "deadline": self.now + seconds, "payload": {"number": len(self.replies)}}
+        socket.send_fds(self.askers, [json.dumps(asked).encode()], [theirs.fileno()])
+        theirs.close()
+        ours.setblocking(False)
+        self.replies.append(ours)
+
+    def said(self) -> list[bytes | None]:
+        """What each asker has been told, once: None for nothing yet."""
+        found: list[bytes | None] = []
+        for reply in self.replies:
+            try:
+                found.append(reply.recv(100))
+            except BlockingIOError:
+                found.append(None)
+        return found
+
+    def close(self) -> None:
+        for end in (self.askers, *self.replies):
+            end.close()
+        self.now += 1000  # nobody waits that long
+        assert self.asks is not None
+        assert not self.asks.wait_for_a_session()
 
     def states(self) -> list[SenderState]:
         """The states shown, repetitions left out."""
@@ -302,3 +343,103 @@ def test_a_refused_report_that_cannot_be_put_away_is_sent_again_with_pauses() ->
     world.run()
     assert 1 < len(world.sent) < 10
     assert (world.shown[-2].why, world.shown[-1].refused) == ("no space is left for reports", 0)
+
+
+@pytest.fixture
+def asked() -> Iterator[World]:
+    world = World()
+    world.listen()
+    yield world
+    world.close()
+
+
+def test_an_ask_opens_the_session_soon_however_long_the_pause_of_the_sending_is(asked: World) -> None:
+    asked.finish_at = 1000.0 + 200
+    asked.refuse = NOBODY
+    asked.on_wait = lambda: asked.ask() if asked.now > 1100 and not asked.replies else None
+    asked.run()
+    before = [moment for moment in asked.attempts if moment < 100]
+    while_asked = [moment for moment in asked.attempts if 125 <= moment < 155]
+    after = [moment for moment in asked.attempts if 185 <= moment < 200]
+    assert len(before) < 10
+    assert len(while_asked) == 10
+    assert len(after) <= 1  # nobody waits any longer
+    assert asked.said() == [b""]
+
+
+def test_asks_go_between_two_frames_of_a_large_outbox(asked: World) -> None:
+    asked.outbox = Outbox([unsigned_event(number + 1) for number in range(1000)])
+    put: list[int] = []
+
+    def take(events: Sequence[SignedEvent]) -> Receipt:
+        put.append(asked.sessions[0].put)
+        asked.ask()
+        return take_all(events)
+
+    asked.answer = take
+    asked.run()
+    assert put == [0, 1, 2, 3]
+    assert asked.said() == [b'+{"number":%d}' % number for number in range(4)]
+    assert asked.shown[-1].acknowledged == 1000
+
+
+def test_a_tally_too_busy_to_store_is_asked_all_the_same(asked: World) -> None:
+    asked.outbox = Outbox([unsigned_event(1)])
+    asked.answer = lambda _: Receipt((), (), "its disk is full")
+    sent: list[int] = []
+
+    def wait() -> None:
+        sent.append(len(asked.sent))
+        if len(sent) == 8:
+            asked.ask()
+            asked.now -= 1  # that ends the sleep early
+        elif len(sent) == 9:
+            assert asked.said() == [b'+{"number":0}']
+            assert sent[-1] == sent[-2], "it did not wait for the next try to send"
+
+    asked.on_wait = wait
+    asked.run()
+    assert len(sent) > 9
+    assert len(asked.sessions) == 1
+
+
+def test_an_outbox_that_cannot_be_read_does_not_keep_anybody_from_asking(asked: World) -> None:
+    asked.outbox.broken = 5
+    asked.ask()
+    asked.run()
+    assert asked.said() == [b'+{"number":0}']
+    assert len(asked.sessions) == 1
+    assert SenderState.UNREACHABLE in asked.states()
+    assert asked.states()[-2:] == [SenderState.CONNECTED, SenderState.ENDED]
+
+
+def test_where_the_tally_answers_nothing_reports_go_on(asked: World) -> None:
+    asked.protocol = 1
+    asked.outbox = Outbox([unsigned_event(number + 1) for number in range(300)])
+    asked.ask()
+    asked.run()
+    assert asked.said() == [b"<"]
+    assert (asked.sent, len(asked.sessions)) == ([256, 44], 1)
+
+
+def test_an_ask_in_a_session_that_breaks_is_answered_in_the_next(asked: World) -> None:
+    asked.outbox = Outbox([unsigned_event(1)])
+    broken = iter([True])
+    numbers: list[int] = []
+
+    def take(events: Sequence[SignedEvent]) -> Receipt:
+        if next(broken, False):
+            raise TallyUnreachableError("the line broke")
+        return take_all(events)
+
+    def say(asks: list[Ask]) -> list[tuple[int, Answer]]:
+        numbers.extend(one.number for one in asks)
+        return echo(asks) if len(asked.sessions) == 2 else []
+
+    asked.answer = take
+    asked.say = say
+    asked.ask()
+    asked.run()
+    assert asked.said() == [b'+{"number":0}']
+    assert sorted(set(numbers)) == [1, 2]
+    assert (asked.outbox.count(), len(asked.sessions)) == (0, 2)
