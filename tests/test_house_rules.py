@@ -85,6 +85,7 @@ THE_DOOR = ("cli", "__main__")
 MAY_RUN_PROGRAMS = {"processes/command.py"}
 MAY_FORK = {"processes/child.py"}
 CALLS_THE_C_LIBRARY = "processes/libc.py"
+MAKES_TEXT_SAFE = "text.py"
 MAY_REVEAL_SECRETS = {
     "processes/command.py",  # onto a program's stdin
     "disks/bitlocker/key_box.py",  # derives a volume's key
@@ -116,6 +117,7 @@ TOP_LEVEL = {
 DRAWERS = {"base", "common", "helper", "helpers", "lib", "misc", "shared", "stuff", "tools", "util", "utils"}
 FORKING = re.compile(r"os\.(fork|forkpty|exec\w+|posix_spawnp?|spawn\w+|system|popen)|pty\.fork|pty\.spawn")
 
+UNICODE_KINDS = {"unicodedata.category", "unicodedata.bidirectional", "category", "bidirectional"}
 
 # Where an error becomes the status of a disk.
 TOUCHES_DISKS = frozenset({"diagnosis", "disks", "files", "processes", "recovery", "repair", "windows"})
@@ -244,6 +246,20 @@ def ssh_is_read_in_one_room(module: Module) -> Iterator[str]:
                 yield f"{module.path} line {node.lineno}: knows SSH's form"
 
 
+def text_is_made_safe_to_show_in_one_place(module: Module) -> Iterator[str]:
+    """All may ask whether a text is printable; only `text.py` picks the characters that are kept."""
+    if module.path == MAKES_TEXT_SAFE:
+        return
+    for node in module.nodes():
+        if isinstance(node, ast.Name | ast.Attribute) and ast.unparse(node) in UNICODE_KINDS:
+            yield f"{module.path} line {node.lineno}: asks what kind a character is"
+        picks = [node.test] if isinstance(node, ast.IfExp) else []
+        if isinstance(node, ast.GeneratorExp | ast.ListComp):
+            picks = [test for part in node.generators for test in part.ifs]
+        if any(ast.unparse(one).endswith(".isprintable") for test in picks for one in ast.walk(test)):
+            yield f"{module.path}: makes text safe to show"
+
+
 def secrets_are_revealed_in_few_places(module: Module) -> Iterator[str]:
     if module.path in MAY_REVEAL_SECRETS | {"secret.py"}:
         return
@@ -296,6 +312,7 @@ RULES: tuple[Rule, ...] = (
     programs_are_run_through_one_door,
     the_c_library_is_called_through_one_binding,
     ssh_is_read_in_one_room,
+    text_is_made_safe_to_show_in_one_place,
     secrets_are_revealed_in_few_places,
     errors_are_caught_by_name,
     what_ends_the_work_on_a_disk_has_a_reason,
@@ -362,7 +379,13 @@ def test_the_top_level_of_the_repository_is_a_short_list() -> None:
 
 
 def test_the_lists_of_exceptions_name_files_that_exist() -> None:
-    listed = {CALLS_THE_C_LIBRARY} | MAY_RUN_PROGRAMS | MAY_FORK | MAY_REVEAL_SECRETS | MAY_CATCH_EVERYTHING
+    listed = (
+        {CALLS_THE_C_LIBRARY, MAKES_TEXT_SAFE}
+        | MAY_RUN_PROGRAMS
+        | MAY_FORK
+        | MAY_REVEAL_SECRETS
+        | MAY_CATCH_EVERYTHING
+    )
     assert {path for path in listed if not (PACKAGE / path).is_file()} == set()
 
 
@@ -407,6 +430,9 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (ssh_is_read_in_one_room, "report/x.py", "import cryptography.hazmat.primitives.serialization.ssh\n"),
     (ssh_is_read_in_one_room, "media/x.py", "HEAD = b'\\0\\0\\0\\x0bssh-ed25519\\0\\0\\0\\x20'\n"),
     (ssh_is_read_in_one_room, "media/x.py", "def line(blob):\n    return f'ssh-ed25519 {blob}'\n"),
+    (text_is_made_safe_to_show_in_one_place, "x.py", "''.join(c if c.isprintable() else '?' for c in 'x')\n"),
+    (text_is_made_safe_to_show_in_one_place, "x.py", "''.join(c for c in 'x' if not c.isprintable())\n"),
+    (text_is_made_safe_to_show_in_one_place, "x.py", "import unicodedata\nunicodedata.category('x')\n"),
     (secrets_are_revealed_in_few_places, "keys/x.py", "text = password.secret.reveal()\n"),
     (secrets_are_revealed_in_few_places, "keys/x.py", "look = Secret.reveal\n"),
     (secrets_are_revealed_in_few_places, "keys/x.py", "text = secret._value\n"),
@@ -442,6 +468,8 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (the_c_library_is_called_through_one_binding, "processes/libc.py", "import ctypes\n"),
     (ssh_is_read_in_one_room, "signing/x.py", "KEY_TYPE = 'ssh-ed25519'\n"),
     (ssh_is_read_in_one_room, "tally/x.py", '"""A key line, `ssh-ed25519 AAAA`."""\nKEY = "Ed25519"\n'),
+    (text_is_made_safe_to_show_in_one_place, "text.py", "'x' if 'x'.isprintable() else '?'\n"),
+    (text_is_made_safe_to_show_in_one_place, "keys/x.py", "if not name.isprintable():\n    pass\n"),
     (secrets_are_revealed_in_few_places, "disks/bitlocker/unlock.py", "key.reveal()\n"),
     (errors_are_caught_by_name, "keys/x.py", "try:\n    x = 1\nexcept BaseException:\n    raise\n"),
     (errors_are_caught_by_name, "keys/x.py", "try:\n    x = 1\nexcept OSError:\n    pass\n"),

@@ -2,7 +2,53 @@
 
 from __future__ import annotations
 
+import unicodedata
 
-def printable(text: str) -> str:
-    """The text with every control character as `?`: it can neither move a cursor nor change a colour."""
-    return "".join(c if c.isprintable() else "?" for c in text)
+_MOST_MARKS = 2
+_LEFT_TO_RIGHT_MARK = "\u200e"
+
+
+def printable(text: str, instead: str = "?") -> str:
+    """The text with `instead` for every character that could steer a terminal or is not seen."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else instead for c in text)
+
+
+def without_hidden(text: str, most: int) -> str:
+    """At most `most` characters of a text on one line; characters that are not seen are left out.
+
+    Unlike `printable` it keeps every kind of space: Windows has names with them, which are looked up.
+    """
+    kept = (" " if c in "\t\r\n" else c for c in text[: most * 4] if c in "\t\r\n" or not _is_hidden(c))
+    return "".join(kept).strip()[:most]
+
+
+def _is_hidden(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category[0] == "C" or category in ("Zl", "Zp")
+
+
+def in_a_column(text: str, most: int = 200) -> str:
+    """`printable`, and no character paints over its neighbours or turns the direction of what follows."""
+    kept: list[str] = []
+    marks = 0
+    turned = False
+    for character in text[: most * 4]:
+        if len(kept) == most:
+            break
+        if unicodedata.category(character) in {"Mn", "Me", "Mc"}:
+            marks += 1
+            # A name may have accents; a pile of them paints over its neighbours.
+            if marks > _MOST_MARKS or not kept or _is_variation_selector(character):
+                continue
+        else:
+            marks = 0
+        turned = turned or unicodedata.bidirectional(character) in {"R", "AL", "AN"}
+        kept.append(character)
+    return printable("".join(kept)) + (_LEFT_TO_RIGHT_MARK if turned else "")
+
+
+def _is_variation_selector(character: str) -> bool:
+    """Terminals do not agree on how wide a character becomes with one."""
+    return "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"

@@ -5,25 +5,19 @@ Names come from a disk and are hostile: what cannot be printed safely is shown a
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 
 from unbrick.model import FileFact, Verdict
+from unbrick.text import printable
 
 _NAMES_SHOWN = 4
-_UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _NOUN = {
     Verdict.FAULTY: "faulty file",
     Verdict.GOOD: "good file",
     Verdict.NOTE: "harmless file",
     Verdict.PERSON: "item",  # it may be a folder that could not be looked into
 }
-
-
-def printable(text: str) -> str:
-    """A text from a disk without what could steer a terminal or turn the writing direction."""
-    return "".join("?" if unicodedata.category(c) in _UNSAFE else c for c in text)
 
 
 def about_files(verdict: Verdict, files: Sequence[FileFact]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from unbrick.events.event import canonical_json
 from unbrick.events.identity import valid_serial, valid_smbios_uuid
 from unbrick.model import Machine
+from unbrick.text import printable
 
 _LONGEST_TEXT = 400
 _MOST_ENTRIES = 64
@@ -38,7 +39,7 @@ def short_facts(details: Mapping[str, Any]) -> dict[str, Any]:
 
 def plain_machine(machine: Machine) -> Machine:
     """A machine by identifiers of a known shape only; computer names are as hostile as their disk."""
-    plain = ("".join(c for c in name if c.isprintable())[:_LONGEST_HOSTNAME] for name in machine.hostnames)
+    plain = (printable(name, "")[:_LONGEST_HOSTNAME] for name in machine.hostnames)
     names = tuple(dict.fromkeys(name for name in plain if name))
     guid = machine.disk_guid
     return Machine(

@@ -23,6 +23,7 @@ from unbrick.errors import FailedError, Reason
 from unbrick.events.event import MOST_BYTES, Event, EventError
 from unbrick.events.wire import SignedEvent, WireError, signed_event
 from unbrick.files import sync_directory
+from unbrick.text import printable
 
 DEFAULT_FOLDER = Path("/var/lib/unbrick/outbox")
 _NAME = re.compile(r"([0-9]{8}T[0-9]{6}Z-[0-9a-f]{6})-([0-9]{6})-([0-9a-f]{16})\.json")
@@ -110,7 +111,7 @@ class Outbox:
         Of an id its first 16 digits do, which are in the file's name.
         Raises OutboxError where one of them stays: it would be sent, and refused, again and again.
         """
-        said = "".join(c if c.isprintable() else " " for c in reason)[:500]
+        said = printable(reason, " ")[:500]
         try:
             for path in self._paths_of(ids):
                 target = self._move_to(_REFUSED, path)

@@ -32,6 +32,7 @@ from unbrick.events.wire import (
 )
 from unbrick.report.station_login import Login, certificate_notice, end_of, read_login, take_renewed
 from unbrick.signing.ssh_key import blob_of_line
+from unbrick.text import printable
 
 if TYPE_CHECKING:
     from paramiko.channel import Channel
@@ -400,4 +401,4 @@ def _text(message: dict[str, Any], name: str) -> str:
 
 def _plain(text: str) -> str:
     """What another program said, fit for one line on a terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)[:_LONGEST_TEXT].strip()
+    return printable(text, " ")[:_LONGEST_TEXT].strip()

@@ -16,13 +16,13 @@ from typing import Any
 from unbrick.errors import FailedError, Reason
 from unbrick.files import PathError, find_inside, is_inside
 from unbrick.processes.bounded import ReaderEndedError, run_bounded
+from unbrick.text import without_hidden
 from unbrick.windows.hive import Hive, UnreadableHiveError, open_hive
 from unbrick.windows.services import (
     Service,
     boot_files,
     comparable_path,
     file_of,
-    printable,
     read_class_filters,
     read_services,
 )
@@ -189,7 +189,7 @@ def _system_facts(hive: Hive) -> dict[str, Any]:
     name = name or hive.text(f"{control}\\Services\\Tcpip\\Parameters", "NV Hostname")
     return {
         "control_set": number,
-        "hostname": printable(name or "", _HOSTNAME_LIMIT) or None,
+        "hostname": without_hidden(name or "", _HOSTNAME_LIMIT) or None,
         "services": [(s.name, s.start, s.type, s.image_path) for s in read_services(hive, number)],
         "filters": read_class_filters(hive, number),
         "auto_unlocked": _auto_unlocked(hive, control),
@@ -225,7 +225,7 @@ def _read_system(installation: Installation, path: Path) -> Installation:
 def _software_facts(hive: Hive) -> dict[str, Any]:
     texts = ("ProductName", "EditionID", "DisplayVersion", "ReleaseId", "CSDVersion")
     facts: dict[str, Any] = {
-        name: printable(hive.text(_CURRENT_VERSION, name) or "", _WORD_LIMIT) or None for name in texts
+        name: without_hidden(hive.text(_CURRENT_VERSION, name) or "", _WORD_LIMIT) or None for name in texts
     }
     build = hive.text(_CURRENT_VERSION, "CurrentBuildNumber") or hive.text(_CURRENT_VERSION, "CurrentBuild")
     facts["build"] = int(build) if build and build.isascii() and build.isdigit() and len(build) < 7 else None

@@ -6,10 +6,10 @@ Knows how Windows writes an ImagePath ([MS-SCMR], and "Specifying driver load or
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from unbrick.text import without_hidden
 from unbrick.windows.hive import Hive
 
 NAME_LIMIT = 256
@@ -40,23 +40,12 @@ class Service:
     image_path: str | None
 
 
-def printable(text: str, limit: int) -> str:
-    """A text from a disk as it may be shown: no control, format or private characters, at most `limit`."""
-    kept = (" " if c in "\t\r\n" else c for c in text[: limit * 4] if c in "\t\r\n" or not _hidden(c))
-    return "".join(kept).strip()[:limit]
-
-
-def _hidden(character: str) -> bool:
-    category = unicodedata.category(character)
-    return category[0] == "C" or category in ("Zl", "Zp")
-
-
 def read_services(hive: Hive, control_set: int) -> tuple[Service, ...]:
     """The services of a control set of an open SYSTEM hive, in the hive's order."""
     key = hive.key(f"ControlSet{control_set:03}\\Services")
     return tuple(
         Service(
-            printable(name, NAME_LIMIT),
+            without_hidden(name, NAME_LIMIT),
             service.number("Start"),
             service.number("Type"),
             _shown(next(iter(service.texts("ImagePath")), None)),
@@ -66,7 +55,7 @@ def read_services(hive: Hive, control_set: int) -> tuple[Service, ...]:
 
 
 def _shown(image_path: str | None) -> str | None:
-    return printable(image_path, _IMAGE_PATH_LIMIT) or None if image_path is not None else None
+    return without_hidden(image_path, _IMAGE_PATH_LIMIT) or None if image_path is not None else None
 
 
 def read_class_filters(hive: Hive, control_set: int) -> tuple[str, ...]:
@@ -76,7 +65,7 @@ def read_class_filters(hive: Hive, control_set: int) -> tuple[str, ...]:
     for _, device_class in key.children() if key else ():
         for value in ("UpperFilters", "LowerFilters"):
             for text in device_class.texts(value):
-                name = printable(text, NAME_LIMIT)
+                name = without_hidden(text, NAME_LIMIT)
                 if name:
                     names.setdefault(name.casefold(), name)
     return tuple(sorted(names.values(), key=str.casefold))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from unbrick.windows.services import Service, boot_files, comparable_path, file_of, printable
+from unbrick.windows.services import Service, boot_files, comparable_path, file_of
 
 DISK = "\\windows\\system32\\drivers\\disk.sys"
 
@@ -79,9 +79,3 @@ def test_boot_files_are_those_of_early_services_and_of_filters() -> None:
 
 def test_paths_compare_as_windows_would() -> None:
     assert comparable_path("/Windows/x. /Y.SYS..") == "\\windows\\x\\y.sys"
-
-
-def test_what_is_shown_holds_nothing_that_acts() -> None:
-    assert printable("\x1b[2JPC\u202e-1\0\ud800\u2028\u2029\ue0002", 63) == "[2JPC-12"
-    assert printable("  a\tb\n ", 63) == "a b"
-    assert printable("x" * 1000, 63) == "x" * 63

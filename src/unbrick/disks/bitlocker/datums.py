@@ -12,6 +12,7 @@ from uuid import UUID
 
 from unbrick.model import ProtectorKind
 from unbrick.secret import Secret
+from unbrick.text import printable
 
 _HEADER = struct.Struct("<4H")
 _TYPE_KEY, _TYPE_TEXT, _TYPE_STRETCH, _TYPE_SEALED = 1, 2, 3, 5
@@ -160,8 +161,7 @@ def read_text(datum: Datum) -> str | None:
     """A text entry as one line that is safe to print; None where it is empty."""
     even = datum.payload[: len(datum.payload) // 2 * 2]
     text = even.decode("utf-16-le", errors="replace").split("\0", 1)[0]
-    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:_TEXT_LIMIT])
-    return printable.strip() or None
+    return printable(text[:_TEXT_LIMIT], "\N{REPLACEMENT CHARACTER}").strip() or None
 
 
 def read_header_location(datum: Datum, volume_size: int) -> tuple[int, int]:

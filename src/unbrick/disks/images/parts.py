@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from unbrick.errors import FailedError, NeedsHandsError, Reason
+from unbrick.text import printable
 
 # 256 TiB: four times what the largest of the formats (VHDX) can hold.
 LARGEST_DISK = 1 << 48
@@ -57,7 +58,7 @@ def part_beside(image: Path, name: str) -> Path:
 
     `image` is resolved. No protocol (`nbd:…`), no way out of the folder, no link is followed.
     """
-    shown = "".join(c if c.isprintable() else "?" for c in name[:200])
+    shown = printable(name[:200])
     if not name or "\0" in name or ":" in name or ".." in Path(name).parts:
         refuse_unsafe(image, f"it refers to {shown!r}, which is not a file beside it")
     part = image.parent / name

@@ -22,6 +22,7 @@ from unbrick.events.standing import MachineStatus, Mark, Standing, mark_of
 from unbrick.model import Machine
 from unbrick.tally.books.clock import MICROSECONDS_A_MINUTE, microseconds
 from unbrick.tally.count.names import name_key, serial_key
+from unbrick.text import printable
 
 MOST_NAMES = 16
 """So many names of a machine are known: the first ones."""
@@ -251,7 +252,7 @@ def merge_names(*groups: Iterable[str]) -> tuple[str, ...]:
 
 def shown_reason(reason: str) -> str:
     """A reason as it is counted and shown: one short printable line."""
-    return "".join(c if c.isprintable() else " " for c in reason[:_LONGEST_REASON]).strip()
+    return printable(reason[:_LONGEST_REASON], " ").strip()
 
 
 def _smaller(one: str | None, other: str | None) -> str | None:

@@ -12,6 +12,8 @@ import select
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from unbrick.text import printable
+
 LEVELS = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -47,7 +49,7 @@ class ServiceLog:
 
     def _write(self, level: int, text: str) -> bool:
         """False where the reader does not keep up: a server must not wait for it."""
-        shown = "".join(character if character.isprintable() else " " for character in text)
+        shown = printable(text, " ")
         priority = next((number for least, number in _PRIORITIES if level >= least), 7)
         start = f"<{priority}>" if self._journal else f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} "
         line = (start + shown).encode(errors="replace")[:_LONGEST_LINE] + b"\n"

@@ -16,7 +16,8 @@ from unbrick.events.standing import MachineStatus
 from unbrick.tally.records import Basis, MachineRow, RecentEvent, Statement, Summary
 from unbrick.tally.show.board import ON_THE_WAY, SETTLED, Board, SiteCount
 from unbrick.tally.show.pace import pace_sentence
-from unbrick.tally.show.plain_text import fitted, harmless
+from unbrick.tally.show.plain_text import fitted
+from unbrick.text import in_a_column
 
 T = TypeVar("T")
 
@@ -149,7 +150,7 @@ def _status_line(board: Board, row: _Row, width: int) -> Text:
 
 def reasons_sentence(pairs: Sequence[tuple[str, int]]) -> str:
     """The first reasons with how many machines have each, and how many reasons more there are."""
-    said = [f"{harmless(reason)} {number:,}" for reason, number in pairs[:_MOST_REASONS]]
+    said = [f"{in_a_column(reason)} {number:,}" for reason, number in pairs[:_MOST_REASONS]]
     if len(pairs) > _MOST_REASONS:
         said.append(f"and {len(pairs) - _MOST_REASONS:,} more")
     return ", ".join(said)

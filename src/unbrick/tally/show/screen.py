@@ -17,7 +17,8 @@ from unbrick.tally.records import MachineRow
 from unbrick.tally.show import panes
 from unbrick.tally.show.board import NEEDS_A_PERSON, Board
 from unbrick.tally.show.pace import pace_sentence
-from unbrick.tally.show.plain_text import fitted, harmless
+from unbrick.tally.show.plain_text import fitted
+from unbrick.text import in_a_column
 
 _NARROW = 60
 _MOST_ROWS = 50
@@ -103,7 +104,7 @@ def totals_sentence(board: Board) -> str:
     for status in sorted(board.statuses(), key=lambda one: one == MachineStatus.HEALTHY):
         count = board.count(status)
         one, many = words.get(status, (panes.word(status), panes.word(status)))
-        told.append(f"{count:,} {harmless(one if count == 1 else many)}")
+        told.append(f"{count:,} {in_a_column(one if count == 1 else many)}")
     total = board.summary.total
     noun = "machine" if total == 1 else "machines"
     return ", ".join([f"{total:,} {noun}", *told])
@@ -113,9 +114,9 @@ def render_status(board: Board) -> RenderableType:
     """Everything `unbrick tally status` prints."""
     parts: list[RenderableType] = []
     if board.trouble:
-        parts.append(Text(harmless(f"! {board.trouble}"), "bold red"))
+        parts.append(Text(in_a_column(f"! {board.trouble}"), "bold red"))
     if board.notice:
-        parts.append(Text(harmless(board.notice), "yellow"))
+        parts.append(Text(in_a_column(board.notice), "yellow"))
     if apart := panes.apart_sentence(board.summary):
         parts.append(Text(apart, "yellow"))
     parts.append(Text(totals_sentence(board), "bold"))
@@ -141,7 +142,7 @@ def _status_table(board: Board) -> Table:
         marked = board.summary.marked.get(status, 0)
         reasons = panes.reasons_sentence(board.reasons(status))
         table.add_row(
-            Text(harmless(panes.word(status)), panes.COLOUR.get(status, "")),
+            Text(in_a_column(panes.word(status)), panes.COLOUR.get(status, "")),
             f"{board.count(status):,}",
             f"{marked:,}" if marked else "",
             Text(reasons),
@@ -164,7 +165,7 @@ def _waiting_table(title: str, rows: tuple[MachineRow, ...], board: Board) -> Ta
             Text(fitted(one.name or "no name", 32).rstrip()),
             Text(fitted(one.site or "", 24).rstrip()),
             Text(fitted(one.service or "", 24).rstrip()),
-            Text(harmless(panes.why(one, board, 36), 120)),
+            Text(in_a_column(panes.why(one, board, 36), 120)),
         )
     return table
 

@@ -24,6 +24,7 @@ from unbrick.events.event import moment
 from unbrick.files import open_for_owner
 from unbrick.tally.free_space import give_way
 from unbrick.tally.networks import network_of
+from unbrick.text import printable
 
 REFUSALS = "refusals.log"
 _LONGEST_TEXT = 200
@@ -151,7 +152,7 @@ class AuditLog:
 
     def _line(self, facts: Mapping[str, str | int]) -> bytes:
         at = moment(datetime.fromtimestamp(self._clock(), UTC))
-        short = {key: _printable(value) if isinstance(value, str) else value for key, value in facts.items()}
+        short = {key: _shown(value) if isinstance(value, str) else value for key, value in facts.items()}
         return json.dumps({"at": at, **short}, ensure_ascii=True).encode() + b"\n"
 
 
@@ -219,9 +220,8 @@ def _sentence(facts: Mapping[str, str | int]) -> str:
     first = rest.pop("why", None) or rest.pop("text", None)
     said = [f"{what}: {first}" if first else f"{what}:"]
     said += [f"{key}={value}" for key, value in rest.items() if value != ""]
-    return _printable(" ".join(said).rstrip(":"), 2 * _LONGEST_TEXT)
+    return _shown(" ".join(said).rstrip(":"), 2 * _LONGEST_TEXT)
 
 
-def _printable(text: str, most: int = _LONGEST_TEXT) -> str:
-    shown = "".join(character if character.isprintable() else "�" for character in text[:most])
-    return shown + ("…" if len(text) > most else "")
+def _shown(text: str, most: int = _LONGEST_TEXT) -> str:
+    return printable(text[:most], "\N{REPLACEMENT CHARACTER}") + ("…" if len(text) > most else "")
