@@ -20,8 +20,8 @@ from support.repair_journal import version1, version1_header
 from unbrick.drill.disk.truth import sha256_of
 from unbrick.model import RunState
 from unbrick.repair.actions.quarantine_file import QuarantineFile
+from unbrick.repair.journal.document import Journal
 from unbrick.repair.journal.file import create_journal, open_journal
-from unbrick.repair.journal.record import Journal
 from unbrick.repair.quarantine import JOURNAL, make_run_folder
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")

@@ -8,8 +8,7 @@ from typing import Any
 from unbrick.model import RunState
 from unbrick.repair.actions.quarantine_file import QuarantineFile
 from unbrick.repair.file_state import Times
-from unbrick.repair.journal.document import encode_line
-from unbrick.repair.journal.record import Journal
+from unbrick.repair.journal.document import Journal, encode_line
 
 MOMENT = "2024-07-19T06:12:04Z"
 TIMES = Times(133658357400000001, 133658357470000000, 133658357520000000)

@@ -20,7 +20,7 @@ from unbrick.keys.chain import KeyChain
 from unbrick.model import Action, DiskReport, FilesystemState, Plan, RunState, Touched, Volume
 from unbrick.processes.command import Runner
 from unbrick.recovery.outcome import VolumeCase
-from unbrick.repair.journal.record import Journal
+from unbrick.repair.journal.document import Journal
 from unbrick.repair.purge import PurgePlan
 from unbrick.repair.undo import UndoPlan
 from unbrick.report.recorder import Recorder

@@ -14,7 +14,7 @@ from unbrick.recovery.outcome import Draft
 from unbrick.repair.actions.kinds import KINDS
 from unbrick.repair.apply import apply_plan
 from unbrick.repair.history import program_name, read_runs
-from unbrick.repair.journal.record import Journal
+from unbrick.repair.journal.document import Journal
 from unbrick.repair.purge import apply_purge, expect_purged
 from unbrick.repair.undo import apply_undo
 from unbrick.repair.verify import verify_applied

@@ -17,9 +17,8 @@ from unbrick.model import Action, ActionState, Changed, Plan, RunState, Touched
 from unbrick.repair.actions.kind import ActionKind
 from unbrick.repair.actions.kinds import KINDS
 from unbrick.repair.disk_errors import disk_errors
-from unbrick.repair.journal import document
+from unbrick.repair.journal.document import Journal, encode, parse
 from unbrick.repair.journal.file import create_journal, now
-from unbrick.repair.journal.record import Journal
 from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.quarantine import JOURNAL, make_run_folder
 from unbrick.repair.trust import find_playbook
@@ -79,7 +78,7 @@ def _prepare(root: Path, action: Action, playbooks: Sequence[Playbook], volume_w
 def _expect_belief(journal: Journal) -> None:
     """That an undo will believe what the journal is to say: hostile files have what ours never have."""
     try:
-        document.parse(document.encode(journal))
+        parse(encode(journal))
     except JournalError as error:
         raise NeedsHandsError(
             f"what would be moved could not be put back: {error.why}",

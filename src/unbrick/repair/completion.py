@@ -17,8 +17,8 @@ from unbrick.errors import NeedsHandsError, Reason
 from unbrick.model import RunState, Touched
 from unbrick.repair.apply import touched_by_repair
 from unbrick.repair.disk_errors import disk_errors
+from unbrick.repair.journal.document import Journal
 from unbrick.repair.journal.file import open_journal
-from unbrick.repair.journal.record import Journal
 from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.purge import find_purgeable, touched_by_purge
 from unbrick.repair.quarantine import find_run_folders

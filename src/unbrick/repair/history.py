@@ -13,8 +13,8 @@ import unbrick
 from unbrick.errors import UnbrickError
 from unbrick.model import ActionState, EarlierRun, RunState
 from unbrick.repair.disk_errors import disk_errors
+from unbrick.repair.journal.document import Journal
 from unbrick.repair.journal.file import open_journal
-from unbrick.repair.journal.record import Journal
 from unbrick.repair.quarantine import begun_at, find_run_folders
 
 _PROGRAM = re.compile(r"(\S+) medium ([0-9a-f]{16})")

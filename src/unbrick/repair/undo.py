@@ -14,8 +14,8 @@ from unbrick.files import windows_path_of
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import Action, ActionState, Changed, RunState, Touched
 from unbrick.repair.disk_errors import damaged, disk_errors
+from unbrick.repair.journal.document import Journal
 from unbrick.repair.journal.file import JournalFile, open_journal
-from unbrick.repair.journal.record import Journal
 from unbrick.repair.quarantine import find_homes, find_run_folders, find_unreadable_run
 from unbrick.repair.trust import Authority
 

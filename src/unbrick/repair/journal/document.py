@@ -11,14 +11,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from unbrick.errors import NeedsHandsError, Reason
 from unbrick.events.run_id import is_run_id
 from unbrick.model import ActionState, RunState
 from unbrick.repair.actions.kind import MOST_ACTIONS, ActionKind
 from unbrick.repair.actions.kinds import KINDS
-from unbrick.repair.journal.record import Journal
 from unbrick.repair.journal_fields import (
     JournalError,
     expect_each_once,
@@ -38,7 +37,24 @@ _NEWER = "nothing that it asks for was done; a newer unbrick may know it"
 
 
 @dataclass(frozen=True)
-class Line:
+class Journal:
+    """What a run has done, with all that taking it back needs, and what has become of it.
+
+    `program` is the version of unbrick that wrote it; `begun`, and `when` it reached its state, are UTC times
+    in ISO 8601, by the clock of that machine then; `volume_was_dirty` is how Windows had left the volume
+    before the first write.
+    """
+
+    run: str
+    program: str
+    begun: str
+    volume_was_dirty: bool
+    entries: tuple[ActionKind, ...]
+    state: RunState
+    when: str
+
+
+class Line(NamedTuple):
     """A line whose check is right, without it, and where it ends."""
 
     text: bytes

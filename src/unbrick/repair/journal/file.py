@@ -14,8 +14,7 @@ from pathlib import Path
 
 from unbrick.model import RunState
 from unbrick.repair.journal import document, version1
-from unbrick.repair.journal.document import MOST_BYTES
-from unbrick.repair.journal.record import Journal
+from unbrick.repair.journal.document import MOST_BYTES, Journal
 from unbrick.repair.journal_fields import JournalError
 from unbrick.repair.quarantine import JOURNAL, check_run_folder, holds_files, journal_in
 

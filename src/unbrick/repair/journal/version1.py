@@ -14,13 +14,13 @@ from unbrick.repair.actions.kind import MOST_ACTIONS
 from unbrick.repair.actions.quarantine_file import KEYS, TIMES, QuarantineFile
 from unbrick.repair.journal.document import (
     MOMENT,
+    Journal,
     Line,
     encode_line,
     load,
     read_journal,
     sound_line,
 )
-from unbrick.repair.journal.record import Journal
 from unbrick.repair.journal_fields import JournalError, expect_keys, read_list, read_path, read_text
 
 VERSION = 1
