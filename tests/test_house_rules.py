@@ -64,7 +64,17 @@ FLOORS_INSIDE: dict[str, tuple[str, ...]] = {
         *("screen", "machine", "ending", "stick", "telling", "targets", "questions", "restart", "shell"),
         *("unattended", "another_try", "leaving", "guided_visit", "boot", "main", "__main__"),
     ),
-    "drill": ("options", "tally", "contents", "bitlocker", "disk", "fleet", "machine"),
+    "drill": (
+        "options",
+        "tally",
+        "contents",
+        "bitlocker",
+        "disk",
+        "fleet",
+        "machine",
+        "recover",
+        "switch_on",
+    ),
     "tally": (
         *("networks", "records", "folder", "new_folder", "new_file", "free_space"),
         *("books", "trust", "count", "show", "office", "store", "door", "upkeep"),
@@ -81,6 +91,7 @@ LOOSE_AT_THE_ROOT = {
     "text.py",
 }
 THE_DOOR = ("cli", "__main__")
+NO_VERBS = {"cli/__init__.py", "cli/main.py", "options", "terminal"}
 
 MAY_RUN_PROGRAMS = {"processes/command.py"}
 MAY_FORK = {"processes/child.py"}
@@ -304,6 +315,32 @@ def only_words_lie_at_the_root(module: Module) -> Iterator[str]:
         yield f"{module.path}: belongs in a room"
 
 
+def a_verb_is_a_file_and_a_group_a_folder(module: Module) -> Iterator[str]:
+    """`unbrick media build` is `command` in cli/media/build.py: nothing else has to name it."""
+    if module.room != "cli":
+        return
+    made = {
+        ast.unparse(call.func): (function.name, call)
+        for function in module.nodes()
+        if isinstance(function, ast.FunctionDef)
+        for call in function.decorator_list
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith((".command", ".group"))
+    }
+    *_, folder, name = module.path.removesuffix(".py").split("/")
+    kind, verb = ("click.group", folder) if name == "__init__" else ("click.command", name.removesuffix("_"))
+    if module.path in NO_VERBS or module.place in NO_VERBS:
+        if module.path != "cli/main.py" and made:
+            yield f"{module.path}: has a verb, which belongs into a file of its own"
+    elif set(made) != {kind} or made[kind][0] != "command":
+        yield f"{module.path}: is not one {kind}, called `command`"
+    elif [ast.unparse(one) for one in made[kind][1].args] != [repr(verb)]:
+        yield f"{module.path}: its `command` is not called {verb}"
+    elif kind == "click.group" and "package=__name__" not in ast.unparse(made[kind][1]):
+        yield f"{module.path}: does not find its verbs by their files"
+    elif not ast.get_docstring(module.tree):
+        yield f"{module.path}: has no line for the help of its group"
+
+
 Rule = Callable[[Module], Iterator[str]]
 RULES: tuple[Rule, ...] = (
     arrows_point_down,
@@ -318,6 +355,7 @@ RULES: tuple[Rule, ...] = (
     what_ends_the_work_on_a_disk_has_a_reason,
     files_are_named_for_what_they_hold,
     only_words_lie_at_the_root,
+    a_verb_is_a_file_and_a_group_a_folder,
 )
 
 
@@ -390,6 +428,7 @@ def test_the_lists_of_exceptions_name_files_that_exist() -> None:
 
 
 KEEPS = '"""What it is for.\n\nNever does harm.\nRead `password.py` first.\n"""\n'
+VERB = '"""Burn it."""\n@click.command("burn")\ndef command(): ...\n'
 BREAKS: list[tuple[Rule, str, str]] = [
     (arrows_point_down, "incidents/x.py", "from unbrick.disks.discover import open_disk\n"),
     (arrows_point_down, "incidents/x.py", "from unbrick import disks\n"),
@@ -446,6 +485,14 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (files_are_named_for_what_they_hold, "common/x.py", ""),
     (files_are_named_for_what_they_hold, "disks/images/image_qcow2.py", ""),
     (only_words_lie_at_the_root, "command.py", ""),
+    (a_verb_is_a_file_and_a_group_a_folder, "cli/media/burn.py", VERB.replace("burn", "bake")),
+    (a_verb_is_a_file_and_a_group_a_folder, "cli/media/burn.py", VERB.replace("command()", "burn()")),
+    (a_verb_is_a_file_and_a_group_a_folder, "cli/media/burn.py", VERB.replace("click", "group")),
+    (a_verb_is_a_file_and_a_group_a_folder, "cli/media/burn.py", VERB.partition("\n")[2]),
+    (a_verb_is_a_file_and_a_group_a_folder, "cli/media/words.py", '"""Words."""\n'),
+    (a_verb_is_a_file_and_a_group_a_folder, "cli/burn/__init__.py", VERB),
+    (a_verb_is_a_file_and_a_group_a_folder, "cli/burn/__init__.py", VERB.replace(".command", ".group")),
+    (a_verb_is_a_file_and_a_group_a_folder, "cli/options/burn.py", VERB),
 ]  # fmt: skip
 
 
@@ -479,6 +526,14 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (files_are_named_for_what_they_hold, "disks/images/image.py", ""),
     (only_words_lie_at_the_root, "errors.py", ""),
     (only_words_lie_at_the_root, "keys/errors.py", ""),
+    (a_verb_is_a_file_and_a_group_a_folder, "cli/media/burn.py", VERB),
+    (
+        a_verb_is_a_file_and_a_group_a_folder,
+        "cli/burn/__init__.py",
+        VERB.replace('command("burn"', 'group("burn", package=__name__'),
+    ),
+    (a_verb_is_a_file_and_a_group_a_folder, "cli/options/consent.py", "def ask(): ...\n"),
+    (a_verb_is_a_file_and_a_group_a_folder, "media/burn.py", ""),
 ]  # fmt: skip
 
 

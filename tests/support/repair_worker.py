@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unbrick.cli.disk_work import open_keys
+from unbrick.cli.options.disk_work import open_keys
 from unbrick.disks.change.rehearsal import Rehearsed
 from unbrick.disks.ntfs.structures import FileView
 from unbrick.disks.plain import PlainVolume

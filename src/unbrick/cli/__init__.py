@@ -1,4 +1,4 @@
-"""The door: one file per verb; it parses, calls, prints and exits, and nothing else does.
+"""The door: a folder for a group of verbs, a file for a verb; it parses, calls, prints and exits, alone.
 
 Never decides what becomes of a disk.
 Read `main.py` first.

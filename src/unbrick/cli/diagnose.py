@@ -1,4 +1,4 @@
-"""`unbrick diagnose`."""
+"""Say what is wrong with a disk; writes nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.disk_work import (
+from unbrick.cli.options.disk_work import (
     disks_argument,
     keys_option,
     open_keys,
@@ -17,7 +17,7 @@ from unbrick.cli.disk_work import (
     station_option,
     work_on_disks,
 )
-from unbrick.cli.opening_options import format_option, ignore_option
+from unbrick.cli.options.opening import format_option, ignore_option
 from unbrick.disks.images.image import ImageFormat
 from unbrick.recovery.story import Goal, Order
 

@@ -1,4 +1,4 @@
-"""`unbrick help`: the manual, which lies inside the package because a stick is offline."""
+"""The manual, offline."""
 
 from __future__ import annotations
 

@@ -10,32 +10,17 @@ from typing import NoReturn
 import click
 
 from unbrick import __version__
-from unbrick.cli.terminal.lazy_group import LazyGroup
 from unbrick.cli.terminal.manners import color_option, say
+from unbrick.cli.terminal.verb_group import VerbGroup
 from unbrick.errors import FailedError, UnbrickError, UsageError
 from unbrick.model import error_document
 from unbrick.text import printable
 
-_VERBS = {
-    "diagnose": "Say what is wrong with a disk; writes nothing.",
-    "drill": "Make a simulated bricked fleet, and recover it.",
-    "help": "The manual, offline.",
-    "media": "Make boot media and sticks, sign their settings, boot over the network.",
-    "outbox": "Reports that wait until the tally has them.",
-    "playbook": "What unbrick looks for, and checks for your own playbooks.",
-    "purge": "Delete a repair's quarantine for good: it can then not be put back.",
-    "repair": "Take the fault away, so that it can be put back.",
-    "runs": "List the repairs recorded on a disk, undone or not; writes nothing.",
-    "scan": "List a disk's volumes, protectors and installations; writes nothing.",
-    "tally": "Count every machine, once, over SSH; the dashboard.",
-    "undo": "Put back exactly what a repair took away.",
-}
-
 
 @click.group(
-    cls=LazyGroup,
-    verbs=_VERBS,
-    prefix="unbrick.cli.",
+    cls=VerbGroup,
+    package="unbrick.cli",
+    besides=frozenset({"main", "options", "terminal"}),
     params=[color_option()],
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -1,4 +1,4 @@
-"""`unbrick purge`."""
+"""Delete a repair's quarantine for good: it can then not be put back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.disk_work import (
+from unbrick.cli.options.disk_work import (
     disk_path,
     dry_run_option,
     keys_option,
@@ -18,7 +18,7 @@ from unbrick.cli.disk_work import (
     work_on_disks,
     yes_option,
 )
-from unbrick.cli.opening_options import format_option, ignore_option
+from unbrick.cli.options.opening import format_option, ignore_option
 from unbrick.disks.images.image import ImageFormat
 from unbrick.recovery.story import Goal, Order
 

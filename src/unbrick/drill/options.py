@@ -10,10 +10,13 @@ import re
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from unbrick.errors import UsageError
+from unbrick.incidents.collection import Collection
 from unbrick.incidents.library import find_playbook, load_library
+from unbrick.incidents.loader import read_playbook_file
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import Status
 
@@ -229,3 +232,13 @@ def standard_fleet(
         machine(6, "crashed", crashed=True, variant=3),
         machine(7, "hibernated", hibernated=True),
     )
+
+
+def chosen_incident(fault: str | None, file: Path | None) -> Playbook | None:
+    """The playbook that is to be played; None is the drill's own choice."""
+    named = fault if fault != "none" else None
+    if file is not None and named is not None:
+        raise UsageError("--fault and --playbook both name an incident", hint="give one of them")
+    if file is not None:
+        return Collection().add(read_playbook_file(file), str(file))
+    return find_playbook(load_library(), named) if named else None

@@ -1,9 +1,19 @@
-"""`unbrick drill`: make a simulated bricked fleet, and recover it.
+"""Make a simulated bricked fleet, and recover it.
 
 Never touches anything outside the folder that was named.
-Read `verbs.py` first.
+Read `run.py` first.
 """
 
-from unbrick.cli.drill.verbs import command
+from __future__ import annotations
 
-__all__ = ["command"]
+import click
+
+from unbrick.cli.terminal.verb_group import VerbGroup
+
+
+@click.group("drill", cls=VerbGroup, package=__name__)
+def command() -> None:
+    """Practise on simulated machines, made with real NTFS and real BitLocker.
+
+    Example: unbrick drill new practice --machines 3 --bitlocker xts-128
+    """

@@ -1,4 +1,4 @@
-"""`unbrick media`: what machines are booted from; each of its verbs has a file of its own.
+"""Make boot media and sticks, sign their settings, boot over the network.
 
 Never touches a disk of a machine.
 Read `build.py` first.
@@ -8,18 +8,10 @@ from __future__ import annotations
 
 import click
 
-from unbrick.cli.terminal.lazy_group import LazyGroup
-
-_VERBS = {
-    "build": "Build the image that machines are booted from.",
-    "netboot": "Make a folder to boot machines from over the network, and serve it.",
-    "sign": "Sign settings and playbooks, so that stations act on them.",
-    "verify": "Check every byte of an image or a stick against its signature.",
-    "write": "Write a stick, with a partition UNBRICK that any PC can open.",
-}
+from unbrick.cli.terminal.verb_group import VerbGroup
 
 
-@click.group("media", cls=LazyGroup, verbs=_VERBS, prefix="unbrick.cli.media.")
+@click.group("media", cls=VerbGroup, package=__name__)
 def command() -> None:
     """Make boot media and sticks, sign their settings, boot over the network.
 

@@ -1,4 +1,4 @@
-"""`unbrick media build`: the image that machines are booted from."""
+"""Build the image that machines are booted from."""
 
 from __future__ import annotations
 

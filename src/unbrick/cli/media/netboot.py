@@ -1,4 +1,4 @@
-"""`unbrick media netboot`: a folder to boot machines from over the network, and serving it."""
+"""Make a folder to boot machines from over the network, and serve it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`unbrick media sign`: a site's word for settings and playbooks that lie on a stick or a web server."""
+"""Sign settings and playbooks, so that stations act on them."""
 
 from __future__ import annotations
 

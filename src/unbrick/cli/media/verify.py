@@ -1,4 +1,4 @@
-"""`unbrick media verify`: is an image, or a stick that comes back, as it was built?"""
+"""Check every byte of an image or a stick against its signature."""
 
 from __future__ import annotations
 

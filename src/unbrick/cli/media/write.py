@@ -1,4 +1,4 @@
-"""`unbrick media write`: a stick that starts machines, with a partition that any PC can open."""
+"""Write a stick, with a partition UNBRICK that any PC can open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`unbrick tally address`: the tally moves."""
+"""Give the tally other addresses: it moves, or has two."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.tally.folder import acting_user, authority_option, directory_argument, tell
+from unbrick.cli.options.tally_folder import acting_user, authority_option, directory_argument, tell
 
 
 @click.command("address")

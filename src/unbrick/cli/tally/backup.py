@@ -1,4 +1,4 @@
-"""`unbrick tally backup`: a copy, also while it is served."""
+"""Copy the tally, also while it is served."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.tally.folder import directory_argument, show_progress, tell
+from unbrick.cli.options.tally_folder import directory_argument, show_progress, tell
 from unbrick.cli.terminal.manners import say
 from unbrick.text import printable
 

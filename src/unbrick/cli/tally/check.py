@@ -1,4 +1,4 @@
-"""`unbrick tally check`: is what the tally keeps whole, is it what was signed, does it add up?"""
+"""Look at everything that the tally keeps: whole, as it was signed, adding up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.tally.folder import directory_argument, show_progress, tell, who_option, whose_word
+from unbrick.cli.options.tally_folder import directory_argument, show_progress, tell, who_option, whose_word
 from unbrick.cli.terminal.manners import say
 from unbrick.text import printable
 

@@ -1,4 +1,4 @@
-"""`unbrick tally confirm`: a machine that was seen alive in Windows."""
+"""Write down that a machine was seen alive in Windows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.tally.folder import directory_argument, open_store, show_row, who_option, whose_word
-from unbrick.cli.tally.words import machine_argument, new_option, note_word, unseen_option
+from unbrick.cli.options.tally_folder import directory_argument, open_store, show_row, who_option, whose_word
+from unbrick.cli.options.tally_words import machine_argument, new_option, note_word, unseen_option
 
 
 @click.command("confirm")

@@ -1,4 +1,4 @@
-"""`unbrick tally contradictions`: what contradicts what."""
+"""List what contradicts what, and what would settle it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.tally.folder import directory_argument, look_at_store, tell
+from unbrick.cli.options.tally_folder import directory_argument, look_at_store, tell
 
 if TYPE_CHECKING:
     from unbrick.tally.office.undoing import Decision

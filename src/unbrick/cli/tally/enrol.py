@@ -1,4 +1,4 @@
-"""`unbrick tally enrol`: a new station."""
+"""Enrol a station: makes its key and certificate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.tally.folder import (
+from unbrick.cli.options.tally_folder import (
     acting_user,
     authority_option,
     directory_argument,

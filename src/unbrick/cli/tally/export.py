@@ -1,4 +1,4 @@
-"""`unbrick tally export`: the reports as they were signed."""
+"""Give every report away as it was signed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.tally.folder import directory_argument, folder_of, tell
+from unbrick.cli.options.tally_folder import directory_argument, folder_of, tell
 from unbrick.cli.terminal.manners import say
 from unbrick.errors import UsageError
 from unbrick.text import printable

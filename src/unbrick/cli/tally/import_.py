@@ -1,4 +1,4 @@
-"""`unbrick tally import`: takes carried reports."""
+"""Take the reports that `unbrick outbox export` wrote."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbrick.cli.tally.folder import directory_argument, note_deed, tell
+from unbrick.cli.options.tally_folder import directory_argument, note_deed, tell
 from unbrick.cli.terminal.manners import say
 from unbrick.text import printable
 

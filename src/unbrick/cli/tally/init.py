@@ -1,4 +1,4 @@
-"""`unbrick tally init`: makes a tally."""
+"""Make a tally: its authority, host key, first station and unbrick.yaml."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.tally.folder import acting_user, directory_argument, tell, tell_how_to_build
+from unbrick.cli.options.tally_folder import acting_user, directory_argument, tell, tell_how_to_build
 
 
 @click.command("init")

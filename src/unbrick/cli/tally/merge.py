@@ -1,4 +1,4 @@
-"""`unbrick tally merge`: two machines that are one."""
+"""Count two machines as one: a changed mainboard, a disk that moved."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.tally.folder import (
+from unbrick.cli.options.tally_folder import (
     directory_argument,
     note_deed,
     open_store,

@@ -1,4 +1,4 @@
-"""`unbrick tally renew`: a station's next certificate."""
+"""Give a station a new certificate, which it fetches in its next session."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from unbrick.cli.options.tally_folder import authority_option, directory_argument, note, tell
 from unbrick.cli.tally.enrol import MOST_DAYS
-from unbrick.cli.tally.folder import authority_option, directory_argument, note, tell
 
 
 @click.command("renew")

@@ -1,4 +1,4 @@
-"""`unbrick tally revoke`: ends the trust in a station."""
+"""End the trust in a station at once, for instance when a stick is lost."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.tally.consent import ask, require_consent
-from unbrick.cli.tally.folder import acting_user, directory_argument, note, note_deed, open_store, tell
+from unbrick.cli.options.consent import ask, require_consent
+from unbrick.cli.options.tally_folder import (
+    acting_user,
+    directory_argument,
+    note,
+    note_deed,
+    open_store,
+    tell,
+)
 
 _MOST = 20
 

@@ -1,4 +1,4 @@
-"""`unbrick tally serve`: serves one."""
+"""Serve the tally until it is stopped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.tally.folder import directory_argument, tell, who_option, whose_word
+from unbrick.cli.options.tally_folder import directory_argument, tell, who_option, whose_word
 from unbrick.cli.terminal.manners import say
 from unbrick.text import printable
 

@@ -1,4 +1,4 @@
-"""`unbrick tally settle`: a person's decision on a contradiction."""
+"""Count or dismiss what a contradiction is about."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.tally.folder import directory_argument, note_deed, open_store, tell, who_option, whose_word
+from unbrick.cli.options.tally_folder import (
+    directory_argument,
+    note_deed,
+    open_store,
+    tell,
+    who_option,
+    whose_word,
+)
 from unbrick.errors import UsageError
 
 

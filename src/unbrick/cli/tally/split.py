@@ -1,4 +1,4 @@
-"""`unbrick tally split`: one machine that is several."""
+"""Count a machine as several: one firmware UUID, several computers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.tally.folder import (
+from unbrick.cli.options.tally_folder import (
     directory_argument,
     note_deed,
     open_store,

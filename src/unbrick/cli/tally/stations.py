@@ -1,4 +1,4 @@
-"""`unbrick tally stations`: who may report."""
+"""List the stations: since when, until when, last report, revoked or not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbrick.cli.tally.folder import directory_argument, folder_of, open_store, tell
+from unbrick.cli.options.tally_folder import directory_argument, folder_of, open_store, tell
 
 if TYPE_CHECKING:
     from unbrick.tally.trust.register import Enrolment

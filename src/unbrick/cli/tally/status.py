@@ -1,4 +1,4 @@
-"""`unbrick tally status`: the numbers, and single machines."""
+"""Show how many machines are back, where, and what is stuck."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from unbrick.cli.tally.folder import directory_argument, folder_of, look_at_store, missing_reports, tell
-from unbrick.cli.tally.words import said_documents, said_lines
+from unbrick.cli.options.tally_folder import (
+    directory_argument,
+    folder_of,
+    look_at_store,
+    missing_reports,
+    tell,
+)
+from unbrick.cli.options.tally_words import said_documents, said_lines
 from unbrick.cli.terminal.manners import say
 from unbrick.errors import FailedError
 from unbrick.text import printable

@@ -1,4 +1,4 @@
-"""`unbrick tally unit`: what lets systemd serve a tally."""
+"""Print a systemd unit that serves the tally."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.tally.folder import directory_argument, folder_of
+from unbrick.cli.options.tally_folder import directory_argument, folder_of
 
 
 @click.command("unit")

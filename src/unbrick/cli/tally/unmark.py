@@ -1,4 +1,4 @@
-"""`unbrick tally unmark`: takes back what a person said of a machine."""
+"""Take back what a person said of a machine: the last mark or confirmation."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.tally.folder import directory_argument, open_store, show_row, tell, who_option, whose_word
-from unbrick.cli.tally.words import machine_argument, note_word, unseen_option
+from unbrick.cli.options.tally_folder import (
+    directory_argument,
+    open_store,
+    show_row,
+    tell,
+    who_option,
+    whose_word,
+)
+from unbrick.cli.options.tally_words import machine_argument, note_word, unseen_option
 
 
 @click.command("unmark")

@@ -1,4 +1,4 @@
-"""`unbrick tally unrevoke`: takes a revocation back."""
+"""Trust a station again that was revoked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.tally.folder import acting_user, directory_argument, note, note_deed, open_store, tell
+from unbrick.cli.options.tally_folder import (
+    acting_user,
+    directory_argument,
+    note,
+    note_deed,
+    open_store,
+    tell,
+)
 
 
 @click.command("unrevoke")

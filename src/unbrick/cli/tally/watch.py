@@ -1,4 +1,4 @@
-"""`unbrick tally watch`: the board on a terminal."""
+"""Watch the tally live on this terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.tally.folder import directory_argument, folder_of, look_at_store, missing_reports
+from unbrick.cli.options.tally_folder import directory_argument, folder_of, look_at_store, missing_reports
 
 if TYPE_CHECKING:
     from unbrick.tally.show.board import Board

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.tally.folder import note_deed
+from unbrick.cli.options.tally_folder import note_deed
 
 if TYPE_CHECKING:
     from unbrick.tally.records import MachineRow, Said

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from unbrick.cli.drill import boot
+from unbrick.drill import switch_on
 from unbrick.drill.machine.serial_line import SerialLine
 from unbrick.drill.machine.virtual_machine import VirtualMachine
 from unbrick.errors import FailedError
@@ -22,11 +22,12 @@ class _Stuck:
 
 
 def test_the_last_lines_of_a_machine_that_hangs_are_shown_as_lines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "serial").write_bytes(b"Booting\r\nhangs \x07 here\r\n")
-    monkeypatch.setattr(boot, "_RUN_SECONDS", 0.2)
+    monkeypatch.setattr(switch_on, "_RUN_SECONDS", 0.2)
+    told: list[str] = []
     with pytest.raises(FailedError) as caught:
-        boot._watch(cast(VirtualMachine, _Stuck(tmp_path / "serial")), lambda *_: None)
+        switch_on._watch(cast(VirtualMachine, _Stuck(tmp_path / "serial")), 0.0, told.append)
     assert "\n" not in caught.value.message
-    assert capsys.readouterr().err.splitlines() == ["  Booting", "  hangs  here"]
+    assert told == ["  Booting", "  hangs  here"]

@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 import click
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -19,6 +18,7 @@ from rich.live import Live
 from rich.segment import Segment
 from rich.text import Text
 
+from unbrick.drill.recover import DrillScreen
 from unbrick.tally.show.board import Board
 from unbrick.tally.show.screen import Dashboard
 
@@ -27,16 +27,6 @@ _GLANCE_SECONDS = 0.1
 _REDRAW_SECONDS = 0.5
 _LAST_LOOK_SECONDS = 2.0
 _MOST_LINES = 500
-
-
-class DrillScreen(Protocol):
-    """Where a drill tells what it does. Whatever waits calls the drill's `check`, which may raise."""
-
-    def say(self, line: str) -> None:
-        """One line of the log; may be coloured."""
-
-    def pause(self) -> None:
-        """A moment in which nothing else is to be done."""
 
 
 class PlainLines:

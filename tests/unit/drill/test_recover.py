@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from support.tally_board import board, shown, summary, two_hundred_thousand
 
-from unbrick.cli.drill.run import Recovered, differences
-from unbrick.cli.drill.screen import Picture
 from unbrick.drill.disk.machine_disk import MadeMachine
 from unbrick.drill.options import MachineOptions
+from unbrick.drill.recover import Recovered, differences
 
 
 def _recovered(name: str, status: str, *hostnames: str, tmp_path: Any) -> Recovered:
@@ -50,17 +48,3 @@ def test_a_machine_that_is_counted_wrongly_twice_or_not_at_all_is_named(
         _recovered("PC-2", "healthy", "pc-2", tmp_path=tmp_path),
     ]
     assert list(differences(results, counted)) == told
-
-
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-def test_the_log_stands_below_the_dashboard(size: tuple[int, int]) -> None:
-    lines = shown(Picture(two_hundred_thousand(), [f"line {n} " + "x" * 300 for n in range(99)]), *size)
-    assert len(lines) == size[1]
-    assert max(len(line) for line in lines) <= size[0]
-    assert lines[0].startswith("unbrick tally")
-    assert lines[-1].startswith("line 98 ")
-    assert len([line for line in lines if line.startswith("line ")]) >= 6
-
-
-def test_an_empty_log_leaves_the_dashboard_alone() -> None:
-    assert len(shown(Picture(board(summary({})), []), 80, 24)) <= 24

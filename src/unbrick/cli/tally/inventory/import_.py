@@ -1,4 +1,4 @@
-"""`unbrick tally inventory`: the machines that are expected."""
+"""Take the list of expected machines, so that "not yet seen" is a number."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.tally.consent import ask, require_consent
-from unbrick.cli.tally.folder import directory_argument, note_deed, open_store, tell
+from unbrick.cli.options.consent import ask, require_consent
+from unbrick.cli.options.tally_folder import directory_argument, note_deed, open_store, tell
 from unbrick.cli.terminal.manners import say
 from unbrick.text import printable
 
@@ -21,15 +21,7 @@ _MOST_HEADINGS = 20
 _WORDS = {"serial": "serial number"}
 
 
-@click.group("inventory")
-def command() -> None:
-    """The machines that are expected.
-
-    Example: unbrick tally inventory import tally inventory.csv
-    """
-
-
-@command.command("import")
+@click.command("import")
 @directory_argument
 @click.argument("file", metavar="CSV", type=click.Path(path_type=Path))
 @click.option(
@@ -39,7 +31,7 @@ def command() -> None:
     help="CSV is the whole list: forget what it does not name, unless a machine reported or was marked.",
 )
 @click.option("--yes", is_flag=True, help="With --replace: do not ask before anything is forgotten.")
-def import_inventory(directory: Path, file: Path, replacing: bool, yes: bool) -> None:
+def command(directory: Path, file: Path, replacing: bool, yes: bool) -> None:
     """Take the list of expected machines, so that "not yet seen" is a number.
 
     CSV is what a tool exported: its columns are known by the usual headings in several languages, and what
