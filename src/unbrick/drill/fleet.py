@@ -25,11 +25,13 @@ from unbrick.files import atomic_write
 from unbrick.model import Status
 from unbrick.processes.command import Runner
 from unbrick.processes.isolation import run_isolated
+from unbrick.settings.strict import parse_json
 
 INVENTORY = "inventory.csv"
 KEYS = "keys.csv"
 TRUTH = "truth.json"
 _TRUTH_FORMAT = 1
+_MOST_TRUTH_BYTES = 1024 * 1024 * 1024
 _SITES = ("st-marys", "elm-road", "harbour", "north-clinic")
 _SERVICES = ("emergency", "pharmacy", "outpatients", "administration", "laboratory")
 _OWNERS = ("A. Brown", "B. Okafor", "C. Weber", "D. Ismail", "E. Martin")
@@ -179,7 +181,7 @@ def _volume_text(volume: VolumeTruth) -> str:
 def read_truth_file(path: Path) -> tuple[MachineTruth, ...]:
     """The machines of a `truth.json`; raises UsageError where it is not one that we wrote."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_bytes(), _MOST_TRUTH_BYTES)
         if document["format"] != _TRUTH_FORMAT:
             raise UsageError(f"{path} is of another version of unbrick")
         return tuple(

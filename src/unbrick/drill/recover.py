@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import signal
 import sys
@@ -21,6 +20,7 @@ from unbrick.drill.tally import DrillTally, drill_tally
 from unbrick.errors import FailedError
 from unbrick.model import ActionState, Status
 from unbrick.processes.command import SystemRunner
+from unbrick.settings.strict import parse_json
 from unbrick.tally.show.board import Board
 from unbrick.text import printable
 
@@ -182,7 +182,7 @@ def _repair(disk: Path, options: Sequence[str], runner: SystemRunner, screen: Dr
             repair.stop(_STOP_SECONDS)
         answer.seek(0)
         try:
-            document = json.loads(answer.read())
+            document = parse_json(answer.read())
         except ValueError as error:
             said = repair.read_error().decode(errors="replace").strip().splitlines()
             raise FailedError(

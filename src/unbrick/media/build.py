@@ -29,6 +29,7 @@ from unbrick.media.system.definition import Definition, read_definition
 from unbrick.media.system.file_tree import FileTree, write_cpio
 from unbrick.media.system.software import bill_of_materials
 from unbrick.processes.command import CommandError, SystemRunner
+from unbrick.settings.strict import parse_json
 from unbrick.signing.site_key import make_site_key, public_line, sign
 
 _MONTHS_13 = 396 * 24 * 3600
@@ -101,7 +102,7 @@ def _build(request: BuildRequest, progress: Progress, runner: SystemRunner) -> B
         site_key=site_key,
         new_site_key=new_key,
         suites=system.root.suites,
-        packages=len(json.loads(system.software)),
+        packages=len(parse_json(system.software)),
         system_bytes=system.archive.stat().st_size,
     )
 
@@ -268,7 +269,7 @@ def _write_beside(
     request: BuildRequest, system: SystemPart, image: Path, manifest: ImageManifest, runner: SystemRunner
 ) -> tuple[Path, ...]:
     out = request.out
-    components = json.loads(system.software)
+    components = parse_json(system.software)
     contents = {
         out.with_name(f"{out.name}.cdx.json"): bill_of_materials(
             components, manifest.id, _seconds(manifest.built)

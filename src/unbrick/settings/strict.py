@@ -18,7 +18,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -61,8 +61,8 @@ class Shape:
     `pattern` is a regular expression that JSON Schema and Python read alike. `read` turns the text into
     the value; it raises ExpectedError with what was expected, or ValueError, for what `pattern` cannot tell.
     `bare`: it may stand without quotes where YAML by itself would see a date or a number, and a flag may be
-    any word that YAML takes for one. `exact`: white space around it counts. `beside`: it names a file beside
-    the one that is read.
+    any word that YAML takes for one. `exact`: white space around it counts, as it does in JSON. `beside`:
+    it names a file beside the one that is read.
     """
 
     kind: ScalarKind
@@ -79,7 +79,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Span:
-    """How many a list may hold, `fewest` being 0 or 1; `alone`: one may stand without a list around it."""
+    """How many a list may hold; `alone`: one of them may stand without a list around it."""
 
     fewest: int = 1
     most: int | None = None
@@ -91,6 +91,7 @@ class Form:
     """A kind of file: its name in messages (`a playbook`), what to do about a bad one, and its bounds.
 
     `blank_is_absent`: a key without a value counts as not given, unless it has a value by itself.
+    `may_be_newer`: keys that are not known are passed over.
     """
 
     noun: str
@@ -99,6 +100,7 @@ class Form:
     deepest: int = 12
     most_values: int = 2000
     blank_is_absent: bool = False
+    may_be_newer: bool = False
 
 
 class ExpectedError(ValueError):
@@ -107,10 +109,15 @@ class ExpectedError(ValueError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in a file: the line (from 1), and where in the document what was expected."""
+    """One thing wrong in a file: where in the document, and what was expected; `line` is 0 in JSON."""
 
     line: int
     message: str
+
+    @property
+    def at_its_line(self) -> str:
+        """Both, as a sentence has them."""
+        return f"line {self.line}: {self.message}" if self.line else self.message
 
 
 class StrictError(UsageError):
@@ -118,9 +125,10 @@ class StrictError(UsageError):
 
     def __init__(self, file: str, problems: Sequence[Problem], form: Form) -> None:
         first, *others = problems
-        more = "".join(f"; line {one.line}: {one.message}" for one in others[: _MOST_TOLD - 1])
+        where = f"{file}:{first.line}" if first.line else file
+        more = "".join(f"; {one.at_its_line}" for one in others[: _MOST_TOLD - 1])
         left = f" (and {len(problems) - _MOST_TOLD} more)" if len(problems) > _MOST_TOLD else ""
-        super().__init__(f"{file}:{first.line}: {first.message}{more}{left}", hint=form.hint)
+        super().__init__(f"{where}: {first.message}{more}{left}", hint=form.hint)
         self.file = file
         self.problems = tuple(problems)
 
@@ -132,18 +140,36 @@ def read_yaml(
 
     `beside` finds the file that a text names; it raises ExpectedError.
     """
-    reading = _Reading(form, beside)
     try:
-        value = reading.value(hint, _node(_compose(data, form)), "")
+        node = _node(_compose(data, form))
     except _RefusedError as error:
         raise StrictError(file, (error.problem,), form) from error
+    return _read(hint, node, file, form, beside)
+
+
+def read_json(hint: type[T], data: bytes, file: str, form: Form) -> T:
+    """As `read_yaml`, for JSON that a program of ours wrote; only that it is no JSON has a line.
+
+    null is a key that is not given, and a key that is not known is a newer unbrick's.
+    """
+    try:
+        node = _json_node(parse_json(data, form.most_bytes))
+    except (ValueError, RecursionError) as error:
+        line = error.lineno if isinstance(error, json.JSONDecodeError) else 0
+        raise StrictError(file, (Problem(line, f"expected JSON: {error}"),), form) from error
+    return _read(hint, node, file, replace(form, blank_is_absent=True, may_be_newer=True), None)
+
+
+def _read(hint: type[T], node: _Node, file: str, form: Form, beside: Callable[[str], Path] | None) -> T:
+    reading = _Reading(form, beside)
+    value = reading.value(hint, node, "")
     if reading.problems:
         ordered = sorted(reading.problems, key=lambda problem: problem.line)
         raise StrictError(file, ordered[:_MOST_PROBLEMS], form)
     return typing.cast(T, value)
 
 
-def read_json(data: bytes | str, most_bytes: int = 1024 * 1024) -> Any:
+def parse_json(data: bytes | str, most_bytes: int = 16 * 1024 * 1024) -> Any:
     """A JSON document as Python has it, from whoever wrote it; raises ValueError and nothing else.
 
     A key given twice is refused, as are NaN and Infinity, and what is longer or deeper than can be read.
@@ -151,7 +177,7 @@ def read_json(data: bytes | str, most_bytes: int = 1024 * 1024) -> Any:
     if len(data) > most_bytes:
         raise ValueError(f"more than {most_bytes} bytes")
     try:
-        return json.loads(data, object_pairs_hook=_without_twins, parse_constant=_no_number)
+        return _DECODER.decode(data if isinstance(data, str) else data.decode("utf-8"))
     except RecursionError as error:
         raise ValueError("too many levels of nesting") from error
 
@@ -165,6 +191,9 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(text: str) -> Any:
     raise ValueError(f"{text} is no number")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_twins, parse_constant=_no_number)
 
 
 def line_of_key(data: bytes, key: str) -> int:
@@ -292,6 +321,17 @@ def _node(node: yaml.Node) -> _Node:
     return _Node(line, kind, node.value, plain=node.style is None)
 
 
+def _json_node(value: Any) -> _Node:
+    if isinstance(value, dict):
+        return _Node(0, "a mapping", [(_json_node(key), _json_node(one)) for key, one in value.items()])
+    if isinstance(value, list):
+        return _Node(0, "a list", [_json_node(one) for one in value])
+    if isinstance(value, str):
+        return _Node(0, "a text", value)
+    kinds = {bool: "true or false", type(None): "nothing"}
+    return _Node(0, kinds.get(type(value), "a number"), json.dumps(value), plain=True)
+
+
 class _UnreadError(Exception):
     """A value was asked for that is missing, or was refused."""
 
@@ -336,7 +376,8 @@ class _Reading:
         if origin in (types.UnionType, typing.Union):
             return self.value(next(one for one in arguments if one is not types.NoneType), node, where)
         if origin is tuple:
-            return self._list(arguments[0], node, where, span or Span())
+            pair = None if arguments[-1] is Ellipsis else Span(len(arguments), len(arguments))
+            return self._list(arguments[0], node, where, span or pair or Span())
         if origin is Mapping:
             return self._table(arguments[1], node, where)
         if isinstance(hint, type) and is_dataclass(hint):
@@ -346,7 +387,8 @@ class _Reading:
     def _scalar(self, shape: Shape, node: _Node, where: str) -> Any:
         if not isinstance(node.content, str):
             return self._refuse(node, where, f"{shape.expected}, not {node.shown}")
-        text = node.content if shape.exact else node.content.strip()
+        exact = shape.exact or not node.line
+        text = node.content if exact else node.content.strip()
         if shape.kind is ScalarKind.FLAG:
             if node.plain and (text in ("true", "false") or (shape.bare and text.lower() in _FLAGS)):
                 return _FLAGS[text.lower()]
@@ -356,9 +398,10 @@ class _Reading:
                 if (shape.lowest or 0) <= number <= (shape.highest or number):
                     return number
         elif node.kind != "a text" and text and not shape.bare:
-            advice = f"YAML takes {_shown(text)} for {node.kind}, put it in quotes"
-            return self._refuse(node, where, f"{shape.expected}; {advice}")
-        elif _fits(shape, text):
+            if node.line:
+                advice = f"YAML takes {_shown(text)} for {node.kind}, put it in quotes"
+                return self._refuse(node, where, f"{shape.expected}; {advice}")
+        elif _fits(shape, text, exact):
             return self._text(shape, text, node, where)
         return self._refuse(node, where, f"{shape.expected}, not {node.shown}")
 
@@ -410,7 +453,8 @@ class _Reading:
             if name is None or key.kind != "a text":
                 self._refuse(key, where, f"a key that is a text, not {key.shown}")
             else:
-                values[name] = self.value(hint, value, f"{where}.{name}".lstrip("."))
+                place = f"{where}.{printable(name)[:_SHOWN_LENGTH]}".lstrip(".")
+                values[name] = self.value(hint, value, place)
         return _REFUSED if _REFUSED in values.values() else values
 
     def _record(self, hint: type[Any], node: _Node, where: str) -> Any:
@@ -421,6 +465,8 @@ class _Reading:
         nodes = {"": node}
         for key, name, value in self._pairs(node, where):
             if name is None or name not in known:
+                if self._form.may_be_newer:
+                    continue
                 self._refuse(key, where, f"one of {', '.join(known)}, not {key.shown}{_nearest(name, known)}")
                 continue
             nodes[name] = value
@@ -456,10 +502,10 @@ def _nearest(name: str | None, known: Mapping[str, Any]) -> str:
     return f": did you mean {near[0]}?" if near else ""
 
 
-def _fits(shape: Shape, text: str) -> bool:
+def _fits(shape: Shape, text: str, exact: bool) -> bool:
     if not text or (shape.longest is not None and len(text) > shape.longest):
         return False
-    if not all(character.isprintable() or character == "\n" for character in text):
+    if not all(one.isprintable() or (one == "\n" and not exact) for one in text):
         return False
     return shape.pattern is None or re.search(shape.pattern, text) is not None
 

@@ -9,19 +9,24 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from unbrick.errors import UsageError
 from unbrick.files import atomic_write, folder_owner
+from unbrick.settings.strict import Form, ScalarKind, Shape, Span, read_json
 
 DEFAULT_PORT = 2291
 DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"
 AUTHORITY_KEY_NAME = "authority_key"
 _VERSION = 1
 MOST_ADDRESSES = 4
-_MOST_SETTINGS_BYTES = 64 * 1024
+_FORM = Form("a tally's settings", "use the unbrick that made this folder")
 _HOST_NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9_-]{0,62}))*\.?"
 )
+
+
+_Place = Annotated[str, Shape(ScalarKind.TEXT, "an address, HOST:PORT")]
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,15 @@ def settings_of(addresses: Sequence[str]) -> TallySettings:
     return TallySettings(found[0], tuple(found[1:]))
 
 
+@dataclass(frozen=True)
+class _SettingsFile:
+    """What settings.json holds."""
+
+    version: Annotated[int, Shape(ScalarKind.INTEGER, str(_VERSION), lowest=_VERSION, highest=_VERSION)]
+    address: _Place
+    others: Annotated[tuple[_Place, ...], Span(0)] = ()
+
+
 def write_settings(folder: TallyFolder, settings: TallySettings) -> None:
     """Write settings.json; its presence says that the folder is complete."""
     others = [str(one) for one in settings.others]
@@ -173,18 +187,12 @@ def read_settings(path: Path) -> tuple[TallyFolder, TallySettings]:
     folder = TallyFolder(path)
     try:
         with folder.settings.open("rb") as stream:
-            document = json.loads(stream.read(_MOST_SETTINGS_BYTES))
+            data = stream.read(_FORM.most_bytes + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(
             f"{path} is no tally's folder", hint=f"make one: unbrick tally init {path}"
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise UsageError(f"{folder.settings} cannot be read: {error}") from error
-    if not isinstance(document, dict) or document.get("version") != _VERSION:
-        raise UsageError(
-            f"{folder.settings} is not of version {_VERSION}", hint="use the unbrick that made this folder"
-        )
-    others = document.get("others", [])
-    if not isinstance(others, list):
-        raise UsageError(f"{folder.settings} cannot be read: `others` is no list")
-    return folder, settings_of([str(one) for one in (document.get("address"), *others)])
+    found = read_json(_SettingsFile, data, str(folder.settings), _FORM)
+    return folder, settings_of([found.address, *found.others])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from unbrick.disks.identify.members import Member
 from unbrick.errors import FailedError, Reason
 from unbrick.model import VolumeKind
 from unbrick.processes.command import CommandError, Runner
+from unbrick.settings.strict import parse_json
 
 _SECONDS = 60.0
 _BLKID_NOTHING, _BLKID_AMBIVALENT = 2, 8
@@ -39,7 +39,7 @@ def list_signatures(raw: Path, runner: Runner) -> tuple[Signature, ...]:
     if not result.stdout.strip():
         return ()
     try:
-        found = json.loads(result.stdout)["signatures"]
+        found = parse_json(result.stdout)["signatures"]
         return tuple(Signature(str(one["type"]), int(one["offset"], 16)) for one in found)
     except (ValueError, KeyError, TypeError) as error:
         raise FailedError(

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from unbrick.errors import FailedError, Reason
+from unbrick.settings.strict import parse_json
 
 _MOST_BYTES = 4 * 1024 * 1024
 _ANSWER_SECONDS = 60.0
@@ -85,7 +86,7 @@ class Monitor:
                 raise MonitorError("the virtual machine is gone")
             self._received += part
         line, _, self._received = self._received.partition(b"\n")
-        message = json.loads(line)
+        message = parse_json(line)
         if not isinstance(message, dict):
             raise MonitorError("the virtual machine's monitor gave an answer that makes no sense")
         if "event" in message:

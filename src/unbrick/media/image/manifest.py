@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated
 
 from unbrick.errors import FailedError
+from unbrick.settings.strict import Form, ScalarKind, Shape, Span, StrictError, read_json
 
 NAMESPACE = "unbrick-medium@unbrick"
 MANIFEST_NAME = "manifest.json"
@@ -29,8 +29,18 @@ PIECE = 4 * 1024 * 1024
 _SCHEMA = 1
 _MOST_BYTES = 16 * 1024 * 1024 * 1024
 _MOST_FILES = 1000
-_HASH = re.compile(r"[0-9a-f]{64}")
-_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+_FORM = Form("a list of an image's files", most_bytes=MANIFEST_BYTES)
+
+Hash = Annotated[str, Shape(ScalarKind.TEXT, "a SHA-256 of 64 hex digits", r"^[0-9a-f]{64}$")]
+Size = Annotated[int, Shape(ScalarKind.INTEGER, "a number of bytes", lowest=0, highest=_MOST_BYTES)]
+Moment = Annotated[
+    str,
+    Shape(
+        ScalarKind.TEXT,
+        "a time such as 2026-11-25T17:00:00Z",
+        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$",
+    ),
+]
 
 
 class ManifestError(FailedError):
@@ -41,8 +51,8 @@ class ManifestError(FailedError):
 class ListedFile:
     """A file on the image."""
 
-    size: int
-    sha256: str
+    size: Size
+    sha256: Hash
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,40 @@ class ImageManifest:
     pieces: tuple[str, ...]
     zeros: tuple[tuple[int, int], ...]
     files: Mapping[str, ListedFile]
+
+
+@dataclass(frozen=True)
+class _Image:
+    """The table `image`."""
+
+    size: Size
+    sha256: Hash
+    piece: Annotated[int, Shape(ScalarKind.INTEGER, str(PIECE), lowest=PIECE, highest=PIECE)]
+    pieces: Annotated[tuple[Hash, ...], Span(0)]
+    zeros: Annotated[tuple[tuple[Size, Size], ...], Span(0, 2)]
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if len(self.pieces) != -(-self.size // self.piece):
+            yield "pieces", "a hash of each piece"
+        if sum(length for _, length in self.zeros) > MANIFEST_BYTES + SIGNATURE_BYTES:
+            yield "zeros", "no more than the manifest and its signature, else too little would be checked"
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """What manifest.json holds."""
+
+    schema: Annotated[int, Shape(ScalarKind.INTEGER, str(_SCHEMA), lowest=_SCHEMA, highest=_SCHEMA)]
+    id: Annotated[str, Shape(ScalarKind.TEXT, "an id of 16 hex digits", r"^[0-9a-f]{16}$")]
+    version: Annotated[str, Shape(ScalarKind.TEXT, "a version", longest=40)]
+    built: Moment
+    expires: Moment
+    image: _Image
+    files: Mapping[str, ListedFile]
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if len(self.files) > _MOST_FILES or any(len(name) > 255 for name in self.files):
+            yield "files", f"at most {_MOST_FILES} files, with names of at most 255 characters"
 
 
 def reserved(medium: str, length: int, what: str) -> bytes:
@@ -115,58 +159,24 @@ def manifest_bytes(manifest: ImageManifest) -> bytes:
 def parse_manifest(data: bytes) -> ImageManifest:
     """Read a manifest from an image, padding and all; raises ManifestError."""
     try:
-        document = json.loads(data.rstrip(b"\0\n ").decode())
-        return _parse(document)
-    except (ValueError, KeyError, TypeError, RecursionError, AttributeError) as error:
-        raise ManifestError("the list of the image's files cannot be read") from error
+        found = read_json(_Manifest, data.rstrip(b"\0\n "), MANIFEST_NAME, _FORM)
+    except StrictError as error:
+        raise ManifestError(f"the list of the image's files cannot be read: {error.message}") from error
+    image = found.image
+    return ImageManifest(
+        id=found.id,
+        version=found.version,
+        built=found.built,
+        expires=found.expires,
+        size=image.size,
+        sha256=image.sha256,
+        piece=image.piece,
+        pieces=image.pieces,
+        zeros=image.zeros,
+        files=found.files,
+    )
 
 
 def signed_bytes(data: bytes) -> bytes:
     """The part of a reserved file that was signed: without its padding."""
     return data.rstrip(b"\0\n ") + b"\n"
-
-
-def _parse(document: Any) -> ImageManifest:
-    image = document["image"]
-    if document["schema"] != _SCHEMA or not re.fullmatch(r"[0-9a-f]{16}", document["id"]):
-        raise ValueError("schema")
-    size, piece = _number(image["size"]), _number(image["piece"])
-    zeros = tuple((_number(at), _number(length)) for at, length in image["zeros"])
-    pieces = tuple(map(_hash, image["pieces"]))
-    if piece != PIECE or len(pieces) != -(-size // piece) or len(zeros) > 2:
-        raise ValueError("pieces")
-    if sum(length for _, length in zeros) > MANIFEST_BYTES + SIGNATURE_BYTES:
-        raise ValueError("too little would be checked")
-    files = document["files"]
-    if len(files) > _MOST_FILES or any(not isinstance(name, str) or len(name) > 255 for name in files):
-        raise ValueError("files")
-    return ImageManifest(
-        id=document["id"],
-        version=str(document["version"])[:40],
-        built=_moment(document["built"]),
-        expires=_moment(document["expires"]),
-        size=size,
-        sha256=_hash(image["sha256"]),
-        piece=piece,
-        pieces=pieces,
-        zeros=zeros,
-        files={name: ListedFile(_number(one["size"]), _hash(one["sha256"])) for name, one in files.items()},
-    )
-
-
-def _number(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= _MOST_BYTES:
-        raise ValueError("number")
-    return value
-
-
-def _hash(value: Any) -> str:
-    if not isinstance(value, str) or not _HASH.fullmatch(value):
-        raise ValueError("hash")
-    return value
-
-
-def _moment(value: Any) -> str:
-    if not isinstance(value, str) or not _MOMENT.fullmatch(value):
-        raise ValueError("time")
-    return value

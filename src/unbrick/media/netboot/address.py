@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from unbrick.errors import UsageError
 from unbrick.processes.command import Runner
+from unbrick.settings.strict import parse_json
 
 _TIMEOUT = 30.0
 
@@ -66,7 +66,7 @@ def _default_interface(runner: Runner) -> str | None:
 
 
 def _listed(said: bytes) -> list[dict[str, Any]]:
-    listed = json.loads(said or b"[]")
+    listed = parse_json(said or b"[]")
     return [entry for entry in listed if isinstance(entry, dict)]
 
 

@@ -5,7 +5,6 @@ Only looks. A plain file is a virtual machine's disk; a loop device is a file th
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 from unbrick.errors import FailedError, UsageError
 from unbrick.media.stick.layout import LABEL, SECTOR
 from unbrick.processes.command import Runner
+from unbrick.settings.strict import parse_json
 
 _TIMEOUT = 60.0
 _FACTS = "TYPE,RM,RO,TRAN,VENDOR,MODEL,SERIAL,LOG-SEC"
@@ -180,7 +180,7 @@ def _how_to_insist(target: Target) -> str:
 
 def _facts(path: Path, runner: Runner) -> dict[str, Any]:
     argv = ["lsblk", "--json", "--bytes", "--nodeps", "--output", _FACTS, str(path)]
-    document = json.loads(runner.run(argv, timeout=_TIMEOUT).stdout or b"{}")
+    document = parse_json(runner.run(argv, timeout=_TIMEOUT).stdout or b"{}")
     devices = document.get("blockdevices") or [{}]
     return {str(key): value for key, value in devices[0].items()}
 
@@ -218,7 +218,7 @@ def _size(path: Path) -> int:
 def _contents(path: Path, size: int, runner: Runner) -> tuple[Content, ...]:
     result = runner.run(["sfdisk", "--json", str(path)], timeout=_TIMEOUT, ok=None)
     if result.returncode == 0:
-        table = json.loads(result.stdout)["partitiontable"]
+        table = parse_json(result.stdout)["partitiontable"]
         sector = int(table.get("sectorsize", SECTOR))
         found = [
             _partition(path, number, entry, sector, runner)

@@ -8,60 +8,57 @@ It lies in the initramfs, so it is as trustworthy as the program that reads it.
 
 from __future__ import annotations
 
-import json
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from unbrick.errors import FailedError
+from unbrick.errors import FailedError, UsageError
+from unbrick.files import read_small_file
+from unbrick.settings.strict import Form, ScalarKind, Shape, read_json
 
 MEDIUM_FILE = Path("/etc/unbrick/medium.json")
-_MOST_BYTES = 64 * 1024
-_ID = re.compile(r"[0-9a-f]{16}")
-_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _HINT = "make the medium again: unbrick media build"
+_FORM = Form("a medium", _HINT)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+
+
+_Text = Annotated[str, Shape(ScalarKind.TEXT, "a text", longest=1000)]
+_Id = Annotated[str, Shape(ScalarKind.TEXT, "an id of 16 hex digits", r"^[0-9a-f]{16}$")]
+_Moment = Annotated[
+    datetime,
+    Shape(
+        ScalarKind.TEXT,
+        "a time such as 2026-11-25T17:00:00Z",
+        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$",
+        read=_moment,
+    ),
+]
 
 
 @dataclass(frozen=True)
 class MediumFacts:
     """A medium: its id, and between which times a machine's clock is believed. `site_key` signs settings."""
 
-    id: str
-    version: str
-    built: datetime
-    expires: datetime
-    site_key: str | None
+    id: _Id
+    version: _Text
+    built: _Moment
+    expires: _Moment
+    site_key: _Text | None = None
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """A medium that expires before it was built."""
+        if not self.built < self.expires:
+            yield "expires", "a time after that of built"
 
 
 def read_medium_facts(path: Path = MEDIUM_FILE) -> MediumFacts:
     """What the medium says of itself; raises FailedError."""
     try:
-        with path.open("rb") as stream:
-            document = json.loads(stream.read(_MOST_BYTES))
-    except (OSError, ValueError, RecursionError) as error:
-        raise FailedError(f"{path}: the medium does not say what it is", hint=_HINT) from error
-    if not isinstance(document, dict) or not _ID.fullmatch(str(document.get("id"))):
-        raise FailedError(f"{path}: the medium has no id", hint=_HINT)
-    built, expires = _moment(path, document, "built"), _moment(path, document, "expires")
-    if not built < expires:
-        raise FailedError(f"{path}: the medium expires before it was built", hint=_HINT)
-    site_key = document.get("site_key")
-    return MediumFacts(
-        id=document["id"],
-        version=str(document.get("version", "")),
-        built=built,
-        expires=expires,
-        site_key=site_key if isinstance(site_key, str) and site_key else None,
-    )
-
-
-def _moment(path: Path, document: dict[str, Any], key: str) -> datetime:
-    text = document.get(key)
-    try:
-        if not isinstance(text, str) or not _MOMENT.fullmatch(text):
-            raise ValueError
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-    except ValueError as error:
-        raise FailedError(f"{path}: {key} is no time", hint=_HINT) from error
+        return read_json(MediumFacts, read_small_file(path), str(path), _FORM)
+    except UsageError as error:
+        raise FailedError(error.message, hint=_HINT) from error

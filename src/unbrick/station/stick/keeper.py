@@ -19,6 +19,7 @@ from unbrick.processes.companion import Orders, read_word, write_word
 from unbrick.processes.libc import CLONE_NEWNS, make_mounts_private, unshare
 from unbrick.report.outbox import Outbox, read_carried
 from unbrick.report.station_login import RENEWED_NAME
+from unbrick.settings.strict import parse_json
 from unbrick.signing.event_signer import Signer
 from unbrick.signing.own_key import KEY_NAME
 from unbrick.station.machine.block_devices import list_block_devices
@@ -55,7 +56,7 @@ class StickStatus:
 def read_status(memory: Path) -> StickStatus | None:
     """What the keeper said last; None where it has not said anything yet."""
     try:
-        said = json.loads(read_word(memory / _STATUS))
+        said = parse_json(read_word(memory / _STATUS))
         return StickStatus(**said | {"kept": tuple(said["kept"])})
     except (ValueError, TypeError, KeyError):
         return None

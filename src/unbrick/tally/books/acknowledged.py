@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from unbrick.files import open_for_owner, sync_directory
+from unbrick.settings.strict import parse_json
 from unbrick.tally.books.ledger import NO_EVENT, Head
 
 _SLOT = 4096
@@ -148,10 +149,10 @@ def _mark_of(slot: bytes) -> Mark | None:
     if not text or hashlib.sha256(text).hexdigest().encode() != check:
         return None
     try:
-        told: dict[str, Any] = json.loads(text)
+        told: dict[str, Any] = parse_json(text)
         newest, chain = bytes.fromhex(told["newest"]), bytes.fromhex(told["chain"])
         head = Head(int(told["events"]), newest, chain, int(told["changes"]), int(told.get("branch", 0)))
         mark = Mark(head, bool(told["clean"]), int(told["generation"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return None
     return mark if len(newest) == len(chain) == len(NO_EVENT) else None

@@ -20,6 +20,7 @@ from unbrick.events.identity import valid_serial, valid_smbios_uuid
 from unbrick.events.short_code import plain_code, short_code
 from unbrick.events.standing import MachineStatus, Mark, Standing, mark_of
 from unbrick.model import Machine
+from unbrick.settings.strict import parse_json
 from unbrick.tally.books.clock import MICROSECONDS_A_MINUTE, microseconds
 from unbrick.tally.count.names import name_key, serial_key
 from unbrick.text import printable
@@ -180,7 +181,7 @@ def run_of(row: Mapping[str, Any]) -> RunRecord:
         machine=row["machine"],
         smbios_uuid=row["smbios_uuid"],
         disk_guid=row["disk_guid"],
-        names=tuple(json.loads(row["names"])),
+        names=tuple(parse_json(row["names"])),
         serial=row["serial"],
         site=row["site"],
         said_site=row["said_site"],

@@ -17,11 +17,12 @@ from pathlib import Path
 from unbrick.errors import Reason
 from unbrick.events.event import Event, EventKind
 from unbrick.files import open_for_owner
+from unbrick.settings.strict import parse_json
 from unbrick.tally.records import ReceivedEvent
 
 _WORDS = frozenset(Reason)
 _MOST_BYTES = 16 * 1024 * 1024
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -157,11 +158,9 @@ class DayBudgets:
 
     def _read(self) -> None:
         """What is damaged counts as nothing spent: the budget is no proof of anything."""
-        with suppress(
-            OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError
-        ):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             with self._path.open("rb") as stream:
-                document = json.loads(stream.read(_MOST_BYTES))
+                document = parse_json(stream.read(_MOST_BYTES))
             found = {
                 str(name): Spent(
                     int(one["bytes"]), int(one["words"]), int(one["names"]), int(one.get("asks", 0))

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from unbrick.errors import UsageError
+from unbrick.settings.strict import parse_json
 from unbrick.tally.books.bulk import insert_rows, rows_of
 from unbrick.tally.books.schema import staged_lines, staging
 from unbrick.tally.office.expectations import Change, apply_changes, refresh_many_named
@@ -86,7 +87,7 @@ def count_batch(connection: Connection) -> tuple[bool, int]:
     rows = list(rows_of(connection, query))
     changes = [
         Change(
-            json.loads(row["line"]) if row["line"] else None, tuple(json.loads(row["gone"])), row["silent"]
+            parse_json(row["line"]) if row["line"] else None, tuple(parse_json(row["gone"])), row["silent"]
         )
         for row in rows
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from sqlalchemy import Connection, select
 
 from unbrick.errors import UsageError
 from unbrick.events.short_code import is_short_code, plain_code
+from unbrick.settings.strict import parse_json
 from unbrick.tally.books.bulk import rows_of
 from unbrick.tally.books.clock import moment_of
 from unbrick.tally.books.schema import decisions, runs
@@ -46,7 +46,7 @@ def list_decisions(connection: Connection) -> list[Decision]:
         Decision(
             f"decision:{row['number']}",
             row["what"],
-            tuple(json.loads(row["called"])) or (_shown(row["subject"]),),
+            tuple(parse_json(row["called"])) or (_shown(row["subject"]),),
             row["reason"],
             row["who"],
             moment_of(row["at"]),
@@ -71,7 +71,7 @@ def decisions_meant(connection: Connection, what: What, wanted: str) -> Sequence
             )
         return rows
     place = _OF_MACHINES[what]
-    called = {row[place] for row in rows if _is_called(wanted, json.loads(row["called"]))}
+    called = {row[place] for row in rows if _is_called(wanted, parse_json(row["called"]))}
     keys = set(find_keys(connection, wanted))
     keys |= {key.partition(APART)[0] for key in keys} if what is What.SPLIT else set()
     found = {row[place] for row in rows if row[place] in keys}
@@ -81,7 +81,7 @@ def decisions_meant(connection: Connection, what: What, wanted: str) -> Sequence
     meant = [row for row in rows if row[place] in places]
     if len(places) > 1:
         listed = ", ".join(
-            f"decision:{row['number']} ({', '.join(json.loads(row['called']))})" for row in meant
+            f"decision:{row['number']} ({', '.join(parse_json(row['called']))})" for row in meant
         )
         raise UsageError(f"several decisions on {wanted} are in force", hint=f"name one of them: {listed}")
     return meant

@@ -20,11 +20,13 @@ from typing import Any
 from unbrick.errors import FailedError, UsageError
 from unbrick.events.event import moment
 from unbrick.files import atomic_write, folder_owner, open_for_owner
+from unbrick.settings.strict import parse_json
 from unbrick.signing.ssh_key import SshKeyError, blob_of_line
 from unbrick.tally.free_space import land
 
 DEFAULT_DAYS = 731
 _VERSION = 1
+_MOST_BYTES = 256 * 1024 * 1024
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -136,11 +138,11 @@ def write_register(path: Path, stations: tuple[Enrolment, ...]) -> None:
 
 def _read(path: Path) -> tuple[Enrolment, ...]:
     try:
-        document = json.loads(path.read_bytes())
+        document = parse_json(path.read_bytes(), _MOST_BYTES)
         if document["version"] != _VERSION:
             raise RegisterError(f"{path} is of another version")
         return tuple(_enrolment(one) for one in document["stations"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RegisterError(f"{path} is damaged: {error}") from error
 
 

@@ -7,7 +7,6 @@ a line in each of its files, is read as it lies there. What else lies there keep
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -16,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from unbrick.events.wire import SignedEvent, WireError, signed_event
+from unbrick.settings.strict import parse_json
 from unbrick.signing.carried_text import PREFIX, CarriedTextError, read_text
 from unbrick.tally.door.delayed import as_carried
 from unbrick.tally.door.intake import Intake
@@ -122,7 +122,7 @@ def _batches(place: Path, counts: ImportCounts) -> Iterator[list[SignedEvent]]:
         try:
             batch += _events(content)
             line.held = True
-        except (ValueError, RecursionError, WireError, CarriedTextError):
+        except (ValueError, WireError, CarriedTextError):
             findings.damaged(line, _CUT_OFF if line.is_cut_off else _NO_REPORT)
         if len(batch) >= _AT_ONCE:
             yield batch
@@ -134,7 +134,7 @@ def _batches(place: Path, counts: ImportCounts) -> Iterator[list[SignedEvent]]:
 def _events(line: bytes) -> tuple[SignedEvent, ...]:
     if line.startswith(PREFIX.encode()):
         return read_text(line.decode())
-    return (signed_event(json.loads(line)),)
+    return (signed_event(parse_json(line)),)
 
 
 def _joined(lines: Iterator[Line], findings: _Findings) -> Iterator[tuple[Line, bytes]]:
