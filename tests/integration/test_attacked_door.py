@@ -11,8 +11,9 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import pytest
@@ -21,6 +22,7 @@ from support.outside.client import begin, frame
 from support.outside.tally import OutsideTally, RunningTally
 from support.tally_server import served_here
 
+from unbrick.tally.door.asks import KINDS, Question
 from unbrick.tally.door.intake import Intake
 from unbrick.tally.door.limits import Limits
 from unbrick.tally.door.server import TallyServer
@@ -235,14 +237,25 @@ def test_sessions_and_connections_lie_in_no_circle(
         connection.abort()
         await connection.wait_closed()
 
+    async def asked(port: int) -> None:
+        async with tally.station.asking(port) as talk:
+            await talk.ask(1, "echo")
+            talk.put(2, "never", seconds=300)
+            await talk.ask(3, "echo")
+
+    async def never(_: Question) -> Mapping[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
     async def main() -> None:
-        async with served_here(tally.folder) as port:
+        async with served_here(tally.folder, kinds={**KINDS, "never": never}) as port:
             await tally.station.report(port, tally.station.visit(1))
             gc.collect()
             gc.disable()
             try:
                 for number in range(5):
                     await abandoned(port)
+                    await asked(port)
                     await tally.station.report(port, tally.station.visit(number))
                 async with asyncio.timeout(30):
                     while alive:

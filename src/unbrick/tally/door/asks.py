@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from unbrick.errors import UnbrickError
@@ -102,21 +103,19 @@ class AnswerDesk:
         self._audit.of_station(f"asked-{kind}", station, 0, {"kind": ask.kind, "outcome": outcome})
 
 
-class AsksInHand:
-    """The asks of one session that are not answered yet; its other messages do not wait for them."""
+Reply = Callable[[Mapping[str, Any]], Awaitable[None]]
+"""Sends a message to the station."""
 
-    def __init__(
-        self,
-        desk: AnswerDesk,
-        station: str,
-        reply: Callable[[Mapping[str, Any]], Awaitable[None]],
-        changed: Callable[[], None],
-    ) -> None:
-        """`reply` sends a message, `changed` is called when one was answered or dropped."""
+
+class AsksInHand:
+    """The asks of one session that are not answered yet; its other messages do not wait for them.
+
+    Knows the session only while it answers: what has ended must be gone without the collector of cycles.
+    """
+
+    def __init__(self, desk: AnswerDesk, station: str) -> None:
         self._desk = desk
         self._station = station
-        self._reply = reply
-        self._changed = changed
         self._last = 0
         self._tasks: dict[asyncio.Task[None], int] = {}
 
@@ -125,36 +124,39 @@ class AsksInHand:
         """How many bytes of asks are in memory; 0 where there are none."""
         return sum(self._tasks.values())
 
-    async def begin(self, ask: Ask, *, in_pace: bool) -> None:
-        """Answer it beside the conversation; raises WireError where its id is not a new one."""
+    async def begin(self, ask: Ask, reply: Reply, changed: Callable[[], None], *, in_pace: bool) -> None:
+        """Answer it beside the conversation; raises WireError where its id is not a new one.
+
+        `changed` is called when it was answered or dropped.
+        """
         if ask.number <= self._last:
             raise WireError("an ask whose id was used before")
         self._last = ask.number
         if not in_pace:
-            await self._refuse(ask, "too-fast", "this station asks too often; ask again in a moment")
+            await self._refuse(ask, reply, "too-fast", "this station asks too often; ask again in a moment")
             return
         if len(self._tasks) >= self._desk.limits.asks_in_hand:
-            await self._refuse(ask, "too-many", "too many asks at once; ask again in a moment")
+            await self._refuse(ask, reply, "too-many", "too many asks at once; ask again in a moment")
             return
-        task = asyncio.get_running_loop().create_task(self._answer(ask))
+        task = asyncio.get_running_loop().create_task(self._answer(ask, reply))
         self._tasks[task] = len(ask.body)
-        task.add_done_callback(self._done)
+        task.add_done_callback(partial(self._done, changed))
 
     def drop(self) -> None:
         """Answer none of them."""
         for task in self._tasks:
             task.cancel()
 
-    async def _refuse(self, ask: Ask, word: str, text: str) -> None:
-        await self._reply(self._desk.refuse(ask, self._station, word, text).to_message(ask.number))
+    async def _refuse(self, ask: Ask, reply: Reply, word: str, text: str) -> None:
+        await reply(self._desk.refuse(ask, self._station, word, text).to_message(ask.number))
 
-    async def _answer(self, ask: Ask) -> None:
+    async def _answer(self, ask: Ask, reply: Reply) -> None:
         try:
             answer = await self._desk.answer(ask, self._station)
-            await self._reply(answer.to_message(ask.number))
+            await reply(answer.to_message(ask.number))
         except MemoryError:
             self._desk.out_of_memory()
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, changed: Callable[[], None], task: asyncio.Task[None]) -> None:
         del self._tasks[task]
-        self._changed()
+        changed()

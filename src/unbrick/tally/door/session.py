@@ -122,7 +122,7 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         self._task: asyncio.Task[None] | None = None
         self._pace = desk.paces.of(admission.station)
         self._protocol = FIRST_PROTOCOL
-        self._asks = AsksInHand(desk.answers, admission.station, self._reply, self._asks_changed)
+        self._asks = AsksInHand(desk.answers, admission.station)
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
         """The channel is open; nothing was asked for yet."""
@@ -231,7 +231,8 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
                 ask = self._ask_in(body)
                 if ask is not None:
                     self._check_admission()
-                    await self._asks.begin(ask, in_pace=await self._paced(self._pace.asks, 1))
+                    in_pace = await self._paced(self._pace.asks, 1)
+                    await self._asks.begin(ask, self._reply, self._asks_changed, in_pace=in_pace)
                 elif await self._paced(self._pace.events, max(body.count(_EVENT_MARK), 1)):
                     events = _events_in(body)
                     del body
