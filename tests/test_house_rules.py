@@ -111,6 +111,12 @@ MAY_PARSE_DOCUMENTS = {
     "keys/sources/csv_file.py",  # whatever others have exported, and
     "keys/sources/csv_shapes.py",  # as they did
 }
+MAY_OPEN_AND_ASK = {
+    "files.py",
+    "events/run_order.py",  # opens to write
+    "windows/observe.py",  # leaves no access time, and has words for each kind of a Windows file
+    "settings/csv_text.py",  # a list may come through a pipe
+}
 MAY_REVEAL_SECRETS = {
     "processes/command.py",  # onto a program's stdin
     "disks/bitlocker/key_box.py",  # derives a volume's key
@@ -294,6 +300,17 @@ def text_is_made_safe_to_show_in_one_place(module: Module) -> Iterator[str]:
             yield f"{module.path}: makes text safe to show"
 
 
+def files_of_strangers_are_opened_in_one_place(module: Module) -> Iterator[str]:
+    """A file that is opened and then asked whether it is one is opened by `files.open_plain`."""
+    if module.path in MAY_OPEN_AND_ASK:
+        return
+    for node in module.nodes():
+        if isinstance(node, ast.FunctionDef):
+            used = {ast.unparse(one) for one in ast.walk(node) if isinstance(one, ast.Attribute)}
+            if "stat.S_ISREG" in used and {"os.fstat", "stat.S_ISBLK"} & used == {"os.fstat"}:
+                yield f"{module.path} line {node.lineno}: opens a file and asks whether it is one"
+
+
 def secrets_are_revealed_in_few_places(module: Module) -> Iterator[str]:
     if module.path in MAY_REVEAL_SECRETS | {"secret.py"}:
         return
@@ -374,6 +391,7 @@ RULES: tuple[Rule, ...] = (
     documents_are_read_by_one_reader,
     ssh_is_read_in_one_room,
     text_is_made_safe_to_show_in_one_place,
+    files_of_strangers_are_opened_in_one_place,
     secrets_are_revealed_in_few_places,
     errors_are_caught_by_name,
     what_ends_the_work_on_a_disk_has_a_reason,
@@ -445,6 +463,7 @@ def test_the_lists_of_exceptions_name_files_that_exist() -> None:
         {CALLS_THE_C_LIBRARY, MAKES_TEXT_SAFE}
         | MAY_PARSE_DOCUMENTS
         | MAY_RUN_PROGRAMS
+        | MAY_OPEN_AND_ASK
         | MAY_FORK
         | MAY_REVEAL_SECRETS
         | MAY_CATCH_EVERYTHING
@@ -501,6 +520,7 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (text_is_made_safe_to_show_in_one_place, "x.py", "''.join(c if c.isprintable() else '?' for c in 'x')\n"),
     (text_is_made_safe_to_show_in_one_place, "x.py", "''.join(c for c in 'x' if not c.isprintable())\n"),
     (text_is_made_safe_to_show_in_one_place, "x.py", "import unicodedata\nunicodedata.category('x')\n"),
+    (files_of_strangers_are_opened_in_one_place, "x.py", "def f():\n    stat.S_ISREG(os.fstat(3).st_mode)\n"),
     (secrets_are_revealed_in_few_places, "keys/x.py", "text = password.secret.reveal()\n"),
     (secrets_are_revealed_in_few_places, "keys/x.py", "look = Secret.reveal\n"),
     (secrets_are_revealed_in_few_places, "keys/x.py", "text = secret._value\n"),
@@ -548,6 +568,8 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (ssh_is_read_in_one_room, "tally/x.py", '"""A key line, `ssh-ed25519 AAAA`."""\nKEY = "Ed25519"\n'),
     (text_is_made_safe_to_show_in_one_place, "text.py", "'x' if 'x'.isprintable() else '?'\n"),
     (text_is_made_safe_to_show_in_one_place, "keys/x.py", "if not name.isprintable():\n    pass\n"),
+    (files_of_strangers_are_opened_in_one_place, "files.py", "def f():\n  stat.S_ISREG(os.fstat(3))\n"),
+    (files_of_strangers_are_opened_in_one_place, "x.py", "def f():\n  stat.S_ISREG(path.lstat())\n"),
     (secrets_are_revealed_in_few_places, "disks/bitlocker/unlock.py", "key.reveal()\n"),
     (errors_are_caught_by_name, "keys/x.py", "try:\n    x = 1\nexcept BaseException:\n    raise\n"),
     (errors_are_caught_by_name, "keys/x.py", "try:\n    x = 1\nexcept OSError:\n    pass\n"),

@@ -1,4 +1,4 @@
-"""Writing so that a power cut cannot tear it, and finding a Windows path inside a mounted volume.
+"""Writing so that a power cut cannot tear it, reading what may be anything, and finding a Windows path.
 
 `find_inside` compares without case, as Windows does, and never passes through a symlink or junction, which
 ntfs-3g shows as symlinks, unknown reparse points too.
@@ -6,10 +6,12 @@ ntfs-3g shows as symlinks, unknown reparse points too.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
 from pathlib import Path
+from typing import IO
 
 from unbrick.errors import FailedError, Reason, UsageError
 
@@ -21,6 +23,54 @@ class PathError(FailedError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, reason=Reason.UNREADABLE_FILE)
+
+
+class NoPlainFileError(OSError):
+    """A link, a folder, a pipe or a device, where a file was looked for; `kind` is its `stat.S_IFMT`."""
+
+    def __init__(self, kind: int) -> None:
+        super().__init__(errno.EINVAL, "it is a link" if kind == stat.S_IFLNK else "it is not a file")
+        self.kind = kind
+
+
+class TooLargeError(OSError):
+    """A file of more bytes than anything of its sort has."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EFBIG, "it is too large")
+
+
+def open_plain(path: Path | str, *, folder: int | None = None, follow: bool = False) -> IO[bytes]:
+    """A regular file, to read; a link to one only with `follow`. `path` may be relative to an open `folder`.
+
+    Waits for no pipe, and does not touch a device. Raises NoPlainFileError, OSError.
+    """
+    # Looked at before it is opened: opening a device may act. It may become something else between the two.
+    kind = stat.S_IFMT(os.stat(path, dir_fd=folder, follow_symlinks=follow).st_mode)
+    if kind != stat.S_IFREG:
+        raise NoPlainFileError(kind)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags, dir_fd=folder)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise NoPlainFileError(stat.S_IFLNK) from error
+        raise
+    stream = os.fdopen(descriptor, "rb")
+    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+    if kind != stat.S_IFREG:
+        stream.close()
+        raise NoPlainFileError(kind)
+    return stream
+
+
+def read_plain(path: Path | str, most: int, *, folder: int | None = None, follow: bool = False) -> bytes:
+    """A whole file, of at most so many bytes; raises TooLargeError, and what `open_plain` raises."""
+    with open_plain(path, folder=folder, follow=follow) as stream:
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise TooLargeError
+    return data
 
 
 def sync_directory(path: Path) -> None:
@@ -57,18 +107,15 @@ def atomic_write(path: Path, data: bytes, *, mode: int = 0o600, owner: tuple[int
 
 
 def read_small_file(path: Path, most_bytes: int = 64 * 1024, *, hint: str | None = None) -> bytes:
-    """A regular file of at most so many bytes; raises UsageError. Neither blocks on a pipe nor drains one."""
+    """A file that a person named, which may be a link to it; raises UsageError."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-            data = stream.read(most_bytes + 1) if regular else b""
+        return read_plain(path, most_bytes, follow=True)
+    except (NoPlainFileError, TooLargeError) as error:
+        most = f"must be a file of at most {most_bytes // 1024} KiB"
+        raise UsageError(f"{path}: {most}", hint=hint) from error
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         said = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{path}: cannot be read: {said}", hint=hint) from error
-    if not regular or len(data) > most_bytes:
-        raise UsageError(f"{path}: must be a file of at most {most_bytes // 1024} KiB", hint=hint)
-    return data
 
 
 def folder_owner(folder: Path) -> tuple[int, int] | None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from unbrick.errors import FailedError, Reason
 from unbrick.events.event import MOST_BYTES, Event, EventError
 from unbrick.events.wire import SignedEvent, WireError, signed_event
-from unbrick.files import sync_directory
+from unbrick.files import NoPlainFileError, TooLargeError, read_plain, sync_directory
 from unbrick.text import printable
 
 DEFAULT_FOLDER = Path("/var/lib/unbrick/outbox")
@@ -129,7 +129,7 @@ class Outbox:
         for name in sorted(self.refused_names()):
             path, reason = self.folder / _REFUSED / name, ""
             with suppress(OSError, ValueError):
-                reason = path.with_suffix(".reason.txt").read_text(encoding="utf-8").strip()
+                reason = read_plain(path.with_suffix(".reason.txt"), _MOST_FILE_BYTES).decode().strip()
             with suppress(WireError, EventError, OSError):
                 yield path, _load(path), reason
 
@@ -231,10 +231,7 @@ class Outbox:
             self._set_damaged(path, error.message)
             return None
         except OSError as error:
-            if error.errno == errno.ELOOP:
-                self._set_damaged(path, "it is a link")
-            else:
-                self._tell(f"{path}: cannot be read now: {error.strerror}")
+            self._tell(f"{path}: cannot be read now: {error.strerror}")
             return None
 
     def _set_damaged(self, path: Path, why: str) -> None:
@@ -323,11 +320,10 @@ def read_carried(folder: Path, most: int) -> Iterator[tuple[Path, SignedEvent]]:
 
 def _load(path: Path) -> SignedEvent:
     """The event in a file; raises WireError, EventError, OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise WireError("it is no plain file")
-        signed = _parse(stream.read(_MOST_FILE_BYTES + 1))
+    try:
+        signed = _parse(read_plain(path, _MOST_FILE_BYTES))
+    except (NoPlainFileError, TooLargeError) as error:
+        raise WireError(error.strerror or str(error)) from error
     if _name_of(signed.event(), signed) != path.name:
         raise WireError("its name belongs to another report")
     return signed
@@ -338,8 +334,6 @@ def _name_of(event: Event, signed: SignedEvent) -> str:
 
 
 def _parse(content: bytes) -> SignedEvent:
-    if len(content) > _MOST_FILE_BYTES:
-        raise WireError("it is too large")
     try:
         return signed_event(json.loads(content.decode("utf-8")))
     except (ValueError, RecursionError) as error:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from unbrick.errors import FailedError, UsageError
-from unbrick.files import atomic_write, find_inside
+from unbrick.files import NoPlainFileError, TooLargeError, atomic_write, find_inside, read_plain
 from unbrick.processes.command import SystemRunner
 from unbrick.signing.signed_folder import (
     MANIFEST_NAME,
@@ -103,12 +103,12 @@ def _read_list(read: Callable[[str, int], bytes], line: str) -> SignedFiles:
 def _read(folder: Path, name: str, most: int) -> bytes:
     try:
         path = find_inside(folder, name)
-        if path is None or not path.is_file():
-            raise SignedFolderError(f"{name} is missing")
-        with path.open("rb") as stream:
-            data = stream.read(most + 1)
+        if path is not None:
+            return read_plain(path, most)
+    except NoPlainFileError:
+        pass
+    except TooLargeError as error:
+        raise SignedFolderError(f"{name} is too large") from error
     except OSError as error:
         raise SignedFolderError(f"{name} cannot be read: {error.strerror}") from error
-    if len(data) > most:
-        raise SignedFolderError(f"{name} is too large")
-    return data
+    raise SignedFolderError(f"{name} is missing")

@@ -7,16 +7,15 @@ Nothing on the volume is written. hivex is C and the hive hostile: call this ins
 from __future__ import annotations
 
 import os
-import stat
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 from unbrick.errors import FailedError, MissingLibraryError, Reason
-from unbrick.files import PathError, find_entry
+from unbrick.files import PathError, find_entry, open_plain, read_plain
 from unbrick.windows.hive_names import KEY_CELL, VALUE_CELL, CellShape, read_name, same_name
 from unbrick.windows.replay import (
     BASE_BLOCK_SIZE,
@@ -206,21 +205,18 @@ def open_hive(path: Path) -> Iterator[Hive]:
     """
     name = path.name
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        stream = open_plain(path)
     except OSError as error:
         raise UnreadableHiveError(name, error.strerror or "it cannot be opened") from error
-    with ExitStack() as held:
-        held.callback(os.close, descriptor)
+    with stream, ExitStack() as held:
         try:
-            yield _open_descriptor(descriptor, path, held)
+            yield _open_descriptor(stream.fileno(), path, held)
         except OSError as error:
             raise UnreadableHiveError(name, error.strerror or "reading it fails") from error
 
 
 def _open_descriptor(descriptor: int, path: Path, held: ExitStack) -> Hive:
     status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise UnreadableHiveError(path.name, "it is not a file")
     if status.st_size > HIVE_LIMIT:
         raise UnreadableHiveError(path.name, f"it is larger than {HIVE_LIMIT >> 20} MiB")
     base = read_base_block(os.pread(descriptor, BASE_BLOCK_SIZE, 0))
@@ -272,20 +268,10 @@ def _read_logs(path: Path) -> Sequence[bytes]:
     """The transaction logs beside a hive, those that can be read: `.LOG1`, `.LOG2`, then `.LOG`."""
     logs = []
     for suffix in (".LOG1", ".LOG2", ".LOG"):
-        try:
+        with suppress(OSError, PathError):
             found = find_entry(path.parent, path.name + suffix)
-            if found is None:
-                continue
-            descriptor = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except (OSError, PathError):
-            continue
-        with os.fdopen(descriptor, "rb") as stream:
-            status = os.fstat(descriptor)
-            if stat.S_ISREG(status.st_mode) and status.st_size <= _LOG_LIMIT:
-                try:
-                    logs.append(stream.read(_LOG_LIMIT))
-                except OSError:
-                    continue
+            if found is not None:
+                logs.append(read_plain(found, _LOG_LIMIT))
     return logs
 
 

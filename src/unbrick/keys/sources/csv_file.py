@@ -1,6 +1,6 @@
 """Recovery passwords from a CSV that somebody exported: good lines work, bad ones are named by number.
 
-Never shows a cell of the file. Read `csv_shapes.py` for the shapes, `csv_text.py` for encodings.
+Never shows a cell of the file. Read `csv_shapes.py` for the shapes, `settings/csv_text.py` for encodings.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import IO, Any
 
 from unbrick.errors import UsageError
 from unbrick.keys.password import PasswordError, RecoveryPassword
-from unbrick.keys.sources import csv_text
 from unbrick.keys.sources.csv_shapes import (
     Columns,
     Row,
@@ -29,14 +28,24 @@ from unbrick.keys.sources.csv_shapes import (
 from unbrick.keys.sources.source import Candidate
 from unbrick.keys.sources.vault import Vault
 from unbrick.processes.bounded import ReaderEndedError, run_bounded
+from unbrick.settings import csv_text
 from unbrick.settings.csv_records import (
     DELIMITERS,
     declared_delimiter,
     is_absurd,
+    physical_lines,
     read_records,
     split_cells,
 )
 
+SORT = csv_text.Sort(
+    "a file of keys",
+    "keys file",
+    64 * 1024 * 1024,
+    "export the keys as CSV, with the columns KeyID,RecoveryKey",
+    "check the path given to --keys",
+)
+MOST_LINES = 1_000_000
 MOST_TRIES = 20
 """The most passwords tried for one id, and of those without an id: each costs the better part of a second."""
 
@@ -93,7 +102,7 @@ class CsvKeySource:
     def open(cls, path: Path, *, name: str | None = None) -> CsvKeySource:
         """Read a file or a pipe; raises UsageError: missing, a folder, binary, too large, no usable line."""
         shown = name or path.name
-        with csv_text.opened(path, shown) as stream:
+        with csv_text.opened(path, shown, SORT) as stream:
             return cls(shown, stream)
 
     @property
@@ -156,8 +165,8 @@ def _load(name: str, data: bytes | IO[bytes], vault: Vault) -> dict[str, Any]:
     """Read a file into a vault; returns what may be told of it."""
     loader = _Loader()
     try:
-        content = data if isinstance(data, bytes) else csv_text.read_bytes(data, name)
-        loader.load(csv_text.decode(content, name), name)
+        content = data if isinstance(data, bytes) else csv_text.read_bytes(data, name, SORT)
+        loader.load(csv_text.decode(content, name, SORT), name)
     except UsageError as error:
         return {"refused": (error.message, error.hint)}
     vault.fill(loader.records)
@@ -187,9 +196,11 @@ class _Loader:
         if _is_json(text):
             raise UsageError(
                 f"{name} is a JSON document, and only CSV is understood",
-                hint="export the keys as CSV, with the columns KeyID,RecoveryKey",
+                hint=SORT.how_to_export,
             )
-        lines = csv_text.split_lines(text, name)
+        lines = physical_lines(text)
+        if len(lines) > MOST_LINES:
+            raise UsageError(f"{name} has more than a million lines, too many for a file of keys")
         delimiter = declared_delimiter(lines[0])
         if delimiter:
             lines[0] = ""

@@ -9,18 +9,17 @@ from __future__ import annotations
 import io
 import os
 import socket
-import stat
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from unbrick.errors import FailedError
+from unbrick.files import open_plain
 
 Seen = Callable[[str, str, int], None]
 """Called as `seen(address, name, status)` when a file was sent or refused, in a thread of the server."""
@@ -128,7 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(name)
             return
         try:
-            with _open(path) as (stream, size):
+            with open_plain(path) as stream:
+                size = os.fstat(stream.fileno()).st_size
                 self.send_response(HTTPStatus.OK)
                 self.send_header("Content-Type", "application/octet-stream")
                 self.send_header("Content-Length", str(size))
@@ -173,13 +173,3 @@ class _ReadsUntil(io.RawIOBase):
             raise TimeoutError
         self._connection.settimeout(left)
         return self._connection.recv_into(buffer)
-
-
-@contextmanager
-def _open(path: Path) -> Any:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as stream:
-        facts = os.fstat(stream.fileno())
-        if not stat.S_ISREG(facts.st_mode):
-            raise OSError(f"{path} is no file")
-        yield stream, facts.st_size

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from pathlib import Path
 
 from unbrick.errors import FailedError, UnbrickError
+from unbrick.files import NoPlainFileError, TooLargeError, read_plain
 from unbrick.signing.signature import parse_signature
 from unbrick.signing.signed_folder import (
     MANIFEST_NAME,
@@ -99,13 +99,10 @@ def read_plain_file(folder: Path, name: str, most_bytes: int) -> bytes:
             below = os.open(part, flags, dir_fd=here)
             os.close(here)
             here = below
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with os.fdopen(os.open(last, flags, dir_fd=here), "rb") as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise NotTrustedError(f"{name} is no plain file")
-            data = stream.read(most_bytes + 1)
+        return read_plain(last, most_bytes, folder=here)
+    except NoPlainFileError as error:
+        raise NotTrustedError(f"{name} is no plain file") from error
+    except TooLargeError as error:
+        raise NotTrustedError(f"{name} is larger than it may be") from error
     finally:
         os.close(here)
-    if len(data) > most_bytes:
-        raise NotTrustedError(f"{name} is larger than it may be")
-    return data

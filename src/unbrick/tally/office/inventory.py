@@ -8,21 +8,19 @@ sign.
 
 from __future__ import annotations
 
-import codecs
-import os
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from unbrick.errors import UsageError
 from unbrick.events.identity import valid_serial
+from unbrick.settings import csv_text
 from unbrick.settings.csv_records import DELIMITERS, Record, declared_delimiter, physical_lines, read_records
 from unbrick.tally.count.names import domain_of, name_key, serial_key
 from unbrick.tally.office.inventory_headings import COLUMNS, HINT, Columns, column_of, columns_of
 from unbrick.tally.records import LineProblem
 
-MOST_BYTES = 256 * 1024 * 1024
+SORT = csv_text.Sort("an inventory", "file", 256 * 1024 * 1024, f"export it as CSV: {HINT}")
 MOST_LINES = 1_000_000
 """How many machines; the heading and what stands before it do not count."""
 
@@ -146,7 +144,9 @@ def _differ(one: str | None, other: str | None) -> bool:
 
 def read_inventory(path: Path) -> Inventory:
     """Read a file; raises UsageError: missing, too large, no text, no column `name` or `serial`."""
-    return parse_inventory(_text(_bytes(path), path.name), path.name)
+    with csv_text.opened(path, str(path), SORT) as stream:
+        data = csv_text.read_bytes(stream, path.name, SORT)
+    return parse_inventory(csv_text.decode(data, path.name, SORT), path.name)
 
 
 def parse_inventory(text: str, name: str) -> Inventory:
@@ -225,31 +225,3 @@ def _take(inventory: Inventory, number: int, record: Record) -> None:
     }
     serial = serial.lstrip(_STARTS_A_FORMULA) if serial else None
     return inventory.take(number, name, {"serial": serial or None, **texts})
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            mode = os.fstat(stream.fileno()).st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-                raise UsageError(f"{path.name} is a device, not an inventory", hint=HINT)
-            data = stream.read(MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise UsageError(f"there is no file {path}") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or 'input/output error'}") from None
-    if len(data) > MOST_BYTES:
-        raise UsageError(f"{path.name} is larger than {MOST_BYTES >> 20} MiB, too large for an inventory")
-    return data
-
-
-def _text(data: bytes, name: str) -> str:
-    """The text as Windows, Excel or PowerShell wrote it: UTF-8, UTF-16 with its mark, else code page 1252."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", errors="replace")
-    if b"\0" in data or data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"%PDF")):
-        raise UsageError(f"{name} is not a text file", hint=f"export it as CSV: {HINT}")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")

@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from unbrick.errors import FailedError, UnbrickError
-from unbrick.files import atomic_write
+from unbrick.files import NoPlainFileError, atomic_write, open_plain
 from unbrick.tally.books.acknowledged import Mark, MarkFile, read_mark
 from unbrick.tally.books.database_errors import errors_named
 from unbrick.tally.books.ledger import Head, read_head
@@ -146,13 +145,13 @@ class _Files:
 
     def read(self, path: Path) -> bytes:
         """What is in a file, or in what a link leads to, where that belongs to who has the tally's folder."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            state = os.fstat(descriptor)
-            if not stat.S_ISREG(state.st_mode):
-                raise FailedError(f"{path} could not be copied: it is no file")
+        try:
+            stream = open_plain(path, follow=True)
+        except NoPlainFileError as error:
+            raise FailedError(f"{path} could not be copied: it is no file") from error
+        with stream:
             if path.is_symlink():
-                self._judge_link(path, state)
+                self._judge_link(path, os.fstat(stream.fileno()))
             data = stream.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
             raise FailedError(f"{path} could not be copied: it is larger than 1 GiB")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from unbrick.errors import UsageError
+from unbrick.files import NoPlainFileError, open_plain
 
 _LONGEST_LINE = 1024 * 1024
 _MOST_WITHOUT_A_REPORT = 4 * 1024 * 1024
@@ -57,30 +58,29 @@ class Findings(Protocol):
         """The rest of a file that held reports was not read."""
 
 
-class _ForeignError(Exception):
-    """A file that cannot be what was looked for, and why."""
-
-
 def read_lines(place: Path, findings: Findings) -> Iterator[Line]:
     """The lines of a file, an outbox or an opened stick; raises UsageError where there is nothing to read.
 
     What somebody named may be a link; what lies in a folder may not.
     """
     try:
-        # Looked at before it is opened: opening a device may act.
-        if not (place.is_file() or place.is_dir()):
-            place.stat()
-            raise UsageError(f"{place} is no plain file")
-        descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = open_plain(place, follow=True)
+    except NoPlainFileError as error:
+        if error.kind != stat.S_IFDIR:
+            raise UsageError(f"{place} is no plain file") from error
     except OSError as error:
         raise UsageError(f"{place} cannot be read: {error.strerror}") from error
-    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-        try:
-            yield from _of_folder(place, descriptor, findings)
-        finally:
-            os.close(descriptor)
     else:
-        yield from _of_file(place.name, descriptor, findings, may_be_empty=True)
+        yield from _of_file(place.name, opened, findings, may_be_empty=True)
+        return
+    try:
+        folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"{place} cannot be read: {error.strerror}") from error
+    try:
+        yield from _of_folder(place, folder, findings)
+    finally:
+        os.close(folder)
 
 
 def _of_folder(place: Path, folder: int, findings: Findings) -> Iterator[Line]:
@@ -98,11 +98,13 @@ def _of_folder(place: Path, folder: int, findings: Findings) -> Iterator[Line]:
             )
         for name in names:
             try:
-                descriptor = _open(here, name)
-            except _ForeignError as error:
-                findings.skip(name, str(error))
+                stream = open_plain(name, folder=here)
+            except NoPlainFileError as error:
+                findings.skip(name, _KINDS.get(error.kind, "it is no plain file"))
+            except OSError as error:
+                findings.skip(name, f"it cannot be read: {error.strerror}")
             else:
-                yield from _of_file(name, descriptor, findings, may_be_empty=False)
+                yield from _of_file(name, stream, findings, may_be_empty=False)
     except OSError as error:
         raise UsageError(f"{shown} cannot be read: {error.strerror}") from error
     finally:
@@ -117,27 +119,10 @@ def _is_own(folder: int, name: str) -> bool:
     return name.startswith(".") or name.endswith(_REASON)
 
 
-def _open(folder: int, name: str) -> int:
-    """A plain file in a folder; raises _ForeignError."""
-    try:
-        kind = stat.S_IFMT(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
-        if kind == stat.S_IFREG:
-            # It may have become something else meanwhile.
-            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(name, flags, dir_fd=folder)
-            kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
-            if kind == stat.S_IFREG:
-                return descriptor
-            os.close(descriptor)
-    except OSError as error:
-        raise _ForeignError(f"it cannot be read: {error.strerror}") from error
-    raise _ForeignError(_KINDS.get(kind, "it is no plain file"))
-
-
-def _of_file(name: str, descriptor: int, findings: Findings, *, may_be_empty: bool) -> Iterator[Line]:
+def _of_file(name: str, stream: IO[bytes], findings: Findings, *, may_be_empty: bool) -> Iterator[Line]:
     held, number, fruitless = False, 0, 0
     try:
-        with os.fdopen(descriptor, "rb") as stream:
+        with stream:
             for number, content in enumerate(_split(stream), 1):
                 line = Line(name, number, content)
                 if content.strip():

@@ -19,7 +19,7 @@ from support.artefacts import artefact
 from support.recovery_passwords import leaked_digits, make_guid, make_password
 
 from unbrick.errors import UsageError
-from unbrick.keys.sources import csv_text
+from unbrick.keys.sources import csv_file
 from unbrick.keys.sources.csv_file import MOST_TRIES, CsvKeySource
 
 ID, OTHER_ID, DEVICE = make_guid(1), make_guid(2), make_guid(99)
@@ -314,7 +314,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a program": (b"MZ\x90\0\3\0\0\0\4\0\0\0\xff\xff" + bytes(range(256)), "is not a text file"),
     "deep json": (b"[" * 100_000, "is a JSON document, and only CSV is understood"),
     "many lines": (
-        b"x\n" * (csv_text.MOST_LINES + 1),
+        b"x\n" * (csv_file.MOST_LINES + 1),
         "has more than a million lines, too many for a file of keys",
     ),
 }
@@ -337,7 +337,7 @@ def test_an_escrow_that_is_still_empty_is_taken_and_said_to_be_empty(tmp_path: P
 def sparse_giant(folder: Path) -> Path:
     path = folder / "keys.csv"
     with path.open("wb") as stream:
-        stream.truncate(csv_text.MOST_BYTES + 1)
+        stream.truncate(csv_file.SORT.most_bytes + 1)
     return path
 
 

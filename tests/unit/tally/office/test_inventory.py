@@ -12,7 +12,7 @@ from unbrick.errors import UsageError
 from unbrick.model import Machine
 from unbrick.tally.folder import TallyFolder
 from unbrick.tally.office import inventory, staged_inventory
-from unbrick.tally.office.inventory import parse_inventory
+from unbrick.tally.office.inventory import parse_inventory, read_inventory
 from unbrick.tally.records import InventoryCounts
 from unbrick.tally.store.opening import Opening, open_to_serve
 from unbrick.tally.store.store import Store
@@ -91,6 +91,8 @@ def test_columns_come_in_any_order_and_case_with_a_mark_and_other_columns(store:
 def test_what_excel_and_powershell_write_is_read(store: Store, csv: Path) -> None:
     csv.write_bytes("name,site\r\nW-1,Zürich\r\n".encode("utf-16"))
     store.import_inventory(csv)
+    csv.write_bytes("name,site\r\nW-1,Zürich\r\n".encode("utf-16-be"))  # as some programs do, without a mark
+    assert read_inventory(csv).lines.keys() == {"W-1"}
     csv.write_bytes("name,site\r\nW-2,Zürich\r\n".encode("cp1252"))
     store.import_inventory(csv)
     assert [row.site for row in store.machines()] == ["Zürich", "Zürich"]
@@ -349,7 +351,7 @@ def test_a_line_without_a_name_is_known_by_its_serial_number(store: Store, csv: 
         (b"\n \n", "is empty"),
         (b"one,two\n1,2\n", "no column called name"),
         (b"name,NAME\nW-1,W-2\n", "twice"),
-        (b"PK\x03\x04name,serial", "not a text file"),
+        (b"PK\x03\x04name,serial", "is an Excel workbook or a ZIP archive, not a CSV"),
         (b"name\0,serial\n", "not a text file"),
     ],
 )
@@ -371,7 +373,7 @@ def test_what_is_missing_or_no_file_is_said(store: Store, tmp_path: Path) -> Non
 def test_a_file_that_is_too_large_is_not_read(
     store: Store, csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inventory, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(inventory, "SORT", inventory.SORT._replace(most_bytes=1 << 20))
     csv.write_text(HEADER + "W-1,,,,,\n" * 200_000)
     with pytest.raises(UsageError, match="larger than 1 MiB"):
         store.import_inventory(csv)

@@ -1,4 +1,4 @@
-"""From the bytes of a keys file to its numbered lines; never shows what a file holds in a message."""
+"""From a file that Windows, Excel or PowerShell wrote to its text; never shows what it holds in a message."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from unbrick.errors import UsageError
-from unbrick.settings.csv_records import physical_lines
-
-MOST_BYTES = 64 * 1024 * 1024
-MOST_LINES = 1_000_000
 
 _SNIFFED_BYTES = 4096
 _OTHER_FORMATS = (
@@ -23,47 +19,57 @@ _OTHER_FORMATS = (
     (b"%PDF", "a PDF"),
     (b"{\\rtf", "a Word document"),
 )
-_HOW_TO_EXPORT = "export the keys as CSV, with the columns KeyID,RecoveryKey"
+
+
+class Sort(NamedTuple):
+    """What is read: how messages call it (`a file of keys`, `keys file`), its limit, and how to get one."""
+
+    noun: str
+    file: str
+    most_bytes: int
+    how_to_export: str
+    if_missing: str | None = None
 
 
 @contextmanager
-def opened(path: Path, name: str) -> Iterator[IO[bytes]]:
-    """A keys file, or a pipe, of which nothing was read yet; raises UsageError, which calls it `name`."""
+def opened(path: Path, name: str, sort: Sort) -> Iterator[IO[bytes]]:
+    """A file, or a pipe, of which nothing was read yet; raises UsageError, which calls it `name`."""
     try:
         with path.open("rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-                raise UsageError(f"{name} is a device, not a file of keys", hint=_HOW_TO_EXPORT)
+                raise UsageError(f"{name} is a device, not {sort.noun}", hint=sort.how_to_export)
             yield stream
     except IsADirectoryError:
-        raise UsageError(f"{name} is a folder, not a file of keys", hint="name the CSV file itself") from None
+        raise UsageError(f"{name} is a folder, not {sort.noun}", hint="name the CSV file itself") from None
     except FileNotFoundError:
-        raise UsageError(f"there is no keys file {name}", hint="check the path given to --keys") from None
+        raise UsageError(f"there is no {sort.file} {name}", hint=sort.if_missing) from None
     except OSError as error:
         raise UsageError(f"{name} cannot be read: {error.strerror or 'input/output error'}") from None
 
 
-def read_bytes(stream: IO[bytes], name: str) -> bytes:
+def read_bytes(stream: IO[bytes], name: str, sort: Sort) -> bytes:
     """The content of what was opened; raises UsageError."""
+    most = sort.most_bytes
     try:
-        data = stream.read(MOST_BYTES + 1)
+        data = stream.read(most + 1)
     except OSError as error:
         raise UsageError(f"{name} cannot be read: {error.strerror or 'input/output error'}") from None
-    if len(data) > MOST_BYTES:
-        raise UsageError(f"{name} is larger than {MOST_BYTES >> 20} MiB, too large for a file of keys")
+    if len(data) > most:
+        raise UsageError(f"{name} is larger than {most >> 20} MiB, too large for {sort.noun}")
     return data
 
 
-def decode(data: bytes, name: str) -> str:
-    """The text of a file as Windows, Excel or PowerShell wrote it; raises UsageError where it is none.
+def decode(data: bytes, name: str, sort: Sort) -> str:
+    """The text; raises UsageError where it is none.
 
     UTF-8 and UTF-16 with or without a byte order mark, else the Western code page 1252.
     """
     if not data.strip(b"\0 \t\r\n"):
-        raise UsageError(f"{name} is empty", hint=_HOW_TO_EXPORT)
+        raise UsageError(f"{name} is empty", hint=sort.how_to_export)
     for magic, what in _OTHER_FORMATS:
         if data.startswith(magic):
-            raise UsageError(f"{name} is {what}, not a CSV", hint=_HOW_TO_EXPORT)
+            raise UsageError(f"{name} is {what}, not a CSV", hint=sort.how_to_export)
     if data.startswith(codecs.BOM_UTF8):
         return data.decode("utf-8-sig", errors="replace")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -76,16 +82,8 @@ def decode(data: bytes, name: str) -> str:
             return data.decode("utf-16-le", errors="replace")
         if zeros[1] <= few and zeros[0] >= many:
             return data.decode("utf-16-be", errors="replace")
-        raise UsageError(f"{name} is not a text file", hint=_HOW_TO_EXPORT)
+        raise UsageError(f"{name} is not a text file", hint=sort.how_to_export)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         return data.decode("cp1252", errors="replace")
-
-
-def split_lines(text: str, name: str) -> list[str]:
-    """The physical lines, as an editor numbers them from 1; raises UsageError where there are too many."""
-    lines = physical_lines(text)
-    if len(lines) > MOST_LINES:
-        raise UsageError(f"{name} has more than a million lines, too many for a file of keys")
-    return lines
