@@ -15,7 +15,7 @@ from typing import Annotated
 from unbrick.incidents.deny import why_too_wide
 from unbrick.incidents.pattern import PathPattern, parse_pattern
 from unbrick.model import Verdict
-from unbrick.settings.strict import ScalarKind, Shape
+from unbrick.settings.strict import ScalarKind, Shape, number
 
 FIRST_BYTES_SEEN = 64  # model.ObservedFile keeps as many
 MOST_FILES = 1000
@@ -33,36 +33,23 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
-Sentence = Annotated[
-    str, Shape(ScalarKind.TEXT, "a text of 1 to 2000 characters", r"\S", longest=2000, read=_one_line)
-]
-Name = Annotated[str, Shape(ScalarKind.TEXT, "a name of 1 to 200 characters", r"^\S(.*\S)?$", longest=200)]
+Sentence = Annotated[str, Shape("a text of 1 to 2000 characters", r"\S", longest=2000, read=_one_line)]
+Name = Annotated[str, Shape("a name of 1 to 200 characters", r"^\S(.*\S)?$", longest=200)]
 Identifier = Annotated[
     str,
     Shape(
-        ScalarKind.TEXT,
         "3 to 64 small letters, digits and dashes, for example 'crowdstrike-cf291'",
         r"^[a-z0-9][a-z0-9-]{1,62}[a-z0-9]$",
     ),
 ]
-Address = Annotated[
-    str,
-    Shape(ScalarKind.TEXT, "an address that begins with https://", r"^https://[!-~]+$", longest=500),
-]
+Address = Annotated[str, Shape("an address that begins with https://", r"^https://[!-~]+$", longest=500)]
 Day = Annotated[
     date,
-    Shape(
-        ScalarKind.TEXT,
-        "a day such as 2024-07-19",
-        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
-        read=date.fromisoformat,
-        bare=True,
-    ),
+    Shape("a day such as 2024-07-19", r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", read=date.fromisoformat, bare=True),
 ]
 Moment = Annotated[
     datetime,
     Shape(
-        ScalarKind.TEXT,
         "a time in UTC that ends in Z, such as 2024-07-19T04:09:00Z",
         r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$",
         read=_moment,
@@ -72,37 +59,27 @@ Moment = Annotated[
 HexBytes = Annotated[
     bytes,
     Shape(
-        ScalarKind.TEXT,
         f'1 to {FIRST_BYTES_SEEN} bytes as pairs of hex digits, such as "4D 5A"',
         r"^[0-9A-Fa-f]{2}( ?[0-9A-Fa-f]{2}){0,63}$",
         read=bytes.fromhex,
         bare=True,
     ),
 ]
-Digest = Annotated[
-    str,
-    Shape(ScalarKind.TEXT, "a SHA-256 of 64 hex digits", r"^[0-9A-Fa-f]{64}$", read=str.lower, bare=True),
-]
+Digest = Annotated[str, Shape("a SHA-256 of 64 hex digits", r"^[0-9A-Fa-f]{64}$", read=str.lower, bare=True)]
 WindowsPattern = Annotated[
     PathPattern,
     Shape(
-        ScalarKind.TEXT,
         "a path that begins with %SystemRoot%\\ or \\, without a drive letter",
         r"^(%[Ss][Yy][Ss][Tt][Ee][Mm][Rr][Oo][Oo][Tt]%)?\\",
         longest=1024,
         read=parse_pattern,
     ),
 ]
-Size = Annotated[int, Shape(ScalarKind.INTEGER, "a whole number of bytes", lowest=0, highest=2**63 - 1)]
-FileCap = Annotated[
-    int, Shape(ScalarKind.INTEGER, f"a number from 1 to {MOST_FILES}", lowest=1, highest=MOST_FILES)
-]
-ByteCap = Annotated[
-    int,
-    Shape(ScalarKind.INTEGER, f"a number of bytes from 1 to {MOST_BYTES}", lowest=1, highest=MOST_BYTES),
-]
-Hours = Annotated[int, Shape(ScalarKind.INTEGER, "a number of hours from 1 to 14", lowest=1, highest=14)]
-Flag = Annotated[bool, Shape(ScalarKind.FLAG, "true or false")]
+Size = Annotated[int, number("a whole number of bytes", 0, 2**63 - 1)]
+FileCap = Annotated[int, number(f"a number from 1 to {MOST_FILES}", 1, MOST_FILES)]
+ByteCap = Annotated[int, number(f"a number of bytes from 1 to {MOST_BYTES}", 1, MOST_BYTES)]
+Hours = Annotated[int, number("a number of hours from 1 to 14", 1, 14)]
+Flag = Annotated[bool, Shape("true or false", kind=ScalarKind.FLAG)]
 
 
 class Remedy(StrEnum):

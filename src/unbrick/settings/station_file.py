@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from unbrick.files import read_small_file
-from unbrick.settings.strict import ExpectedError, Form, ScalarKind, Shape, Span, read_yaml
+from unbrick.settings.strict import ExpectedError, Form, ScalarKind, Shape, Span, number, read_yaml
 from unbrick.signing.ssh_key import KEY_TYPE, SshKeyError, blob_of_line
 
 # The names that `unbrick tally init` takes, which no name server has to be asked in vain for.
 _LABEL = "[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
 _HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]{{2,45}}\]")
+_SITE = r"^[a-z0-9][a-z0-9:_-]{0,63}$"
 _MOST_FILES = 32
 _MOST_ADDRESSES = 4
 _MOST_NAME_SERVERS = 3  # as many as a resolver asks
 _HIGHEST_VLAN = 4094
 # As it is read out and dialled; a screen of 80 columns shows it in one line.
 _TELEPHONE = r"^[+(]?[0-9][0-9 ()/.-]{1,28}[0-9]( ?(ext\.?|x) ?[0-9]{1,6})?$"
-_LONGEST_CONTACT = 40
 HINT = "`unbrick help administrator` has every setting; one with a tally comes from `unbrick tally enrol`"
 _FORM = Form("a station file", HINT, deepest=4, blank_is_absent=True)
 
@@ -60,47 +60,22 @@ def _key_line(line: str) -> str:
     return line.strip()
 
 
-Text = Annotated[str, Shape(ScalarKind.TEXT, "plain text of 1 to 1000 characters", "^.+$", 1000, exact=True)]
+Text = Annotated[str, Shape("plain text of 1 to 1000 characters", longest=1000, exact=True)]
 Site = Annotated[
-    str,
-    Shape(
-        ScalarKind.TEXT,
-        "small letters, digits, - and _ only, at most 64, as in st-marys",
-        r"^[a-z0-9][a-z0-9:_-]{0,63}$",
-        exact=True,
-    ),
+    str, Shape("small letters, digits, - and _ only, at most 64, as in st-marys", _SITE, exact=True)
 ]
 FileBeside = Annotated[
-    Path, Shape(ScalarKind.TEXT, "the name of a file beside this one", "^.+$", 1000, exact=True, beside=True)
+    Path, Shape("the name of a file beside this one", longest=1000, exact=True, beside=True)
 ]
-Place = Annotated[tuple[str, int], Shape(ScalarKind.TEXT, "HOST:PORT, or [IPV6]:PORT", read=_host_and_port)]
-KeyLine = Annotated[
-    str, Shape(ScalarKind.TEXT, f"an OpenSSH public key line, {KEY_TYPE} …", longest=1000, read=_key_line)
-]
-IpAddress = Annotated[str, Shape(ScalarKind.TEXT, "an address, as in 10.0.0.1", read=_ip_address)]
-IpInterface = Annotated[
-    str, Shape(ScalarKind.TEXT, "an address with its network, as in 10.0.0.5/24", read=_ip_interface)
-]
-Vlan = Annotated[
-    int,
-    Shape(ScalarKind.INTEGER, f"a number from 1 to {_HIGHEST_VLAN}", lowest=1, highest=_HIGHEST_VLAN),
-]
-Flag = Annotated[bool, Shape(ScalarKind.FLAG, "true or false", bare=True)]
-Contact = Annotated[
-    str,
-    Shape(
-        ScalarKind.TEXT,
-        f"a name of at most {_LONGEST_CONTACT} characters, to be read on a screen",
-        "^.+$",
-        _LONGEST_CONTACT,
-        exact=True,
-    ),
-]
+Place = Annotated[tuple[str, int], Shape("HOST:PORT, or [IPV6]:PORT", read=_host_and_port)]
+KeyLine = Annotated[str, Shape(f"an OpenSSH public key line, {KEY_TYPE} …", longest=1000, read=_key_line)]
+IpAddress = Annotated[str, Shape("an address, as in 10.0.0.1", read=_ip_address)]
+IpInterface = Annotated[str, Shape("an address with its network, as in 10.0.0.5/24", read=_ip_interface)]
+Vlan = Annotated[int, number(f"a number from 1 to {_HIGHEST_VLAN}", 1, _HIGHEST_VLAN)]
+Flag = Annotated[bool, Shape("true or false", kind=ScalarKind.FLAG, bare=True)]
+Contact = Annotated[str, Shape("at most 40 characters, to be read on a screen", longest=40, exact=True)]
 Telephone = Annotated[
-    str,
-    Shape(
-        ScalarKind.TEXT, "a number in quotes, as in '+44 20 7946 0000' or '0800 123 ext 4'", _TELEPHONE, 50
-    ),
+    str, Shape("a number in quotes, as in '+44 20 7946 0000' or '0800 123 ext 4'", _TELEPHONE, 50)
 ]
 
 

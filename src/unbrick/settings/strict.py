@@ -56,7 +56,7 @@ class ScalarKind(Enum):
 
 @dataclass(frozen=True)
 class Shape:
-    """How a single value is written: its kind, what to say when it is not, its limits, and its reader.
+    """How a single value is written: what to say when it is not, its limits, its kind, and its reader.
 
     `pattern` is a regular expression that JSON Schema and Python read alike. `read` turns the text into
     the value; it raises ExpectedError with what was expected, or ValueError, for what `pattern` cannot tell.
@@ -65,16 +65,21 @@ class Shape:
     it names a file beside the one that is read.
     """
 
-    kind: ScalarKind
     expected: str
     pattern: str | None = None
     longest: int | None = None
+    kind: ScalarKind = ScalarKind.TEXT
     lowest: int | None = None
     highest: int | None = None
     read: Callable[[str], Any] | None = None
     bare: bool = False
     exact: bool = False
     beside: bool = False
+
+
+def number(expected: str, lowest: int, highest: int) -> Shape:
+    """The shape of a whole number; both limits belong to it."""
+    return Shape(expected, kind=ScalarKind.INTEGER, lowest=lowest, highest=highest)
 
 
 @dataclass(frozen=True)
@@ -114,11 +119,6 @@ class Problem:
     line: int
     message: str
 
-    @property
-    def at_its_line(self) -> str:
-        """Both, as a sentence has them."""
-        return f"line {self.line}: {self.message}" if self.line else self.message
-
 
 class StrictError(UsageError):
     """A file was refused; `problems` lists everything found wrong, in the order of the file."""
@@ -126,7 +126,8 @@ class StrictError(UsageError):
     def __init__(self, file: str, problems: Sequence[Problem], form: Form) -> None:
         first, *others = problems
         where = f"{file}:{first.line}" if first.line else file
-        more = "".join(f"; {one.at_its_line}" for one in others[: _MOST_TOLD - 1])
+        told = [f"line {one.line}: {one.message}" if one.line else one.message for one in others]
+        more = "".join(f"; {one}" for one in told[: _MOST_TOLD - 1])
         left = f" (and {len(problems) - _MOST_TOLD} more)" if len(problems) > _MOST_TOLD else ""
         super().__init__(f"{where}: {first.message}{more}{left}", hint=form.hint)
         self.file = file

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from unbrick.errors import UsageError
 from unbrick.files import atomic_write, folder_owner
-from unbrick.settings.strict import Form, ScalarKind, Shape, Span, read_json
+from unbrick.settings.strict import Form, Shape, Span, number, read_json
 
 DEFAULT_PORT = 2291
 DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"
@@ -26,7 +26,7 @@ _HOST_NAME = re.compile(
 )
 
 
-_Place = Annotated[str, Shape(ScalarKind.TEXT, "an address, HOST:PORT")]
+_Place = Annotated[str, Shape("an address, HOST:PORT")]
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def settings_of(addresses: Sequence[str]) -> TallySettings:
 class _SettingsFile:
     """What settings.json holds."""
 
-    version: Annotated[int, Shape(ScalarKind.INTEGER, str(_VERSION), lowest=_VERSION, highest=_VERSION)]
+    version: Annotated[int, number(str(_VERSION), _VERSION, _VERSION)]
     address: _Place
     others: Annotated[tuple[_Place, ...], Span(0)] = ()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.stations import MadeStation, make_station
 
@@ -184,7 +185,7 @@ def test_every_setting_of_the_contract_is_taken(tmp_path: Path) -> None:
             "site: st-marys",
             f"helpdesk: {{name: {'x' * 41}}}",
             3,
-            "helpdesk.name: expected a name of at most 40",
+            "helpdesk.name: expected at most 40 characters, ",
         ),
         (
             "address:",
@@ -279,13 +280,14 @@ def test_a_missing_file_a_folder_and_a_pipe_are_refused_at_once(tmp_path: Path) 
 
 
 @given(st.binary(max_size=200))
-def test_arbitrary_bytes_raise_nothing_but_ours(
+@example(b"{}")
+def test_arbitrary_bytes_raise_nothing_but_ours_and_set_nothing(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("arbitrary") / "unbrick.yaml"
     path.write_bytes(data)
-    with pytest.raises(UsageError):
-        load_station(path)
+    with contextlib.suppress(UsageError):
+        assert load_station(path) == Station(path)
 
 
 def test_a_station_is_frozen_and_reports_wait_beside_its_file(made: MadeStation) -> None:

@@ -12,18 +12,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbrick.settings.strict import Form, ScalarKind, Shape, StrictError, parse_json, read_json, read_yaml
+from unbrick.settings.strict import (
+    Form,
+    ScalarKind,
+    Shape,
+    StrictError,
+    number,
+    parse_json,
+    read_json,
+    read_yaml,
+)
 
-Word = Annotated[str, Shape(ScalarKind.TEXT, "a word of small letters", "^[a-z]+$")]
+Word = Annotated[str, Shape("a word of small letters", "^[a-z]+$")]
 FORM = Form("a list of boxes", "pack it again", most_bytes=4096)
 
 
 @dataclass(frozen=True)
 class Box:
     name: Word
-    sizes: tuple[Annotated[int, Shape(ScalarKind.INTEGER, "a size", highest=9)], ...]
+    sizes: tuple[Annotated[int, number("a size", 0, 9)], ...]
     corner: tuple[Word, Word] | None = None
-    full: Annotated[bool, Shape(ScalarKind.FLAG, "true or false")] = False
+    full: Annotated[bool, Shape("true or false", kind=ScalarKind.FLAG)] = False
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from unbrick.errors import FailedError
-from unbrick.settings.strict import Form, ScalarKind, Shape, Span, StrictError, read_json
+from unbrick.settings.strict import Form, Shape, Span, StrictError, number, read_json
 
 NAMESPACE = "unbrick-medium@unbrick"
 MANIFEST_NAME = "manifest.json"
@@ -31,15 +31,11 @@ _MOST_BYTES = 16 * 1024 * 1024 * 1024
 _MOST_FILES = 1000
 _FORM = Form("a list of an image's files", most_bytes=MANIFEST_BYTES)
 
-Hash = Annotated[str, Shape(ScalarKind.TEXT, "a SHA-256 of 64 hex digits", r"^[0-9a-f]{64}$")]
-Size = Annotated[int, Shape(ScalarKind.INTEGER, "a number of bytes", lowest=0, highest=_MOST_BYTES)]
+Hash = Annotated[str, Shape("a SHA-256 of 64 hex digits", r"^[0-9a-f]{64}$")]
+Size = Annotated[int, number("a number of bytes", 0, _MOST_BYTES)]
 Moment = Annotated[
     str,
-    Shape(
-        ScalarKind.TEXT,
-        "a time such as 2026-11-25T17:00:00Z",
-        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$",
-    ),
+    Shape("a time such as 2026-11-25T17:00:00Z", r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"),
 ]
 
 
@@ -77,7 +73,7 @@ class _Image:
 
     size: Size
     sha256: Hash
-    piece: Annotated[int, Shape(ScalarKind.INTEGER, str(PIECE), lowest=PIECE, highest=PIECE)]
+    piece: Annotated[int, number(str(PIECE), PIECE, PIECE)]
     pieces: Annotated[tuple[Hash, ...], Span(0)]
     zeros: Annotated[tuple[tuple[Size, Size], ...], Span(0, 2)]
 
@@ -92,9 +88,9 @@ class _Image:
 class _Manifest:
     """What manifest.json holds."""
 
-    schema: Annotated[int, Shape(ScalarKind.INTEGER, str(_SCHEMA), lowest=_SCHEMA, highest=_SCHEMA)]
-    id: Annotated[str, Shape(ScalarKind.TEXT, "an id of 16 hex digits", r"^[0-9a-f]{16}$")]
-    version: Annotated[str, Shape(ScalarKind.TEXT, "a version", longest=40)]
+    schema: Annotated[int, number(str(_SCHEMA), _SCHEMA, _SCHEMA)]
+    id: Annotated[str, Shape("an id of 16 hex digits", r"^[0-9a-f]{16}$")]
+    version: Annotated[str, Shape("a version", longest=40)]
     built: Moment
     expires: Moment
     image: _Image

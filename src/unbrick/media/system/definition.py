@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from unbrick.errors import UsageError
-from unbrick.settings.strict import Form, ScalarKind, Shape, Span, read_yaml
+from unbrick.settings.strict import Form, Shape, Span, read_yaml
 
 _FOLDER = Path(__file__).resolve().parents[4] / "recovery_media"
 _FORM = Form("a table of the definition")
@@ -21,7 +21,7 @@ class DefinitionError(UsageError):
     """A definition that is not there, or a file of it that cannot be read."""
 
 
-Word = Annotated[str, Shape(ScalarKind.TEXT, "a text", exact=True)]
+Word = Annotated[str, Shape("a text", exact=True)]
 Words = Annotated[tuple[Word, ...], Span(0)]
 
 

@@ -16,7 +16,7 @@ from typing import Annotated
 
 from unbrick.errors import FailedError, UsageError
 from unbrick.files import read_small_file
-from unbrick.settings.strict import Form, ScalarKind, Shape, read_json
+from unbrick.settings.strict import Form, Shape, read_json
 
 MEDIUM_FILE = Path("/etc/unbrick/medium.json")
 _HINT = "make the medium again: unbrick media build"
@@ -27,12 +27,11 @@ def _moment(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
 
-_Text = Annotated[str, Shape(ScalarKind.TEXT, "a text", longest=1000)]
-_Id = Annotated[str, Shape(ScalarKind.TEXT, "an id of 16 hex digits", r"^[0-9a-f]{16}$")]
+_Text = Annotated[str, Shape("a text", longest=1000)]
+_Id = Annotated[str, Shape("an id of 16 hex digits", r"^[0-9a-f]{16}$")]
 _Moment = Annotated[
     datetime,
     Shape(
-        ScalarKind.TEXT,
         "a time such as 2026-11-25T17:00:00Z",
         r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$",
         read=_moment,
