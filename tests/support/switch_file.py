@@ -38,6 +38,8 @@ KEPT = "switch.bin"
 
 @dataclass(frozen=True)
 class SwitchFile:
+    """A file that holds a switch, on or off; its content alone changes."""
+
     KIND: ClassVar[str] = "switch-file"
     EVENT: ClassVar[EventKind] = EventKind.NOTE
     WORDS: ClassVar[Words] = Words(

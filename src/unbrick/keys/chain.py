@@ -12,13 +12,13 @@ from pathlib import Path
 
 from unbrick.errors import NeedsKeyError, Reason, UsageError
 from unbrick.keys.password import RecoveryPassword
-from unbrick.keys.sources.csv_file import CsvKeySource
+from unbrick.keys.sources.csv_file import is_there, looks_like_a_password
+from unbrick.keys.sources.kinds import KINDS
 from unbrick.keys.sources.source import Candidate, KeySource
 
 _MOST_NAMED = 4
 _UNDERSTOOD = "name a CSV file with the columns KeyID,RecoveryKey"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
-_DIGITS_OF_A_PASSWORD = re.compile(r"[0-9]{6}[^0-9A-Za-z]?[0-9]{6}[^0-9A-Za-z]?[0-9]{6}")
 
 
 class KeyChain:
@@ -114,19 +114,14 @@ def _open_source(spec: str | Path) -> KeySource:
     text = str(spec)
     if not text:
         raise UsageError("the name of a key source is empty", hint=_UNDERSTOOD)
-    path = Path(spec)
-    hides = _DIGITS_OF_A_PASSWORD.search(text) is not None
-    try:
-        exists = path.exists()
-    except (OSError, ValueError):
-        exists = False
-    if not exists:
-        if hides:
-            raise UsageError(
-                "a recovery password does not belong on the command line, where others can see it",
-                hint="put it into a CSV file, or wait to be asked for it",
-            )
-        if _SCHEME.match(text) or text == "-" or "\0" in text:
-            raise UsageError(f"unknown kind of key source: {text!r}", hint=_UNDERSTOOD)
-        raise UsageError(f"there is no keys file {text}", hint=_UNDERSTOOD)
-    return CsvKeySource.open(path, name="the keys file" if hides else path.name)
+    if looks_like_a_password(text) and not is_there(text):
+        raise UsageError(
+            "a recovery password does not belong on the command line, where others can see it",
+            hint="put it into a CSV file, or wait to be asked for it",
+        )
+    for open_kind in KINDS:
+        if (source := open_kind(text)) is not None:
+            return source
+    if _SCHEME.match(text) or text == "-" or "\0" in text:
+        raise UsageError(f"unknown kind of key source: {text!r}", hint=_UNDERSTOOD)
+    raise UsageError(f"there is no keys file {text}", hint=_UNDERSTOOD)

@@ -6,6 +6,7 @@ Never shows a cell of the file. Read `csv_shapes.py` for the shapes, `settings/c
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ _MOST_WARNINGS = 5
 _SAMPLED_LINES = 30
 _CHARACTERS_OF_AN_ID_BEGINNING = 8
 _WITHOUT_ID = ""
+_DIGITS_OF_A_PASSWORD = re.compile(r"[0-9]{6}[^0-9A-Za-z]?[0-9]{6}[^0-9A-Za-z]?[0-9]{6}")
 _READING_SECONDS = 3600.0  # of a pipe, which somebody may have to type a passphrase for
 
 
@@ -294,3 +296,23 @@ def _find_delimiter(lines: Sequence[str]) -> str:
         )
 
     return max(DELIMITERS, key=known)
+
+
+def open_csv(spec: str) -> CsvKeySource | None:
+    """The kind of source that needs no word before it: any file that is there."""
+    if not is_there(spec):
+        return None
+    return CsvKeySource.open(Path(spec), name="the keys file" if looks_like_a_password(spec) else None)
+
+
+def is_there(spec: str) -> bool:
+    """Whether this names a file; what cannot be the name of one names none."""
+    try:
+        return Path(spec).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def looks_like_a_password(spec: str) -> bool:
+    """Whether there are digits in it that must not be shown."""
+    return _DIGITS_OF_A_PASSWORD.search(spec) is not None

@@ -39,6 +39,9 @@ COLOUR: dict[str, str] = {
 _WORDS: dict[str, str] = {
     MachineStatus.EXPECTED: "not yet seen",
 }
+_NUMBERS: dict[str, tuple[str, str]] = {
+    "without_identity": ("{:,} visit without an identity", "{:,} visits without an identity"),
+}
 _STATUS_CELLS = 19
 _MOST_REASONS = 12
 _CODE_CELLS, _WITH_CODES = 11, 72
@@ -65,9 +68,9 @@ def apart_sentence(summary: Summary) -> str:
     if summary.uncounted:
         number = summary.uncounted
         parts.append(f"{number:,} machine{'' if number == 1 else 's'} not counted because of them")
-    if summary.without_identity:
-        number = summary.without_identity
-        parts.append(f"{number:,} visit{'' if number == 1 else 's'} without an identity")
+    for name, (one, many) in _NUMBERS.items():
+        if found := summary.numbers.get(name):
+            parts.append((one if found == 1 else many).format(found))
     return " · ".join(parts)
 
 

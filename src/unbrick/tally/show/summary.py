@@ -45,9 +45,12 @@ _SETTLED = (
     )
     .distinct()
 )
-_WITHOUT_IDENTITY = select(func.count()).where(
-    runs.c.machine >= NO_IDENTITY, runs.c.machine < NO_IDENTITY[:-1] + chr(ord(NO_IDENTITY[-1]) + 1)
-)
+# Numbers that stand for themselves on the screens, by their name; none may cost more for a larger fleet.
+NUMBERS: dict[str, Select[int]] = {
+    "without_identity": select(func.count()).where(
+        runs.c.machine >= NO_IDENTITY, runs.c.machine < NO_IDENTITY[:-1] + chr(ord(NO_IDENTITY[-1]) + 1)
+    ),
+}
 
 
 def summarise(connection: Connection, now: datetime | None = None) -> Summary:
@@ -80,7 +83,7 @@ def summarise(connection: Connection, now: datetime | None = None) -> Summary:
         oddities=known.get("oddities", 0),
         contradictions=known.get(CONTRADICTIONS, 0) - len(connection.execute(_SETTLED).all()),
         uncounted=known.get(UNCOUNTED, 0),
-        without_identity=connection.execute(_WITHOUT_IDENTITY).scalar_one(),
+        numbers={name: connection.execute(query).scalar_one() for name, query in NUMBERS.items()},
         first_event=moment_of(known.get("first_event")),
         last_event=moment_of(known.get("last_event")),
     )
