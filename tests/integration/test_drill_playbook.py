@@ -57,7 +57,10 @@ def test_what_no_drill_can_play_is_said_in_one_line(tmp_path: Path) -> None:
             ("--playbook", unplayable),
             "a drill cannot play the playbook aaa-channel-285: rule 1: it asks for a SHA",
         ),
-        (("--playbook", bad), f"{bad}:2: a playbook: expected the key title"),
+        (
+            ("--playbook", bad),
+            f"{bad}:2: a playbook: expected the key 'title', not 'titel': did you mean title?",
+        ),
         (("--fault", "nothing-known"), "there is no playbook 'nothing-known'"),
         (
             ("--fault", default_incident().id, "--playbook", bad),
