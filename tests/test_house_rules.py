@@ -59,7 +59,7 @@ FLOORS_INSIDE: dict[str, tuple[str, ...]] = {
         *("disk_errors", "security", "short_name", "file_state", "journal_fields", "trust", "actions"),
         *("plan", "quarantine", "journal", "history", "verify", "apply", "purge", "undo", "completion"),
     ),
-    "recovery": ("outcome", "case", "change", "story", "isolated"),
+    "recovery": ("outcome", "case", "cut_run", "change", "story", "isolated"),
     "station": (
         *("screen", "machine", "ending", "stick", "telling", "targets", "questions", "restart", "shell"),
         *("unattended", "another_try", "leaving", "guided_visit", "boot", "main", "__main__"),

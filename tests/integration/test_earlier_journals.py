@@ -13,7 +13,7 @@ from support.program import run_program
 from support.repair_worker import repair_worker
 
 from unbrick.drill.disk.truth import FileTruth
-from unbrick.recovery.story import Goal
+from unbrick.recovery.case import Goal
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 

@@ -38,7 +38,7 @@ from unbrick.disks.proof.changed_records import INDEX_ALLOCATION, SECURE
 from unbrick.disks.proof.ownership import CLUSTER_MAP
 from unbrick.errors import NeedsHandsError
 from unbrick.model import Touched
-from unbrick.recovery.story import Goal
+from unbrick.recovery.case import Goal
 from unbrick.windows.ntfs_file import write_acl
 
 LETTER, FILM, NOTE = "\\Users\\Public\\letter.txt", "\\Users\\Public\\film.mp4", "note.txt"

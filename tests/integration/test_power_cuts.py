@@ -29,7 +29,7 @@ from support.repair_worker import RepairWorker, repair_worker
 from support.write_log import Write, logged, read_log, replay
 
 from unbrick.drill.disk.truth import VolumeTruth
-from unbrick.recovery.story import Goal
+from unbrick.recovery.case import Goal
 
 _TIMES = float(os.environ.get("UNBRICK_POWER_CUTS", "1"))
 _SEED = os.environ.get("UNBRICK_POWER_CUTS_SEED", "1")

@@ -22,7 +22,7 @@ from unbrick.cli.options.disk_work import (
 )
 from unbrick.cli.options.opening import format_option, ignore_option
 from unbrick.disks.images.image import ImageFormat
-from unbrick.recovery.story import Goal, Order
+from unbrick.recovery.case import Goal, Order
 
 
 @click.command("undo")

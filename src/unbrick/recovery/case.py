@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from unbrick.diagnosis.diagnose import Diagnosis
 from unbrick.disks.bitlocker.master_key import KnownKey
-from unbrick.disks.change.rehearsal import Rehearsed
-from unbrick.disks.change.views import ChangeOptions
+from unbrick.disks.change.views import ChangeOptions, View
 from unbrick.disks.discover import Opening, Purpose
 from unbrick.disks.images.image import ImageFormat
 from unbrick.disks.plain import PlainVolume
-from unbrick.errors import UnbrickError
 from unbrick.incidents.playbook import Playbook
 from unbrick.keys.chain import KeyChain
-from unbrick.model import Action, DiskReport, FilesystemState, Plan, RunState, Touched, Volume
+from unbrick.model import DiskReport, Volume
 from unbrick.processes.command import Runner
 from unbrick.recovery.outcome import VolumeCase
-from unbrick.repair.journal.document import Journal
-from unbrick.repair.purge import PurgePlan
-from unbrick.repair.undo import UndoPlan
 from unbrick.report.recorder import Recorder
 from unbrick.windows.installation import Installation
 
@@ -84,8 +80,6 @@ class Order:
         return ChangeOptions(discard_hibernation=self.discard_hibernation, reset_log=self.reset_log)
 
 
-_GOALS = {RunState.REPAIRED: Goal.REPAIR, RunState.UNDONE: Goal.UNDO}
-
 Confirm = Callable[[DiskReport], bool]
 
 
@@ -106,47 +100,24 @@ class Kit:
 
 
 @dataclass(frozen=True)
-class ReadyChange:
-    """A change that was made on a copy and proved: what it does, and what is to be said of it when done."""
+class Found:
+    """A volume with Windows on it, as it was found; `case` is what is reported of it.
 
-    rehearsed: Rehearsed
-    actions: tuple[Action, ...]
-    notes: tuple[str, ...]
+    `plain` is open until all volumes were looked at and planned for, or longer; `key` opens it again. `view`
+    is mounted until `looking` is left.
+    """
 
-
-@dataclass
-class Case(VolumeCase):
-    """A volume with Windows on it, held open from the first look to the last check."""
-
-    plain: PlainVolume | None = None
-    key: KnownKey = field(default_factory=KnownKey)  # what has opened it, where it is locked
-    state: FilesystemState | None = None
-    diagnoses: list[tuple[Installation, Diagnosis]] = field(default_factory=list)
-    cut_off: bool = False  # a change of ours lies ready on the disk, which a cut of the power has stopped
-    cut_run: Journal | None = None  # the run that it belongs to
-    completing: Touched | None = None  # all that it may touch, where it may be completed
-    plan: Plan | None = None
-    undo: UndoPlan | None = None
-    purge: PurgePlan | None = None
-    change: ReadyChange | None = None
-    find_full: Callable[[], UnbrickError | None] = lambda: None  # what around the disk has run full
+    case: VolumeCase
+    plain: PlainVolume
+    key: KnownKey
+    view: View
+    looking: ExitStack
+    windows: tuple[tuple[Installation, Diagnosis], ...]
 
     @property
     def folders(self) -> list[str]:
         """Where each Windows of this volume lies."""
-        return [installation.folder for installation, _ in self.diagnoses]
-
-    def completed_by(self, order: Order) -> Journal | None:
-        """The run that was cut off, where completing it is what was ordered."""
-        run = self.cut_run
-        if run is None or order.goal is not _GOALS[run.state] or order.run not in {None, run.run}:
-            return None
-        return run
-
-    def run_to_undo(self, order: Order) -> str | None:
-        """The run that an undo takes back here, or has taken back when it was cut off, or a purge deletes."""
-        run = self.completed_by(order) or self.undo or self.purge
-        return run.run if run else None
+        return [installation.folder for installation, _ in self.windows]
 
 
 def partition_detail(volume: Volume) -> dict[str, int]:

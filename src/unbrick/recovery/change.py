@@ -1,126 +1,179 @@
-"""The part of the story that changes: rehearse a repair or an undo, bring it to the disk, and prove it."""
+"""The change of one volume: planned by looking, rehearsed on a copy, carried out, and verified.
+
+A repair, an undo and a purge differ in what they plan, do to the copy, and verify afterwards.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from unbrick.diagnosis.diagnose import diagnose
-from unbrick.disks.change.rehearsal import Copy, rehearse
+from unbrick.disks.change.rehearsal import Copy, Rehearsed, rehearse
 from unbrick.disks.change.views import View, look
+from unbrick.disks.plain import PlainVolume
 from unbrick.errors import FailedError, Reason
-from unbrick.model import Action, ActionState, Changed, Status, Touched
-from unbrick.recovery.case import Case, Goal, Kit, Order, ReadyChange, partition_detail
-from unbrick.recovery.outcome import Draft
+from unbrick.model import Action, Changed, Status, Touched
+from unbrick.recovery.case import Found, Goal, Kit, Order, partition_detail
+from unbrick.recovery.cut_run import CutRun, find_cut_run
+from unbrick.recovery.outcome import Draft, VolumeCase
 from unbrick.repair.actions.kinds import KINDS
 from unbrick.repair.apply import apply_plan
 from unbrick.repair.history import program_name, read_runs
-from unbrick.repair.journal.document import Journal
-from unbrick.repair.purge import apply_purge, expect_purged
-from unbrick.repair.undo import apply_undo
+from unbrick.repair.plan import make_plan
+from unbrick.repair.purge import apply_purge, expect_purged, plan_purge
+from unbrick.repair.quarantine import find_homes
+from unbrick.repair.undo import apply_undo, plan_undo
 from unbrick.repair.verify import verify_applied
 
-_ENDS = {Goal.REPAIR: Status.REPAIRED, Goal.UNDO: Status.UNDONE, Goal.PURGE: Status.SCANNED}
+_OTHER_NAME = "{}: it is left alone, and the quarantine has another name"
+_ONLY_A_RECORD = "its files were put back before: only the record of that run is deleted"
 
 
-def rehearse_change(case: Case, order: Order, kit: Kit) -> None:
-    """Do on a copy of one volume what is planned, and prove it; raises what stands in the way.
+@dataclass(frozen=True)
+class Change:
+    """What is planned for a volume with Windows: `cut` is finished, then it is repaired, undone or purged.
 
-    The case then has it ready for `carry_out`. Nothing is written to the disk.
+    `run` is what does that; the cut run where finishing that is all that was ordered; else None. `apply`
+    changes a copy, `verify` looks at the volume afterwards. `notes` are for a person, once it was rehearsed.
     """
-    assert case.plain is not None
-    options = order.change_options
-    with rehearse(case.plain, options, kit.runner, kit.workdir, completing=case.completing) as copy:
-        if case.purge is not None:
-            copy.run = case.purge.run
-            changed = apply_purge(copy.root, case.purge)
-        elif order.goal is Goal.UNDO:
-            changed = _undo(case, copy, order)
-        else:
-            changed = _repair(case, copy, order, kit)
+
+    found: Found
+    cut: CutRun
+    ends: Status
+    verify: Callable[[View], None]
+    run: str | None
+    actions: tuple[Action, ...]
+    apply: Callable[[Copy], Changed] = lambda _: Changed((), Touched())
+    notes: tuple[str, ...] = ()
+
+    def only_finishing(self) -> Change:
+        """Without what is done after what was cut off is finished."""
+        return Change(self.found, self.cut, self.ends, self.verify, self.cut.run, self.cut.planned)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A plan that was carried out on a copy and proved: what it does, and what to say of it when done."""
+
+    change: Change
+    rehearsed: Rehearsed
+    actions: tuple[Action, ...]
+    notes: tuple[str, ...]
+
+
+def plan_change(found: Found, order: Order, kit: Kit) -> Change:
+    """Plan what was ordered for one volume, while its view is mounted; raises what stands in the way."""
+    if found.view.halfway is not None:
+        raise found.view.halfway
+    cut = find_cut_run(found, order, kit)
+    change = _PLAN[order.goal](found, cut, order, kit)
+    if cut.recorded and (order.dry_run or kit.confirm is not None):
+        found.case.notes.append(f"the run {cut.recorded} was cut off; it will be finished first")
+    return change
+
+
+def _plan_repair(found: Found, cut: CutRun, order: Order, kit: Kit) -> Change:
+    repairable = [finding for _, diagnosis in found.windows for finding in diagnosis.repairable]
+    plan = make_plan(kit.recorder.run, repairable)
+
+    def apply(copy: Copy) -> Changed:
+        program, dirty = program_name(kit.medium), copy.was_dirty
+        changed = apply_plan(
+            copy.root, plan, volume_was_dirty=dirty, playbooks=kit.playbooks, program=program
+        )
+        verify_applied(copy.root, changed.actions)
+        return changed
+
+    def verify(view: View) -> None:
+        for installation, _ in found.windows:
+            diagnosis = diagnose(view.root, installation, kit.playbooks)
+            if diagnosis.repairable:
+                raise FailedError(
+                    f"after the repair the fault is still there: {diagnosis.explanation}",
+                    hint="run it again; if that does not help, look at this disk by hand",
+                    reason=Reason.VERIFY_FAILED,
+                )
+
+    if not plan.actions:
+        return Change(found, cut, Status.REPAIRED, verify, cut.run, cut.planned)
+    found.case.notes += [_OTHER_NAME.format(one.message) for one in find_homes(found.view.root).foreign]
+    return Change(found, cut, Status.REPAIRED, verify, plan.run, cut.planned + plan.actions, apply)
+
+
+def _plan_undo(found: Found, cut: CutRun, order: Order, kit: Kit) -> Change:
+    def verify(view: View) -> None:
+        found.case.runs, _ = read_runs(view.root, found.case.volume.partition)
+
+    if cut.run is not None:  # what is put back is that run, and no older one besides
+        return Change(found, cut, Status.UNDONE, verify, cut.run, cut.planned)
+    plan = plan_undo(found.view.root, kit.playbooks, found.folders, order.run)
+
+    def apply(copy: Copy) -> Changed:
+        return apply_undo(copy.root, plan)
+
+    return Change(found, cut, Status.UNDONE, verify, plan.run, plan.actions, apply, plan.notes)
+
+
+def _plan_purge(found: Found, cut: CutRun, order: Order, kit: Kit) -> Change:
+    plan = plan_purge(found.view.root, kit.playbooks, found.folders, order.run or "")
+    if not plan.actions:
+        found.case.notes.append(_ONLY_A_RECORD)
+
+    def verify(view: View) -> None:
+        expect_purged(view.root, plan)
+        found.case.runs, _ = read_runs(view.root, found.case.volume.partition)
+
+    def apply(copy: Copy) -> Changed:
+        return apply_purge(copy.root, plan)
+
+    return Change(found, cut, Status.SCANNED, verify, plan.run, plan.actions, apply)
+
+
+_PLAN = {
+    Goal.DIAGNOSE: _plan_repair,  # to foresee what a repair would say
+    Goal.REPAIR: _plan_repair,
+    Goal.UNDO: _plan_undo,
+    Goal.PURGE: _plan_purge,
+}
+
+
+def rehearse_change(change: Change, order: Order, kit: Kit) -> Ready:
+    """Do on a copy of the volume what is planned, and prove it; raises what stands in the way."""
+    plain, cut, options = change.found.plain, change.cut, order.change_options
+    with rehearse(plain, options, kit.runner, kit.workdir, completing=cut.may_touch) as copy:
+        copy.run = change.run or ""
+        changed = change.apply(copy)
         copy.touched = changed.touched
-    assert copy.rehearsed is not None
-    case.change = ReadyChange(copy.rehearsed, changed.actions, copy.notes)
-    if case.undo is not None:
-        case.notes += case.undo.notes
+    change.found.case.notes += change.notes
+    return Ready(change, copy.rehearsed, cut.finished + changed.actions, copy.notes)
 
 
-def carry_out(case: Case, order: Order, kit: Kit, draft: Draft) -> None:
-    """Bring to one volume what was rehearsed and agreed to; raises UnbrickError.
-
-    The volume is then as it was, or the next run completes what was begun; where only the check fails that
-    follows, the volume is changed, and the case says so.
-    """
-    assert case.plain is not None
-    assert case.change is not None
-    where = partition_detail(case.volume)
-    undoing = order.goal is Goal.UNDO
-    case.show(case.folders, case.change.actions, _ENDS[order.goal])
-    with kit.recorder.step(order.goal.value, **where):
-        case.change.rehearsed.bring(case.plain)
+def carry_out(ready: Ready, plain: PlainVolume, order: Order, kit: Kit, draft: Draft) -> None:
+    """Write to a volume what was rehearsed. An error leaves it as it was, or for the next run to complete."""
+    change, case = ready.change, ready.change.found.case
+    case.show(change.found.folders, ready.actions, change.ends)
+    with kit.recorder.step(order.goal.value, **partition_detail(case.volume)):
+        ready.rehearsed.bring(plain)
     case.on_disk = True
-    case.passing_notes = case.change.notes
-    if case.cut_run is not None:
-        case.notes.append(f"the run {case.cut_run.run} had been cut off; it was finished")
-    completed = case.completed_by(order)
-    if completed is not None and (undoing or not (case.plan and case.plan.actions)):
-        draft.run = completed.run
-    if case.purge is None:
-        _tell_what_was_done(case, kit)
-    with kit.recorder.step("verify", **where), look(case.plain, kit.runner, kit.workdir) as view:
-        _prove(case, view, order, kit)
+    case.passing_notes = ready.notes
+    if change.cut.recorded:
+        case.notes.append(f"the run {change.cut.recorded} had been cut off; it was finished")
+    if change.cut.run and change.run == change.cut.run:
+        draft.run = change.run
+    _tell_what_was_done(case, kit)
 
 
-def _tell_what_was_done(case: Case, kit: Kit) -> None:
+def verify(ready: Ready, plain: PlainVolume, kit: Kit) -> None:
+    """Mount afresh and look again: what was claimed must be what a stranger would now find."""
+    case, where = ready.change.found.case, partition_detail(ready.change.found.case.volume)
+    with kit.recorder.step("verify", **where), look(plain, kit.runner, kit.workdir) as view:
+        case.volume = replace(case.volume, filesystem=view.state)
+        ready.change.verify(view)
+
+
+def _tell_what_was_done(case: VolumeCase, kit: Kit) -> None:
     done = (action for report in case.installations for action in report.actions)
     for action in dict.fromkeys(done):  # a file outside every Windows folder may belong to several
-        kit.recorder.tell(KINDS[action.kind].EVENT, **action.to_facts())
-
-
-def _repair(case: Case, copy: Copy, order: Order, kit: Kit) -> Changed:
-    """Apply the plan, which was made of the volume with what was cut off completed."""
-    plan, completed = case.plan, case.completed_by(order)
-    assert plan is not None
-    done = _entries_of(completed, ActionState.DONE)
-    if not plan.actions:
-        return Changed(done, Touched())
-    copy.run = plan.run
-    changed = apply_plan(
-        copy.root,
-        plan,
-        volume_was_dirty=copy.was_dirty,
-        playbooks=kit.playbooks,
-        program=program_name(kit.medium),
-    )
-    verify_applied(copy.root, changed.actions)
-    return replace(changed, actions=done + changed.actions)
-
-
-def _undo(case: Case, copy: Copy, order: Order) -> Changed:
-    """Put back one run; where that was cut off, completing it is all there is to do."""
-    completed = case.completed_by(order)
-    if completed is not None or case.undo is None:
-        return Changed(_entries_of(completed, ActionState.UNDONE), Touched())
-    copy.run = case.undo.run
-    return apply_undo(copy.root, case.undo)
-
-
-def _entries_of(run: Journal | None, state: ActionState) -> tuple[Action, ...]:
-    return tuple(entry.to_action(state) for entry in run.entries) if run is not None else ()
-
-
-def _prove(case: Case, view: View, order: Order, kit: Kit) -> None:
-    """Mount afresh and look again: what was claimed must be what a stranger would now find."""
-    case.volume = replace(case.volume, filesystem=view.state)
-    if case.purge is not None:
-        expect_purged(view.root, case.purge)
-    if order.goal is not Goal.REPAIR:
-        case.runs, _ = read_runs(view.root, case.volume.partition)
-        return
-    for installation, _ in case.diagnoses:
-        diagnosis = diagnose(view.root, installation, kit.playbooks)
-        if diagnosis.repairable:
-            raise FailedError(
-                f"after the repair the fault is still there: {diagnosis.explanation}",
-                hint="run it again; if that does not help, look at this disk by hand",
-                reason=Reason.VERIFY_FAILED,
-            )
+        if action.kind in KINDS:  # that a purge deletes is none, and no event
+            kit.recorder.tell(KINDS[action.kind].EVENT, **action.to_facts())

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -93,78 +92,44 @@ def recover_isolated(
     Raises StoppedError where a signal or the person stopped it: everything has been cleaned up by then.
     """
     begun, clock = datetime.now(UTC), time.monotonic()
+    run = link.run_in_order(new_run_id()) if link else new_run_id()
+
+    def work(workdir: Path) -> tuple[DiskReport, tuple[SignedEvent, ...]]:
+        listener = link.listener() if link else None
+        heard: Sequence[Listener] = (listener, *listeners) if listener else listeners
+        recorder = Recorder(run, heard, site=link.site if link else None)
+        kit = Kit(SystemRunner(), recorder, keys, playbooks(), workdir, confirm, medium)
+        return recover_disk(order, kit), listener.kept if listener else ()
 
     def timed(report: DiskReport) -> DiskReport:
         return replace(report, started=moment(begun), seconds=round(time.monotonic() - clock, 3))
 
-    run = link.run_in_order(new_run_id()) if link else new_run_id()
-    work = partial(_work, order, run, keys, confirm, link, listeners, playbooks, medium)
+    def failed(error: UnbrickError, *, last_word: bool = True) -> DiskReport:
+        report = Draft(order.disk, trouble=error, firmware=read_firmware(order.disk)).report()
+        if link and last_word:
+            link.tell_last_word(run, report)
+        return timed(report)
+
     try:
         report, kept = run_isolated(work)
     except UnbrickError as error:
-        report = _report_of(error, order)
-        if link and error.reason == Reason.INTERRUPTED:
-            link.tell_last_word(run, report)
-        return timed(report)
+        return failed(error, last_word=error.reason == Reason.INTERRUPTED)
     except Exception as error:
         if on_fault is None:
             raise
         on_fault(error)
-        report = _report_of(_faulty(error), order)
-        if link:
-            link.tell_last_word(run, report)
-        return timed(report)
+        return failed(_faulty(error))
     except (KeyboardInterrupt, SystemExit) as stop:
-        report = _report_of(_stopped(order), order)
-        if link:
-            link.tell_last_word(run, report)
         code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 130
-        raise StoppedError(timed(report), code) from None
+        stopped = FailedError(
+            f"the work on {order.disk} was stopped before it was done",
+            hint="run the same command again: what was begun is then finished",
+            reason=Reason.INTERRUPTED,
+        )
+        raise StoppedError(failed(stopped), code) from None
     if link:
         link.take_back(kept)
     return timed(report)
-
-
-def _report_of(error: UnbrickError, order: Order) -> DiskReport:
-    return Draft(order.disk, trouble=error, firmware=read_firmware(order.disk)).report()
-
-
-def _work(
-    order: Order,
-    run: str,
-    keys: KeyChain,
-    confirm: Confirm | None,
-    link: ReportLink | None,
-    listeners: Sequence[Listener],
-    playbooks: Callable[[], Sequence[Playbook]],
-    medium: str | None,
-    workdir: Path,
-) -> tuple[DiskReport, tuple[SignedEvent, ...]]:
-    """The report, and the events about it that no outbox would take."""
-    listener = link.listener() if link else None
-    kit = Kit(
-        runner=SystemRunner(),
-        recorder=Recorder(
-            run,
-            (listener, *listeners) if listener else listeners,
-            site=link.site if link else None,
-        ),
-        keys=keys,
-        playbooks=playbooks(),
-        workdir=workdir,
-        confirm=confirm,
-        medium=medium,
-    )
-    report = recover_disk(order, kit)
-    return report, listener.kept if listener else ()
-
-
-def _stopped(order: Order) -> FailedError:
-    return FailedError(
-        f"the work on {order.disk} was stopped before it was done",
-        hint="run the same command again: what was begun is then finished",
-        reason=Reason.INTERRUPTED,
-    )
 
 
 def _faulty(error: Exception) -> FailedError:

@@ -28,6 +28,7 @@ from unbrick.model import (
     worst_status,
 )
 
+TRY_AGAIN = "run it again; if it fails again, the disk may be failing: copy it first"
 _DESCRIBED_COMPUTER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]{0,62})\s")
 _NEVER_WINDOWS = {f"{Reason.FOREIGN_ENCRYPTION}:luks", f"{Reason.FOREIGN_ENCRYPTION}:filevault"}
 
@@ -40,12 +41,9 @@ class VolumeCase:
     installations: tuple[InstallationReport, ...] = ()
     trouble: UnbrickError | None = None
     notes: list[str] = field(default_factory=list)
-    passing_notes: tuple[str, ...] = ()
-    """What is true of the volume until it is changed."""
-    runs: tuple[EarlierRun, ...] = ()
-    """The runs whose journals lie on it, the newest first."""
-    on_disk: bool = False
-    """Whether what was to be done has reached the disk: what fails from then on takes nothing back."""
+    passing_notes: tuple[str, ...] = ()  # true of the volume until it is changed
+    runs: tuple[EarlierRun, ...] = ()  # whose journals lie on it, the newest first
+    on_disk: bool = False  # what was to be done has reached the disk: a later error takes nothing back
 
     def show(self, folders: Sequence[str], actions: Sequence[Action], status: Status) -> None:
         """Put actions into the reports of the installations that they belong to, with a new status."""
@@ -160,14 +158,8 @@ _REFUSALS: dict[str, tuple[str, str | None]] = {
         "it cannot be read",
         "the disk may be failing: copy it with ddrescue before anything else, and work on the copy",
     ),
-    Reason.PROGRAM_FAILED: (
-        "a program that looks at it failed",
-        "run it again; if it fails again, the disk may be failing: copy it first",
-    ),
-    Reason.TIMED_OUT: (
-        "a program that looks at it gave no answer",
-        "run it again; if it fails again, the disk may be failing: copy it first",
-    ),
+    Reason.PROGRAM_FAILED: ("a program that looks at it failed", TRY_AGAIN),
+    Reason.TIMED_OUT: ("a program that looks at it gave no answer", TRY_AGAIN),
     Reason.MISSING_TOOL: (
         "a program that unbrick needs is not installed",
         "run scripts/setup again, or install it with apt",
@@ -177,13 +169,12 @@ _REFUSALS: dict[str, tuple[str, str | None]] = {
 
 def refused_volume(volume: Volume) -> NeedsHandsError:
     """The error for a volume that must never be written, in words; its reason is the volume's `refusal`."""
-    assert volume.refusal is not None
-    word, _, detail = volume.refusal.partition(":")
-    sentence, hint = _REFUSALS.get(word, (volume.refusal, None))
+    refusal = volume.refusal or ""
+    word, _, detail = refusal.partition(":")
+    sentence, hint = _REFUSALS.get(word, (refusal, None))
     named = f" ({detail})" if detail else ""
-    return NeedsHandsError(
-        f"{place_of(volume)} must not be written: {sentence}{named}", hint=hint, reason=volume.refusal
-    )
+    said = f"{place_of(volume)} must not be written: {sentence}{named}"
+    return NeedsHandsError(said, hint=hint, reason=refusal)
 
 
 _WAYS_IN = {
@@ -301,8 +292,7 @@ class Draft:
     scanning: bool = False
     trouble: UnbrickError | None = None
     agreed: bool | None = None
-    firmware: Machine = field(default_factory=Machine)
-    """The identifiers of the machine we run on, where the disk is built into it."""
+    firmware: Machine = field(default_factory=Machine)  # that we run on, where the disk is built into it
 
     def machine(self) -> Machine:
         """What identifies the machine, as far as it is known by now."""
@@ -318,7 +308,6 @@ class Draft:
         status = worst_status(part.status for part in parts)
         worst = next((part for part in parts if part.status is status), _Part(status))
         troubled = status in {Status.FAILED, Status.NEEDS_HANDS, Status.NEEDS_KEY}
-        installations = tuple(i for case in self.cases for i in case.installations)
         notes = [note for case in self.cases for note in (*case.passing_notes, *case.notes)]
         return DiskReport(
             disk=str(self.disk),
@@ -327,7 +316,7 @@ class Draft:
             run=self.run,
             machine=self.machine(),
             volumes=tuple(case.volume for case in self.cases),
-            installations=installations,
+            installations=tuple(i for case in self.cases for i in case.installations),
             error=worst.text if troubled else None,
             hint=worst.hint if troubled else None,
             notes=tuple(dict.fromkeys([*self.notes, *notes])),

@@ -1,4 +1,4 @@
-"""The story of one disk, top to bottom: discover, unlock, find Windows, diagnose, plan, repair, verify.
+"""The story of one disk, top to bottom: discover, look, plan, agree, carry out, verify, report.
 
 Nothing is written before a plan exists and was agreed to. Each step is told to the recorder, also when it
 fails, and whatever is known by then is in the report.
@@ -6,14 +6,13 @@ fails, and whatever is known by then is in the report.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
-from functools import partial
 
 from unbrick import __version__
 from unbrick.diagnosis.diagnose import Diagnosis, diagnose
-from unbrick.disks.bitlocker.master_key import KeyWrongError
+from unbrick.disks.bitlocker.master_key import KeyWrongError, KnownKey
 from unbrick.disks.change.views import View, look
 from unbrick.disks.discover import open_disk
 from unbrick.disks.disk import Disk
@@ -23,40 +22,33 @@ from unbrick.disks.plain import PlainVolume, open_plain
 from unbrick.errors import FailedError, NeedsHandsError, Reason, UnbrickError
 from unbrick.events.event import EventKind, order_of
 from unbrick.model import (
-    ActionState,
     DiskReport,
     FilesystemState,
     InstallationReport,
     ProtectorKind,
     Status,
     Verdict,
+    Volume,
     VolumeKind,
     VolumeState,
 )
-from unbrick.recovery.case import Case, Confirm, Goal, Kit, Order, partition_detail
-from unbrick.recovery.change import carry_out, rehearse_change
-from unbrick.recovery.outcome import Draft, no_recovery_password, place_of, refused_volume
-from unbrick.repair.completion import judge_completion
+from unbrick.recovery.case import Found, Goal, Kit, Order, partition_detail
+from unbrick.recovery.change import Change, Ready, carry_out, plan_change, rehearse_change, verify
+from unbrick.recovery.cut_run import CUT_OFF
+from unbrick.recovery.outcome import (
+    TRY_AGAIN,
+    Draft,
+    VolumeCase,
+    no_recovery_password,
+    place_of,
+    refused_volume,
+)
 from unbrick.repair.history import read_runs
-from unbrick.repair.plan import make_plan
-from unbrick.repair.purge import plan_purge
-from unbrick.repair.quarantine import find_homes
-from unbrick.repair.trust import Authority
-from unbrick.repair.undo import find_runs, plan_undo
 from unbrick.windows.installation import Installation, find_installations
 
 _MOST_RUNS_TOLD = 64
 _WRITE_PROTECTED = "this disk is write-protected here: lift that before a repair"
-_OTHER_NAME = "{}: it is left alone, and the quarantine has another name"
 _LIKE_FULL = {None, Reason.UNREADABLE_DISK, Reason.PROGRAM_FAILED, Reason.VERIFY_FAILED}
-_CUT_OFF = (
-    "a repair or an undo was cut off here: run unbrick repair or unbrick undo, which finishes it, "
-    "before Windows is started"
-)
-_FINISH_FIRST = "run unbrick repair or unbrick undo on it first"
-_ONLY_A_RECORD = "its files were put back before: only the record of that run is deleted"
-
-__all__ = ["Confirm", "Goal", "Kit", "Order", "recover_disk"]
 
 
 def recover_disk(order: Order, kit: Kit) -> DiskReport:
@@ -67,10 +59,8 @@ def recover_disk(order: Order, kit: Kit) -> DiskReport:
     try:
         with ExitStack() as opened:
             _tell_the_story(order, kit, draft, opened)
-    except UnbrickError as error:
-        draft.trouble = error
-    except OSError as error:
-        draft.trouble = _unreadable(str(order.disk), error)
+    except (UnbrickError, OSError) as error:
+        draft.trouble = _in_words(error, str(order.disk))
     report = draft.report()
     kit.recorder.identify(report.machine)
     kit.recorder.tell(EventKind.OUTCOME, status=report.status.value, reason=report.reason)
@@ -78,151 +68,106 @@ def recover_disk(order: Order, kit: Kit) -> DiskReport:
 
 
 def _tell_the_story(order: Order, kit: Kit, draft: Draft, opened: ExitStack) -> None:
-    with kit.recorder.step("discover"):
-        disk = opened.enter_context(open_disk(order.disk, kit.runner, kit.workdir, order.opening))
-        draft.disk_guid = disk.guid
-        draft.notes += disk.notes
-        draft.cases = [
-            Case(volume, find_full=partial(find_full, disk.images, kit.workdir)) for volume in disk.volumes
-        ]
-        kit.recorder.identify(draft.machine())
-        if disk.refusal:
-            raise NeedsHandsError(disk.refusal_text or "this disk must not be written", reason=disk.refusal)
+    disk = _discover(order, kit, draft, opened)
     looking = opened.enter_context(ExitStack())
-    for case in _cases(draft):
-        with _trouble_stays_in(case):
-            _look_into(case, disk, order, kit, looking)
-        kit.recorder.identify(draft.machine())
-        _tell_what_was_found(case, kit)
+    windows = _look(disk, order, kit, draft, looking)
     if not order.goal.plans:
         return
     with kit.recorder.step("plan"):
-        draft.run = kit.recorder.run if order.goal.judges else _agree_on_run(draft, order)
-        work = [case for case in _cases(draft) if _plan(case, disk, order, kit, draft)]
+        planned = _plan(windows, disk, order, kit, draft)
+        ready = _rehearse(planned, disk, order, kit, draft)
     if order.goal is Goal.DIAGNOSE:  # the plan was made to foresee what a repair would say
         draft.run = None
-        for case in _cases(draft):
+        for case in draft.cases:
             case.forget_plan()
         return
-    if not work:
+    if not ready:
         draft.run = _already_undone(draft, order) if order.goal is Goal.UNDO else None
         return
     if order.dry_run:
         return
     if kit.confirm is not None:
         draft.agreed = kit.confirm(draft.report())
-        if not draft.agreed:
-            return
-    if not disk.writable:
-        looking.close()
-        disk = _open_for_writing(disk, work)
-    for case in work:
-        with _blame_installations(case), ExitStack() as reopened:
-            if case.plain is None:
-                case.plain = reopened.enter_context(_open_again(case, disk, kit))
-            carry_out(case, order, kit, draft)
+    if draft.agreed is not False:
+        _carry_out(ready, disk, order, kit, draft, looking)
 
 
-def _open_for_writing(disk: Disk, work: list[Case]) -> Disk:
-    """The disk, which was open for looking only; an error is that of each volume that was to be changed."""
-    for case in work:
-        case.plain = None
-    try:
-        return disk.open_for_writing()
-    except (UnbrickError, OSError) as error:
-        for case in work:
-            case.blame(_trouble_of(error, case))
-        work.clear()
-        return disk
+def _discover(order: Order, kit: Kit, draft: Draft, opened: ExitStack) -> Disk:
+    with kit.recorder.step("discover"):
+        disk = opened.enter_context(open_disk(order.disk, kit.runner, kit.workdir, order.opening))
+        draft.disk_guid = disk.guid
+        draft.notes += disk.notes
+        draft.cases = [VolumeCase(volume) for volume in disk.volumes]
+        kit.recorder.identify(draft.machine())
+        if disk.refusal:
+            raise NeedsHandsError(disk.refusal_text or "this disk must not be written", reason=disk.refusal)
+    return disk
 
 
-def _open_again(case: Case, disk: Disk, kit: Kit) -> AbstractContextManager[PlainVolume]:
-    """A volume that was open for looking, with what opened it then."""
-    return open_plain(disk, case.volume, None, kit.runner, kit.workdir, known=case.key)
-
-
-def _cases(draft: Draft) -> Iterator[Case]:
+def _look(disk: Disk, order: Order, kit: Kit, draft: Draft, looking: ExitStack) -> list[Found]:
+    """Every volume with Windows on it, kept open where a plan is to be made of it."""
+    windows = []
     for case in draft.cases:
-        assert isinstance(case, Case)
-        yield case
+        with _trouble_stays_in(case, disk, kit), ExitStack() as held:
+            found = _look_into(case, disk, order, kit, held)
+            if found is not None and order.goal.plans:
+                windows.append(found)
+                looking.push(held.pop_all())
+        kit.recorder.identify(draft.machine())
+        _tell_what_was_found(case, kit)
+    return windows
 
 
-@contextmanager
-def _trouble_stays_in(case: Case) -> Iterator[None]:
-    """What stops the work on one volume must not hide what is known of the others."""
-    try:
-        yield
-    except (UnbrickError, OSError) as error:
-        case.trouble = _trouble_of(error, case)
+def _look_into(case: VolumeCase, disk: Disk, order: Order, kit: Kit, held: ExitStack) -> Found | None:
+    """What is on a volume, open while `held` is; None where it is no Windows.
+
+    Whatever is known is in the case, also where something stands in the way: raises UnbrickError, OSError.
+    """
+    if case.volume.refusal:
+        raise refused_volume(case.volume)
+    if case.volume.kind not in {VolumeKind.BITLOCKER, VolumeKind.NTFS}:
+        return None
+    key = KnownKey()
+    plain = _open_plain(case, key, disk, kit, held)
+    looking = held.enter_context(ExitStack())
+    view = looking.enter_context(look(plain, kit.runner, kit.workdir))
+    case.volume = replace(case.volume, filesystem=view.state)
+    windows = _find_windows(case, view, order, kit)
+    return Found(case, plain, key, view, looking, windows) if windows else None
 
 
-def _trouble_of(error: UnbrickError | OSError, case: Case) -> UnbrickError:
-    """What an error is told as: a read or write error may come from something full around the disk."""
-    if isinstance(error, OSError) or (isinstance(error, FailedError) and error.reason in _LIKE_FULL):
-        with suppress(OSError):
-            if full := case.find_full():
-                return full
-    return _unreadable(place_of(case.volume), error) if isinstance(error, OSError) else error
-
-
-def _unreadable(place: str, error: OSError) -> FailedError:
-    return FailedError(
-        f"{place}: {error.strerror or error}",
-        hint="run it again; if it fails again, the disk may be failing: copy it first",
-        reason=Reason.UNREADABLE_DISK,
-    )
-
-
-def _look_into(case: Case, disk: Disk, order: Order, kit: Kit, opened: ExitStack) -> None:
-    """Unlock, find Windows and diagnose. A volume without Windows is let go of at once."""
-    volume = case.volume
-    if volume.refusal:
-        raise refused_volume(volume)
-    if volume.kind not in {VolumeKind.BITLOCKER, VolumeKind.NTFS}:
-        return
-    with ExitStack() as held:
-        case.plain = _open_plain(case, disk, kit, held)
-        with look(case.plain, kit.runner, kit.workdir) as view:
-            _find_windows(case, view, order, kit)
-        if case.diagnoses:
-            opened.push(held.pop_all())
-
-
-def _open_plain(case: Case, disk: Disk, kit: Kit, held: ExitStack) -> PlainVolume:
+def _open_plain(case: VolumeCase, key: KnownKey, disk: Disk, kit: Kit, held: ExitStack) -> PlainVolume:
     volume = case.volume
     if volume.kind is VolumeKind.NTFS:
         return held.enter_context(open_plain(disk, volume, None, kit.runner, kit.workdir))
-    ids = [p.id for p in volume.protectors if p.kind is ProtectorKind.RECOVERY_PASSWORD][:16]
-    kit.recorder.tell(EventKind.LOCKED, None, protectors=ids or None, **partition_detail(volume))
+    ids = [p.id for p in volume.protectors if p.kind is ProtectorKind.RECOVERY_PASSWORD]
+    kit.recorder.tell(EventKind.LOCKED, None, protectors=ids[:16] or None, **partition_detail(volume))
     with kit.recorder.step("unlock", **partition_detail(volume)):
-        plain = _unlock(case, disk, kit, held)
+        plain = _unlock(case, ids, key, disk, kit, held)
     kit.recorder.tell(EventKind.UNLOCKED, None, **partition_detail(volume))
     case.volume = replace(volume, state=VolumeState.UNLOCKED)
     return plain
 
 
-def _unlock(case: Case, disk: Disk, kit: Kit, held: ExitStack) -> PlainVolume:
+def _unlock(
+    case: VolumeCase, ids: Sequence[str], key: KnownKey, disk: Disk, kit: Kit, held: ExitStack
+) -> PlainVolume:
     """A suspended volume opens by itself; else each password that the key chain has is tried."""
     volume = case.volume
     if any(protector.kind is ProtectorKind.CLEAR_KEY for protector in volume.protectors):
         with suppress(KeyWrongError):
-            return held.enter_context(open_plain(disk, volume, None, kit.runner, kit.workdir, known=case.key))
-    ids = [p.id for p in volume.protectors if p.kind is ProtectorKind.RECOVERY_PASSWORD]
+            return held.enter_context(open_plain(disk, volume, None, kit.runner, kit.workdir, known=key))
     if not ids:
         raise no_recovery_password(volume)
     noted, untried = len(kit.keys.notes), 0
     try:
         for candidate in kit.keys.unlock_candidates(ids, volume=place_of(volume)):
             password, wanted = candidate.password.secret, candidate.protector_id
-            opened = open_plain(
-                disk, volume, password, kit.runner, kit.workdir, wanted=wanted, known=case.key
-            )
+            opened = open_plain(disk, volume, password, kit.runner, kit.workdir, wanted=wanted, known=key)
             try:
-                plain = held.enter_context(opened)
+                return held.enter_context(opened)
             except KeyWrongError as error:
                 untried = error.untried or untried
-                continue
-            return plain
     finally:
         case.notes += kit.keys.notes[noted:]
         if untried:
@@ -233,98 +178,114 @@ def _unlock(case: Case, disk: Disk, kit: Kit, held: ExitStack) -> PlainVolume:
     raise kit.keys.failure(ids, volume=place_of(volume))
 
 
-def _find_windows(case: Case, view: View, order: Order, kit: Kit) -> None:
-    volume = case.volume
-    case.state = view.state
-    case.volume = replace(volume, filesystem=view.state)
-    with kit.recorder.step("find-windows", **partition_detail(volume)):
+def _find_windows(
+    case: VolumeCase, view: View, order: Order, kit: Kit
+) -> tuple[tuple[Installation, Diagnosis], ...]:
+    where = partition_detail(case.volume)
+    with kit.recorder.step("find-windows", **where):
         installations = find_installations(view.root)
     if not installations:
-        return
+        return ()
     case.passing_notes = view.notes
-    case.cut_off = view.cut_off is not None
-    if case.cut_off and not order.goal.changes:
-        case.notes.append(_CUT_OFF)
-    for installation in installations:
-        case.notes += installation.warnings
-    with kit.recorder.step("diagnose", **partition_detail(volume)):
-        case.diagnoses = [(one, diagnose(view.root, one, kit.playbooks)) for one in installations]
-    case.installations = tuple(_installation_report(case, order, *pair) for pair in case.diagnoses)
+    if view.cut_off is not None and not order.goal.changes:
+        case.notes.append(CUT_OFF)
+    for one in installations:
+        case.notes += one.warnings
+    with kit.recorder.step("diagnose", **where):
+        windows = tuple((one, diagnose(view.root, one, kit.playbooks)) for one in installations)
+    case.installations = tuple(_report(*one, view, case, order) for one in windows)
     most = None if order.goal is Goal.RUNS else _MOST_RUNS_TOLD
-    case.runs, unbelievable = read_runs(view.root, volume.partition, most)
+    case.runs, unbelievable = read_runs(view.root, case.volume.partition, most)
     if order.goal is Goal.RUNS and unbelievable is not None:
         raise unbelievable
-    if view.halfway is not None and order.goal not in {Goal.SCAN, Goal.RUNS}:
-        raise view.halfway
-    if order.goal.plans:
-        _judge_cut_off(case, view, order, kit)
-    if order.goal.judges:
-        case.plan = make_plan(kit.recorder.run, [f for _, one in case.diagnoses for f in one.repairable])
-        if case.plan.actions:
-            case.notes += [_OTHER_NAME.format(one.message) for one in find_homes(view.root).foreign]
-    if order.goal is Goal.PURGE:
-        if case.cut_off:
-            raise NeedsHandsError(_CUT_OFF, reason=Reason.INTERRUPTED, hint=_FINISH_FIRST)
-        case.purge = plan_purge(view.root, kit.playbooks, case.folders, order.run or "")
-        if not case.purge.actions:
-            case.notes.append(_ONLY_A_RECORD)
-    if order.goal is Goal.UNDO and case.completed_by(order) is None:
-        case.undo = plan_undo(view.root, kit.playbooks, case.folders, order.run)
+    return windows
 
 
-def _judge_cut_off(case: Case, view: View, order: Order, kit: Kit) -> None:
-    """Whose run it is that was cut off here, and whether it may be completed; a purge completes none."""
-    if view.cut_off is None:
-        return
-    run = view.cut_off.run
-    case.cut_run = next((one for one in find_runs(view.root) if one.run == run), None)
-    if order.goal is not Goal.PURGE:
-        authority = Authority.of(kit.playbooks, case.folders)
-        # Of one that is carried out nothing is left but the dirty flag, which stays where nobody tells of it.
-        with suppress(*[UnbrickError] if view.cut_off.carried_out else []):
-            case.completing = judge_completion(view.root, view.cut_off.as_before, run, authority)
-
-
-def _installation_report(
-    case: Case, order: Order, installation: Installation, diagnosis: Diagnosis
+def _report(
+    installation: Installation, diagnosis: Diagnosis, view: View, case: VolumeCase, order: Order
 ) -> InstallationReport:
     """An installation as it was found; what only lists (scan, undo) judges nothing."""
+    partition, name, windows = case.volume.partition, installation.hostname, installation.display
     report = InstallationReport(
-        partition=case.volume.partition,
-        hostname=installation.hostname,
-        windows=installation.display,
-        status=Status.SCANNED,
-        auto_unlocked=installation.auto_unlocked,
+        partition, name, windows, Status.SCANNED, auto_unlocked=installation.auto_unlocked
     )
     if not order.goal.judges:
         return report
-    if case.cut_off and order.goal is Goal.DIAGNOSE:
-        return replace(report, status=Status.FOUND, findings=diagnosis.findings)
+    report = replace(report, status=Status.FOUND, findings=diagnosis.findings)
+    if view.cut_off is not None and order.goal is Goal.DIAGNOSE:
+        return report
     return replace(
-        report,
-        status=diagnosis.status,
-        reason=diagnosis.reason,
-        explanation=diagnosis.explanation,
-        findings=diagnosis.findings,
+        report, status=diagnosis.status, reason=diagnosis.reason, explanation=diagnosis.explanation
     )
 
 
-def _agree_on_run(draft: Draft, order: Order) -> str | None:
+def _tell_what_was_found(case: VolumeCase, kit: Kit) -> None:
+    for report in case.installations:
+        for finding in report.findings:
+            files = [{"path": f.path, "sha256": f.sha256, "size": f.size} for f in finding.files[:64]]
+            kind = EventKind.FOUND if finding.verdict is Verdict.FAULTY else EventKind.NOTE
+            kit.recorder.tell(kind, playbook=finding.playbook, verdict=finding.verdict.value, files=files)
+
+
+def _plan(windows: Sequence[Found], disk: Disk, order: Order, kit: Kit, draft: Draft) -> list[Change]:
+    """What is to be done, by volume; the run that it belongs to is in the draft."""
+    planned = []
+    for found in windows:
+        with _trouble_stays_in(found.case, disk, kit):
+            with found.looking:
+                one = plan_change(found, order, kit)
+            planned.append(one)
+    if order.goal.judges:
+        draft.run = kit.recorder.run
+    else:
+        planned = _agree_on_run(planned, draft)
+    return [one for one in planned if one.run is not None or one.cut.is_there]
+
+
+def _agree_on_run(planned: Sequence[Change], draft: Draft) -> list[Change]:
     """The newest run of the whole disk is undone; that a volume had no part in it is then no trouble."""
-    begun = {run.run: run.begun for case in _cases(draft) for run in case.runs}
-    runs = [run for case in _cases(draft) if (run := case.run_to_undo(order))]
-    newest = max(runs, key=lambda run: order_of(run, begun.get(run, 0)), default=None)
-    for case in _cases(draft):
-        if newest and case.trouble is not None and case.trouble.reason == Reason.NO_RUN:
+    begun = {run.run: run.begun for case in draft.cases for run in case.runs}
+    runs = [one.run for one in planned if one.run is not None]
+    draft.run = max(runs, key=lambda run: order_of(run, begun.get(run, 0)), default=None)
+    for case in draft.cases:
+        if draft.run and case.trouble is not None and case.trouble.reason == Reason.NO_RUN:
             case.trouble = None
-        if case.undo is not None and case.undo.run != newest:
-            case.undo = None
-    return newest
+    return [one if one.run == draft.run else one.only_finishing() for one in planned]
+
+
+def _rehearse(planned: Sequence[Change], disk: Disk, order: Order, kit: Kit, draft: Draft) -> list[Ready]:
+    """What can be carried out: each change is done on a copy of its volume. Writes nothing to the disk."""
+    ready = []
+    for one in planned:
+        case, diagnosing = one.found.case, order.goal is Goal.DIAGNOSE
+        case.show(one.found.folders, one.actions, Status.FOUND)
+        with _trouble_stays_in(case, disk, kit):
+            _refuse_beside_hibernation(case.volume, draft)
+            if diagnosing and (disk.protected or one.found.plain.write_protected):
+                case.notes.append(_WRITE_PROTECTED)
+                continue
+            if disk.protected is not None:
+                raise disk.protected
+            if not diagnosing:
+                refuse_without_room(disk.growing)
+            ready.append(rehearse_change(one, order, kit))
+    return ready
+
+
+def _refuse_beside_hibernation(volume: Volume, draft: Draft) -> None:
+    """A volume with an open journal beside a hibernated Windows is in use by that Windows' saved session."""
+    asleep = any(case.volume.filesystem is FilesystemState.HIBERNATED for case in draft.cases)
+    if asleep and volume.filesystem is FilesystemState.UNCLEAN_LOG:
+        raise NeedsHandsError(
+            f"another Windows on this disk is hibernated, and {place_of(volume)} is open in its session",
+            hint="start that Windows and shut it down fully, then try again",
+            reason=Reason.HIBERNATED,
+        )
 
 
 def _already_undone(draft: Draft, order: Order) -> str | None:
     """The run that was put back before, where that leaves nothing to undo; says so."""
-    cases = [one for one in _cases(draft) if one.trouble is not None and one.trouble.reason == Reason.NO_RUN]
+    cases = [one for one in draft.cases if one.trouble is not None and one.trouble.reason == Reason.NO_RUN]
     runs = [run for case in cases for run in case.runs if order.run in {None, run.run}]
     newest = max(runs, key=lambda run: (order_of(run.run, run.begun), run.when), default=None)
     if newest is None:
@@ -337,65 +298,47 @@ def _already_undone(draft: Draft, order: Order) -> str | None:
     return newest.run
 
 
-def _plan(case: Case, disk: Disk, order: Order, kit: Kit, draft: Draft) -> bool:
-    """Whether something is to be done on this volume; what is planned goes into the report."""
-    if case.trouble is not None or case.plain is None:
-        return False
-    if order.goal is Goal.UNDO:
-        actions = case.undo.actions if case.undo else ()
-    elif order.goal is Goal.PURGE:
-        actions = case.purge.actions if case.purge else ()
-    else:
-        actions = case.plan.actions if case.plan else ()
-    completed = case.completed_by(order)
-    if completed is not None:
-        actions += tuple(entry.to_action(ActionState.PLANNED) for entry in completed.entries)
-    if case.cut_run is not None and (order.dry_run or kit.confirm):
-        case.notes.append(f"the run {case.cut_run.run} was cut off; it will be finished first")
-    if not actions and not case.cut_off and case.purge is None:
-        return False
-    case.show(case.folders, actions, Status.FOUND)
-    with _blame_installations(case):
-        _refuse_beside_hibernation(case, draft)
-        diagnosing = order.goal is Goal.DIAGNOSE
-        if diagnosing and (disk.protected or case.plain.write_protected):
-            case.notes.append(_WRITE_PROTECTED)
-        else:
-            if disk.protected is not None:
-                raise disk.protected
-            if not diagnosing:
-                refuse_without_room(disk.growing)
-            rehearse_change(case, order, kit)
-        return True
-    return False
-
-
-def _tell_what_was_found(case: Case, kit: Kit) -> None:
-    for report in case.installations:
-        for finding in report.findings:
-            files = [
-                {"path": fact.path, "sha256": fact.sha256, "size": fact.size} for fact in finding.files[:64]
-            ]
-            kind = EventKind.FOUND if finding.verdict is Verdict.FAULTY else EventKind.NOTE
-            kit.recorder.tell(kind, playbook=finding.playbook, verdict=finding.verdict.value, files=files)
-
-
-def _refuse_beside_hibernation(case: Case, draft: Draft) -> None:
-    """A volume with an open journal beside a hibernated Windows is in use by that Windows' saved session."""
-    if case.state is not FilesystemState.UNCLEAN_LOG:
-        return
-    if any(other.state is FilesystemState.HIBERNATED for other in _cases(draft) if other is not case):
-        raise NeedsHandsError(
-            f"another Windows on this disk is hibernated, and {place_of(case.volume)} is open in its session",
-            hint="start that Windows and shut it down fully, then try again",
-            reason=Reason.HIBERNATED,
-        )
+def _carry_out(
+    ready: Sequence[Ready], disk: Disk, order: Order, kit: Kit, draft: Draft, looking: ExitStack
+) -> None:
+    looked_only = not disk.writable
+    if looked_only:
+        looking.close()
+        try:
+            disk = disk.open_for_writing()
+        except (UnbrickError, OSError) as error:
+            for one in ready:
+                one.change.found.case.blame(_trouble_of(error, one.change.found.case, disk, kit))
+            return
+    for one in ready:
+        found = one.change.found
+        again = open_plain(disk, found.case.volume, None, kit.runner, kit.workdir, known=found.key)
+        opened = again if looked_only else nullcontext(found.plain)
+        with _trouble_stays_in(found.case, disk, kit), opened as plain:
+            carry_out(one, plain, order, kit, draft)
+            verify(one, plain, kit)
 
 
 @contextmanager
-def _blame_installations(case: Case) -> Iterator[None]:
-    """An error while a volume is changed belongs to the installations that had something planned."""
+def _trouble_stays_in(case: VolumeCase, disk: Disk, kit: Kit) -> Iterator[None]:
+    """What stops the work on one volume must not hide what is known of the others, nor stop their repair."""
     try:
         yield
     except (UnbrickError, OSError) as error:
-        case.blame(_trouble_of(error, case))
+        case.blame(_trouble_of(error, case, disk, kit))
+
+
+def _trouble_of(error: UnbrickError | OSError, case: VolumeCase, disk: Disk, kit: Kit) -> UnbrickError:
+    """What an error is told as: a read or write error may come from something full around the disk."""
+    if isinstance(error, OSError) or (isinstance(error, FailedError) and error.reason in _LIKE_FULL):
+        with suppress(OSError):
+            if full := find_full(disk.images, kit.workdir):
+                return full
+    return _in_words(error, place_of(case.volume))
+
+
+def _in_words(error: UnbrickError | OSError, place: str) -> UnbrickError:
+    if isinstance(error, UnbrickError):
+        return error
+    said = f"{place}: {error.strerror or error}"
+    return FailedError(said, hint=TRY_AGAIN, reason=Reason.UNREADABLE_DISK)

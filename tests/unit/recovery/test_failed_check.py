@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,24 +11,28 @@ import pytest
 from support.recorded_runner import RecordedRunner
 
 from unbrick.diagnosis.diagnose import Diagnosis
+from unbrick.disks.bitlocker.master_key import KnownKey
 from unbrick.disks.change.rehearsal import Rehearsed
+from unbrick.disks.change.views import View
+from unbrick.disks.disk import Disk
 from unbrick.disks.plain import PlainVolume
 from unbrick.errors import FailedError
 from unbrick.keys.chain import KeyChain
 from unbrick.model import (
     ActionState,
+    FilesystemState,
     InstallationReport,
-    Plan,
     Status,
     Volume,
     VolumeKind,
     VolumeState,
 )
 from unbrick.recovery import change
-from unbrick.recovery.case import Case, Goal, Kit, Order, ReadyChange
-from unbrick.recovery.change import carry_out
-from unbrick.recovery.outcome import Draft
-from unbrick.recovery.story import _blame_installations
+from unbrick.recovery.case import Found, Goal, Kit, Order
+from unbrick.recovery.change import Change, Ready, carry_out, verify
+from unbrick.recovery.cut_run import CutRun
+from unbrick.recovery.outcome import Draft, VolumeCase
+from unbrick.recovery.story import _trouble_stays_in
 from unbrick.repair.actions.quarantine_file import MovedFile
 from unbrick.report.recorder import Recorder
 from unbrick.windows.installation import Installation
@@ -64,18 +68,21 @@ def test_a_file_was_moved_if_that_has_reached_the_disk(
 ) -> None:
     done = (replace(ACTION, state=ActionState.DONE),)
     monkeypatch.setattr(change, "look", _unreadable)
-    case = Case(
+    case = VolumeCase(
         Volume(3, 0, 1, VolumeKind.NTFS, VolumeState.OPEN),
         (InstallationReport(3, "PC-1", "Windows 10", Status.FOUND),),
-        plain=PlainVolume(DISK, 1, lambda: None),
-        diagnoses=[(Installation("\\Windows"), Diagnosis((), (), None, ""))],
-        plan=Plan(RUN, (ACTION,)),
-        change=ReadyChange(rehearsed, done, ()),
     )
-    case.show(case.folders, (ACTION,), Status.FOUND)
+    plain = PlainVolume(DISK, 1, lambda: None)
+    view = View(DISK, FilesystemState.CLEAN)
+    windows = ((Installation("\\Windows"), Diagnosis((), (), None, "")),)
+    found = Found(case, plain, KnownKey(), view, ExitStack(), windows)
+    planned = Change(found, CutRun(), Status.REPAIRED, lambda _: None, RUN, (ACTION,))
+    ready = Ready(planned, rehearsed, done, ())
+    case.show(found.folders, (ACTION,), Status.FOUND)
     kit = Kit(RecordedRunner(), Recorder(RUN), KeyChain(()), (), DISK)
     draft = Draft(DISK, run=RUN, cases=[case])
-    with _blame_installations(case):
-        carry_out(case, Order(DISK, Goal.REPAIR), kit, draft)
+    with _trouble_stays_in(case, Disk(DISK, DISK, 1, 512, None, ()), kit):
+        carry_out(ready, plain, Order(DISK, Goal.REPAIR), kit, draft)
+        verify(ready, plain, kit)
     (report,) = draft.report().installations
     assert (report.status, report.actions[0].state) == (Status.FAILED, state)

@@ -11,15 +11,17 @@ import pytest
 from support.recorded_runner import RecordedRunner
 
 from unbrick.diagnosis.diagnose import Diagnosis
-from unbrick.disks.bitlocker.master_key import KeyWrongError
+from unbrick.disks.bitlocker.master_key import KeyWrongError, KnownKey
+from unbrick.disks.change.views import View
 from unbrick.disks.disk import Disk
 from unbrick.errors import NeedsKeyError
 from unbrick.keys.chain import KeyChain
 from unbrick.keys.password import RecoveryPassword
 from unbrick.keys.sources.source import Candidate
-from unbrick.model import Protector, ProtectorKind, Volume, VolumeKind, VolumeState
+from unbrick.model import FilesystemState, Protector, ProtectorKind, Volume, VolumeKind, VolumeState
 from unbrick.recovery import story
-from unbrick.recovery.case import Case, Goal, Kit, Order
+from unbrick.recovery.case import Goal, Kit, Order
+from unbrick.recovery.outcome import VolumeCase
 from unbrick.report.recorder import Recorder
 from unbrick.windows.installation import Installation
 
@@ -39,11 +41,11 @@ class Source:
             yield Candidate(known, RecoveryPassword.parse("-".join([group] * 8)), "keys.csv line 2")
 
 
-def locked(*protectors: Protector) -> Case:
-    return Case(Volume(3, 0, 1, VolumeKind.BITLOCKER, VolumeState.LOCKED, protectors=protectors))
+def locked(*protectors: Protector) -> VolumeCase:
+    return VolumeCase(Volume(3, 0, 1, VolumeKind.BITLOCKER, VolumeState.LOCKED, protectors=protectors))
 
 
-def unlock(case: Case, monkeypatch: pytest.MonkeyPatch, untried: int) -> list[str | None]:
+def unlock(case: VolumeCase, monkeypatch: pytest.MonkeyPatch, untried: int) -> list[str | None]:
     """Try what there is on a volume that nothing opens; the ids that each password was tried under."""
     wanted: list[str | None] = []
 
@@ -54,9 +56,10 @@ def unlock(case: Case, monkeypatch: pytest.MonkeyPatch, untried: int) -> list[st
         yield
 
     monkeypatch.setattr(story, "open_plain", refuse)
+    ids = [one.id for one in case.volume.protectors if one.kind is ProtectorKind.RECOVERY_PASSWORD]
     kit = Kit(RecordedRunner(), Recorder("RUN"), KeyChain([Source()]), (), Path("work"))
     with pytest.raises(NeedsKeyError) as caught, ExitStack() as held:
-        story._unlock(case, DISK, kit, held)
+        story._unlock(case, ids, KnownKey(), DISK, kit, held)
     case.trouble = caught.value
     return wanted
 
@@ -84,8 +87,10 @@ def test_nothing_is_tried_where_there_is_no_recovery_password(monkeypatch: pytes
 
 def test_the_keys_that_a_windows_keeps_are_known_of_it_whatever_is_done() -> None:
     windows = Installation("\\Windows", auto_unlocked=("KEPT",))
+    view = View(Path(), FilesystemState.CLEAN)
     for goal in Goal:
         order = Order(Path("disk.img"), goal)
-        report = story._installation_report(locked(), order, windows, Diagnosis((), (), None, "healthy"))
+        diagnosis = Diagnosis((), (), None, "healthy")
+        report = story._report(windows, diagnosis, view, locked(), order)
         assert report.auto_unlocked == ("KEPT",)
         assert "KEPT" not in str(report.to_document())

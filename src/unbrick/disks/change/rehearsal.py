@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from unbrick.disks.change.commit import (
@@ -133,6 +133,7 @@ class Rehearsed:
             )
 
 
+@dataclass
 class Copy:
     """A copy of a volume to change, mounted at `root`.
 
@@ -140,13 +141,12 @@ class Copy:
     that it may touch, are set by whoever makes it. `rehearsed` is there when the context has ended.
     """
 
-    def __init__(self, root: Path, notes: tuple[str, ...], *, was_dirty: bool) -> None:
-        self.root = root
-        self.notes = notes
-        self.was_dirty = was_dirty
-        self.run = ""
-        self.touched = Touched()
-        self.rehearsed: Rehearsed | None = None
+    root: Path
+    notes: tuple[str, ...]
+    was_dirty: bool
+    run: str = ""
+    touched: Touched = Touched()  # noqa: RUF009 - frozen
+    rehearsed: Rehearsed = field(init=False)
 
 
 @contextmanager
