@@ -30,15 +30,17 @@ from support.repair_journal import version1, version1_header
 
 from unbrick.drill.disk.truth import FileTruth
 from unbrick.errors import NeedsHandsError
-from unbrick.model import Action, ActionState, RunState, Volume, VolumeKind, VolumeState
+from unbrick.model import Action, ActionState, RunState, Touched, Volume, VolumeKind, VolumeState
 from unbrick.recovery.outcome import VolumeCase, _runs_of
 from unbrick.repair.actions.quarantine_file import QuarantineFile
 from unbrick.repair.apply import apply_plan
+from unbrick.repair.completion import judge_completion
 from unbrick.repair.history import read_runs
 from unbrick.repair.journal.document import encode
 from unbrick.repair.journal.file import parse
 from unbrick.repair.plan import make_plan
 from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR
+from unbrick.repair.trust import Authority
 from unbrick.repair.undo import apply_undo, find_runs, plan_undo
 from unbrick.windows.ntfs_file import write_acl, write_short_name
 
@@ -305,6 +307,32 @@ def test_a_planted_journal_does_nothing(repaired: Path, change: dict[str, object
     refused(repaired, "bad-journal")
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_undo_that_is_completed_leaves_the_journal_that_was_there(
+    image: Path, tmp_path: Path, version: int
+) -> None:
+    """A record on the disk could have any other written in its place."""
+    with mounted(image, tmp_path / "mount") as root:
+        repair(root)
+        plant(root / "Unbrick" / RUN, {}, version)
+    after = copy_volume(image, tmp_path / "after.img")
+    authority = Authority.of(playbooks(), FOLDERS)
+
+    def judged() -> Touched:
+        with mounted(after, tmp_path / "after", "ro") as completed:
+            return judge_completion(
+                completed, lambda: mounted(image, tmp_path / "mount", "ro"), RUN, authority
+            )
+
+    with mounted(after, tmp_path / "after") as root:
+        undo(root)
+    assert {new for _, new in judged().moved} == {FAULTY, ZEROED}
+    with mounted(after, tmp_path / "after") as root:
+        plant(root / "Unbrick" / RUN, {"links": 7}, version)
+    with pytest.raises(NeedsHandsError, match="another of it"):
+        judged()
+
+
 def test_a_planted_run_brings_no_file_of_its_own(repaired: Path) -> None:
     """An attacker's good-looking file under a faulty name: it is not what the playbook would have moved."""
     folder = repaired / "Unbrick" / "20240719T061203Z-bad000"
@@ -337,6 +365,7 @@ def plant(folder: Path, change: Mapping[str, object], version: int = 2) -> None:
     entries = (replace(first, **change), *([] if "source" in change else others))  # type: ignore[arg-type]
     journal = replace(journal, run=folder.name, entries=entries)
     if version == 1:
-        path.write_bytes(gzip.compress(version1(journal.state, header=version1_header(journal))))
+        states = (RunState.REPAIRED, RunState.UNDONE)[: 1 if journal.state is RunState.REPAIRED else 2]
+        path.write_bytes(gzip.compress(version1(*states, header=version1_header(journal))))
     else:
         path.write_bytes(gzip.compress(encode(journal)))
