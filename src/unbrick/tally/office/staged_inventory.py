@@ -23,6 +23,11 @@ BATCH = 2000
 """So many lines are counted at once."""
 
 _STAGED_AT_ONCE = 20_000
+_WHOLE = select(staging.c.whole).where(staging.c.number == 1)
+_ENDS = select(
+    select(func.min(staged_lines.c.number)).scalar_subquery(),
+    select(func.max(staged_lines.c.number)).scalar_subquery(),
+)
 _PAUSE_SECONDS = 0.05  # who waits for its turn looks every hundredth of a second
 
 
@@ -36,7 +41,7 @@ def begin(connection: Connection, token: str) -> bool:
 
     Returns False where a whole one is there: that must be counted first.
     """
-    if connection.execute(select(staging.c.whole)).scalar():
+    if connection.execute(_WHOLE).scalar():
         return False
     connection.execute(delete(staged_lines))
     connection.execute(delete(staging))
@@ -74,14 +79,15 @@ def end(connection: Connection, token: str) -> None:
 
 def waiting(connection: Connection) -> int:
     """How many lines of a whole list are not counted yet."""
-    if not connection.execute(select(staging.c.whole)).scalar():
+    if not connection.execute(_WHOLE).scalar():
         return 0
-    return connection.execute(select(func.count()).select_from(staged_lines)).scalar() or 0
+    first, last = connection.execute(_ENDS).one()
+    return 0 if first is None else int(last) - int(first) + 1
 
 
 def count_batch(connection: Connection) -> tuple[bool, int]:
     """Count the next lines; returns whether there may be more, and how many machines went with them."""
-    if not connection.execute(select(staging.c.whole)).scalar():
+    if not connection.execute(_WHOLE).scalar():
         return False, 0
     query = select(staged_lines).order_by(staged_lines.c.number).limit(BATCH)
     rows = list(rows_of(connection, query))
