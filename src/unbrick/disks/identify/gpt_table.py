@@ -1,23 +1,16 @@
-"""Reads a GUID partition table: the primary, the backup, and which of the two can be believed.
-
-Layout and rules: UEFI specification 2.10, section 5.3.
-"""
+"""Reads a GUID partition table: the primary, the backup, and which of the two can be believed."""
 
 from __future__ import annotations
 
-import struct
 import zlib
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from unbrick.disks import gpt
 from unbrick.disks.identify.partition import Partition
 from unbrick.disks.raw_view import RawView
 
-_SIGNATURE = b"EFI PART"
-_HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
-_ENTRY = struct.Struct("<16s16sQQQ")
 _ENTRIES_LIMIT = 1024 * 1024
-_UNUSED = bytes(16)
 
 
 class GptDamagedError(Exception):
@@ -76,16 +69,16 @@ def _find_backup(view: RawView, primary: Copy | None, last: int, sector_size: in
     if primary is not None:
         return _try(view, primary.alternate, sector_size)
     found, problem = _try(view, last, sector_size)
-    raw = view.read(sector_size, _HEADER.size)
-    if found is None and len(raw) == _HEADER.size and raw[:8] == _SIGNATURE:
-        alternate = _HEADER.unpack(raw)[6]
+    raw = view.read(sector_size, gpt.HEADER_SIZE)
+    if found is None and len(raw) == gpt.HEADER_SIZE and raw[:8] == gpt.SIGNATURE:
+        alternate = gpt.read_header(raw).alternate
         if 1 < alternate < last:
             found, _ = _try(view, alternate, sector_size)
     return found, problem
 
 
 def _has_signature(view: RawView, sector: int, sector_size: int) -> bool:
-    return view.read(sector * sector_size, 8) == _SIGNATURE
+    return view.read(sector * sector_size, 8) == gpt.SIGNATURE
 
 
 def _try(view: RawView, sector: int, sector_size: int) -> tuple[Copy | None, str]:
@@ -97,39 +90,29 @@ def _try(view: RawView, sector: int, sector_size: int) -> tuple[Copy | None, str
 
 def _read_copy(view: RawView, sector: int, sector_size: int) -> Copy:
     raw = view.read(sector * sector_size, sector_size)
-    if len(raw) < sector_size or raw[:8] != _SIGNATURE:
+    if len(raw) < sector_size or raw[:8] != gpt.SIGNATURE:
         raise _UnsoundError("is missing")
-    header = _HEADER.unpack_from(raw)
-    _, _, header_size, checksum, _, own, alternate, first_usable, last_usable, guid = header[:10]
-    entries_at, count, entry_size, entries_checksum = header[10:]
-    if not _HEADER.size <= header_size <= sector_size:
+    header = gpt.read_header(raw)
+    if not gpt.HEADER_SIZE <= header.size <= sector_size:
         raise _UnsoundError("states an impossible header size")
-    if zlib.crc32(raw[:16] + bytes(4) + raw[20:header_size]) != checksum:
+    if not header.is_sound(raw):
         raise _UnsoundError("fails its checksum")
-    if own != sector:
+    if header.own != sector:
         raise _UnsoundError("does not belong at its place")
-    if entry_size < _ENTRY.size or entry_size % 8 or count * entry_size > _ENTRIES_LIMIT:
+    size = header.entry_size
+    if size < gpt.SMALLEST_ENTRY or size % 8 or header.entry_count * size > _ENTRIES_LIMIT:
         raise _UnsoundError("states an impossible number of partitions")
-    entries = view.read(entries_at * sector_size, count * entry_size)
-    if len(entries) < count * entry_size or zlib.crc32(entries) != entries_checksum:
+    entries = view.read(header.entries_at * sector_size, header.entry_count * size)
+    if len(entries) < header.entry_count * size or zlib.crc32(entries) != header.entries_checksum:
         raise _UnsoundError("has a list of partitions that fails its checksum")
-    partitions = tuple(
-        _read_entry(
-            index + 1,
-            entries[index * entry_size : (index + 1) * entry_size],
-            sector_size,
-            first_usable,
-            last_usable,
-        )
-        for index in range(count)
-        if entries[index * entry_size : index * entry_size + 16] != _UNUSED
-    )
-    return Copy(sector_size, str(UUID(bytes_le=guid)).upper(), partitions, alternate)
-
-
-def _read_entry(number: int, raw: bytes, sector_size: int, first_usable: int, last_usable: int) -> Partition:
-    kind, _, first, last, _ = _ENTRY.unpack_from(raw)
-    if not first_usable <= first <= last <= last_usable:
-        raise _UnsoundError(f"has a partition {number} outside the usable area")
-    length = (last - first + 1) * sector_size
-    return Partition(number, first * sector_size, length, str(UUID(bytes_le=kind)).upper())
+    partitions = []
+    for number, at in enumerate(range(0, len(entries), size), 1):
+        entry = gpt.read_entry(entries[at : at + size])
+        if entry.type == gpt.UNUSED:
+            continue
+        if not header.first_usable <= entry.first <= entry.last <= header.last_usable:
+            raise _UnsoundError(f"has a partition {number} outside the usable area")
+        length = (entry.last - entry.first + 1) * sector_size
+        kind = str(UUID(bytes_le=entry.type)).upper()
+        partitions.append(Partition(number, entry.first * sector_size, length, kind))
+    return Copy(sector_size, str(UUID(bytes_le=header.guid)).upper(), tuple(partitions), header.alternate)

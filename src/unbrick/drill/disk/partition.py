@@ -1,8 +1,7 @@
 """The partition table of a machine's disk: GPT with ESP, MSR, one or two Windows volumes and recovery.
 
 Written here and not by sfdisk because sfdisk and sgdisk give an image file 512-byte sectors only, and disks
-with 4096-byte sectors are wanted too. Layout: UEFI specification, chapter 5; partition types and order as
-Windows Setup makes them.
+with 4096-byte sectors are wanted too. Partition types and order are as Windows Setup makes them.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO
 
+from unbrick.disks import gpt
 from unbrick.drill.options import MIB, MachineOptions, dice
 
-_ENTRY_SIZE = 128
 _ENTRY_COUNT = 128
 _ALIGNMENT = MIB
 
@@ -102,48 +101,40 @@ def _protective_mbr(layout: Layout) -> bytes:
 
 
 def _entries(layout: Layout) -> bytes:
-    table = bytearray(_ENTRY_SIZE * _ENTRY_COUNT)
-    for partition in layout.partitions:
-        first = partition.offset // layout.sector_size
-        last = (partition.offset + partition.length) // layout.sector_size - 1
-        struct.pack_into(
-            "<16s16sQQQ72s",
-            table,
-            (partition.number - 1) * _ENTRY_SIZE,
-            _TYPE[partition.role].bytes_le,
-            partition.guid.bytes_le,
-            first,
-            last,
-            _ATTRIBUTES.get(partition.role, 0),
-            partition.role.value.encode("utf-16-le"),
+    entries = (
+        gpt.Entry(
+            _TYPE[one.role].bytes_le,
+            one.guid.bytes_le,
+            one.offset // layout.sector_size,
+            (one.offset + one.length) // layout.sector_size - 1,
+            _ATTRIBUTES.get(one.role, 0),
+            one.role.value,
         )
-    return bytes(table)
+        for one in layout.partitions
+    )
+    return b"".join(entry.packed() for entry in entries).ljust(gpt.ENTRY_SIZE * _ENTRY_COUNT, b"\0")
 
 
 def _header(layout: Layout, entries: bytes, *, at: int, other: int, entries_at: int) -> bytes:
     entry_sectors = len(entries) // layout.sector_size
     last = layout.size // layout.sector_size - 1
-    fields = struct.Struct("<8sIIIIQQQQ16sQIII")
-
-    def pack(checksum: int) -> bytes:
-        return fields.pack(
-            b"EFI PART",
-            0x00010000,
-            fields.size,
-            checksum,
-            0,
-            at,
-            other,
-            2 + entry_sectors,
-            last - entry_sectors - 1,
-            layout.guid.bytes_le,
-            entries_at,
-            _ENTRY_COUNT,
-            _ENTRY_SIZE,
-            zlib.crc32(entries),
-        )
-
-    return pack(zlib.crc32(pack(0)))
+    header = gpt.Header(
+        signature=gpt.SIGNATURE,
+        revision=0x00010000,
+        size=gpt.HEADER_SIZE,
+        checksum=0,
+        reserved=0,
+        own=at,
+        alternate=other,
+        first_usable=2 + entry_sectors,
+        last_usable=last - entry_sectors - 1,
+        guid=layout.guid.bytes_le,
+        entries_at=entries_at,
+        entry_count=_ENTRY_COUNT,
+        entry_size=gpt.ENTRY_SIZE,
+        entries_checksum=zlib.crc32(entries),
+    )
+    return header.packed()
 
 
 def write_table(stream: BinaryIO, layout: Layout) -> None:

@@ -21,6 +21,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from unbrick.disks import gpt
 from unbrick.errors import UsageError
 
 SECTOR = 512
@@ -30,8 +31,6 @@ MIB = 1024 * 1024
 SMALLEST_PARTITION = 64 * MIB
 LARGEST_PARTITION = 1024 * MIB
 
-_HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
-_ENTRY = struct.Struct("<16s16sQQQ72s")
 _BASIC_DATA = uuid.UUID("EBD0A0A2-B9E5-4433-87C0-68B6B72699C7").bytes_le
 _LINUX_DATA = uuid.UUID("0FC63DAF-8483-4772-8E79-3D69D8477DE4").bytes_le
 _PROTECTIVE = 0xEE
@@ -59,28 +58,14 @@ class StickLayout:
         return self.pieces[0][1]
 
 
-@dataclass(frozen=True)
-class _Gpt:
-    """The image's own table, found sound."""
-
-    header_size: int
-    revision: int
-    first_usable: int
-    disk_guid: bytes
-    entries: bytes
-    count: int
-    entry_size: int
-    entries_at: int
-
-
 def plan_stick(image_head: bytes, image_size: int, disk_size: int) -> StickLayout:
     """How an image, of which the first 32 KiB are given, lies on a stick of `disk_size` bytes.
 
     Raises UsageError: no image of ours, or too small a stick.
     """
-    gpt = _read_gpt(image_head, image_size)
+    image, image_entries = _read_gpt(image_head, image_size)
     sectors = disk_size // SECTOR
-    entry_sectors = -(-len(gpt.entries) // SECTOR)
+    entry_sectors = -(-len(image_entries) // SECTOR)
     backup_at = sectors - 1 - entry_sectors
     start = -(-(image_size + HEAD_BYTES) // MIB) * MIB
     end = min(start + LARGEST_PARTITION, backup_at * SECTOR) // MIB * MIB
@@ -90,16 +75,18 @@ def plan_stick(image_head: bytes, image_size: int, disk_size: int) -> StickLayou
             f"the stick is too small: it holds {disk_size // MIB} MiB, and {needed} MiB are needed",
             hint="take a larger stick",
         )
-    digest = hashlib.sha256(gpt.disk_guid + LABEL.encode()).digest()
-    entries = _entries(gpt, uuid.UUID(bytes=digest[:16], version=4), start // SECTOR, end // SECTOR - 1)
-    first = _header(
-        gpt, entries, at=1, other=sectors - 1, entries_at=gpt.entries_at, last_usable=backup_at - 1
+    digest = hashlib.sha256(image.guid + LABEL.encode()).digest()
+    entries = _entries(
+        image_entries, uuid.UUID(bytes=digest[:16], version=4), start // SECTOR, end // SECTOR - 1
     )
-    second = _header(gpt, entries, at=sectors - 1, other=1, entries_at=backup_at, last_usable=backup_at - 1)
+    first = image._replace(
+        alternate=sectors - 1, last_usable=backup_at - 1, entries_checksum=zlib.crc32(entries), reserved=0
+    )
+    second = first._replace(own=sectors - 1, alternate=1, entries_at=backup_at)
     head = bytearray(image_head)
     _fit_protective_mbr(head, sectors)
-    head[SECTOR : 2 * SECTOR] = first
-    head[gpt.entries_at * SECTOR : gpt.entries_at * SECTOR + len(entries)] = entries
+    head[SECTOR : 2 * SECTOR] = first.packed().ljust(SECTOR, b"\0")
+    head[image.entries_at * SECTOR : image.entries_at * SECTOR + len(entries)] = entries
     behind = image_head + bytes(start - image_size - HEAD_BYTES)
     return StickLayout(
         image_size=image_size,
@@ -107,7 +94,10 @@ def plan_stick(image_head: bytes, image_size: int, disk_size: int) -> StickLayou
         pieces=(
             (0, bytes(head)),
             (image_size, behind),
-            (backup_at * SECTOR, entries.ljust(entry_sectors * SECTOR, b"\0") + second),
+            (
+                backup_at * SECTOR,
+                entries.ljust(entry_sectors * SECTOR, b"\0") + second.packed().ljust(SECTOR, b"\0"),
+            ),
         ),
         partition_offset=start,
         partition_size=end - start,
@@ -139,70 +129,35 @@ def find_differences(
     return image_head, found
 
 
-def _read_gpt(head: bytes, image_size: int) -> _Gpt:
+def _read_gpt(head: bytes, image_size: int) -> tuple[gpt.Header, bytes]:
+    """The header and the entries of the image's own table; raises UsageError where it is not sound."""
     if len(head) != HEAD_BYTES or image_size < HEAD_BYTES or image_size % SECTOR:
         raise UsageError("the image is not one of a boot medium", hint=_HINT)
-    (
-        magic,
-        revision,
-        header_size,
-        checksum,
-        _,
-        at,
-        _,
-        first,
-        _,
-        guid,
-        entries_at,
-        count,
-        entry_size,
-        entries_sum,
-    ) = _HEADER.unpack_from(head, SECTOR)
-    if magic != b"EFI PART" or at != 1 or not _HEADER.size <= header_size <= SECTOR:
+    sector = head[SECTOR : 2 * SECTOR]
+    header = gpt.read_header(sector)
+    fits = gpt.HEADER_SIZE <= header.size <= SECTOR
+    if header.signature != gpt.SIGNATURE or header.own != 1 or not fits:
         raise UsageError("the image is not one of a boot medium: it has no GPT", hint=_HINT)
-    blank = head[SECTOR : SECTOR + 16] + bytes(4) + head[SECTOR + 20 : SECTOR + header_size]
-    begin, size = entries_at * SECTOR, count * entry_size
+    begin, size = header.entries_at * SECTOR, header.entry_count * header.entry_size
     entries = head[begin : begin + size]
-    fits = entry_size == _ENTRY.size and begin >= 2 * SECTOR and size > 0 and begin + size <= HEAD_BYTES
-    if not fits or zlib.crc32(blank) != checksum or zlib.crc32(entries) != entries_sum:
+    fits = begin >= 2 * SECTOR and size > 0 and begin + size <= HEAD_BYTES
+    sound = header.is_sound(sector) and zlib.crc32(entries) == header.entries_checksum
+    if header.entry_size != gpt.ENTRY_SIZE or not fits or not sound:
         raise UsageError("the image is damaged: its partition table is not sound", hint=_HINT)
-    return _Gpt(header_size, revision, first, guid, entries, count, entry_size, entries_at)
+    return header, entries
 
 
-def _entries(gpt: _Gpt, guid: uuid.UUID, first: int, last: int) -> bytes:
+def _entries(image: bytes, guid: uuid.UUID, first: int, last: int) -> bytes:
     """The image's entries and UNBRICK's, the only one that Windows may show: it offers to format what it
     cannot read, and an ISO 9660 partition of a type that it knows is such a one.
     """
-    entries = [gpt.entries[at : at + gpt.entry_size] for at in range(0, len(gpt.entries), gpt.entry_size)]
+    entries = [image[at : at + gpt.ENTRY_SIZE] for at in range(0, len(image), gpt.ENTRY_SIZE)]
     entries = [_LINUX_DATA + one[16:] if one[:16] == _BASIC_DATA else one for one in entries]
-    free = next((index for index, one in enumerate(entries) if one[:16] == bytes(16)), None)
+    free = next((index for index, one in enumerate(entries) if one[:16] == gpt.UNUSED), None)
     if free is None:
         raise UsageError("the image has no room for another partition", hint=_HINT)
-    entries[free] = _ENTRY.pack(_BASIC_DATA, guid.bytes_le, first, last, 0, LABEL.encode("utf-16-le"))
+    entries[free] = gpt.Entry(_BASIC_DATA, guid.bytes_le, first, last, name=LABEL).packed()
     return b"".join(entries)
-
-
-def _header(gpt: _Gpt, entries: bytes, *, at: int, other: int, entries_at: int, last_usable: int) -> bytes:
-    def pack(checksum: int) -> bytes:
-        fields = _HEADER.pack(
-            b"EFI PART",
-            gpt.revision,
-            gpt.header_size,
-            checksum,
-            0,
-            at,
-            other,
-            gpt.first_usable,
-            last_usable,
-            gpt.disk_guid,
-            entries_at,
-            gpt.count,
-            gpt.entry_size,
-            zlib.crc32(entries),
-        )
-        return fields.ljust(SECTOR, b"\0")
-
-    return pack(zlib.crc32(pack(0)[: gpt.header_size]))
 
 
 def _fit_protective_mbr(head: bytearray, sectors: int) -> None:
