@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from support.drilled import Drilled, Drills
+from support.folded import fold_all
 from support.program import Ended, run_program, start_program
 from support.signed_events import unsigned_event
 from support.stations import MadeStation, make_station
@@ -23,7 +24,7 @@ from support.tally_server import ServerProcess, new_tally, served_by_program, st
 
 from unbrick.events.event import Event, EventKind
 from unbrick.events.short_code import short_code
-from unbrick.events.standing import MachineStatus, fold_all
+from unbrick.events.standing import MachineStatus
 from unbrick.model import Machine
 from unbrick.report.outbox import Outbox
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from support.drilled import Drilled, Drills
+from support.machine_hands import photograph
 
 from unbrick.drill.disk.partition import Layout, Partition, Role
 from unbrick.drill.disk.truth import sha256_of
@@ -193,10 +194,10 @@ def wait_for_windows_by_bios(machine: VirtualMachine, seconds: float = REPAIR_SE
     machine.wait_for(BY_BIOS, seconds=seconds)
 
 
-def look(machine: VirtualMachine, photograph: Path) -> None:
+def look(machine: VirtualMachine, file: Path) -> None:
     """Look as a person does: what is pressed before a question can be seen is no answer to it."""
     time.sleep(_LOOK_SECONDS)
-    machine.photograph(photograph)
+    photograph(machine, file)
 
 
 def changed(

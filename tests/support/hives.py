@@ -10,6 +10,7 @@ from typing import Any
 
 from support.artefacts import artefact
 
+from unbrick.windows.hive import Hive
 from unbrick.windows.replay import marvin32, xor_checksum
 
 SZ, EXPAND_SZ, BINARY, DWORD, MULTI_SZ = 1, 2, 3, 4, 7
@@ -123,3 +124,9 @@ def changed_pages(before: bytes, after: bytes) -> list[tuple[int, bytes]]:
         for offset in range(4096, len(after), 4096)
         if before[offset : offset + 4096] != after[offset : offset + 4096]
     ]
+
+
+def subkeys(hive: Hive, path: str) -> tuple[str, ...]:
+    """The names of a key's subkeys; empty where there is no such key."""
+    key = hive.key(path)
+    return tuple(name for name, _ in key.children()) if key else ()

@@ -14,7 +14,6 @@ from support.tally_events import Told, disk, uuid
 from unbrick.errors import UsageError
 from unbrick.model import Machine
 from unbrick.tally.count.decisions import What
-from unbrick.tally.office.joining import BY
 from unbrick.tally.records import MachineRow, ReceivedEvent, StatementError
 from unbrick.tally.store.store import Store
 
@@ -130,7 +129,7 @@ def _step(chance: random.Random) -> Step:
         "unmark": (5, lambda: (chance.choice(_WORDS), chance.random() < 0.2)),
         "merge": (5, lambda: (chance.choice(_WORDS), chance.choice(_WORDS))),
         "unmerge": (3, lambda: (chance.choice(_WORDS),)),
-        "split": (5, lambda: (chance.choice(_WORDS), chance.choice(BY))),
+        "split": (5, lambda: (chance.choice(_WORDS), chance.choice(["disk", "serial", "name"]))),
         "unsplit": (3, lambda: (chance.choice(_WORDS),)),
         "discount": (6, lambda: (chance.choice(sorted(STATIONS)), chance.random() < 0.6)),
         "settle": (6, lambda: (chance.randint(0, 5), chance.choice([What.COUNT, What.DISMISS, None]))),

@@ -18,6 +18,7 @@ from support.boot_machine import (
 from support.boot_medium import Medium, files_on
 from support.drilled import Drills
 from support.host_tally import HostTally
+from support.machine_hands import photograph, unplug
 from support.program import run_program
 from support.tally_server import stored_ids
 
@@ -90,8 +91,8 @@ def test_a_legacy_bios_and_a_tally_that_does_not_answer(
         running.wait_for("status=repaired reason=-", seconds=REPAIR_SECONDS)
         running.wait_for("unbrick: report kept", seconds=REPAIR_SECONDS)
         running.wait_for("unbrick: waiting for the stick to be removed", seconds=REPAIR_SECONDS)
-        running.photograph(tmp_path / "waits.png")
-        running.unplug("stick")
+        photograph(running, tmp_path / "waits.png")
+        unplug(running, "stick")
         running.wait_for("unbrick: restarting", seconds=REPAIR_SECONDS)
         wait_for_windows_by_bios(running)
     assert disk.drilled.complaints(repaired=True) == ()

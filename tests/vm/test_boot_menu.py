@@ -11,6 +11,7 @@ import pytest
 from support.boot_machine import BOOT_SECONDS, FIRST, REPAIR_SECONDS, Machine, boot_disk, make_machine, stick
 from support.boot_medium import Medium
 from support.drilled import Drills
+from support.machine_hands import has_reset, photograph, press_together
 
 from unbrick.drill.machine.shape import Bus
 from unbrick.drill.machine.virtual_machine import VirtualMachine
@@ -71,12 +72,12 @@ def test_what_is_pressed_while_it_starts_stops_nothing(machine: Machine) -> None
 
         def is_under_way() -> bool:
             for chord in _CHORDS:
-                running.press_together(*chord)
+                press_together(running, *chord)
             return running.serial.said("unbrick: works by")
 
         running.wait_until(is_under_way, seconds=BOOT_SECONDS, what="the station works")
         running.wait_for("unbrick: end green", seconds=REPAIR_SECONDS)
-        assert not running.has_reset()
+        assert not has_reset(running)
         assert not running.serial.said("unbrick: stopped")
 
 
@@ -91,4 +92,4 @@ def test_a_machine_with_too_little_memory_is_told_so(
     with machine.on(until=None) as running:
         running.wait_for(f"This computer has {memory_mib} MB of memory.", seconds=BOOT_SECONDS)
         running.wait_for("Press Esc for the menu.", seconds=_ANSWER_SECONDS)
-        running.photograph(tmp_path / "refused.png")
+        photograph(running, tmp_path / "refused.png")

@@ -15,6 +15,7 @@ from support.boot_machine import (
 )
 from support.boot_medium import Medium
 from support.drilled import Drills
+from support.machine_hands import photograph
 
 from unbrick.drill.machine.shape import Bus
 
@@ -36,7 +37,7 @@ def test_a_recovery_password_is_typed(
         running.press("1")
         running.wait_for("status=repaired reason=-", seconds=REPAIR_SECONDS)
         running.wait_for("unbrick: end green", seconds=REPAIR_SECONDS)
-        running.photograph(tmp_path / "done.png")
+        photograph(running, tmp_path / "done.png")
         running.press("ret")
         wait_for_windows(running)
     assert machine.complaints() == []

@@ -19,6 +19,7 @@ from support.boot_medium import Medium
 from support.drilled import Drills
 from support.host_tally import HostTally
 from support.initramfs import with_program
+from support.machine_hands import wait_for_power_off
 
 from unbrick.drill.machine.shape import Bus, DirectStart, Drive, Firmware, MachineShape, Network
 from unbrick.drill.machine.virtual_machine import running
@@ -93,7 +94,7 @@ def _make_array(medium: Medium, disk: BootDisk, members: list[Path], folder: Pat
     )
     with running(shape, folder, RUNNER) as maker:
         maker.wait_for("array made", seconds=BOOT_SECONDS)
-        maker.wait_for_power_off(seconds=60)
+        wait_for_power_off(maker, seconds=60)
 
 
 def _as_boot_disk(disk: BootDisk, member: Path) -> BootDisk:

@@ -19,6 +19,7 @@ from support.boot_machine import (
 )
 from support.boot_medium import Medium
 from support.drilled import Drills
+from support.machine_hands import cut_power, photograph, plug_in, slow_down, unplug
 
 from unbrick.drill.machine.shape import Bus, DirectStart, Firmware
 from unbrick.drill.machine.virtual_machine import VirtualMachine
@@ -58,7 +59,7 @@ def test_ten_boots_in_a_row_each_read_their_settings(disk: BootDisk, image: Path
         with machine.on() as running:
             running.wait_for("unbrick: the boot menu has seen the stick", seconds=BOOT_SECONDS)
             _expect_signed(running)
-            running.cut_power()
+            cut_power(running)
     assert disk.drilled.digest() == digest
 
 
@@ -88,15 +89,15 @@ def test_a_slow_stick_whose_partitions_come_late(
         direct=DirectStart(medium.kernel, medium.initrd, _LINE),
     )
     with machine.on() as running:
-        running.slow_down("stick", 1)
+        slow_down(running, "stick", 1)
         _expect_signed(running)
 
 
 def test_a_stick_that_shows_itself_late_is_waited_for(disk: BootDisk, image: Path, tmp_path: Path) -> None:
     with _machine(tmp_path / "machine", disk, image).on() as running:
-        running.unplug("stick")
+        unplug(running, "stick")
         running.wait_for("unbrick: waits for the stick", seconds=BOOT_SECONDS)
-        running.plug_in("again", image)
+        plug_in(running, "again", image)
         _expect_signed(running)
         running.wait_for("unbrick: asks Repair it?", seconds=REPAIR_SECONDS)
 
@@ -106,11 +107,11 @@ def test_a_stick_that_is_pulled_too_early_is_missed_and_nothing_is_repaired(
 ) -> None:
     digest = disk.drilled.digest()
     with _machine(tmp_path / "machine", disk, image).on() as running:
-        running.unplug("stick")
+        unplug(running, "stick")
         running.wait_for(
             "note: only looks: the settings on the stick could not be read", seconds=BOOT_SECONDS
         )
         running.wait_for("status=found", seconds=REPAIR_SECONDS)
         running.wait_for("unbrick: end amber", seconds=REPAIR_SECONDS)
-        running.photograph(tmp_path / "end.png")
+        photograph(running, tmp_path / "end.png")
     assert disk.drilled.digest() == digest

@@ -21,6 +21,7 @@ from support.boot_machine import (
 from support.boot_medium import Medium, files_on
 from support.drilled import Drills
 from support.host_tally import HostTally
+from support.machine_hands import cut_power, photograph, plug_in, unplug, wait_for_power_off
 from support.power_cut import CutState, different, lossy_states, states_in_order
 from support.site_network import SERVER
 from support.tagged_network import MACHINE, VLAN, tagged_network
@@ -70,7 +71,7 @@ def _bring_back(machine: Machine, disk: BootDisk) -> None:
         at_start = machine.variables()
         running.wait_for("status=repaired reason=-", seconds=REPAIR_SECONDS)
         running.wait_for("unbrick: end green", seconds=REPAIR_SECONDS)
-        running.photograph(machine.folder / "end.png")
+        photograph(running, machine.folder / "end.png")
         running.wait_for("unbrick: restarting into Windows (BootNext 0010)", seconds=REPAIR_SECONDS)
         wait_for_windows(running)
     assert disk.drilled.complaints(repaired=True) == ()
@@ -97,7 +98,7 @@ def test_shim_itself_raises_the_sbat_level_and_a_site_without_a_tally_waits_for_
     machine = _machine(tmp_path / "machine", disk, image)
     with machine.on() as running:
         running.wait_for("unbrick: first program started", seconds=BOOT_SECONDS)
-        running.cut_power()
+        cut_power(running)
     settled = machine.variables()
     level = FirmwareVariables(machine.folder / "variables.fd").get("SbatLevel", SHIM)
     assert level == b"sbat,1,2025021800\nshim,4\ngrub,5\n"
@@ -126,7 +127,7 @@ def test_two_disks_of_one_machine(
         for _ in machine.disks:
             running.wait_for("status=repaired reason=-", seconds=REPAIR_SECONDS)
         running.wait_for("unbrick: end green", seconds=REPAIR_SECONDS)
-        running.photograph(photographs / "photograph-done.png")
+        photograph(running, photographs / "photograph-done.png")
         wait_for_windows(running)
     assert machine.complaints() == []
     assert set(tally.counted().values()) == {"repaired"}
@@ -153,7 +154,7 @@ def test_without_a_key_nothing_is_written_and_a_late_stick_has_it(
         assert running.serial.said("status=healthy reason=-")
         look(running, photographs / "photograph-key-needed.png")
         assert [disk.drilled.digest() for disk in machine.disks] == digests
-        running.plug_in("late", _stick_with_keys(locked.drilled.keys, tmp_path / "late.img"))
+        plug_in(running, "late", _stick_with_keys(locked.drilled.keys, tmp_path / "late.img"))
         running.wait_for("status=repaired reason=-", seconds=REPAIR_SECONDS)
         running.wait_for("unbrick: end green", seconds=REPAIR_SECONDS)
         look(running, tmp_path / "green.png")
@@ -163,7 +164,7 @@ def test_without_a_key_nothing_is_written_and_a_late_stick_has_it(
         running.press("2")
         running.wait_for("unbrick: shell opened", seconds=REPAIR_SECONDS)
         running.type("poweroff -f\n")
-        running.wait_for_power_off(seconds=REPAIR_SECONDS)
+        wait_for_power_off(running, seconds=REPAIR_SECONDS)
     assert locked.drilled.complaints(repaired=True) == ()
     assert healthy.drilled.digest() == digests[1]
     assert any(b"shell-opened" in data for data in files_on(image).values())
@@ -192,7 +193,7 @@ def test_a_pulled_stick_is_not_missed(medium: Medium, drills: Drills, tmp_path: 
         )
         with machine.on(site.descriptors) as running:
             running.wait_for("unbrick: station started", seconds=BOOT_SECONDS)
-            running.unplug("stick")
+            unplug(running, "stick")
             running.wait_for("status=repaired reason=-", seconds=REPAIR_SECONDS)
             running.wait_for("unbrick: report sent", seconds=REPAIR_SECONDS)
             wait_for_windows(running)
@@ -211,6 +212,6 @@ def test_unsigned_settings_only_look(
         running.wait_for("unbrick: station started", seconds=BOOT_SECONDS)
         running.wait_for("status=found", seconds=REPAIR_SECONDS)
         running.wait_for("unbrick: end amber", seconds=REPAIR_SECONDS)
-        running.photograph(tmp_path / "end.png")
+        photograph(running, tmp_path / "end.png")
     assert disk.drilled.digest() == digest
     assert tally.counted() == {}

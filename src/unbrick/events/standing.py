@@ -7,7 +7,6 @@ same events gives the same standing, because each of its parts is a maximum.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -162,14 +161,6 @@ def fold(standing: Standing, event: Event) -> Standing:
     """The standing after one more event, in whatever order events come and however often."""
     mark = mark_of(event)
     return standing if mark is None else standing.after(mark)
-
-
-def fold_all(events: Iterable[Event]) -> Standing:
-    """The standing that some events of one machine give."""
-    standing = Standing()
-    for event in events:
-        standing = fold(standing, event)
-    return standing
 
 
 def _later(one: Mark | None, other: Mark) -> Mark:

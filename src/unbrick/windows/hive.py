@@ -93,11 +93,6 @@ class Hive:
                 key = next((child for name, child in key.children() if same_name(name, part)), None)
         return key
 
-    def subkeys(self, path: str) -> tuple[str, ...]:
-        """The names of a key's subkeys; empty where there is no such key."""
-        key = self.key(path)
-        return tuple(name for name, _ in key.children()) if key else ()
-
     def value(self, path: str, name: str) -> str | int | tuple[str, ...] | None:
         """One value, decoded; see `Key.value`."""
         key = self.key(path)

@@ -22,7 +22,6 @@ from unbrick.windows.services import (
     Service,
     boot_files,
     comparable_path,
-    file_of,
     read_class_filters,
     read_services,
 )
@@ -88,16 +87,6 @@ class Installation:
             for path, name in self._boot_files.items()
             if path.rpartition("\\")[0] == within or (whole_tree and path.startswith(within + "\\"))
         }
-
-    def start_of(self, windows_path: str) -> int | None:
-        """The earliest Start of the services whose file this is; None where no service names it."""
-        wanted = comparable_path(windows_path)
-        starts = [
-            service.start
-            for service in self.services
-            if service.start is not None and file_of(service, self.folder) == wanted
-        ]
-        return min(starts, default=None)
 
 
 def find_installations(root: Path) -> tuple[Installation, ...]:

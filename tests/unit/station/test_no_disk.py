@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.folded import fold_all
 
-from unbrick.events.standing import MachineStatus, fold_all
+from unbrick.events.standing import MachineStatus
 from unbrick.model import Machine, Status
 from unbrick.signing.event_signer import Signer
 from unbrick.station.boot import _report_no_disk

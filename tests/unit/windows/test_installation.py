@@ -16,6 +16,7 @@ from support.hives import Tree, make_dirty, unpacked, write_hive
 from unbrick.errors import FailedError, Reason
 from unbrick.windows import installation as installation_module
 from unbrick.windows.installation import Installation, find_installations
+from unbrick.windows.services import comparable_path, file_of
 
 real = functools.cache(unpacked)
 
@@ -72,6 +73,12 @@ def only(root: Path) -> Installation:
     return found
 
 
+def start_of(found: Installation, windows_path: str) -> int | None:
+    """The earliest Start of the services whose file this is."""
+    named = (one for one in found.services if file_of(one, found.folder) == comparable_path(windows_path))
+    return min((one.start for one in named if one.start is not None), default=None)
+
+
 def test_the_volumes_that_a_windows_unlocks_by_itself(tmp_path: Path) -> None:
     system = system_tree()
     guid = "{8f595209-f5b9-49a0-85d4-cb8f80258c27}"
@@ -124,9 +131,9 @@ def test_boot_files_of_a_real_system_hive(tmp_path: Path) -> None:
         found.names_boot_file("\\Windows\\System32\\drivers\\kbdclass.sys") == "kbdclass"
     )  # Start 3, a filter
     assert found.names_boot_file("\\Windows\\System32\\drivers\\CrowdStrike\\C-00000291-1.sys") is None
-    assert found.start_of("\\Windows\\System32\\drivers\\mfenlfk.sys") == 1
-    assert found.start_of("\\Windows\\System32\\drivers\\ntfs.sys") == 3
-    assert found.start_of("\\Windows\\System32\\drivers\\none.sys") is None
+    assert start_of(found, "\\Windows\\System32\\drivers\\mfenlfk.sys") == 1
+    assert start_of(found, "\\Windows\\System32\\drivers\\ntfs.sys") == 3
+    assert start_of(found, "\\Windows\\System32\\drivers\\none.sys") is None
 
 
 def test_texts_of_a_made_one(tmp_path: Path) -> None:
@@ -150,7 +157,7 @@ def test_texts_of_a_made_one(tmp_path: Path) -> None:
     assert found.warnings == ()
     csagent = "\\Windows\\System32\\drivers\\CrowdStrike\\csagent.sys"
     assert found.names_boot_file(csagent) == "CSAgent"
-    assert found.start_of(csagent) == 1
+    assert start_of(found, csagent) == 1
 
 
 @pytest.mark.parametrize(

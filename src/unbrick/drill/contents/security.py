@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 FULL_CONTROL = 0x1F01FF
 READ_AND_EXECUTE = 0x1200A9
-MODIFY = 0x1301BF
 _INHERITED_BY_ALL = 0x03  # object and container inherit
 _DACL_PRESENT_SELF_RELATIVE = 0x8004
 _DACL_PROTECTED = 0x1000

@@ -22,8 +22,6 @@ from unbrick.tally.records import NAMED, MachineRow
 from unbrick.tally.show.finding import find_keys
 from unbrick.tally.show.summary import machine_row_of
 
-BY = ("disk", "serial", "name")
-
 
 def merge(connection: Connection, one: str, other: str, *, reason: str, who: str) -> list[MachineRow]:
     """Count `other` as the machine `one` from now on, reports still to come too; returns the row."""
