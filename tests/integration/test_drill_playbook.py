@@ -59,7 +59,7 @@ def test_what_no_drill_can_play_is_said_in_one_line(tmp_path: Path) -> None:
         ),
         (
             ("--playbook", bad),
-            f"{bad}:2: a playbook: expected the key 'title', not 'titel': did you mean title?",
+            f"{bad}:2: a playbook: expected the key 'title', which is missing",
         ),
         (("--fault", "nothing-known"), "there is no playbook 'nothing-known'"),
         (
