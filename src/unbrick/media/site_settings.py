@@ -54,3 +54,10 @@ def read_settings(station_file: Path) -> Settings:
         files.setdefault(name, data)
     identity = station.tally.key.relative_to(folder).as_posix() if station.tally else None
     return Settings(files, tuple(path.relative_to(folder).as_posix() for path in station.keys), identity)
+
+
+def files_to_sign(folder: Path) -> dict[str, bytes]:
+    """What a site signs in a folder: its settings and all they name, else the playbooks alone."""
+    if (folder / SETTINGS_NAME).exists():
+        return read_settings(folder / SETTINGS_NAME).files
+    return read_folder(folder, Collection())

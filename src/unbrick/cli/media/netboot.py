@@ -6,11 +6,9 @@ import json
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import click
 
@@ -27,7 +25,7 @@ from unbrick.media.netboot.folder import (
     served_files,
     write_config,
 )
-from unbrick.media.netboot.repaired import Repaired, read_repaired, repaired_uuids
+from unbrick.media.netboot.repaired import DoneAtTally, Repaired, read_repaired
 from unbrick.media.netboot.serve import Serving, serve, url_of
 from unbrick.media.site_settings import Settings, read_settings
 from unbrick.media.verify import check_image
@@ -36,11 +34,7 @@ from unbrick.signing.signed_settings import sign_settings
 from unbrick.signing.site_key import public_line
 from unbrick.text import printable
 
-if TYPE_CHECKING:
-    from unbrick.tally.store.store import Store
-
 _path = click.Path(path_type=Path)
-_LIST_ANYWAY_SECONDS = 60.0
 
 
 @click.command("netboot")
@@ -152,7 +146,7 @@ def _warn(settings: Settings, key: Path | None) -> None:
 
 def _who_is_done(listed: Path | None, tally: Path | None) -> Callable[[], Repaired]:
     """A question that asks the file and the tally anew each time."""
-    at_tally = _DoneAtTally(_open_tally(tally)) if tally is not None else Repaired
+    at_tally = _at_tally(tally) if tally is not None else Repaired
 
     def ask() -> Repaired:
         found = read_repaired(listed) if listed is not None else Repaired()
@@ -161,36 +155,16 @@ def _who_is_done(listed: Path | None, tally: Path | None) -> Callable[[], Repair
     return ask
 
 
-def _open_tally(directory: Path) -> Store:
+def _at_tally(directory: Path) -> DoneAtTally:
     from unbrick.tally.folder import read_settings as read_tally
+    from unbrick.tally.records import FINISHED
     from unbrick.tally.store.store import Store
 
-    return Store.look(read_tally(directory)[0].database)
-
-
-class _DoneAtTally:
-    """Who is done at a tally. Counting is quick and listing is not: it lists when the counts have changed."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._counts: dict[str, int] | None = None
-        self._listed_at = 0.0
-        self._done = Repaired()
-
-    def __call__(self) -> Repaired:
-        """The machines, by their firmware's UUID."""
-        counts = dict(self._store.summary().by_status)
-        if counts != self._counts or time.monotonic() - self._listed_at > _LIST_ANYWAY_SECONDS:
-            self._done, self._counts, self._listed_at = self._list(), counts, time.monotonic()
-        return self._done
-
-    def _list(self) -> Repaired:
-        from unbrick.tally.records import FINISHED
-
-        rows = (row for status in FINISHED for row in self._store.machines(status=status, limit=None))
-        return repaired_uuids(
-            row.key.removeprefix("smbios:") for row in rows if row.key.startswith("smbios:")
-        )
+    store = Store.look(read_tally(directory)[0].database)
+    return DoneAtTally(
+        lambda: dict(store.summary().by_status),
+        lambda: (row.key for one in FINISHED for row in store.machines(status=one, limit=None)),
+    )
 
 
 def _stop_when_told() -> threading.Event:

@@ -9,9 +9,7 @@ import click
 
 from unbrick.cli.terminal.manners import say
 from unbrick.errors import UsageError
-from unbrick.incidents.collection import Collection
-from unbrick.incidents.site_playbooks import read_folder
-from unbrick.media.site_settings import SETTINGS_NAME, read_settings
+from unbrick.media.site_settings import SETTINGS_NAME, files_to_sign
 from unbrick.processes.command import SystemRunner
 from unbrick.signing.signed_settings import check_folder, sign_settings, write_signature
 from unbrick.signing.site_key import fingerprint, public_line
@@ -42,7 +40,7 @@ def command(folder: Path, key: Path, check: bool, as_json: bool) -> None:
         raise UsageError(
             f"{folder}: is no folder", hint="open the stick's partition UNBRICK and name its folder"
         )
-    files = _files(folder)
+    files = files_to_sign(folder)
     if check:
         _check(folder, public_line(key), sorted(files), as_json=as_json)
         return
@@ -52,12 +50,6 @@ def command(folder: Path, key: Path, check: bool, as_json: bool) -> None:
         )
     write_signature(folder, sign_settings(files, key, SystemRunner()))
     _tell(folder, public_line(key), sorted(files), [], as_json=as_json)
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    if (folder / SETTINGS_NAME).exists():
-        return read_settings(folder / SETTINGS_NAME).files
-    return read_folder(folder, Collection())
 
 
 def _check(folder: Path, line: str, wanted: list[str], *, as_json: bool) -> None:

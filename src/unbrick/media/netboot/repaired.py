@@ -6,14 +6,17 @@ A machine that tries the network first would start the medium again after every 
 from __future__ import annotations
 
 import re
+import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.errors import UsageError
 from unbrick.events.identity import valid_smbios_uuid
 
+_BY_UUID = "smbios:"
+_LIST_ANYWAY_SECONDS = 60.0
 _MOST_BYTES = 8 * 1024 * 1024
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
@@ -73,3 +76,25 @@ def wire_forms(text: str) -> tuple[bytes, bytes]:
     """
     parsed = uuid.UUID(text)
     return parsed.bytes_le, parsed.bytes
+
+
+class DoneAtTally:
+    """Who is done at a tally. Counting is quick and listing is not: it lists when the counts have changed.
+
+    `counts` gives the machines by status, `keys` the tally's keys of those that are done.
+    """
+
+    def __init__(self, counts: Callable[[], dict[str, int]], keys: Callable[[], Iterable[str]]) -> None:
+        self._count = counts
+        self._keys = keys
+        self._counts: dict[str, int] | None = None
+        self._listed_at = 0.0
+        self._done = Repaired()
+
+    def __call__(self) -> Repaired:
+        """The machines, by their firmware's UUID."""
+        counts = self._count()
+        if counts != self._counts or time.monotonic() - self._listed_at > _LIST_ANYWAY_SECONDS:
+            uuids = (key.removeprefix(_BY_UUID) for key in self._keys() if key.startswith(_BY_UUID))
+            self._done, self._counts, self._listed_at = repaired_uuids(uuids), counts, time.monotonic()
+        return self._done
