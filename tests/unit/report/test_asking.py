@@ -142,6 +142,19 @@ def test_what_nobody_waits_for_any_longer_is_not_put_and_its_answer_is_dropped(s
     assert [one.payload["who"] for one in session.asked] == ["late", "in time"]
 
 
+def test_asks_whose_time_is_over_leave_their_place_to_others(scene: Scene) -> None:
+    session = Session()
+    late = [scene.ask({"who": "late"}, 0.5) for _ in range(MOST_ASKS_AT_ONCE)]
+    scene.put(session, MOST_ASKS_AT_ONCE)
+    session.say = lambda asked: echo([one for one in asked if one.payload["who"] == "next"])
+    after = scene.ask({"who": "next"})
+    scene.serve_until(session, after.done)
+    assert after.result().payload == {"who": "next"}
+    for one in late:
+        with pytest.raises(NoAnswerError):
+            one.result()
+
+
 def test_the_senders_end_is_seen_at_once(scene: Scene) -> None:
     asked = scene.ask({})
     scene.put(Session(), 1)
