@@ -21,6 +21,7 @@ from enum import StrEnum
 from typing import Any
 
 from unbrick.errors import FailedError
+from unbrick.events.run_id import RUN_ID
 from unbrick.model import Machine
 
 SCHEMA = 1
@@ -28,7 +29,7 @@ MOST_BYTES = 64 * 1024
 MOST_EVENTS_IN_A_RUN = 100_000
 NAMESPACE = "unbrick-event@unbrick"
 
-_RUN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
+_RUN = re.compile(RUN_ID)
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _WORD = re.compile(r"[a-z0-9][a-z0-9:_-]{0,63}")
 _GUID = re.compile(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}|[0-9A-F]{8}")

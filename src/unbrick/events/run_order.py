@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import stat
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from unbrick.events.run_id import begun_at, is_run_id, moment_of_run
+
 _NAME = ".last-run"
-_RUN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
-_FORM = "%Y%m%dT%H%M%SZ"
-_TIME_LENGTH = 16
 
 
 def run_in_order(proposed: str, folder: Path, *, latest: datetime | None = None) -> str:
@@ -47,12 +45,12 @@ def run_in_order(proposed: str, folder: Path, *, latest: datetime | None = None)
 
 
 def _after(proposed: str, last: str, latest: datetime | None) -> str:
-    if _RUN.fullmatch(last) is None or last < proposed:
+    if not is_run_id(last) or last < proposed:
         return proposed
     try:
-        time = datetime.strptime(last[:_TIME_LENGTH], _FORM).replace(tzinfo=UTC) + timedelta(seconds=1)
+        time = moment_of_run(last) + timedelta(seconds=1)
     except (ValueError, OverflowError):
         return proposed
     if latest is not None and time > latest:
         return proposed
-    return time.strftime(_FORM) + proposed[_TIME_LENGTH:]
+    return begun_at(proposed, time)

@@ -21,12 +21,13 @@ from pathlib import Path
 
 from unbrick.errors import FailedError, Reason
 from unbrick.events.event import MOST_BYTES, Event, EventError
+from unbrick.events.run_id import RUN_ID
 from unbrick.events.wire import SignedEvent, WireError, signed_event
 from unbrick.files import NoPlainFileError, TooLargeError, read_plain, sync_directory
 from unbrick.text import printable
 
 DEFAULT_FOLDER = Path("/var/lib/unbrick/outbox")
-_NAME = re.compile(r"([0-9]{8}T[0-9]{6}Z-[0-9a-f]{6})-([0-9]{6})-([0-9a-f]{16})\.json")
+_NAME = re.compile(rf"({RUN_ID})-([0-9]{{6}})-([0-9a-f]{{16}})\.json")
 _TEMPORARY = ".new-"
 _DAMAGED = "damaged"
 _REFUSED = "refused"

@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from unbrick.events.event import Event
 from unbrick.events.identity import valid_serial, valid_smbios_uuid
+from unbrick.events.run_id import moment_of_run
 from unbrick.events.short_code import plain_code, short_code
 from unbrick.events.standing import MachineStatus, Mark, Standing, mark_of
 from unbrick.model import Machine
@@ -236,7 +236,7 @@ def began_with(record: RunRecord, arrived: Iterable[Arrived]) -> RunRecord:
 def _time_of(run: str) -> int:
     """The time in a run's id, by the clock of its machine; 0 where no calendar has it."""
     try:
-        return microseconds(datetime.strptime(run[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC))
+        return microseconds(moment_of_run(run))
     except ValueError:
         return 0
 
