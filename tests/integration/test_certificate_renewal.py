@@ -150,6 +150,36 @@ def test_a_person_renews_and_the_station_fetches_it(
     assert run_program("tally", "renew", tally, "nobody").code == 2
 
 
+def test_a_renewal_is_fetched_by_an_empty_outbox_and_until_then_called_not_fetched(
+    tally: Path, enrolled: Callable[[int], Stick]
+) -> None:
+    stick = enrolled(0)
+    assert run_program("tally", "renew", tally, "stick-0", "--days", "300").code == 0
+
+    def listed() -> tuple[str, dict[str, Any]]:
+        said = run_program("tally", "stations", tally).out
+        line = next(one for one in said.splitlines() if one.startswith("stick-0 "))
+        return line, json.loads(run_program("tally", "stations", tally, "--json").out)["stations"][1]
+
+    line, row = listed()
+    held = datetime.now(UTC) + timedelta(days=_DAYS)
+    newest = row["certificate_ends"]
+    assert f"certificate ends SOON {held:%Y-%m-%d} (renewed until {newest[:10]}, not fetched yet)" in line
+    assert (row["ends_soon"], row["renewal_fetched"]) == (True, False)
+    assert "within 30 days" in run_program("tally", "status", tally).said
+    with served_by_program(tally) as server:
+        stick.calls(server.port)
+        sends = [run_program("outbox", "send", "--station", stick.file, "--json") for _ in range(2)]
+        assert [one.document["state"] for one in sends] == ["sent", "sent"]
+    assert stick.renewed.is_file()
+    line, row = listed()
+    assert f"certificate ends {newest[:10]};" in line
+    assert (row["ends_soon"], row["renewal_fetched"], row["held_certificate_ends"]) == (False, True, newest)
+    # Renewed once more: what it holds now is the one that it has shown.
+    assert run_program("tally", "renew", tally, "stick-0", "--days", "600").code == 0
+    assert f"certificate ends {newest[:10]} (renewed until" in listed()[0]
+
+
 def test_no_revoked_station_gets_another_certificate(tally: Path, enrolled: Callable[[int], Stick]) -> None:
     stick = enrolled(6)
     renew(tally, "stick-6")

@@ -214,10 +214,17 @@ def test_what_waited_is_listed_exported_sent_and_counted_once(
             "refused": 0,
             "waiting": 0,
             "error": None,
+            "answered": f"127.0.0.1:{tally.port}",
             "refusals": [],
         },
     )
-    assert run_program("outbox", "send", "--station", file).code == 0
+    tried = run_program("outbox", "send", "--station", file)
+    assert tried.code == 0
+    assert tried.out == f"0 reports sent, 0 wait\nthe tally answered at 127.0.0.1:{tally.port}\n"
+    file.write_text(reachable.replace(f":{tally.port}", ":1"))
+    nobody = run_program("outbox", "send", "--station", file, "--json")
+    assert (nobody.code, nobody.document["state"], nobody.document["answered"]) == (1, "unreachable", None)
+    file.write_text(reachable)
     assert run_program("tally", "import", folder, tmp_path / "out.jsonl").code == 0
     assert len(stored_ids(folder)) == listed["waiting"]
 

@@ -143,6 +143,11 @@ class TallySession:
         return session
 
     @property
+    def address(self) -> str:
+        """Where the tally answered, as HOST:PORT."""
+        return self._address
+
+    @property
     def is_open(self) -> bool:
         """Whether the session still stands, as far as is known without asking."""
         return self._transport.is_active() and self._channel is not None and not self._channel.closed

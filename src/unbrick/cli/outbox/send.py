@@ -20,6 +20,7 @@ from unbrick.report.sender_status import SenderState, SenderStatus
 
 if TYPE_CHECKING:
     from unbrick.events.wire import SignedEvent
+    from unbrick.report.session import TallySession
     from unbrick.settings.station_file import Tally
 
 
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 @station_option
 @json_option
 def command(station: Path | None, as_json: bool) -> None:
-    """Send what waits to the tally, now. Exit code 0 means that the tally has all of it.
+    """Send what waits to the tally, now. Exit code 0 means that the tally answered and has all of it.
 
+    Where nothing waits the tally is called all the same: that tries a station, and fetches a new certificate.
     What the tally refuses for ever is named, set aside in the outbox, and exit code 1.
 
     Example: unbrick outbox send --station unbrick.yaml
@@ -52,12 +54,13 @@ def command(station: Path | None, as_json: bool) -> None:
     if as_json:
         numbers = {"sent": last.acknowledged, "refused": last.refused, "waiting": left}
         refusals = [_refused(*one) for one in outbox.refused() if one[0].name not in before]
-        click.echo(
-            json.dumps({"state": state, **numbers, "error": attempt.trouble or None, "refusals": refusals})
-        )
+        trouble = {"error": attempt.trouble or None, "answered": attempt.answered}
+        click.echo(json.dumps({"state": state, **numbers, **trouble, "refusals": refusals}))
     else:
         refused = f", {last.refused} refused" if last.refused else ""
         click.echo(f"{last.acknowledged} reports sent{refused}, {left} wait")
+        if attempt.answered:
+            click.echo(f"the tally answered at {attempt.answered}")
     if attempt.trouble:
         tell(attempt.trouble)
     if last.notice:
@@ -82,22 +85,35 @@ def _refused(path: Path, signed: SignedEvent, reason: str) -> dict[str, str]:
 
 
 class _OneAttempt:
-    """Orders for the sending loop: go on until nothing waits, and give up at the first trouble."""
+    """Orders for the sending loop: one session, until nothing waits; give up at the first trouble."""
 
     def __init__(self) -> None:
         self.trouble = ""
         self.last = SenderStatus()
+        self.answered: str | None = None
 
     @property
-    def finish_by(self) -> float:
-        """At once where there is trouble."""
-        return -math.inf if self.trouble else math.inf
+    def finish_by(self) -> float | None:
+        """At once where there is trouble; not before the tally has answered, though nothing waits."""
+        if self.trouble:
+            return -math.inf
+        return math.inf if self.answered else None
+
+    def open(self, tally: Tally) -> TallySession:
+        """Call the tally, and note where it answered."""
+        from unbrick.report.session import TallySession
+
+        session = TallySession.open(tally)
+        self.answered = session.address
+        return session
 
     def wait(self, seconds: float) -> None:
         """Nothing new comes while we send."""
 
     def show(self, status: SenderStatus) -> None:
-        """Keep how it goes; what stands in the way ends the attempt."""
+        """Keep how it goes; what stands in the way ends the attempt, and is what is kept."""
+        if self.trouble:
+            return
         self.last = status
         if status.state in (SenderState.UNREACHABLE, SenderState.BUSY, SenderState.REFUSED):
             self.trouble = status.why or "the tally took nothing"
@@ -105,7 +121,5 @@ class _OneAttempt:
 
 def _send_all(outbox: Outbox, tally: Tally, attempt: _OneAttempt) -> None:
     from unbrick.report.sending_loop import SendingLoop
-    from unbrick.report.session import TallySession
 
-    if outbox.count():
-        SendingLoop(outbox, lambda: TallySession.open(tally), attempt, attempt.show).run()
+    SendingLoop(outbox, lambda: attempt.open(tally), attempt, attempt.show).run()

@@ -54,7 +54,7 @@ def _visits_of(
 
 def _described(station: Enrolment, seen: Visits, now: datetime) -> dict[str, Any]:
     from unbrick.events.event import moment
-    from unbrick.tally.trust.stations import end_of, ends_soon
+    from unbrick.tally.trust.stations import ends_soon, held_end_of
 
     return {
         "name": station.name,
@@ -67,7 +67,9 @@ def _described(station: Enrolment, seen: Visits, now: datetime) -> dict[str, Any
         "last_report": moment(seen.last) if seen.last else None,
         "certificate_ends": station.expires,
         "ends_soon": ends_soon(station, now),
-        "ended": end_of(station) <= now,
+        "ended": held_end_of(station) <= now,
+        "held_certificate_ends": station.held or station.expires,
+        "renewal_fetched": station.held is None,
         "days": station.days,
         "revoked": station.revoked,
         "revoked_by": station.revoked_by,
@@ -76,7 +78,7 @@ def _described(station: Enrolment, seen: Visits, now: datetime) -> dict[str, Any
 
 
 def _line(station: Enrolment, seen: Visits, now: datetime) -> str:
-    from unbrick.tally.trust.stations import end_of, ends_soon
+    from unbrick.tally.trust.stations import ends_soon, held_end_of
 
     where = f"{station.site} and everywhere else" if station.everywhere else station.site
     by = f" by {station.by}" if station.by else ""
@@ -86,9 +88,10 @@ def _line(station: Enrolment, seen: Visits, now: datetime) -> str:
         word = f" by {station.revoked_by}" if station.revoked_by else ""
         why = f" ({station.revoked_why})" if station.revoked_why else ""
         state = f"REVOKED {station.revoked[:10]}{word}{why}"
-    elif end_of(station) <= now:
-        state = f"certificate ENDED {station.expires[:10]}"
     else:
-        soon = " SOON" if ends_soon(station, now) else ""
-        state = f"certificate ends{soon} {station.expires[:10]}"
+        ends = "ends SOON" if ends_soon(station, now) else "ends"
+        ends = "ENDED" if held_end_of(station) <= now else ends
+        state = f"certificate {ends} {held_end_of(station):%Y-%m-%d}"
+        if station.held is not None:
+            state += f" (renewed until {station.expires[:10]}, not fetched yet)"
     return f"{station.name} at {where}: {state}; {visits}, {last}; enrolled {station.enrolled[:10]}{by}"

@@ -273,9 +273,8 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         self._in_hand = 0
         time = moment(self._desk.clock())
         welcome = {"type": "welcome", "protocol": protocol, "time": time}
-        if hello.get("renew") is True:
-            certificate = await self._desk.renewals.offer(self._admission)
-            welcome |= {"certificate": certificate} if certificate else {}
+        certificate = await self._desk.renewals.greet(self._admission, renews=hello.get("renew") is True)
+        welcome |= {"certificate": certificate} if certificate else {}
         self._send(welcome)
 
     async def _next(self) -> bytes:

@@ -202,7 +202,8 @@ def renew_in(
             serial=station.serial,
             valid_before=int(expires.timestamp()),
         )
-        renewed = replace(station, expires=moment(expires), days=days, certificate=certificate)
+        held = station.held or station.expires
+        renewed = replace(station, expires=moment(expires), days=days, certificate=certificate, held=held)
         write_register(folder.stations, tuple(renewed if one is station else one for one in stations))
     return renewed
 

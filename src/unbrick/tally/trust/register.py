@@ -42,6 +42,7 @@ class Enrolment:
     `everywhere` lets the station report for any site. `by` is who enrolled it, `days` how long each of its
     certificates lasts. `gaps` are the times from a revocation to its end that nobody vouches for.
     `certificate` is the one that it was given last, to be fetched; None where that was when it was enrolled.
+    `held` is when the certificate ends that it is known to have, where that is not yet the newest.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Enrolment:
     revoked_why: str | None = None
     gaps: tuple[tuple[str, str], ...] = ()
     certificate: str | None = None
+    held: str | None = None
 
     def in_a_gap(self, at: str) -> bool:
         """Whether a time lies where the station was revoked; both ends belong to it."""
@@ -197,6 +199,20 @@ def renewing(path: Path, name: str) -> Iterator[tuple[tuple[Enrolment, ...], Enr
     """The stations and the one of that name, held until the block ends; raises UsageError."""
     with _changing(path) as stations:
         yield stations, require_station(stations, name)
+
+
+def note_held(path: Path, serial: int, ends: datetime) -> None:
+    """A station showed a certificate that ends then, later than any that it was known to have.
+
+    Of a medium's copies, the one that got furthest counts.
+    """
+    with _changing(path) as stations:
+        write_register(path, tuple(_holding(one, ends) if one.serial == serial else one for one in stations))
+
+
+def _holding(station: Enrolment, ends: datetime) -> Enrolment:
+    shown, newest = moment(ends), moment(datetime.fromisoformat(station.expires).replace(microsecond=0))
+    return replace(station, held=shown if shown < newest else None)
 
 
 def revoke_name(

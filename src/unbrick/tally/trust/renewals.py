@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -19,8 +20,8 @@ from unbrick.tally.folder import TallyFolder
 from unbrick.tally.trust.admission import Admission
 from unbrick.tally.trust.audit import AuditLog
 from unbrick.tally.trust.authority import renew_in
-from unbrick.tally.trust.register import Enrolment, RegisterError, StationRegister
-from unbrick.tally.trust.stations import end_of
+from unbrick.tally.trust.register import Enrolment, RegisterError, StationRegister, note_held
+from unbrick.tally.trust.stations import end_of, held_end_of
 
 
 class Renewals:
@@ -40,8 +41,11 @@ class Renewals:
         self._clock = clock
         self._authority = authority
 
-    async def offer(self, admission: Admission) -> str | None:
-        """The certificate that a station should have instead of the one that it came with; None: its own."""
+    async def greet(self, admission: Admission, *, renews: bool) -> str | None:
+        """Note the certificate that a station came with; gives what it should have instead. None: its own.
+
+        Nothing is offered to a station that does not take renewals.
+        """
         try:
             self._register.refresh()
         except RegisterError:
@@ -49,6 +53,11 @@ class Renewals:
         station = self._register.current(admission.station)
         if station is None:
             return None
+        if station.held and admission.valid_before > int(held_end_of(station).timestamp()):
+            await asyncio.to_thread(self._note_held, station, admission.valid_before)
+        return await self._offer(station, admission) if renews else None
+
+    async def _offer(self, station: Enrolment, admission: Admission) -> str | None:
         if self._authority is not None and self._is_due(station, admission):
             station = await asyncio.to_thread(self._renewed, station, self._authority)
         newer = int(end_of(station).timestamp()) > admission.valid_before
@@ -60,6 +69,11 @@ class Renewals:
             last = max(last, int(end_of(station).timestamp()))
         left = datetime.fromtimestamp(min(last, _FAR), UTC) - self._clock()
         return left < timedelta(days=station.days) / 2
+
+    def _note_held(self, station: Enrolment, ends: int) -> None:
+        """Where it cannot be written down, the next session tries again."""
+        with suppress(UnbrickError, OSError):
+            note_held(self._folder.stations, station.serial, datetime.fromtimestamp(min(ends, _FAR), UTC))
 
     def _renewed(self, station: Enrolment, authority: Ed25519PrivateKey) -> Enrolment:
         """The station with a new certificate; as it was where that cannot be written down."""

@@ -36,14 +36,19 @@ def end_of(station: Enrolment) -> datetime:
     return datetime.fromisoformat(station.expires)
 
 
+def held_end_of(station: Enrolment) -> datetime:
+    """When the certificate ends that a station is known to have: the newest one only once it has shown it."""
+    return datetime.fromisoformat(station.held or station.expires)
+
+
 def ends_soon(station: Enrolment, now: datetime) -> bool:
     """Whether a station that is trusted needs a new certificate within 30 days, or has needed one since."""
-    return station.revoked is None and end_of(station) - now <= SOON
+    return station.revoked is None and held_end_of(station) - now <= SOON
 
 
 def certificates_notice(stations: Iterable[Enrolment], now: datetime) -> str | None:
     """A sentence on the certificates that end soon or have ended; None where there are none."""
-    ended = [one for one in stations if one.revoked is None and end_of(one) <= now]
+    ended = [one for one in stations if one.revoked is None and held_end_of(one) <= now]
     soon = [one for one in stations if ends_soon(one, now) and one not in ended]
     parts = [
         f"{_named(some)}: {'its certificate' if len(some) == 1 else 'their certificates'} {what}"
