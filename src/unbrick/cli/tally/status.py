@@ -78,6 +78,8 @@ def _write_document(store: Store, stream: TextIO) -> None:
             "uncounted": summary.uncounted,
             "without_identity": summary.without_identity,
             "oddities": summary.oddities,
+            "not_listed": sum(summary.not_listed.values()),
+            "not_listed_by": dict(summary.not_listed),
         }
         head = json.dumps(numbers)
         stream.write(head.removesuffix("}") + ', "machines": [')

@@ -12,7 +12,8 @@ is the number of its first event, and `statements.machine_first` that of a run o
 the word goes with it. Where there is one, the statement's `name_key` is made of it, else it is the name.
 
 `site` and `everywhere` of an event are those of its station's enrolment when it came; where there is no site,
-nobody enrolled the station, and the one in the event is all that is known.
+nobody enrolled the station, and the one in the event is all that is known. `came` of a run's first event says
+whether the run brought a machine that nobody knew (`count/newcomers.py`): that depends on when it arrived.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ events = Table(
     Column("carried", Integer, nullable=False, server_default="0"),
     Column("site", Text),
     Column("everywhere", Boolean, nullable=False, server_default="1"),
+    Column("came", Integer, nullable=False, server_default="0"),
     Index("events_by_run", "run", "sequence"),
     Index("events_by_arrival", "received", "id"),
     Index("events_by_number", "number"),
@@ -93,12 +95,14 @@ runs = Table(
     ],
     Column("code", String(8)),
     Column("bears", Integer, nullable=False),
+    Column("came", Integer, nullable=False),
     Index("runs_by_machine", "machine", "bears", "run"),
     Index("runs_by_disk", "disk_guid", "first_name_key", "smbios_uuid", "station"),
     Index("runs_by_code", "code", "machine"),
     Index("runs_by_serial", "serial_key", "machine"),
     Index("runs_by_arrival", "first"),
     Index("runs_by_said_site", "station", "said_site"),
+    Index("runs_by_namesake", "station", "first_name_key", "came"),
 )
 
 machines = Table(
@@ -222,6 +226,22 @@ counters = Table(
     Column("site", Text, primary_key=True),
     Column("reason", Text, primary_key=True),
     Column("basis", Text, primary_key=True),
+    Column("machines", Integer, nullable=False),
+)
+
+newcomers = Table(
+    "newcomers",
+    metadata,
+    Column("station", Text, primary_key=True),
+    Column("day", BigInteger, primary_key=True),
+    Column("machines", Integer, nullable=False),
+    Column("held", Integer, nullable=False),
+)
+
+unlisted = Table(
+    "unlisted",
+    metadata,
+    Column("station", Text, primary_key=True),
     Column("machines", Integer, nullable=False),
 )
 

@@ -67,7 +67,7 @@ def shared_row(kind: Kind, subject: str) -> dict[str, Any]:
 def note_machines(connection: Connection, keys: Sequence[str], judged: Iterable[Judged]) -> None:
     """Bring the contradictions of these machines to what they are now."""
     before = rows_where(connection, contradictions, contradictions.c.machine, keys)
-    _write(connection, before, [row for one in judged for row in rows_of_machine(one)])
+    write_contradictions(connection, before, [row for one in judged for row in rows_of_machine(one)])
 
 
 def note_shared(connection: Connection, names: Collection[str], serials: Collection[str]) -> None:
@@ -96,10 +96,13 @@ def _note_shared(
             after += [
                 shared_row(kind, row["subject"]) for row in rows_of(connection, query, {"wanted": asked})
             ]
-    _write(connection, before, after)
+    write_contradictions(connection, before, after)
 
 
-def _write(connection: Connection, before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> None:
+def write_contradictions(
+    connection: Connection, before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]
+) -> None:
+    """Bring these contradictions to what they are now, and their numbers with them."""
     if not before and not after:
         return
     old = {(row["kind"], row["subject"]): row for row in before}

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from datetime import UTC, datetime
+from enum import IntEnum, StrEnum
 from typing import Any
 
 from unbrick.events.standing import Mark, Standing
+from unbrick.tally.books.clock import MICROSECONDS_A_MINUTE
 from unbrick.tally.count.decisions import Decisions
 from unbrick.tally.count.names import name_key, serial_key
 from unbrick.tally.count.runs import RunRecord, merge_names
@@ -32,6 +34,20 @@ class Kind(StrEnum):
     SERIAL = "serial"
     EVENTS = "events"
     SAID_SITE = "said-site"
+    MANY = "many"
+    NAMESAKES = "namesakes"
+
+
+class Came(IntEnum):
+    """Whether a run brought a machine that nobody knew when it came: one of those that count, one beyond what
+    a station may bring in a day (or once more such a one), one too many of its name.
+    """
+
+    KNOWN = 0
+    NEW = 1
+    BEYOND = 2
+    BEYOND_AGAIN = 3
+    NAMESAKE = 4
 
 
 class _Agrees(StrEnum):
@@ -39,6 +55,8 @@ class _Agrees(StrEnum):
     SITE = "2"
     NAME = "3"
 
+
+MICROSECONDS_A_DAY = 24 * 60 * MICROSECONDS_A_MINUTE
 
 MOST_OTHERS = 16
 """So many lines of the inventory that a machine claims besides its own are known of it: the first ones."""
@@ -111,6 +129,30 @@ class Judged:
         return len(serials) > 1 or (len(disks) > 1 and len(names) > 1)
 
 
+def held_as(run: RunRecord) -> tuple[Kind, str] | None:
+    """The contradiction by which a run is kept out of the count, whatever it says; None: it is not."""
+    if run.came in (Came.BEYOND, Came.BEYOND_AGAIN):
+        return Kind.MANY, many_subject(run.station, day_of(run))
+    if run.came == Came.NAMESAKE:
+        return Kind.NAMESAKES, namesakes_subject(run.station, run.first_name_key)
+    return None
+
+
+def day_of(run: RunRecord) -> int:
+    """The day on which a run began to arrive, by the tally's clock, as a number."""
+    return run.first_received // MICROSECONDS_A_DAY
+
+
+def many_subject(station: str, day: int) -> str:
+    """How a station and a day are named, as `stick-07/2026-11-30`."""
+    return f"{station}/{datetime.fromtimestamp(day * 86_400, UTC):%Y-%m-%d}"
+
+
+def namesakes_subject(station: str, name_key: str | None) -> str:
+    """How a station and a computer name are named."""
+    return f"{station}/{name_key or ''}"
+
+
 def subject_of(run: RunRecord) -> str:
     """A run of one station, as contradictions and decisions name it."""
     return f"{run.run}/{run.station}"
@@ -159,6 +201,11 @@ def judge(
     in_order = sorted(runs, key=lambda one: one.first)
     for run in in_order:
         if run.station in decided.discounted:
+            continue
+        held = held_as(run)
+        if held is not None and held not in decided.counted:
+            apart[Kind(held[0])].append(run)
+            claims.append(Claim(run, None, held[0], frozenset()))
             continue
         if run.second and (Kind.RUN, subject_of(run)) not in decided.counted:
             apart[Kind.RUN].append(run)

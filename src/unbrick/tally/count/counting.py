@@ -22,6 +22,7 @@ from unbrick.tally.count.counted_runs import first_of_runs, is_second
 from unbrick.tally.count.decisions import Decisions, read_decisions
 from unbrick.tally.count.identities import machine_of
 from unbrick.tally.count.machines import refresh
+from unbrick.tally.count.newcomers import NEW_MACHINES_A_DAY, note_newcomers
 from unbrick.tally.count.runs import Arrived, RunRecord, began_with, fold_run, run_of
 from unbrick.tally.records import ReceivedEvent
 
@@ -55,8 +56,13 @@ _ASSIGN = Prepared(
 _TOTALS = Prepared(select(totals))
 
 
-def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
-    """Keep and count what is new of a batch; returns how many events that were."""
+def add_events(
+    connection: Connection, batch: Sequence[ReceivedEvent], new_machines: int = NEW_MACHINES_A_DAY
+) -> int:
+    """Keep and count what is new of a batch; returns how many events that were.
+
+    So many machines that nobody knew count of one station and day.
+    """
     fresh = _without_known(connection, batch)
     if not fresh:
         return 0
@@ -83,7 +89,9 @@ def add_events(connection: Connection, batch: Sequence[ReceivedEvent]) -> int:
     after = _with_seconds({**before, **after}, after, decided)
     after = {run: _bearing(before.get(run), record) for run, record in after.items()}
     changed = {run: before[run] for run in after if run in before}
-    keys, lessened = _store_runs(connection, changed, after, decided)
+    keys, lessened, after = _store_runs(connection, changed, after, decided)
+    keys_held = note_newcomers(connection, changed, after, decided, new_machines)
+    keys, lessened = keys | keys_held, lessened | keys_held
     refresh(connection, keys, (), only_added=keys - lessened, decided=decided)
     said = (*changed.values(), *after.values())  # a run that is read anew may say no more what it did
     note_said_sites(connection, {one.station for one in said if one.said_site})
@@ -207,6 +215,7 @@ def fold_rows(run: tuple[str, str], rows: Iterable[Mapping[str, Any]]) -> RunRec
             row["site"],
             row["everywhere"],
             bool(row["carried"]),
+            row["came"],
         )
         record = began_with(record, [one])
         if row["sequence"] == last:
@@ -264,9 +273,9 @@ def _store_runs(
     before: Mapping[tuple[str, str], RunRecord],
     after: Mapping[tuple[str, str], RunRecord],
     decided: Decisions,
-) -> tuple[set[str], set[str]]:
+) -> tuple[set[str], set[str], dict[tuple[str, str], RunRecord]]:
     """Write the runs and give each its machine; returns the keys of all machines that this touches, and of
-    those that lost a run that stood before others, or what it said.
+    those that lost a run that stood before others, or what it said; and the runs with their machines.
     """
     insert_rows(connection, runs, [one.to_row() for run, one in after.items() if run not in before])
     update_rows(connection, runs, [one.to_row() for run, one in after.items() if run in before])
@@ -274,13 +283,16 @@ def _store_runs(
     keys = {record.machine for record in (*before.values(), *after.values()) if record.machine}
     stood = {run: record for run, record in before.items() if record.bears == Bears.STANDS}
     lessened = {record.machine for run, record in stood.items() if after[run].bears != Bears.STANDS}
+    now = dict(after)
     if moved:
         neighbours = {**_neighbours(connection, before, moved), **moved}
         for record, key in assign(connection, neighbours.values(), decided):
             keys |= {key, record.machine} - {""}
+            if record.id in now:
+                now[record.id] = replace(record, machine=key)
             if record.bears == Bears.STANDS:
                 lessened.add(record.machine)
-    return keys, lessened
+    return keys, lessened, now
 
 
 def assign(

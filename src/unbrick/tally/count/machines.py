@@ -26,7 +26,16 @@ from unbrick.tally.books.bulk import (
 )
 from unbrick.tally.books.clock import MICROSECONDS_A_MINUTE
 from unbrick.tally.books.prepared import Prepared
-from unbrick.tally.books.schema import counters, expected, machine_names, machines, minutes, runs, statements
+from unbrick.tally.books.schema import (
+    counters,
+    expected,
+    machine_names,
+    machines,
+    minutes,
+    runs,
+    statements,
+    unlisted,
+)
 from unbrick.tally.count.bearing import RECENT, Bears, is_due, thin
 from unbrick.tally.count.contradictions import note_machines, note_shared
 from unbrick.tally.count.counted_runs import Judged, judge
@@ -124,6 +133,7 @@ class _Change:
     counted: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     finished: Counter[int] = field(default_factory=Counter)
     repaired: Counter[int] = field(default_factory=Counter)
+    unlisted: Counter[str] = field(default_factory=Counter)
     asked: dict[str, list[Row]] = field(default_factory=dict)
 
     def spoken(self, names: Iterable[str]) -> dict[str, list[Row]]:
@@ -163,6 +173,8 @@ class _Change:
             for minute in self.finished.keys() | self.repaired.keys()
         }
         move_numbers(connection, minutes, minutes.c.minute, moved)
+        of_no_list = {(station,): {"machines": by} for station, by in self.unlisted.items()}
+        move_numbers(connection, unlisted, unlisted.c.station, of_no_list)
 
 
 def counted_places(row: Row) -> list[tuple[str, Any]]:
@@ -173,6 +185,8 @@ def counted_places(row: Row) -> list[tuple[str, Any]]:
         places.append(("finished", minute))
         if row["status"] in {MachineStatus.REPAIRED, MachineStatus.CONFIRMED}:
             places.append(("repaired", minute))
+    if row["first"] is not None and row["line"] is None:
+        places.append(("unlisted", row["station"] or ""))
     return places
 
 

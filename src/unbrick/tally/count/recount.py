@@ -23,16 +23,19 @@ from unbrick.tally.books.schema import (
     machine_names,
     machines,
     minutes,
+    newcomers,
     runs,
     statements,
     totals,
+    unlisted,
 )
 from unbrick.tally.count.contradictions import CONTRADICTIONS, UNCOUNTED, rows_of_machine, shared_row
-from unbrick.tally.count.counted_runs import Judged, Kind, first_of_runs, is_second, judge
+from unbrick.tally.count.counted_runs import Came, Judged, Kind, first_of_runs, held_as, is_second, judge
 from unbrick.tally.count.counting import FOLDED_IN, fold_rows
 from unbrick.tally.count.decisions import Decisions, read_decisions
 from unbrick.tally.count.identities import NO_IDENTITY, machine_of
 from unbrick.tally.count.machines import counted_places
+from unbrick.tally.count.newcomers import moved_by, rows_of_held
 from unbrick.tally.count.rows import (
     Row,
     gather,
@@ -57,6 +60,8 @@ class Recount:
     machine_names: dict[Any, dict[str, Any]] = field(default_factory=dict)
     counters: dict[Any, dict[str, Any]] = field(default_factory=dict)
     minutes: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    newcomers: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    unlisted: dict[Any, dict[str, Any]] = field(default_factory=dict)
     contradictions: dict[Any, dict[str, Any]] = field(default_factory=dict)
     totals: dict[Any, dict[str, Any]] = field(default_factory=dict)
 
@@ -106,7 +111,8 @@ def recount(connection: Connection) -> Recount:
     by_serial = _by_serial(lines)
     judged = [judge(key, found, lines, by_serial, decided) for key, found in runs_of.items()]
     _make_rows(result, judged, lines, spoken)
-    _find_contradictions(result, judged)
+    numbers_held = _count_newcomers(result, records)
+    _find_contradictions(result, judged, rows_of_held(numbers_held, decided))
     _count(result)
     return result
 
@@ -168,8 +174,21 @@ def _make_rows(
             result.machines[(NAMED + name,)] = row
 
 
-def _find_contradictions(result: Recount, judged: Sequence[Judged]) -> None:
-    rows = [row for one in judged for row in rows_of_machine(one)]
+def _count_newcomers(
+    result: Recount, records: Mapping[tuple[str, str], RunRecord]
+) -> Counter[tuple[Kind, str]]:
+    """How many machines nobody knew, by station and day; returns how many are held back, by why."""
+    for (station, day), numbers in moved_by({}, records).items():
+        result.newcomers[station, day] = {"station": station, "day": day, **numbers}
+    held = (held_as(one) for one in records.values() if one.came != Came.BEYOND_AGAIN)
+    return Counter(one for one in held if one is not None)
+
+
+def _find_contradictions(
+    result: Recount, judged: Sequence[Judged], rows_held: Sequence[dict[str, Any]]
+) -> None:
+    rows = [*rows_held]
+    rows += [row for one in judged for row in rows_of_machine(one)]
     named = Counter(name for name, key in result.machine_names if (key,) in result.machines)
     rows += [shared_row(Kind.NAME, name) for name, number in named.items() if number > 1]
     serials = Counter(row["serial_key"] for row in result.machines.values() if row["serial_key"])
@@ -200,6 +219,8 @@ def _count(result: Recount) -> None:
             "basis": basis,
             "machines": number,
         }
+    for station, number in counted["unlisted"].items():
+        result.unlisted[(station,)] = {"station": station, "machines": number}
     for minute, number in counted["finished"].items():
         repaired = counted["repaired"][minute]
         result.minutes[(minute,)] = {"minute": minute, "repaired": repaired, "finished": number}
@@ -221,7 +242,17 @@ def differences(connection: Connection) -> tuple[str, ...]:
 
 
 def _compare(connection: Connection, right: Recount) -> Iterator[str]:
-    for table in (runs, machines, machine_names, contradictions, counters, minutes, totals):
+    for table in (
+        runs,
+        machines,
+        machine_names,
+        contradictions,
+        newcomers,
+        counters,
+        unlisted,
+        minutes,
+        totals,
+    ):
         wanted: Mapping[Any, dict[str, Any]] = getattr(right, table.name)
         key = [column.name for column in table.primary_key]
         kept = {tuple(row[name] for name in key): row for row in _rows(connection, table)}

@@ -47,6 +47,7 @@ class Arrived:
     site: str | None
     everywhere: bool
     carried: bool
+    came: int = 0
 
     @property
     def run(self) -> tuple[str, str]:
@@ -64,7 +65,8 @@ class RunRecord:
     `site` is that of the station's enrolment, or the one in the events where nobody enrolled it;
     `said_site` is one that the events name and that it is not. `everywhere`: its word counts at every site.
     `second`: another station began a run with this id before. `contradicted` counts events that have the
-    number of another one. `bears` is what `bearing.py` says of it among the runs of its machine.
+    number of another one. `bears` is what `bearing.py` says of it among the runs of its machine, `came` what
+    `newcomers.py` says of the machine that it brought.
     """
 
     run: str
@@ -85,6 +87,7 @@ class RunRecord:
     first_received: int = 0
     standing: Standing = field(default_factory=Standing)
     bears: int = 1
+    came: int = 0
 
     @property
     def first_name_key(self) -> str | None:
@@ -149,6 +152,7 @@ class RunRecord:
             "first": self.first,
             "first_received": self.first_received,
             "bears": self.bears,
+            "came": self.came,
         }
         for part in _PARTS:
             mark: Mark | None = getattr(self.standing, part)
@@ -194,6 +198,7 @@ def run_of(row: Mapping[str, Any]) -> RunRecord:
         first=row["first"],
         first_received=row["first_received"],
         bears=row["bears"],
+        came=row["came"],
         standing=Standing(**marks),
     )
 
@@ -228,7 +233,7 @@ def began_with(record: RunRecord, arrived: Iterable[Arrived]) -> RunRecord:
     """The record with the first of its events to arrive, whether it counts or another has its number."""
     for one in arrived:
         if not record.first or one.number < record.first:
-            record = replace(record, first=one.number, first_received=one.received)
+            record = replace(record, first=one.number, first_received=one.received, came=one.came)
     return record
 
 

@@ -18,6 +18,7 @@ from unbrick.tally.count.counted_runs import Kind, mark_of_runs, subject_of
 from unbrick.tally.count.decisions import Decisions, What, decide, read_decisions, take_back
 from unbrick.tally.count.machines import refresh
 from unbrick.tally.count.names import name_key
+from unbrick.tally.count.newcomers import note_held, number_brought, number_held, runs_held
 from unbrick.tally.count.rows import Row
 from unbrick.tally.count.runs import RunRecord, merge_names, run_of
 
@@ -28,13 +29,15 @@ _IS_SETTLED = exists().where(
     decisions.c.what.in_([What.COUNT.value, What.DISMISS.value]),
     decisions.c.undone_at.is_(None),
 )
-_COUNTABLE = {Kind.INVENTORY, Kind.SITE, Kind.RUN}
+_HELD = {Kind.MANY, Kind.NAMESAKES}
+_COUNTABLE = {Kind.INVENTORY, Kind.SITE, Kind.RUN, *_HELD}
 
 
 @dataclass(frozen=True)
 class Dispute:
     """One contradiction. `code` names it for `settle`; `settled` is `count`, `dismiss` or None; `settles` are
-    the verbs of `unbrick tally` that would settle it. `counted` says whether its machine is in the numbers.
+    the verbs of `unbrick tally` that would settle it. `counted` says whether its machine is in the numbers,
+    `machines` how many are not because of it.
     """
 
     code: str
@@ -47,6 +50,7 @@ class Dispute:
     settles: tuple[str, ...]
     settled: str | None
     counted: bool
+    machines: int = 0
 
 
 def list_disputes(connection: Connection, limit: int | None = None, *, settled: bool = True) -> list[Dispute]:
@@ -79,7 +83,11 @@ def settle(
         other = What.DISMISS if what is What.COUNT else What.COUNT
         take_back(connection, other, subject, kind=kind.value, who=who, at=at)
         decide(connection, what, subject, kind=kind.value, reason=reason, who=who, at=at)
-    if row["machine"]:
+    if kind in _HELD:
+        refresh(connection, {one.machine for one in runs_held(connection, kind, subject)}, ())
+        note_held(connection, [(kind, subject)], read_decisions(connection))
+        row = _row_of(connection, code)
+    elif row["machine"]:
         refresh(connection, [row["machine"]], ())
     return _dispute(connection, row, read_decisions(connection))
 
@@ -133,12 +141,15 @@ def _dispute(connection: Connection, row: Row, decided: Decisions) -> Dispute:
         settles=_settles(kind, code, stations, records),
         settled=settled,
         counted=not row["uncounted"],
+        machines=row["uncounted"],
     )
 
 
 def _records(connection: Connection, kind: Kind, row: Row) -> list[RunRecord]:
     if kind in {Kind.RUN, Kind.EVENTS}:
         return _runs_with(connection, row["subject"].partition("/")[0])
+    if kind in _HELD:
+        return [*runs_held(connection, kind, row["subject"], _MOST_RUNS)]
     if kind is Kind.SAID_SITE:
         query = select(runs).where(runs.c.station == row["subject"], runs.c.said_site.is_not(None))
     else:
@@ -163,6 +174,8 @@ def _keys(connection: Connection, kind: Kind, row: Row) -> list[str]:
 def _words(connection: Connection, kind: Kind, row: Row, records: Sequence[RunRecord]) -> tuple[str, str]:
     """What contradicts what, and what would change if it counted."""
     subject, run = row["subject"], row["subject"].partition("/")[0]
+    if kind in _HELD:
+        return _words_of_held(connection, kind, subject)
     names = merge_names(*(one.names for one in records))
     called = names[0] if names else next((one.serial or one.disk_guid or one.run for one in records), subject)
     mark = mark_of_runs(records)
@@ -193,6 +206,22 @@ def _words(connection: Connection, kind: Kind, row: Row, records: Sequence[RunRe
     seen = f"names {_listed(names)}; serials {_listed(one.serial for one in records)}"
     disks = _listed(one.disk_guid for one in records)
     return f"one {what} ({subject}), several computers? {seen}; disks {disks}", "one machine or several"
+
+
+def _words_of_held(connection: Connection, kind: Kind, subject: str) -> tuple[str, str]:
+    station, _, rest = subject.partition("/")
+    held = number_held(connection, kind, subject)
+    would = f"{held:,} machines more would count"
+    if kind is Kind.MANY:
+        every = held + number_brought(connection, subject)
+        return (
+            f"station {station} brought {every:,} machines on {rest} that nobody knew, {held:,} too many",
+            would,
+        )
+    return (
+        f"station {station} brought {held + 1:,} machines that are all called {rest}: the first one counts",
+        would,
+    )
 
 
 def _listed(values: Iterable[str | None]) -> str:
@@ -234,4 +263,5 @@ def as_document(one: Dispute) -> dict[str, Any]:
         "settles": [f"unbrick tally {verb}" for verb in one.settles],
         "settled": one.settled,
         "counted": one.counted,
+        "machines": one.machines,
     }

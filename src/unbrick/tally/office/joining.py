@@ -16,6 +16,7 @@ from unbrick.tally.count.counted_runs import first_of_runs, is_second
 from unbrick.tally.count.counting import assign
 from unbrick.tally.count.decisions import APART, What, decide, read_decisions, take_back
 from unbrick.tally.count.machines import refresh
+from unbrick.tally.count.newcomers import held_of_station, note_held
 from unbrick.tally.count.runs import run_of
 from unbrick.tally.office.undoing import decisions_meant, machines_reached
 from unbrick.tally.records import NAMED, MachineRow
@@ -85,6 +86,7 @@ def discount(
     before = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
     refresh(connection, keys, ())
     note_said_sites(connection, [station])
+    note_held(connection, held_of_station(connection, station), read_decisions(connection))
     after = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
     changed = [row for key, row in before.items() if key not in after or _differ(row, after[key])]
     changed += [row for key, row in after.items() if key not in before]

@@ -44,6 +44,7 @@ _NUMBERS: dict[str, tuple[str, str]] = {
 }
 _STATUS_CELLS = 19
 _MOST_REASONS = 12
+_MOST_STATIONS = 3
 _CODE_CELLS, _WITH_CODES = 11, 72
 
 
@@ -58,7 +59,7 @@ def heading(text: str, width: int) -> Text:
 
 
 def apart_sentence(summary: Summary) -> str:
-    """What is in no number, or contradicts another report; empty where there is nothing of it."""
+    """What is in no number or in no list, or contradicts another report; empty where there is nothing."""
     parts = []
     if summary.contradictions:
         number = summary.contradictions
@@ -71,6 +72,14 @@ def apart_sentence(summary: Summary) -> str:
     for name, (one, many) in _NUMBERS.items():
         if found := summary.numbers.get(name):
             parts.append((one if found == 1 else many).format(found))
+    if summary.not_listed:
+        number = sum(summary.not_listed.values())
+        who = sorted(summary.not_listed.items(), key=lambda one: (-one[1], one[0]))
+        told = [f"{station or 'by hand'} {count:,}" for station, count in who[:_MOST_STATIONS]]
+        if len(who) > _MOST_STATIONS:
+            told.append(f"and {len(who) - _MOST_STATIONS:,} stations more")
+        said = f"{number:,} machine{'' if number == 1 else 's'} counted that the inventory does not have"
+        parts.append(f"{said} ({', '.join(told)})")
     return " · ".join(parts)
 
 

@@ -18,10 +18,12 @@ from unbrick.tally.books.schema import (
     counters,
     decisions,
     events,
+    expected,
     machines,
     minutes,
     runs,
     totals,
+    unlisted,
 )
 from unbrick.tally.count.contradictions import CONTRADICTIONS, UNCOUNTED
 from unbrick.tally.count.identities import NO_IDENTITY
@@ -84,10 +86,17 @@ def summarise(connection: Connection, now: datetime | None = None) -> Summary:
         contradictions=known.get(CONTRADICTIONS, 0) - len(connection.execute(_SETTLED).all()),
         uncounted=known.get(UNCOUNTED, 0),
         numbers={name: connection.execute(query).scalar_one() for name, query in NUMBERS.items()},
+        not_listed=_not_listed(connection),
         first_event=moment_of(known.get("first_event")),
         last_event=moment_of(known.get("last_event")),
     )
     return _with_pace(connection, summary, known.get("first_event"), now or present())
+
+
+def _not_listed(connection: Connection) -> dict[str, int]:
+    if not connection.execute(select(expected.c.name_key).limit(1)).all():
+        return {}
+    return {row["station"]: row["machines"] for row in rows_of(connection, select(unlisted))}
 
 
 def _with_pace(connection: Connection, summary: Summary, first: int | None, now: datetime) -> Summary:

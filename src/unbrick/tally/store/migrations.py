@@ -168,6 +168,11 @@ def _staged_lines(connection: Connection) -> None:
     schema.metadata.create_all(connection, tables=[schema.staging, schema.staged_lines])
 
 
+def _newcomers(connection: Connection) -> None:
+    """Write down which runs brought a machine that nobody knew: none of those that were counted so far."""
+    add_column(connection, schema.events.c.came)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _first_tables,
     _bare_names,
@@ -183,6 +188,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _words_by_first_event,
     _decisions_as_called,
     _staged_lines,
+    _newcomers,
 )
 """The step at index n brings version n to version n + 1."""
 

@@ -12,12 +12,14 @@ from unbrick.tally.books.schema import (
     machines,
     metadata,
     minutes,
+    newcomers,
     runs,
     totals,
+    unlisted,
 )
 from unbrick.tally.count.recount import recount
 
-ADDED_UP = (contradictions, machine_names, machines, runs, counters, minutes, totals)
+ADDED_UP = (contradictions, machine_names, machines, runs, newcomers, counters, unlisted, minutes, totals)
 """The tables that hold nothing but what the others add up to; those that name another come first."""
 
 

@@ -19,6 +19,7 @@ from unbrick.tally.books.lost_reports import Settled
 from unbrick.tally.books.quick_check import SECONDS, QuickCheck, quick_check
 from unbrick.tally.count.counting import add_events
 from unbrick.tally.count.decisions import What
+from unbrick.tally.count.newcomers import NEW_MACHINES_A_DAY
 from unbrick.tally.count.recount import differences
 from unbrick.tally.office import disputes, joining, staged_inventory
 from unbrick.tally.office.disputes import Dispute
@@ -69,6 +70,8 @@ class Store:
         self._database = database
         self.settled: Settled | None = None
         """What came of comparing with what was acknowledged, when it was opened."""
+        self.new_machines_a_day = NEW_MACHINES_A_DAY
+        """How many machines that nobody knew count of one station and day, until a person decides."""
 
     @classmethod
     def open(cls, path: Path, *, create: bool = True, accept_loss: bool = False) -> Store:
@@ -152,7 +155,7 @@ class Store:
         if not batch:
             return 0
         with self._database.write() as connection:
-            return add_events(connection, batch)
+            return add_events(connection, batch, self.new_machines_a_day)
 
     def summary(self, now: datetime | None = None) -> Summary:
         """The numbers; what it costs does not depend on how many machines there are."""

@@ -15,6 +15,7 @@ from support.tally_board import board, nine, recent, row, shown, summary, two_hu
 from unbrick.events.short_code import short_code
 from unbrick.model import Machine
 from unbrick.tally.records import Basis, Estimate, Summary
+from unbrick.tally.show import panes
 from unbrick.tally.show.board import Board
 from unbrick.tally.show.screen import Dashboard, render_status, totals_sentence
 
@@ -207,3 +208,9 @@ def test_who_waits_is_shown_with_the_code_on_the_sticker_where_there_is_room() -
     assert clone.code == short_code(Machine(disk_guid="0F0E0D0C-0B0A-4908-8706-050403020100"), None)
     assert replace(one, key="serial:5CG1X").code == short_code(Machine(serial="5cg1x"), None)
     assert replace(one, key="named:PC-18").code is None
+
+
+def test_machines_that_are_in_no_list_are_named_with_their_stations() -> None:
+    summary = Summary(total=7, not_listed={"hog": 5, "good": 1, "": 1})
+    said = "7 machines counted that the inventory does not have (hog 5, by hand 1, good 1)"
+    assert panes.apart_sentence(summary) == said
