@@ -57,7 +57,8 @@ def thin(
     alike: dict[Hashable, list[Claim]] = defaultdict(list)
     for claim in judged.claims:
         if claim.run.id not in recent:
-            alike[claim.how, claim.run.site, claim.run.everywhere].append(claim)
+            is_merged = claim.run.id in judged.merged
+            alike[claim.how, claim.run.site, claim.run.everywhere, is_merged].append(claim)
     # Each of these is a contradiction by itself, or holds a word; a station's that does not count is neither.
     alone = [*judged.apart.get(Kind.RUN, ()), *(one.run for one in judged.claims if one.run.contradicted)]
     stand = {one.id for one in alone} | {one.id for one in runs if one.first in meant}

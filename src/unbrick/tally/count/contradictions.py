@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, bindparam, func, select
+from sqlalchemy import BindParameter, Connection, bindparam, case, func, select
 
 from unbrick.tally.books.bulk import (
     chunks,
@@ -23,23 +23,27 @@ from unbrick.tally.books.bulk import (
 from unbrick.tally.books.prepared import Prepared
 from unbrick.tally.books.schema import contradictions, machine_names, machines, runs, totals
 from unbrick.tally.count.counted_runs import Judged, Kind
+from unbrick.tally.count.decisions import APART
 
 CONTRADICTIONS, UNCOUNTED = "contradictions", "uncounted"
 """How many there are, and how many keep a machine out of the numbers, among the totals."""
 
 _WANTED: BindParameter[Any] = bindparam("wanted", expanding=True)
+# What a person told apart (`split`) is not asked about again, though the parts have a name in common.
+_END = func.instr(machines.c.key, bindparam("apart", APART))
+_WHOLE = case((_END > 0, func.substr(machines.c.key, 1, _END - 1)), else_=machines.c.key)
 _SHARED_NAMES = Prepared(
     select(machine_names.c.name_key.label("subject"))
     .join(machines, machines.c.key == machine_names.c.key)
     .where(machine_names.c.name_key.in_(_WANTED))
     .group_by(machine_names.c.name_key)
-    .having(func.count() > 1)
+    .having(func.count(_WHOLE.distinct()) > 1)
 )
 _SHARED_SERIALS = Prepared(
     select(machines.c.serial_key.label("subject"))
     .where(machines.c.serial_key.in_(_WANTED))
     .group_by(machines.c.serial_key)
-    .having(func.count() > 1)
+    .having(func.count(_WHOLE.distinct()) > 1)
 )
 _SAID_SITES = Prepared(
     select(runs.c.station.label("subject"))

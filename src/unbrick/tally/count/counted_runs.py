@@ -79,7 +79,8 @@ class Judged:
     """The runs of a machine: those that count, those kept apart by why, and the line that they settle.
 
     `others` are the lines (by name) that they claim besides. `claims` has the runs that may count; `firsts`
-    the numbers of the first events of all runs, also of those that do not.
+    the numbers of the first events of all runs, also of those that do not; `merged` are the runs that count
+    because a person said that their machine is this one; `discounted` those of stations whose word does not.
     """
 
     key: str
@@ -89,6 +90,8 @@ class Judged:
     others: frozenset[str] = frozenset()
     claims: Sequence[Claim] = ()
     firsts: frozenset[int] = frozenset()
+    merged: frozenset[tuple[str, str]] = frozenset()
+    discounted: Sequence[RunRecord] = ()
 
     @property
     def name_keys(self) -> frozenset[str]:
@@ -123,9 +126,10 @@ class Judged:
         """Whether one firmware UUID seems to be that of several computers."""
         if not self.key.startswith("smbios:"):
             return False
-        serials = {serial_key(one.serial) for one in self.counted if one.serial}
-        disks = {one.disk_guid for one in self.counted if one.disk_guid}
-        names = {one.first_name_key for one in self.counted if one.first_name_key}
+        own = [one for one in self.counted if one.id not in self.merged]
+        serials = {serial_key(one.serial) for one in own if one.serial}
+        disks = {one.disk_guid for one in own if one.disk_guid}
+        names = {one.first_name_key for one in own if one.first_name_key}
         return len(serials) > 1 or (len(disks) > 1 and len(names) > 1)
 
 
@@ -199,6 +203,7 @@ def judge(
     claims: list[Claim] = []
     claimed: set[str] = set()
     in_order = sorted(runs, key=lambda one: one.first)
+    discounted = [one for one in in_order if one.station in decided.discounted]
     for run in in_order:
         if run.station in decided.discounted:
             continue
@@ -233,7 +238,9 @@ def judge(
             apart[Kind.SITE].append(run)
     others = sorted(claimed - ({settled["name_key"]} if settled else set()))
     firsts = frozenset(run.first for run in in_order)
-    return Judged(key, counted, apart, settled, frozenset(others[:MOST_OTHERS]), claims, firsts)
+    merged = frozenset(run.id for run in counted if decided.is_merged(run))
+    known = frozenset(others[:MOST_OTHERS])
+    return Judged(key, counted, apart, settled, known, claims, firsts, merged, discounted)
 
 
 def _homes(agreed: Sequence[tuple[RunRecord, Line | None, _Agrees]], line: Line | None) -> set[str]:

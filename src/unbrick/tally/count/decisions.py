@@ -48,17 +48,31 @@ class Decisions:
 
     def key_of(self, key: str, run: RunRecord) -> str:
         """The key of the machine that a run counts for, where `key` is what the run itself shows."""
-        by = self.split.get(key)
-        if by is not None:
-            serial = serial_key(run.serial) if run.serial else None
-            values = {"disk": run.disk_guid, "serial": serial, "name": run.first_name_key}
-            value = values[by]
-            key = f"{key}{APART}{value}" if value else key
+        key = self._part_of(key, run)
         seen = {key}
         while (other := self.merged.get(key)) is not None and other not in seen:
             seen.add(other)
             key = other
         return key
+
+    def is_merged(self, run: RunRecord) -> bool:
+        """Whether a person said that the machine which a run itself shows is another one."""
+        if not self.merged:
+            return False
+        if run.smbios_uuid:
+            return self._part_of(f"smbios:{run.smbios_uuid}", run) in self.merged
+        shown = {f"disk:{run.disk_guid}", f"disk:{run.disk_guid}:{run.first_name_key}"}
+        shown |= {f"serial:{(run.serial or '').upper()}", f"name:{run.first_name_key}"}
+        return any(self._part_of(key, run) in self.merged for key in shown)
+
+    def _part_of(self, key: str, run: RunRecord) -> str:
+        """The key of the part of a machine that was split to which a run belongs."""
+        by = self.split.get(key)
+        if by is None:
+            return key
+        serial = serial_key(run.serial) if run.serial else None
+        value = {"disk": run.disk_guid, "serial": serial, "name": run.first_name_key}[by]
+        return f"{key}{APART}{value}" if value else key
 
 
 def read_decisions(connection: Connection) -> Decisions:

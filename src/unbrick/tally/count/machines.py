@@ -33,7 +33,6 @@ from unbrick.tally.books.schema import (
     machines,
     minutes,
     runs,
-    statements,
     unlisted,
 )
 from unbrick.tally.count.bearing import RECENT, Bears, is_due, thin
@@ -41,7 +40,7 @@ from unbrick.tally.count.contradictions import note_machines, note_shared
 from unbrick.tally.count.counted_runs import Judged, judge
 from unbrick.tally.count.decisions import Decisions, read_decisions
 from unbrick.tally.count.identities import NO_IDENTITY
-from unbrick.tally.count.names import serial_key
+from unbrick.tally.count.names import name_key, serial_key
 from unbrick.tally.count.rows import (
     Row,
     gather,
@@ -50,10 +49,13 @@ from unbrick.tally.count.rows import (
     said_of,
     said_of_unseen,
     said_on,
+    spoken_row,
     statement_on,
+    word_left,
     words_kept_under,
 )
 from unbrick.tally.count.runs import RunRecord, run_of
+from unbrick.tally.count.spoken import ALL_WORDS, words_under
 from unbrick.tally.records import NAMED
 
 _MOST_ASKED = 5000
@@ -69,18 +71,6 @@ _BEARS = Prepared(
     update(runs)
     .where(runs.c.run == bindparam("the_run"), runs.c.station == bindparam("the_station"))
     .values(bears=bindparam("the_bears"))
-)
-_WANTED = statements.c.name_key.in_(bindparam("wanted", expanding=True))
-_STATEMENTS = select(statements, runs.c.machine).outerjoin(runs, runs.c.first == statements.c.machine_first)
-_ALL_STATEMENTS = Prepared(_STATEMENTS.where(_WANTED).order_by(statements.c.number))
-_LAST_STATEMENTS = Prepared(
-    _STATEMENTS.where(
-        statements.c.number.in_(
-            select(func.max(statements.c.number))
-            .where(_WANTED, statements.c.taken_back_at.is_(None))
-            .group_by(statements.c.name_key, statements.c.machine_first)
-        )
-    )
 )
 _SEEN_NAMES = Prepared(
     select(machine_names.c.name_key)
@@ -142,7 +132,7 @@ class _Change:
         if len(self.asked) > _MOST_ASKED:
             self.asked.clear()
         found = {name: self.asked[name] for name in wanted if name in self.asked}
-        fresh = _statements(self.connection, wanted - found.keys())
+        fresh = words_under(self.connection, wanted - found.keys())
         if len(wanted) <= _MOST_ASKED:
             self.asked |= {name: fresh.get(name, []) for name in wanted - found.keys()}
         return {**found, **fresh}
@@ -211,7 +201,11 @@ def _refresh_machines(
     after = {}
     for one in gathered:
         after[one.key] = machine_row(one, statement_on(one, said_of(one, spoken), first))
-    concerned = _replace_names(connection, keys, judged, change, before, after)
+    names = {(name, one.key) for one in judged for name in one.name_keys}
+    words = {one.key: word for one in judged if (word := word_left(one, spoken))}
+    names |= {(name_key(word["name"]), key) for key, word in words.items()}
+    after |= _rows_of_words(connection, judged, words)
+    concerned = _replace_names(connection, keys, names, change, before, after)
     rows = ((before.get(key), after.get(key)) for key in keys)
     changed = {key for key, (old, new) in zip(keys, rows, strict=True) if _first(old) != _first(new)}
     concerned |= {name for one in judged if one.key in changed for name in one.name_keys}
@@ -220,6 +214,14 @@ def _refresh_machines(
     serials = {serial for serial, _ in _serials(before) ^ _serials(after) if serial}
     note_shared(connection, concerned, serials)
     return concerned | {row["line"] for row in (*before.values(), *after.values()) if row["line"]}
+
+
+def _rows_of_words(
+    connection: Connection, judged: Iterable[Judged], words: Mapping[str, Row]
+) -> dict[str, dict[str, Any]]:
+    lines, _ = _expectations(connection, {name_key(word["name"]) for word in words.values()}, ())
+    said = [(one, words[one.key]) for one in judged if one.key in words]
+    return {one.key: spoken_row(one, word, lines.get(name_key(word["name"]))) for one, word in said}
 
 
 def _serials(rows: Mapping[str, Row]) -> set[tuple[str | None, str]]:
@@ -285,17 +287,18 @@ def _judge(
 def _replace_names(
     connection: Connection,
     keys: Sequence[str],
-    judged: Sequence[Judged],
+    now: AbstractSet[tuple[str, str]],
     change: _Change,
     before: Mapping[str, Row],
     after: Mapping[str, Row],
 ) -> set[str]:
-    """Write the rows of machines and under which names they are found; returns the names that changed."""
+    """Write the rows of machines and under which names (each with a key) they are found; returns the names
+    that changed.
+    """
     was = {
         (row["name_key"], row["key"])
         for row in rows_where(connection, machine_names, machine_names.c.key, keys)
     }
-    now = {(name, one.key) for one in judged for name in one.name_keys}
     change.write(connection, before, after)
     delete_rows(connection, machine_names, [{"name_key": name, "key": key} for name, key in was - now])
     insert_rows(connection, machine_names, [{"name_key": name, "key": key} for name, key in now - was])
@@ -336,38 +339,32 @@ def _expectations(
     return by_name, by_serial
 
 
-def _statements(
-    connection: Connection, names: Iterable[str], query: Prepared = _LAST_STATEMENTS
-) -> dict[str, list[Row]]:
-    """The last statements under each name: on each machine that was meant, and on one not seen by then."""
-    found: dict[str, list[Row]] = defaultdict(list)
-    for chunk in chunks(names):
-        for row in rows_of(connection, query, {"wanted": chunk}):
-            found[row["name_key"]].append(row)
-    return found
-
-
 def statements_about(connection: Connection, key: str) -> list[Row]:
     """All that persons said of the machine with this key, in that order, also what was taken back."""
     if key.startswith(NAMED):
         name = key.removeprefix(NAMED)
-        said = _statements(connection, [name], _ALL_STATEMENTS)[name]
+        said = words_under(connection, [name], ALL_WORDS)[name]
         return [one for one in said if one["machine_first"] is None]
     judged = _judge(connection, _runs_of(connection, [key], [key]), read_decisions(connection))
     if not judged or not judged[0].counted:
-        return []
+        kept_under = words_kept_under(judged[0].firsts) if judged else ()
+        found = words_under(connection, kept_under, ALL_WORDS).values()
+        about = [one for said in found for one in said if one["machine"] == key]
+        return sorted(about, key=lambda one: int(one["number"]))
     machine = gather(judged[0])
     firsts = connection.execute(select(runs.c.first).where(runs.c.machine == key)).scalars()
     kept_under = machine.spoken_under | words_kept_under(firsts)
-    spoken = [one for said in _statements(connection, kept_under, _ALL_STATEMENTS).values() for one in said]
+    spoken = [one for said in words_under(connection, kept_under, ALL_WORDS).values() for one in said]
     first = _first_of(connection, machine.name_keys)
     return sorted(said_on(machine, spoken, first), key=lambda one: int(one["number"]))
 
 
 def runs_counted(connection: Connection, key: str) -> Sequence[RunRecord]:
-    """All runs that count for the machine with this key."""
+    """All runs that count for the machine with this key; where none does, those that would if their stations
+    were believed.
+    """
     judged = _judge(connection, _runs_of(connection, [key], ()), read_decisions(connection))
-    return [run for one in judged for run in one.counted]
+    return [run for one in judged for run in one.counted or one.discounted]
 
 
 def _first_of(connection: Connection, names: Iterable[str]) -> dict[str, int]:

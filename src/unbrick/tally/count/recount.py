@@ -32,9 +32,10 @@ from unbrick.tally.books.schema import (
 from unbrick.tally.count.contradictions import CONTRADICTIONS, UNCOUNTED, rows_of_machine, shared_row
 from unbrick.tally.count.counted_runs import Came, Judged, Kind, first_of_runs, held_as, is_second, judge
 from unbrick.tally.count.counting import FOLDED_IN, fold_rows
-from unbrick.tally.count.decisions import Decisions, read_decisions
+from unbrick.tally.count.decisions import APART, Decisions, read_decisions
 from unbrick.tally.count.identities import NO_IDENTITY, machine_of
 from unbrick.tally.count.machines import counted_places
+from unbrick.tally.count.names import name_key
 from unbrick.tally.count.newcomers import moved_by, rows_of_held
 from unbrick.tally.count.rows import (
     Row,
@@ -43,7 +44,9 @@ from unbrick.tally.count.rows import (
     named_row,
     said_of,
     said_of_unseen,
+    spoken_row,
     statement_on,
+    word_left,
 )
 from unbrick.tally.count.runs import RunRecord
 from unbrick.tally.records import NAMED
@@ -152,11 +155,13 @@ def _make_rows(
     spoken: Mapping[str, list[Row]],
 ) -> None:
     first: dict[str, int] = {}
+    words = {one.key: word for one in judged if (word := word_left(one, spoken))}
     for one in judged:
-        for name in one.name_keys:
+        word = words.get(one.key)
+        for name in one.name_keys | ({name_key(word["name"])} if word else set()):
             result.machine_names[name, one.key] = {"name_key": name, "key": one.key}
-            if one.counted:
-                begun = min(run.first for run in one.counted)
+            if one.counted or word:
+                begun = word["machine_first"] if word else min(run.first for run in one.counted)
                 first[name] = min(first.get(name, begun), begun)
     settled: set[str] = set()
     for one in judged:
@@ -165,6 +170,10 @@ def _make_rows(
             statement = statement_on(machine, said_of(machine, spoken), first)
             result.machines[(one.key,)] = machine_row(machine, statement)
             settled |= {machine.line["name_key"]} if machine.line else set()
+        elif word := words.get(one.key):
+            line = lines.get(name_key(word["name"]))
+            result.machines[(one.key,)] = spoken_row(one, word, line)
+            settled |= {line["name_key"]} if line else set()
     for name in lines.keys() | spoken.keys():
         line = lines.get(name)
         if name in settled or (line is None and name in first):
@@ -189,10 +198,16 @@ def _find_contradictions(
 ) -> None:
     rows = [*rows_held]
     rows += [row for one in judged for row in rows_of_machine(one)]
-    named = Counter(name for name, key in result.machine_names if (key,) in result.machines)
-    rows += [shared_row(Kind.NAME, name) for name, number in named.items() if number > 1]
-    serials = Counter(row["serial_key"] for row in result.machines.values() if row["serial_key"])
-    rows += [shared_row(Kind.SERIAL, serial) for serial, number in serials.items() if number > 1]
+    named: dict[str, set[str]] = defaultdict(set)
+    serials: dict[str, set[str]] = defaultdict(set)
+    for name, key in result.machine_names:
+        if (key,) in result.machines:
+            named[name].add(key.partition(APART)[0])
+    for row in result.machines.values():
+        if row["serial_key"]:
+            serials[row["serial_key"]].add(row["key"].partition(APART)[0])
+    rows += [shared_row(Kind.NAME, name) for name, keys in named.items() if len(keys) > 1]
+    rows += [shared_row(Kind.SERIAL, serial) for serial, keys in serials.items() if len(keys) > 1]
     stations = {row["station"] for row in result.runs.values() if row["said_site"]}
     rows += [shared_row(Kind.SAID_SITE, station) for station in stations]
     result.contradictions = {(row["kind"], row["subject"]): row for row in rows}

@@ -128,6 +128,18 @@ def said_of_unseen(said: Iterable[Row]) -> Row | None:
     return max(unseen, key=lambda one: int(one["number"]), default=None)
 
 
+def word_left(judged: Judged, spoken: Mapping[str, Iterable[Row]]) -> Row | None:
+    """The last word of a person on a machine of which no report counts any more, because the stations that
+    reported it are not believed: what the person saw stays.
+    """
+    if judged.counted or not judged.discounted:
+        return None
+    kept_under = words_kept_under(run.first for run in judged.discounted)
+    said = [one for name in kept_under for one in spoken.get(name, ()) if one["machine"] == judged.key]
+    last = max(said, key=lambda one: int(one["number"]), default=None)
+    return last if last is not None and last["status"] else None
+
+
 def person_counts(statement: Row | None, machine: Runs) -> bool:
     """Whether a person's word counts before what the machine showed.
 
@@ -177,6 +189,19 @@ def machine_row(machine: Runs, statement: Row | None) -> dict[str, Any]:
     if row["status"] in FINISHED:
         row["finished_at"] = (mark.received or None) if mark else machine.last_seen
     return row
+
+
+def spoken_row(judged: Judged, word: Row, line: Row | None) -> dict[str, Any]:
+    """The row of a machine that is known by a person's word alone (`word_left`), and by the inventory's line
+    of that name. Its site is the list's, else that of the station which showed it to the person.
+    """
+    row = _row(judged.key, line["name"] if line else word["name"], line or {})
+    shown = next((one.site for one in judged.discounted if one.first == word["machine_first"]), None)
+    row["site"] = (line["site"] if line else None) or shown or ""
+    row["serial"] = line["serial"] if line else None
+    row["first"] = word["machine_first"]
+    row["line"] = line["name_key"] if line else None
+    return _stated(row, word)
 
 
 def named_row(name: str, expectation: Row | None, statement: Row | None) -> dict[str, Any] | None:

@@ -94,7 +94,7 @@ def summarise(connection: Connection, now: datetime | None = None) -> Summary:
 
 
 def _not_listed(connection: Connection) -> dict[str, int]:
-    if not connection.execute(select(expected.c.name_key).limit(1)).all():
+    if connection.execute(select(func.min(expected.c.name_key))).scalar() is None:
         return {}
     return {row["station"]: row["machines"] for row in rows_of(connection, select(unlisted))}
 

@@ -457,3 +457,39 @@ def test_the_last_events_are_shown_at_the_machine_s_place_not_at_their_station_s
     expect(store, tmp_path, "PC,,north")
     store.add(of(Told(1, named("PC"), site="main").story("repaired"), "main", everywhere=True))
     assert {one.site for one in store.recent()} == {"north"}
+
+
+# --- no contradiction asks a person to undo what a person decided
+
+
+def test_a_changed_mainboard_that_was_merged_is_not_several_computers(store: Store) -> None:
+    old, new = Machine(uuid(1), "OLD", disk(1), ("WARD-1",)), Machine(uuid(2), "NEW", disk(2), ("WARD-1",))
+    store.add(visit(1, old, "needs-key", "north"))
+    store.add(visit(2, new, "repaired", "north"))
+    one, other = (row.code or "" for row in store.machines())
+    store.merge(one, other, reason="a new mainboard", who="kim")
+    assert (store.summary().total, kinds(store)) == (1, [])
+    store.add(visit(3, new, "repaired", "north"))
+    assert kinds(store) == []
+    kept = store.machines()[0].key.removeprefix("smbios:")
+    store.add(visit(4, Machine(kept, "THIRD", disk(3), ("WARD-1",)), "repaired", "north"))
+    assert kinds(store) == ["uuid"]
+    store.unmerge("WARD-1", who="kim")
+    assert kinds(store) == ["name", "uuid"]
+
+
+@pytest.mark.parametrize("runs", [1, 60])
+def test_a_disk_without_a_uuid_that_was_merged_is_not_several_computers(store: Store, runs: int) -> None:
+    store.add(visit(1, Machine(uuid(1), "SN-1", disk(1), ("WARD-1",)), "needs-key", "north"))
+    for number in range(runs):
+        store.add(visit(10 + number, Machine(None, "SN-2", disk(2), ("WARD-2",)), "repaired", "north"))
+    store.merge("WARD-1", "WARD-2", reason="it has a new name", who="kim")
+    store.add(visit(100, Machine(None, "SN-2", disk(2), ("WARD-2",)), "repaired", "north"))
+    assert (store.summary().total, kinds(store)) == (1, [])
+
+
+def test_the_parts_of_a_split_machine_may_have_one_name(store: Store) -> None:
+    for number in (1, 2):
+        store.add(visit(number, Machine(uuid(1), f"SN-{number}", disk(number), ("VM",)), "repaired", "north"))
+    store.split("VM", by="serial", reason="two computers", who="kim")
+    assert (store.summary().total, kinds(store)) == (2, [])
