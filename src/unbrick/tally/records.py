@@ -249,9 +249,9 @@ class Summary:
     is known) → status → machines. `proved`, `marked` split `by_status` by whose word it is; those on the
     inventory's word alone are `expected`. `contradictions` counts those that no person has settled,
     `uncounted` the machines that are in no number because of them, `without_identity` the visits that showed
-    nothing to know a machine by; `numbers` has that one and its like. `not_listed` counts machines that reported
-    and that the inventory does not have by the station that reported them (`""`: by a person), where there is
-    an inventory. `oddities` counts events that contradict an earlier one of the same run and number.
+    nothing to know a machine by; `numbers` has that one and its like. `not_listed` counts machines that
+    reported and that the inventory does not have by the station that reported them (`""`: by a person), where
+    there is an inventory. `oddities` counts events that contradict an earlier one of the same run and number.
     `last_finished` is when a medium last finished a machine, as far as reports came over a session; `stalled`
     says that this is too long ago for the pace of the hour to be believed.
     """
