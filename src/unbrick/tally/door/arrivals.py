@@ -15,9 +15,12 @@ from dataclasses import dataclass, field
 from unbrick.tally.networks import network_of
 
 _STALLED_SECONDS = 1.5
+_NEWCOMERS_PER_SECOND = 250
 _LEAST_SHARE = 16
 _CROWDED = 0.75
+_SILENT, _UNKNOWN, _AGREED = 8.0, 1.0, 0.25
 SPOKE = 0
+_KEYS_AGREED = 21
 _STEPS = frozenset({SPOKE, 5, 20, 21, 30, 50})
 """The messages of SSH that a login takes: service, the two of the key exchange, its end, authentication."""
 
@@ -28,14 +31,23 @@ class _Waiting:
     since: float
     kinds: set[int] = field(default_factory=set)
 
+    @property
+    def weight(self) -> float:
+        """How much a second of standing still counts: nearly nothing where keys were agreed on."""
+        if not self.kinds:
+            return _SILENT
+        return _AGREED if _KEYS_AGREED in self.kinds else _UNKNOWN
+
 
 class Arrivals:
     """Who waits. `step` is called when a login gets on: since when it stands still is what counts.
 
     From three quarters on, a new one pushes somebody out by chance, always when all places are taken: of
-    the networks that hold more than their share, else of those that stand still, who has got on least, then
-    who has stood still longest. Where nobody stands still, the new one itself must go, so that a crowd that
-    tries again at once gets in one after the other.
+    the networks that hold more than their share, else of those that stand still, who has stood still longest:
+    so a new one has as long as any other, however little it has said. Silence counts more, and an agreed key
+    less. Where nobody stands still, the new one itself must go, so that a crowd that tries again at once gets
+    in one after the other. Where places are few, less is called standing still: strangers who come fast
+    would have all of them before anybody did.
     """
 
     def __init__(
@@ -45,6 +57,7 @@ class Arrivals:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._most = most
+        self._stalled = min(_STALLED_SECONDS, most / _NEWCOMERS_PER_SECOND)
         self._clock = clock
         self._chance = chance
         self._waiting: dict[Hashable, _Waiting] = {}
@@ -96,19 +109,19 @@ class Arrivals:
         now = self._clock()
         # A client speaks at once. Where half of all are silent, the oldest of them do not mean to.
         silent = sum(not one.kinds for one in self._waiting.values())
-        patience = 0.0 if 2 * silent > self._most else _STALLED_SECONDS
-        share = max(_LEAST_SHARE, self._most // len({*self._networks, newcomer}))
+        patience = 0.0 if 2 * silent > self._most else self._stalled
+        share = max(min(_LEAST_SHARE, self._most // 2), self._most // len({*self._networks, newcomer}))
         greedy = {network for network, count in self._networks.items() if count > share}
         found = [
-            (len(one.kinds), one.since, number)
+            ((one.since - now) * one.weight, number)
             for number, one in enumerate(self._waiting.values())
             if (not greedy or one.network in greedy)
             and (
                 (greedy and newcomer not in greedy)
-                or now - one.since >= (_STALLED_SECONDS if one.kinds else patience)
+                or now - one.since >= (self._stalled if one.kinds else patience)
             )
         ]
         if not found:
             return None
-        number = min(found)[2]
+        number = min(found)[1]
         return list(self._waiting)[number]

@@ -44,6 +44,42 @@ def test_a_far_station_gets_in_beside_a_hundred_strangers_a_second(
     assert not [one for one in gone if isinstance(one, str)]
 
 
+@pytest.mark.parametrize("said", [1, 2])
+@pytest.mark.parametrize(("places", "trip"), [(14, 8), (46, 30), (110, 70)])
+def test_few_places_are_enough_beside_strangers_who_said_their_version_and_stand_still(
+    places: int, trip: int, said: int
+) -> None:
+    """As 64, 128 and 256 descriptors leave them; a stranger comes every 10 ms, each from another network."""
+    clock = Clock()
+    arrivals = Arrivals(places, clock)
+    gone: set[object] = set()
+    for tick in range(6000):
+        clock.now = tick / 100
+        gone.add(arrivals.enter(tick, f"10.{tick // 250}.{tick % 250}.1"))
+        for kind in STEPS[:said]:
+            arrivals.step(tick, kind)
+        visit, at = divmod(tick - 200, 8 * trip)
+        if visit >= 0 and at % trip == 0:
+            if at == 0:
+                gone.add(arrivals.enter(f"station {visit}", "203.0.113.9"))
+            elif at < 6 * trip:
+                arrivals.step(f"station {visit}", STEPS[at // trip])
+            elif at == 6 * trip:
+                arrivals.leave(f"station {visit}")
+        elif at == 1 and visit >= 0:
+            arrivals.step(f"station {visit}", SPOKE)
+    assert not [one for one in gone if isinstance(one, str)]
+    assert len(gone) > 5000, "strangers went instead"
+
+
+def test_a_network_of_strangers_leaves_others_a_place_however_few_there_are() -> None:
+    arrivals = Arrivals(14, Clock())
+    for number in range(14):
+        arrivals.enter(number, f"10.0.0.{number}")
+        arrivals.step(number, SPOKE)
+    assert arrivals.enter("station", "203.0.113.9") == 0
+
+
 def test_every_address_of_an_ipv6_network_is_one_stranger() -> None:
     clock = Clock()
     arrivals = Arrivals(64, clock)
