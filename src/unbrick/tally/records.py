@@ -31,7 +31,9 @@ _UNMARKED = "tally.mark, which says what was acknowledged, is missing or damaged
 
 @dataclass(frozen=True)
 class Loss:
-    """What was acknowledged and is not in the database: reports, and changes of any kind (marks, …).
+    """What was acknowledged and is not in the database: reports, and changes of any kind (marks, …), of which
+    some are `acts` of persons. Where it is the register of stations that lacks something, `trust` counts the
+    changes and `revocations` those that ended the trust in a station.
 
     `other`: what is there is not what the reports went into, so that the numbers are the most. `gone`: there
     is no database at all. `damaged`: more may be missing. `unmarked`: nothing says what was acknowledged.
@@ -43,8 +45,24 @@ class Loss:
     gone: bool = False
     damaged: bool = False
     unmarked: bool = False
+    acts: int = 0
+    trust: int = 0
+    revocations: int = 0
 
     def __str__(self) -> str:
+        if self.trust:
+            what = "change" if self.trust == 1 else "changes"
+            some = f", {self.revocations} of them revoked a station" if self.revocations else ""
+            return (
+                f"stations.json is an older copy: {self.trust} {what} of who may report"
+                f" {_are(self.trust)} missing{some}"
+            )
+        if not self.acts or not (self.events or self.gone or self.other or self.damaged):
+            return self._reports()
+        what = "act" if self.acts == 1 else "acts"
+        return f"{self._reports()}, and {self.acts} {what} of persons at the tally (marks, decisions, lists)"
+
+    def _reports(self) -> str:
         if self.unmarked:
             what = "the tally's database is gone, and tally.mark with it" if self.gone else _UNMARKED
             return f"{what}: whether acknowledged reports are missing cannot be told"
@@ -57,7 +75,9 @@ class Loss:
         if self.events:
             return f"{_acknowledged(self.events)} missing"
         what = "change" if self.changes == 1 else "changes"
-        return f"{self.changes} {what} made at the tally (marks, inventory) {_are(self.changes)} missing"
+        return (
+            f"{self.changes} {what} made at the tally (marks, decisions, lists) {_are(self.changes)} missing"
+        )
 
 
 def _acknowledged(number: int) -> str:

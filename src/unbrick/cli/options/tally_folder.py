@@ -63,9 +63,13 @@ def look_at_store(directory: Path) -> Store:
     return Store.look(folder_of(directory).database)
 
 
-def missing_reports(store: Store) -> str | None:
-    """That acknowledged reports are missing, or lines of the inventory: it comes before anything else."""
-    loss = store.loss()
+def missing_reports(store: Store, folder: TallyFolder) -> str | None:
+    """That acknowledged reports are missing, or revocations, or lines of the inventory: it comes before
+    anything else.
+    """
+    from unbrick.tally.trust.register import lost_trust
+
+    loss = store.loss() or lost_trust(folder)
     if loss is not None:
         return f"{loss}: unbrick help administrator"
     if lines := store.lines_waiting():

@@ -53,7 +53,7 @@ def command(directory: Path, as_json: bool, find: str | None, check: bool) -> No
         _check(directory, trouble, notice, as_json=as_json)
         return
     with look_at_store(directory) as store:
-        trouble = missing_reports(store) or trouble
+        trouble = missing_reports(store, folder_of(directory)) or trouble
         if find is not None:
             _show_found(store, find, as_json=as_json)
             return
@@ -92,7 +92,7 @@ def _write_document(store: Store, stream: TextIO) -> None:
 def _check(directory: Path, trouble: str | None, notice: str | None, *, as_json: bool) -> None:
     with look_at_store(directory) as store:
         store.summary()  # whether the database can be read
-        trouble = missing_reports(store) or trouble
+        trouble = missing_reports(store, folder_of(directory)) or trouble
     if as_json:
         click.echo(json.dumps({"trouble": trouble, "notice": notice}))
     else:

@@ -31,7 +31,7 @@ def command(directory: Path) -> None:
 
     folder = folder_of(directory)
     with look_at_store(directory) as store:
-        missing = missing_reports(store)
+        missing = missing_reports(store, folder)
         reader, certificates = Reader(store), CertificatesNotice(folder)
 
         def read() -> Board:

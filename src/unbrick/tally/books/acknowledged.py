@@ -2,7 +2,7 @@
 
 A file of two slots beside `tally.db`, written in turn and in place: it needs no room on a full disk, and a
 torn write leaves the other slot. Whoever writes the database holds its lock, so that marks and commits come
-in one order.
+in one order. In the same slots stands how far the register of stations is.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from unbrick.tally.books.ledger import NO_EVENT, Head
 
 _SLOT = 4096
 _TEXT = 512
+_AT_MARK, _AT_TRUST = 0, 2048
+"""Where in each slot the mark of the database stands, and that of the register."""
+
 _PATIENCE_SECONDS = 15.0
 _LOOK_SECONDS = 0.01
 
@@ -46,9 +49,18 @@ class Mark:
             "newest": self.head.newest.hex(),
             "chain": self.head.chain.hex(),
             "clean": self.clean,
+            "acts": self.head.acts,
         }
-        text = json.dumps(told).encode()
-        return (text + b" " + hashlib.sha256(text).hexdigest().encode() + b"\n").ljust(_TEXT, b" ")
+        return _slot_of(told)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far a register of stations is: how often it was changed, and how many revocations that were."""
+
+    changes: int = 0
+    revocations: int = 0
+    generation: int = 0
 
 
 class MarkBusyError(OSError):
@@ -102,27 +114,45 @@ class MarkFile:
     def read(self) -> Mark | None:
         """The mark while it is held; None where there is none (yet), or neither slot is whole."""
         assert self._descriptor is not None
-        data = os.pread(self._descriptor, _SLOT + _TEXT, 0)
+        data = os.pread(self._descriptor, _SLOT + _TEXT, _AT_MARK)
         if data != self._last[0]:
             self._last = (data, _newest(data))
         return self._last[1]
 
     def write(self, mark: Mark) -> None:
         """Write the next mark, durably, while it is held; raises OSError."""
-        assert self._descriptor is not None
         before = self.read()
-        if before is None or os.fstat(self._descriptor).st_size < _SLOT + _TEXT:
+        self._make_room()
+        self.is_doubtful = True
+        generation = before.generation + 1 if before else 1
+        self._put(replace(mark, generation=generation).to_bytes(), generation, _AT_MARK)
+        self.is_doubtful = False
+
+    def read_trust(self) -> Trust | None:
+        """How far the register of stations was, while the file is held; None where nothing says so."""
+        assert self._descriptor is not None
+        return _newest_trust(os.pread(self._descriptor, _SLOT + _TEXT, _AT_TRUST))
+
+    def write_trust(self, trust: Trust) -> None:
+        """Write that down, durably, while the file is held; raises OSError."""
+        before = self.read_trust()
+        self._make_room()
+        generation = before.generation + 1 if before else 1
+        told = {"generation": generation, "changes": trust.changes, "revocations": trust.revocations}
+        self._put(_slot_of(told), generation, _AT_TRUST)
+
+    def _make_room(self) -> None:
+        assert self._descriptor is not None
+        if os.fstat(self._descriptor).st_size < 2 * _SLOT:
             os.posix_fallocate(self._descriptor, 0, 2 * _SLOT)
             os.fsync(self._descriptor)
             sync_directory(self._path.parent)
-        self.is_doubtful = True
-        generation = before.generation + 1 if before else 1
-        data = replace(mark, generation=generation).to_bytes()
-        written = os.pwrite(self._descriptor, data, generation % 2 * _SLOT)
-        if written != len(data):
+
+    def _put(self, data: bytes, generation: int, at: int) -> None:
+        assert self._descriptor is not None
+        if os.pwrite(self._descriptor, data, generation % 2 * _SLOT + at) != len(data):
             raise OSError(0, "the mark could not be written whole")
         os.fdatasync(self._descriptor)
-        self.is_doubtful = False
 
 
 def read_mark(path: Path) -> Mark | None:
@@ -139,20 +169,59 @@ def read_mark(path: Path) -> Mark | None:
         return None
 
 
+def read_trust(path: Path) -> Trust | None:
+    """How far the register of stations was, for who only looks; None where that is not known."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(_AT_TRUST)
+            return _newest_trust(stream.read(_SLOT + _TEXT))
+    except OSError:
+        return None
+
+
 def _newest(data: bytes) -> Mark | None:
     marks = [_mark_of(data[start : start + _TEXT]) for start in (0, _SLOT)]
     return max((one for one in marks if one), key=lambda one: one.generation, default=None)
 
 
-def _mark_of(slot: bytes) -> Mark | None:
-    text, _, check = slot.strip().rpartition(b" ")
+def _newest_trust(data: bytes) -> Trust | None:
+    found = [_trust_of(data[start : start + _TEXT]) for start in (0, _SLOT)]
+    return max((one for one in found if one), key=lambda one: one.generation, default=None)
+
+
+def _slot_of(told: dict[str, Any]) -> bytes:
+    text = json.dumps(told).encode()
+    return (text + b" " + hashlib.sha256(text).hexdigest().encode() + b"\n").ljust(_TEXT, b" ")
+
+
+def _told(slot: bytes) -> dict[str, Any] | None:
+    text, _, check = slot.strip(b" \n\0").rpartition(b" ")
     if not text or hashlib.sha256(text).hexdigest().encode() != check:
         return None
     try:
-        told: dict[str, Any] = parse_json(text)
+        told = parse_json(text)
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) else None
+
+
+def _mark_of(slot: bytes) -> Mark | None:
+    told = _told(slot)
+    if told is None:
+        return None
+    try:
         newest, chain = bytes.fromhex(told["newest"]), bytes.fromhex(told["chain"])
-        head = Head(int(told["events"]), newest, chain, int(told["changes"]), int(told.get("branch", 0)))
+        branch, acts = int(told.get("branch", 0)), int(told.get("acts", 0))
+        head = Head(int(told["events"]), newest, chain, int(told["changes"]), branch, acts)
         mark = Mark(head, bool(told["clean"]), int(told["generation"]))
     except (ValueError, KeyError, TypeError):
         return None
     return mark if len(newest) == len(chain) == len(NO_EVENT) else None
+
+
+def _trust_of(slot: bytes) -> Trust | None:
+    told = _told(slot)
+    try:
+        return Trust(told["changes"], told["revocations"], told["generation"]) if told else None
+    except KeyError:
+        return None

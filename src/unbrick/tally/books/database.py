@@ -52,7 +52,7 @@ class ReadableDatabase(ABC):
         """A transaction that only looks, and sees the same state throughout."""
 
     @abstractmethod
-    def write(self, *, large: bool = False) -> AbstractContextManager[Connection]:
+    def write(self, *, large: bool = False, act: bool = False) -> AbstractContextManager[Connection]:
         """A transaction that is durable when this ends, and leaves nothing when it raises."""
 
     @abstractmethod
@@ -146,14 +146,14 @@ class Database(ReadableDatabase):
                 yield connection
 
     @contextmanager
-    def write(self, *, large: bool = False) -> Iterator[Connection]:
+    def write(self, *, large: bool = False, act: bool = False) -> Iterator[Connection]:
         """A transaction that is durable when this ends, and leaves nothing when it raises.
 
         One exception: where only the mark could not be written, what was committed stays, and is not to be
         acknowledged. Raises LossError where the database has less than the mark says.
 
         A `large` one touches pages all over the file: they stay in memory until it ends, or each would be
-        written again and again.
+        written again and again. An `act` is a person's: it is counted as one.
         """
         with (
             self._turn,
@@ -174,7 +174,7 @@ class Database(ReadableDatabase):
                     before = own.total_changes
                     yield connection
                     if own.total_changes != before:
-                        count_change(connection)
+                        count_change(connection, act=act)
                     head = read_head(connection)
                 self._check_files()
                 self._marked.cover(head)

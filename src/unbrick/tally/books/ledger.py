@@ -24,11 +24,13 @@ NO_EVENT = bytes(32)
 _LAST = "SELECT number, event, chain FROM ledger ORDER BY number DESC LIMIT 1"
 _CHANGES = "SELECT * FROM changes"  # in a database of before, it has its first column only
 _COUNT = "UPDATE changes SET number = number + 1"
+_COUNT_ACT = "UPDATE changes SET acts = coalesce(acts, 0) + 1"
 
 
 @dataclass(frozen=True)
 class Head:
-    """How far the database is: events, the newest one, the chain over their ids, changes of any kind.
+    """How far the database is: events, the newest one, the chain over their ids, changes of any kind, and how
+    many of these were `acts` of persons (what they said, decided and listed).
 
     `branch` is another number each time that a person accepted a loss: what goes on then is no longer what
     an older copy would go on with.
@@ -39,6 +41,7 @@ class Head:
     chain: bytes = NO_EVENT
     changes: int = 0
     branch: int = 0
+    acts: int = 0
 
 
 def next_link(chain: bytes, event: bytes) -> bytes:
@@ -61,19 +64,21 @@ def append(connection: Connection, ids: Iterable[bytes]) -> None:
     insert_rows(connection, ledger, rows)
 
 
-def count_change(connection: Connection) -> None:
-    """Say that this transaction changed something."""
+def count_change(connection: Connection, *, act: bool = False) -> None:
+    """Say that this transaction changed something, and whether that was a person's act."""
     run_plain(connection, _COUNT)
+    if act:
+        run_plain(connection, _COUNT_ACT)
 
 
 def read_head(connection: Connection) -> Head:
     """The end of the ledger as this transaction sees it."""
     last = next(iter(run_plain(connection, _LAST)), None)
     counted = next(iter(run_plain(connection, _CHANGES)), ())
-    number, branch = (*counted, 0, 0)[:2]
+    number, branch, acts = (*counted, 0, 0, 0)[:3]
     if last is None:
-        return Head(changes=number, branch=branch or 0)
-    return Head(last[0], blob(last[1]), blob(last[2]), number, branch or 0)
+        return Head(changes=number, branch=branch or 0, acts=acts or 0)
+    return Head(last[0], blob(last[1]), blob(last[2]), number, branch or 0, acts or 0)
 
 
 def begin_branch(connection: Connection) -> None:

@@ -19,6 +19,10 @@ from unbrick.tally.records import Loss, LossError, StoreError, StoreFullError
 _RESTORE = "restore a copy of tally.db (`unbrick help administrator`)"
 _ACCEPT = f"{_RESTORE}, or serve with --accept-loss"
 _ACCEPT_UNMARKED = "look where tally.mark was moved to; `unbrick tally serve DIR --accept-loss` makes it anew"
+_TRUST = (
+    "put the newest stations.json back; else revoke again whom audit.log says was revoked "
+    "(`unbrick tally revoke`), and serve with --accept-loss"
+)
 _CHANGES_OF_NEW = 1
 """A database that holds nothing has counted that its tables were made."""
 
@@ -55,14 +59,15 @@ def find_loss(connection: Connection, mark: Mark | None) -> Loss | None:
         return None if holds_nothing else Loss(0, 0, unmarked=True)
     wanted = mark.head
     if is_of_before:  # an older copy, or somebody else's
-        return Loss(wanted.events, wanted.changes, other=True) if wanted.changes else None
+        return Loss(wanted.events, wanted.changes, other=True, acts=wanted.acts) if wanted.changes else None
     head = read_head(connection)
     changes = max(wanted.changes - head.changes, 0)
+    acts = max(wanted.acts - head.acts, 0)
     if chain_at(connection, wanted.events) == wanted.chain:
-        return Loss(0, changes) if changes else None
+        return Loss(0, changes, acts=acts) if changes else None
     if head.events >= wanted.events or head.branch != wanted.branch:
-        return Loss(wanted.events, wanted.changes, other=True)
-    return Loss(wanted.events - head.events, changes)
+        return Loss(wanted.events, wanted.changes, other=True, acts=wanted.acts)
+    return Loss(wanted.events - head.events, changes, acts=acts)
 
 
 def _holds_nothing(head: Head) -> bool:
@@ -71,6 +76,8 @@ def _holds_nothing(head: Head) -> bool:
 
 def lost_error(loss: Loss) -> LossError:
     """The loss as whoever would write is told it."""
+    if loss.trust:
+        return LossError(loss, hint=_TRUST, reason=Reason.REPORTS_MISSING)
     hint = _RESTORE if loss.damaged else _ACCEPT_UNMARKED if loss.unmarked else _ACCEPT
     return LossError(loss, hint=hint, reason=Reason.REPORTS_MISSING)
 
@@ -83,7 +90,7 @@ def gone_error(database: Path) -> StoreError:
             f"there is no tally database {database}",
             hint=f"{_RESTORE}, or make a new tally: unbrick tally init DIR",
         )
-    return lost_error(Loss(mark.head.events, mark.head.changes, gone=True))
+    return lost_error(Loss(mark.head.events, mark.head.changes, gone=True, acts=mark.head.acts))
 
 
 class MarkedFile:

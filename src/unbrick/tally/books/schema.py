@@ -274,4 +274,5 @@ changes = Table(
     metadata,
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("branch", BigInteger),
+    Column("acts", BigInteger),
 )

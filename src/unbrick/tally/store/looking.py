@@ -79,7 +79,7 @@ class LookingDatabase(ReadableDatabase):
             yield connection
 
     @contextmanager
-    def write(self, *, large: bool = False) -> Iterator[Connection]:
+    def write(self, *, large: bool = False, act: bool = False) -> Iterator[Connection]:
         """Refused."""
         raise StoreError(f"{self._path.name} was opened to look only")
         yield

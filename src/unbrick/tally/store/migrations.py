@@ -173,6 +173,11 @@ def _newcomers(connection: Connection) -> None:
     add_column(connection, schema.events.c.came)
 
 
+def _acts_of_persons(connection: Connection) -> None:
+    """Count what persons said and decided, so that it is told apart from reports where it is lost."""
+    add_column(connection, schema.changes.c.acts)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _first_tables,
     _bare_names,
@@ -189,6 +194,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _decisions_as_called,
     _staged_lines,
     _newcomers,
+    _acts_of_persons,
 )
 """The step at index n brings version n to version n + 1."""
 

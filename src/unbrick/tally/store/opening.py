@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from unbrick.tally.records import Loss, LossError, StoreError
 from unbrick.tally.store.looking import LookingDatabase
 from unbrick.tally.store.store import Store
 from unbrick.tally.trust.audit import AuditLog
+from unbrick.tally.trust.register import RegisterError, accept_register, lost_trust
 
 _AFTER = (
     "stations forget what was acknowledged, and will not send it again: what can bring reports back is "
@@ -43,11 +45,14 @@ def open_to_serve(folder: TallyFolder, audit: AuditLog, opening: Opening) -> Sto
         return _open(folder, audit, opening)
     except LossError as error:
         loss = error.loss
-        audit.tell("reports-missing", events=loss.events, changes=loss.changes, text=str(loss))
+        audit.tell(
+            "reports-missing", events=loss.events, changes=loss.changes, acts=loss.acts, text=str(loss)
+        )
         raise
 
 
 def _open(folder: TallyFolder, audit: AuditLog, opening: Opening) -> Store:
+    _compare_register(folder, audit, opening)
     if opening.accepted_by is not None:
         _refuse_damaged(folder)
     try:
@@ -57,10 +62,24 @@ def _open(folder: TallyFolder, audit: AuditLog, opening: Opening) -> Store:
     try:
         _look_over(store, folder.path, audit, opening)
         _finish_inventory(store, opening)
+        with suppress(OSError, RegisterError):  # the register lands also where that finds no room
+            accept_register(folder)
     except StoreError:
         store.close()
         raise
     return store
+
+
+def _compare_register(folder: TallyFolder, audit: AuditLog, opening: Opening) -> None:
+    """Whom the tally trusts must not be rolled back in silence either."""
+    loss = lost_trust(folder)
+    if loss is not None:
+        if opening.accepted_by is None:
+            raise lost_error(loss)
+        accept_register(folder)
+        audit.tell("loss-accepted", trust=loss.trust, revocations=loss.revocations, by=opening.accepted_by)
+        opening.tell(f"{loss}; accepted by {opening.accepted_by}")
+        opening.tell("whom audit.log says was revoked is trusted again: unbrick tally revoke")
 
 
 def _weighed(folder: TallyFolder, loss: Loss) -> Loss:
@@ -146,6 +165,7 @@ def _damaged(found: QuickCheck, path: Path) -> StoreError:
 
 
 def _tell_accepted(loss: Loss, audit: AuditLog, opening: Opening) -> None:
-    audit.tell("loss-accepted", events=loss.events, changes=loss.changes, by=opening.accepted_by or "")
+    by = opening.accepted_by or ""
+    audit.tell("loss-accepted", events=loss.events, changes=loss.changes, acts=loss.acts, by=by)
     opening.tell(f"{loss}; accepted by {opening.accepted_by}")
     opening.tell(_AFTER)

@@ -224,7 +224,7 @@ class Store:
         with self._database.read() as connection:
             changes, counts = plan_inventory(connection, inventory, leaving)
         if len(changes) <= staged_inventory.BATCH:
-            with self._database.write(large=True) as connection:
+            with self._database.write(large=True, act=True) as connection:
                 staged_inventory.end(connection, token)
                 removed = apply_changes(connection, changes)
                 refresh_many_named(connection)
@@ -239,7 +239,7 @@ class Store:
             with self._database.write() as connection:
                 staged += staged_inventory.stage(connection, token, changes, staged)
             staged_inventory.let_others_write()
-        with self._database.write() as connection:
+        with self._database.write(act=True) as connection:
             staged_inventory.finish_staging(connection, token)
 
     def finish_inventory(self) -> int:
@@ -309,7 +309,7 @@ class Store:
         """
         if not reason.strip():
             raise StatementError("say in a few words why", hint="--reason TEXT")
-        with self._database.write() as connection:
+        with self._database.write(act=True) as connection:
             key, said = take_back(connection, machine, reason=reason, who=who, at=at, unseen=unseen)
             return said, machine_with(connection, key)
 
@@ -334,7 +334,7 @@ class Store:
         new: bool,
         unseen: bool,
     ) -> MachineRow:
-        with self._database.write() as connection:
+        with self._database.write(act=True) as connection:
             key = state(connection, machine, status, reason=reason, who=who, at=at, new=new, unseen=unseen)
             row = machine_with(connection, key)
             assert row is not None  # else nothing of it is kept
@@ -347,7 +347,7 @@ class Store:
 
     def settle(self, code: str, what: What | None, *, reason: str, who: str) -> Dispute:
         """Count or dismiss a contradiction, by its code; None takes that back. Raises UsageError."""
-        with self._database.write() as connection:
+        with self._database.write(act=True) as connection:
             return disputes.settle(connection, code, what, reason=reason, who=who)
 
     def decisions(self) -> list[Decision]:
@@ -357,27 +357,27 @@ class Store:
 
     def merge(self, one: str, other: str, *, reason: str, who: str) -> list[MachineRow]:
         """Count two machines (by name, serial number or code) as the first; raises UsageError."""
-        with self._database.write() as connection:
+        with self._database.write(act=True) as connection:
             return joining.merge(connection, one, other, reason=reason, who=who)
 
     def unmerge(self, one: str, *, who: str) -> list[MachineRow]:
         """Take back what was merged into a machine, by a name of then or now or `decision:N`; UsageError."""
-        with self._database.write() as connection:
+        with self._database.write(act=True) as connection:
             return joining.unmerge(connection, one, who=who)
 
     def split(self, one: str, *, by: str, reason: str, who: str) -> list[MachineRow]:
         """Count a machine as several, told apart by `disk`, `serial` or `name`; raises UsageError."""
-        with self._database.write() as connection:
+        with self._database.write(act=True) as connection:
             return joining.split(connection, one, by=by, reason=reason, who=who)
 
     def unsplit(self, one: str, *, who: str) -> list[MachineRow]:
         """Take back that a machine was split, by a name of then or now or `decision:N`; raises UsageError."""
-        with self._database.write() as connection:
+        with self._database.write(act=True) as connection:
             return joining.unsplit(connection, one, who=who)
 
     def discount(self, station: str, *, discounted: bool, reason: str, who: str) -> list[MachineRow]:
         """Take a station's word out of the count, or in again; gives the rows that this changes."""
-        with self._database.write() as connection:
+        with self._database.write(act=True) as connection:
             return joining.discount(connection, station, discounted=discounted, reason=reason, who=who)
 
     def check(self) -> tuple[str, ...]:

@@ -22,7 +22,11 @@ from unbrick.events.event import moment
 from unbrick.files import atomic_write, folder_owner, open_for_owner
 from unbrick.settings.strict import parse_json
 from unbrick.signing.ssh_key import SshKeyError, blob_of_line
+from unbrick.tally.books.acknowledged import Trust
+from unbrick.tally.folder import TallyFolder
 from unbrick.tally.free_space import land
+from unbrick.tally.records import Loss
+from unbrick.tally.trust.kept_trust import missing_trust, note_trust, set_trust
 
 DEFAULT_DAYS = 731
 _VERSION = 1
@@ -86,6 +90,7 @@ class StationRegister:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen: tuple[int, int, int] | None = None
+        self._changes = 0
         self._stations: tuple[Enrolment, ...] = ()
         self._current: dict[str, Enrolment] = {}
         self._by_key: dict[bytes, Enrolment] = {}
@@ -97,8 +102,13 @@ class StationRegister:
             found = self._path.stat()
             seen = (found.st_ino, found.st_mtime_ns, found.st_size)
             if seen != self._seen:
-                self._take(_read(self._path))
-                self._seen = seen
+                stations, trust = read_register(self._path)
+                if trust.changes < self._changes:
+                    raise RegisterError(
+                        f"{self._path} is an older copy: changes of who may report are missing"
+                    )
+                self._take(stations)
+                self._seen, self._changes = seen, trust.changes
         except OSError as error:
             raise RegisterError(f"{self._path} cannot be read: {error.strerror}") from error
 
@@ -132,18 +142,56 @@ class StationRegister:
 
 def write_register(path: Path, stations: tuple[Enrolment, ...]) -> None:
     """Write the register whole; on a full disk the room that is kept gives way to it."""
-    document = {"version": _VERSION, "stations": [asdict(one) for one in stations]}
+    before, done = read_register(path) if path.exists() else ((), Trust())
+    more = _changed(before, stations)
+    now = Trust(done.changes + more.changes, done.revocations + more.revocations)
+    document = {
+        "version": _VERSION,
+        "changes": now.changes,
+        "revocations": now.revocations,
+        "stations": [asdict(one) for one in stations],
+    }
     content = json.dumps(document, indent=1).encode() + b"\n"
     # Whoever enrols may be root, and the account that serves must still be able to read it.
     land(path.parent, lambda: atomic_write(path, content, owner=folder_owner(path.parent)))
+    note_trust(path, now, more)
 
 
-def _read(path: Path) -> tuple[Enrolment, ...]:
+def lost_trust(folder: TallyFolder) -> Loss | None:
+    """What the register of a tally lacks of what was written down outside it; only looks."""
+    try:
+        missing = missing_trust(folder.stations, read_register(folder.stations)[1])
+    except (OSError, RegisterError):
+        return None  # that is said by whoever needs it
+    return Loss(0, 0, trust=missing.changes, revocations=missing.revocations) if missing else None
+
+
+def accept_register(folder: TallyFolder) -> None:
+    """Vouch for the register as it is now; raises RegisterError, OSError."""
+    set_trust(folder.stations, read_register(folder.stations)[1])
+
+
+def _changed(before: tuple[Enrolment, ...], after: tuple[Enrolment, ...]) -> Trust:
+    """In how many stations two registers differ about whom to trust, and how many are revoked by that."""
+    old, new = ({one.public_key: _trusted(one) for one in stations} for stations in (before, after))
+    changed = [key for key in old.keys() | new.keys() if old.get(key) != new.get(key)]
+    revoked = {one.public_key for one in after if one.revoked is not None}
+    revoked -= {one.public_key for one in before if one.revoked is not None}
+    return Trust(len(changed), len(revoked))
+
+
+def _trusted(station: Enrolment) -> tuple[object, ...]:
+    return (station.name, station.site, station.everywhere, station.revoked, station.gaps)
+
+
+def read_register(path: Path) -> tuple[tuple[Enrolment, ...], Trust]:
+    """The stations of a register, and how often it was changed; raises RegisterError, OSError."""
     try:
         document = parse_json(path.read_bytes(), _MOST_BYTES)
         if document["version"] != _VERSION:
             raise RegisterError(f"{path} is of another version")
-        return tuple(_enrolment(one) for one in document["stations"])
+        done = Trust(int(document.get("changes", 0)), int(document.get("revocations", 0)))
+        return tuple(_enrolment(one) for one in document["stations"]), done
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RegisterError(f"{path} is damaged: {error}") from error
 
@@ -158,7 +206,7 @@ def _changing(path: Path) -> Iterator[tuple[Enrolment, ...]]:
     """The stations, held against every other process that would change them at the same time."""
     with lock_file(path.with_name(f".{path.name}.lock")) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield _read(path)
+        yield read_register(path)[0]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from unbrick.errors import FailedError, UnbrickError
 from unbrick.files import NoPlainFileError, atomic_write, open_plain
-from unbrick.tally.books.acknowledged import Mark, MarkFile, read_mark
+from unbrick.tally.books.acknowledged import Mark, MarkFile, Trust, read_mark, read_trust
 from unbrick.tally.books.database_errors import errors_named
 from unbrick.tally.books.ledger import Head, read_head
 from unbrick.tally.books.lost_reports import find_loss, mark_path
@@ -57,12 +57,12 @@ def back_up(
     folder, _ = read_settings(directory)
     with new_folder(out, _CONTENTS):
         copy = TallyFolder(out)
-        mark = read_mark(mark_path(folder.database))
+        mark, trust = read_mark(mark_path(folder.database)), read_trust(mark_path(folder.database))
         head = _copy_database(folder.database, copy.database, progress)
         found = check(LookingDatabase(copy.database), mark, counting=False, progress=progress)
         with LookingDatabase(folder.database) as looking:
             look_for_mark(looking, found)
-        _write_mark(copy.database, head, mark, found)
+        _write_mark(copy.database, head, mark, trust, found)
         files = _Files(folder.path, out, found)
         files.copy_all()
         if with_authority:
@@ -89,7 +89,7 @@ def _copy_database(source: Path, target: Path, progress: Progress) -> Head:
     return head
 
 
-def _write_mark(database: Path, head: Head, mark: Mark | None, found: Checked) -> None:
+def _write_mark(database: Path, head: Head, mark: Mark | None, trust: Trust | None, found: Checked) -> None:
     """The copy's own mark: what was acknowledged when it was made.
 
     What the tally had lost by then stays as loud in the copy: its mark is the tally's, or there is none.
@@ -102,6 +102,8 @@ def _write_mark(database: Path, head: Head, mark: Mark | None, found: Checked) -
     try:
         with file.held():
             file.write(Mark(head) if mark is None or is_whole else mark)
+            if trust is not None:  # an older register is an older one in the copy, too
+                file.write_trust(trust)
     finally:
         file.close()
 

@@ -30,7 +30,7 @@ from unbrick.tally.store.looking import LookingDatabase
 from unbrick.tally.store.rebuild import ADDED_UP
 from unbrick.tally.store.store import Store
 from unbrick.tally.trust.audit import AuditLog
-from unbrick.tally.trust.register import Enrolment, StationRegister
+from unbrick.tally.trust.register import Enrolment, StationRegister, lost_trust
 
 MOST_COMPLAINTS = 100
 _AT_ONCE = 1000
@@ -85,6 +85,9 @@ def check_tally(directory: Path, *, signatures: bool, progress: Progress = no_pr
     with LookingDatabase(folder.database) as database:
         found = check(database, mark, register=register, progress=progress)
         look_for_mark(database, found)
+    trust = lost_trust(folder)
+    if trust is not None:
+        found.complain(str(trust))
     return found
 
 

@@ -175,6 +175,25 @@ def test_a_lost_change_by_a_person_is_loud_as_well(tmp_path: Path) -> None:
         Store.open(without / "tally.db", create=False)
 
 
+def test_lost_acts_of_persons_are_told_beside_lost_reports(tmp_path: Path) -> None:
+    database = killed(tmp_path, 1)
+    without = tmp_path / "without"
+    with Store.open(database, create=False) as store:
+        shutil.copytree(database.parent, without)
+        store.add(visit(1))
+        store.mark("W-00000", "re-imaged", reason="by hand", who="kim")
+        store.discount("stick-1", discounted=True, reason="stolen", who="kim")
+        store.discount("stick-1", discounted=False, reason="found", who="kim")
+    shutil.copy(database.with_name("tally.mark"), without)
+    sentence = r"^3 acknowledged reports are missing, and 3 acts of persons at the tally"
+    with pytest.raises(LossError, match=sentence):
+        Store.open(without / "tally.db", create=False)
+    with Store.look(without / "tally.db") as looking:
+        loss = looking.loss()
+    assert loss is not None
+    assert (loss.events, loss.acts) == (3, 3)
+
+
 @pytest.mark.parametrize("harm", ["removed", "emptied", "both slots", "one slot", "the other slot"])
 def test_a_torn_mark_is_not_lost_and_a_lost_one_is_made_anew_and_told(tmp_path: Path, harm: str) -> None:
     database = killed(tmp_path)
