@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 _MOST_MARKS = 2
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # letters and signs by their kind, that show nothing
 _LEFT_TO_RIGHT_MARK = "\u200e"
 
 
@@ -22,6 +23,11 @@ def without_hidden(text: str, most: int) -> str:
     """
     kept = (" " if c in "\t\r\n" else c for c in text[: most * 4] if c in "\t\r\n" or not _is_hidden(c))
     return "".join(kept).strip()[:most]
+
+
+def is_seen(text: str) -> bool:
+    """Whether a reader sees anything of it: a letter, a digit, a sign."""
+    return any(unicodedata.category(c)[0] in "LNPS" and c not in _BLANK for c in text)
 
 
 def _is_hidden(character: str) -> bool:

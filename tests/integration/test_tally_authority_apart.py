@@ -89,6 +89,18 @@ def test_an_account_without_the_authority_serves_and_looks_while_another_enrols(
     assert {line["what"] for line in audit_lines(tally)} >= {"started", "enrolled", "revoked"}
 
 
+def test_an_account_that_may_not_see_who_is_enrolled_is_told_so(shared: Path) -> None:
+    tally = shared / "tally"
+    assert run_program("tally", "init", tally).code == 0
+    tally.chmod(0o755)
+    for name in ("tally.db", "settings.json"):
+        (tally / name).chmod(0o644)
+    assert _as_account("tally", "status", tally).code == 0
+    refused = _as_account("tally", "stations", tally)
+    assert (refused.code, refused.out) == (1, "")
+    assert "this account may not see who is enrolled" in refused.err
+
+
 def test_the_authority_may_be_kept_on_a_stick_in_a_drawer(tmp_path: Path) -> None:
     tally, drawer, out = tmp_path / "tally", tmp_path / "drawer", tmp_path / "out"
     assert run_program("tally", "init", tally, "--authority", drawer).code == 0

@@ -223,6 +223,9 @@ def test_everything_that_looks_works_on_a_read_only_mount(tally: OutsideTally, t
         subprocess.run(["mount", "-o", "remount,bind,ro", place.folder], check=True)
         assert place.status()["total"] == 4
         assert "WARD-1" in place.run("status", "--find", "WARD-1").stdout
+        assert (
+            "no report yet" in place.run("stations").stdout or "last report" in place.run("stations").stdout
+        )
         checked(place, "--signatures", code=0)
         place.run("export", "--out", tmp_path / "all.jsonl")
         place.run("backup", tmp_path / "copy")

@@ -99,3 +99,31 @@ def test_a_decision_that_cannot_be_is_said(tally: Path) -> None:
         ended = run_program("tally", *arguments)
         assert ended.code == 2
         assert "what to do" in ended.err
+
+
+def test_two_answers_or_none_settle_nothing(tally: Path) -> None:
+    before = statuses(tally)
+    listed = json.loads(run_program("tally", "contradictions", tally, "--json").out)["contradictions"]
+    for answers in ((), ("--count", "--dismiss"), ("--count", "--undo"), ("--count", "--dismiss", "--undo")):
+        ended = run_program("tally", "settle", tally, listed[0]["code"], *answers, "--reason", "moved")
+        assert ended.code == 2, answers
+    assert statuses(tally) == before
+
+
+@pytest.mark.parametrize("unseen", ["", " ", "\u200b", "\u00ad\u2060", "\u3164", "\u2800"])
+def test_no_reason_and_no_name_that_nobody_can_read_is_taken(tally: Path, unseen: str) -> None:
+    before = statuses(tally)
+    for verb in (("mark", "A", "re-imaged"), ("unmark", "A"), ("unrevoke", "lost"), ("revoke", "lost")):
+        ended = run_program(
+            "tally",
+            verb[0],
+            tally,
+            *verb[1:],
+            "--reason",
+            unseen,
+            *(("--yes",) if verb[0] == "revoke" else ()),
+        )
+        assert ended.code == 2, verb
+    named = run_program("tally", "mark", tally, "A", "re-imaged", "--reason", "new disk", "--who", unseen)
+    assert named.code == 2
+    assert statuses(tally) == before

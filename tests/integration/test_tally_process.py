@@ -15,7 +15,7 @@ import asyncssh
 import pytest
 from support.program import Ended, run_program
 from support.tally_client import StationFiles, Talk, audit_lines, event_id
-from support.tally_server import ServerProcess, served_by_program, stored_ids
+from support.tally_server import ServerProcess, new_tally, served_by_program, stored_ids
 
 from unbrick.events.wire import SignedEvent
 
@@ -141,6 +141,17 @@ def test_one_folder_is_served_once(tally: Path) -> None:
         assert "is being served already" in second.err
         third = run_program("tally", "serve", tally, "--port", str(server.port))
         assert third.code == 2
+
+
+def test_a_database_that_two_folders_link_to_has_one_server(tally: Path, tmp_path: Path) -> None:
+    other = new_tally(tmp_path / "other")
+    for name in ("tally.db", "tally.mark"):
+        (other / name).unlink()
+        (other / name).symlink_to(tally / name)
+    for first, second in ((tally, other), (other, tally)):
+        with served_by_program(first):
+            refused = run_program("tally", "serve", second, "--port", "0")
+            assert (refused.code, "is being served already" in refused.err) == (2, True)
 
 
 def test_the_screen_says_when_nothing_serves_the_tally(tally: Path) -> None:

@@ -56,6 +56,10 @@ def parse_address(text: str) -> Address:
         port = rest.removeprefix(":") or port
     elif host.count(":") == 1:
         host, _, port = host.partition(":")
+    elif ":" in host:
+        address, _, last = host.rpartition(":")
+        if last.isdecimal() and _valid_host(address):
+            raise UsageError(f"{text!r} may mean two addresses", hint=f"write [{address}]:{last} or [{host}]")
     if not _valid_host(host) or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
         raise UsageError(
             f"{text!r} is no address", hint=f"write HOST:PORT, for instance tally.example.org:{DEFAULT_PORT}"

@@ -16,6 +16,14 @@ from unbrick.tally.folder import (
 )
 
 
+def test_an_ipv6_address_that_may_have_a_port_is_not_guessed() -> None:
+    for text in ("::1:5", "fe80::1:2291"):
+        address, _, port = text.rpartition(":")
+        with pytest.raises(UsageError) as caught:
+            parse_address(text)
+        assert f"write [{address}]:{port}" in str(caught.value.hint)
+
+
 @pytest.mark.parametrize(
     ("text", "address"),
     [

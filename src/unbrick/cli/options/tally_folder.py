@@ -13,7 +13,7 @@ import click
 
 from unbrick.cli.terminal.manners import can_redraw, say
 from unbrick.errors import UsageError
-from unbrick.text import printable
+from unbrick.text import is_seen, printable
 
 if TYPE_CHECKING:
     from unbrick.tally.folder import TallyFolder
@@ -113,8 +113,19 @@ def login_name() -> str | None:
     return None
 
 
+def seen_reason(_: click.Context, option: click.Parameter, reason: str | None) -> str | None:
+    """The callback of `--reason`: one that is given shows something to who reads it later."""
+    if reason is not None and reason != option.default and not is_seen(reason):
+        raise UsageError(
+            "a reason that nobody can read is none", hint="say in a few words why: --reason TEXT"
+        )
+    return reason
+
+
 def whose_word(who: str | None) -> str:
-    """The name given, else the login name; raises UsageError where there is neither."""
+    """The name given, else the login name; raises UsageError where there is neither, or nothing to read."""
+    if who is not None and not is_seen(who):
+        raise UsageError("--who names nobody", hint="say on whose word it is: --who NAME; or leave it out")
     name = who or login_name()
     if name is None:
         raise UsageError("your login name is not known", hint="say on whose word it is: --who NAME")

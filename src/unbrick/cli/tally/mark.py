@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.tally_folder import directory_argument, open_store, show_row, who_option, whose_word
+from unbrick.cli.options.tally_folder import (
+    directory_argument,
+    open_store,
+    seen_reason,
+    show_row,
+    who_option,
+    whose_word,
+)
 from unbrick.cli.options.tally_words import machine_argument, new_option, note_word, unseen_option
 
 
@@ -14,7 +21,7 @@ from unbrick.cli.options.tally_words import machine_argument, new_option, note_w
 @directory_argument
 @machine_argument
 @click.argument("status")
-@click.option("--reason", metavar="TEXT", required=True, help="Why, in a few words.")
+@click.option("--reason", callback=seen_reason, metavar="TEXT", required=True, help="Why, in a few words.")
 @who_option
 @new_option
 @unseen_option

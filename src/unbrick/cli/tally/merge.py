@@ -10,6 +10,7 @@ from unbrick.cli.options.tally_folder import (
     directory_argument,
     note_deed,
     open_store,
+    seen_reason,
     show_row,
     who_option,
     whose_word,
@@ -21,7 +22,7 @@ from unbrick.errors import UsageError
 @directory_argument
 @click.argument("machine")
 @click.argument("other", required=False)
-@click.option("--reason", default="", help="Why, in a few words; needed unless --undo.")
+@click.option("--reason", callback=seen_reason, default="", help="Why, in a few words; needed unless --undo.")
 @click.option("--undo", is_flag=True, help="Take back what was merged into MACHINE.")
 @who_option
 def command(

@@ -14,6 +14,7 @@ from unbrick.cli.options.tally_folder import (
     note,
     note_deed,
     open_store,
+    seen_reason,
     tell,
 )
 
@@ -23,7 +24,7 @@ _MOST = 20
 @click.command("revoke")
 @directory_argument
 @click.argument("name")
-@click.option("--reason", metavar="TEXT", help="Why, in a few words.")
+@click.option("--reason", callback=seen_reason, metavar="TEXT", help="Why, in a few words.")
 @click.option("--discount", is_flag=True, help="Take all that it reported out of the count, too.")
 @click.option(
     "--json", "as_json", is_flag=True, help="With --discount: the machines that it was about, as JSON."

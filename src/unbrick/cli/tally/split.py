@@ -10,6 +10,7 @@ from unbrick.cli.options.tally_folder import (
     directory_argument,
     note_deed,
     open_store,
+    seen_reason,
     show_row,
     who_option,
     whose_word,
@@ -26,7 +27,7 @@ from unbrick.cli.options.tally_folder import (
     show_default=True,
     help="What tells the computers apart.",
 )
-@click.option("--reason", default="", help="Why, in a few words; needed unless --undo.")
+@click.option("--reason", callback=seen_reason, default="", help="Why, in a few words; needed unless --undo.")
 @click.option("--undo", is_flag=True, help="Count it as one again.")
 @who_option
 def command(directory: Path, machine: str, by: str, reason: str, undo: bool, who: str | None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbrick.cli.options.tally_folder import directory_argument, folder_of, open_store, tell
+from unbrick.cli.options.tally_folder import directory_argument, folder_of, look_at_store, tell
 
 if TYPE_CHECKING:
     from unbrick.tally.trust.register import Enrolment
@@ -30,7 +30,7 @@ def command(directory: Path, as_json: bool) -> None:
 
     register = StationRegister(folder_of(directory).stations)
     register.refresh()
-    with open_store(directory) as store:
+    with look_at_store(directory) as store:
         visits = store.visits()
     now = datetime.now(UTC)
     rows = [(one, _visits_of(one, register.stations, visits, Visits())) for one in register.stations]

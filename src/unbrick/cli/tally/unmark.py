@@ -9,6 +9,7 @@ import click
 from unbrick.cli.options.tally_folder import (
     directory_argument,
     open_store,
+    seen_reason,
     show_row,
     tell,
     who_option,
@@ -20,7 +21,7 @@ from unbrick.cli.options.tally_words import machine_argument, note_word, unseen_
 @click.command("unmark")
 @directory_argument
 @machine_argument
-@click.option("--reason", metavar="TEXT", required=True, help="Why, in a few words.")
+@click.option("--reason", callback=seen_reason, metavar="TEXT", required=True, help="Why, in a few words.")
 @who_option
 @unseen_option
 def command(directory: Path, machine: str, reason: str, who: str | None, unseen: bool) -> None:

@@ -12,6 +12,7 @@ from unbrick.cli.options.tally_folder import (
     note,
     note_deed,
     open_store,
+    seen_reason,
     tell,
 )
 
@@ -19,7 +20,9 @@ from unbrick.cli.options.tally_folder import (
 @click.command("unrevoke")
 @directory_argument
 @click.argument("name")
-@click.option("--reason", required=True, help="Why, in a few words; it is written into the audit.")
+@click.option(
+    "--reason", callback=seen_reason, required=True, help="Why, in a few words; it is written into the audit."
+)
 @click.option(
     "--trust-gap",
     is_flag=True,

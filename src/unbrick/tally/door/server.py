@@ -280,15 +280,18 @@ def _end_well(store: Store) -> None:
 def _only_server(folder: TallyFolder) -> Iterator[None]:
     """Hold the folder against a second server; raises UsageError."""
     with ExitStack() as held:
-        try:
-            _lock(held.enter_context(lock_file(folder.lock)))
-        except BlockingIOError as error:
-            raise UsageError(
-                f"{folder.path} is being served already",
-                hint="one server serves one folder; end the other first",
-            ) from error
-        except OSError as error:
-            raise FailedError(f"{folder.lock} cannot be opened: {error.strerror}") from error
+        real = folder.database.resolve().with_name(folder.lock.name)
+        # A database that lies elsewhere may be that of another folder, which somebody serves.
+        for lock in (folder.lock, *([] if real == folder.lock.resolve() else [real])):
+            try:
+                _lock(held.enter_context(lock_file(lock)))
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"{lock.parent} is being served already",
+                    hint="one server serves one folder; end the other first",
+                ) from error
+            except OSError as error:
+                raise FailedError(f"{lock} cannot be opened: {error.strerror}") from error
         yield
 
 

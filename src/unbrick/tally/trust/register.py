@@ -110,7 +110,10 @@ class StationRegister:
                 self._take(stations)
                 self._seen, self._changes = seen, trust.changes
         except OSError as error:
-            raise RegisterError(f"{self._path} cannot be read: {error.strerror}") from error
+            hint = None
+            if isinstance(error, PermissionError):
+                hint = "this account may not see who is enrolled: look as the account that serves, or as root"
+            raise RegisterError(f"{self._path} cannot be read: {error.strerror}", hint=hint) from error
 
     def _take(self, stations: tuple[Enrolment, ...]) -> None:
         try:
