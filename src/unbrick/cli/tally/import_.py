@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbrick.cli.options.tally_folder import directory_argument, note_deed, tell
+from unbrick.cli.options.tally_folder import directory_argument, note_deed, tell, who_option, whose_word
 from unbrick.cli.terminal.manners import say
 from unbrick.text import printable
 
@@ -28,8 +28,12 @@ _MOST_TOLD = 20
     metavar="FINGERPRINT",
     help="Also take reports signed by this key, which is not enrolled: that of a medium without settings.",
 )
+@click.option("--reason", default="", help="Why the key is accepted, in a few words; it is written down.")
+@who_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def command(directory: Path, file: Path, accepted: tuple[str, ...], as_json: bool) -> None:
+def command(
+    directory: Path, file: Path, accepted: tuple[str, ...], reason: str, who: str | None, as_json: bool
+) -> None:
     """Take the reports that `unbrick outbox export` wrote to FILE; each is counted once.
 
     FILE may also be an opened stick, or its folder outbox; nothing leaves it. Or it holds, a line each, the
@@ -38,11 +42,16 @@ def command(directory: Path, file: Path, accepted: tuple[str, ...], as_json: boo
     What is no report is skipped and named, and the rest is taken; the exit code is then 1, as it is where a
     report was refused.
 
+    A key that is accepted is listed by `unbrick tally stations`; `revoke` takes its name or its fingerprint.
+
     Example: unbrick tally import tally outbox-stick-07.jsonl
     """
     from unbrick.tally.upkeep.import_reports import import_export
 
-    counts = import_export(directory, file, accepted)
+    by = whose_word(who) if accepted else None
+    counts = import_export(directory, file, accepted, by=by, why=reason)
+    for name, key in counts.accepted.items():
+        note_deed(directory, "key-accepted", station=name, key=key, who=by or "", reason=reason)
     note_deed(
         directory,
         "imported",
@@ -67,6 +76,7 @@ def _document(counts: ImportCounts) -> dict[str, Any]:
         "refused": counts.refused.total(),
         "skipped": counts.skipped,
         "expired": dict(counts.expired),
+        "accepted": dict(counts.accepted),
         "reasons": {printable(text): count for text, count in counts.refused.most_common()},
         "files": [{"file": printable(name), "why": why} for name, why in counts.files],
         "lines": [
@@ -78,6 +88,8 @@ def _document(counts: ImportCounts) -> dict[str, Any]:
 def _tell(counts: ImportCounts) -> None:
     skipped = f", {counts.skipped} skipped" if counts.skipped else ""
     tell(f"{counts.new} new, {counts.known} known already, {counts.refused.total()} refused{skipped}")
+    for name, key in counts.accepted.items():
+        tell(f"{key} is {name} here; to take it back: unbrick tally revoke DIR {name} --discount")
     for station, count in counts.expired.most_common():
         tell(f"{count} of them are signed by {station}, whose certificate has ended; they were taken")
     for text, count in counts.refused.most_common():

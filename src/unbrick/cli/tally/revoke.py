@@ -11,6 +11,7 @@ from unbrick.cli.options.consent import ask, require_consent
 from unbrick.cli.options.tally_folder import (
     acting_user,
     directory_argument,
+    folder_of,
     note,
     note_deed,
     open_store,
@@ -35,24 +36,28 @@ def command(directory: Path, name: str, reason: str | None, discount: bool, as_j
 
     Reports that it signed and that have not arrived yet are refused from now on. Asks first, unless --yes;
     `unbrick tally unrevoke` takes it back. What it reported before still counts, unless --discount is given,
-    now or later: then it says which machines rested on its word.
+    now or later: then it says which machines rested on its word. NAME may also be the fingerprint of its key.
 
     Example: unbrick tally revoke tally stick-07 --reason "lost on the way to st-marys"
     """
     from unbrick.tally.trust.authority import find_station, was_revoked
     from unbrick.tally.trust.authority import revoke as revoke_station
+    from unbrick.tally.trust.register import station_called
 
     require_consent(yes=yes)
+    name = station_called(folder_of(directory).stations, name)
     if discount and was_revoked(directory, name):
         ask(f"Take what {name} reported out of the count?", yes=yes)
         _discount(directory, name, reason or "revoked", as_json=as_json)
         return
     station = find_station(directory, name)
-    ask(f"Revoke {name}, of the site {station.site}, enrolled {station.enrolled[:10]}?", yes=yes)
+    which = f"of the site {station.site}, enrolled" if station.site else f"{station.fingerprint}, accepted"
+    ask(f"Revoke {name}, {which} {station.enrolled[:10]}?", yes=yes)
     for ended in revoke_station(directory, name, by=acting_user(), why=reason):
         note(directory, "revoked", name, ended.serial, **({"reason": reason} if reason else {}))
         if not as_json:
-            tell(f"revoked {name} (certificate {ended.serial})")
+            what = ended.fingerprint if ended.accepted else f"certificate {ended.serial}"
+            tell(f"revoked {name} ({what})")
             tell(f"to take it back: unbrick tally unrevoke {directory} {name} --reason …")
     if discount:
         _discount(directory, name, reason or "revoked", as_json=as_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 def command(directory: Path, as_json: bool) -> None:
     """List every station: where, since when, by whom, its last report, its certificate's end, revoked or not.
 
+    Keys that nobody enrolled and an import accepted are listed, too.
+
     Example: unbrick tally stations tally
     """
     from unbrick.tally.trust.register import StationRegister
@@ -32,13 +34,15 @@ def command(directory: Path, as_json: bool) -> None:
     register.refresh()
     with look_at_store(directory) as store:
         visits = store.visits()
+        decisions = store.decisions()
+    discounted = {name for one in decisions if one.what == "discount" for name in one.called}
     now = datetime.now(UTC)
     rows = [(one, _visits_of(one, register.stations, visits, Visits())) for one in register.stations]
     if as_json:
-        click.echo(json.dumps({"stations": [_described(one, seen, now) for one, seen in rows]}))
+        click.echo(json.dumps({"stations": [_described(one, seen, now, discounted) for one, seen in rows]}))
         return
     for one, seen in rows:
-        tell(_line(one, seen, now))
+        tell(_line(one, seen, now) + ("; what it reported is not counted" if one.name in discounted else ""))
     notice = certificates_notice(register.stations, now)
     if notice:
         tell(f"! {notice}")
@@ -52,7 +56,9 @@ def _visits_of(
     return visits.get(station.name, none) if station is last else none
 
 
-def _described(station: Enrolment, seen: Visits, now: datetime) -> dict[str, Any]:
+def _described(
+    station: Enrolment, seen: Visits, now: datetime, discounted: Collection[str]
+) -> dict[str, Any]:
     from unbrick.events.event import moment
     from unbrick.tally.trust.stations import ends_soon, held_end_of
 
@@ -65,10 +71,14 @@ def _described(station: Enrolment, seen: Visits, now: datetime) -> dict[str, Any
         "enrolled_by": station.by,
         "visits": seen.count,
         "last_report": moment(seen.last) if seen.last else None,
-        "certificate_ends": station.expires,
+        "certificate_ends": None if station.accepted else station.expires,
+        "fingerprint": station.fingerprint,
+        "accepted": station.accepted,
+        "accepted_reason": station.accepted_why,
+        "discounted": station.name in discounted,
         "ends_soon": ends_soon(station, now),
         "ended": held_end_of(station) <= now,
-        "held_certificate_ends": station.held or station.expires,
+        "held_certificate_ends": None if station.accepted else station.held or station.expires,
         "renewal_fetched": station.held is None,
         "days": station.days,
         "revoked": station.revoked,
@@ -88,10 +98,16 @@ def _line(station: Enrolment, seen: Visits, now: datetime) -> str:
         word = f" by {station.revoked_by}" if station.revoked_by else ""
         why = f" ({station.revoked_why})" if station.revoked_why else ""
         state = f"REVOKED {station.revoked[:10]}{word}{why}"
+    elif station.accepted:
+        state = "not enrolled; taken only where an import accepts its key"
     else:
         ends = "ends SOON" if ends_soon(station, now) else "ends"
         ends = "ENDED" if held_end_of(station) <= now else ends
         state = f"certificate {ends} {held_end_of(station):%Y-%m-%d}"
         if station.held is not None:
             state += f" (renewed until {station.expires[:10]}, not fetched yet)"
+    if station.accepted:
+        why = f" ({station.accepted_why})" if station.accepted_why else ""
+        begun = f"key {station.fingerprint} accepted {station.enrolled[:10]}{by}{why}"
+        return f"{station.name}: {state}; {visits}, {last}; {begun}"
     return f"{station.name} at {where}: {state}; {visits}, {last}; enrolled {station.enrolled[:10]}{by}"

@@ -9,6 +9,7 @@ import click
 from unbrick.cli.options.tally_folder import (
     acting_user,
     directory_argument,
+    folder_of,
     note,
     note_deed,
     open_store,
@@ -38,11 +39,13 @@ def command(directory: Path, name: str, reason: str, trust_gap: bool) -> None:
     """
     from unbrick.errors import UsageError
     from unbrick.tally.trust.authority import unrevoke
+    from unbrick.tally.trust.register import station_called
 
     if not reason.strip():
         raise UsageError(
             "to trust a station again needs a reason", hint="say in a few words why: --reason TEXT"
         )
+    name = station_called(folder_of(directory).stations, name)
     station = unrevoke(directory, name, trust_gap=trust_gap)
     note(
         directory, "unrevoked", name, station.serial, reason=reason, gap="trusted" if trust_gap else "refused"
@@ -52,7 +55,10 @@ def command(directory: Path, name: str, reason: str, trust_gap: bool) -> None:
     if back:
         note_deed(directory, "counted-again", station=name, machines=len(back), reason=reason)
         tell(f"what it reported counts again: {len(back):,} machines change")
-    tell(f"{name} is trusted again (certificate {station.serial}, until {station.expires[:10]})")
+    if station.accepted:
+        tell(f"{name} ({station.fingerprint}) may be accepted again: unbrick tally import --accept-key")
+    else:
+        tell(f"{name} is trusted again (certificate {station.serial}, until {station.expires[:10]})")
     if trust_gap:
         tell("what was refused meanwhile lies in outbox/refused on the stick; unbrick tally import takes it")
     else:

@@ -21,6 +21,7 @@ from unbrick.tally.records import ReceivedEvent
 from unbrick.tally.trust.register import Enrolment, StationRegister
 
 _AT_A_STRETCH = 16
+_NO_END = "9999-12-31T00:00:00.000000Z"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Judged:
     refused: list[Refusal] = field(default_factory=list)
     expired: Counter[str] = field(default_factory=Counter)
     """Of the received ones, those of stations whose certificates have ended: carried here, and taken."""
+    accepted: dict[str, Enrolment] = field(default_factory=dict)
+    """Who signed some of the received ones and is not enrolled: somebody vouches for their keys."""
 
 
 class RefusedEventError(Exception):
@@ -87,6 +90,8 @@ class Intake:
                     )
                 )
                 judged.ids.append(event_id)
+                if station.accepted:
+                    judged.accepted[station.name] = station
                 if station.expires and station.expires <= moment(received):
                     judged.expired[station.name] += 1
         return judged
@@ -100,6 +105,7 @@ class Intake:
             judged.ids += part.ids
             judged.refused += part.refused
             judged.expired += part.expired
+            judged.accepted |= part.accepted
             await asyncio.sleep(0)
         judged.received = with_late_ones(judged.received)
         return judged
@@ -113,7 +119,9 @@ class Intake:
             raise RefusedEventError("bad-signature", error.message) from error
         if not signature.is_for(NAMESPACE):
             raise RefusedEventError("bad-signature", "a signature made for something else")
-        station = self._register.by_key(signature.public_key) or self._vouched_for(signature.public_key)
+        station = self._register.by_key(signature.public_key)
+        if station is None or (station.accepted and station.revoked is None):
+            station = self._vouched_for(signature.public_key, station)
         if station.revoked is not None:
             raise RefusedEventError(
                 "revoked-station", f"signed by the station {station.name}, which is revoked"
@@ -122,11 +130,14 @@ class Intake:
             raise RefusedEventError("bad-signature", "the signature does not fit the event")
         return station
 
-    def _vouched_for(self, blob: bytes) -> Enrolment:
+    def _vouched_for(self, blob: bytes, known: Enrolment | None) -> Enrolment:
         """A station of the moment for a key that the administrator accepts; raises RefusedEventError."""
         if (shown := fingerprint(blob)) not in self._accepted:
             raise RefusedEventError("unknown-station", f"signed by a key that is not enrolled here ({shown})")
-        return Enrolment(medium_name(blob), "", 0, line_of_blob(blob), "", "")
+        if known is not None:
+            return known
+        enrolled = moment(self._clock())
+        return Enrolment(medium_name(blob), "", 0, line_of_blob(blob), enrolled, _NO_END, accepted=True)
 
 
 def medium_name(blob: bytes) -> str:

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -21,7 +21,7 @@ from unbrick.errors import FailedError, UsageError
 from unbrick.events.event import moment
 from unbrick.files import atomic_write, folder_owner, open_for_owner
 from unbrick.settings.strict import parse_json
-from unbrick.signing.ssh_key import SshKeyError, blob_of_line
+from unbrick.signing.ssh_key import SshKeyError, blob_of_line, fingerprint
 from unbrick.tally.books.acknowledged import Trust
 from unbrick.tally.folder import TallyFolder
 from unbrick.tally.free_space import land
@@ -47,6 +47,8 @@ class Enrolment:
     certificates lasts. `gaps` are the times from a revocation to its end that nobody vouches for.
     `certificate` is the one that it was given last, to be fetched; None where that was when it was enrolled.
     `held` is when the certificate ends that it is known to have, where that is not yet the newest.
+    `accepted` says that nobody enrolled it and somebody vouched for its key (`import --accept-key`), and why:
+    what it signed is taken only where that is said again.
     """
 
     name: str
@@ -64,6 +66,13 @@ class Enrolment:
     gaps: tuple[tuple[str, str], ...] = ()
     certificate: str | None = None
     held: str | None = None
+    accepted: bool = False
+    accepted_why: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Its key as OpenSSH names it: `SHA256:…`."""
+        return fingerprint(blob_of_line(self.public_key))
 
     def in_a_gap(self, at: str) -> bool:
         """Whether a time lies where the station was revoked; both ends belong to it."""
@@ -141,6 +150,23 @@ class StationRegister:
     def is_revoked(self, serial: int) -> bool:
         """Whether the certificate with this serial number was revoked."""
         return serial in self._revoked_serials
+
+
+def keep_accepted(path: Path, keys: Iterable[Enrolment]) -> None:
+    """Write down keys that nobody enrolled and somebody vouched for, those that are not known yet."""
+    with _changing(path) as stations:
+        known = {one.public_key for one in stations}
+        fresh = tuple(one for one in keys if one.public_key not in known)
+        if fresh:
+            write_register(path, (*stations, *fresh))
+
+
+def station_called(path: Path, wanted: str) -> str:
+    """The name of the station that has this name, or whose key has this fingerprint; else what was asked."""
+    stations, _ = read_register(path)
+    bare = wanted.strip().removeprefix("SHA256:")
+    by_key = (one.name for one in stations if one.fingerprint.removeprefix("SHA256:") == bare)
+    return wanted if is_name(wanted) else next(by_key, wanted)
 
 
 def write_register(path: Path, stations: tuple[Enrolment, ...]) -> None:
@@ -249,7 +275,13 @@ def require_station(stations: tuple[Enrolment, ...], name: str) -> Enrolment:
 def renewing(path: Path, name: str) -> Iterator[tuple[tuple[Enrolment, ...], Enrolment]]:
     """The stations and the one of that name, held until the block ends; raises UsageError."""
     with _changing(path) as stations:
-        yield stations, require_station(stations, name)
+        station = require_station(stations, name)
+        if station.accepted:
+            raise UsageError(
+                f"{name} has no certificate: its key was only accepted for an import",
+                hint="enrol a station for it: unbrick tally enrol DIR NAME --site SITE",
+            )
+        yield stations, station
 
 
 def note_held(path: Path, serial: int, ends: datetime) -> None:

@@ -238,7 +238,11 @@ class _AllWhoEverReported(StationRegister):
     def by_key(self, blob: bytes) -> Enrolment | None:
         """The station of a key, revoked or not; one of the moment for a key that was vouched for."""
         known = self._register.by_key(blob)
-        return replace(known, revoked=None) if known else Enrolment(medium_name(blob), "", 0, "", "", "")
+        return (
+            replace(known, revoked=None, accepted=False)
+            if known
+            else Enrolment(medium_name(blob), "", 0, "", "", "")
+        )
 
 
 class _Judge:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from unbrick.tally.door.delayed import as_carried
 from unbrick.tally.door.intake import Intake
 from unbrick.tally.folder import read_settings
 from unbrick.tally.store.store import Store
-from unbrick.tally.trust.register import StationRegister
+from unbrick.tally.trust.register import StationRegister, keep_accepted
 from unbrick.tally.upkeep.carried_files import Line, read_lines
 
 _AT_ONCE = 500
@@ -39,6 +39,7 @@ class ImportCounts:
     many files were skipped.
 
     `expired` counts, of what was taken, reports of stations whose certificates have ended, by station.
+    `accepted` are the keys (fingerprints, by name) that nobody enrolled and that signed some of it.
     `files` are the first of those, each with why; `lines` the first damaged lines: file, number, what it is.
     """
 
@@ -49,6 +50,7 @@ class ImportCounts:
     expired: Counter[str] = field(default_factory=Counter)
     files: list[tuple[str, str]] = field(default_factory=list)
     lines: list[tuple[str, int, str]] = field(default_factory=list)
+    accepted: dict[str, str] = field(default_factory=dict)
 
     @property
     def all_taken(self) -> bool:
@@ -56,11 +58,13 @@ class ImportCounts:
         return not self.refused and not self.skipped
 
 
-def import_export(directory: Path, file: Path, accepted: Collection[str] = ()) -> ImportCounts:
+def import_export(
+    directory: Path, file: Path, accepted: Collection[str] = (), *, by: str | None = None, why: str = ""
+) -> ImportCounts:
     """Judge and store every event of a file, an outbox, or an opened stick; raises UsageError, StoreError.
 
     `accepted` are fingerprints (`SHA256:…`) of keys that count although nobody enrolled them: those of media
-    that went without settings.
+    that went without settings. They are kept in the register, with `by` whom and `why`, to be revoked.
     """
     folder, _ = read_settings(directory)
     intake = Intake(StationRegister(folder.stations), lambda: datetime.now(UTC), accepted)
@@ -70,6 +74,12 @@ def import_export(directory: Path, file: Path, accepted: Collection[str] = ()) -
             judged = intake.judge(batch)
             counts.refused.update(one.text for one in judged.refused)
             counts.expired += judged.expired
+            fresh = [one for name, one in judged.accepted.items() if name not in counts.accepted]
+            if fresh:
+                keep_accepted(
+                    folder.stations, [replace(one, by=by, accepted_why=why or None) for one in fresh]
+                )
+                counts.accepted |= {one.name: one.fingerprint for one in fresh}
             new = store.add(as_carried(judged.received))
             counts.new += new
             counts.known += len(judged.received) - new

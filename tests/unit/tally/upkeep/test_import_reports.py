@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from support.tally_client import StationFiles, make_event, sign
+from support.tally_events import disk
 
 from unbrick.cli.tally import command
+from unbrick.model import Machine
 from unbrick.signing.carried_text import write_text
 from unbrick.signing.certificates import new_key
 from unbrick.tally.folder import parse_address
@@ -48,7 +50,9 @@ def test_a_medium_that_nobody_enrolled_counts_only_by_its_fingerprint(tally: Pat
     assert code == 1
     assert "0 new, 0 known already, 2 refused" in said
     assert _import(tally, text, "--accept-key", "SHA256:of-another")[0] == 1
-    assert _import(tally, text, "--accept-key", fingerprint) == (0, "2 new, 0 known already, 0 refused\n")
+    code, said = _import(tally, text, "--accept-key", fingerprint)
+    assert (code, said.splitlines()[0]) == (0, "2 new, 0 known already, 0 refused")
+    assert f"{fingerprint} is medium-" in said
 
 
 def test_a_damaged_text_is_told_of_and_hides_nothing_else(tally: Path) -> None:
@@ -64,7 +68,11 @@ def test_an_import_is_in_the_total_and_in_no_pace(tally: Path) -> None:
     key = StationFiles(tally).key
     runs = [f"20240719T0900{number:02}Z-0000ab" for number in range(30)]
     details = {"status": "repaired", "reason": None}
-    events = [make_event(1, run=run, kind="outcome", details=details) for run in runs]
+    machines = [Machine(disk_guid=disk(number), hostnames=(f"WARD-{number}",)) for number in range(30)]
+    events = [
+        make_event(1, run=run, kind="outcome", details=details, machine=machine)
+        for run, machine in zip(runs, machines, strict=True)
+    ]
     text = write_text([sign(event.to_bytes(), key) for event in events])
     assert _import(tally, f"{text}\n") == (0, "30 new, 0 known already, 0 refused\n")
     with Store.open(tally / "tally.db") as store:
