@@ -16,7 +16,7 @@ def test_no_means_no_and_yes_means_yes(tmp_path: Path) -> None:
     for answer, code, said in (("n", 1, "nothing was changed"), ("y", 0, "19 removed")):
         with at_terminal("tally", "inventory", "import", tmp_path / "tally", one, "--replace") as terminal:
             terminal.wait_for("19 of 20 expected machines are not in one.csv and go")
-            terminal.wait_for("Replace the list? [y/N]")
+            terminal.wait_for("Replace the list, and take 19 of 20 machines out of it? [y/N]")
             terminal.type(answer)
             terminal.wait_for(said)
             assert terminal.end() == code

@@ -49,6 +49,11 @@ class _Plan:
     emptied: Counter[str] = field(default_factory=Counter)
 
 
+def known_lines(connection: Connection) -> list[Mapping[str, Any]]:
+    """The list as it is, by name."""
+    return list(rows_of(connection, select(expected).order_by(expected.c.name_key)))
+
+
 def foresee_replacement(connection: Connection, inventory: Inventory) -> Replacement:
     """What would be taken away if this list replaced the one before."""
     plan = _plan(connection, inventory, replace=True)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from unbrick.tally.books.database import Database, ReadableDatabase
 from unbrick.tally.books.ledger import broken_links, refill
@@ -27,6 +28,7 @@ from unbrick.tally.office.expectations import (
     Change,
     apply_changes,
     foresee_replacement,
+    known_lines,
     plan_inventory,
     refresh_many_named,
 )
@@ -208,6 +210,11 @@ class Store:
         """What would be taken away if this list replaced the one before."""
         with self._database.read() as connection:
             return foresee_replacement(connection, inventory)
+
+    def inventory_lines(self) -> list[Mapping[str, Any]]:
+        """Every line of the list of expected machines."""
+        with self._database.read() as connection:
+            return known_lines(connection)
 
     def take_inventory(self, inventory: Inventory, replacement: Replacement | None = None) -> InventoryCounts:
         """Take the expected machines; with what was foreseen of it, the list replaces the one before.

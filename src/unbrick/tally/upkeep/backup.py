@@ -26,7 +26,9 @@ from unbrick.tally.upkeep.check import Checked, Progress, check, look_for_mark, 
 _PAGES_AT_ONCE = 4096
 _MOST_BYTES = 1024 * 1024 * 1024
 _NEEDED = ("authority.pub", "host_key", "host_key-cert.pub", "stations.json")
-_ALSO = re.compile(r"station|station-cert\.pub|unbrick\.yaml|today\.json|(audit|refusals)\.log(\.[0-9]+)?")
+_ALSO = re.compile(
+    r"station|station-cert\.pub|unbrick\.yaml|today\.json|inventory-[0-9]\.csv|(audit|refusals)\.log(\.[0-9]+)?"
+)
 _AUTHORITY = rf"authority/|(authority/)?{AUTHORITY_KEY_NAME}|authority"
 _CONTENTS = Contents(
     rf"{'|'.join(map(re.escape, _NEEDED))}|{_ALSO.pattern}|{_AUTHORITY}"

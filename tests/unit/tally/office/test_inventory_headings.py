@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -110,6 +111,41 @@ def test_without_a_terminal_a_list_takes_machines_away_only_with_yes(folder: Tal
 def test_a_list_that_takes_nothing_away_needs_no_answer(folder: TallyFolder) -> None:
     import_list(folder, "name,site\nW-1,north\n")
     assert import_list(folder, "name,site\nW-1,south\nW-2,south\n", "--replace").exit_code == 0
+
+
+def _lines(folder: TallyFolder) -> list[Any]:
+    with Store.open(folder.database) as store:
+        return [dict(line) for line in store.inventory_lines()]
+
+
+def _restored(folder: TallyFolder, *options: str) -> Result:
+    return CliRunner().invoke(command, ["inventory", "restore", str(folder.path), *options])
+
+
+def test_a_list_that_was_replaced_is_put_back_as_it_was(folder: TallyFolder) -> None:
+    assert getattr(_restored(folder).exception, "exit_code", None) == 2
+    cells = '"W-1",SN-1,north,"a ""b"", c",1,kim\n,SN-2,south,,,\nW-3,,,,,\n'
+    import_list(folder, f"name,serial,site,service,priority,owner\n{cells}")
+    before = _lines(folder)
+    assert len(before) == 3
+    refused = import_list(folder, "name\n", "--replace", "--yes")
+    assert getattr(refused.exception, "exit_code", None) == 2
+    assert _lines(folder) == before
+    emptied = import_list(
+        folder, "name\n", "--replace", "--yes", "--empty", "--who", "kim", "--reason", "new year"
+    )
+    assert (emptied.exit_code, "3 removed" in emptied.stdout) == (0, True)
+    assert f"unbrick tally inventory restore {folder.path}" in emptied.stdout
+    assert _lines(folder) == []
+    noted = json.loads(folder.audit.read_text().splitlines()[-1])
+    assert (noted["removed"], noted["who"], noted["reason"]) == (3, "kim", "new year")
+    back = _restored(folder, "--yes", "--reason", "a slip")
+    assert (back.exit_code, "3 added" in back.stdout) == (0, True), back.output
+    assert _lines(folder) == before
+    noted = json.loads(folder.audit.read_text().splitlines()[-1])
+    assert (noted["what"], noted["added"], noted["reason"]) == ("inventory restored", 3, "a slip")
+    assert _restored(folder, "--yes").exit_code == 0, "and once more takes that back"
+    assert _lines(folder) == []
 
 
 def test_an_import_is_in_the_audit_with_who(folder: TallyFolder) -> None:
