@@ -139,6 +139,7 @@ def fill(tally: Path, machines: int) -> None:
         listed.write_text("name,serial,site\n" + "".join(lines))
         begin = time.perf_counter()
         store.import_inventory(listed)
+        store.new_machines_a_day = machines  # all of them come from one station
         print(f"  inventory of {machines:,}: {time.perf_counter() - begin:.1f} s", flush=True)
         begin = time.perf_counter()
         stories = Stories()

@@ -38,6 +38,14 @@ _LEVELS = ("debug", "info", "warning", "error")
     metavar="MIB",
     help="How much one station may store in a day; what is more waits at the station.",
 )
+@click.option(
+    "--station-machines",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    metavar="NUMBER",
+    help="How many machines that nobody knew count of one station and day; more count once you decide.",
+)
 @who_option
 @click.option(
     "--authority",
@@ -52,6 +60,7 @@ def command(
     accept_loss: bool,
     log_level: str,
     station_mib: int,
+    station_machines: int,
     who: str | None,
     authority: Path | None,
 ) -> None:
@@ -76,6 +85,6 @@ def command(
         authority=authority,
         ready=lambda address: tell(f"listening on {address}"),
         opening=Opening(whose_word(who) if accept_loss else None, warn),
-        day_limits=DayLimits(bytes=station_mib * 1024**2),
+        day_limits=DayLimits(bytes=station_mib * 1024**2, machines=station_machines),
         log=ServiceLog(LEVELS[log_level], sys.stderr.fileno()),
     )

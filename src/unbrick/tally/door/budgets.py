@@ -18,6 +18,7 @@ from unbrick.errors import Reason
 from unbrick.events.event import Event, EventKind
 from unbrick.files import open_for_owner
 from unbrick.settings.strict import parse_json
+from unbrick.tally.count.newcomers import NEW_MACHINES_A_DAY
 from unbrick.tally.records import ReceivedEvent
 
 _WORDS = frozenset(Reason)
@@ -27,12 +28,15 @@ _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowEr
 
 @dataclass(frozen=True)
 class DayLimits:
-    """Of one station; `words` are sites and reasons that are neither enrolled nor known."""
+    """Of one station; `words` are sites and reasons that are neither enrolled nor known. So many `machines`
+    that nobody knew count; those beyond are kept until a person decides.
+    """
 
     bytes: int = 512 * 1024 * 1024
     words: int = 500
     names: int = 20_000
     asks: int = 20_000
+    machines: int = NEW_MACHINES_A_DAY
 
 
 @dataclass

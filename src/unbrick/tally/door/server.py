@@ -85,6 +85,7 @@ class TallyServer:
         """With the private key of its `authority` it also renews the stations' certificates."""
         self._folder = folder
         self._opening = opening
+        self._day_limits = day_limits
         self._limits = limits = fitted_to_files(limits)
         self._worker = ThreadPoolExecutor(1, "commit")
         self._store: Store | None = None
@@ -133,6 +134,7 @@ class TallyServer:
         self._store = await loop.run_in_executor(
             self._worker, open_to_serve, self._folder, self._audit, self._opening
         )
+        self._store.new_machines_a_day = self._day_limits.machines
         summary = await loop.run_in_executor(self._worker, self._store.summary)
         self._sites = frozenset((*summary.sites, *(one.site for one in self._gate.desk.register.stations)))
         self._caretaker.start()

@@ -20,8 +20,8 @@ def note_trust(register: Path, now: Trust, more: Trust) -> None:
     Where it lacked changes before, as many are lacking afterwards.
     """
     mark = register.with_name(_MARK)
-    if not mark.exists():
-        return  # a tally that is being made: whoever serves it first writes that down
+    if not more.changes or not mark.exists():
+        return  # nothing new of whom to trust; or a tally that is being made
     with suppress(OSError):
         file = MarkFile(mark)
         try:
