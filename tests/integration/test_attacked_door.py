@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import json
 import resource
 import struct
 import subprocess
@@ -349,6 +350,18 @@ def test_with_sixty_four_descriptors_a_crowd_keeps_nobody_out(tally: OutsideTall
         asyncio.run(main(running.port))
         assert "unexpected" not in running.log
     assert tally.status()["by_status"] == {"repaired": 10}
+
+
+def test_a_kill_and_a_lost_file_of_the_day_give_no_second_day(tally: OutsideTally) -> None:
+    today = tally.folder / "today.json"
+    with tally.served() as running:
+        asyncio.run(tally.station.report(running.port, tally.station.visit(1)))
+    today.unlink(missing_ok=True)
+    for _ in range(2):
+        with tally.served() as running:
+            assert running.end() == 0
+        assert json.loads(today.read_text())["stations"][tally.station.name]["bytes"] > 0
+        assert (tally.folder / "audit.log").read_text().count("budgets-recounted") == 1
 
 
 def test_too_few_descriptors_are_refused_in_a_sentence(tally: OutsideTally) -> None:

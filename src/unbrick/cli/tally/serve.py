@@ -36,7 +36,7 @@ _LEVELS = ("debug", "info", "warning", "error")
     default=512,
     show_default=True,
     metavar="MIB",
-    help="How much one station may store in a day; what is more waits at the station.",
+    help="How much one station may report in a day; the disk needs several times that. The rest waits.",
 )
 @click.option(
     "--station-machines",

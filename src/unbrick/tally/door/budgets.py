@@ -1,17 +1,18 @@
 """What one station may do in a day: store bytes, words that nobody used before, names of computers; and ask.
 
 A day is the tally's, in UTC. What a station stored today is kept in a small file, so that a restart gives
-nobody a second day. Beyond its budget a station is told to come again: its reports wait where they are.
+nobody a second day; its bytes are counted from the reports when the tally starts, whatever it says.
+Beyond its budget a station is told to come again: its reports wait where they are.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from unbrick.errors import Reason
@@ -72,7 +73,33 @@ class DayBudgets:
         self._spent: dict[str, Spent] = {}
         self._stopped: dict[str, str] = {}
         self._changed = False
+        self._damaged = False
         self._read()
+
+    @property
+    def day_began(self) -> datetime:
+        """When the day began that is counted."""
+        self._begin_day()
+        return datetime.fromisoformat(self._day).replace(tzinfo=UTC)
+
+    def recount(self, stored: Mapping[str, int]) -> str | None:
+        """Take the bytes that each has stored since `day_began`; a sentence where the file had less."""
+        self._begin_day()
+        behind = [name for name, count in stored.items() if count > self._of(name).bytes]
+        for name in behind:
+            self._of(name).bytes = stored[name]
+        self._changed |= self._damaged or bool(behind)
+        if not self._damaged and not behind:
+            return None
+        what = "is damaged" if self._damaged else "is missing or behind"
+        named = f": {', '.join(sorted(behind)[:3])}" if behind else ""
+        return (
+            f"{self._path.name} {what}; what {len(behind)} stations stored today was counted from the reports"
+            f"{named}; words and names that the file does not have count from nothing"
+        )
+
+    def _of(self, station: str) -> Spent:
+        return self._spent.setdefault(station, Spent())
 
     @property
     def stopped(self) -> dict[str, str]:
@@ -161,8 +188,13 @@ class DayBudgets:
             self._changed = True
 
     def _read(self) -> None:
-        """What is damaged counts as nothing spent: the budget is no proof of anything."""
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        """What is damaged counts as nothing spent, until `recount`."""
+        with suppress(FileNotFoundError):
+            self._damaged = not self._take()
+
+    def _take(self) -> bool:
+        """Whether the file could be read; raises FileNotFoundError."""
+        try:
             with self._path.open("rb") as stream:
                 document = parse_json(stream.read(_MOST_BYTES))
             found = {
@@ -171,7 +203,15 @@ class DayBudgets:
                 )
                 for name, one in document["stations"].items()
             }
-            self._day, self._spent = str(document["day"]), found
+            if any(min(one.bytes, one.words, one.names, one.asks) < 0 for one in found.values()):
+                return False
+            day = f"{datetime.fromisoformat(document['day']):%Y-%m-%d}"
+        except FileNotFoundError:
+            raise
+        except _DAMAGED:
+            return False
+        self._day, self._spent = day, found
+        return True
 
 
 def _words_of(event: Event, sites: Collection[str]) -> set[str]:

@@ -137,6 +137,9 @@ class TallyServer:
         self._store.new_machines_a_day = self._day_limits.machines
         summary = await loop.run_in_executor(self._worker, self._store.summary)
         self._sites = frozenset((*summary.sites, *(one.site for one in self._gate.desk.register.stations)))
+        stored = await loop.run_in_executor(self._worker, self._store.stored_since, self._budgets.day_began)
+        if recounted := self._budgets.recount(stored):
+            self._audit.tell("budgets-recounted", text=recounted)
         self._caretaker.start()
         try:
             self._server = await loop.create_server(

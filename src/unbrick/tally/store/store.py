@@ -62,7 +62,7 @@ from unbrick.tally.show.summary import (
 from unbrick.tally.store.looking import LookingDatabase
 from unbrick.tally.store.migrations import is_current, migrate
 from unbrick.tally.store.rebuild import ADDED_UP, rebuild
-from unbrick.tally.trust.stations import Visits, read_visits
+from unbrick.tally.trust.stations import Visits, read_stored_since, read_visits
 
 
 class Store:
@@ -205,6 +205,11 @@ class Store:
         """How often and when last each station reported, by its name."""
         with self._database.read() as connection:
             return read_visits(connection)
+
+    def stored_since(self, since: datetime) -> Mapping[str, int]:
+        """How many bytes each station has stored since then, by its name."""
+        with self._database.read() as connection:
+            return read_stored_since(connection, since)
 
     def foresee_replacement(self, inventory: Inventory) -> Replacement:
         """What would be taken away if this list replaced the one before."""

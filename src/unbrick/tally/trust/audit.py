@@ -30,7 +30,12 @@ REFUSALS = "refusals.log"
 _LONGEST_TEXT = 200
 _MOST_WAITING = 1000
 _SESSIONS_TOLD = 5
-_LEVELS = {"storing-failed": logging.ERROR, "room-short": logging.ERROR, "budget-spent": logging.ERROR}
+_LEVELS = {
+    "storing-failed": logging.ERROR,
+    "room-short": logging.ERROR,
+    "budget-spent": logging.ERROR,
+    "budgets-recounted": logging.WARNING,
+}
 
 Log = Callable[[int, str], None]
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, func, select
 
 from unbrick.tally.books import schema
-from unbrick.tally.books.clock import moment_of, present
+from unbrick.tally.books.clock import microseconds, moment_of, present
 from unbrick.tally.folder import TallyFolder
 from unbrick.tally.trust.register import Enrolment, RegisterError, StationRegister
 
@@ -29,6 +29,17 @@ def read_visits(connection: Connection) -> Mapping[str, Visits]:
     runs = schema.runs
     query = select(runs.c.station, func.count(), func.max(runs.c.last_seen)).group_by(runs.c.station)
     return {station: Visits(count, moment_of(last)) for station, count, last in connection.execute(query)}
+
+
+def read_stored_since(connection: Connection, since: datetime) -> Mapping[str, int]:
+    """The bytes of the reports that came over a session since then, by the name of the station."""
+    events = schema.events
+    size = func.sum(func.length(events.c.data) + func.length(events.c.signature))
+    query = select(events.c.station, size).where(
+        events.c.received >= microseconds(since), events.c.carried == 0
+    )
+    rows = connection.execute(query.group_by(events.c.station))
+    return {station: int(stored) for station, stored in rows}
 
 
 def end_of(station: Enrolment) -> datetime:

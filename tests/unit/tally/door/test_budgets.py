@@ -16,6 +16,8 @@ from unbrick.tally.records import ReceivedEvent
 LIMITS = DayLimits(bytes=20_000, words=3, names=5)
 _INFINITE = b'{"day": "2026-11-30", "stations": {"a": {"bytes": Infinity, "words": 0, "names": 0}}}'
 
+_NEGATIVE = b'{"day": "2026-11-30", "stations": {"stick-1": {"bytes": -9, "words": 0, "names": 0}}}'
+
 
 class Scene:
     def __init__(self, path: Path) -> None:
@@ -103,8 +105,28 @@ def test_new_names_are_counted_too(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b'{"day": 5, "stations": 7}', b"\xff" * 100, b"[" * 9000, _INFINITE]
+    "content",
+    [b"", _NEGATIVE, b"{", b"[]", b'{"day": 5, "stations": 7}', b"\xff" * 100, b"[" * 9000, _INFINITE],
 )
 def test_a_damaged_file_counts_as_nothing_spent(scene: Scene, content: bytes) -> None:
     scene.path.write_bytes(content)
-    assert _store(scene.budgets(), _event(1))
+    budgets = scene.budgets()
+    assert _store(budgets, _event(1))
+    assert "is damaged" in str(budgets.recount({}))
+    again = scene.budgets()
+    assert "stick-1" in str(again.recount({"stick-1": 20_000}))
+    assert not _store(again, _event(2)), "what the reports say counts"
+    again.save()
+    assert scene.budgets().recount({"stick-1": 20_000}) is None
+
+
+def test_a_file_that_is_missing_or_behind_gives_no_second_day(scene: Scene) -> None:
+    assert scene.budgets().recount({}) is None, "a new tally"
+    for known in (0, 19_000):
+        budgets = scene.budgets()
+        assert "is missing or behind" in str(budgets.recount({"stick-1": 20_000 - known // 19}))
+        budgets.save()
+        scene.path.unlink()
+    budgets = scene.budgets()
+    budgets.spend([_event(1)])
+    assert budgets.recount({"stick-1": 1}) is None, "what came twice was counted twice"
