@@ -74,6 +74,9 @@ def _tell(found: Checked, repaired: bool) -> None:
             "  what to do: look where tally.mark was moved to; else: unbrick tally serve DIR --accept-loss",
             err=True,
         )
+    elif found.lacks_trust and len(found.complaints) == 1:
+        tell(f"{found.reports} reports{verified} are whole; changes of who may report are missing")
+        say("  what to do: put the newest stations.json back (unbrick help administrator)", err=True)
     elif found.complaints:
         tell(f"{found.reports} reports{verified}; {found.missing} are missing")
         say("  what to do: restore a copy of tally.db (unbrick help administrator)", err=True)

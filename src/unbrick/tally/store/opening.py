@@ -24,6 +24,12 @@ _AFTER = (
 )
 
 
+_AFTER_ACTS = (
+    "what persons did since is in audit.log: mark and decide again, and take out of the count again "
+    "whom it says was discounted (`unbrick tally revoke NAME --discount`)"
+)
+
+
 def _nobody_hears(_: str) -> None:
     """Nothing is said."""
 
@@ -169,3 +175,5 @@ def _tell_accepted(loss: Loss, audit: AuditLog, opening: Opening) -> None:
     audit.tell("loss-accepted", events=loss.events, changes=loss.changes, acts=loss.acts, by=by)
     opening.tell(f"{loss}; accepted by {opening.accepted_by}")
     opening.tell(_AFTER)
+    if loss.acts:
+        opening.tell(_AFTER_ACTS)

@@ -51,7 +51,8 @@ def no_progress(_: str, done: int, of: int) -> None:
 class Checked:
     """What was found. `missing` reports were acknowledged; `differences` are in what is added up and can be
     made good; `complaints` are all the rest, `more` beyond a hundred. `signatures` counts those that were
-    verified; None: not asked for. Where it `lacks_mark`, nobody knows how many are missing.
+    verified; None: not asked for. Where it `lacks_mark`, nobody knows how many are missing;
+    where it `lacks_trust`, the register of stations is an older copy.
     """
 
     reports: int = 0
@@ -61,6 +62,7 @@ class Checked:
     signatures: int | None = None
     more: int = 0
     lacks_mark: bool = False
+    lacks_trust: bool = False
 
     @property
     def is_well(self) -> bool:
@@ -87,6 +89,7 @@ def check_tally(directory: Path, *, signatures: bool, progress: Progress = no_pr
         look_for_mark(database, found)
     trust = lost_trust(folder)
     if trust is not None:
+        found.lacks_trust = True
         found.complain(str(trust))
     return found
 

@@ -192,6 +192,9 @@ def test_lost_acts_of_persons_are_told_beside_lost_reports(tmp_path: Path) -> No
         loss = looking.loss()
     assert loss is not None
     assert (loss.events, loss.acts) == (3, 3)
+    said, audit = served(without / "tally.db", "kim")
+    assert any("audit.log" in one for one in said)
+    assert [one["acts"] for one in audit if one["what"] == "loss-accepted"] == [3]
 
 
 @pytest.mark.parametrize("harm", ["removed", "emptied", "both slots", "one slot", "the other slot"])
