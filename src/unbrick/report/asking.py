@@ -191,6 +191,13 @@ class Asks:
         self._put.clear()
         self._session = None
 
+    def close(self) -> None:
+        """Let everybody who waits know that no answer comes."""
+        for asked in (*self._waiting, *self._put.values()):
+            asked.reply.close()
+        self._waiting.clear()
+        self._put.clear()
+
     def _put_to(self, session: AskedSession, asked: _Waiting) -> None:
         if session.protocol < ASKING_PROTOCOL:
             asked.give(_TOO_OLD)

@@ -128,6 +128,7 @@ class SendingLoop:
             self._tell(SenderState.ENDED)
         finally:
             self._hang_up()
+            self._asks.close()
 
     def _is_done(self) -> bool:
         deadline = self._orders.finish_by

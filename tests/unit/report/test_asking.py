@@ -84,6 +84,7 @@ def scene() -> Iterator[Scene]:
     try:
         yield scene
     finally:
+        scene.asks.close()
         scene.sender_end.close()
         scene.askers_end.close()
         scene.pool.shutdown()
