@@ -61,7 +61,7 @@ def _start_repair(disk: Drilled) -> tuple[subprocess.Popen[str], int]:
 
 def _works_apart(process: int) -> bool:
     """Whether it has the mounts of its own that work on a disk begins with."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, PermissionError):  # the second while it ends
         return Path(f"/proc/{process}/ns/mnt").readlink() != Path("/proc/self/ns/mnt").readlink()
     return False
 

@@ -267,7 +267,9 @@ def test_a_site_without_a_tally_keeps_its_reports_and_can_carry_them_to_one(
     refused = run_program("tally", "import", tally, carried)
     (key,) = set(re.findall(r"SHA256:[A-Za-z0-9+/]{43}", refused.said))
     taken = run_program("tally", "import", tally, carried, "--accept-key", key)
-    assert taken.out == f"{waiting} new, 0 known already, 0 refused\n"
+    count, accepted = taken.out.splitlines()
+    assert count == f"{waiting} new, 0 known already, 0 refused"
+    assert accepted.startswith(f"{key} is medium-")
 
 
 def test_a_tally_of_another_authority_gets_nothing_and_it_is_said(
