@@ -26,6 +26,7 @@ from unbrick.model import (
     FilesystemState,
     InstallationReport,
     ProtectorKind,
+    RunState,
     Status,
     Verdict,
     Volume,
@@ -238,19 +239,33 @@ def _plan(windows: Sequence[Found], disk: Disk, order: Order, kit: Kit, draft: D
     if order.goal.judges:
         draft.run = kit.recorder.run
     else:
-        planned = _agree_on_run(planned, draft)
+        planned = _agree_on_run(planned, windows, order, draft)
     return [one for one in planned if one.run is not None or one.cut.is_there]
 
 
-def _agree_on_run(planned: Sequence[Change], draft: Draft) -> list[Change]:
-    """The newest run of the whole disk is undone; that a volume had no part in it is then no trouble."""
+def _agree_on_run(
+    planned: Sequence[Change], windows: Sequence[Found], order: Order, draft: Draft
+) -> list[Change]:
+    """The newest run of the whole disk is undone; that a volume had no part in it is then no trouble.
+
+    Where something stands in the way of the newest, no older one is: nobody has asked for that.
+    """
     begun = {run.run: run.begun for case in draft.cases for run in case.runs}
     runs = [one.run for one in planned if one.run is not None]
+    if order.run is None:
+        runs += [run for found in windows if found.case.trouble is not None for run in _not_undone(found)]
     draft.run = max(runs, key=lambda run: order_of(run, begun.get(run, 0)), default=None)
     for case in draft.cases:
         if draft.run and case.trouble is not None and case.trouble.reason == Reason.NO_RUN:
             case.trouble = None
     return [one if one.run == draft.run else one.only_finishing() for one in planned]
+
+
+def _not_undone(found: Found) -> list[str]:
+    """The runs of a volume that are not taken back; of one that was cut off, the view shows it finished."""
+    cut = found.view.cut_off
+    runs = [run.run for run in found.case.runs if run.state is RunState.REPAIRED]
+    return runs if cut is None else [*runs, cut.run]
 
 
 def _rehearse(planned: Sequence[Change], disk: Disk, order: Order, kit: Kit, draft: Draft) -> list[Ready]:

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.recorded_runner import RecordedRunner
 
 from unbrick.disks.bitlocker.master_key import KnownKey
-from unbrick.disks.change.views import View
+from unbrick.disks.change.views import CutOff, View
 from unbrick.disks.disk import Disk
 from unbrick.disks.plain import PlainVolume
+from unbrick.errors import NeedsHandsError, Reason
 from unbrick.events.event import Event
 from unbrick.keys.chain import KeyChain
-from unbrick.model import DiskReport, FilesystemState, Status, Volume, VolumeKind, VolumeState
+from unbrick.model import (
+    DiskReport,
+    EarlierRun,
+    FilesystemState,
+    RunState,
+    Status,
+    Volume,
+    VolumeKind,
+    VolumeState,
+)
 from unbrick.recovery import story
 from unbrick.recovery.case import Found, Goal, Kit, Order
 from unbrick.recovery.change import Change, Ready
@@ -100,3 +111,40 @@ def test_what_only_looks_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Telling(monkeypatch).of(Goal.DIAGNOSE) == [*DISCOVERED, *PLANNED]
     for goal in (Goal.SCAN, Goal.RUNS):
         assert Telling(monkeypatch).of(goal) == [*DISCOVERED, "unmounted"]
+
+
+NEWER = "20261125T081500Z-0a1b2c"
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["recorded", "cut off"])
+@pytest.mark.parametrize("named", [None, RUN])
+def test_no_older_run_is_taken_back_where_the_newest_cannot_be(
+    monkeypatch: pytest.MonkeyPatch, cut: bool, named: str | None
+) -> None:
+    telling = Telling(monkeypatch)
+
+    @contextmanager
+    def open_disk(*_: object) -> Iterator[Disk]:
+        yield Disk(PATH, PATH, 1, 512, None, (VOLUME, replace(VOLUME, partition=4)))
+
+    def look_into(case: VolumeCase, *rest: object) -> Found:
+        found = telling.look_into(case, *rest)
+        if case.volume.partition == 4:
+            return found
+        state = RunState.UNDONE if cut else RunState.REPAIRED
+        case.runs = (EarlierRun(NEWER, "2026-11-25T08:15:00Z", None, state),)
+        cut_off = CutOff(NEWER, False, lambda: nullcontext(PATH)) if cut else None
+        return replace(found, view=replace(found.view, cut_off=cut_off))
+
+    def plan_change(found: Found, *_: object) -> Change:
+        if found.case.volume.partition == 3:
+            raise NeedsHandsError("something is in the way", reason=Reason.SOMETHING_IN_THE_WAY)
+        return telling.plan_change(found)
+
+    for name, part in (("open_disk", open_disk), ("_look_into", look_into), ("plan_change", plan_change)):
+        monkeypatch.setattr(story, name, part)
+    kit = Kit(RecordedRunner(), Recorder(RUN, [telling.hear]), KeyChain(()), (), PATH)
+    report = story.recover_disk(Order(PATH, Goal.UNDO, run=named), kit)
+    assert ("carry out" in telling.told) == (named is not None)
+    assert report.error is not None
+    assert "something is in the way" in report.error
