@@ -28,7 +28,7 @@ _MOST = 20
 @click.option("--reason", callback=seen_reason, metavar="TEXT", help="Why, in a few words.")
 @click.option("--discount", is_flag=True, help="Take all that it reported out of the count, too.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="With --discount: the machines that it was about, as JSON."
+    "--json", "as_json", is_flag=True, help="The machines that are counted without its word, as JSON."
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def command(directory: Path, name: str, reason: str | None, discount: bool, as_json: bool, yes: bool) -> None:
@@ -61,6 +61,8 @@ def command(directory: Path, name: str, reason: str | None, discount: bool, as_j
             tell(f"to take it back: unbrick tally unrevoke {directory} {name} --reason …")
     if discount:
         _discount(directory, name, reason or "revoked", as_json=as_json)
+    elif as_json:
+        click.echo(json.dumps({"station": name, "machines": []}))
 
 
 def _discount(directory: Path, name: str, reason: str, *, as_json: bool) -> None:

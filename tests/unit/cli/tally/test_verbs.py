@@ -47,7 +47,9 @@ def test_a_user_without_a_name_enrols_and_revokes_but_vouches_for_nothing(
     run = CliRunner().invoke
     enrolled = ["enrol", str(tmp_path / "tally"), "stick-7", "--site", "a", "--out", str(tmp_path / "stick")]
     assert run(command, enrolled).exit_code == 0
-    assert run(command, ["revoke", str(tmp_path / "tally"), "stick-7", "--yes"]).exit_code == 0
+    revoked = run(command, ["revoke", str(tmp_path / "tally"), "stick-7", "--yes", "--json"])
+    assert revoked.exit_code == 0
+    assert json.loads(revoked.stdout) == {"station": "stick-7", "machines": []}
     noted = [json.loads(line) for line in folder.audit.read_text().splitlines()]
     assert [one["by"] for one in noted if "by" in one] == [f"user {os.getuid()}"] * 2
     said = run(command, ["confirm", str(tmp_path / "tally"), "WARD-3-PC"]).exception
