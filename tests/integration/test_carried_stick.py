@@ -145,6 +145,7 @@ def test_a_foreign_file_keeps_no_report_away(
         "files": [{"file": shown, "why": ended.document["files"][0]["why"]}],
         "lines": [],
         "expired": {},
+        "accepted": {},
     }
     assert why in ended.document["files"][0]["why"]
 
