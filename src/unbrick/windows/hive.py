@@ -1,7 +1,9 @@
 """One registry hive of an offline Windows, opened as Windows would see it: its logs replayed, in memory.
 
-hivex walks the hive; it neither replays logs nor says that a hive is dirty, so `replay` comes first.
+hivex walks the hive. It neither replays logs nor reports that a hive is dirty, so `replay` comes first.
 Nothing on the volume is written. hivex is C and the hive hostile: call this inside `bounded.run_bounded`.
+
+Offsets of keys and values: M. Suhanov's "Windows registry file format specification".
 """
 
 from __future__ import annotations
@@ -10,13 +12,13 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 from unbrick.errors import FailedError, MissingLibraryError, Reason
 from unbrick.files import PathError, find_entry, open_plain, read_plain
-from unbrick.windows.hive_names import KEY_CELL, VALUE_CELL, CellShape, read_name, same_name
 from unbrick.windows.replay import (
     BASE_BLOCK_SIZE,
     HIVE_LIMIT,
@@ -33,8 +35,24 @@ _FIRST_BIN_TIME = BASE_BLOCK_SIZE + 20
 _COPY_CHUNK = 4 * 1024 * 1024
 
 
+@dataclass(frozen=True)
+class _CellShape:
+    """Where a kind of cell keeps its name, in bytes from the cell's size field."""
+
+    signature: bytes
+    length_at: int
+    flags_at: int
+    latin_flag: int
+    name_at: int
+
+
+_KEY_CELL = _CellShape(b"nk", length_at=76, flags_at=6, latin_flag=0x20, name_at=80)
+_VALUE_CELL = _CellShape(b"vk", length_at=6, flags_at=20, latin_flag=0x01, name_at=24)
+_USUAL_NAME = 512
+
+
 class UnreadableHiveError(FailedError):
-    """A registry hive that cannot be opened at all; `why` is the message's last part."""
+    """A registry hive that cannot be opened; `why` is the message's last part."""
 
     def __init__(self, name: str, why: str) -> None:
         self.why = why
@@ -46,7 +64,7 @@ class UnreadableHiveError(FailedError):
 
 
 class ValueType(IntEnum):
-    """The registry's value types that we decode."""
+    """The value types that are decoded."""
 
     SZ = 1
     EXPAND_SZ = 2
@@ -57,9 +75,9 @@ class ValueType(IntEnum):
 class Hive:
     """Reads the keys of one open hive, behind `descriptor`.
 
-    `warnings` are what a person should know of how it was opened; `damaged` counts what could not be read;
-    `cut_off` says whether the file ends before the hive does.
-    What is odd and yet sound (a name that is no text, a value of an unknown type) is no damage.
+    `warnings` are sentences about how it was opened, `damaged` counts what could not be read, `cut_off`: the
+    file ends before the hive does. What is odd but sound (a name that is not valid text, a value of an
+    unknown type) is not damage.
     """
 
     def __init__(self, reader: Any, descriptor: int, warnings: tuple[str, ...] = ()) -> None:
@@ -78,35 +96,32 @@ class Hive:
                 self.damaged += 1
         return None
 
-    def name(self, handle: int, shape: CellShape) -> str | None:
+    def name(self, handle: int, shape: _CellShape) -> str | None:
         """The name of a key or value; None where its cell is damaged, which is counted."""
-        name = read_name(self._descriptor, handle, shape)
+        name = _read_name(self._descriptor, handle, shape)
         self.damaged += name is None
         return name
 
     def key(self, path: str) -> Key | None:
-        """The key at a path below the root, parts separated by backslashes, in any case; None if missing."""
+        """The key at a path below the root, parts separated by backslashes, in any case."""
         root = self.ask("root")
         key = None if root is None else Key(self, root)
         for part in path.split("\\"):
             if part and key is not None:
-                key = next((child for name, child in key.children() if same_name(name, part)), None)
+                key = next((child for name, child in key.children() if _same_name(name, part)), None)
         return key
 
     def value(self, path: str, name: str) -> str | int | tuple[str, ...] | None:
-        """One value, decoded; see `Key.value`."""
         key = self.key(path)
         return key.value(name) if key else None
 
     def text(self, path: str, name: str) -> str | None:
-        """A REG_SZ or REG_EXPAND_SZ value; None for anything else."""
-        value = self.value(path, name)
-        return value if isinstance(value, str) else None
+        key = self.key(path)
+        return key.text(name) if key else None
 
     def number(self, path: str, name: str) -> int | None:
-        """A REG_DWORD value; None for anything else."""
-        value = self.value(path, name)
-        return value if isinstance(value, int) else None
+        key = self.key(path)
+        return key.number(name) if key else None
 
 
 class Key:
@@ -121,7 +136,7 @@ class Key:
         nodes: list[int] = self._hive.ask("node_children", self._node) or []
         self._hive.damaged += len(nodes) > _SUBKEY_LIMIT
         for node in nodes[:_SUBKEY_LIMIT]:
-            name = self._hive.name(node, KEY_CELL)
+            name = self._hive.name(node, _KEY_CELL)
             if name is not None:
                 yield name, Key(self._hive, node)
 
@@ -130,8 +145,12 @@ class Key:
 
         None where it is missing, of another type, over 1 MiB, or damaged.
         """
-        handle = self._find_value(name)
-        if handle is None:
+        handles: list[int] = self._hive.ask("node_values", self._node) or []
+        for handle in handles:
+            found = self._hive.name(handle, _VALUE_CELL)
+            if found is not None and _same_name(found, name):
+                break
+        else:
             return None
         described = self._hive.ask("value_type", handle)
         if described is None or described[1] > _VALUE_LIMIT:
@@ -139,21 +158,12 @@ class Key:
         answer = self._hive.ask("value_value", handle)
         return decode_value(*answer) if answer else None
 
-    def _find_value(self, name: str) -> int | None:
-        handles: list[int] = self._hive.ask("node_values", self._node) or []
-        for handle in handles:
-            found = self._hive.name(handle, VALUE_CELL)
-            if found is not None and same_name(found, name):
-                return handle
-        return None
-
     def text(self, name: str) -> str | None:
         """A REG_SZ or REG_EXPAND_SZ value; None for anything else."""
         value = self.value(name)
         return value if isinstance(value, str) else None
 
     def number(self, name: str) -> int | None:
-        """A REG_DWORD value; None for anything else."""
         value = self.value(name)
         return value if isinstance(value, int) else None
 
@@ -166,7 +176,7 @@ class Key:
 
 
 def decode_value(kind: int, data: bytes) -> str | int | tuple[str, ...] | None:
-    """A value's bytes as what its type says; None for a type we do not decode or bytes that do not fit."""
+    """None for a type that is not decoded, or bytes that do not fit the type."""
     if kind == ValueType.DWORD:
         return int.from_bytes(data, "little") if len(data) == 4 else None
     if kind in (ValueType.SZ, ValueType.EXPAND_SZ):
@@ -180,8 +190,36 @@ def _decode_text(data: bytes) -> str:
     return data[: len(data) & ~1].decode("utf-16-le", errors="replace")
 
 
+# hivex converts names to UTF-8 and gives up at one that is no valid UTF-16, which Windows allows: one such
+# name would hide all others of its list. So names are read from the hive's own bytes.
+def _read_name(descriptor: int, offset: int, shape: _CellShape) -> str | None:
+    """The name in the cell at an offset (hivex's handle), with U+FFFD for what is no text.
+
+    None where there is no such cell, or its name reaches beyond it. Raises OSError.
+    """
+    cell = os.pread(descriptor, shape.name_at + _USUAL_NAME, offset)
+    if len(cell) < shape.name_at or cell[4:6] != shape.signature:
+        return None
+    (size,) = struct.unpack_from("<i", cell)  # negative for a cell in use
+    (length,) = struct.unpack_from("<H", cell, shape.length_at)
+    (flags,) = struct.unpack_from("<H", cell, shape.flags_at)
+    if shape.name_at + length > -size:
+        return None
+    name = cell[shape.name_at : shape.name_at + length]
+    if len(name) < length:
+        name = os.pread(descriptor, length, offset + shape.name_at)
+    return name.decode("latin-1" if flags & shape.latin_flag else "utf-16-le", errors="replace")
+
+
+def _same_name(one: str, other: str) -> bool:
+    """Whether Windows takes two names as the same, as far as ASCII letters go."""
+    if one == other:
+        return True
+    return one.isascii() and other.isascii() and one.lower() == other.lower()
+
+
 def load_hivex() -> Any:
-    """hivex's Python binding; raises MissingLibraryError. What PyPI has under its name is another library."""
+    """hivex's Python binding; raises MissingLibraryError. PyPI's package of that name is another library."""
     try:
         import hivex
 
@@ -236,7 +274,7 @@ def _open_descriptor(descriptor: int, path: Path, held: ExitStack) -> Hive:
 
 
 def _open_dirty(descriptor: int, path: Path, base: BaseBlock, size: int, held: ExitStack) -> Hive:
-    """Replay the logs into a copy in memory; where that fails, read the hive as it is and say so."""
+    """Replay the logs into a copy in memory; where that fails, read the hive as it is, with a warning."""
     first_bin = os.pread(descriptor, 8, _FIRST_BIN_TIME)
     time = struct.unpack("<Q", first_bin)[0] if len(first_bin) == 8 else 0
     replay = plan_replay(base, time, _read_logs(path))
@@ -244,23 +282,18 @@ def _open_dirty(descriptor: int, path: Path, base: BaseBlock, size: int, held: E
         copy = _replayed_copy(descriptor, size, replay)
         held.callback(os.close, copy)
         try:
-            warnings = () if replay.complete else (_torn_log_warning(path.name),)
-            return Hive(_open_reader(copy, path.name), copy, warnings)
+            torn = f"a transaction log of {path.name} is torn"
+            missing = f"{torn}: its last changes may be missing from what was read"
+            return Hive(_open_reader(copy, path.name), copy, () if replay.complete else (missing,))
         except UnreadableHiveError:
             pass  # a replay that makes nonsense of the hive is no better than none
-    return Hive(_open_reader(descriptor, path.name), descriptor, (_stale_warning(path.name),))
-
-
-def _torn_log_warning(name: str) -> str:
-    return f"a transaction log of {name} is torn: its last changes may be missing from what was read"
-
-
-def _stale_warning(name: str) -> str:
-    return f"{name} was not saved cleanly and its transaction logs do not fit: some of its values may be old"
+    unclean = f"{path.name} was not saved cleanly and its transaction logs do not fit"
+    stale = f"{unclean}: some of its values may be old"
+    return Hive(_open_reader(descriptor, path.name), descriptor, (stale,))
 
 
 def _read_logs(path: Path) -> Sequence[bytes]:
-    """The transaction logs beside a hive, those that can be read: `.LOG1`, `.LOG2`, then `.LOG`."""
+    """The logs beside a hive that can be read: `.LOG1`, `.LOG2`, then `.LOG`."""
     logs = []
     for suffix in (".LOG1", ".LOG2", ".LOG"):
         with suppress(OSError, PathError):
@@ -271,14 +304,11 @@ def _read_logs(path: Path) -> Sequence[bytes]:
 
 
 def _replayed_copy(descriptor: int, size: int, replay: Replay) -> int:
-    """A copy of the hive in memory with the replay laid over it, as an open descriptor."""
+    """A descriptor of a copy in memory, with the replay laid over it."""
     copy = os.memfd_create("hive")
     os.ftruncate(copy, max(size, replay.length))
     at = 0
-    while at < size:
-        chunk = os.pread(descriptor, min(_COPY_CHUNK, size - at), at)
-        if not chunk:
-            break
+    while chunk := os.pread(descriptor, min(_COPY_CHUNK, size - at), at):
         os.pwrite(copy, chunk, at)
         at += len(chunk)
     for offset, page in replay.pages:
@@ -288,7 +318,6 @@ def _replayed_copy(descriptor: int, size: int, replay: Replay) -> int:
 
 
 def _open_reader(descriptor: int, name: str) -> Any:
-    """Let hivex map the file behind a descriptor; raises UnreadableHiveError, MissingLibraryError."""
     library: Any = load_hivex()
 
     class Reader(library):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Every Windows installation on one mounted volume: its names, its version, its services.
+"""The Windows installations on a mounted volume: name, version, services.
 
 Only looks. A hive that cannot be read makes an installation `readable=False`; it never hides one.
 """
@@ -38,12 +38,12 @@ _CURRENT_VERSION = "Microsoft\\Windows NT\\CurrentVersion"
 
 @dataclass(frozen=True)
 class Installation:
-    """One Windows. `folder` is its path from the volume's root, `\\Windows`, as the disk has it.
+    r"""One Windows. `folder` is its path from the volume's root, `\Windows`, as the disk has it.
 
     All other texts are safe to print. `class_filters` are the service names in `UpperFilters` and
     `LowerFilters`, `auto_unlocked` the BitLocker identifiers of the volumes whose keys this Windows keeps.
-    Where `readable` is False the SYSTEM or SOFTWARE hive could not be read, or not whole
-    (`warnings` says why), and no answer about services can be relied on.
+    Where `readable` is False, the SYSTEM or SOFTWARE hive could not be read, or not whole (`warnings` says
+    why), and no answer about services can be relied on.
     """
 
     folder: str
@@ -65,14 +65,13 @@ class Installation:
         return boot_files(self.services, self.class_filters, self.folder)
 
     def service(self, name: str) -> Service | None:
-        """The service of that name, in any case."""
         wanted = name.casefold()
         return next((service for service in self.services if service.name.casefold() == wanted), None)
 
     def names_boot_file(self, windows_path: str) -> str | None:
         """The Start 0 or 1 service, or class filter, whose file this is (a path from the volume's root).
 
-        Taking such a file away alone may keep Windows from starting. None where nothing names it.
+        Without such a file Windows may not start.
         """
         return self._boot_files.get(comparable_path(windows_path))
 
@@ -90,10 +89,9 @@ class Installation:
 
 
 def find_installations(root: Path) -> tuple[Installation, ...]:
-    """Every Windows in a top-level folder of a mounted volume, by name; `Windows.old` is none.
+    """Every Windows in a top-level folder of a mounted volume, by name; `Windows.old` does not count.
 
-    Raises FailedError where the volume's root cannot be listed, and where the library that reads hives is
-    missing.
+    Raises FailedError where the root cannot be listed, or the library that reads hives is missing.
     """
     try:
         with os.scandir(root) as entries:
@@ -109,7 +107,6 @@ def find_installations(root: Path) -> tuple[Installation, ...]:
 
 
 def _read_folder(root: Path, name: str) -> Installation | None:
-    """The installation in one top-level folder, or None where there is none."""
     if name.casefold().startswith("windows.old"):
         return None
     folder = f"\\{name}"
@@ -135,9 +132,9 @@ def _read_folder(root: Path, name: str) -> Installation | None:
 
 
 def _read_hive(path: Path, read: Callable[[Hive], dict[str, Any]]) -> dict[str, Any]:
-    """What `read` makes of a hive, with `warnings` and `whole` (nothing was lost) added.
+    """What `read` returns for a hive, with `warnings` and `whole` (nothing was lost) added.
 
-    Raises UnreadableHiveError, and ReaderEndedError where it is not the hive's fault.
+    Raises UnreadableHiveError; ReaderEndedError where the reason is not the hive.
     """
 
     def work() -> dict[str, Any]:
@@ -242,7 +239,7 @@ def _read_software(installation: Installation, path: Path) -> Installation:
 
 
 def _product(name: str | None, build: int | None) -> str | None:
-    """The product's name as people say it: Windows 11 still calls itself Windows 10 in the registry."""
+    # In the registry, Windows 11 still calls itself Windows 10.
     if name and build and build >= _FIRST_WINDOWS_11_BUILD and name.startswith("Windows 10"):
         return "Windows 11" + name.removeprefix("Windows 10")
     return name

@@ -1,8 +1,8 @@
-"""What NTFS keeps about one file beside its bytes, as ntfs-3g shows it: attributes, times, ACL, streams.
+"""What NTFS keeps about a file beside its bytes, as ntfs-3g shows it: attributes, times, ACL, streams.
 
-Reads and sets the `system.ntfs_*` extended attributes of a mounted volume; knows nothing of devices.
-The attribute names and byte orders are ntfs-3g's (its "extended attributes" manual); FILETIME and the
-attribute bits are [MS-FSCC] 2.1.1 and 2.6.
+Reads and sets the `system.ntfs_*` extended attributes of a mounted volume. Their names and byte orders are
+ntfs-3g's (its "extended attributes" manual); FILETIME and the attribute bits are [MS-FSCC] 2.1.1 and 2.6. All
+functions that take a path raise OSError.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 
 
 class FileAttributes(IntFlag):
-    """The file attribute bits of [MS-FSCC] 2.6 that we act on."""
+    """The attribute bits of [MS-FSCC] 2.6 that are used here."""
 
     READONLY = 0x1
     HIDDEN = 0x2
@@ -48,7 +48,7 @@ class NtfsTimes:
 
 
 def filetime_to_datetime(ticks: int) -> datetime | None:
-    """A FILETIME as UTC, to the microsecond; None where it lies outside the years Python can hold."""
+    """UTC, to the microsecond; None where it lies outside the years Python can hold."""
     try:
         return _EPOCH + timedelta(microseconds=ticks // 10)
     except OverflowError:
@@ -71,18 +71,15 @@ def read_xattr(path: Path, name: str) -> bytes | None:
 
 
 def read_attributes(path: Path) -> FileAttributes:
-    """The attribute bits of a file or folder; raises OSError."""
     raw = read_xattr(path, "system.ntfs_attrib")
     return FileAttributes(struct.unpack("<I", raw[:4])[0] if raw and len(raw) >= 4 else 0)
 
 
 def write_attributes(path: Path, attributes: FileAttributes) -> None:
-    """Set the attribute bits; raises OSError."""
     os.setxattr(path, "system.ntfs_attrib", struct.pack("<I", attributes), follow_symlinks=False)
 
 
 def read_times(path: Path) -> NtfsTimes:
-    """The four times of a file or folder; raises OSError."""
     raw = read_xattr(path, "system.ntfs_times")
     if raw is None or len(raw) < 32:
         raise OSError(errno.ENODATA, "no NTFS times here", str(path))
@@ -90,40 +87,38 @@ def read_times(path: Path) -> NtfsTimes:
 
 
 def write_times(path: Path, times: NtfsTimes) -> None:
-    """Set created, modified and accessed (the change time follows the clock); raises OSError."""
+    """Set created, modified and accessed; the change time follows the clock."""
     raw = struct.pack("<3Q", times.created, times.modified, times.accessed)
     os.setxattr(path, "system.ntfs_times", raw, follow_symlinks=False)
 
 
 def read_short_name(path: Path) -> str | None:
-    """The 8.3 name, or None where the file has none."""
     raw = read_xattr(path, "system.ntfs_dos_name")
     return raw.decode(errors="replace") if raw else None
 
 
 def write_short_name(path: Path, name: str) -> None:
-    """Give a file its 8.3 name; raises OSError (EEXIST where another file of the folder has it)."""
+    """Set the 8.3 name; EEXIST where another file of the folder has it."""
     os.setxattr(path, "system.ntfs_dos_name", name.encode(), follow_symlinks=False)
 
 
 def read_acl(path: Path) -> bytes:
-    """The security descriptor, self-relative ([MS-DTYP] 2.4.6); raises OSError."""
+    """The security descriptor, self-relative ([MS-DTYP] 2.4.6)."""
     return read_xattr(path, "system.ntfs_acl") or b""
 
 
 def write_acl(path: Path, descriptor: bytes) -> None:
-    """Set the security descriptor; raises OSError."""
     os.setxattr(path, "system.ntfs_acl", descriptor, follow_symlinks=False)
 
 
 def read_reparse_tag(path: Path) -> int | None:
-    """The reparse tag ([MS-FSCC] 2.1.2.1) of a reparse point, or None for a plain file or folder."""
+    """The reparse tag ([MS-FSCC] 2.1.2.1); None for a plain file or folder."""
     raw = read_xattr(path, "system.ntfs_reparse_data")
     return struct.unpack("<I", raw[:4])[0] if raw and len(raw) >= 4 else None
 
 
 def list_streams(path: Path) -> tuple[str, ...]:
-    """A file's alternate data streams by name (mounted with `streams_interface=xattr`); raises OSError."""
+    """Alternate data streams by name (mounted with `streams_interface=xattr`)."""
     return tuple(
         name.removeprefix("user.")
         for name in os.listxattr(path, follow_symlinks=False)

@@ -24,7 +24,7 @@ from unbrick.windows.ntfs_file import (
 )
 
 SIZE_LIMIT = 64 * 1024 * 1024
-"""Bytes. No file a playbook judges is larger; reading more would only let a hostile volume hold us up."""
+"""Bytes. No file that a playbook judges is larger, and a hostile volume must not delay the run."""
 
 FIRST_BYTES = 64
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
@@ -45,7 +45,7 @@ _ELSEWHERE = FileAttributes.OFFLINE | FileAttributes.RECALL_ON_OPEN | FileAttrib
 
 
 class UnreadableFileError(NeedsHandsError):
-    """A file whose bytes cannot be had, or are not the ones Windows would see."""
+    """A file whose bytes cannot be read, or are not the ones that Windows would see."""
 
     def __init__(self, windows_path: str, why: str) -> None:
         super().__init__(
@@ -92,8 +92,8 @@ def observe_file(root: Path, windows_path: str) -> ObservedFile:
 
 
 def _locate(root: Path, windows_path: str) -> Path:
-    """The file's real path; its last part may be anything, a link too."""
     parts = split_windows_path(windows_path)
+    # The last part may be anything, a link too: `_refuse_special` looks at it.
     folder = find_inside(root, "\\".join(parts[:-1]))
     path = find_entry(folder, parts[-1]) if folder and parts else None
     if path is None:
@@ -140,7 +140,7 @@ def _open_quietly(path: Path) -> int:
 
 
 def _digest(descriptor: int) -> tuple[bytes, str, bool, int]:
-    """First bytes, SHA-256, whether there are only zeros (and at least one), and the size read."""
+    """First bytes, SHA-256, whether all bytes (and at least one) are zeros, and the size read."""
     digest = hashlib.sha256()
     first = b""
     size = 0
@@ -156,7 +156,7 @@ def _digest(descriptor: int) -> tuple[bytes, str, bool, int]:
 
 
 def _modified(path: Path, nanoseconds: int) -> datetime | None:
-    """When its content was last changed, UTC; NTFS' own time where there is one."""
+    """When its content was last changed, UTC: NTFS's own time where there is one."""
     try:
         moment = filetime_to_datetime(read_times(path).modified)
     except OSError:

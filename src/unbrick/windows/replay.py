@@ -47,7 +47,7 @@ class BaseBlock:
 
 @dataclass(frozen=True)
 class Replay:
-    """How a dirty hive becomes a whole one. `pages` are (file offset, bytes), in the order of writing."""
+    """How a dirty hive becomes whole. `pages` are (file offset, bytes), in the order of writing."""
 
     base_block: bytes
     length: int
@@ -71,7 +71,7 @@ def xor_checksum(block: bytes | bytearray) -> int:
 
 
 def read_base_block(raw: bytes) -> BaseBlock | None:
-    """Read the first 512 bytes of a hive or log; None where there are fewer."""
+    """The head in the first 512 bytes of a hive or log; None where there are fewer."""
     if len(raw) < _CHECKED_SIZE:
         return None
     primary, secondary, written = struct.unpack_from("<IIQ", raw, 4)
@@ -99,7 +99,7 @@ def marvin32(data: bytes | memoryview) -> int:
 
 
 def _read_entry(log: memoryview, start: int) -> tuple[_Entry, int] | None:
-    """The log entry at an offset and where the next one begins; None where there is no sound one."""
+    """A log entry and the offset of the next; None where there is no sound one."""
     if start + _ENTRY_HEADER.size > len(log):
         return None
     signature, size, _, sequence, bins_size, count, hash1, hash2 = _ENTRY_HEADER.unpack_from(log, start)
@@ -125,7 +125,7 @@ def _read_entry(log: memoryview, start: int) -> tuple[_Entry, int] | None:
 
 
 def _entries(log: memoryview, expected: int) -> Iterator[_Entry]:
-    """The entries of a new-format log, one sequence number after the other; what follows is old or torn."""
+    """The entries of a new-format log with consecutive numbers; what follows is old or torn."""
     start = _CHECKED_SIZE
     while found := _read_entry(log, start):
         entry, start = found
@@ -173,7 +173,7 @@ def _replay_new(base: BaseBlock, logs: Sequence[tuple[BaseBlock, memoryview]]) -
 
 
 def _replay_old(base: BaseBlock, first_bin_time: int, log_base: BaseBlock, log: memoryview) -> Replay | None:
-    """Lay the dirty pages of an old-format log over the hive; None where it is of another moment."""
+    """Lay the dirty pages of an old-format log over the hive; None where its time does not match."""
     moments = {base.written} if base.valid else {base.written, first_bin_time}
     if log_base.primary_sequence != log_base.secondary_sequence or log_base.written not in moments:
         return None
@@ -202,8 +202,8 @@ def _replay_old(base: BaseBlock, first_bin_time: int, log_base: BaseBlock, log: 
 def plan_replay(base: BaseBlock, first_bin_time: int, logs: Sequence[bytes]) -> Replay | None:
     """How the logs (`.LOG1`, `.LOG2`, `.LOG`, in this order) make a dirty hive whole; None where none fits.
 
-    `first_bin_time` is the FILETIME in the first hive bin, which stands in for that of a damaged base
-    block. A replay is not `complete` where a log that should follow is torn or does not continue.
+    `first_bin_time` is the FILETIME in the first hive bin, which stands in for that of a damaged base block.
+    A replay is not `complete` where a log that should follow is torn or does not continue.
     """
     read = [(read_base_block(log), memoryview(log)) for log in logs]
     sound = [(head, log) for head, log in read if head is not None and head.valid]

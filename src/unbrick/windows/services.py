@@ -41,7 +41,6 @@ class Service:
 
 
 def read_services(hive: Hive, control_set: int) -> tuple[Service, ...]:
-    """The services of a control set of an open SYSTEM hive, in the hive's order."""
     key = hive.key(f"ControlSet{control_set:03}\\Services")
     return tuple(
         Service(
@@ -72,7 +71,7 @@ def read_class_filters(hive: Hive, control_set: int) -> tuple[str, ...]:
 
 
 def comparable_path(windows_path: str) -> str:
-    """A path from the volume's root in one form: backslashes, no `.` or `..`, lower case."""
+    """A path from the volume's root with backslashes, without `.` and `..`, in lower case."""
     parts: list[str] = []
     for part in windows_path.replace("/", "\\").split("\\"):
         clean = part.rstrip(" .")
@@ -84,10 +83,10 @@ def comparable_path(windows_path: str) -> str:
 
 
 def file_of(service: Service, windows_folder: str) -> str:
-    """The file that a service names, as `comparable_path` gives it.
+    """The file that a service names, as `comparable_path` returns it.
 
-    A path with a drive letter is taken to be on this volume: which letter Windows gives it is not known
-    here, and taking one file too many for a driver's only makes a guard stricter.
+    A path with a drive letter counts as on this volume: the letter that Windows gives it is not known here,
+    and taking one file too many for a driver's only makes a guard stricter.
     """
     path = _PREFIX.sub("", (service.image_path or "").strip())
     if path.startswith('"'):
@@ -111,7 +110,7 @@ def file_of(service: Service, windows_folder: str) -> str:
 def boot_files(services: Iterable[Service], filters: Iterable[str], windows_folder: str) -> dict[str, str]:
     """The files without which Windows may not start, each with the name of the service that names it.
 
-    Those of services with Start 0 or 1 and of those that a class filter names, whatever their Start.
+    Those of services with Start 0 or 1, and of those in a class filter, with any Start.
     """
     known = tuple(services)  # two odd names may look alike: none may hide another
     by_name = {service.name.casefold(): service for service in known}
