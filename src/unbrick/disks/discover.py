@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from unbrick.disks.disk import Disk
 from unbrick.disks.free_space import has_holes
-from unbrick.disks.identify.partition import TableKind
+from unbrick.disks.identify.partition_table import TableKind
 from unbrick.disks.identify.self_encryption import is_opal_locked
 from unbrick.disks.identify.signatures import Source
 from unbrick.disks.identify.verdict import Verdict, judge_disk

@@ -1,7 +1,7 @@
-"""Judges the first sector of a volume: NTFS, FAT, ReFS, or none of them (exFAT is none).
+"""What the first sector of a volume says: NTFS, FAT, ReFS, or none of them (exFAT counts as none).
 
 Pure. Layouts: [MS-NTFS] boot sector as ntfs-3g's `layout.h` documents it; Microsoft's FAT specification
-(fatgen103); the ReFS signature as libblkid's `refs.c` has it.
+(fatgen103); the ReFS signature as in libblkid's `refs.c`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ class BootSector(StrEnum):
 
 
 def judge_boot_sector(view: RawView) -> BootSector:
-    """What the volume's first sector says, and, where it says nothing, NTFS's copy in the last one."""
     sector = view.read(0, 512)
     if len(sector) < 512:
         return BootSector.NONE
@@ -56,7 +55,7 @@ def has_ntfs_copy(view: RawView) -> bool:
 
 
 def _ntfs_size(sector: bytes) -> int | None:
-    """The bytes that an NTFS says it has; None where its boot sector contradicts itself."""
+    """The size in bytes that an NTFS states; None where its boot sector contradicts itself."""
     (sector_size,) = struct.unpack_from("<H", sector, 11)
     per_cluster = sector[13]
     sectors, mft, mirror = struct.unpack_from("<3Q", sector, 0x28)

@@ -66,12 +66,10 @@ _BOOT_FOLDERS = {
 
 
 def find_encrypted_disk(view: RawView) -> Member | None:
-    """Another vendor's encryption of a whole disk, by the boot loader in its first sector."""
     return _find(view, _DISK_MARKS)
 
 
 def find_encrypted_volume(view: RawView, partition_type: str | None) -> Member | None:
-    """Another vendor's encryption of one volume."""
     found = _find(view, _VOLUME_MARKS)
     if found is None and partition_type == _CORE_STORAGE_TYPE and view.read(88, 2) == b"CS":
         return _member("filevault", "Apple FileVault (CoreStorage)", 88)
@@ -79,7 +77,7 @@ def find_encrypted_volume(view: RawView, partition_type: str | None) -> Member |
 
 
 def find_boot_folder(names: Iterable[str]) -> Member | None:
-    r"""What the names below `\EFI` say of a disk whose Windows partition cannot be read."""
+    r"""The product that a folder below `\EFI` belongs to."""
     for name in names:
         found = _BOOT_FOLDERS.get(name.lower())
         if found:

@@ -1,7 +1,7 @@
 """Recognises a disk or partition that belongs to something larger, so that nothing ever writes to it.
 
 A RAID mirror's members look like ordinary disks; writing one of them splits the mirror in silence. So a
-signature is enough to refuse, its checksum may be damaged. Positions and signatures are those of
+signature is enough to refuse, even where its checksum is damaged. Positions and signatures are those of
 libblkid's `superblocks/*_raid.c`, mdadm's `super-intel.c` and `super-ddf.c`, and Linux's `md_p.h` and
 `block/partitions/ldm.h`.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from unbrick.disks.identify.partition import Table, TableKind
+from unbrick.disks.identify.partition_table import Table, TableKind
 from unbrick.disks.raw_view import RawView
 from unbrick.errors import Reason
 from unbrick.model import VolumeKind
@@ -20,9 +20,11 @@ _MD_MAGICS = (b"\xfc\x4e\x2b\xa9", b"\xa9\x2b\x4e\xfc")
 _SMALLEST_MEMBER = 64 * 1024
 _LDM_DATABASE = 1024 * 1024
 _PRIVATE_HEADER, _TABLE_OF_CONTENTS = b"PRIVHEAD", b"TOCBLOCK"
-_DYNAMIC_MBR_TYPE = "42"
-_DYNAMIC_TYPES = frozenset({"5808C8AA-7E8F-42E0-85D2-E1E90434CFB3", "AF9B60A0-1431-4F62-BC68-3311714A69AD"})
-_POOL_TYPE = "E75CAF8F-F680-4CEE-AFA3-B001E56EFC2D"
+# GPT types of a dynamic disk's database and data, and the one that its MBR has.
+DYNAMIC_TYPES = frozenset(
+    {"5808C8AA-7E8F-42E0-85D2-E1E90434CFB3", "AF9B60A0-1431-4F62-BC68-3311714A69AD", "42"}
+)
+POOL_TYPE = "E75CAF8F-F680-4CEE-AFA3-B001E56EFC2D"
 _POOL_SIGNATURE = b"SPACEDB "
 # Distances from the end of the disk, in 512-byte sectors, at which Promise's firmware may keep its data.
 _PROMISE_SECTORS = (63, 255, 256, 16, 399, 591, 675, 735, 911, 974, 991, 951, 3087)
@@ -47,15 +49,10 @@ class _Mark:
     marks: tuple[bytes, ...]
 
 
+_DDF_MARKS = (b"\xde\x11\xde\x11", b"\x11\xde\x11\xde")
 _FIRMWARE_MARKS = (
-    *(
-        _Mark("an Intel RAID (IMSM)", -2 * sector, (b"Intel Raid ISM Cfg Sig.",))
-        for sector in (512, 1024, 2048, 4096)
-    ),
-    *(
-        _Mark("a RAID in DDF format", place, (b"\xde\x11\xde\x11", b"\x11\xde\x11\xde"))
-        for place in (-512, -4096, -512 - 128 * 1024)
-    ),
+    *(_Mark("an Intel RAID (IMSM)", -2 * n, (b"Intel Raid ISM Cfg Sig.",)) for n in (512, 1024, 2048, 4096)),
+    *(_Mark("a RAID in DDF format", place, _DDF_MARKS) for place in (-512, -4096, -512 - 128 * 1024)),
     *(_Mark("a Promise RAID", -512 * n, (b"Promise Technology, Inc.",)) for n in _PROMISE_SECTORS),
     _Mark("an NVIDIA RAID", -1024, (b"NVIDIA",)),
     _Mark("an LSI MegaRAID", -512, (b"$XIDE$",)),
@@ -73,7 +70,7 @@ def find_firmware_raid(view: RawView) -> Member | None:
     for mark in _FIRMWARE_MARKS:
         offset = mark.place if mark.place >= 0 else view.size // 512 * 512 + mark.place
         raw = view.read(offset, 64)
-        if any(raw.startswith(expected) for expected in mark.marks):
+        if raw.startswith(mark.marks):
             return Member(VolumeKind.RAID_MEMBER, Reason.RAID_MEMBER, f"a member of {mark.text}", offset)
     return None
 
@@ -99,7 +96,7 @@ def _md_places(size: int) -> Iterator[int]:
 def find_dynamic_disk(view: RawView, table: Table) -> Member | None:
     """A Windows dynamic disk (LDM): by its partition types, its private header or its database."""
     for partition in table.partitions:
-        if partition.type in (_DYNAMIC_TYPES if table.kind is TableKind.GPT else {_DYNAMIC_MBR_TYPE}):
+        if partition.type in DYNAMIC_TYPES:
             return _dynamic(partition.offset)
     if table.kind is TableKind.GPT:
         return None
@@ -123,27 +120,15 @@ def _dynamic(offset: int) -> Member:
 def find_storage_pool(view: RawView, table: Table) -> Member | None:
     """A member of a Storage Spaces pool: by a partition's type, or a pool's header on the whole disk."""
     for partition in table.partitions:
-        if partition.type == _POOL_TYPE:
+        if partition.type == POOL_TYPE:
             return pool_member(partition.offset)
     return pool_member(0) if has_pool_header(view) else None
 
 
 def has_pool_header(view: RawView) -> bool:
-    """Whether a disk or partition begins with a Storage Spaces header."""
     return any(view.read(offset, 8) == _POOL_SIGNATURE for offset in (0, 4096))
 
 
 def pool_member(offset: int) -> Member:
-    """What a Storage Spaces header at that place says of the disk."""
     text = "a member of a Storage Spaces pool"
     return Member(VolumeKind.STORAGE_SPACES, Reason.STORAGE_SPACES, text, offset)
-
-
-def is_dynamic_type(partition_type: str) -> bool:
-    """Whether a partition's type says that it holds a dynamic disk's data or its database."""
-    return partition_type in _DYNAMIC_TYPES or partition_type == _DYNAMIC_MBR_TYPE
-
-
-def is_pool_type(partition_type: str) -> bool:
-    """Whether a partition's type says that it belongs to a Storage Spaces pool."""
-    return partition_type == _POOL_TYPE

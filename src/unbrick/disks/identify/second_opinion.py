@@ -1,8 +1,7 @@
-"""Asks util-linux (`wipefs`, `blkid`) what it recognises, beside our own checks: it knows more formats."""
+"""Asks util-linux (`wipefs`, `blkid`) what it recognises: it knows more formats than unbrick's own checks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.disks.identify.members import Member
@@ -18,16 +17,8 @@ _LIKE_RAID = frozenset({"drbd"})
 _FOREIGN = {"crypto_LUKS": "luks", "cs_fvault2": "filevault"}
 
 
-@dataclass(frozen=True)
-class Signature:
-    """One signature that util-linux found: its own word, and the byte where it lies."""
-
-    type: str
-    offset: int
-
-
-def list_signatures(raw: Path, runner: Runner) -> tuple[Signature, ...]:
-    """Every signature on a whole disk. Raises FailedError where the answer makes no sense."""
+def list_members(raw: Path, runner: Runner) -> list[Member]:
+    """What the signatures on a whole disk forbid. Raises FailedError where the disk or the answer is bad."""
     try:
         result = runner.run(["wipefs", "--no-act", "--json", str(raw)], timeout=_SECONDS)
     except CommandError as error:
@@ -37,16 +28,17 @@ def list_signatures(raw: Path, runner: Runner) -> tuple[Signature, ...]:
             reason=Reason.UNREADABLE_DISK,
         ) from error
     if not result.stdout.strip():
-        return ()
+        return []
     try:
         found = parse_json(result.stdout)["signatures"]
-        return tuple(Signature(str(one["type"]), int(one["offset"], 16)) for one in found)
+        members = [as_member(str(one["type"]), int(one["offset"], 16)) for one in found]
     except (ValueError, KeyError, TypeError) as error:
         raise FailedError(
             f"wipefs gave an answer about {raw} that makes no sense",
             hint=f"try it by hand: wipefs --no-act --json {raw}",
             reason=Reason.PROGRAM_FAILED,
         ) from error
+    return [member for member in members if member is not None]
 
 
 def name_volume(raw: Path, offset: int, length: int, runner: Runner) -> str | None:
@@ -60,9 +52,8 @@ def name_volume(raw: Path, offset: int, length: int, runner: Runner) -> str | No
     return None
 
 
-def as_member(signature: Signature) -> Member | None:
-    """What a signature forbids; None where it forbids nothing."""
-    word, offset = signature.type, signature.offset
+def as_member(word: str, offset: int) -> Member | None:
+    """What a signature forbids, by util-linux's word for it; None where it forbids nothing."""
     if word.endswith("_raid_member") or word in _LIKE_RAID:
         text = f"a member of a RAID ({word.removesuffix('_raid_member')})"
         return Member(VolumeKind.RAID_MEMBER, Reason.RAID_MEMBER, text, offset)

@@ -1,7 +1,7 @@
 """Asks the kernel whether a disk encrypts itself (TCG Opal) and is locked.
 
-A locked disk reads as zeros or errors, or shows a small start area instead of its own; what is written
-there is lost. Facts: Linux's `uapi/linux/sed-opal.h`.
+A locked disk reads as zeros or errors, or shows a small start area instead of its own; what is written there
+is lost. Source: Linux's `uapi/linux/sed-opal.h`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,6 @@ def is_opal_locked(descriptor: int) -> bool:
 
 
 def is_locked(flags: int) -> bool:
-    """Whether the kernel's flags say that the disk's own bytes cannot be reached."""
+    # While a start area is shown, the disk's own bytes cannot be reached.
     shadowed = bool(flags & _SHADOW_ENABLED) and not flags & _SHADOW_DONE
     return bool(flags & _LOCKED) or shadowed

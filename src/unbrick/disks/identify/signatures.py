@@ -1,4 +1,4 @@
-"""Says what a volume is, by its own bytes, and whether anything may ever be written to it.
+"""What a volume is, by its own bytes, and whether anything may ever be written to it.
 
 Partition types are believed only where they forbid (a dynamic disk, a storage pool), never where they allow.
 """
@@ -14,14 +14,14 @@ from unbrick.disks.bitlocker.metadata import looks_like_bitlocker, read_metadata
 from unbrick.disks.identify.boot_sector import BootSector, has_ntfs_copy, judge_boot_sector
 from unbrick.disks.identify.foreign_encryption import find_encrypted_volume
 from unbrick.disks.identify.members import (
+    DYNAMIC_TYPES,
+    POOL_TYPE,
     Member,
     find_linux_raid,
     has_pool_header,
-    is_dynamic_type,
-    is_pool_type,
 )
-from unbrick.disks.identify.partition import Partition
-from unbrick.disks.identify.second_opinion import Signature, as_member, name_volume
+from unbrick.disks.identify.partition_table import Partition
+from unbrick.disks.identify.second_opinion import as_member, name_volume
 from unbrick.disks.raw_view import RawView
 from unbrick.errors import Reason, UnbrickError
 from unbrick.model import Volume, VolumeKind, VolumeState
@@ -30,9 +30,9 @@ from unbrick.processes.command import Runner
 
 @dataclass(frozen=True)
 class Source:
-    """The open disk that volumes are read from: the raw path for programs, the stream for us.
+    """The open disk that volumes are read from: `raw` for programs, `stream` for this one.
 
-    `ignore_raid`: a person says that RAID signatures are stale; those that were `ignored` are gathered.
+    `ignore_raid`: a person says that RAID signatures are stale; those `ignored` are gathered.
     """
 
     raw: Path
@@ -51,9 +51,9 @@ class Source:
 
 
 def identify_volume(source: Source, partition: Partition | None) -> Volume:
-    """What one partition holds, or the whole disk where there is no table. Raises nothing of ours.
+    """What one partition holds, or the whole disk where there is no table.
 
-    A volume that cannot be read is `damaged` with the reason of the failure, and the others are still seen.
+    A volume that cannot be read is `damaged` with the reason of the failure, and the others are still listed.
     """
     view = source.view
     if partition is not None:
@@ -89,9 +89,9 @@ def _identify(source: Source, view: RawView, plain: Volume, partition_type: str 
 
 
 def _find_member(source: Source, view: RawView, partition_type: str | None) -> Member | None:
-    if partition_type is not None and is_dynamic_type(partition_type):
+    if partition_type in DYNAMIC_TYPES:
         return Member(VolumeKind.LDM, Reason.DYNAMIC_DISK, "part of a Windows dynamic disk", 0)
-    if has_pool_header(view) or (partition_type is not None and is_pool_type(partition_type)):
+    if has_pool_header(view) or partition_type == POOL_TYPE:
         return Member(VolumeKind.STORAGE_SPACES, Reason.STORAGE_SPACES, "part of a storage pool", 0)
     return source.heed(find_linux_raid(view)) or find_encrypted_volume(view, partition_type)
 
@@ -120,10 +120,10 @@ def _identify_bitlocker(source: Source, plain: Volume) -> Volume:
 
 
 def _identify_other(source: Source, view: RawView, plain: Volume) -> Volume:
-    """No signature of ours fits: util-linux knows more, and NTFS keeps a copy of its first sector."""
+    # util-linux knows more formats than unbrick, and NTFS keeps a copy of its first sector.
     word = name_volume(source.raw, plain.offset, plain.length, source.runner) if plain.length else None
     if word is not None:
-        member = source.heed(as_member(Signature(word, 0)))
+        member = source.heed(as_member(word, 0))
         return _as_part(plain, member) if member else plain
     if has_ntfs_copy(view):
         return _changed(plain, VolumeKind.NTFS, VolumeState.DAMAGED, Reason.DAMAGED_VOLUME)

@@ -1,6 +1,6 @@
-"""Judges a whole disk: its volumes, and whether nothing on it may ever be written.
+"""What a whole disk is: its volumes, and whether nothing on it may ever be written.
 
-What a disk is a member of is looked for first, because its content then looks like an ordinary disk's.
+It is first checked what the disk is a member of, because its content then looks like an ordinary disk's.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from unbrick.disks.identify.members import (
     find_storage_pool,
     pool_member,
 )
-from unbrick.disks.identify.partition import Table, TableKind
-from unbrick.disks.identify.partition_table import read_table
-from unbrick.disks.identify.second_opinion import as_member, list_signatures
+from unbrick.disks.identify.partition_table import Table, TableKind, read_table
+from unbrick.disks.identify.second_opinion import list_members
 from unbrick.disks.identify.signatures import Source, identify_volume
 from unbrick.disks.raw_view import RawView
 from unbrick.errors import NeedsHandsError
@@ -51,7 +50,7 @@ def judge_disk(source: Source, sector_sizes: tuple[int, ...]) -> Verdict:
     try:
         table = _read_table(source.view, sector_sizes)
     except NeedsHandsError:
-        # The table of a RAID's member may be cut off or split: that it is a member says more.
+        # The table of a RAID's member may be cut off or split: its being a member is then the answer.
         if member is None:
             raise
         table = Table(TableKind.NONE, sector_sizes[0], None, ())
@@ -78,7 +77,7 @@ def _notes_of_ignored(source: Source) -> list[str]:
 
 
 def _read_table(view: RawView, sector_sizes: tuple[int, ...]) -> Table:
-    """A volume without a table also ends its first sector with 55 AA; that it is a volume goes first."""
+    # A volume without a table also ends its first sector with 55 AA: so volumes are recognised first.
     no_table = Table(TableKind.NONE, sector_sizes[0], None, ())
     if looks_like_bitlocker(view.read(0, 512)):
         return no_table
@@ -100,12 +99,11 @@ def _find_member_of_whole(source: Source) -> Member | None:
 
 
 def _find_member_with(source: Source, table: Table) -> Member | None:
-    """What needs the table to be told: a signature may belong to the disk or to its last partition."""
+    """Members that are recognised by the table: a signature may be the disk's or its last partition's."""
     found = find_dynamic_disk(source.view, table) or find_storage_pool(source.view, table)
     if found:
         return found
-    suspects = [find_linux_raid(source.view)]
-    suspects += [as_member(signature) for signature in list_signatures(source.raw, source.runner)]
+    suspects = [find_linux_raid(source.view), *list_members(source.raw, source.runner)]
     for suspect in suspects:
         if suspect is None or _belongs_to_partition(source, table, suspect):
             continue
@@ -130,26 +128,26 @@ def _refuse_all(volumes: tuple[Volume, ...], member: Member, table: Table) -> tu
 
 
 def _name_unreadable_volumes(source: Source, table: Table, volumes: tuple[Volume, ...]) -> tuple[Volume, ...]:
-    """A Windows partition that says nothing, beside another vendor's boot program: encrypted by it.
+    """Windows partitions without any signature are encrypted where another vendor's boot program is there.
 
     The boot program alone proves nothing: it is often left behind when a disk is decrypted.
     """
     types = {partition.number: partition.type for partition in table.partitions}
-    mute = [
+    unnamed = [
         volume
         for volume in volumes
         if (volume.kind, volume.state) == (VolumeKind.UNKNOWN, VolumeState.OPEN)
         and types.get(volume.partition or 0) in _BASIC_DATA
         and any(source.view.read(volume.offset, 4096))
     ]
-    if not mute:
+    if not unnamed:
         return volumes
     member = _find_boot_program(source, volumes)
     if member is None:
         return volumes
     kind, state, reason = member.kind, VolumeState.LOCKED, str(member.reason)
     return tuple(
-        replace(volume, kind=kind, state=state, refusal=reason) if volume in mute else volume
+        replace(volume, kind=kind, state=state, refusal=reason) if volume in unnamed else volume
         for volume in volumes
     )
 

@@ -18,8 +18,7 @@ from unbrick.disks.identify.members import (
     find_storage_pool,
     has_pool_header,
 )
-from unbrick.disks.identify.partition import Table
-from unbrick.disks.identify.partition_table import read_table
+from unbrick.disks.identify.partition_table import Table, read_table
 
 SIZE = 8 * MIB
 MD_MAGIC = struct.pack("<I", 0xA92B4EFC)

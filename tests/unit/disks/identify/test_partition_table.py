@@ -21,8 +21,7 @@ from support.disk_bytes import (
     windows_disk,
 )
 
-from unbrick.disks.identify.partition import Table, TableKind
-from unbrick.disks.identify.partition_table import read_table
+from unbrick.disks.identify.partition_table import Table, TableKind, read_table
 from unbrick.errors import NeedsHandsError, UnbrickError
 
 SIZES = (512, 4096)
