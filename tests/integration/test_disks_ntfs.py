@@ -466,7 +466,7 @@ def test_nobody_else_mounts_it_while_it_is_changed(volume: Path, work: Path, as_
     with contextlib.ExitStack() as stack:
         path = volume
         if as_device:
-            path = stack.enter_context(attach_loop(volume, offset=0, length=volume.stat().st_size)).path
+            path = stack.enter_context(attach_loop(volume, offset=0, length=volume.stat().st_size))
         tried: list[str | None] = []
 
         def try_to_mount() -> None:
@@ -560,7 +560,7 @@ def test_volume_made_by_windows_inside_a_partition(work: Path, tmp_path: Path) -
     offset = 128 * 512
     length = (image.stat().st_size - offset) // 512 * 512
     with attach_loop(image, offset=offset, length=length) as loop:
-        plain = PlainVolume(loop.path, loop.length, loop.sync)
+        plain = PlainVolume(loop, length, os.sync)
         assert read_facts(plain.path, plain.length).state is FilesystemState.CLEAN
         with change(plain, NOTHING_ALLOWED, RUNNER, work) as mounted:
             (mounted.root / "written").write_text("by us")

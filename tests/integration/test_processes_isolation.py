@@ -144,7 +144,7 @@ def wait_for(process: subprocess.Popen[str], ready: Path) -> None:
 def written(image: Path, tmp_path: Path) -> str:
     """What the worker wrote, as it lies on the image."""
     with attach_loop(image, offset=MIB, length=image.stat().st_size - MIB) as loop:
-        plain = PlainVolume(loop.path, loop.length, loop.sync)
+        plain = PlainVolume(loop, image.stat().st_size - MIB, os.sync)
         with look(plain, SystemRunner(), tmp_path) as view:
             return (view.root / "written").read_text()
 

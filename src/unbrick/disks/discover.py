@@ -1,6 +1,6 @@
-"""One disk or disk image, opened: its raw bytes, its volumes, what each is, what forbids writing.
+"""Opens a disk or disk image: its raw bytes, its volumes, what each is, what forbids writing.
 
-An image is first opened so that none of its bytes changes; for writing only when a write was agreed to.
+An image is first opened so that none of its bytes changes; for writing only once a person has agreed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import BinaryIO
 
-from unbrick.disks.disk import Disk
+from unbrick.disks.disk import Disk, refuses_writes
 from unbrick.disks.free_space import has_holes
 from unbrick.disks.identify.partition_table import TableKind
 from unbrick.disks.identify.self_encryption import is_opal_locked
@@ -40,14 +40,13 @@ from unbrick.processes.command import Runner
 
 _SMALLEST_SECTOR = 512
 _BLKSSZGET = 0x1268  # linux/fs.h: the logical sector size
-_BLKROGET = 0x125E  # whether a block device refuses writes; the kernel opens it for writing all the same
 _UNREAD_IMAGE_HINT = (
     "the image may be damaged (qemu-img check), or the disk that it lies on failing: work on a copy"
 )
 
 
 class Purpose(Enum):
-    """What a disk is opened for. PLAN: to say what a write would meet. WRITE: for that, once agreed to."""
+    """What a disk is opened for. PLAN: to say what a write would meet. WRITE: to write, once agreed to."""
 
     LOOK = auto()
     PLAN = auto()
@@ -56,11 +55,11 @@ class Purpose(Enum):
 
 @dataclass(frozen=True)
 class Opening:
-    """How a disk is opened. `purpose` WRITE opens a device or a raw image for writing at once, which changes
-    nothing in it, and any other image only when it is asked to.
+    """How a disk is opened.
 
-    `image_format` is a person's word for an image whose name says nothing. `ignore_raid`: a person says that
-    the disk's RAID signatures are stale.
+    `purpose` WRITE opens a device or a raw image for writing at once, which changes nothing in it; any other
+    image only in `Disk.open_for_writing`. `image_format` is a person's word for an image whose name says
+    nothing. `ignore_raid`: a person says that the disk's RAID signatures are stale.
     """
 
     purpose: Purpose = Purpose.LOOK
@@ -88,11 +87,11 @@ _AS_IT_COMES = Opening()
 
 @contextmanager
 def open_disk(path: Path, runner: Runner, workdir: Path, opening: Opening = _AS_IT_COMES) -> Iterator[Disk]:
-    """Open a block device or an image; all that was started for it has ended when the context is left.
+    """Open a block device or an image; everything started for it has ended when the context is left.
 
-    No byte of it is changed by that; `Disk.open_for_writing` is for writing. Raises FailedError (not-found,
+    Changes no byte of it; `Disk.open_for_writing` is for writing. Raises FailedError (not-found,
     unreadable-disk) or NeedsHandsError (empty-disk, truncated, image-mismatch, image-unsafe, damaged-image,
-    damaged-table, disk-in-use, opal-locked). A disk that is a member of something larger is given, with
+    damaged-table, disk-in-use, opal-locked). A disk that is a member of something larger is returned with
     `refusal` set.
     """
     real, mode = _resolve(path)
@@ -119,19 +118,15 @@ def open_disk(path: Path, runner: Runner, workdir: Path, opening: Opening = _AS_
             layers.close()
             disk = open_layers(writing=True)
             if (disk.size, disk.guid, disk.volumes) != (looked.size, looked.guid, looked.volumes):
-                raise changed_meanwhile(path)
+                raise NeedsHandsError(
+                    f"{path} is in use: it changed between looking at it and writing to it; "
+                    "nothing was written",
+                    hint="shut the machine down that uses it, then try again",
+                    reason=Reason.DISK_IN_USE,
+                )
             return disk
 
         yield replace(looked, _reopen=reopen)
-
-
-def changed_meanwhile(path: Path) -> NeedsHandsError:
-    """The error for an image that is not what was looked at before."""
-    return NeedsHandsError(
-        f"{path} is in use: it changed between looking at it and writing to it; nothing was written",
-        hint="shut the machine down that uses it, then try again",
-        reason=Reason.DISK_IN_USE,
-    )
 
 
 def _disk(path: Path, opened: _Opened, verdict: Verdict) -> Disk:
@@ -154,7 +149,7 @@ def _disk(path: Path, opened: _Opened, verdict: Verdict) -> Disk:
 
 
 def _resolve(path: Path) -> tuple[Path, int]:
-    """The real path and its mode, without opening anything: opening a pipe would wait for ever."""
+    # Nothing is opened here: opening a pipe would wait for ever.
     try:
         real = path.resolve(strict=True)
         mode = real.stat().st_mode
@@ -241,7 +236,7 @@ def _open_device(
             )
         size = os.lseek(descriptor, 0, os.SEEK_END)
         (sector_size,) = struct.unpack("<i", fcntl.ioctl(descriptor, _BLKSSZGET, bytes(4)))
-        (protected,) = struct.unpack("<i", fcntl.ioctl(descriptor, _BLKROGET, bytes(4)))
+        protected = refuses_writes(descriptor)
     if size == 0:
         raise _empty(real)
     # A disk moved into another enclosure may be shown with sectors of another size than its table's.
@@ -273,7 +268,7 @@ def _empty(real: Path) -> NeedsHandsError:
 
 
 def _close(stream: BinaryIO) -> None:
-    """Closing a file whose FUSE server died fails; that the server died is told where it is stopped."""
+    # Closing a file whose FUSE server died fails; that is reported where the server is stopped.
     with suppress(OSError):
         stream.close()
 
@@ -281,11 +276,8 @@ def _close(stream: BinaryIO) -> None:
 def _flush(path: Path, files: tuple[Path, ...]) -> None:
     for file in files:
         try:
-            descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            with file.open("rb", buffering=0) as stream:
+                os.fsync(stream)
         except OSError as error:
             raise FailedError(
                 f"{path}: what was written could not be flushed to the disk: {error.strerror}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +11,19 @@ from pathlib import Path
 from unbrick.errors import NeedsHandsError
 from unbrick.model import Volume
 
+_BLKROGET = 0x125E  # linux/fs.h
+
 
 @dataclass(frozen=True)
 class Disk:
     """A disk that is open for work; sizes and offsets are bytes.
 
-    `path` is what was asked for, `raw` the same disk as raw bytes (the device, the raw image, or the
-    export of another format). `guid` is the GPT's disk GUID, or an MBR's signature as 8 hex digits, upper
-    case. `refusal` is a reason word where nothing on this disk may ever be written, `refusal_text` its
-    sentence. `notes` are sentences for a person (a table read from its backup). `writable` says how it is
-    open now, `protected` why it cannot be written at all. `images` are the files of an image; `growing` those
-    of them that a write may make larger.
+    `path` is what was asked for, `raw` the same disk as raw bytes (the device, the raw image, or the export
+    of another format). `guid` is the GPT's disk GUID, or an MBR's signature as 8 hex digits, upper case.
+    `refusal` is a reason word where nothing on this disk may ever be written, `refusal_text` its sentence.
+    `notes` are sentences for a person (a table read from its backup). `writable` says how it is open now,
+    `protected` why it cannot be written at all. `images` are the files of an image; `growing` those of them
+    that a write may make larger.
     """
 
     path: Path
@@ -43,9 +47,9 @@ class Disk:
         self._sync()
 
     def open_for_writing(self) -> Disk:
-        """The same disk, open for writing; whatever was opened of this one must have been closed.
+        """The same disk, open for writing; everything opened from this one must be closed before.
 
-        Raises what `open_disk` does, and NeedsHandsError (read-only), or disk-in-use where it has changed.
+        Raises what `open_disk` does, and NeedsHandsError: read-only; disk-in-use where it has changed.
         """
         if self.writable:
             return self
@@ -53,3 +57,9 @@ class Disk:
             raise self.protected
         assert self._reopen is not None
         return self._reopen()
+
+
+def refuses_writes(descriptor: int) -> bool:
+    """Whether a block device is read-only (a switch, a blocker); it can be opened for writing even then."""
+    (read_only,) = struct.unpack("<i", fcntl.ioctl(descriptor, _BLKROGET, bytes(4)))
+    return bool(read_only)

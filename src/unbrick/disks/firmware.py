@@ -1,6 +1,6 @@
-"""The firmware identifiers of the machine a disk is built into, where that is the one we run on.
+"""The firmware identifiers of this machine, where a disk is built into it.
 
-An image, a loop or network device, a mapping and a disk in a dock say nothing of this machine: they would
+An image, a loop or network device, a mapping and a disk in a dock say nothing about this machine: they would
 make every machine that passes a technician's bench one and the same.
 """
 
@@ -17,7 +17,7 @@ _DMI = Path("/sys/class/dmi/id")
 _BLOCK = Path("/sys/dev/block")
 _SERIALS = ("product_serial", "chassis_serial", "board_serial")
 _MOST_BYTES = 512
-# What in a device's place in sysfs says that it is no built-in disk: from outside, or over a network.
+# What in a device's path in sysfs shows that it is not built in: attached from outside, or over a network.
 _OUTSIDE = ("usb", "fw", "session", "rport-", "thunderbolt")
 
 
@@ -37,7 +37,7 @@ def read_firmware(disk: Path, *, dmi: Path = _DMI, block: Path = _BLOCK) -> Mach
 
 
 def read_own_firmware(*, dmi: Path = _DMI) -> Machine:
-    """The valid SMBIOS UUID and serial number of the machine that we run on; raises nothing."""
+    """The valid SMBIOS UUID and serial number of the machine that runs this; raises nothing."""
     serials = (valid_serial(_read(dmi / name)) for name in _SERIALS)
     return Machine(
         smbios_uuid=valid_smbios_uuid(_read(dmi / "product_uuid")),

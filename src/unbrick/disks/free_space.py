@@ -1,7 +1,7 @@
-"""Is there room for what a repair writes: on the file system below an image, and in memory?
+"""Whether there is room for what a repair writes: on the file system below an image, and in memory.
 
-Both run full as read and write errors of the disk, which say nothing of what is full. A file system without
-any block (one in user space that does not say how large it is) is not full.
+A lack of either shows as read and write errors of the disk, which do not name what is full. A file system
+without any block (one in user space that does not state its size) is not full.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _NOTHING = 64 * 1024
 
 
 def has_holes(path: Path) -> bool:
-    """Whether a file takes less room than its size says, so that it grows as it is written."""
+    """Whether a file takes less room than its size, so that it grows as it is written."""
     facts = path.stat()
     return facts.st_blocks * 512 < facts.st_size
 
 
 def refuse_without_room(growing: Iterable[Path]) -> None:
-    """Raise NeedsHandsError (disk-full) where files will grow whose file system is full."""
+    """Raise NeedsHandsError (disk-full) where files will grow and their file system is full."""
     for path in growing:
         facts = os.statvfs(path)
         free = facts.f_bfree * facts.f_frsize
@@ -60,7 +60,6 @@ def _is_full(path: Path) -> bool:
 
 
 def _mount_point(path: Path) -> Path:
-    """The folder that a file's file system is mounted at."""
     folder = path.parent
     while folder != folder.parent and folder.stat().st_dev == folder.parent.stat().st_dev:
         folder = folder.parent

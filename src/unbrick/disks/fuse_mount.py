@@ -1,6 +1,6 @@
-"""A mounted FUSE file system together with the server behind it: unmounting has ended when both have.
+"""A mounted FUSE file system together with its server: unmounting has ended when both have.
 
-`umount` alone can return before the server has flushed what it holds.
+`umount` alone can return before the server has flushed its data.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class FuseMount:
     def end(self, timeout: float) -> int:
         """Unmount and wait, in seconds, for the server's own end; returns its exit code.
 
-        Something that still holds the mount open is waited for shortly; then the mount is taken from it, and
-        its server is waited for no longer: a Ctrl-C at a bad moment leaves such a holder, which ends with us.
         Also right where the server has died or never came up. Raises CommandTimeoutError.
         """
+        # A Ctrl-C at a bad moment leaves a holder of the mount that ends with this program: it is waited for
+        # shortly, then the mount is taken from it and its server not waited for any longer.
         deadline = time.monotonic() + _BUSY_SECONDS
         code = _unmount(self.path)
         while code == errno.EBUSY and time.monotonic() < deadline:
@@ -55,7 +55,8 @@ class FuseMount:
 
 
 def _unmount(path: Path, *, detach: bool = False) -> int:
-    """0 or an errno; a system call, because starting `umount` costs more than the rest of a repair."""
+    """0 or an errno."""
+    # A system call, because starting `umount` costs more than the rest of a repair.
     try:
         libc.unmount(path, detach=detach)
     except OSError as error:

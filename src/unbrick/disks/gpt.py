@@ -1,6 +1,6 @@
-"""The bytes of a GUID partition table, for those who read one and those who make one. Pure.
+"""The bytes of a GUID partition table, to read one and to make one. Pure.
 
-Says nothing of which table to believe. UEFI specification 2.10, section 5.3; sector numbers everywhere.
+Does not decide which table to believe. UEFI specification 2.10, section 5.3; sector numbers everywhere.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Header(NamedTuple):
         return zlib.crc32(raw[:16] + bytes(4) + raw[20 : self.size]) == self.checksum
 
     def packed(self) -> bytes:
-        """The bytes, with the checksum that they need."""
+        """The bytes, with the right checksum."""
         blank = _HEADER.pack(*self._replace(checksum=0)).ljust(self.size, b"\0")
         return _HEADER.pack(*self._replace(checksum=zlib.crc32(blank))).ljust(self.size, b"\0")
 
@@ -65,7 +65,6 @@ class Entry(NamedTuple):
     name: str = ""
 
     def packed(self) -> bytes:
-        """ENTRY_SIZE bytes."""
         return (_ENTRY.pack(*self[:5]) + self.name.encode("utf-16-le")).ljust(ENTRY_SIZE, b"\0")
 
 

@@ -1,8 +1,8 @@
-"""Finds out whether a disk or image is in use by someone else, and keeps it ours while we work.
+"""Whether somebody else uses a disk or image, and locks that keep others away while unbrick works on it.
 
-A running virtual machine writes to its image without a lock that every system would honour, so several
-traces are looked for: QEMU's own locks, VMware's lock files, open files, loop devices, mounts, holders. The
-kernel is asked where it can be: it also knows of programs that /proc does not show, of another container's.
+A running virtual machine writes to its image without a lock that every system would honour, so several traces
+are checked: QEMU's own locks, VMware's lock files, open files, loop devices, mounts, holders. Where possible
+the kernel is asked: it also knows of programs that /proc does not show, in another container.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import stat
 import struct
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from unbrick.disks.loop_device import is_backed_by
@@ -31,7 +31,7 @@ FLOCK = struct.Struct("hhqqi4x")
 _CLAIM_SECONDS = 1.0
 _OPEN_FOR_WRITING = os.O_WRONLY | os.O_RDWR
 _BUSY_SECONDS = 1.0
-# Where a lease is refused although nobody writes: the server decides, and these clients say no by themselves.
+# Where a lease is refused although no program writes: the server decides, or the client refuses by itself.
 _REMOTE = ("nfs", "cifs", "smb", "fuse", "ceph", "9p", "afs", "glusterfs", "lustre", "ocfs2", "gfs2")
 _F_SETSIG = 10  # fcntl.h
 
@@ -39,13 +39,13 @@ _F_SETSIG = 10  # fcntl.h
 def refuse_image_in_use(files: Iterable[Path]) -> None:
     """Raise NeedsHandsError (disk-in-use) where any of an image's files is open somewhere else."""
     for path in files:
-        user = _user_of_file(path)
+        user = _locked(path) or _vmware_lock(path) or _loop_over(path) or _writer_of(path)
         if user:
             raise _in_use(path, user)
 
 
 def refuse_base_in_use(files: Iterable[Path]) -> None:
-    """Raise NeedsHandsError (disk-in-use) where someone writes a file below an image; many may read it."""
+    """Raise NeedsHandsError (disk-in-use) where a file below an image is written; many may read it."""
     for path in files:
         user = _locked(path, places=_WRITE_PLACES) or _writer_of(path)
         if user:
@@ -73,19 +73,17 @@ def refuse_attached(device: Path) -> None:
 
     The kernel counts that as no use, even where a file system on it is mounted.
     """
-    for part in (device, *(Path("/dev") / entry.name for entry in _parts(device)[1:])):
+    for node in _nodes(device):
         with suppress(OSError):
-            if user := _loop_over(part):
+            if user := _loop_over(node):
                 raise _in_use(device, user)
 
 
 @contextmanager
 def claim(path: Path) -> Iterator[None]:
-    """Keep every other run of ours away from a disk or image while the context lasts.
+    """Keep every other unbrick away from a disk or image while the context lasts.
 
-    Two that looked at the same moment would both find it free, and mount it twice. `flock` is the lock that
-    neither QEMU nor ntfs-3g takes; udev holds it on a device for a moment, so it is waited for shortly.
-    Raises NeedsHandsError (disk-in-use); a disk that cannot be opened is for others to report.
+    Raises NeedsHandsError (disk-in-use); a disk that cannot be opened is reported elsewhere.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -93,6 +91,8 @@ def claim(path: Path) -> Iterator[None]:
         yield
         return
     try:
+        # Two that looked at the same moment would both find it free, and mount it twice. `flock` is the lock
+        # that neither QEMU nor ntfs-3g takes; udev holds it on a device for a moment, hence the short wait.
         deadline = time.monotonic() + _CLAIM_SECONDS
         while not _flock(descriptor):
             if time.monotonic() > deadline:
@@ -104,37 +104,31 @@ def claim(path: Path) -> Iterator[None]:
 
 
 def _flock(descriptor: int) -> bool:
-    """Whether the lock is ours now; a file system without locks must not stop the work."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        return True
+        pass  # a file system without locks must not stop the work
     return True
 
 
 @contextmanager
 def keep_ours(files: Iterable[Path]) -> Iterator[None]:
     """Hold QEMU's locks on an image's files, so that no virtual machine starts on them meanwhile."""
-    descriptors: list[int] = []
-    try:
+    places = [_HELD_BASE + bit for bit in _HELD] + [_DENIED_BASE + bit for bit in _DENIED]
+    with ExitStack() as stack:
         for path in files:
-            descriptors.append(descriptor := os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-            places = [_HELD_BASE + bit for bit in _HELD] + [_DENIED_BASE + bit for bit in _DENIED]
+            stream = stack.enter_context(path.open("rb", buffering=0))
             for place in places:
                 # A file system without locks must not stop the work: QEMU goes on without them too.
                 with suppress(OSError):
                     lock = FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, place, 1, 0)
-                    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)
+                    fcntl.fcntl(stream, fcntl.F_OFD_SETLK, lock)
         yield
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
 
 
 def volume_in_use() -> NeedsHandsError:
-    """The error for a volume that another program keeps open."""
     return NeedsHandsError(
         "the volume is in use by another program",
         hint="unmount it, or shut the virtual machine down, then try again",
@@ -150,22 +144,15 @@ def _in_use(path: Path, user: str) -> NeedsHandsError:
     )
 
 
-def _user_of_file(path: Path) -> str | None:
-    return _locked(path) or _vmware_lock(path) or _loop_over(path) or _writer_of(path)
-
-
 def _locked(path: Path, places: tuple[tuple[int, int], ...] = _ALL_PLACES) -> str | None:
-    """QEMU's locks, whatever the format; other programs' locks on those bytes count as well."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    """QEMU's locks, for any format; other programs' locks on those bytes count as well."""
+    with path.open("rb", buffering=0) as stream:
         for first, count in places:
             question = FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, first, count, 0)
             with suppress(OSError):
-                answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, question)
+                answer = fcntl.fcntl(stream, fcntl.F_OFD_GETLK, question)
                 if FLOCK.unpack(answer)[0] != fcntl.F_UNLCK:
                     return "a virtual machine or another program has locked it"
-    finally:
-        os.close(descriptor)
     return None
 
 
@@ -181,7 +168,7 @@ def _loop_over(path: Path) -> str | None:
     for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
         name = entry.parent.parent.name
         with suppress(OSError):
-            # By file, not by the path alone: who attached it may see other paths than we do (a container).
+            # By file, not only by path: whoever attached it may see other paths (a container).
             if is_backed_by(Path("/dev") / name, wanted):
                 return f"it is attached as /dev/{name}"
         with suppress(OSError):
@@ -192,7 +179,7 @@ def _loop_over(path: Path) -> str | None:
 
 
 def _writer_of(path: Path) -> str | None:
-    """Who has a file open for writing, by the kernel's own count of writers; /proc gives the name."""
+    # The kernel counts the writers; /proc has their names.
     written = _is_open_for_writing(path)
     if written is False:
         return None
@@ -203,13 +190,14 @@ def _writer_of(path: Path) -> str | None:
 
 
 def _is_open_for_writing(path: Path) -> bool | None:
-    """Whether anybody at all has a regular file open or mapped for writing; None where that cannot be told.
+    """Whether any program has a regular file open or mapped for writing; None where that is not known.
 
-    The kernel grants a read lease only where nobody has (fcntl(2), F_SETLEASE).
+    The kernel grants a read lease only where none has (fcntl(2), F_SETLEASE).
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        # Whoever opens the file while the lease is held waits, and we get a signal: one that is ignored.
+        # A program that opens the file while the lease is held waits, and this one gets a signal: one that is
+        # ignored by default.
         fcntl.fcntl(descriptor, _F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -233,9 +221,9 @@ def _lies_remote(path: Path) -> bool:
 
 
 def _lasting_writer_of(device: Path) -> str | None:
-    """Who keeps a block device, or a partition of it, open for writing: udev and others do for a moment."""
+    """Who keeps a block device, or a partition of it, open for writing for longer than udev's moment."""
     deadline = time.monotonic() + _BUSY_SECONDS
-    nodes = [device, *(Path("/dev") / part.name for part in _parts(device)[1:])]
+    nodes = _nodes(device)
     while True:
         users = [user for node in nodes if node.exists() and (user := _named_writer_of(node))]
         if not users or time.monotonic() > deadline:
@@ -299,3 +287,7 @@ def _parts(device: Path) -> list[Path]:
     number = device.stat().st_rdev
     own = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve()
     return [own, *(entry.parent for entry in own.glob("*/partition"))]
+
+
+def _nodes(device: Path) -> list[Path]:
+    return [device, *(Path("/dev") / part.name for part in _parts(device)[1:])]

@@ -1,19 +1,17 @@
-"""A stretch of a disk or file as a block device of its own, which the kernel takes down when we end.
+"""A stretch of a disk or file as a block device of its own, which the kernel takes down when unbrick ends.
 
-Talks to the loop driver directly (`linux/loop.h`), because it must hold the device open: with the autoclear
-flag set in the same call that attaches it, no kill -9 can leave one behind.
+Uses the loop driver directly (`linux/loop.h`), because it must hold the device open: with the autoclear flag
+set in the same call that attaches it, no kill -9 can leave one behind.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from unbrick.errors import FailedError, NeedsHandsError, Reason
@@ -31,34 +29,18 @@ _SECTOR = 512
 _ATTEMPTS = 100
 
 
-@dataclass(frozen=True)
-class LoopDevice:
-    """An attached loop device: `path` is `/dev/loopN`, `length` its bytes."""
-
-    path: Path
-    length: int
-    descriptor: int
-
-    def sync(self) -> None:
-        """Flush the device's cache into the file below it, and that file; raises OSError."""
-        os.fsync(self.descriptor)
-
-
 def is_backed_by(device: Path, file: os.stat_result) -> bool:
     """Whether a loop device lies over this file, by the file's device and inode; raises OSError."""
-    descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        status = fcntl.ioctl(descriptor, _LOOP_GET_STATUS64, bytes(_STATUS_BYTES))
-    finally:
-        os.close(descriptor)
+    with device.open("rb", buffering=0) as stream:
+        status = fcntl.ioctl(stream, _LOOP_GET_STATUS64, bytes(_STATUS_BYTES))
     return struct.unpack_from("<QQ", status) == (file.st_dev, file.st_ino)
 
 
 @contextmanager
-def attach_loop(backing: Path, *, offset: int, length: int, read_only: bool = False) -> Iterator[LoopDevice]:
-    """Attach `length` bytes of a file or device from `offset` on; raises FailedError, NeedsHandsError.
+def attach_loop(backing: Path, *, offset: int, length: int, read_only: bool = False) -> Iterator[Path]:
+    """`length` bytes of a file or device from `offset` on, as `/dev/loopN`; both are multiples of 512.
 
-    Both must be multiples of 512. The device is gone once the context and every mount on it have ended.
+    The device is gone once the context and every mount on it have ended. Raises FailedError, NeedsHandsError.
     """
     if offset % _SECTOR or length % _SECTOR or offset < 0 or length <= 0:
         raise NeedsHandsError(
@@ -73,11 +55,11 @@ def attach_loop(backing: Path, *, offset: int, length: int, read_only: bool = Fa
         raise FailedError(
             f"{backing} cannot be opened: {error.strerror}", reason=Reason.UNREADABLE_DISK
         ) from error
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         stack.callback(os.close, source)
         path, device = _attach(source, backing, offset, length, mode)
         stack.callback(os.close, device)
-        yield LoopDevice(path, length, device)
+        yield path
 
 
 def _attach(source: int, backing: Path, offset: int, length: int, mode: int) -> tuple[Path, int]:

@@ -1,11 +1,10 @@
-"""A volume without its wrapping: BitLocker opened, the partition cut out, one path for NTFS tools."""
+"""A volume as plain bytes: BitLocker opened, the partition cut out, one path for NTFS tools."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from unbrick.disks.bitlocker.master_key import KnownKey
 from unbrick.disks.bitlocker.unlock import unlock
-from unbrick.disks.disk import Disk
+from unbrick.disks.disk import Disk, refuses_writes
 from unbrick.disks.in_use import FLOCK, volume_in_use
 from unbrick.disks.loop_device import attach_loop
 from unbrick.errors import FailedError, NeedsHandsError, Reason
@@ -21,14 +20,12 @@ from unbrick.model import Volume, VolumeKind
 from unbrick.processes.command import Runner
 from unbrick.secret import Secret
 
-_BLKROGET = 0x125E  # linux/fs.h: whether a block device is read-only
-
 
 @dataclass(frozen=True)
 class PlainVolume:
     """A volume's plain bytes: a device or file of `length` bytes at `path`, open as its disk is.
 
-    `write_protected`: it can be opened and looked at, but every write would fail late.
+    `write_protected`: it can be opened and read, but every write would fail late.
     """
 
     path: Path
@@ -42,7 +39,7 @@ class PlainVolume:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep others from mounting the volume meanwhile, or refuse, as ntfs-3g does that mounts one.
+        """Keep others from mounting the volume while the context lasts, or refuse, as ntfs-3g does.
 
         Raises NeedsHandsError (disk-in-use), OSError.
         """
@@ -74,9 +71,9 @@ def open_plain(
     """A volume as plain bytes while the context lasts; `password` None opens BitLocker by its clear key.
 
     `wanted` is the id of the BitLocker protector that the password is kept under, where that is known, and
-    `known` what has opened the volume before, or does now. Opened for writing where the disk is, but nothing
-    is written here. Raises NeedsHandsError where the disk or the volume must never be written,
-    KeyWrongError, FailedError.
+    `known` the key that opened the volume before, or does now. Opened for writing where the disk is; nothing
+    is written here. Raises NeedsHandsError where the disk or the volume must never be written, KeyWrongError,
+    FailedError.
     """
     refusal = disk.refusal or volume.refusal
     if refusal is not None:
@@ -92,7 +89,7 @@ def open_plain(
             loop = attach_loop(
                 disk.raw, offset=volume.offset, length=volume.length, read_only=not disk.writable
             )
-            path = stack.enter_context(loop).path
+            path = stack.enter_context(loop)
         descriptor = _open(path, disk)
         stack.callback(os.close, descriptor)
 
@@ -123,19 +120,17 @@ def _lock(descriptor: int) -> None:
 
 
 def _is_write_protected(raw: Path) -> bool:
-    """Whether a block device refuses writes (a switch, a blocker); the kernel opens it all the same."""
     if not raw.is_block_device():
         return False
     descriptor = os.open(raw, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        (protected,) = struct.unpack("i", fcntl.ioctl(descriptor, _BLKROGET, bytes(4)))
+        return refuses_writes(descriptor)
     finally:
         os.close(descriptor)
-    return bool(protected)
 
 
 def _open(path: Path, disk: Disk) -> int:
-    """`path` may be a device of ours, of which nobody outside knows: the disk is what is told of."""
+    """`path` may be a temporary loop device; the error names `disk`."""
     try:
         return os.open(path, (os.O_RDWR if disk.writable else os.O_RDONLY) | os.O_CLOEXEC)
     except OSError as error:

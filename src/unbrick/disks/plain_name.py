@@ -1,4 +1,4 @@
-"""A name that every tool takes for a file whose own name some would not: no UTF-8, a line break, a comma.
+"""A name that every tool accepts, for a file whose own name has no UTF-8, a line break, a comma.
 
 Some tools answer in JSON or in lines, or read `@@` in a name as an offset; QEMU is told names in JSON.
 """
@@ -13,8 +13,7 @@ from pathlib import Path
 _LONGEST = 1000
 
 
-def is_plain(text: str) -> bool:
-    """Whether a path can be handed to every tool as it is."""
+def _is_plain(text: str) -> bool:
     return text.isprintable() and "@@" not in text and "," not in text and len(text) <= _LONGEST
 
 
@@ -22,13 +21,13 @@ def is_plain(text: str) -> bool:
 def plain_name(path: Path, workdir: Path) -> Iterator[Path]:
     """The path itself, or a link to it in `workdir` (private, and of a plain name) while the context lasts.
 
-    The link goes to the folder where that is enough, so that a tool finds the file's neighbours, too.
+    The link goes to the folder where that is enough, so that a tool finds the file's neighbours too.
     """
-    if is_plain(str(path)):
+    if _is_plain(str(path)):
         yield path
         return
     link = workdir / f"named-{secrets.token_hex(4)}"
-    through_folder = is_plain(path.name)
+    through_folder = _is_plain(path.name)
     link.symlink_to(path.parent if through_folder else path)
     try:
         yield link / path.name if through_folder else link

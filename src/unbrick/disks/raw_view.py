@@ -1,4 +1,4 @@
-"""A read-only window on a disk's bytes: every read is clipped to the window, every failure is one of ours."""
+"""A read-only window on a disk's bytes: reads are clipped to the window, failures become FailedError."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ _CHUNK_LIMIT = 16 * 1024 * 1024
 
 
 class RawView:
-    """Bytes `offset` to `offset + size` of a stream. `name` is what messages call it.
-
-    `unread_hint` is what to do where a read fails.
-    """
+    """Bytes `offset` to `offset + size` of a stream. `name` and `unread_hint` go into errors."""
 
     def __init__(
         self, stream: BinaryIO, size: int, name: str, offset: int = 0, unread_hint: str = UNREAD_HINT
@@ -53,6 +50,5 @@ class RawView:
         return b"".join(parts)
 
     def window(self, offset: int, length: int) -> RawView:
-        """A smaller window on the same bytes."""
         inside = max(0, min(length, self.size - offset))
         return RawView(self._stream, inside, self.name, self._offset + offset, self._unread_hint)

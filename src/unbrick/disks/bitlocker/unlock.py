@@ -197,7 +197,7 @@ def _open_with_cryptsetup(disk: Disk, volume: Volume, volume_key: Secret, runner
         argv = ["cryptsetup", "open", "--type", "bitlk", "--volume-key-file", f"/proc/self/fd/{key}"]
         argv += [] if disk.writable else ["--readonly"]
         try:
-            _map(runner, [*argv, str(loop.path), name], key)
+            _map(runner, [*argv, str(loop), name], key)
             descriptor = _hold(plain)
         except BaseException:
             # A Ctrl-C or a time limit may strike when the mapping is made already: it must not stay open.

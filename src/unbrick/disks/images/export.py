@@ -18,7 +18,7 @@ from typing import Any
 
 from unbrick.disks.fuse_mount import FuseMount, is_mounted
 from unbrick.disks.images.image import Image
-from unbrick.disks.images.overlay_store import create_store
+from unbrick.disks.images.overlay_store import create_store, store_node
 from unbrick.disks.images.parts import refuse_unsafe
 from unbrick.disks.in_use import keep_ours
 from unbrick.disks.plain_name import plain_name
@@ -70,7 +70,7 @@ def export_raw(image: Image, runner: Runner, workdir: Path, *, writable: bool) -
 
 
 def _named(node: dict[str, Any], workdir: Path, stack: ExitStack) -> dict[str, Any]:
-    """The node with names of files that QEMU can be told: in JSON, so UTF-8 only."""
+    """The node with file names that QEMU accepts: in JSON, so UTF-8 only."""
     named = dict(node)
     for key, value in node.items():
         if isinstance(value, dict):
@@ -83,22 +83,13 @@ def _named(node: dict[str, Any], workdir: Path, stack: ExitStack) -> dict[str, A
 def _over_a_throw_away_store(
     node: dict[str, Any], image: Image, workdir: Path, stack: ExitStack
 ) -> dict[str, Any]:
-    """The image opened for writing, on a copy in memory of what it writes: so its log is replayed there.
-
-    Kept from other machines by locks of ours, because QEMU takes none on what lies below.
-    """
+    """The image opened for writing on a copy of its writes in memory, where its log is replayed."""
     size = image.path.stat().st_size
     store = workdir / f"log-{secrets.token_hex(4)}.qcow2"
     create_store(store, -(-size // _SECTOR) * _SECTOR)
     stack.callback(store.unlink, missing_ok=True)
-    stack.enter_context(keep_ours(image.files))
-    below = {**node["file"], "read-only": True, "locking": "off"}
-    file = {
-        "driver": "qcow2",
-        "file": {"driver": "file", "filename": str(store)},
-        "backing": {"driver": "raw", "read-only": True, "file": below},
-    }
-    return {**node, "file": file, "read-only": False}
+    stack.enter_context(keep_ours(image.files))  # QEMU takes no locks on what lies below
+    return {**node, "file": store_node(store, node["file"]), "read-only": False}
 
 
 def _wait_for(server: Server, image: Image, mountpoint: Path, opened: str) -> None:
@@ -112,9 +103,9 @@ def _wait_for(server: Server, image: Image, mountpoint: Path, opened: str) -> No
 
 
 def _refusal(server: Server, image: Image, opened: str) -> NeedsHandsError | FailedError:
-    """Why QEMU does not open an image, which was found sound here, or does not show it."""
+    """Why QEMU does not open or show an image that passed the checks here."""
     said = server.read_error().decode(errors="replace")
-    # Somebody took the image, or the image below it, after we looked.
+    # Another program took the image, or the image below it, after the check.
     if re.search(r"Failed to get .{1,40} lock", said):
         return NeedsHandsError(
             f"{image.path} is in use: QEMU cannot lock it or an image below it",
@@ -146,7 +137,6 @@ def _refusal(server: Server, image: Image, opened: str) -> NeedsHandsError | Fai
 
 
 def write_protected(path: Path) -> NeedsHandsError:
-    """The error for an image that can be read and not written."""
     return NeedsHandsError(
         f"{path} cannot be written: its file or the file system it lies on is read-only",
         hint="copy the image to where it can be written, or lift the protection (mount, chattr, chmod)",

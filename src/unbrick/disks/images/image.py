@@ -1,4 +1,4 @@
-"""Says what kind of disk image a file is, and how QEMU must open it: nothing is left to QEMU's guessing.
+"""Says what kind of disk image a file is, and how QEMU must open it: QEMU never guesses.
 
 The extension and the first bytes must agree. A raw disk whose guest wrote a qcow2 header into its first
 sector is refused, never probed: a header may name any file of the host.
@@ -6,13 +6,12 @@ sector is refused, never probed: a header may name any file of the host.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from unbrick.disks.images.parts import open_part, own_part, part_beside, refuse_unsafe
+from unbrick.disks.images.parts import own_part, part_beside, refuse_unsafe, view_part
 from unbrick.disks.images.qcow2 import MAGIC as QCOW2_MAGIC
 from unbrick.disks.images.qcow2 import read_qcow2
 from unbrick.disks.images.vhdx import MAGIC as VHDX_MAGIC
@@ -62,9 +61,9 @@ _UNSUPPORTED_TAILS = ((512, b"conectix", "VHD"), (511, b"conectix", "VHD"), (512
 
 @dataclass(frozen=True)
 class Image:
-    """A checked image. `node` is how QEMU opens it, `files` what a write may reach, `bases` what lies below.
+    """A checked image. `node` is how QEMU opens it, `files` what a write may reach, `bases` the images below.
 
-    `virtual_size` is the disk's size in bytes; `sector_sizes` in which order its table is to be tried.
+    `virtual_size` is the disk's size in bytes, `sector_sizes` the order in which its table is to be tried.
     `has_log`: opening it, even only to look, writes to it what its log holds.
     """
 
@@ -78,34 +77,38 @@ class Image:
     has_log: bool = False
 
 
-def examine_image(path: Path, given: ImageFormat | None = None) -> Image:
+def examine_image(path: Path, given: ImageFormat | None = None, above: tuple[Path, ...] = ()) -> Image:
     """Check an image before anything opens it. `path` is resolved and a regular file.
 
     `given` is the format in a person's word, where the name says nothing; the first bytes must agree with it.
-    Raises NeedsHandsError (image-mismatch, image-unsafe, truncated), FailedError (unreadable-disk).
+    `above` are the images that lie on this one. Raises NeedsHandsError (image-mismatch, image-unsafe,
+    truncated), FailedError (unreadable-disk).
     """
-    return _examine(path, given, ())
+    if path in above or len(above) >= _CHAIN_LIMIT:
+        refuse_unsafe(path, "its chain of backing files never ends")
+    with view_part(path) as view:
+        match _find_format(view, path, given):
+            case ImageFormat.RAW:
+                node = {"driver": "raw", "file": _file_node(path)}
+                return Image(path, ImageFormat.RAW, view.size, (512, 4096), node, (path,))
+            case ImageFormat.QCOW2:
+                return _examine_qcow2(view, path, above)
+            case ImageFormat.VHDX:
+                return _examine_vhdx(view, path)
+            case ImageFormat.VMDK:
+                return _examine_vmdk(view, path)
 
 
 def refuse_container(path: Path) -> None:
     """Raise NeedsHandsError (image-mismatch) where a file is no disk but an image with one in it."""
-    with open_part(path) as stream:
-        found = _recognise(RawView(stream, path.stat().st_size, str(path)), path)
+    with view_part(path) as view:
+        found = _recognise(view, path)
     if found is not ImageFormat.RAW:
         raise _mismatch(
             path,
             f"it is a {found.value} image, with a disk in it",
             "name a new file (truncate -s 1G stick.img)",
         )
-
-
-def _examine(path: Path, given: ImageFormat | None, above: tuple[Path, ...]) -> Image:
-    if path in above or len(above) >= _CHAIN_LIMIT:
-        refuse_unsafe(path, "its chain of backing files never ends")
-    with open_part(path) as stream:
-        view = RawView(stream, path.stat().st_size, str(path))
-        image_format = _find_format(view, path, given)
-        return _READERS[image_format](view, path, above)
 
 
 def refuse_given_format(device: Path, given: ImageFormat | None) -> None:
@@ -156,26 +159,16 @@ def _mismatch(path: Path, what: str, hint: str) -> NeedsHandsError:
 
 
 def _refuse_image_as_part(image: Path, part: Path) -> None:
-    """A part that is an image by itself may be another machine's, which a repair of this one would change."""
-    with open_part(part) as stream:
-        view = RawView(stream, part.stat().st_size, str(part))
+    """Refuse a part that is an image by itself: another machine's may be, and this repair would change it."""
+    with view_part(part) as view:
         head = view.read(0, 4096)
         whole = head.startswith((QCOW2_MAGIC, VHDX_MAGIC)) or is_whole_vmdk(view)
     if whole or any(head[at : at + len(mark)] == mark for at, mark, _ in _UNSUPPORTED):
         refuse_unsafe(image, f"it names {part.name} as a part of it, which is a disk image by itself")
 
 
-def _word(text: str | None) -> ImageFormat | None:
-    return ImageFormat(text) if text in set(ImageFormat) else None
-
-
 def _file_node(path: Path) -> dict[str, Any]:
     return {"driver": "file", "filename": str(path)}
-
-
-def _examine_raw(view: RawView, path: Path, above: tuple[Path, ...]) -> Image:
-    node = {"driver": "raw", "file": _file_node(path)}
-    return Image(path, ImageFormat.RAW, view.size, (512, 4096), node, (path,))
 
 
 def _examine_qcow2(view: RawView, path: Path, above: tuple[Path, ...]) -> Image:
@@ -192,30 +185,24 @@ def _examine_qcow2(view: RawView, path: Path, above: tuple[Path, ...]) -> Image:
         # What lies below is only read, so a name that says nothing may be explained by the image above it.
         base_path = part_beside(path, header.backing_name)
         named = base_path.suffix.lower() in _EXTENSIONS
-        backing = _examine(base_path, None if named else _word(header.backing_format), (*above, path))
+        stated = header.backing_format if header.backing_format in set(ImageFormat) else None
+        given = None if named or stated is None else ImageFormat(stated)
+        backing = examine_image(base_path, given, (*above, path))
         node["backing"] = {**backing.node, "read-only": True}
         bases = (*backing.files, *backing.bases)
     return Image(path, ImageFormat.QCOW2, header.virtual_size, (512, 4096), node, tuple(files), bases)
 
 
-def _examine_vhdx(view: RawView, path: Path, above: tuple[Path, ...]) -> Image:
+def _examine_vhdx(view: RawView, path: Path) -> Image:
     header = read_vhdx(view, path)
     node = {"driver": "vhdx", "file": _file_node(path)}
     sizes = (512, 4096) if header.sector_size == 512 else (4096, 512)
     return Image(path, ImageFormat.VHDX, header.virtual_size, sizes, node, (path,), has_log=header.has_log)
 
 
-def _examine_vmdk(view: RawView, path: Path, above: tuple[Path, ...]) -> Image:
+def _examine_vmdk(view: RawView, path: Path) -> Image:
     header = read_vmdk(view, path)
     for extent in header.extents:
         _refuse_image_as_part(path, extent)
     node = {"driver": "vmdk", "file": _file_node(path), "backing": None}
     return Image(path, ImageFormat.VMDK, header.virtual_size, (512, 4096), node, (path, *header.extents))
-
-
-_READERS: dict[ImageFormat, Callable[[RawView, Path, tuple[Path, ...]], Image]] = {
-    ImageFormat.RAW: _examine_raw,
-    ImageFormat.QCOW2: _examine_qcow2,
-    ImageFormat.VHDX: _examine_vhdx,
-    ImageFormat.VMDK: _examine_vmdk,
-}

@@ -1,6 +1,6 @@
 """The qcow2 file that an overlay keeps its writes in: made empty, and read back when its server has ended.
 
-Holds only what QEMU itself has written there. The layout is `docs/interop/qcow2.txt` of QEMU, version 3.
+Only QEMU writes to it. The layout is that of QEMU's `docs/interop/qcow2.txt`, version 3.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from unbrick.errors import FailedError, Reason
 
@@ -22,7 +23,7 @@ _ZERO = 1
 
 
 def create_store(path: Path, length: int) -> None:
-    """A store for a disk of `length` bytes in which nothing is written yet; raises OSError."""
+    """Make a store for a disk of `length` bytes in which nothing is written yet; raises OSError."""
     size = -(-length // CLUSTER) * CLUSTER
     tables = -(-size // (CLUSTER * _ENTRIES))
     clusters = 3 + -(-tables // _ENTRIES)  # header, table of counts, counts, level 1
@@ -39,20 +40,32 @@ def create_store(path: Path, length: int) -> None:
         os.close(descriptor)
 
 
+def store_node(store: Path, below: dict[str, Any]) -> dict[str, Any]:
+    """QEMU's node for a disk that shows the file node `below` and keeps its writes in a store.
+
+    Formats and files are named, never probed: the bytes below are hostile, and may look like an image that
+    has its data elsewhere.
+    """
+    below = {**below, "read-only": True, "locking": "off"}
+    return {
+        "driver": "qcow2",
+        "file": {"driver": "file", "filename": str(store)},
+        "backing": {"driver": "raw", "read-only": True, "file": below},
+    }
+
+
 def written_clusters(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Place and bytes of each cluster that was written, in the order of their places; raises OSError.
+    """Offset and bytes of each cluster that was written, in the order of offsets; raises OSError.
 
     Bytes beyond the disk's end mean nothing.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with path.open("rb", buffering=0) as stream:
+        descriptor = stream.fileno()
         fields = _HEADER.unpack(os.pread(descriptor, _HEADER.size, 0))
         tables, first = fields[7], fields[8]
         for index, table in enumerate(struct.unpack(f">{tables}Q", os.pread(descriptor, tables * 8, first))):
             if table & _PLACE:
                 yield from _clusters_of(descriptor, table & _PLACE, index * _ENTRIES * CLUSTER)
-    finally:
-        os.close(descriptor)
 
 
 def _clusters_of(descriptor: int, table: int, start: int) -> Iterator[tuple[int, bytes]]:

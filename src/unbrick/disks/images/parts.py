@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
+from unbrick.disks.raw_view import RawView
 from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.text import printable
 
@@ -19,12 +22,10 @@ LARGEST_DISK = 1 << 48
 
 
 def refuse_unsafe(path: Path, what: str, hint: str | None = None) -> NoReturn:
-    """Refuse an image that reaches outside itself, or that contradicts itself."""
     raise NeedsHandsError(f"{path}: {what}", hint=hint, reason=Reason.IMAGE_UNSAFE)
 
 
 def refuse_truncated(path: Path) -> NoReturn:
-    """Refuse an image of which a part is missing."""
     raise NeedsHandsError(
         f"{path}: the image is cut off: parts that it refers to lie after its end",
         hint="copy it again from its source",
@@ -54,7 +55,7 @@ def own_part(image: Path, name: str) -> Path:
 
 
 def part_beside(image: Path, name: str) -> Path:
-    """A file that the image names, when it is a regular file in the image's own folder; else refuses.
+    """A regular file in the image's own folder that the image names; any other name is refused.
 
     `image` is resolved. No protocol (`nbd:…`), no way out of the folder, no link is followed.
     """
@@ -88,3 +89,10 @@ def open_part(path: Path) -> BinaryIO:
             reason=Reason.UNREADABLE_DISK,
         ) from error
     return os.fdopen(descriptor, "rb", buffering=0)
+
+
+@contextmanager
+def view_part(path: Path) -> Iterator[RawView]:
+    """The bytes of a regular file; raises FailedError."""
+    with open_part(path) as stream:
+        yield RawView(stream, path.stat().st_size, str(path))

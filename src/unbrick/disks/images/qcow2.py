@@ -27,7 +27,7 @@ _OFFSET_MASK = 0x00FFFFFFFFFFFE00
 
 @dataclass(frozen=True)
 class Qcow2Header:
-    """What we need of a qcow2 header; the names are the image's own words, not yet trusted."""
+    """What its header says; the names are the image's own words, not yet trusted."""
 
     virtual_size: int
     backing_name: str | None
@@ -40,10 +40,9 @@ def read_qcow2(view: RawView, path: Path) -> Qcow2Header:
     raw = view.read(0, 4096)
     if len(raw) < _HEADER.size + _VERSION_3.size:
         refuse_truncated(path)
-    (_, version, backing_offset, backing_length, cluster_bits, size, encryption, l1_entries, l1_offset) = (
-        _HEADER.unpack_from(raw)[:9]
-    )
-    refcount_offset, refcount_clusters = _HEADER.unpack_from(raw)[9:11]
+    header = _HEADER.unpack_from(raw)
+    version, backing_offset, backing_length, cluster_bits, size, encryption = header[1:7]
+    l1_entries, l1_offset, refcount_offset, refcount_clusters = header[7:11]
     if version not in (2, 3):
         refuse_unsafe(path, f"it is a qcow image of version {version}", "convert it with qemu-img convert")
     if encryption:
@@ -56,7 +55,9 @@ def read_qcow2(view: RawView, path: Path) -> Qcow2Header:
     cluster = 1 << cluster_bits
     _check_whole(view, path, refcount_offset, refcount_clusters * cluster, cluster, 1 << refcount_order)
     extensions = _read_extensions(raw, header_length)
-    backing = _read_name(view, path, backing_offset, backing_length) if backing_offset else None
+    if backing_offset and backing_length > _NAME_LIMIT:
+        refuse_unsafe(path, "the name of its backing file is too long")
+    backing = view.read(backing_offset, backing_length).decode(errors="replace") if backing_offset else None
     data_file = None
     if features & _DATA_FILE:
         data_file = extensions.get(_DATA_FILE_NAME, b"").decode(errors="replace")
@@ -75,12 +76,6 @@ def _read_version_3(raw: bytes, path: Path) -> tuple[int, int, int]:
     return features, refcount_order, header_length
 
 
-def _read_name(view: RawView, path: Path, offset: int, length: int) -> str:
-    if length > _NAME_LIMIT:
-        refuse_unsafe(path, "the name of its backing file is too long")
-    return view.read(offset, length).decode(errors="replace")
-
-
 def _read_extensions(raw: bytes, header_length: int) -> dict[int, bytes]:
     """The header extensions that lie within the first 4 KiB, where QEMU writes them."""
     found: dict[int, bytes] = {}
@@ -95,10 +90,8 @@ def _read_extensions(raw: bytes, header_length: int) -> dict[int, bytes]:
 
 
 def _check_whole(view: RawView, path: Path, table_at: int, table_size: int, cluster: int, bits: int) -> None:
-    """QEMU reads clusters after the end of the file as zeros; so the last one in use must be there.
-
-    The reference counts are in the order of the clusters: the last one that is not 0 is the last cluster.
-    """
+    # QEMU reads clusters after the end of the file as zeros, so the last one in use must be there. The
+    # reference counts are in the order of the clusters: the last one that is not 0 is the last cluster's.
     if table_size > _REFCOUNT_TABLE_LIMIT or table_at + table_size > view.size:
         refuse_truncated(path)
     table = view.read(table_at, table_size)

@@ -34,7 +34,7 @@ _MEGABYTE = 1024 * 1024
 
 @dataclass(frozen=True)
 class VhdxHeader:
-    """What we need of a VHDX: sizes in bytes, and whether writes wait in its log (its host crashed)."""
+    """Sizes in bytes, and whether writes wait in its log (its host crashed)."""
 
     virtual_size: int
     sector_size: int
@@ -68,7 +68,7 @@ def read_vhdx(view: RawView, path: Path) -> VhdxHeader:
 
 
 def _has_log(view: RawView) -> bool:
-    """Whether one of the two headers names a log: which of them counts is left to QEMU."""
+    # One of the two headers names a log; which of them counts is left to QEMU.
     return any(any(view.read(offset + _LOG_ID, 16)) for offset in _HEADERS)
 
 
@@ -103,7 +103,7 @@ def _read_metadata(view: RawView, path: Path, at: int) -> dict[bytes, bytes]:
 def _check_blocks(
     view: RawView, path: Path, bat: tuple[int, int], size: int, block_size: int, sector_size: int
 ) -> None:
-    """Every block that is said to be present must lie within the file."""
+    """Every block that is marked as present must lie within the file."""
     blocks = -(-size // block_size)
     # After each such number of blocks the table holds one entry for a sector bitmap, of one megabyte.
     run = (1 << 23) * sector_size // block_size

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from unbrick.disks.images.parts import (
     LARGEST_DISK,
-    open_part,
     own_part,
     refuse_truncated,
     refuse_unsafe,
+    view_part,
 )
 from unbrick.disks.raw_view import RawView
 
@@ -42,7 +42,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class VmdkHeader:
-    """What we need of a VMDK: its size in bytes, and the extent files beside it."""
+    """Its size in bytes, and the extent files beside it."""
 
     virtual_size: int
     extents: tuple[Path, ...]
@@ -62,7 +62,7 @@ def is_vmdk(head: bytes) -> bool:
 
 
 def is_whole_vmdk(view: RawView) -> bool:
-    """Whether a file is a VMDK that can be opened by itself, and no mere extent of another one."""
+    """Whether a file is a VMDK that can be opened by itself, not an extent of another one."""
     head = view.read(0, 4096)
     if not head.startswith(SPARSE_MAGIC) or len(head) < _HEADER.size:
         return is_vmdk(head)
@@ -101,7 +101,7 @@ def _read_monolithic(view: RawView, path: Path) -> VmdkHeader:
 
 
 def _read_sparse(view: RawView, path: Path) -> int:
-    """Check a sparse extent; gives its capacity in bytes."""
+    """Check a sparse extent; its capacity in bytes."""
     raw = view.read(0, _HEADER.size)
     if len(raw) < _HEADER.size:
         refuse_truncated(path)
@@ -127,7 +127,7 @@ def _read_sparse(view: RawView, path: Path) -> int:
 
 
 def _check_grains(view: RawView, path: Path, directory_at: int, tables: int) -> None:
-    """QEMU reads grains after the end of the file as zeros; so every one that is named must be there."""
+    # QEMU reads grains after the end of the file as zeros, so every one that is named must be there.
     directory = view.read(directory_at, tables * 4)
     if len(directory) < tables * 4:
         refuse_truncated(path)
@@ -173,8 +173,7 @@ def _read_descriptor(raw: bytes, path: Path) -> list[_Extent]:
 
 
 def _check_extent(extent: _Extent, part: Path) -> None:
-    with open_part(part) as stream:
-        view = RawView(stream, part.stat().st_size, str(part))
+    with view_part(part) as view:
         if extent.kind == "SPARSE":
             if _read_sparse(view, part) < extent.sectors * _SECTOR:
                 refuse_truncated(part)

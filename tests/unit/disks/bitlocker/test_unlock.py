@@ -27,7 +27,6 @@ from unbrick.disks.bitlocker.metadata import BitLockerMetadata, KeyProtector, Se
 from unbrick.disks.bitlocker.quick_stretch import ask_stretched_key
 from unbrick.disks.bitlocker.unlock import has_device_mapper
 from unbrick.disks.disk import Disk
-from unbrick.disks.loop_device import LoopDevice
 from unbrick.errors import NeedsHandsError, NeedsKeyError
 from unbrick.model import ProtectorKind, Volume, VolumeKind, VolumeState
 from unbrick.processes.command import Result
@@ -204,9 +203,9 @@ def mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
     """A disk whose volume would be opened by device-mapper, and a node for it."""
 
     @contextmanager
-    def loop(backing: Path, *, offset: int, length: int, read_only: bool = False) -> Iterator[LoopDevice]:
+    def loop(backing: Path, *, offset: int, length: int, read_only: bool = False) -> Iterator[Path]:
         assert (offset, length) == (1 << 20, 2 << 20)
-        yield LoopDevice(Path("/dev/loop9"), length, -1)
+        yield Path("/dev/loop9")
 
     monkeypatch.setattr(unlock, "_MAPPER_FOLDER", tmp_path)
     monkeypatch.setattr(unlock, "attach_loop", loop)
