@@ -38,7 +38,6 @@ def test_a_machine_is_repaired_once_and_says_so_to_the_next_medium(drills: Drill
     assert earlier["medium"] == "00000000000000aa"
     assert earlier["run"] == first["disks"][0]["run"]
     assert disk.complaints(repaired=True) == ()
-    assert first["ended"]
 
 
 def test_without_settings_reports_wait_signed_by_the_mediums_own_key(drills: Drills, tmp_path: Path) -> None:

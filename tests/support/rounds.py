@@ -135,7 +135,7 @@ class Rounds:
             self._told.add(SignedEvent(event.to_bytes(), "").id)
 
     def it_is_signed(self, fate: Fate) -> None:
-        """What is beside the work signs what was written down."""
+        """What was written down is signed."""
         do(self._sign, fate, self.memory)
 
     def a_stick_comes_or_all_are_pulled(self, name: str | None) -> None:
@@ -216,7 +216,7 @@ class Rounds:
 
     def _check_what_the_screen_says(self) -> None:
         status = read_status(self.memory)
-        reports = Reports(self.memory / OUTBOX, Spool(self.memory / SPOOL), None, _nobody, print)
+        reports = Reports(self.memory / OUTBOX, Spool(self.memory / SPOOL), None, self._enrolled, print)
         if status is not None:
             waiting = {path.name: signed.id for path, signed in reports.outbox.pending()}
             kept = {one for name, one in waiting.items() if name in status.kept}
@@ -268,7 +268,3 @@ def _kept_in(outbox: Path) -> set[str]:
         with suppress(ValueError, WireError):
             found.add(signed_event(json.loads(path.read_bytes())).id)
     return found
-
-
-def _nobody() -> Signer:
-    raise AssertionError("nobody was to sign")

@@ -15,7 +15,7 @@ from typing import Any
 
 from unbrick.events.event import Event
 from unbrick.keys.chain import KeyChain
-from unbrick.processes.companion import start_companion
+from unbrick.model import Machine
 from unbrick.settings.station_file import load_station
 from unbrick.signing.event_signer import Signer
 from unbrick.signing.own_key import own_signer
@@ -26,7 +26,7 @@ from unbrick.station.telling.display import Display
 from unbrick.station.telling.event_log import EventLog
 from unbrick.station.telling.reports import Reports
 from unbrick.station.telling.serial_line import SerialLine
-from unbrick.station.telling.spool import SPOOL, SigningLife, Spool
+from unbrick.station.telling.spool import SPOOL, Spool
 from unbrick.station.telling.voice import Voice
 from unbrick.station.unattended import Visit, work_on_all
 
@@ -78,16 +78,12 @@ def main() -> None:
     (memory / "outbox").mkdir(parents=True, exist_ok=True)
     station = load_station(Path(asked["station"])) if asked["station"] else None
 
-    def load() -> Signer:
-        if station and station.tally:
-            return Signer.load(station.tally.key)
-        return own_signer(memory / "outbox")
-
+    tally = station.tally if station else None
+    signer = Signer.load(tally.key) if tally else own_signer(memory / "outbox")
     (memory / SPOOL).mkdir(exist_ok=True)
     spool = Spool(memory / SPOOL)
-    beside = start_companion(SigningLife(spool, memory / "outbox", load))
     reports = Reports(
-        memory / "outbox", spool, station, load, told.append, is_online=lambda: bool(asked["online"])
+        memory / "outbox", spool, station, signer, told.append, is_online=lambda: bool(asked["online"])
     )
     reports.start_sending(lambda _: None)
     sources, notes = open_key_files([Path(key) for key in asked["keys"]], None)
@@ -111,7 +107,7 @@ def main() -> None:
     )
     disks = [Target(Path(disk), ("a note",)) for disk in asked["disks"]]
     done = work_on_all(lambda: disks, visit.work_on)
-    reports.sign_all(30.0)
+    reports.sign_all(Machine())
     deadline = time.monotonic() + (30.0 if reports.has_tally and asked["online"] else 0.0)
     while reports.waiting() and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -126,7 +122,6 @@ def main() -> None:
         ],
         "told": [*notes, *told],
         "waiting": reports.waiting(),
-        "ended": beside.finish(10.0),
     }
     print(json.dumps(answer))
 

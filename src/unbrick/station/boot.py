@@ -29,7 +29,7 @@ from unbrick.station.stick.keeper import LOG, OUTBOX, StickKeeper
 from unbrick.station.stick.settings import Settings, find_settings
 from unbrick.station.targets import Target, gather_targets
 from unbrick.station.telling.reports import Reports
-from unbrick.station.telling.spool import SPOOL, SigningLife, Spool
+from unbrick.station.telling.spool import SPOOL, Spool
 from unbrick.station.telling.voice import Voice
 from unbrick.station.unattended import Visit, work_on_all
 
@@ -46,6 +46,7 @@ class Boot:
         self._voice = voice
         self._runner = runner
         self._companions: list[Child] = []
+        self._reports: Reports | None = None
 
     def run(self) -> None:
         """Do everything, from the settings to the restart; raises what went wrong."""
@@ -77,7 +78,8 @@ class Boot:
         """Close everything, once what runs beside the work wrote what it can; for a `run` that failed."""
         from unbrick.station.restart import close_everything
 
-        # The last one first: what one signs now, the one for the stick shall still write there.
+        if self._reports is not None:
+            self._reports.sign_all(Machine())
         for companion in reversed(self._companions):
             companion.finish(_ABANDONED_SECONDS)
         for sentence in close_everything(self._runner):
@@ -129,9 +131,9 @@ class Boot:
         if station is not None and station.tally is not None:  # nothing else needs a network
             self._companions.append(start_companion(NetworkLife(station.network, self._runner)))
         spool, outbox = Spool(self._memory / SPOOL), self._memory / OUTBOX
-        load = partial(self._signer, settings)
-        self._companions.append(start_companion(SigningLife(spool, outbox, load)))
-        reports = Reports(outbox, spool, station, load, self._voice.note, latest=medium.expires)
+        signer = self._signer(settings)
+        reports = Reports(outbox, spool, station, signer, self._voice.note, latest=medium.expires)
+        self._reports = reports
 
         def heed_time(session: TallySession) -> None:
             with suppress(OSError):

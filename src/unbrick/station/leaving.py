@@ -41,7 +41,6 @@ from unbrick.station.targets import find_left_alone
 from unbrick.station.telling.reports import Reports
 from unbrick.station.telling.voice import Voice
 
-_SIGN_SECONDS = 15.0
 _SEND_SECONDS = 20.0
 _SEND_SECONDS_UNREACHABLE = 4.0
 _SEND_SECONDS_WITHOUT_CABLE = 1.0
@@ -100,7 +99,7 @@ class Leaving:
         shell = not by_itself and self._settings.shell and screens is not None and wants_shell(screens)
         if shell:
             self._reports.note(done[0].machine if done else Machine(), note="shell-opened")
-            self._reports.sign_all(_SIGN_SECONDS, _machine_of(done))
+            self._reports.sign_all(_machine_of(done))
         self._close()
         if shell:
             open_shell(self._voice)
@@ -109,7 +108,7 @@ class Leaving:
     def _send_last_reports(self, machine: Machine) -> None:
         """Wait for the reports to go out, as long as that has a chance; say how many did."""
         reports = self._reports
-        reports.sign_all(_SIGN_SECONDS, machine)
+        reports.sign_all(machine)
         if reports.has_tally and reports.waiting():
             self._voice.progress("Sending the report")
             begun = time.monotonic()
@@ -260,7 +259,7 @@ class Leaving:
     def _close(self) -> None:
         more = self._reports.waiting() and has_network()
         self._reports.finish_sending(_LAST_SECONDS if more else _GOODBYE_SECONDS)
-        for companion in reversed(self._companions):  # as they stand on one another
+        for companion in reversed(self._companions):
             if not companion.finish(_END_SECONDS):
                 self._voice.note("something beside the work did not end in time")
         for sentence in close_everything(self._runner):

@@ -118,7 +118,7 @@ class Scene:
     def finish_sending(self, seconds: float) -> None:
         self.happened.append("sending ended")
 
-    def sign_all(self, seconds: float, machine: Machine = Machine()) -> None:  # noqa: B008
+    def sign_all(self, machine: Machine) -> None:
         self.signed_for.append(machine)
 
     def outcomes(self, most: int) -> list[SignedEvent]:

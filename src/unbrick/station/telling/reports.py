@@ -1,8 +1,7 @@
 """Where a station's reports go: written down, signed into an outbox in memory, sent and copied from there.
 
-The work only writes down (`spool`); signing, sending and the copy on the stick (`stick/keeper.py`) are
-processes of their own, so that neither a network nor a slow, full or pulled stick holds up a repair.
-Implements `recovery.isolated.ReportLink`.
+Sending and the copy on the stick (`stick/keeper.py`) are processes of their own, so that neither a network
+nor a slow, full or pulled stick holds up a repair.
 """
 
 from __future__ import annotations
@@ -33,20 +32,21 @@ from unbrick.station.telling.spool import Spool
 
 _NETWORK_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
-_NOT_KNOWN = Machine()
 
 Tell = Callable[[str], None]
 
 
 class Reports:
-    """The reports of one boot. `signer` is called where what should sign beside has ended too early."""
+    """The reports of one boot: a `recovery.isolated.ReportLink`, and the `EventKeeper` that it gives."""
+
+    kept: tuple[SignedEvent, ...] = ()  # nothing stays in the memory of a process
 
     def __init__(
         self,
         folder: Path,
         spool: Spool,
         station: Station | None,
-        signer: Callable[[], Signer],
+        signer: Signer,
         tell: Tell,
         *,
         latest: datetime | None = None,
@@ -100,12 +100,16 @@ class Reports:
         """See `ReportLink.run_in_order`."""
         return run_in_order(proposed, self._folder, latest=self._latest)
 
-    def listener(self) -> Spool:
-        """See `ReportLink.listener`."""
-        return self._spool
+    def listener(self) -> Reports:
+        return self
+
+    def __call__(self, event: Event) -> None:
+        """Write one event down first: what cannot be signed into the outbox now is tried again later."""
+        self._spool(event)
+        self._spool.empty_into(self.outbox, self._signer)
 
     def take_back(self, kept: Sequence[SignedEvent]) -> None:
-        """See `ReportLink.take_back`: the spool leaves nothing to take."""
+        pass
 
     def tell_last_word(self, run: str, report: DiskReport) -> None:
         """See `ReportLink.tell_last_word`."""
@@ -129,18 +133,10 @@ class Reports:
             return not self._spool.count() and set(self.outbox.names()) <= set(names)
         return False
 
-    def sign_all(self, seconds: float, machine: Machine = _NOT_KNOWN) -> None:
-        """Wait until everything is signed; after so many seconds, do it here.
-
-        What does not say which machine it is of is said of `machine`.
-        """
+    def sign_all(self, machine: Machine) -> None:
+        """Sign also what does not say which machine it is of, as said of this one."""
         self._spool.release(machine)
-        deadline = time.monotonic() + seconds
-        while self._spool.count():
-            if time.monotonic() > deadline:
-                self._spool.empty_into(self.outbox, self._signer())
-                return
-            time.sleep(_LOOK_SECONDS)
+        self._spool.empty_into(self.outbox, self._signer)
 
     def status(self) -> SenderStatus:
         """How the sending goes."""
@@ -173,4 +169,4 @@ class Reports:
             site=self.site,
             details=short_facts(facts),
         )
-        self._spool(event)
+        self(event)

@@ -1,7 +1,4 @@
-"""Events on their way into the outbox: written down at once, signed by a process beside the work.
-
-Loading what signs takes as long as a small repair, so the repair does not wait for it. A folder in memory
-is the queue between the two: an event is a file there until it lies signed in the outbox, whoever dies.
+"""Events on their way into the outbox: a file each in a folder in memory, until the outbox has them signed.
 
 Where the firmware has no UUID that tells machines apart, a tally knows a machine by the name of its Windows.
 What is said of a disk without one is held back until the names of the others are known.
@@ -10,39 +7,28 @@ What is said of a disk without one is held back until the names of the others ar
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from unbrick.errors import UnbrickError
 from unbrick.events.event import Event, EventError, parse_event
 from unbrick.events.facts import plain_machine
 from unbrick.events.wire import SignedEvent
 from unbrick.model import Machine
-from unbrick.processes.companion import Orders
 from unbrick.report.outbox import Outbox
-
-if TYPE_CHECKING:
-    from unbrick.signing.event_signer import Signer
+from unbrick.signing.event_signer import Signer
 
 SPOOL = "spool"
 _NAME = re.compile(r"[0-9A-Za-z-]+-[0-9]{6}\.event")
-_LOOK_SECONDS = 0.1
 
 
 class Spool:
-    """One folder of unsigned events. As a listener it takes each event as it comes, in whatever process."""
+    """One folder of unsigned events, for any process of the station, one at a time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._held = folder / "held"
-
-    @property
-    def kept(self) -> tuple[SignedEvent, ...]:
-        """See `recovery.isolated.EventKeeper`: nothing stays in the memory of a process."""
-        return ()
 
     def __call__(self, event: Event) -> None:
         """Write one event down; where even memory is full it is lost, and the work goes on."""
@@ -100,24 +86,3 @@ def _events_in(folder: Path) -> list[str]:
     except OSError:
         return []
     return sorted(name for name in names if _NAME.fullmatch(name))
-
-
-@dataclass
-class SigningLife:
-    """What the companion that signs does all its life; `load` gets the key, which takes a while."""
-
-    spool: Spool
-    outbox: Path
-    load: Callable[[], Signer]
-
-    def __call__(self, orders: Orders) -> None:
-        """Live until told to finish, and then once more sign what is left."""
-        signer, outbox = self.load(), Outbox(self.outbox)
-        while True:
-            last = orders.finish
-            if last:
-                self.spool.release(Machine())
-            self.spool.empty_into(outbox, signer)
-            if last:
-                return
-            orders.wait(_LOOK_SECONDS)

@@ -299,7 +299,7 @@ def test_what_was_acknowledged_makes_room_on_a_full_stick(memory: Path, stick: P
 def test_a_report_that_came_since_the_keeper_looked_does_not_count_as_kept(memory: Path, stick: Path) -> None:
     """Another one had left: their number is the same."""
     (memory / SPOOL).mkdir()
-    reports = Reports(memory / OUTBOX, Spool(memory / SPOOL), None, _signer, print)
+    reports = Reports(memory / OUTBOX, Spool(memory / SPOOL), None, _signer(), print)
     first, second = _report(1), _report(2)
     reports.outbox.put(first)
     keeper = StickKeeper(memory, stick, find=lambda: None)
@@ -316,7 +316,7 @@ def test_a_report_that_came_since_the_keeper_looked_does_not_count_as_kept(memor
 
     assert not reports.are_among(status.kept)
     reports.outbox.acknowledge([second.id])
-    reports.listener()(second.event())
+    Spool(memory / SPOOL)(second.event())
     assert not reports.are_among(status.kept), "it is not even signed"
 
 

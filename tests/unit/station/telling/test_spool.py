@@ -76,16 +76,23 @@ def test_what_the_outbox_cannot_take_stays(
     assert _sequences(outbox) == [1]
 
 
-def test_where_nobody_signs_beside_it_is_done_at_the_end(spool: Spool, tmp_path: Path) -> None:
+def test_what_is_told_is_signed_at_once_and_after_trouble_with_what_comes_next(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[str] = []
-    reports = Reports(tmp_path / "outbox", spool, None, _signer, told.append)
+    reports = Reports(tmp_path / "outbox", spool, None, _signer(), told.append)
     reports.listener()(_event(1))
+    assert (spool.count(), _sequences(reports.outbox)) == (0, [1])
 
-    assert reports.waiting() == 1
-    reports.sign_all(0.0)
+    def full(_: SignedEvent) -> None:
+        raise OutboxFullError("no space is left for reports")
 
-    assert reports.waiting() == 1
-    assert _sequences(reports.outbox) == [1]
+    with monkeypatch.context() as patched:
+        patched.setattr(reports.outbox, "put", full)
+        reports.listener()(_event(2))
+        assert (spool.count(), reports.waiting()) == (1, 2)
+    reports.listener()(_event(3))
+    assert (spool.count(), _sequences(reports.outbox)) == (0, [1, 2, 3])
     assert told == []
 
 
@@ -126,8 +133,8 @@ def test_a_disk_without_a_name_is_reported_as_of_the_machine_that_it_sits_in(
 
 
 def test_what_is_of_no_known_machine_is_reported_all_the_same(spool: Spool, tmp_path: Path) -> None:
-    reports = Reports(tmp_path / "outbox", spool, None, _signer, print)
+    reports = Reports(tmp_path / "outbox", spool, None, _signer(), print)
     reports.listener()(_event(1, Machine()))
-    assert reports.waiting() == 1
-    reports.sign_all(0.0)
+    assert (reports.waiting(), _sequences(reports.outbox)) == (1, [])
+    reports.sign_all(Machine())
     assert _sequences(reports.outbox) == [1]
