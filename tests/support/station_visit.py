@@ -22,7 +22,6 @@ from unbrick.signing.own_key import own_signer
 from unbrick.station.stick.key_files import open_key_files
 from unbrick.station.stick.settings import Settings
 from unbrick.station.targets import Target
-from unbrick.station.telling.display import Display
 from unbrick.station.telling.event_log import EventLog
 from unbrick.station.telling.reports import Reports
 from unbrick.station.telling.serial_line import SerialLine
@@ -103,7 +102,7 @@ def main() -> None:
         reports=reports,
         listeners=(log, fail_once),
         tell=lambda report: told.append(f"{Path(report.disk).name} {report.status}"),
-        fault=Voice(Display(None, SerialLine(None)), SerialLine(None), log).fault,
+        fault=Voice(None, SerialLine(None), log).fault,
     )
     disks = [Target(Path(disk), ("a note",)) for disk in asked["disks"]]
     done = work_on_all(lambda: disks, visit.work_on)

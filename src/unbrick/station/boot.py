@@ -57,7 +57,8 @@ class Boot:
         voice.progress("Reading the settings")
         carried = self._read_settings(medium)
         settings = carried.settings
-        voice.display.name_contact(settings.contact)
+        if voice.screens:
+            voice.screens.contact = settings.contact
         voice.progress("Looking for the disks of this computer")
         reports = self._start_reports(settings, medium, carried, clock_was_wrong=doubt)
         voice.log.say("reports are kept from now on")
@@ -106,11 +107,12 @@ class Boot:
 
         def say_so() -> None:
             voice.line("waits for the stick")
-            voice.display.progress(WAITS)
+            if voice.screens:
+                voice.screens.progress(WAITS)
 
         if options.stick:
             voice.line(f"the boot menu has seen the stick {options.stick}")
-        can_ask = voice.display.screens is not None
+        can_ask = voice.screens is not None
         place = self._memory / "settings"
         settings_of = partial(find_settings, site_key=medium.site_key, options=options, memory=place)
         carried = StickReader(self._memory, options, settings_of, can_ask, say_so).read()
@@ -155,13 +157,13 @@ class Boot:
         self, settings: Settings, reports: Reports, medium: MediumFacts, keys: Sequence[KeySource]
     ) -> Callable[[Target], DiskReport]:
         """What works on one disk with these keys: by itself, or with a person."""
-        voice, screens = self._voice, self._voice.display.screens
+        voice, screens = self._voice, self._voice.screens
         visit = Visit(
             settings=settings,
             medium=medium.id,
             keys=KeyChain(keys),
             reports=reports,
-            listeners=(voice.log, voice.display),
+            listeners=(voice,),
             tell=voice.disk,
             fault=voice.fault,
         )

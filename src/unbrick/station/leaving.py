@@ -91,10 +91,10 @@ class Leaving:
             self._send_last_reports(_machine_of(done))
             restart = find_restart([report.disk for report in done])
             ending = self._ending(done, restart)
-            self._voice.display.show(ending)
+            self._voice.show(ending)
             self._voice.line(f"end {ending.colour}")
             ending, again = self._until_it_ends(done, restart, ending)
-        screens = self._voice.display.screens
+        screens = self._voice.screens
         by_itself = ending.instruction.by_itself
         shell = not by_itself and self._settings.shell and screens is not None and wants_shell(screens)
         if shell:
@@ -234,9 +234,9 @@ class Leaving:
         if self._another and missing_keys(done):
             seconds = _LATE_STICK_SECONDS
         while not ending.instruction.by_itself:
-            if self._voice.display.screens is None:
+            if self._voice.screens is None:
                 time.sleep(seconds)  # what happened can be read from outside
-            elif self._voice.display.wait_for_key(seconds):
+            elif self._voice.wait_for_key(seconds):
                 return ending, self._with_a_typed_key(done)
             if enough and not present_medium():
                 return ending, None
@@ -245,13 +245,13 @@ class Leaving:
             now = self._ending(done, restart)
             if now != ending:
                 ending = now
-                self._voice.display.show(ending)
-        self._voice.display.wait_for_key(_SHOWN_SECONDS)
+                self._voice.show(ending)
+        self._voice.wait_for_key(_SHOWN_SECONDS)
         return ending, None
 
     def _with_a_typed_key(self, done: Sequence[DiskReport]) -> Sequence[DiskReport] | None:
         """Another try where somebody types a missing key; a guided visit has asked for it already."""
-        screens = self._voice.display.screens
+        screens = self._voice.screens
         if self._another is None or self._settings.guided or screens is None:
             return None
         return self._another.with_a_typed_key(done, screens)
@@ -279,11 +279,11 @@ class Leaving:
             self._voice.line("waiting for the stick to be removed")
             asked_already = instruction.moment is Moment.STICK_OUT and chosen == restart
             if present_medium() and not asked_already:
-                self._voice.display.message(replace(instruction, moment=Moment.STICK_OUT).sentence)
+                self._voice.message(replace(instruction, moment=Moment.STICK_OUT).sentence)
             wait_for_removal()
         self._voice.line("restarting")
         with suppress(OSError):
-            self._voice.display.close()
+            self._voice.close()
         restart_platform()
 
 

@@ -15,7 +15,6 @@ from unbrick.errors import UnbrickError
 from unbrick.events.run_id import new_run_id
 from unbrick.processes.command import SystemRunner
 from unbrick.processes.core_dumps import forbid_core_dumps
-from unbrick.station.telling.display import Display
 from unbrick.station.telling.event_log import EventLog
 from unbrick.station.telling.serial_line import SerialLine
 from unbrick.station.telling.voice import Voice
@@ -32,7 +31,7 @@ def main() -> int:
     forbid_core_dumps()
     serial = SerialLine.open()
     serial.say("station started")
-    voice = Voice(Display.open(serial), serial, EventLog(MEMORY / "log" / f"{new_run_id()}.log"))
+    voice = Voice.open(serial, EventLog(MEMORY / "log" / f"{new_run_id()}.log"))
     voice.progress("Starting")
     boot: Boot | None = None
     try:
@@ -59,6 +58,6 @@ def _guard(voice: Voice, boot: Boot | None, error: Exception) -> None:
             boot.abandon()
     with suppress(Exception):
         voice.stopped(why)
-    while voice.display.screens is None:  # nobody can press a key: not in a circle of restarts
+    while voice.screens is None:  # nobody can press a key: not in a circle of restarts
         time.sleep(_FOREVER_SECONDS)
     restart_platform()

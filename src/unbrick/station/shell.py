@@ -30,7 +30,7 @@ def wants_shell(screens: Screens) -> bool:
 def open_shell(voice: Voice) -> None:
     """Leave the terminal to a shell until that ends; the disks must be closed by then."""
     voice.line("shell opened")
-    voice.display.close()
+    voice.close()
     with suppress(UnbrickError, OSError):
         SystemRunner().lend_terminal(_SHELL, _TERMINAL)
     voice.line("shell closed")

@@ -60,7 +60,6 @@ class Scene:
         self.restart = WINDOWS
         self.screens: Any = self
         self.answer = 0
-        self.display = self
         self.log = self
         self.has_tally = True
         self.medium_stays = 0
@@ -86,7 +85,6 @@ class Scene:
     def stopped(self, why: str) -> None:
         self.happened.append(f"screen: {why}")
 
-    # a display
     def show(self, ending: Ending) -> None:
         self.endings.append(ending)
 

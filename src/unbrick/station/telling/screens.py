@@ -7,7 +7,7 @@ typed as a recovery password is on the screen while it is typed, and nowhere els
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from unbrick.keys.password import RecoveryPassword
@@ -43,10 +43,17 @@ _GIVING_UP = Question(
 
 
 class Screens:
-    """The screens on one terminal."""
+    """The screens on one terminal. `say` is given, for who reads the serial line, what is waited for."""
 
-    def __init__(self, terminal: Terminal, *, page_seconds: float = _PAGE_SECONDS) -> None:
+    def __init__(
+        self,
+        terminal: Terminal,
+        *,
+        say: Callable[[str], None] = lambda _: None,
+        page_seconds: float = _PAGE_SECONDS,
+    ) -> None:
         self._terminal = terminal
+        self._say = say
         self._page_seconds = page_seconds
         self._steps: list[str] = []
         self._machine: str | None = None
@@ -71,6 +78,7 @@ class Screens:
         """
         if not 0 < len(question.choices) < 10:
             raise ValueError("a question has one to nine answers")
+        self._say(f"asks {question.title}")
         if question.machine is None:
             question = replace(question, machine=self._machine)
         self._terminal.drain()
@@ -94,6 +102,7 @@ class Screens:
         self, protector_ids: Sequence[str], volume: str = "This disk", *, tried_wrong: bool = False
     ) -> RecoveryPassword | None:
         """The recovery password for one of these protectors as a person types it; None: they have none."""
+        self._say(f"asks recovery-password {' '.join(protector_ids)}{' again' if tried_wrong else ''}")
         request = KeyRequest(tuple(protector_ids), volume, tried_wrong, contact=self.contact)
         entry = PasswordEntry()
         self._terminal.drain()
