@@ -9,18 +9,18 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from unbrick.events.event import NAMESPACE, Event, EventError, moment, parse_event
 from unbrick.events.wire import SignedEvent
 from unbrick.signing.signature import SignatureFormatError, parse_signature
 from unbrick.signing.ssh_key import SshKeyError, fingerprint, line_of_blob, raw_key
-from unbrick.tally.door.delayed import with_late_ones
 from unbrick.tally.records import ReceivedEvent
 from unbrick.tally.trust.register import Enrolment, StationRegister
 
 _AT_A_STRETCH = 16
+_RUNS_OF_ONE_VISIT = 2
 _NO_END = "9999-12-31T00:00:00.000000Z"
 
 
@@ -143,6 +143,20 @@ class Intake:
 def medium_name(blob: bytes) -> str:
     """What a medium without settings is called here, by its public key."""
     return f"medium-{hashlib.sha256(blob).hexdigest()[:12]}"
+
+
+def as_carried(received: Sequence[ReceivedEvent]) -> list[ReceivedEvent]:
+    """The same events, marked as made some time before they came: they say nothing of the pace."""
+    return [replace(one, carried=True) for one in received]
+
+
+def with_late_ones(frame: Sequence[ReceivedEvent]) -> list[ReceivedEvent]:
+    """The events of one frame, marked as carried where it has several machines.
+
+    A station sends what it does while it does it: such a frame waited in its outbox.
+    """
+    runs = {one.event.run for one in frame}
+    return as_carried(frame) if len(runs) > _RUNS_OF_ONE_VISIT else list(frame)
 
 
 def _event_of(signed: SignedEvent) -> Event:

@@ -1,7 +1,7 @@
 """A copy of a tally, also while it is served: one moment of its database, then the files that `_NEEDED` and
-`_ALSO` name, and no other: the authority's key may lie anywhere.
+`_ALSO` name, and no other: the authority's key may be anywhere.
 
-The register is copied after the database: a station that is in no register would make its reports strange.
+The register is copied after the database: a report whose station is in no register would look forged.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MADE_ANEW = re.compile(
 
 @dataclass(frozen=True)
 class BackedUp:
-    """What was copied: reports, and what a look at the copy found; `notes` are on files, and no fault."""
+    """`found` is what a check of the copy found; `notes` are about files, and no fault."""
 
     reports: int
     found: Checked
@@ -51,9 +51,9 @@ class BackedUp:
 def back_up(
     directory: Path, out: Path, *, with_authority: bool = False, progress: Progress = no_progress
 ) -> BackedUp:
-    """Copy the tally in `directory` to the new or empty folder `out`, and look the copy over.
+    """Copy the tally in `directory` to the new or empty folder `out`, and check the copy.
 
-    The authority's private key stays where it is unless `with_authority`. Raises UsageError, StoreError,
+    The authority's private key is left out unless `with_authority`. Raises UsageError, StoreError,
     FailedError; then `out` is empty again.
     """
     folder, _ = read_settings(directory)
@@ -66,10 +66,10 @@ def back_up(
             look_for_mark(looking, found)
         _write_mark(copy.database, head, mark, trust, found)
         files = _Files(folder.path, out, found)
-        files.copy_all()
+        files.copy_all_but_settings()
         if with_authority:
             _copy_authority(folder, copy, files)
-        files.copy(folder.settings.name, needed=True)  # last: its presence says that the folder is complete
+        files.copy(folder.settings.name, needed=True)  # last: a folder with settings is complete
     return BackedUp(head.events, found, files.notes)
 
 
@@ -94,7 +94,7 @@ def _copy_database(source: Path, target: Path, progress: Progress) -> Head:
 def _write_mark(database: Path, head: Head, mark: Mark | None, trust: Trust | None, found: Checked) -> None:
     """The copy's own mark: what was acknowledged when it was made.
 
-    What the tally had lost by then stays as loud in the copy: its mark is the tally's, or there is none.
+    Where the tally had lost reports by then, the copy gets the tally's mark, so that it says so too.
     """
     if found.lacks_mark:
         return
@@ -104,14 +104,14 @@ def _write_mark(database: Path, head: Head, mark: Mark | None, trust: Trust | No
     try:
         with file.held():
             file.write(Mark(head) if mark is None or is_whole else mark)
-            if trust is not None:  # an older register is an older one in the copy, too
+            if trust is not None:  # an older register is an older one in the copy too
                 file.write_trust(trust)
     finally:
         file.close()
 
 
 class _Files:
-    """Copies the other files; says what is missing among them, is a link, or is no file of a tally."""
+    """Copies the other files; says which are missing, links, or no files of a tally."""
 
     def __init__(self, source: Path, target: Path, found: Checked) -> None:
         self._source = source
@@ -119,8 +119,7 @@ class _Files:
         self._found = found
         self.notes: list[str] = []
 
-    def copy_all(self) -> None:
-        """All but the settings."""
+    def copy_all_but_settings(self) -> None:
         for name in _NEEDED:
             self.copy(name, needed=True)
         for name in sorted(path.name for path in self._source.iterdir()):
@@ -132,7 +131,7 @@ class _Files:
                 self.notes.append(f"{name}, no file of a tally, was left out")
 
     def copy(self, name: str, *, needed: bool = False) -> None:
-        """One of them; a complaint where that cannot be."""
+        """Copy one file; adds a complaint where that fails."""
         try:
             data = self.read(self._source / name)
         except FileNotFoundError:
@@ -148,7 +147,7 @@ class _Files:
             atomic_write(self._target / name, data, mode=0o644 if Path(name).suffix in public else 0o600)
 
     def read(self, path: Path) -> bytes:
-        """What is in a file, or in what a link leads to, where that belongs to who has the tally's folder."""
+        """The content of a file, or of a link's target where the tally's owner also owns that."""
         try:
             stream = open_plain(path, follow=True)
         except NoPlainFileError as error:
@@ -162,7 +161,7 @@ class _Files:
         return data
 
     def _judge_link(self, path: Path, state: os.stat_result) -> None:
-        """Whoever has the folder could let root copy any file by a link."""
+        # The owner of the folder could make root copy any file by a link.
         owner = self._source.stat().st_uid
         if owner not in {os.geteuid(), 0, state.st_uid}:
             raise FailedError(f"{path} could not be copied: it is a link to a file of somebody else")

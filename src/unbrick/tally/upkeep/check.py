@@ -1,13 +1,13 @@
-"""Looks at everything that a tally keeps: is it whole, is it what was signed, does it add up?
+"""Looks at everything that a tally keeps: is it whole, is it what was signed, are the counts right?
 
-What is added up can be made anew from the reports (`Store.rebuild`); the reports themselves never.
+The counts can be made anew from the reports (`Store.rebuild`); the reports cannot.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -40,19 +40,20 @@ _ADDED_UP_INDEXES = {str(index.name) for table in ADDED_UP for index in table.in
 _ADDED_UP_KEYS = tuple(f"sqlite_autoindex_{table.name}_" for table in ADDED_UP)
 
 Progress = Callable[[str, int, int], None]
-"""Told what is being looked at, how much of it was, and how much there is (0: not known)."""
+"""Is given what is being looked at, how much of it is done, and how much there is (0: unknown)."""
 
 
-def no_progress(_: str, done: int, of: int) -> None:
-    """Nobody watches."""
+def no_progress(_: str, done: int, of: int) -> None: ...
 
 
 @dataclass
 class Checked:
-    """What was found. `missing` reports were acknowledged; `differences` are in what is added up and can be
-    made good; `complaints` are all the rest, `more` beyond a hundred. `signatures` counts those that were
-    verified; None: not asked for. Where it `lacks_mark`, nobody knows how many are missing;
-    where it `lacks_trust`, the register of stations is an older copy.
+    """What was found.
+
+    `missing` reports were acknowledged; `differences` are in the counts and can be repaired; `complaints` are
+    all other faults, `more` of them beyond a hundred. `signatures` counts the verified ones; None: not asked
+    for. With `lacks_mark` it is unknown how many reports are missing; with `lacks_trust` the register of
+    stations is an older copy.
     """
 
     reports: int = 0
@@ -66,11 +67,9 @@ class Checked:
 
     @property
     def is_well(self) -> bool:
-        """Whether nothing at all was found."""
         return not (self.missing or self.complaints or self.differences)
 
     def complain(self, sentence: str) -> None:
-        """Add a complaint; beyond a hundred they are only counted."""
         if len(self.complaints) < MOST_COMPLAINTS:
             self.complaints.append(sentence)
         else:
@@ -95,8 +94,6 @@ def check_tally(directory: Path, *, signatures: bool, progress: Progress = no_pr
 
 
 def look_for_mark(looking: LookingDatabase, found: Checked) -> None:
-    """Complain where no mark says what must be there."""
-
     def look() -> None:
         loss = looking.loss()
         if loss is not None and loss.unmarked:
@@ -107,7 +104,7 @@ def look_for_mark(looking: LookingDatabase, found: Checked) -> None:
 
 
 def repair_tally(directory: Path, *, by: str) -> None:
-    """Make everything that is added up anew from the reports, and write down who did; raises StoreError."""
+    """Make all counts anew from the reports, and write down who asked; raises StoreError."""
     folder, _ = read_settings(directory)
     with Store.open(folder.database, create=False) as store:
         store.rebuild()
@@ -124,7 +121,7 @@ def check(
 ) -> Checked:
     """Look at everything, the signatures too where a register is given; slow: reads every report.
 
-    `mark` was read before: who serves the tally may go on meanwhile.
+    `mark` was read before the reports: the tally may be served meanwhile.
     """
     found = Checked(signatures=None if register is None else 0)
     progress("the database's own check", 0, 0)
@@ -147,8 +144,8 @@ def check(
 
 
 def _sort(complaints: Iterable[str], found: Checked) -> None:
-    """What is wrong with the indexes of what is added up goes away when that is made anew."""
     for sentence in complaints:
+        # A fault in an index of the counts goes away when they are made anew.
         of_index = _OF_INDEX.search(sentence)
         if of_index and (of_index[1] in _ADDED_UP_INDEXES or of_index[1].startswith(_ADDED_UP_KEYS)):
             found.differences.append(sentence)
@@ -157,8 +154,7 @@ def _sort(complaints: Iterable[str], found: Checked) -> None:
 
 
 def _try(found: Checked, work: Callable[[], None]) -> None:
-    """A part that cannot be read keeps the others from nothing."""
-    try:
+    try:  # a part that cannot be read must not hide the others
         work()
     except FailedError as error:
         found.complain(error.message)
@@ -176,70 +172,70 @@ def _compare_with_mark(connection: Connection, mark: Mark | None, found: Checked
 def _look_at_reports(
     connection: Connection, found: Checked, register: StationRegister | None, progress: Progress
 ) -> None:
-    """Walk the ledger and what it names: each number once, each link, each report as it was signed."""
+    """Walk the ledger and its reports: each number once, each link, each report as it was signed."""
     head = read_head(connection)
     judge = None if register is None else _Judge(register)
     chain, expected, present_rows = NO_EVENT, 1, 0
-    for row in _ledger_with_reports(connection):
-        if row["number"] != expected:
-            found.complain(f"the ledger has no number {expected}, and goes on with {row['number']}")
-        elif next_link(chain, blob(row["event"])) != row["chain"]:
-            found.complain(f"the ledger does not fit together at number {row['number']}")
-        chain, expected = blob(row["chain"]), row["number"] + 1
-        if row["data"] is None:
+    for row in _whole_ledger(connection):
+        if row.number != expected:
+            found.complain(f"the ledger has no number {expected}, and goes on with {row.number}")
+        elif next_link(chain, blob(row.event)) != row.chain:
+            found.complain(f"the ledger does not fit together at number {row.number}")
+        chain, expected = blob(row.chain), row.number + 1
+        if row.data is None:
             found.missing += 1
-            found.complain(f"report {blob(row['event']).hex()} was acknowledged and is missing")
+            found.complain(f"report {blob(row.event).hex()} was acknowledged and is missing")
         else:
             present_rows += 1
             _look_at(row, judge, found)
-        if row["number"] % _AT_ONCE == 0:
-            progress("reports", row["number"], head.events)
+        if row.number % _AT_ONCE == 0:
+            progress("reports", row.number, head.events)
     found.reports = connection.execute(select(func.count()).select_from(events)).scalar() or 0
     if found.reports > present_rows:
         found.complain(f"{found.reports - present_rows} reports stand in no ledger")
 
 
-def _ledger_with_reports(connection: Connection) -> Iterator[dict[str, Any]]:
-    last = 0
-    columns = ("run", "sequence", "station", "at", "data", "signature")
+def ledger_rows(connection: Connection, last: int, most: int) -> Sequence[Any]:
+    """The rows of the ledger after the number `last`, each with its report's columns (None: missing)."""
+    columns = ("id", "run", "sequence", "station", "at", "data", "signature")
     of_report = [events.c[name] for name in columns]
     found = select(*ledger.c, *of_report).join(events, events.c.id == ledger.c.event, isouter=True)
-    while True:
-        part = found.where(ledger.c.number > last).order_by(ledger.c.number).limit(_AT_ONCE)
-        rows = [dict(row._mapping) for row in connection.execute(part)]
+    return connection.execute(found.where(ledger.c.number > last).order_by(ledger.c.number).limit(most)).all()
+
+
+def _whole_ledger(connection: Connection) -> Iterator[Any]:
+    last = 0
+    while rows := ledger_rows(connection, last, _AT_ONCE):
         yield from rows
-        if len(rows) < _AT_ONCE:
-            return
-        last = rows[-1]["number"]
+        last = rows[-1].number
 
 
-def _look_at(row: dict[str, Any], judge: _Judge | None, found: Checked) -> None:
-    name, data = blob(row["event"]).hex(), row["data"]
-    if not isinstance(data, bytes) or hashlib.sha256(data).digest() != row["event"]:
+def _look_at(row: Any, judge: _Judge | None, found: Checked) -> None:
+    name, data = blob(row.event).hex(), row.data
+    if not isinstance(data, bytes) or hashlib.sha256(data).digest() != row.event:
         found.complain(f"report {name} is not what was signed")
         return
     try:
-        told = parse_event(data)
+        event = parse_event(data)
     except EventError as error:
         found.complain(f"report {name} cannot be read: {error.message}")
         return
-    if (told.run, told.sequence, told.at) != (row["run"], row["sequence"], row["at"]):
+    if (event.run, event.sequence, event.at) != (row.run, row.sequence, row.at):
         found.complain(f"report {name} is filed under another run, number or time")
     if judge is not None:
         found.signatures = (found.signatures or 0) + 1
-        why = judge.fault(SignedEvent(data, str(row["signature"])), row["station"])
+        why = judge.fault(SignedEvent(data, str(row.signature)), row.station)
         if why:
             found.complain(f"report {name}: {why}")
 
 
 class _AllWhoEverReported(StationRegister):
-    """Knows every key: what was taken once is not refused because its station was revoked since."""
+    """Knows every key: a report that was accepted stays good when its station is revoked or unknown later."""
 
     def __init__(self, register: StationRegister) -> None:
         self._register = register
 
     def by_key(self, blob: bytes) -> Enrolment | None:
-        """The station of a key, revoked or not; one of the moment for a key that was vouched for."""
         known = self._register.by_key(blob)
         return (
             replace(known, revoked=None, accepted=False)
@@ -253,7 +249,7 @@ class _Judge:
         self._intake = Intake(_AllWhoEverReported(register), present)
 
     def fault(self, signed: SignedEvent, station: str) -> str | None:
-        """What is wrong with the signature of a report that was filed under a station; None: nothing."""
+        """What is wrong with the signature of a report that is filed under a station; None: nothing."""
         try:
             signer = self._intake.station_of(signed)
         except RefusedEventError as error:

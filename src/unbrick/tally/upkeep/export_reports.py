@@ -1,7 +1,6 @@
-"""Gives a tally's reports away as they were signed: lines for `tally import`, files for OpenSSH to verify.
+"""Exports a tally's reports as they were signed: lines for `tally import`, files for OpenSSH to verify.
 
-What can be read is given away, also of a tally that has lost something or is damaged; what is not among it is
-said.
+Of a damaged tally everything readable is exported, and what is missing is said.
 """
 
 from __future__ import annotations
@@ -27,23 +26,23 @@ from unbrick.tally.new_folder import Contents, new_folder
 from unbrick.tally.records import StoreError
 from unbrick.tally.store.looking import LookingDatabase
 from unbrick.tally.trust.register import StationRegister, is_name
+from unbrick.tally.upkeep.check import ledger_rows
 
 _AT_ONCE = 500
 _CONTENTS = Contents(r"allowed_signers|[^/]+/|[^/]+/[0-9a-f]{64}\.json(\.sig)?")
 _MOST_IN_VAIN = 20
-_REPORT = (events.c.id, events.c.station, events.c.data, events.c.signature)
 
 
 @dataclass
 class Exported:
-    """How many reports were given away, and what must be said of those that were not."""
+    """How many reports were exported, and what to say of the others."""
 
     reports: int = 0
     complaints: list[str] = field(default_factory=list)
 
 
 class _Reader:
-    """Reads every report with its station's name, in the order in which they were committed."""
+    """Reads every report with its station's name, in the order of the ledger."""
 
     def __init__(self, database: LookingDatabase) -> None:
         self._database = database
@@ -53,7 +52,7 @@ class _Reader:
         self.found = Exported()
 
     def read(self) -> Iterator[tuple[str, SignedEvent]]:
-        """What can be read; afterwards `found` says the rest."""
+        """Everything readable; afterwards `found` has the complaints."""
         try:
             loss = self._database.loss()
             if loss is not None:
@@ -84,7 +83,7 @@ class _Reader:
         last, end, in_vain = 0, read_head(connection).events, 0
         while last < end and in_vain < _MOST_IN_VAIN:
             try:
-                rows: Sequence[Any] = _rows(connection, last, _AT_ONCE)
+                rows = ledger_rows(connection, last, _AT_ONCE)
                 in_vain = 0
             except DBAPIError:
                 rows = self._one_by_one(connection, last, min(last + _AT_ONCE, end))
@@ -98,21 +97,20 @@ class _Reader:
             last = rows[-1].number
         self._unreadable += max(0, end - last)
 
-    def _one_by_one(self, connection: Connection, last: int, until: int) -> list[Any]:
-        """Those of a stretch with a damaged page in it that can be read."""
+    def _one_by_one(self, connection: Connection, last: int, until: int) -> Sequence[Any]:
+        """The readable rows of a stretch with a damaged page in it."""
         rows: list[Any] = []
         for number in range(last, until):
             try:
-                rows += [row for row in _rows(connection, number, 1) if row.number == number + 1]
+                rows += [row for row in ledger_rows(connection, number, 1) if row.number == number + 1]
             except DBAPIError:
                 self._unreadable += 1
         return rows
 
     def _strays(self, connection: Connection) -> Iterator[tuple[str, SignedEvent]]:
-        """Reports that the ledger has no word of, as in a database that was harmed."""
+        """Reports that are not in the ledger, as in a database that was harmed."""
         before = self.found.reports
-        known = select(ledger.c.event)
-        for row in connection.execute(select(*_REPORT).where(events.c.id.not_in(known))):
+        for row in connection.execute(select(events).where(events.c.id.not_in(select(ledger.c.event)))):
             yield from self._report(row)
         if number := self.found.reports - before:
             self._complain(f"{_reports(number)} in no ledger; given away as well")
@@ -132,18 +130,12 @@ class _Reader:
         self.found.complaints.append(sentence)
 
 
-def _rows(connection: Connection, last: int, most: int) -> Sequence[Any]:
-    found = select(ledger.c.number, *_REPORT).join(events, events.c.id == ledger.c.event, isouter=True)
-    part = found.where(ledger.c.number > last).order_by(ledger.c.number).limit(most)
-    return connection.execute(part).all()
-
-
 def _reports(number: int) -> str:
     return "1 report is" if number == 1 else f"{number} reports are"
 
 
 def write_lines(database: LookingDatabase, stream: IO[bytes]) -> Exported:
-    """Write a line of JSON a report, as `outbox export` does."""
+    """Write a line of JSON for each report, as `outbox export` does."""
     reader = _Reader(database)
     for _, signed in reader.read():
         stream.write(canonical_json(signed.to_document()) + b"\n")
@@ -151,7 +143,7 @@ def write_lines(database: LookingDatabase, stream: IO[bytes]) -> Exported:
 
 
 def write_file(database: LookingDatabase, path: Path) -> Exported:
-    """The same into a new file, for its owner only. Raises UsageError, FailedError."""
+    """Write the lines into a new file, for its owner only; raises UsageError, FailedError."""
     with new_file(path) as stream:
         return write_lines(database, stream)
 
@@ -160,7 +152,7 @@ def write_folder(database: LookingDatabase, register: StationRegister, folder: P
     """Fill a new or empty folder for `ssh-keygen -Y verify`.
 
     `allowed_signers` has a line for each key that a station ever had; `<station>/<id>.json` is a report byte
-    for byte as it was signed, and its signature lies beside it with `.sig` at the end.
+    for byte as it was signed, `<station>/<id>.json.sig` its signature.
     """
     register.refresh()
     reader = _Reader(database)
@@ -168,7 +160,7 @@ def write_folder(database: LookingDatabase, register: StationRegister, folder: P
     with new_folder(folder, _CONTENTS):
         for station, signed in reader.read():
             blob = parse_signature(signed.signature).public_key
-            if register.by_key(blob) is None:  # somebody vouched for it (`import --accept-key`)
+            if register.by_key(blob) is None:  # accepted by `import --accept-key`
                 keys[station, line_of_blob(blob)] = None
             place = folder / (station if is_name(station) else "unknown")
             place.mkdir(exist_ok=True)

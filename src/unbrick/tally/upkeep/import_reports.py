@@ -1,28 +1,35 @@
-"""Takes reports that came as a file, as `import` is told to; counted once, whoever carries them.
+"""Takes reports that somebody carried here as a file; each is counted once, whoever carries it.
 
-A line is an event of an exported outbox, or the text of a picture that a station showed; where that took
-several pictures, each line is a part, `1/3:part.`, one after the other. A stick's outbox, a folder with
-a line in each of its files, is read as it lies there. What else lies there keeps none of the reports away.
+A line is an event of an exported outbox, or the text of a square code that a station showed; where that took
+several codes, each line is a part, `1/3:part.`, one after the other. An outbox folder has one report in each
+of its files.
+
+The folder came from anywhere: no link in it is followed, only plain files are opened, and a file without
+reports is not read to its end. It is named, and keeps none of the reports away.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
+from unbrick.errors import UsageError
 from unbrick.events.wire import SignedEvent, WireError, signed_event
+from unbrick.files import NoPlainFileError, open_plain
 from unbrick.settings.strict import parse_json
 from unbrick.signing.carried_text import PREFIX, CarriedTextError, read_text
-from unbrick.tally.door.delayed import as_carried
-from unbrick.tally.door.intake import Intake
+from unbrick.tally.door.intake import Intake, as_carried
 from unbrick.tally.folder import read_settings
 from unbrick.tally.store.store import Store
 from unbrick.tally.trust.register import StationRegister, keep_accepted
-from unbrick.tally.upkeep.carried_files import Line, read_lines
 
 _AT_ONCE = 500
 _MOST_NAMED = 1000
@@ -31,16 +38,29 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NO_REPORT = "a line that is no report"
 _CUT_OFF = "a line that is cut off"
 _PART_MISSING = "a report in several square codes, of which some are missing"
+_LONGEST_LINE = 1024 * 1024
+_MOST_WITHOUT_A_REPORT = 4 * 1024 * 1024
+_OUTBOX = "outbox"
+# Beside its reports an outbox holds what was set aside, each with its reason, and half-written files.
+_SET_ASIDE = {"refused", "damaged"}
+_REASON = ".reason.txt"
+_KINDS = {
+    stat.S_IFLNK: "it is a link, and links are not followed",
+    stat.S_IFDIR: "it is a folder",
+    stat.S_IFIFO: "it is a pipe",
+    stat.S_IFSOCK: "it is a socket",
+    stat.S_IFBLK: "it is a device",
+    stat.S_IFCHR: "it is a device",
+}
 
 
 @dataclass
 class ImportCounts:
-    """What became of it all: events new here, events known already, what was refused by the reason, and how
-    many files were skipped.
+    """`new` and `known` count events, `refused` by the reason, `skipped` files.
 
-    `expired` counts, of what was taken, reports of stations whose certificates have ended, by station.
-    `accepted` are the keys (fingerprints, by name) that nobody enrolled and that signed some of it.
-    `files` are the first of those, each with why; `lines` the first damaged lines: file, number, what it is.
+    `expired` counts, by station, reports that were taken although the station's certificate had ended.
+    `accepted` are fingerprints, by name, of keys that are not enrolled and that signed some of the reports.
+    `files` are the first skipped ones, each with why; `lines` the first damaged ones: file, number, what.
     """
 
     new: int = 0
@@ -54,7 +74,6 @@ class ImportCounts:
 
     @property
     def all_taken(self) -> bool:
-        """Whether nothing was refused or skipped."""
         return not self.refused and not self.skipped
 
 
@@ -63,8 +82,8 @@ def import_export(
 ) -> ImportCounts:
     """Judge and store every event of a file, an outbox, or an opened stick; raises UsageError, StoreError.
 
-    `accepted` are fingerprints (`SHA256:…`) of keys that count although nobody enrolled them: those of media
-    that went without settings. They are kept in the register, with `by` whom and `why`, to be revoked.
+    `accepted` are fingerprints (`SHA256:…`) of keys that count although they are not enrolled: those of media
+    without settings. The register keeps them, with `by` whom and `why`, so that they can be revoked.
     """
     folder, _ = read_settings(directory)
     intake = Intake(StationRegister(folder.stations), lambda: datetime.now(UTC), accepted)
@@ -86,9 +105,22 @@ def import_export(
     return counts
 
 
-class _Findings:
-    """Counts what was skipped, and the damaged lines of the file that is being read."""
+@dataclass
+class _Line:
+    """A line of a file, numbered from 1; `held` is set once it is known to hold a report."""
 
+    file: str
+    number: int
+    content: bytes
+    held: bool = False
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it has no end: the file was torn, or the line is longer than a megabyte."""
+        return not self.content.endswith(b"\n")
+
+
+class _Findings:
     def __init__(self, counts: ImportCounts) -> None:
         self._counts = counts
         self._file = ""
@@ -96,20 +128,17 @@ class _Findings:
         self._lines: list[tuple[str, int, str]] = []
 
     def skip(self, file: str, why: str) -> None:
-        """See `Findings`. That it holds no report is all there is to say of its lines."""
-        if file == self._file:
+        if file == self._file:  # that it holds no report says all of its lines
             self._damaged.clear()
             self._lines.clear()
         self.give_up(file, why)
 
     def give_up(self, file: str, why: str) -> None:
-        """See `Findings`."""
         self._counts.skipped += 1
         if len(self._counts.files) < _MOST_NAMED:
             self._counts.files.append((file, why))
 
-    def damaged(self, line: Line, what: str) -> None:
-        """A line that holds no report."""
+    def damaged(self, line: _Line, what: str) -> None:
         if line.file != self._file:
             self.settle()
             self._file = line.file
@@ -118,7 +147,6 @@ class _Findings:
             self._lines.append((line.file, line.number, what))
 
     def settle(self) -> None:
-        """Count the damaged lines of a file that held reports."""
         self._counts.refused += self._damaged
         self._counts.lines += self._lines
         self._damaged.clear()
@@ -128,7 +156,7 @@ class _Findings:
 def _batches(place: Path, counts: ImportCounts) -> Iterator[list[SignedEvent]]:
     batch: list[SignedEvent] = []
     findings = _Findings(counts)
-    for line, content in _joined(read_lines(place, findings), findings):
+    for line, content in _joined(_read_lines(place, findings), findings):
         try:
             batch += _events(content)
             line.held = True
@@ -147,11 +175,11 @@ def _events(line: bytes) -> tuple[SignedEvent, ...]:
     return (signed_event(parse_json(line)),)
 
 
-def _joined(lines: Iterator[Line], findings: _Findings) -> Iterator[tuple[Line, bytes]]:
-    """The lines, with the parts of each text that took several pictures put together."""
+def _joined(lines: Iterator[_Line], findings: _Findings) -> Iterator[tuple[_Line, bytes]]:
+    """The lines, with the parts of a text that took several codes joined."""
     parts: list[bytes] = []
     count = 0
-    last: Line | None = None
+    last: _Line | None = None
     for line in lines:
         content = line.content.removeprefix(_BYTE_ORDER_MARK) if line.number == 1 else line.content
         part = _PART.fullmatch(content)
@@ -161,8 +189,7 @@ def _joined(lines: Iterator[Line], findings: _Findings) -> Iterator[tuple[Line, 
         if part is None:
             yield line, content
         elif parts or int(part[1]) == 1:
-            # A part is a part of a report, wherever the others are.
-            line.held = True
+            line.held = True  # a part is of a report, wherever the other parts are
             last, count = line, int(part[2])
             parts.append(part[3])
             if len(parts) == count:
@@ -172,3 +199,96 @@ def _joined(lines: Iterator[Line], findings: _Findings) -> Iterator[tuple[Line, 
             findings.damaged(line, _PART_MISSING)
     if parts and last:
         findings.damaged(last, _PART_MISSING)
+
+
+def _read_lines(place: Path, findings: _Findings) -> Iterator[_Line]:
+    """The lines of a file, an outbox or an opened stick; raises UsageError where there is nothing to read.
+
+    `place` may be a link; what is in a folder may not.
+    """
+    try:
+        opened = open_plain(place, follow=True)
+    except NoPlainFileError as error:
+        if error.kind != stat.S_IFDIR:
+            raise UsageError(f"{place} is no plain file") from error
+    except OSError as error:
+        raise UsageError(f"{place} cannot be read: {error.strerror}") from error
+    else:
+        yield from _of_file(place.name, opened, findings, may_be_empty=True)
+        return
+    try:
+        folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"{place} cannot be read: {error.strerror}") from error
+    try:
+        yield from _of_folder(place, folder, findings)
+    finally:
+        os.close(folder)
+
+
+def _of_folder(place: Path, folder: int, findings: _Findings) -> Iterator[_Line]:
+    inner = None
+    with suppress(OSError):
+        inner = os.open(_OUTBOX, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    here, shown = (folder, place) if inner is None else (inner, place / _OUTBOX)
+    try:
+        with os.scandir(here) as entries:
+            names = sorted(one.name for one in entries if not _is_own(here, one.name))
+        if not names:
+            raise UsageError(
+                f"{shown} holds no reports", hint="name the folder `outbox` of a stick, or an export"
+            )
+        for name in names:
+            try:
+                stream = open_plain(name, folder=here)
+            except NoPlainFileError as error:
+                findings.skip(name, _KINDS.get(error.kind, "it is no plain file"))
+            except OSError as error:
+                findings.skip(name, f"it cannot be read: {error.strerror}")
+            else:
+                yield from _of_file(name, stream, findings, may_be_empty=False)
+    except OSError as error:
+        raise UsageError(f"{shown} cannot be read: {error.strerror}") from error
+    finally:
+        if inner is not None:
+            os.close(inner)
+
+
+def _is_own(folder: int, name: str) -> bool:
+    if name in _SET_ASIDE:
+        return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    return name.startswith(".") or name.endswith(_REASON)
+
+
+def _of_file(name: str, stream: IO[bytes], findings: _Findings, *, may_be_empty: bool) -> Iterator[_Line]:
+    held, number, fruitless = False, 0, 0
+    try:
+        with stream:
+            for number, content in enumerate(_split(stream), 1):
+                line = _Line(name, number, content)
+                if content.strip():
+                    yield line
+                held |= line.held
+                fruitless = 0 if line.held else fruitless + len(content)
+                if fruitless > _MOST_WITHOUT_A_REPORT:
+                    break
+    except OSError as error:
+        report = findings.give_up if held else findings.skip
+        report(name, f"it cannot be read to its end: {error.strerror}")
+        return
+    if held and fruitless > _MOST_WITHOUT_A_REPORT:
+        findings.give_up(name, f"what follows before line {number} is no report, and the rest was not read")
+    elif not held and (number or not may_be_empty):
+        findings.skip(name, "it holds no report")
+
+
+def _split(stream: IO[bytes]) -> Iterator[bytes]:
+    """The lines; of one that is too long only the first megabyte."""
+    while line := stream.readline(_LONGEST_LINE):
+        yield line
+        passed = len(line)
+        while not line.endswith(b"\n") and passed <= _MOST_WITHOUT_A_REPORT:
+            line = stream.readline(_LONGEST_LINE)
+            if not line:
+                return
+            passed += len(line)

@@ -84,7 +84,6 @@ def service_unit(folder: Path, user: str, authority: Path | None = None) -> str:
 
 
 def _program() -> Path:
-    """The program as it was started, else as a shell would find it."""
     started = Path(sys.argv[0])
     if started.name == "unbrick" and started.is_file():
         return started.absolute()
@@ -97,7 +96,7 @@ def _below(path: Path, folders: tuple[Path, ...]) -> bool:
 
 
 def _quoted(path: Path) -> str:
-    """A path without what systemd takes for something else, but for `%`, which is written twice."""
+    """A path in which systemd reads every character as itself; raises UsageError."""
     text = str(path)
     if re.fullmatch(r"[A-Za-z0-9/._@+,=%-]+", text) is None:
         raise UsageError(f"{text}: a unit cannot name this path", hint="use letters, digits, - and _ in it")

@@ -12,7 +12,7 @@ from support.tally_board import NOW, summary
 from support.tally_events import START, Told, disk
 
 from unbrick.model import Machine
-from unbrick.tally.door.delayed import as_carried, with_late_ones
+from unbrick.tally.door.intake import as_carried, with_late_ones
 from unbrick.tally.records import Estimate
 from unbrick.tally.show.pace import pace_sentence
 from unbrick.tally.store.store import Store
