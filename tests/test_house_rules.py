@@ -67,8 +67,8 @@ FLOORS_INSIDE: dict[str, tuple[str, ...]] = {
     ),
     "keys": ("password", "sources", "chain"),
     "repair": (
-        *("disk_errors", "security", "short_name", "file_state", "journal_fields", "trust", "actions"),
-        *("plan", "quarantine", "journal", "history", "verify", "apply", "purge", "undo", "completion"),
+        *("disk_errors", "security", "file_state", "trust", "actions"),
+        *("quarantine", "journal", "history", "repair", "purge", "undo", "completion"),
     ),
     "recovery": ("outcome", "case", "cut_run", "change", "story", "isolated"),
     "station": (
@@ -118,7 +118,6 @@ MAY_PARSE_DOCUMENTS = {
     "report/asking.py",  # what a station's own processes say to each other
     "report/sender_status.py",  # a page of memory between two processes, with a checksum
     "report/outbox.py",  # an event again
-    "repair/journal/document.py",  # a line of the journal, which has rules of its own
     "keys/sources/csv_file.py",  # whatever others have exported, and
     "keys/sources/csv_shapes.py",  # as they did
 }
@@ -493,8 +492,8 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (arrows_point_down, "incidents/x.py", "from ..windows import hive\n"),
     (arrows_point_down, "incidents/x.py", "from .. import cli\n"),
     (arrows_point_down, "incidents/x.py", "def late():\n    from unbrick.cli.main import main\n"),
-    (arrows_point_down, "diagnosis/x.py", "from unbrick.repair.plan import make_plan\n"),
-    (arrows_point_down, "repair/apply.py", "import unbrick.disks.change.views\n"),
+    (arrows_point_down, "diagnosis/x.py", "from unbrick.repair.repair import make_plan\n"),
+    (arrows_point_down, "repair/repair.py", "import unbrick.disks.change.views\n"),
     (arrows_point_down, "errors.py", "from unbrick.secret import Secret\n"),
     (arrows_point_down, "recovery/story.py", "from unbrick.drill.fleet import make_fleet\n"),
     (arrows_point_down, "tally/records.py", "from unbrick.report.recorder import Recorder\n"),
@@ -507,7 +506,7 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (arrows_point_down, "tally/count/x.py", "from unbrick.tally.store.store import Store\n"),
     (arrows_point_down, "media/stick/layout.py", "from unbrick.disks import in_use\n"),
     (arrows_point_down, "media/stick/target.py", "from unbrick.disks import gpt\n"),
-    (arrows_point_down, "recovery/outcome.py", "from unbrick.repair.plan import make_plan\n"),
+    (arrows_point_down, "recovery/outcome.py", "from unbrick.repair.repair import make_plan\n"),
     (rooms_say_what_they_are, "keys/__init__.py", KEEPS.replace("Never does", "Does")),
     (rooms_say_what_they_are, "keys/__init__.py", KEEPS.replace("password.py", "missing.py")),
     (rooms_say_what_they_are, "keys/__init__.py", KEEPS.replace("Read ", "See ")),
@@ -569,7 +568,7 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (arrows_point_down, "incidents/x.py", "from unbrick.errors import A\nfrom unbrick import __version__\n"),
     (arrows_point_down, "keys/chain.py", "from . import sources\nfrom .password import parse\nimport json\n"),
     (arrows_point_down, "disks/change/x.py", "from unbrick.disks.ntfs import log\nfrom . import facts\n"),
-    (arrows_point_down, "recovery/story.py", "from unbrick.repair.plan import make_plan\n"),
+    (arrows_point_down, "recovery/story.py", "from unbrick.repair.repair import make_plan\n"),
     (arrows_point_down, "media/stick/layout.py", "from unbrick.disks import gpt\n"),
     (arrows_point_down, "cli/x.py", "from unbrick.drill.fleet import make_fleet\n"),
     (rooms_say_what_they_are, "keys/__init__.py", KEEPS),

@@ -28,11 +28,11 @@ _STEP = re.compile(
 )
 EXAMPLES = {
     "A verb": (1, 0),
-    "A key source": (1, 2),
+    "A key source": (1, 1),
     "A number of the dashboard": (0, 2),
-    "A kind of action": (1, 2),
+    "A kind of action": (1, 1),
 }
-"""The sections, with how many files are new and how many lines: an import is one."""
+"""The sections, with how many files are new and how many lines."""
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,7 @@ from unbrick.errors import NeedsHandsError
 from unbrick.events.run_id import new_run_id
 from unbrick.model import Changed, Touched
 from unbrick.processes.command import SystemRunner
-from unbrick.repair.apply import apply_plan
-from unbrick.repair.plan import make_plan
+from unbrick.repair.repair import apply_plan, make_plan
 from unbrick.repair.undo import apply_undo, plan_undo
 from unbrick.windows.ntfs_file import FileAttributes, write_attributes
 

@@ -38,12 +38,10 @@ from unbrick.errors import FailedError, NeedsHandsError
 from unbrick.events.run_id import new_run_id
 from unbrick.model import Action, ActionState, Plan, RunState
 from unbrick.processes.command import SystemRunner
-from unbrick.repair.apply import apply_plan
-from unbrick.repair.plan import make_plan
 from unbrick.repair.quarantine import find_homes
+from unbrick.repair.repair import apply_plan, make_plan, verify_applied
 from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR
 from unbrick.repair.undo import apply_undo, find_runs, plan_undo
-from unbrick.repair.verify import verify_applied
 from unbrick.windows.ntfs_file import FileAttributes, read_acl, read_attributes, write_acl, write_attributes
 
 

@@ -28,9 +28,8 @@ from support.repair_journal import version1, version1_header
 
 from unbrick.drill.disk.truth import sha256_of
 from unbrick.errors import NeedsHandsError
-from unbrick.repair.apply import apply_plan
 from unbrick.repair.journal.file import parse
-from unbrick.repair.plan import make_plan
+from unbrick.repair.repair import apply_plan, make_plan
 from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR
 from unbrick.repair.undo import find_runs, plan_undo
 from unbrick.windows.ntfs_file import write_acl

@@ -33,12 +33,11 @@ from unbrick.errors import NeedsHandsError
 from unbrick.model import Action, ActionState, RunState, Touched, Volume, VolumeKind, VolumeState
 from unbrick.recovery.outcome import VolumeCase, _runs_of
 from unbrick.repair.actions.quarantine_file import QuarantineFile
-from unbrick.repair.apply import apply_plan
 from unbrick.repair.completion import judge_completion
 from unbrick.repair.history import read_runs
 from unbrick.repair.journal.document import encode
 from unbrick.repair.journal.file import parse
-from unbrick.repair.plan import make_plan
+from unbrick.repair.repair import apply_plan, make_plan
 from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR
 from unbrick.repair.trust import Authority
 from unbrick.repair.undo import apply_undo, find_runs, plan_undo
@@ -316,7 +315,7 @@ def test_an_undo_that_is_completed_leaves_the_journal_that_was_there(
         repair(root)
         plant(root / "Unbrick" / RUN, {}, version)
     after = copy_volume(image, tmp_path / "after.img")
-    authority = Authority.of(playbooks(), FOLDERS)
+    authority = Authority(playbooks(), FOLDERS)
 
     def judged() -> Touched:
         with mounted(after, tmp_path / "after", "ro") as completed:

@@ -26,9 +26,16 @@ from unbrick.repair.file_state import (
     read_three_times,
     write_three_times,
 )
-from unbrick.repair.journal_fields import JournalError, expect_keys, read_number, read_path, read_text
 from unbrick.repair.security import FILE_DESCRIPTOR
-from unbrick.repair.trust import Authority, find_playbook
+from unbrick.repair.trust import (
+    Authority,
+    JournalError,
+    expect_keys,
+    find_playbook,
+    read_number,
+    read_path,
+    read_text,
+)
 from unbrick.windows.ntfs_file import write_acl
 
 PATH = "\\Windows\\Temp\\switch.txt"

@@ -18,13 +18,11 @@ from unbrick.recovery.case import Found, Goal, Kit, Order, partition_detail
 from unbrick.recovery.cut_run import CutRun, find_cut_run
 from unbrick.recovery.outcome import Draft, VolumeCase
 from unbrick.repair.actions.kinds import KINDS
-from unbrick.repair.apply import apply_plan
 from unbrick.repair.history import program_name, read_runs
-from unbrick.repair.plan import make_plan
 from unbrick.repair.purge import apply_purge, expect_purged, plan_purge
 from unbrick.repair.quarantine import find_homes
+from unbrick.repair.repair import apply_plan, make_plan, verify_applied
 from unbrick.repair.undo import apply_undo, plan_undo
-from unbrick.repair.verify import verify_applied
 
 _OTHER_NAME = "{}: it is left alone, and the quarantine has another name"
 _ONLY_A_RECORD = "its files were put back before: only the record of that run is deleted"

@@ -58,7 +58,7 @@ def find_cut_run(found: Found, order: Order, kit: Kit) -> CutRun:
     root = found.view.root
     recorded = next((one for one in find_runs(root) if one.run == cut.run), None)
     try:
-        may_touch = judge_completion(root, cut.as_before, cut.run, Authority.of(kit.playbooks, found.folders))
+        may_touch = judge_completion(root, cut.as_before, cut.run, Authority(kit.playbooks, found.folders))
     except UnbrickError:
         # Of one that is carried out nothing is left but the dirty flag, which stays where nobody tells of it.
         if not cut.carried_out:

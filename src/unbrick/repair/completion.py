@@ -1,7 +1,5 @@
 """What a run that was cut off may touch when it is completed, and whether it may be: its journal says so.
 
-Windows' dirty flag may go with it where the journal says that the volume was clean before.
-
 That journal is as hostile as any (`trust.py`). A repair and an undo have left theirs on the volume as it will
 be; a purge only on the volume as it was.
 """
@@ -15,14 +13,12 @@ from pathlib import Path
 
 from unbrick.errors import NeedsHandsError, Reason
 from unbrick.model import RunState, Touched
-from unbrick.repair.apply import touched_by_repair
 from unbrick.repair.disk_errors import disk_errors
 from unbrick.repair.journal.document import Journal
-from unbrick.repair.journal.file import open_journal
-from unbrick.repair.journal_fields import JournalError
+from unbrick.repair.journal.file import find_journals
 from unbrick.repair.purge import find_purgeable, touched_by_purge
-from unbrick.repair.quarantine import find_run_folders
-from unbrick.repair.trust import Authority
+from unbrick.repair.repair import touched_by_repair
+from unbrick.repair.trust import Authority, JournalError
 from unbrick.repair.undo import open_repaired, touched_by_undo
 
 
@@ -31,7 +27,8 @@ def judge_completion(
 ) -> Touched:
     """All that a cut run may touch, by the volume as it will be and, where needed, as it was before.
 
-    Raises NeedsHandsError (bad-journal, unknown-playbook, foreign-quarantine, …), FailedError.
+    Windows' dirty flag may go with it where the journal says that the volume was clean before. Raises
+    NeedsHandsError (bad-journal, unknown-playbook, foreign-quarantine, …), FailedError.
     """
     with disk_errors("looking at the run that was cut off"):
         try:
@@ -50,24 +47,15 @@ def judge_completion(
 def _judge(
     completed: Path, as_before: Callable[[], AbstractContextManager[Path]], run: str, authority: Authority
 ) -> tuple[Touched, Journal]:
-    found = _find(completed, run)
+    found = next((opened.journal for opened in find_journals(completed, run)), None)
     if found is not None and found.state is RunState.REPAIRED:
-        folder, opened = open_repaired(completed, run, authority)
-        return touched_by_repair(completed, folder, opened.journal.entries), opened.journal
+        opened = open_repaired(completed, run, authority)
+        return touched_by_repair(completed, opened.folder, opened.journal.entries), opened.journal
     with as_before() as before:
         if found is None:
-            folder, opened = find_purgeable(before, run, authority)
-            return touched_by_purge(before, folder, opened), opened.journal
-        folder, opened = open_repaired(before, run, authority)
-        journal = opened.journal
-        if replace(found, state=journal.state, when=journal.when) != journal:
+            opened = find_purgeable(before, run, authority)
+            return touched_by_purge(before, opened), opened.journal
+        opened = open_repaired(before, run, authority)
+        if replace(found, state=opened.journal.state, when=opened.journal.when) != opened.journal:
             raise JournalError("an undo that was cut off would make another of it")
-        return touched_by_undo(before, folder, opened), journal
-
-
-def _find(root: Path, run: str) -> Journal | None:
-    for name, folder in find_run_folders(root):
-        opened = open_journal(folder) if name == run else None
-        if opened is not None:
-            return opened.journal
-    return None
+        return touched_by_undo(before, opened), opened.journal

@@ -1,4 +1,4 @@
-"""What the file system's own errors mean to a person: a full disk, a read-only one, a damaged volume."""
+"""The file system's own errors as a person needs them: a full disk, a read-only one, a damaged volume."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ CHECK_THE_VOLUME = (
 def disk_errors(doing: str, *, was_dirty: bool = False) -> Iterator[None]:
     """Turn OSError into the error that says what a person can do; `doing` completes "… while".
 
-    ntfs-3g says EIO, or dies, of a disk that fails and of records that contradict each other: the latter is
-    likelier on a volume that `was_dirty`. Raises NeedsHandsError (disk-full, read-only, damaged-volume),
-    FailedError (unreadable-disk).
+    Raises NeedsHandsError (disk-full, read-only, damaged-volume), FailedError (unreadable-disk).
     """
     try:
         yield
@@ -38,6 +36,8 @@ def disk_errors(doing: str, *, was_dirty: bool = False) -> Iterator[None]:
                 reason=Reason.READ_ONLY,
                 hint="lift its write protection; if it has none, it may be failing: copy it first",
             ) from error
+        # ntfs-3g says EIO, or dies, where a disk fails and where records contradict each other: the latter is
+        # likelier on a volume that was dirty.
         if was_dirty and error.errno in (errno.EIO, errno.ECONNABORTED, errno.ENOTCONN):
             raise damaged(
                 f"{error.strerror} while {doing}: the volume contradicts itself, or the disk fails"
@@ -59,7 +59,7 @@ def damaged(message: str) -> NeedsHandsError:
 
 
 def look(path: Path) -> os.stat_result | None:
-    """What is at a path, links not followed, or None; raises NeedsHandsError (damaged-volume)."""
+    """Stat what is at a path, links not followed, or None; raises NeedsHandsError (damaged-volume)."""
     try:
         return path.lstat()
     except FileNotFoundError:

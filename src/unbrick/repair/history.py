@@ -1,6 +1,6 @@
-"""What the journals of a volume say of earlier runs: what each did, when, and by which medium.
+"""What the journals of a volume say of earlier runs: what each did, when, and from which medium.
 
-Only looks, and only for what a person or a script is told: nothing is decided by it.
+For what is shown to a person or a script only: nothing is decided by it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import unbrick
 from unbrick.errors import UnbrickError
 from unbrick.model import ActionState, EarlierRun, RunState
 from unbrick.repair.disk_errors import disk_errors
-from unbrick.repair.journal.document import Journal
-from unbrick.repair.journal.file import open_journal
+from unbrick.repair.journal.file import JournalFile, open_journal
 from unbrick.repair.quarantine import begun_at, find_run_folders
 
 _PROGRAM = re.compile(r"(\S+) medium ([0-9a-f]{16})")
@@ -22,7 +21,7 @@ _ACTION_STATE = {RunState.REPAIRED: ActionState.DONE, RunState.UNDONE: ActionSta
 
 
 def program_name(medium: str | None) -> str:
-    """What a journal says that wrote it: our version, and the medium's id (16 hexadecimal digits) if any."""
+    """What a journal names as its writer: our version, and the medium's id (16 hexadecimal digits) if any."""
     return f"{unbrick.__version__} medium {medium}" if medium else unbrick.__version__
 
 
@@ -44,13 +43,14 @@ def read_runs(
                     trouble = trouble or error
                 else:
                     if opened is not None:
-                        runs.append(_earlier_run(opened.journal, partition, begun_at(folder)))
+                        runs.append(_earlier_run(opened, partition))
     except UnbrickError as error:
         trouble = trouble or error
     return tuple(runs), trouble
 
 
-def _earlier_run(journal: Journal, partition: int | None, begun: int) -> EarlierRun:
+def _earlier_run(opened: JournalFile, partition: int | None) -> EarlierRun:
+    journal = opened.journal
     match = _PROGRAM.fullmatch(journal.program)
     return EarlierRun(
         run=journal.run,
@@ -60,5 +60,5 @@ def _earlier_run(journal: Journal, partition: int | None, begun: int) -> Earlier
         program=match[1] if match else journal.program,
         partitions=(partition,),
         actions=tuple(entry.to_action(_ACTION_STATE[journal.state]) for entry in journal.entries),
-        begun=begun,
+        begun=begun_at(opened.folder),
     )

@@ -17,13 +17,12 @@ from unbrick.model import Action, ActionState, Changed, RunState, Touched
 from unbrick.repair.actions.kind import ActionKind
 from unbrick.repair.disk_errors import damaged, disk_errors
 from unbrick.repair.file_state import expect_no_new_stream
-from unbrick.repair.journal.file import JournalFile, open_journal
-from unbrick.repair.journal_fields import JournalError
+from unbrick.repair.journal.file import JournalFile, find_journals
 from unbrick.repair.quarantine import find_run_folders
-from unbrick.repair.trust import Authority
+from unbrick.repair.trust import Authority, JournalError
 
 DELETE_QUARANTINED = "delete-quarantined"
-"""The action's kind: a file that lies in the quarantine is deleted; its path is where it came from."""
+"""The action's kind: a file in the quarantine is deleted; its path is where it came from."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,9 @@ def plan_purge(
 
     Raises NeedsHandsError: no-run, bad-journal, unknown-playbook, foreign-quarantine, quarantine-changed.
     """
-    authority = Authority.of(playbooks, installation_folders)
-    _, opened = find_purgeable(root, run, authority)
-    actions = (entry.to_action(ActionState.PLANNED) for entry in _lying(opened) if entry.quarantined)
+    authority = Authority(playbooks, installation_folders)
+    kept = _kept(find_purgeable(root, run, authority))
+    actions = (entry.to_action(ActionState.PLANNED) for entry in kept if entry.quarantined)
     return PurgePlan(run, tuple(replace(one, kind=DELETE_QUARANTINED) for one in actions), authority)
 
 
@@ -53,8 +52,9 @@ def apply_purge(root: Path, plan: PurgePlan) -> Changed:
 
     Raises as `plan_purge` does, or FailedError: then the mount must be thrown away, with what was begun.
     """
-    folder, opened = find_purgeable(root, plan.run, plan.authority)
-    touched = touched_by_purge(root, folder, opened)
+    opened = find_purgeable(root, plan.run, plan.authority)
+    touched = touched_by_purge(root, opened)
+    folder = opened.folder
     with disk_errors("deleting the quarantine"):
         for name in _names(opened):
             (folder / name).unlink()
@@ -65,8 +65,9 @@ def apply_purge(root: Path, plan: PurgePlan) -> Changed:
     return Changed(tuple(replace(action, state=ActionState.DONE) for action in plan.actions), touched)
 
 
-def touched_by_purge(root: Path, folder: Path, opened: JournalFile) -> Touched:
+def touched_by_purge(root: Path, opened: JournalFile) -> Touched:
     """All that purging a run touches; its folder is still there."""
+    folder = opened.folder
     gone = [*(folder / name for name in _names(opened)), opened.path, folder, folder.parent]
     return Touched(deleted=tuple(windows_path_of(root, one) for one in gone))
 
@@ -77,16 +78,14 @@ def expect_purged(root: Path, plan: PurgePlan) -> None:
         raise damaged(f"the run {plan.run} is still listed after it was deleted")
 
 
-def find_purgeable(root: Path, run: str, authority: Authority) -> tuple[Path, JournalFile]:
-    """The run's folder, which holds what its journal says and nothing else, every file of it checked.
+def find_purgeable(root: Path, run: str, authority: Authority) -> JournalFile:
+    """The run's journal, whose folder holds what it says and nothing else, every file of it checked.
 
     Raises as `plan_purge` does.
     """
-    for name, folder in find_run_folders(root):
-        opened = open_journal(folder) if name == run else None
-        if opened is not None:
-            _expect_its_own(root, folder, opened, authority)
-            return folder, opened
+    for opened in find_journals(root, run):
+        _expect_its_own(root, opened, authority)
+        return opened
     raise NeedsHandsError(
         f"this volume has no run {run}",
         reason=Reason.NO_RUN,
@@ -94,16 +93,17 @@ def find_purgeable(root: Path, run: str, authority: Authority) -> tuple[Path, Jo
     )
 
 
-def _lying(opened: JournalFile) -> tuple[ActionKind, ...]:
-    """The actions whose files lie in the quarantine; none where they were put back."""
+def _kept(opened: JournalFile) -> tuple[ActionKind, ...]:
+    """The actions whose files are in the quarantine; none where they were put back."""
     return opened.journal.entries if opened.journal.state is RunState.REPAIRED else ()
 
 
 def _names(opened: JournalFile) -> list[str]:
-    return [name for entry in _lying(opened) for name in entry.quarantined]
+    return [name for entry in _kept(opened) for name in entry.quarantined]
 
 
-def _expect_its_own(root: Path, folder: Path, opened: JournalFile, authority: Authority) -> None:
+def _expect_its_own(root: Path, opened: JournalFile, authority: Authority) -> None:
+    folder = opened.folder
     with disk_errors("looking at the quarantine"):
         found = {path.name for path in folder.iterdir()}
     expected = {opened.path.name, *_names(opened)}
@@ -113,8 +113,8 @@ def _expect_its_own(root: Path, folder: Path, opened: JournalFile, authority: Au
     with disk_errors("looking at the quarantine"):
         for path in (folder.parent, folder, opened.path):
             expect_no_new_stream(path, ())
-        for entry in _lying(opened):
+        for entry in _kept(opened):
             entry.expect_only_its_own(folder)
-    # Where they came from is of no account: nothing goes there.
-    for entry in _lying(opened):
+    # Where they came from does not matter: nothing goes there.
+    for entry in _kept(opened):
         entry.expect_trusted(root, folder, authority)

@@ -1,7 +1,7 @@
 """The folder `\\Unbrick` of a volume, or `\\Unbrick-<id>` where that name is taken, and its runs' folders.
 
 What exists there is believed only where it is a plain folder or file on which nobody but SYSTEM and
-Administrators may do anything. Moves no file; the kinds of action do.
+Administrators may do anything.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from unbrick.windows.ntfs_file import FileAttributes, read_acl, read_attributes,
 
 HOME = "Unbrick"
 JOURNAL = "journal.jsonl.gz"
-FORMER_JOURNAL = "journal.jsonl"
-"""What versions before 0.2 called it; it was not compressed then."""
+FORMER_JOURNAL = "journal.jsonl"  # before version 0.2; not compressed
 
 _OTHER_HOME = re.compile(r"unbrick-[0-9a-f]{16}")
 _MOST_RUNS = 1000
@@ -41,7 +40,7 @@ class Homes:
 
 
 def find_homes(root: Path) -> Homes:
-    """Every folder that a quarantine of ours may be in; raises OSError, NeedsHandsError (damaged-volume).
+    """Every folder that may be a quarantine of ours; raises OSError, NeedsHandsError (damaged-volume).
 
     Any user of a Windows can make a folder with such a name. It is then left alone, and ours is another one.
     """
@@ -93,7 +92,7 @@ def find_run_folders(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def begun_at(folder: Path) -> int:
-    """When a run's folder was made, in the ticks of NTFS; 0 where it cannot be read."""
+    """When a run's folder was made, in NTFS ticks (100 ns); 0 where that cannot be read."""
     try:
         return read_times(folder).created
     except OSError:
@@ -101,7 +100,7 @@ def begun_at(folder: Path) -> int:
 
 
 def find_unreadable_run(root: Path) -> str | None:
-    """The newest run whose folder or journal is listed but cannot be read: its record is damaged."""
+    """The newest run whose folder or journal is listed but cannot be read (EIO: its record is damaged)."""
     for folder in _run_folders(root):
         try:
             journal_in(folder).lstat()
@@ -112,7 +111,6 @@ def find_unreadable_run(root: Path) -> str | None:
 
 
 def journal_in(folder: Path) -> Path:
-    """The journal in a run's folder, which versions before 0.2 called by another name."""
     former = folder / FORMER_JOURNAL
     return former if look(former) is not None and look(folder / JOURNAL) is None else folder / JOURNAL
 
@@ -126,7 +124,7 @@ def check_run_folder(folder: Path) -> None:
 
 
 def holds_files(folder: Path) -> bool:
-    """Whether anything but a journal lies in a run's folder; raises OSError."""
+    """Whether a run's folder holds anything but a journal; raises OSError."""
     return any(path.name not in (JOURNAL, FORMER_JOURNAL) for path in folder.iterdir())
 
 
@@ -136,7 +134,7 @@ def _may_be_home(name: str) -> bool:
 
 
 def _run_folders(root: Path) -> list[Path]:
-    """The folders of all runs, the newest first; raises OSError."""
+    """The newest first; raises OSError."""
     found = [path for home in find_homes(root).ours for path in home.iterdir() if is_run_id(path.name)]
     return sorted(found, key=lambda path: order_of(path.name, begun_at(path)), reverse=True)
 

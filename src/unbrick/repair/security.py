@@ -1,7 +1,7 @@
 """The access control list of all that is ours on a Windows volume: SYSTEM and Administrators, nobody else.
 
-Builds and judges self-relative security descriptors ([MS-DTYP] 2.4.6); reads and writes no file. What lies
-on a disk is only ever believed when `is_ours` says that nobody but an administrator can have put it there.
+Builds and judges self-relative security descriptors ([MS-DTYP] 2.4.6). What is on a disk is believed only
+where `is_ours` says that nobody but an administrator can have put it there.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-SYSTEM = bytes.fromhex("010100000000000512000000")
-"""S-1-5-18 in binary ([MS-DTYP] 2.4.2.2)."""
-ADMINISTRATORS = bytes.fromhex("01020000000000052000000020020000")
-"""S-1-5-32-544 in binary."""
+# In binary ([MS-DTYP] 2.4.2.2).
+SYSTEM = bytes.fromhex("010100000000000512000000")  # S-1-5-18
+ADMINISTRATORS = bytes.fromhex("01020000000000052000000020020000")  # S-1-5-32-544
 
 _OURS = (SYSTEM, ADMINISTRATORS)
 _HEADER = struct.Struct("<BBHIIII")
@@ -52,10 +51,9 @@ FILE_DESCRIPTOR = _build_descriptor(inheritable=False)
 
 
 def is_ours(descriptor: bytes) -> bool:
-    """Whether SYSTEM or Administrators own the thing and nobody else is allowed anything on it.
+    """Whether SYSTEM or Administrators own the file or folder and nobody else is allowed anything on it.
 
-    Anything that cannot be parsed, a missing list (everybody may do everything) and kinds of entry that
-    we do not know are not ours.
+    What cannot be parsed, a missing list (everybody may do everything) and unknown kinds of entry: no.
     """
     try:
         control, owner, dacl = _parse_header(descriptor)

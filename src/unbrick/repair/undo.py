@@ -15,8 +15,8 @@ from unbrick.incidents.playbook import Playbook
 from unbrick.model import Action, ActionState, Changed, RunState, Touched
 from unbrick.repair.disk_errors import damaged, disk_errors
 from unbrick.repair.journal.document import Journal
-from unbrick.repair.journal.file import JournalFile, open_journal
-from unbrick.repair.quarantine import find_homes, find_run_folders, find_unreadable_run
+from unbrick.repair.journal.file import JournalFile, find_journals
+from unbrick.repair.quarantine import find_homes, find_unreadable_run
 from unbrick.repair.trust import Authority
 
 
@@ -35,8 +35,7 @@ class UndoPlan:
 
 def find_runs(root: Path) -> tuple[Journal, ...]:
     """Every recorded run, the newest first; raises NeedsHandsError (foreign-quarantine, bad-journal)."""
-    found = [open_journal(folder) for _, folder in find_run_folders(root)]
-    return tuple(one.journal for one in found if one is not None)
+    return tuple(opened.journal for opened in find_journals(root))
 
 
 def plan_undo(
@@ -47,14 +46,14 @@ def plan_undo(
     Raises NeedsHandsError: no-run, bad-journal, unknown-playbook, foreign-quarantine, something-in-the-way,
     quarantine-changed.
     """
-    authority = Authority.of(playbooks, installation_folders)
-    folder, opened = open_repaired(root, run, authority)
+    authority = Authority(playbooks, installation_folders)
+    opened = open_repaired(root, run, authority)
     entries = opened.journal.entries
     return UndoPlan(
         run=opened.journal.run,
         actions=tuple(entry.to_action(ActionState.PLANNED) for entry in entries),
         authority=authority,
-        notes=tuple(note for entry in entries for note in entry.losses(root, folder)),
+        notes=tuple(note for entry in entries for note in entry.losses(root, opened.folder)),
     )
 
 
@@ -63,52 +62,45 @@ def apply_undo(root: Path, plan: UndoPlan) -> Changed:
 
     Raises as `plan_undo` does, or FailedError: then the mount must be thrown away, with what was begun.
     """
-    folder, opened = open_repaired(root, plan.run, plan.authority)
+    opened = open_repaired(root, plan.run, plan.authority)
     entries = opened.journal.entries
     with disk_errors("putting the files back"):
         for entry in reversed(entries):
             with disk_errors(entry.WORDS.undoing):
-                entry.undo(root, folder)
+                entry.undo(root, opened.folder)
         for entry in entries:
-            entry.verify_undone(root, folder)
+            entry.verify_undone(root, opened.folder)
         opened.reach(RunState.UNDONE)
     return Changed(
         tuple(replace(action, state=ActionState.UNDONE) for action in plan.actions),
-        touched_by_undo(root, folder, opened),
+        touched_by_undo(root, opened),
     )
 
 
-def touched_by_undo(root: Path, folder: Path, opened: JournalFile) -> Touched:
+def touched_by_undo(root: Path, opened: JournalFile) -> Touched:
     """All that an undo touches that takes back what a journal names."""
-    return Touched.all_of(
-        [
-            *(entry.touched_by_undo(root, folder) for entry in opened.journal.entries),
-            Touched(rewritten=(windows_path_of(root, opened.path),)),
-        ]
-    )
+    entries = [entry.touched_by_undo(root, opened.folder) for entry in opened.journal.entries]
+    return Touched.all_of([*entries, Touched(rewritten=(windows_path_of(root, opened.path),))])
 
 
-def open_repaired(root: Path, run: str | None, authority: Authority) -> tuple[Path, JournalFile]:
-    """The run to undo, every entry of it checked; raises as `plan_undo` does."""
-    folder, opened = _choose(root, run)
+def open_repaired(root: Path, run: str | None, authority: Authority) -> JournalFile:
+    """The journal of the run to undo, every entry of it checked; raises as `plan_undo` does."""
+    opened = _choose(root, run)
     entries = opened.journal.entries
     for entry in entries:
-        entry.expect_free(root, folder)
+        entry.expect_free(root, opened.folder)
     for entry in entries:
-        entry.expect_trusted(root, folder, authority)
+        entry.expect_trusted(root, opened.folder, authority)
     with disk_errors("looking at the files to put back"):
         for entry in entries:
-            entry.expect_as_left(folder)
-    return folder, opened
+            entry.expect_as_left(opened.folder)
+    return opened
 
 
-def _choose(root: Path, run: str | None) -> tuple[Path, JournalFile]:
-    for name, folder in find_run_folders(root):
-        if run is not None and name != run:
-            continue
-        opened = open_journal(folder)
-        if opened is not None and opened.journal.state is RunState.REPAIRED:
-            return folder, opened
+def _choose(root: Path, run: str | None) -> JournalFile:
+    for opened in find_journals(root, run):
+        if opened.journal.state is RunState.REPAIRED:
+            return opened
     unreadable = find_unreadable_run(root)
     if unreadable is not None:
         raise damaged(f"the run {unreadable} cannot be read")

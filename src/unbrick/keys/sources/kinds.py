@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pkgutil import resolve_name
 
-from unbrick.keys.sources.csv_file import open_csv
 from unbrick.keys.sources.source import KeySource
 
 # Each opens what it is given, or says by None that it is none of its own; raises UsageError.
-KINDS: tuple[Callable[[str], KeySource | None], ...] = (
-    open_csv,
+_OPENERS = (
+    "unbrick.keys.sources.csv_file:open_csv",
 )  # fmt: skip
+
+KINDS: tuple[Callable[[str], KeySource | None], ...] = tuple(map(resolve_name, _OPENERS))

@@ -1,4 +1,4 @@
-"""What a kind of action has to know, so that runs, journals, undo and purge need not know the kind."""
+"""What a kind of action has to do, so that runs, journals, undo and purge need not know the kind."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from unbrick.events.event import EventKind
 from unbrick.model import Action, ActionState, Finding, Touched
 from unbrick.repair.trust import Authority
 
-MOST_ACTIONS = 1000
-"""How many actions one run may have; the widest playbook may ask for as many files."""
+MOST_ACTIONS = 1000  # of one run; the widest playbook may ask for as many files
 
 
 @dataclass(frozen=True)
 class Words:
-    """What a person is told of a kind of action.
+    """What a person reads of a kind of action.
 
-    `looking`, `doing` and `undoing` complete "the volume ran full while …". The others stand before the path
-    of an action: in the report of a repair, of an undo, and in the list of a disk's runs.
+    `looking`, `doing` and `undoing` complete "the volume ran full while …". The others precede an action's
+    path: in the report of a repair, of an undo, and in the list of a disk's runs.
     """
 
     looking: str
@@ -45,7 +44,7 @@ class ActionKind(Protocol):
 
     @property
     def quarantined(self) -> tuple[str, ...]:
-        """The names of what it has put into the run's folder."""
+        """The names of the files it has put into the run's folder."""
 
     @classmethod
     def plan(cls, findings: Sequence[Finding]) -> tuple[Action, ...]:
@@ -57,7 +56,7 @@ class ActionKind(Protocol):
 
     @classmethod
     def read(cls, data: dict[str, Any]) -> Self:
-        """What `to_data` has written; hostile. Raises JournalError, nothing else."""
+        """The reverse of `to_data`; hostile. Raises JournalError, nothing else."""
 
     def to_data(self) -> dict[str, Any]:
         """What the journal keeps of it, as JSON."""
@@ -65,14 +64,11 @@ class ActionKind(Protocol):
     def to_action(self, state: ActionState) -> Action:
         """The action as a report has it."""
 
-    def touched(self, root: Path, folder: Path) -> Touched:
-        """All that doing it may touch."""
+    def touched(self, root: Path, folder: Path) -> Touched: ...
 
-    def touched_by_undo(self, root: Path, folder: Path) -> Touched:
-        """All that undoing it may touch."""
+    def touched_by_undo(self, root: Path, folder: Path) -> Touched: ...
 
-    def apply(self, root: Path, folder: Path) -> None:
-        """Do it."""
+    def apply(self, root: Path, folder: Path) -> None: ...
 
     def verify(self, root: Path, folder: Path) -> None:
         """That it is done, from the volume alone; raises FailedError (verify-failed)."""
@@ -84,10 +80,10 @@ class ActionKind(Protocol):
         """That its playbook would have asked for it; a planted journal asks for something else."""
 
     def expect_as_left(self, folder: Path) -> None:
-        """That nobody has changed since what it has put into the quarantine."""
+        """That what it has put into the quarantine is unchanged."""
 
     def expect_only_its_own(self, folder: Path) -> None:
-        """That deleting what it has put into the quarantine deletes nothing of anybody else's."""
+        """That deleting what it has put into the quarantine deletes nothing that a stranger has put there."""
 
     def undo(self, root: Path, folder: Path) -> None:
         """Take it back; what was done after it is taken back already."""
@@ -100,7 +96,7 @@ class ActionKind(Protocol):
 
 
 def not_done(why: str) -> FailedError:
-    """The error of an action that is said to be done and is not so on the volume."""
+    """The error of an action that a journal says is done and that is not done on the volume."""
     return FailedError(
         f"the repair could not be confirmed: {why}",
         reason=Reason.VERIFY_FAILED,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from unbrick.repair.actions.kind import ActionKind
-from unbrick.repair.actions.quarantine_file import QuarantineFile
+from pkgutil import resolve_name
 
-KINDS: dict[str, type[ActionKind]] = {
-    QuarantineFile.KIND: QuarantineFile,
-}
+from unbrick.repair.actions.kind import ActionKind
+
+_CLASSES = (
+    "unbrick.repair.actions.quarantine_file:QuarantineFile",
+)  # fmt: skip
+
+KINDS: dict[str, type[ActionKind]] = {kind.KIND: kind for kind in map(resolve_name, _CLASSES)}

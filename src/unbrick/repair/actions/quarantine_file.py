@@ -24,14 +24,19 @@ from unbrick.repair.file_state import (
     changed_in_quarantine,
     despite_unlisted_names,
     expect_no_new_stream,
+    find_short_name,
+    give_short_name,
     read_acl_digest,
     read_digest,
     read_three_times,
     write_three_times,
 )
-from unbrick.repair.journal_fields import (
+from unbrick.repair.trust import (
+    Authority,
     JournalError,
+    another_edition,
     expect_keys,
+    find_playbook,
     is_name,
     read_list,
     read_number,
@@ -39,8 +44,6 @@ from unbrick.repair.journal_fields import (
     read_short_name,
     read_text,
 )
-from unbrick.repair.short_name import find_short_name, give_short_name
-from unbrick.repair.trust import Authority, another_edition, find_playbook
 from unbrick.windows.ntfs_file import FileAttributes, list_streams, read_attributes, write_attributes
 from unbrick.windows.observe import observe_file
 
@@ -70,14 +73,13 @@ _IN_THE_WAY = "look at that file; to get the former one back, move it away and r
 
 @dataclass(frozen=True, kw_only=True)
 class MovedFile(Action):
-    """The action as it is planned. `quarantined_as` is the name in the run's folder that the file gets."""
+    """The action as it is planned; the file gets the name `quarantined_as` in the run's folder."""
 
     sha256: str
     size: int
     quarantined_as: str
 
     def to_facts(self) -> dict[str, Any]:
-        """With the digest, which says which file it was."""
         return {**super().to_facts(), "sha256": self.sha256}
 
 
@@ -86,8 +88,7 @@ class QuarantineFile:
     """One file as it was before it was moved. `links` counts every name it had, an 8.3 name included.
 
     `source` is a Windows path from the volume's root in the spelling of the disk, `quarantined_as` a name
-    in the run's folder, `acl_sha256` the digest of its security descriptor, `folder` the times that the
-    folder had which it was taken out of.
+    in the run's folder, `acl_sha256` the digest of its security descriptor, `folder` its folder's times.
     """
 
     KIND: ClassVar[str] = "quarantine-file"
@@ -142,8 +143,7 @@ class QuarantineFile:
     def plan(cls, findings: Sequence[Finding]) -> tuple[Action, ...]:
         """Quarantine every file that a finding calls faulty, each once, in order.
 
-        The new names say nothing about the old ones, so that nothing that scans for drivers by name finds
-        them. Raises NeedsHandsError where a faulty file could not be read or there are too many.
+        Raises NeedsHandsError where a faulty file could not be read or there are too many.
         """
         actions: list[Action] = []
         planned: dict[str, str] = {}
@@ -172,6 +172,7 @@ class QuarantineFile:
                         finding.playbook,
                         sha256=fact.sha256,
                         size=fact.size,
+                        # It says nothing of the old name: what scans for drivers by name does not find it.
                         quarantined_as=f"{len(actions) + 1:04}.bin",
                     )
                 )
@@ -195,7 +196,7 @@ class QuarantineFile:
 
     @classmethod
     def describe(cls, path: Path, source: str, quarantined_as: str, playbook: str) -> Self:
-        """Everything that the journal keeps of a file that is about to move; raises OSError."""
+        """All that the journal keeps of a file that is about to move; raises OSError."""
         sha256, size = read_digest(path)
         return cls(
             source=source,
@@ -212,7 +213,7 @@ class QuarantineFile:
             streams=tuple(sorted(list_streams(path))),
         )
 
-    # The journal's data, and what is said of it
+    # The journal's data
 
     @classmethod
     def read(cls, data: dict[str, Any]) -> Self:
@@ -289,7 +290,6 @@ class QuarantineFile:
             raise JournalError(f"{self.quarantined_as} is not in the quarantine")
 
     def expect_trusted(self, root: Path, folder: Path, authority: Authority) -> None:
-        """That the file in the quarantine is one that its playbook would have moved, unchanged."""
         playbook = find_playbook(authority.playbooks, self.playbook)
         forbidden = why_forbidden(self.source)
         if forbidden is not None:
@@ -310,7 +310,6 @@ class QuarantineFile:
             raise another_edition(f"{path.name} is no file that {playbook.id} would have moved", playbook)
 
     def expect_as_left(self, folder: Path) -> None:
-        """That streams and rights of the file are those that it was moved with."""
         path = folder / self.quarantined_as
         expect_no_new_stream(path, self.streams)
         lost = sorted(set(self.streams) - set(list_streams(path)))
@@ -323,7 +322,6 @@ class QuarantineFile:
         expect_no_new_stream(folder / self.quarantined_as, self.streams)
 
     def undo(self, root: Path, folder: Path) -> None:
-        """Move the file back, with all that moving has changed."""
         home = _find_folder(root, self.parent)
         source = home / self.name
         _move(folder / self.quarantined_as, source)
@@ -333,16 +331,15 @@ class QuarantineFile:
         write_three_times(home, self.folder)
 
     def verify_undone(self, root: Path, folder: Path) -> None:
-        """It was read before, unchanged: where it is not any more, the driver has written over it here."""
         source = _find_folder(root, self.parent) / self.name
         try:
             self._expect_same(source)
         except FailedError as error:
+            # It was read before, unchanged: the driver has written over it here.
             raise damaged(f"putting a file back would change it: {error.message}") from error
         self._expect_settled(source)
 
     def losses(self, root: Path, folder: Path) -> tuple[str, ...]:
-        """Its 8.3 name, where that cannot come back."""
         if self.short_name is None:
             return ()
         if look(_find_folder(root, self.parent) / self.short_name) is not None:
@@ -366,10 +363,7 @@ class QuarantineFile:
             ) from error
 
     def _settle(self, path: Path) -> None:
-        """Give the file back the attributes and times it had: a new name sets its archive bit.
-
-        `_expect_settled` tells whether it has them.
-        """
+        """Give the file back the attributes and times it had: a new name sets its archive bit."""
         attributes = read_attributes(path)
         wanted = attributes & ~RESTORABLE | FileAttributes(self.attributes) & RESTORABLE
         with despite_unlisted_names():
@@ -379,7 +373,6 @@ class QuarantineFile:
             write_three_times(path, self.times)
 
     def _expect_same(self, path: Path) -> None:
-        """That bytes, ACL and streams are those of the journal."""
         sha256, size = read_digest(path)
         if (sha256, size) != (self.sha256, self.size):
             raise self._changed("its bytes")

@@ -1,7 +1,7 @@
 """The journal of one run: a JSON document on a line of its own, then a tab and a check over it.
 
 Journals of version 1 had more lines (`version1.py`); unbrick of that time says of this one that it is of
-another version. `parse` treats what it reads as hostile and raises JournalError, nothing else.
+another version. What is read is hostile: all here raises JournalError, nothing else.
 """
 
 from __future__ import annotations
@@ -18,14 +18,8 @@ from unbrick.events.run_id import is_run_id
 from unbrick.model import ActionState, RunState
 from unbrick.repair.actions.kind import MOST_ACTIONS, ActionKind
 from unbrick.repair.actions.kinds import KINDS
-from unbrick.repair.journal_fields import (
-    JournalError,
-    expect_each_once,
-    expect_keys,
-    read_flag,
-    read_list,
-    read_text,
-)
+from unbrick.repair.trust import JournalError, expect_keys, read_flag, read_list, read_text
+from unbrick.settings.strict import parse_json
 
 VERSION = 2
 MOST_BYTES = 1024 * 1024
@@ -38,7 +32,7 @@ _NEWER = "nothing that it asks for was done; a newer unbrick may know it"
 
 @dataclass(frozen=True)
 class Journal:
-    """What a run has done, with all that taking it back needs, and what has become of it.
+    """What a run has done, with all that taking it back needs, and the state it has reached.
 
     `program` is the version of unbrick that wrote it; `begun`, and `when` it reached its state, are UTC times
     in ISO 8601, by the clock of that machine then; `volume_was_dirty` is how Windows had left the volume
@@ -96,7 +90,6 @@ def parse(data: bytes) -> Journal | None:
 
 
 def read_journal(document: dict[str, Any]) -> Journal:
-    """A journal from its document."""
     expect_keys(document, _KEYS)
     run = read_text(document, "run")
     if not is_run_id(run):
@@ -108,9 +101,8 @@ def read_journal(document: dict[str, Any]) -> Journal:
     entries = tuple(_read_entry(item) for item in read_list(document, "entries", MOST_ACTIONS))
     if not entries:
         raise JournalError("it names no action")
-    names = [name for entry in entries for name in entry.quarantined]
-    expect_each_once([entry.to_action(ActionState.DONE).path.casefold() for entry in entries], "a file")
-    expect_each_once(names, "a name in the quarantine")
+    _expect_each_once([entry.to_action(ActionState.DONE).path.casefold() for entry in entries], "a file")
+    _expect_each_once([name for entry in entries for name in entry.quarantined], "a name in the quarantine")
     return Journal(
         run=run,
         program=read_text(document, "program"),
@@ -120,6 +112,11 @@ def read_journal(document: dict[str, Any]) -> Journal:
         state=state,
         when=read_text(document, "when", MOMENT),
     )
+
+
+def _expect_each_once(values: list[str], what: str) -> None:
+    if len(set(values)) != len(values):
+        raise JournalError(f"{what} is named twice")
 
 
 def _read_entry(item: Any) -> ActionKind:
@@ -147,20 +144,13 @@ def sound_line(data: bytes, start: int = 0, previous_check: str = "") -> Line | 
 
 
 def load(text: bytes) -> dict[str, Any]:
-    """The document on a line; raises JournalError."""
+    """The document on a line."""
     try:
-        document = json.loads(text.decode("utf-8"), object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(text)
+    except ValueError as error:
         raise JournalError("a line is not plain JSON") from error
     if not isinstance(document, dict):
         raise JournalError("a line is not a mapping")
-    return document
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise ValueError("a key is given twice")
     return document
 
 

@@ -1,13 +1,11 @@
-"""One run's journal on the disk: read whole, written whole.
-
-What it says is `document.py`'s.
-"""
+"""One run's journal on the disk: found, read whole, written whole. What it says is `document.py`'s."""
 
 from __future__ import annotations
 
 import errno
 import os
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +13,8 @@ from pathlib import Path
 from unbrick.model import RunState
 from unbrick.repair.journal import document, version1
 from unbrick.repair.journal.document import MOST_BYTES, Journal
-from unbrick.repair.journal_fields import JournalError
-from unbrick.repair.quarantine import JOURNAL, check_run_folder, holds_files, journal_in
+from unbrick.repair.quarantine import JOURNAL, check_run_folder, find_run_folders, holds_files, journal_in
+from unbrick.repair.trust import JournalError
 
 _GZIP = 31  # a window of 32 KiB, in the form that gunzip reads
 
@@ -34,6 +32,11 @@ class JournalFile:
     journal: Journal
     data: bytes
 
+    @property
+    def folder(self) -> Path:
+        """The run's folder in the quarantine."""
+        return self.path.parent
+
     def reach(self, state: RunState) -> None:
         """Write what has become of the run, in the version that the journal has; raises OSError."""
         moment = now()
@@ -50,8 +53,19 @@ def create_journal(folder: Path, journal: Journal) -> None:
     _write(folder / JOURNAL, document.encode(journal))
 
 
+def find_journals(root: Path, run: str | None = None) -> Iterator[JournalFile]:
+    """Every journal of a volume, the newest run first, or that of one run; each is opened as it is asked for.
+
+    Raises as `find_run_folders` and `open_journal` do.
+    """
+    for name, folder in find_run_folders(root):
+        opened = open_journal(folder) if run in {None, name} else None
+        if opened is not None:
+            yield opened
+
+
 def open_journal(folder: Path) -> JournalFile | None:
-    """The journal in a run's folder; None where it is none and tells of no file.
+    """The journal in a run's folder; None where there is none and no file lies beside it.
 
     Raises NeedsHandsError where the folder is not ours (foreign-quarantine) or what it says cannot be
     believed (bad-journal).

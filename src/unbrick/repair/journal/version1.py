@@ -1,8 +1,7 @@
 """Journals as unbrick wrote them before they named kinds: read, and marked as undone.
 
-A header line has the files and, apart from them, the times of the folders that they were taken out of. A line
-follows for each state that the run has reached; its check covers the check before it. What follows the last
-sound line is ignored.
+The header line has the files and, apart from them, the times of their folders. A line follows for each state
+that the run has reached; its check covers the check before it. What follows the last sound line is ignored.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from unbrick.repair.journal.document import (
     read_journal,
     sound_line,
 )
-from unbrick.repair.journal_fields import JournalError, expect_keys, read_list, read_path, read_text
+from unbrick.repair.trust import JournalError, expect_keys, read_list, read_path, read_text
 
 VERSION = 1
 
@@ -37,11 +36,7 @@ def is_version1(data: bytes) -> bool:
 
 
 def parse(data: bytes) -> Journal:
-    """What a journal says up to its last sound line; it has one.
-
-    A run reaches the disk with its end. One without was tampered with, or was cut off, and Windows started
-    before it was completed. Raises JournalError for anything that a run of ours cannot have written.
-    """
+    """What a journal says up to its last sound line; it has one (`is_version1`)."""
     lines = _sound_lines(data)
     if len(lines) > _MOST_LINES:
         raise JournalError("it has too many lines")
@@ -59,6 +54,8 @@ def parse(data: bytes) -> Journal:
             "entries": _entries_with_folders(header),
         }
     )
+    # A run reaches the disk with its end. One without was tampered with, or was cut off, and Windows started
+    # before it was completed.
     if not marks:
         raise JournalError(f"the run {journal.run} did not come to its end")
     if [state for state, _ in marks] != _IN_ORDER[: len(marks)]:
@@ -73,7 +70,7 @@ def mark(data: bytes, state: RunState, when: str) -> bytes:
 
 
 def _sound_lines(data: bytes) -> list[Line]:
-    """The lines up to the first that its check does not confirm, or up to one too many."""
+    """The lines before the first whose check is wrong, or up to one too many."""
     lines: list[Line] = []
     line = sound_line(data)
     while line is not None and len(lines) <= _MOST_LINES:

@@ -15,7 +15,7 @@ from support.repair_journal import ENTRY, JOURNAL
 from unbrick.errors import NeedsHandsError
 from unbrick.model import RunState
 from unbrick.repair.journal.document import _check, encode, encode_line, load, parse, sound_line
-from unbrick.repair.journal_fields import JournalError
+from unbrick.repair.trust import JournalError
 
 WHOLE = encode(JOURNAL)
 

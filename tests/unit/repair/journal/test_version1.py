@@ -16,7 +16,7 @@ from unbrick.model import RunState
 from unbrick.repair.journal.document import MOST_BYTES, _check
 from unbrick.repair.journal.file import parse
 from unbrick.repair.journal.version1 import mark
-from unbrick.repair.journal_fields import JournalError
+from unbrick.repair.trust import JournalError
 
 
 def with_header(change: Callable[[dict[str, Any]], None]) -> bytes:

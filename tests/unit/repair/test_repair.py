@@ -7,7 +7,7 @@ from unbrick.events.run_id import new_run_id
 from unbrick.model import FileFact, Finding, Verdict
 from unbrick.repair.actions.kind import MOST_ACTIONS
 from unbrick.repair.actions.quarantine_file import MovedFile
-from unbrick.repair.plan import make_plan
+from unbrick.repair.repair import make_plan
 
 SHA = "a" * 64
 
