@@ -3,47 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from unbrick.cli.options.disk_work import (
+    consent_options,
     disk_path,
-    dry_run_option,
     keys_option,
-    open_keys,
-    open_playbooks,
+    opening_options,
     output_options,
     playbooks_option,
-    require_consent,
     work_on_disks,
-    yes_option,
 )
-from unbrick.cli.options.opening import format_option, ignore_option
-from unbrick.disks.images.image import ImageFormat
-from unbrick.recovery.case import Goal, Order
+from unbrick.recovery.case import Goal
 
 
 @click.command("purge")
 @click.argument("disk", metavar="DISK", type=disk_path)
-@click.option("--run", "run", metavar="ID", required=True, help="The run; unbrick runs DISK lists them.")
+@click.option("--run", metavar="ID", required=True, help="The run; unbrick runs DISK lists them.")
 @keys_option
-@dry_run_option
-@yes_option
+@consent_options
 @playbooks_option
-@format_option
-@ignore_option
+@opening_options
 @output_options
-def command(
-    disk: Path,
-    run: str,
-    keys: tuple[str, ...],
-    dry_run: bool,
-    yes: bool,
-    playbooks: tuple[Path, ...],
-    image_format: ImageFormat | None,
-    ignored: str | None,
-    as_json: bool,
-) -> None:
+def command(disk: Path, **given: Any) -> None:
     """Delete the files that a repair moved to the quarantine of DISK, and its journal, for good.
 
     No repair and no undo ever does this. Only a run whose journal can be believed, and only its own files:
@@ -51,15 +35,4 @@ def command(
 
     Example: unbrick purge machine.img --run 20240719T061203Z-8f3a1c
     """
-    require_consent(yes=yes, dry_run=dry_run)
-    known = open_playbooks(playbooks, None)
-    order = Order(
-        disk,
-        Goal.PURGE,
-        dry_run=dry_run,
-        run=run,
-        image_format=image_format,
-        ignore_raid=ignored is not None,
-    )
-    chain = open_keys(keys, ask_person=not as_json)
-    work_on_disks([order], keys=chain, yes=yes, as_json=as_json, playbooks=known)
+    work_on_disks(Goal.PURGE, disks=(disk,), **given)

@@ -1,22 +1,36 @@
-"""What `scan`, `diagnose`, `repair` and `undo` share: keys, isolation, one report a disk, the exit code."""
+"""The verbs on disks: a verb's file says its goal, its options and its help; all else is here.
+
+`work_on_disks` takes what click hands to the verb, makes an order for each disk, works in a process apart,
+prints a report a disk and exits with the code of the worst.
+"""
 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from unbrick.cli.main import tell_fault
-from unbrick.cli.terminal.given import with_given
 from unbrick.cli.terminal.manners import emphasis, log_option, say, verbose_option
 from unbrick.cli.terminal.progress import below_progress, erase_progress, step_listeners
-from unbrick.cli.terminal.wording import declined_lines, diagnostic_lines, plan_lines, report_lines, run_lines
+from unbrick.cli.terminal.wording import (
+    declined_lines,
+    diagnostic_lines,
+    plain,
+    plan_lines,
+    report_lines,
+    run_lines,
+)
+from unbrick.disks.images.image import ImageFormat
 from unbrick.errors import UsageError
 from unbrick.incidents.library import load_library
 from unbrick.incidents.playbook import Playbook
@@ -30,10 +44,12 @@ from unbrick.text import printable
 if TYPE_CHECKING:
     from unbrick.report.link import StationLink
 
+_OF_THIS_RUN_ONLY = {"dry_run", "yes", "as_json", "run"}
+Verb = Callable[..., None]
+# Whether a disk can be read is said in its own answer.
 disk_path = click.Path(path_type=Path, readable=False)
-"""Whether it can be read is said of each disk in its own answer."""
 disks_argument = click.argument("disks", nargs=-1, required=True, metavar="DISK...", type=disk_path)
-_json_flag = click.option("--json", "as_json", is_flag=True, help="One JSON document a disk, one a line.")
+_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document a disk, one a line.")
 keys_option = click.option(
     "--keys",
     "keys",
@@ -56,16 +72,97 @@ playbooks_option = click.option(
     metavar="FILE",
     help="A playbook of your own, beside those that come with unbrick. May be given several times.",
 )
-yes_option = click.option("--yes", is_flag=True, help="Do not ask before writing.")
-dry_run_option = click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
+_yes_option = click.option("--yes", is_flag=True, help="Do not ask before writing.")
+_dry_run_option = click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
+_format_option = click.option(
+    "--format",
+    "image_format",
+    type=click.Choice([one.value for one in ImageFormat]),
+    callback=lambda _context, _option, word: ImageFormat(word) if word else None,
+    help="What kind of image DISK is, where its name does not say it. Its content must agree.",
+)
+_ignore_option = click.option(
+    "--ignore-signature",
+    "ignored",
+    type=click.Choice(["raid"]),
+    help="Go on although DISK is marked as a member of a RAID. Only for a stale mark, of an array that is "
+    "gone: writing one member of a living array splits it.",
+)
 
 
-def output_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say how the answer is given: `--json`, `--verbose`, `--log`."""
-    return _json_flag(verbose_option(log_option(command)))
+def consent_options(verb: Verb) -> Verb:
+    """`--dry-run` and `--yes`, of a verb that writes."""
+    return _dry_run_option(_yes_option(verb))
 
 
-def open_station(path: Path | None) -> StationLink | None:
+def opening_options(verb: Verb) -> Verb:
+    """`--format` and `--ignore-signature`: how the disk is opened."""
+    return _format_option(_ignore_option(verb))
+
+
+def output_options(verb: Verb) -> Verb:
+    """`--json`, `--verbose` and `--log`: how the answer is given."""
+    return _json_option(verbose_option(log_option(verb)))
+
+
+def work_on_disks(
+    goal: Goal,
+    *,
+    disks: Sequence[Path],
+    as_json: bool,
+    image_format: ImageFormat | None,
+    ignored: str | None,
+    keys: Sequence[str] | None = None,
+    playbooks: Sequence[Path] | None = None,
+    station: Path | None = None,
+    dry_run: bool = False,
+    yes: bool = False,
+    **wanted: Any,
+) -> NoReturn:
+    """Work on each disk in turn, print its report, and exit with the code of the worst.
+
+    `keys` and `playbooks` are None for a verb that has no such option; `wanted` are other fields of `Order`.
+    """
+    if goal.changes:
+        _require_consent(yes=yes, dry_run=dry_run)
+    link = _open_station(station)
+    library = load_library if playbooks is None else _open_playbooks(playbooks, link)
+    if keys is None:
+        chain = open_keys((), ask_person=False)
+    else:
+        chain = open_keys(keys, ask_person=not as_json, link=link)
+    reports = []
+    with link or nullcontext():
+        for disk in disks:
+            order = Order(
+                disk,
+                goal,
+                dry_run=dry_run,
+                image_format=image_format,
+                ignore_raid=ignored is not None,
+                **wanted,
+            )
+            try:
+                report = recover_isolated(
+                    order,
+                    chain,
+                    confirm=partial(_ask, goal=goal) if goal.changes and not yes else None,
+                    link=link,
+                    listeners=step_listeners(),
+                    playbooks=library,
+                    on_fault=_tell_fault,
+                )
+            except StoppedError as stopped:
+                erase_progress()
+                if as_json:
+                    click.echo(json.dumps(_document(stopped.report, goal)))
+                raise click.Abort(stopped.exit_code) from None
+            reports.append(report)
+            _print_report(report, goal, as_json=as_json)
+    sys.exit(exit_code(worst_status(report.status for report in reports)))
+
+
+def _open_station(path: Path | None) -> StationLink | None:
     """The link that `--station` asks for, None without it; raises UsageError before anything is touched."""
     if path is None:
         return None
@@ -80,7 +177,7 @@ def tell(sentence: str) -> None:
     say(f"unbrick: {printable(sentence)}", err=True)
 
 
-def open_playbooks(files: Sequence[Path], link: StationLink | None) -> Callable[[], Sequence[Playbook]]:
+def _open_playbooks(files: Sequence[Path], link: StationLink | None) -> Callable[[], Sequence[Playbook]]:
     """What gives the library, these files and the station's own; raises UsageError where one is bad."""
     station = link.station if link else None
     if not files and station is None:
@@ -93,7 +190,7 @@ def _tell_last_wait() -> None:
     say("  sending the last reports … (Ctrl-C: send them another time)", err=True)
 
 
-def require_consent(*, yes: bool, dry_run: bool) -> None:
+def _require_consent(*, yes: bool, dry_run: bool) -> None:
     """Without `--yes` somebody must be there to ask; raises UsageError, before anything was looked at."""
     if not yes and not dry_run and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
@@ -127,39 +224,6 @@ def open_keys(specs: Sequence[str], *, ask_person: bool, link: StationLink | Non
     return chain
 
 
-def work_on_disks(
-    orders: Sequence[Order],
-    *,
-    keys: KeyChain,
-    yes: bool,
-    as_json: bool,
-    link: StationLink | None = None,
-    playbooks: Callable[[], Sequence[Playbook]] = load_library,
-) -> NoReturn:
-    """Work on each disk in turn, print its report, and exit with the code of the worst."""
-    reports = []
-    with link or nullcontext():
-        for order in orders:
-            try:
-                report = recover_isolated(
-                    order,
-                    keys,
-                    confirm=None if yes else partial(_ask, goal=order.goal),
-                    link=link,
-                    listeners=step_listeners(),
-                    playbooks=playbooks,
-                    on_fault=_tell_fault,
-                )
-            except StoppedError as stopped:
-                erase_progress()
-                if as_json:
-                    click.echo(json.dumps(_document(stopped.report, order.goal)))
-                raise click.Abort(stopped.exit_code) from None
-            reports.append(report)
-            _print_report(report, order.goal, as_json=as_json)
-    sys.exit(exit_code(worst_status(report.status for report in reports)))
-
-
 def _tell_fault(error: Exception) -> None:
     """A mistake of our own on one disk ends that disk's work, and no other's."""
     if isinstance(error, click.Abort):  # the person, asked whether to go ahead, ended the input
@@ -187,3 +251,26 @@ def _print_report(report: DiskReport, goal: Goal, *, as_json: bool) -> None:
 def _document(report: DiskReport, goal: Goal) -> dict[str, Any]:
     listing = {"runs": [run.to_listing() for run in report.runs]} if goal is Goal.RUNS else {}
     return {**report.to_document(), **listing}
+
+
+def with_given(verb: str, disk: str) -> str:
+    """`unbrick VERB DISK` to type next, with the options given now that this verb takes, too."""
+    return " ".join([plain(verb, disk), *map(shlex.quote, _given_options(verb))])
+
+
+def _given_options(verb: str) -> Iterator[str]:
+    context = click.get_current_context()
+    taken = {parameter.name for parameter in import_module(f"unbrick.cli.{verb}").command.params}
+    for option in context.command.params:
+        name = option.name
+        if not isinstance(option, click.Option) or name not in context.params:
+            continue
+        if name is None or name not in taken - _OF_THIS_RUN_ONLY:
+            continue
+        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[name]
+        for one in value if option.multiple else (value,):
+            yield option.opts[0]
+            if not option.is_flag:
+                yield printable(str(one))
