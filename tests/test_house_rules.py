@@ -131,8 +131,7 @@ MAY_REVEAL_SECRETS = {
     "processes/command.py",  # onto a program's stdin
     "disks/bitlocker/key_box.py",  # derives a volume's key
     "disks/bitlocker/unlock.py",  # hands a key to a program through a descriptor
-    "drill/bitlocker/cipher.py",  # a drill encrypts volumes itself,
-    "drill/bitlocker/keys.py",
+    "drill/bitlocker/keys.py",  # a drill encrypts volumes itself,
     "drill/bitlocker/settings.py",
     "drill/fleet.py",  # and writes the escrow of its invented fleet
     "keys/sources/vault.py",  # into memory that no process maps

@@ -17,18 +17,16 @@ import pytest
 from dissect.fve.bde import BDE
 from dissect.ntfs import NTFS
 
-from unbrick.drill.bitlocker.encrypt import (
+from unbrick.disks.ntfs.structures import open_view, read_geometry
+from unbrick.drill.bitlocker.areas import (
     FOLDER,
     RESERVED_FILES,
-    BitLockerSettings,
-    EncryptedVolume,
-    Method,
-    encrypt_volume,
-    locate_reserved_files,
-    make_recovery_password,
+    NtfsImageError,
     prepare_reserved_files,
+    used_ranges,
 )
-from unbrick.drill.bitlocker.ntfs_reader import NtfsImage, NtfsImageError
+from unbrick.drill.bitlocker.encrypt import EncryptedVolume, encrypt_volume
+from unbrick.drill.bitlocker.settings import BitLockerSettings, Method, make_recovery_password
 from unbrick.processes.command import SystemRunner, wait_until
 from unbrick.secret import Secret
 from unbrick.windows.ntfs_file import FileAttributes, read_attributes
@@ -249,9 +247,8 @@ def test_inside_a_disk(source: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk.img"
     disk.write_bytes(around + source.read_bytes() + around)
     settings = settings_for("aes-xts-256", clear_key=False)
-    areas = locate_reserved_files(disk, offset, LENGTH)
-    assert areas == locate_reserved_files(source, 0, LENGTH)
-    encrypt_volume(disk, offset, LENGTH, settings, areas)
+    alone = encrypt(source, tmp_path, settings)
+    assert encrypt_volume(disk, offset, LENGTH, settings).areas == alone.result.areas
     assert digest(dislocker(disk, tmp_path / "out.ntfs", by_password(), offset=offset)) == digest(source)
     written = disk.read_bytes()
     assert written[:offset] == around
@@ -275,13 +272,13 @@ def test_used_space_only(source: Path, tmp_path: Path) -> None:
     case = encrypt(source, tmp_path, settings, used_space_only=True)
     out = dislocker(case.image, tmp_path / "out.ntfs", by_password())
     plain, decrypted, written = source.read_bytes(), out.read_bytes(), case.image.read_bytes()
-    with source.open("rb") as stream:
-        image = NtfsImage(stream, 0, LENGTH)
-        tail = (image.cluster_count * image.cluster_size, LENGTH)
-        used = [*image.used_ranges(), tail]
+    with open_view(source) as view:
+        geometry = read_geometry(view)
+        clusters = geometry.length // geometry.cluster
+        used = [*used_ranges(view, geometry), (clusters * geometry.cluster, LENGTH)]
     said = RUNNER.run(["ntfsinfo", "-m", str(source)], timeout=TOOL_TIMEOUT).stdout.decode()
     free = int(next(line for line in said.splitlines() if "Free Clusters" in line).split(":")[1].split()[0])
-    assert sum(end - start for start, end in used[:-1]) // 4096 == image.cluster_count - free
+    assert sum(end - start for start, end in used[:-1]) // 4096 == clusters - free
     last = 0
     for start, end in used:
         assert decrypted[start:end] == plain[start:end]

@@ -10,6 +10,7 @@ LENGTH = 1024 * CLUSTER
 FILL_CLUSTER = 300
 _RECORD = 1024
 _MFT_CLUSTER, _MFT_CLUSTERS = 4, 16
+_MIRROR_CLUSTER = 1
 _BITMAP_CLUSTER = 24
 
 Runs = list[tuple[int | None, int]]
@@ -33,7 +34,7 @@ def file_record(name: str, size: int, runs: Runs, *, in_use: bool = True, short_
     """A file record with its names and its data outside the record."""
     names = [(short_name, 2)] * bool(short_name) + [(name, 1)]
     attributes = b"".join(_file_name(text, space) for text, space in names)
-    attributes += _data(size, pack_runs(runs)) + b"\xff\xff\xff\xff"
+    attributes += _data(size, runs) + b"\xff\xff\xff\xff"
     head = b"FILE" + struct.pack("<HHQHHHHII", 48, 3, 0, 1, 1, 56, int(in_use), 0, _RECORD)
     record = bytearray((head.ljust(56, b"\0") + attributes).ljust(_RECORD, b"\0"))
     record[48:50] = b"\x07\x00"
@@ -48,8 +49,9 @@ def build(files: dict[str, tuple[int, Runs]], fill: bytes = b"") -> bytearray:
     image = bytearray(LENGTH)
     image[3:11] = b"NTFS    "
     struct.pack_into("<HB", image, 0x0B, 512, 8)
-    struct.pack_into("<QQ", image, 0x28, CLUSTERS * 8, _MFT_CLUSTER)
+    struct.pack_into("<3Q", image, 0x28, CLUSTERS * 8, _MFT_CLUSTER, _MIRROR_CLUSTER)
     struct.pack_into("<b", image, 0x40, -10)
+    image[510:512] = b"\x55\xaa"
     image[512:1024] = b"boot code" * 56 + b"12345678"
     records = {
         0: file_record("$MFT", _MFT_CLUSTERS * CLUSTER, [(_MFT_CLUSTER, _MFT_CLUSTERS)]),
@@ -86,7 +88,9 @@ def _file_name(name: str, space: int) -> bytes:
     return (head + value).ljust(length, b"\0")
 
 
-def _data(size: int, runs: bytes) -> bytes:
-    length = (64 + len(runs) + 7) & ~7
-    head = struct.pack("<IIBBHHHQQHHI3Q", 0x80, length, 1, 0, 64, 0, 1, 0, 0, 64, 0, 0, size, size, size)
-    return (head + runs).ljust(length, b"\0")
+def _data(size: int, runs: Runs) -> bytes:
+    packed = pack_runs(runs)
+    length = (64 + len(packed) + 7) & ~7
+    sizes = (sum(count for _, count in runs) * CLUSTER, size, size)
+    head = struct.pack("<IIBBHHHQQHHI3Q", 0x80, length, 1, 0, 64, 0, 1, 0, 0, 64, 0, 0, *sizes)
+    return (head + packed).ljust(length, b"\0")

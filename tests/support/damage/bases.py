@@ -28,7 +28,8 @@ from support.repair_worker import RepairWorker
 from unbrick.disks.bitlocker.master_key import open_clear_key
 from unbrick.disks.bitlocker.metadata import read_metadata
 from unbrick.drill.bitlocker.areas import prepare_reserved_files
-from unbrick.drill.bitlocker.encrypt import BitLockerSettings, encrypt_volume, make_recovery_password
+from unbrick.drill.bitlocker.encrypt import encrypt_volume
+from unbrick.drill.bitlocker.settings import BitLockerSettings, make_recovery_password
 from unbrick.drill.contents.planned import moment, ordinary_times
 from unbrick.drill.contents.tree import TreeOptions, plan_volume
 from unbrick.drill.disk import hives

@@ -1,4 +1,4 @@
-"""Encrypts the NTFS of a drill machine in place, as BitLocker would have: real tools take it for real.
+"""Encrypts the NTFS of a drill machine in place, as BitLocker does: real tools open it.
 
 Writes only inside the given stretch of the given file. What it writes is fixed by the settings alone: the
 same seed gives the same bytes. Keys never leave this room.
@@ -13,34 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from unbrick.disks.ntfs.structures import read_geometry
 from unbrick.drill.bitlocker.areas import (
-    FOLDER,
     HEADER_SIZE,
-    RESERVED_FILES,
+    NtfsImageError,
     ReservedAreas,
-    locate_reserved_files,
-    prepare_reserved_files,
-    reserved_areas,
+    find_reserved_areas,
+    used_ranges,
 )
-from unbrick.drill.bitlocker.cipher import SECTOR, XtsCipher
-from unbrick.drill.bitlocker.keys import make_volume_keys
+from unbrick.drill.bitlocker.keys import SECTOR, encrypt_sectors, make_volume_keys
 from unbrick.drill.bitlocker.metadata import build_first_sector, build_metadata
-from unbrick.drill.bitlocker.ntfs_reader import NtfsImage, NtfsImageError
-from unbrick.drill.bitlocker.settings import BitLockerSettings, Method, make_recovery_password
+from unbrick.drill.bitlocker.settings import BitLockerSettings
 from unbrick.model import Protector
-
-__all__ = [
-    "FOLDER",
-    "RESERVED_FILES",
-    "BitLockerSettings",
-    "EncryptedVolume",
-    "Method",
-    "ReservedAreas",
-    "encrypt_volume",
-    "locate_reserved_files",
-    "make_recovery_password",
-    "prepare_reserved_files",
-]
 
 _CHUNK = 1 << 20
 Span = tuple[int, int]
@@ -48,30 +32,22 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class EncryptedVolume:
-    """What became of a volume. `identifier` is the volume's GUID; `encrypted` counts bytes of ciphertext."""
+    """`identifier` is the volume's GUID; `encrypted` counts bytes of ciphertext."""
 
     identifier: str
-    method: Method
-    description: str
     protectors: tuple[Protector, ...]
     areas: ReservedAreas
     encrypted: int
 
 
 def encrypt_volume(
-    path: Path,
-    offset: int,
-    length: int,
-    settings: BitLockerSettings,
-    areas: ReservedAreas | None = None,
-    *,
-    used_space_only: bool = False,
+    path: Path, offset: int, length: int, settings: BitLockerSettings, *, used_space_only: bool = False
 ) -> EncryptedVolume:
     """Encrypt in place the unmounted NTFS in `length` bytes from byte `offset` of the image `path`.
 
-    The reserved files must be in it (`prepare_reserved_files`); without `areas` they are found here. With
-    `used_space_only` free clusters are left as they are and will decrypt to noise, which is what Windows
-    does on a new machine. Raises NtfsImageError before anything is written where the volume is not fit.
+    The reserved files must be in it (`prepare_reserved_files`). With `used_space_only` free clusters are left
+    as they are and will decrypt to noise, which is what Windows does on a new machine. Raises NtfsImageError
+    and NeedsHandsError (damaged-volume), before anything is written, where the volume is not fit.
     """
     if offset % SECTOR or length % SECTOR:
         raise NtfsImageError("a volume begins and ends at a whole sector")
@@ -80,48 +56,54 @@ def encrypt_volume(
     with path.open("r+b", buffering=0) as stream:
         if stream.seek(0, os.SEEK_END) < offset + length:
             raise NtfsImageError("the image ends before its volume does")
-        image = NtfsImage(stream, offset, length)
-        areas = areas or reserved_areas(image)
-        _check_areas(stream, offset, image, areas)
-        used = _with_tail(image) if used_space_only else [(0, length)]
-        metadata = build_metadata(settings, keys, areas, length, generator)
-        cipher = XtsCipher(keys.encryption)
         volume = _Volume(stream, offset)
+        geometry = read_geometry(volume)
+        if volume.read(0x0B, 2) != SECTOR.to_bytes(2, "little"):
+            raise NtfsImageError("only NTFS with 512-byte sectors can be encrypted")
+        if geometry.length >= length:
+            raise NtfsImageError("the NTFS is larger than its partition")
+        areas = find_reserved_areas(volume, geometry)
+        _check_areas(volume, length, areas)
+        spans = [(0, length)]
+        if used_space_only:
+            # Behind the last cluster lies the copy of the boot sector.
+            clusters_end = geometry.length // geometry.cluster * geometry.cluster
+            spans = [*used_ranges(volume, geometry), (clusters_end, length)]
+        metadata = build_metadata(settings, keys, areas, length, generator)
 
         header = volume.read(0, HEADER_SIZE)
         encrypted = HEADER_SIZE
-        for start, end in spans_without(used, [(0, HEADER_SIZE), *areas.unencrypted()]):
+        for start, end in spans_without(spans, [(0, HEADER_SIZE), *areas.unencrypted()]):
             for at in range(start, end, _CHUNK):
                 plain = volume.read(at, min(_CHUNK, end - at))
-                volume.write(at, cipher.encrypt(at // SECTOR, plain))
+                volume.write(at, encrypt_sectors(keys.encryption, at // SECTOR, plain))
             encrypted += end - start
-        volume.write(areas.header_offset, cipher.encrypt(areas.header_offset // SECTOR, header))
+        moved = encrypt_sectors(keys.encryption, areas.header_offset // SECTOR, header)
+        volume.write(areas.header_offset, moved)
         for block_offset in areas.block_offsets:
             volume.write(block_offset, metadata.block)
-        first_sector = build_first_sector(areas, offset, image.cluster_size // SECTOR)
+        first_sector = build_first_sector(areas, offset, geometry.cluster // SECTOR)
         # Windows leaves noise in the rest of the old header; nothing ever reads it.
         volume.write(0, first_sector + generator.randbytes(HEADER_SIZE - SECTOR))
-    return EncryptedVolume(
-        metadata.identifier, settings.method, settings.description, metadata.protectors, areas, encrypted
-    )
+    return EncryptedVolume(metadata.identifier, metadata.protectors, areas, encrypted)
 
 
 class _Volume:
-    """Reads and writes at byte positions of the volume."""
+    """A part of a file as a view of a volume; where it cannot be read or written whole: NtfsImageError."""
 
     def __init__(self, stream: BinaryIO, offset: int) -> None:
         self._stream = stream
         self._offset = offset
 
-    def read(self, position: int, length: int) -> bytes:
-        self._stream.seek(self._offset + position)
+    def read(self, offset: int, length: int) -> bytes:
+        self._stream.seek(self._offset + offset)
         data = self._stream.read(length)
         if len(data) != length:
             raise NtfsImageError("the image could not be read to the end of its volume")
         return data
 
-    def write(self, position: int, data: bytes) -> None:
-        self._stream.seek(self._offset + position)
+    def write(self, offset: int, data: bytes) -> None:
+        self._stream.seek(self._offset + offset)
         if self._stream.write(data) != len(data):
             raise NtfsImageError("the image could not be written to the end of its volume")
 
@@ -140,18 +122,12 @@ def spans_without(spans: Iterable[Span], holes: Iterable[Span]) -> Iterator[Span
             yield start, end
 
 
-def _with_tail(image: NtfsImage) -> list[Span]:
-    """The used clusters, and what lies behind the last cluster: the copy of the boot sector."""
-    return [*image.used_ranges(), (image.cluster_count * image.cluster_size, image.length)]
-
-
-def _check_areas(stream: BinaryIO, offset: int, image: NtfsImage, areas: ReservedAreas) -> None:
-    """Reads of these areas give zeros later, so zeros must be what they hold now."""
+def _check_areas(volume: _Volume, length: int, areas: ReservedAreas) -> None:
     spans = sorted(areas.all())
-    edges = [HEADER_SIZE, *(edge for span in spans for edge in span), image.length]
+    edges = [HEADER_SIZE, *(edge for span in spans for edge in span), length]
     if edges != sorted(edges) or any(start % SECTOR for start, _ in spans):
         raise NtfsImageError("the areas reserved for BitLocker overlap or leave the volume")
-    volume = _Volume(stream, offset)
+    # They will read as zeros, so they must hold zeros now.
     for start, end in spans:
         if any(volume.read(start, end - start)):
             raise NtfsImageError("a file reserved for BitLocker holds data where zeros must be")

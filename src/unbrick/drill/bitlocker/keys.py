@@ -1,4 +1,4 @@
-"""The keys of one drill volume, and the sealing of one key with another (FVE v2).
+"""The keys of one drill volume, the sealing of one key with another (FVE v2), and AES-XTS over sectors.
 
 A recovery password is stretched to a key that opens the volume master key (VMK), which opens the
 full-volume encryption key (FVEK). Layouts: Metz, "BitLocker Drive Encryption format" (libbde), and the
@@ -7,18 +7,18 @@ sources of cryptsetup and dislocker, checked against volumes made by Windows.
 
 from __future__ import annotations
 
-import hashlib
 import random
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
-from unbrick.drill.bitlocker.settings import Method, password_groups
+from unbrick.drill.bitlocker.settings import Method
 from unbrick.secret import Secret
 
-_STRETCH_ROUNDS = 0x100000
+SECTOR = 512
 _FIRST_NONCE_COUNTER = 2
 _DATUM_HEADER = struct.Struct("<4H")
 _TYPE_KEY = 1
@@ -40,34 +40,38 @@ class KeyAlgorithm(IntEnum):
 
 @dataclass(frozen=True)
 class VolumeKeys:
-    """The two keys at the heart of a volume."""
+    """The VMK and the FVEK."""
 
     master: Secret
     encryption: Secret
 
 
 def make_volume_keys(method: Method, generator: random.Random) -> VolumeKeys:
-    """Draw the keys; the same generator gives the same keys, since a drill has nothing to protect."""
+    """The same generator gives the same keys: a drill has nothing to protect."""
     return VolumeKeys(
         master=Secret(generator.randbytes(32)), encryption=Secret(generator.randbytes(_FVEK_SIZES[method]))
     )
 
 
+def encrypt_sectors(key: Secret, first: int, data: bytes) -> bytes:
+    """Whole sectors of a volume, the first of which is number `first`, encrypted with its FVEK.
+
+    IEEE 1619: a data unit is one sector of 512 bytes, its tweak the sector's number within the volume, 16
+    bytes little-endian.
+    """
+    aes = algorithms.AES(key.reveal())
+    return b"".join(
+        Cipher(aes, modes.XTS((first + at // SECTOR).to_bytes(16, "little")))
+        .encryptor()
+        .update(data[at : at + SECTOR])
+        for at in range(0, len(data), SECTOR)
+    )
+
+
 def password_bytes(password: Secret) -> Secret:
-    """The 16 bytes a recovery password stands for."""
-    return Secret(struct.pack("<8H", *password_groups(password)))
-
-
-def stretch_password(password: Secret, salt: bytes) -> Secret:
-    """The key a recovery password gives with a salt of 16 bytes: 2^20 rounds of SHA-256, about 0.5 s."""
-    initial = hashlib.sha256(password_bytes(password).reveal()).digest()
-    constant = initial + salt
-    last = bytes(32)
-    counter_bytes = struct.Struct("<Q").pack
-    sha256 = hashlib.sha256
-    for counter in range(_STRETCH_ROUNDS):
-        last = sha256(last + constant + counter_bytes(counter)).digest()
-    return Secret(last)
+    """The 16 bytes that a recovery password (55 characters, well-formed) stands for."""
+    groups = password.reveal().split(b"-")
+    return Secret(struct.pack("<8H", *(int(group) // 11 for group in groups)))
 
 
 def datum(role: int, kind: int, payload: bytes, flags: int = 1) -> bytes:
@@ -76,12 +80,12 @@ def datum(role: int, kind: int, payload: bytes, flags: int = 1) -> bytes:
 
 
 def key_datum(algorithm: KeyAlgorithm, key: Secret, flags: int = 1) -> bytes:
-    """A KEY datum: u16 algorithm, u16 zero, the key itself in the open."""
+    """A KEY datum: u16 algorithm, u16 zero, the key in the open."""
     return datum(0, _TYPE_KEY, struct.pack("<2H", algorithm, 0) + key.reveal(), flags)
 
 
 class Sealer:
-    """Seals keys with AES-CCM under nonces that it numbers through, so that no nonce serves twice.
+    """Seals keys with AES-CCM under numbered nonces, so that no nonce is used twice.
 
     `time` is the FILETIME of the volume's encryption, the other half of every nonce.
     """

@@ -1,7 +1,7 @@
-"""Builds what BitLocker writes in the open: the volume's first sector and the FVE v2 metadata block.
+"""Builds what BitLocker writes in the open: the volume's first sector and the FVE v2 metadata block. Pure.
 
-Pure: settings, keys and places in, bytes out. Field order and values are those of volumes made by Windows
-10 and 11; which fields readers insist on is known from cryptsetup, dislocker and dissect.fve.
+Field order and values are those of volumes made by Windows 10 and 11; which fields readers insist on is known
+from cryptsetup, dislocker and dissect.fve.
 """
 
 from __future__ import annotations
@@ -13,24 +13,23 @@ import uuid
 import zlib
 from dataclasses import dataclass
 
+from unbrick.disks.bitlocker.key_box import password_key, stretch
+from unbrick.disks.bitlocker.metadata import SIGNATURE, VOLUME_GUID
 from unbrick.drill.bitlocker.areas import BLOCK_SIZE, EXTRA_SIZE, HEADER_SIZE, ReservedAreas
-from unbrick.drill.bitlocker.cipher import SECTOR
 from unbrick.drill.bitlocker.keys import (
+    SECTOR,
     KeyAlgorithm,
     Sealer,
     VolumeKeys,
     datum,
     key_datum,
     password_bytes,
-    stretch_password,
 )
 from unbrick.drill.bitlocker.settings import BitLockerSettings
 from unbrick.model import Protector, ProtectorKind
 from unbrick.secret import Secret
 from unbrick.windows.ntfs_file import datetime_to_filetime
 
-_SIGNATURE = b"-FVE-FS-"
-_VOLUME_GUID = uuid.UUID("4967d63b-2e29-4ad8-8399-f6a339e3d001")
 _VERSION = 2
 _STATE_ENCRYPTED = 4
 _HEADER_SIZE = 64
@@ -52,7 +51,7 @@ _WINDOWS_BUILD = 19045
 
 @dataclass(frozen=True)
 class Metadata:
-    """The finished block (64 KiB, the same in all three places) and what it says in the open."""
+    """The block (64 KiB, the same in all three places) and what it says in the open."""
 
     block: bytes
     identifier: str
@@ -88,7 +87,7 @@ def build_metadata(
     datums.append(_relocated_header(areas))
 
     dataset = b"".join(datums)
-    size = _round_up(_HEADER_SIZE + _DATASET_HEADER_SIZE + len(dataset), 16)
+    size = -(-(_HEADER_SIZE + _DATASET_HEADER_SIZE + len(dataset)) // 16) * 16
     # The validation part takes one more nonce, after which comes the next free one.
     dataset_header = _dataset_header(settings, identifier, len(dataset), sealer.next_counter + 1, created)
     checked = (_block_header(areas, length, size) + dataset_header + dataset).ljust(size, b"\0")
@@ -103,14 +102,14 @@ def build_first_sector(areas: ReservedAreas, offset: int, sectors_per_cluster: i
     metadata, and any value at 0x38 makes readers take it for a Windows Vista volume.
     """
     sector = bytearray(SECTOR)
-    sector[0x00:0x0B] = b"\xeb\x58\x90" + _SIGNATURE
+    sector[0x00:0x0B] = b"\xeb\x58\x90" + SIGNATURE
     struct.pack_into("<HB", sector, 0x0B, SECTOR, sectors_per_cluster)
     struct.pack_into("<BHHHI", sector, 0x15, 0xF8, 0, 63, 255, (offset // SECTOR) & 0xFFFFFFFF)
     struct.pack_into("<I", sector, 0x24, 0x1FE0)
     struct.pack_into("<HH", sector, 0x30, 1, 6)
     sector[0x40:0x43] = b"\x80\x00\x29"
     sector[0x47:0x5A] = b"NO NAME    FAT32   "
-    sector[0xA0:0xB0] = _VOLUME_GUID.bytes_le
+    sector[0xA0:0xB0] = VOLUME_GUID
     struct.pack_into("<3Q", sector, 0xB0, *areas.block_offsets)
     sector[0x1FE:0x200] = b"\x55\xaa"
     return bytes(sector)
@@ -119,15 +118,15 @@ def build_first_sector(areas: ReservedAreas, offset: int, sectors_per_cluster: i
 def _recovery_protector(
     settings: BitLockerSettings, keys: VolumeKeys, created: int, sealer: Sealer, salt: bytes
 ) -> bytes:
-    """Two copies sealed with the VMK let Windows show the password again; the third box is the way in."""
-    stretched = stretch_password(settings.recovery_password, salt)
+    stretched = stretch(password_key(settings.recovery_password), salt)
     password = password_bytes(settings.recovery_password)
+    # Sealed with the VMK, so that Windows can show the password again; the way in is the third box.
     copies = sealer.seal(
         keys.master, KeyAlgorithm.RECOVERY_PASSWORD, password, role=_ROLE_PASSWORD_COPY
     ) + sealer.seal(keys.master, KeyAlgorithm.STRETCHED_KEY, stretched, role=_ROLE_STRETCHED_COPY)
-    stretch = datum(0, _TYPE_STRETCH, struct.pack("<2H", 0x1000, 0) + salt + copies)
+    stretch_entry = datum(0, _TYPE_STRETCH, struct.pack("<2H", 0x1000, 0) + salt + copies)
     master = sealer.seal(stretched, KeyAlgorithm.VOLUME_MASTER_KEY, keys.master)
-    return _protector(settings.protector_id, created, _KIND_RECOVERY_PASSWORD, stretch + master)
+    return _protector(settings.protector_id, created, _KIND_RECOVERY_PASSWORD, stretch_entry + master)
 
 
 def _clear_key_protector(
@@ -156,7 +155,7 @@ def _relocated_header(areas: ReservedAreas) -> bytes:
 def _block_header(areas: ReservedAreas, length: int, size: int) -> bytes:
     return struct.pack(
         "<8s4HQ2I4Q",
-        _SIGNATURE,
+        SIGNATURE,
         size // 16,
         _VERSION,
         _STATE_ENCRYPTED,
@@ -196,7 +195,3 @@ def _validation(checked: bytes, keys: VolumeKeys, sealer: Sealer, created: int) 
 
 def _draw_guid(generator: random.Random) -> str:
     return str(uuid.UUID(bytes=generator.randbytes(16), version=4)).upper()
-
-
-def _round_up(value: int, step: int) -> int:
-    return -(-value // step) * step

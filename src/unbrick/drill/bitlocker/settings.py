@@ -1,7 +1,4 @@
-"""What a drill volume is to be encrypted with, and the making of a recovery password for it.
-
-Plain data, checked on the way in; does no encryption.
-"""
+"""What a drill volume is encrypted with, and the making of a recovery password for it."""
 
 from __future__ import annotations
 
@@ -12,15 +9,12 @@ from datetime import datetime
 from typing import Literal, get_args
 
 from unbrick.errors import UsageError
+from unbrick.keys.password import RecoveryPassword
 from unbrick.secret import Secret
 
 Method = Literal["aes-xts-128", "aes-xts-256"]
 
 _GUID = re.compile(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}")
-_PASSWORD = re.compile(rb"[0-9]{6}(-[0-9]{6}){7}")
-_GROUPS = 8
-_GROUP_DIVISOR = 11
-_GROUP_LIMIT = 65536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +44,9 @@ class BitLockerSettings:
             raise UsageError(f"not a key protector id: {self.protector_id!r}", hint="a GUID in upper case")
         if self.created.tzinfo is None:
             raise UsageError("the time a drill volume was encrypted at has no time zone")
-        password_groups(self.recovery_password)
+        text = self.recovery_password.reveal().decode()
+        if RecoveryPassword.parse(text).secret != self.recovery_password:
+            raise UsageError("the recovery password of a drill volume is not a valid one")
 
     @property
     def description(self) -> str:
@@ -59,21 +55,6 @@ class BitLockerSettings:
         return f"{self.computer} {self.drive} {date}"
 
 
-def password_groups(password: Secret) -> tuple[int, ...]:
-    """The eight 16-bit numbers a recovery password stands for.
-
-    Raises UsageError where it is not eight groups of six digits, each a multiple of 11 below 720896.
-    """
-    raw = password.reveal()
-    groups = [int(group) for group in raw.split(b"-")] if _PASSWORD.fullmatch(raw) else []
-    if not groups or any(
-        group % _GROUP_DIVISOR or group >= _GROUP_LIMIT * _GROUP_DIVISOR for group in groups
-    ):
-        raise UsageError("the recovery password of a drill volume is not a valid one")
-    return tuple(group // _GROUP_DIVISOR for group in groups)
-
-
 def make_recovery_password(generator: random.Random) -> Secret:
-    """A recovery password (55 characters) as Windows would make one; the same generator gives the same."""
-    groups = (generator.randrange(_GROUP_LIMIT) * _GROUP_DIVISOR for _ in range(_GROUPS))
-    return Secret("-".join(f"{group:06d}" for group in groups))
+    """A recovery password (55 characters) as Windows makes one; the same generator gives the same."""
+    return Secret("-".join(f"{generator.randrange(65536) * 11:06d}" for _ in range(8)))

@@ -7,13 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from unbrick.drill.bitlocker.encrypt import (
-    FOLDER,
-    RESERVED_FILES,
-    BitLockerSettings,
-    make_recovery_password,
-    prepare_reserved_files,
-)
+from unbrick.drill.bitlocker.areas import FOLDER, RESERVED_FILES, prepare_reserved_files
+from unbrick.drill.bitlocker.settings import BitLockerSettings, make_recovery_password
 from unbrick.drill.contents.faults import UnplayableError
 from unbrick.drill.contents.planned import Times, moment, ordinary_times, written_once
 from unbrick.drill.contents.security import ONLY_SYSTEM

@@ -14,7 +14,7 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
-from unbrick.drill.bitlocker import keys as bitlocker_keys
+from unbrick.disks.bitlocker import key_box
 from unbrick.drill.bitlocker.areas import ReservedAreas
 from unbrick.drill.bitlocker.keys import VolumeKeys, make_volume_keys
 from unbrick.drill.bitlocker.metadata import Metadata, build_first_sector, build_metadata
@@ -203,7 +203,7 @@ def test_no_nonce_serves_twice(built: tuple[Metadata, VolumeKeys]) -> None:
 @pytest.fixture
 def quick_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the way in by password is not looked at."""
-    monkeypatch.setattr(bitlocker_keys, "_STRETCH_ROUNDS", 2)
+    monkeypatch.setattr(key_box, "_ROUNDS", 2)
 
 
 @pytest.mark.usefixtures("quick_stretch")

@@ -1,11 +1,11 @@
-"""The bulk XTS against published vectors and against cryptography's own, sector by sector."""
+"""XTS against published vectors and against cryptography's own, sector by sector."""
 
 import random
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from unbrick.drill.bitlocker.cipher import SECTOR, XtsCipher
+from unbrick.drill.bitlocker.keys import SECTOR, encrypt_sectors, password_bytes
 from unbrick.secret import Secret
 
 COUNTING = bytes(range(256)) * 2
@@ -37,7 +37,7 @@ def reference(key: bytes, first_sector: int, data: bytes) -> bytes:
     ],
 )
 def test_published_vectors(key: str, sector: int, begins: str) -> None:
-    encrypted = XtsCipher(Secret(bytes.fromhex(key))).encrypt(sector, COUNTING)
+    encrypted = encrypt_sectors(Secret(bytes.fromhex(key)), sector, COUNTING)
     assert encrypted.startswith(bytes.fromhex(begins))
     assert len(encrypted) == SECTOR
 
@@ -48,18 +48,23 @@ def test_published_vectors(key: str, sector: int, begins: str) -> None:
 def test_agrees_with_one_sector_at_a_time(size: int, sectors: int, first: int) -> None:
     generator = random.Random(sectors)
     key, data = generator.randbytes(size), generator.randbytes(sectors * SECTOR)
-    assert XtsCipher(Secret(key)).encrypt(first, data) == reference(key, first, data)
+    assert encrypt_sectors(Secret(key), first, data) == reference(key, first, data)
 
 
 @pytest.mark.parametrize("edge", [b"\x00", b"\xff"])
-def test_no_byte_is_lost_at_the_edges_of_the_integers(edge: bytes) -> None:
+def test_no_byte_is_lost_with_extreme_data(edge: bytes) -> None:
     key = bytes(range(32))
     data = edge * (130 * SECTOR)
-    assert XtsCipher(Secret(key)).encrypt(7, data) == reference(key, 7, data)
+    assert encrypt_sectors(Secret(key), 7, data) == reference(key, 7, data)
 
 
-def test_nothing_but_whole_sectors_and_right_keys() -> None:
-    with pytest.raises(ValueError, match="whole sectors"):
-        XtsCipher(Secret(bytes(32))).encrypt(0, bytes(513))
-    with pytest.raises(ValueError, match="32 or 64 bytes"):
-        XtsCipher(Secret(bytes(48)))
+def test_no_other_keys() -> None:
+    with pytest.raises(ValueError, match="384"):
+        encrypt_sectors(Secret(bytes(48)), 0, bytes(512))
+
+
+def test_a_password_made_by_windows_as_bytes() -> None:
+    password = Secret("235818-357951-253979-013365-241120-245575-342914-591910")
+    first = b"".join((group // 11).to_bytes(2, "little") for group in (235818, 357951))
+    assert password_bytes(password).reveal()[:4] == first
+    assert len(password_bytes(password).reveal()) == 16
