@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,7 @@ def _told(slot: bytes) -> dict[str, Any] | None:
     return told if isinstance(told, dict) else None
 
 
+@lru_cache(maxsize=4)  # a commit writes one slot and reads both
 def _mark_of(slot: bytes) -> Mark | None:
     told = _told(slot)
     if told is None:

@@ -7,7 +7,20 @@ from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Connection, Select, Table, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects import sqlite
 
 from unbrick.tally.books.prepared import Prepared
 
@@ -55,42 +68,33 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str
 def update_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write whole rows over those with the same primary key."""
     if rows:
-        keys = [column.name for column in table.primary_key]
-        _updated(table).run(connection, [{**row, **{f"old_{key}": row[key] for key in keys}} for row in rows])
+        _updated(table).run(connection, rows)
 
 
 def delete_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Take away the rows with the same primary key."""
     if rows:
-        keys = [column.name for column in table.primary_key]
-        _deleted(table).run(connection, [{f"old_{key}": row[key] for key in keys} for row in rows])
+        _deleted(table).run(connection, rows)
 
 
 def move_numbers(
-    connection: Connection, table: Table, near: Column[Any], moved: Mapping[tuple[Any, ...], dict[str, int]]
+    connection: Connection, table: Table, moved: Mapping[tuple[Any, ...], dict[str, int]]
 ) -> None:
-    """Add to the numbers of a table; a row is made when it is needed and goes when all of it is nought.
-
-    `moved` is by primary key; `near` is the column of it by which the rows are looked up.
+    """Add to the numbers of a table, by primary key; a row is made when it is needed and goes when all of it
+    is nought.
     """
-    moved = {place: numbers for place, numbers in moved.items() if any(numbers.values())}
-    key = [column.name for column in table.primary_key]
-    here = {place[key.index(near.name)] for place in moved}
-    kept = {tuple(row[name] for name in key): row for row in rows_where(connection, table, near, here)}
-    added: list[dict[str, Any]] = []
-    changed: list[dict[str, Any]] = []
-    gone: list[dict[str, Any]] = []
-    for place, numbers in moved.items():
-        old = kept.get(place)
-        by_place = dict(zip(key, place, strict=True))
-        row = {**by_place, **{name: by + (old[name] if old else 0) for name, by in numbers.items()}}
-        if not any(row[name] for name in numbers):
-            gone.append(row)
-        else:
-            (changed if old else added).append(row)
-    delete_rows(connection, table, gone)
-    update_rows(connection, table, changed)
-    insert_rows(connection, table, added)
+    key = _key_of(table)
+    rows = [
+        {**dict(zip(key, place, strict=True)), **numbers}
+        for place, numbers in moved.items()
+        if any(numbers.values())
+    ]
+    if rows:
+        numbers = tuple(name for name in rows[0] if name not in key)
+        _added_to(table, numbers).run(connection, rows)
+        lessened = [row for row in rows if any(row[name] < 0 for name in numbers)]
+        if lessened:
+            _without_nought(table, numbers).run(connection, lessened)
 
 
 @cache
@@ -105,15 +109,34 @@ def _inserted(table: Table, columns: tuple[str, ...]) -> Prepared:
 
 @cache
 def _updated(table: Table) -> Prepared:
-    keys = list(table.primary_key)
     values: dict[str, Any] = {
-        column.name: bindparam(column.name) for column in table.columns if column not in keys
+        column.name: bindparam(column.name) for column in table.columns if not column.primary_key
     }
-    here = [column == bindparam(f"old_{column.name}") for column in keys]
-    return Prepared(update(table).where(*here).values(values))
+    return Prepared(update(table).where(*_has_key(table)).values(values))
 
 
 @cache
 def _deleted(table: Table) -> Prepared:
-    here = [column == bindparam(f"old_{column.name}") for column in table.primary_key]
-    return Prepared(delete(table).where(*here))
+    return Prepared(delete(table).where(*_has_key(table)))
+
+
+@cache
+def _added_to(table: Table, numbers: tuple[str, ...]) -> Prepared:
+    here = sqlite.insert(table)
+    sums = {name: table.c[name] + here.excluded[name] for name in numbers}
+    key = _key_of(table)
+    return Prepared(here.on_conflict_do_update(index_elements=key, set_=sums), (*key, *numbers))
+
+
+@cache
+def _without_nought(table: Table, numbers: tuple[str, ...]) -> Prepared:
+    return Prepared(delete(table).where(*_has_key(table), *(table.c[name] == literal(0) for name in numbers)))
+
+
+def _has_key(table: Table) -> list[ColumnElement[bool]]:
+    return [column == bindparam(column.name) for column in table.primary_key]
+
+
+@cache
+def _key_of(table: Table) -> tuple[str, ...]:
+    return tuple(column.name for column in table.primary_key)

@@ -22,7 +22,7 @@ NO_EVENT = bytes(32)
 """Stands for an event, and for the chain, before the first one."""
 
 _LAST = "SELECT number, event, chain FROM ledger ORDER BY number DESC LIMIT 1"
-_CHANGES = "SELECT * FROM changes"  # in a database of before, it has its first column only
+_CHANGES = "SELECT * FROM changes"  # a database of an older version has its first column only
 _COUNT = "UPDATE changes SET number = number + 1"
 _COUNT_ACT = "UPDATE changes SET acts = coalesce(acts, 0) + 1"
 
@@ -73,12 +73,12 @@ def count_change(connection: Connection, *, act: bool = False) -> None:
 
 def read_head(connection: Connection) -> Head:
     """The end of the ledger as this transaction sees it."""
-    last = next(iter(run_plain(connection, _LAST)), None)
-    counted = next(iter(run_plain(connection, _CHANGES)), ())
-    number, branch, acts = (*counted, 0, 0, 0)[:3]
-    if last is None:
-        return Head(changes=number, branch=branch or 0, acts=acts or 0)
-    return Head(last[0], blob(last[1]), blob(last[2]), number, branch or 0, acts or 0)
+    last, counted = run_plain(connection, _LAST), run_plain(connection, _CHANGES)
+    number, branch, acts = (one or 0 for one in (*(counted[0] if counted else ()), 0, 0, 0)[:3])
+    if not last:
+        return Head(changes=number, branch=branch, acts=acts)
+    events, event, chain = last[0]
+    return Head(events, blob(event), blob(chain), number, branch, acts)
 
 
 def begin_branch(connection: Connection) -> None:

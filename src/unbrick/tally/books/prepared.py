@@ -1,126 +1,123 @@
-"""Statements that every commit asks: put into words once, and run without SQLAlchemy in between.
+"""Statements that every commit asks: compiled to text once, and run on SQLite's own cursor.
 
-A commit asks some twenty, and what SQLAlchemy does around each takes several times as long as SQLite itself.
+A commit asks some forty, and what SQLAlchemy does around each takes several times as long as SQLite itself.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import repeat
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Delete, Insert, Select, Update
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine.interfaces import DBAPICursor
 
 _LIST = re.compile(r"\(__\[POSTCOMPILE_(\w+)\]\)")
 _NOTHING = "SELECT NULL WHERE 1 = 0"
 _DIALECT = sqlite.dialect()
 
 Statement = Select[Any] | Insert | Update | Delete
-
-
-@dataclass(frozen=True)
-class _Words:
-    """The text between the lists, the name of each list, and of every value in its place."""
-
-    between: tuple[str, ...]
-    lists: tuple[str, ...]
-    places: tuple[str, ...]
-    given: Mapping[str, Any]
-
-    def flat(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
-        """The values in the order of their places, those that the statement itself has among them."""
-        given = self.given
-        return tuple(values[name] if name in values else given[name] for name in self.places)
+Values = Mapping[str, Any]
 
 
 class Prepared:
-    """One statement for good; `columns` are those that an insert fills."""
+    """One statement. `columns` are those that an insert fills; a value may be a list where a statement has
+    an expanding parameter.
+    """
 
     def __init__(self, statement: Statement, columns: Sequence[str] | None = None) -> None:
         self._statement = statement
         self._columns = columns
+        self._texts: dict[tuple[int, ...], str] = {}
+        self._names: tuple[str, ...] = ()
 
-    def rows(
-        self, connection: Connection, values: Mapping[str, Any] | None = None
-    ) -> Iterator[tuple[Any, ...]]:
-        """The rows that it finds; a value may be a list where the statement has one."""
-        return self._read(self._asked(connection, values or {}))
-
-    def named_rows(
-        self, connection: Connection, values: Mapping[str, Any] | None = None
-    ) -> Iterator[dict[str, Any]]:
-        """The same, each as its own dictionary."""
-        cursor = self._asked(connection, values or {})
-        names = tuple(column[0] for column in cursor.description)
-        for row in self._read(cursor):
-            yield dict(zip(names, row, strict=True))
-
-    def run(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Run it for each of these rows of values."""
-        words = self._words
-        cursor = connection.connection.cursor()
-        cursor.executemany(words.between[0], [words.flat(row) for row in rows])
-        cursor.close()
-
-    def _asked(self, connection: Connection, values: Mapping[str, Any]) -> DBAPICursor:
-        words = self._words
-        text, flat = words.between[0], words.flat(values)
-        if words.lists:
-            lists = {name: _filled_up(values[name]) for name in words.lists}
-            for name, after in zip(words.lists, words.between[1:], strict=True):
-                text += f"({', '.join(repeat('?', len(lists[name]))) or _NOTHING}){after}"
-            flat = tuple(
-                one
-                for name, value in zip(words.places, flat, strict=True)
-                for one in lists.get(name, (value,))
-            )
+    def named_rows(self, connection: Connection, values: Values | None = None) -> list[dict[str, Any]]:
+        """The rows that it finds."""
+        text, flat = self._with_lists({**self._given, **(values or {})})
         cursor = connection.connection.cursor()
         cursor.execute(text, flat)
-        return cursor
+        if not self._names:
+            self._names = tuple(column[0] for column in cursor.description)
+        found = [dict(zip(self._names, row, strict=True)) for row in cursor.fetchall()]
+        for name, reader in self._readers:
+            for row in found:
+                row[name] = reader(row[name])
+        return found
 
-    def _read(self, cursor: DBAPICursor) -> Iterator[tuple[Any, ...]]:
-        readers = self._readers
-        if not readers:
-            yield from cursor  # type: ignore[misc]
-            return
-        for row in cursor:  # type: ignore[attr-defined]
-            read = list(row)
-            for place, reader in readers:
-                read[place] = reader(read[place])
-            yield tuple(read)
+    def run(self, connection: Connection, rows: Sequence[Values]) -> None:
+        """Run it for each of these rows of values; it has no lists."""
+        cursor = connection.connection.cursor()
+        cursor.executemany(self._between[0], [self._flat({**self._given, **row}) for row in rows])
+        cursor.close()
+
+    def _with_lists(self, values: dict[str, Any]) -> tuple[str, Sequence[Any]]:
+        if not self._lists:
+            return self._between[0], self._flat(values)
+        lists = {name: _filled_up(values[name]) for name in self._lists}
+        lengths = tuple(map(len, lists.values()))
+        text = self._texts.get(lengths)
+        if text is None:
+            marks = (f"({', '.join('?' * length) or _NOTHING})" for length in lengths)
+            text = self._between[0] + "".join(map(str.__add__, marks, self._between[1:]))
+            self._texts[lengths] = text
+        flat: list[Any] = []
+        for name in self._places:
+            flat += lists[name] if name in lists else (values[name],)
+        return text, flat
 
     @cached_property
-    def _words(self) -> _Words:
-        compiled = self._statement.compile(dialect=_DIALECT, column_keys=self._columns)
-        parts = _LIST.split(str(compiled))
-        own = {name: value for name, value in compiled.params.items() if value is not None}
-        return _Words(tuple(parts[::2]), tuple(parts[1::2]), tuple(compiled.positiontup or ()), own)
+    def _compiled(self) -> Any:
+        return self._statement.compile(dialect=_DIALECT, column_keys=self._columns)
 
     @cached_property
-    def _readers(self) -> tuple[tuple[int, Any], ...]:
-        """What turns a column's values into ours (truth, bytes), by its place."""
+    def _between(self) -> tuple[str, ...]:
+        """The text around the lists."""
+        return tuple(_LIST.split(str(self._compiled))[::2])
+
+    @cached_property
+    def _lists(self) -> tuple[str, ...]:
+        return tuple(_LIST.split(str(self._compiled))[1::2])
+
+    @cached_property
+    def _places(self) -> tuple[str, ...]:
+        """The name of the value for each `?` and each list, in their order."""
+        return tuple(self._compiled.positiontup or ())
+
+    @cached_property
+    def _given(self) -> dict[str, Any]:
+        """The values that the statement itself has."""
+        return {name: value for name, value in self._compiled.params.items() if value is not None}
+
+    @cached_property
+    def _flat(self) -> Any:
+        """What puts values in the order of their places, as a tuple."""
+        if len(self._places) > 1:
+            return itemgetter(*self._places)
+        return lambda values: tuple(values[name] for name in self._places)
+
+    @cached_property
+    def _readers(self) -> tuple[tuple[str, Any], ...]:
+        """What turns a column's values into Python's (truth, bytes), by its name."""
         if not isinstance(self._statement, Select):
             return ()
         readers = (
-            column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None)
+            (str(column.key), column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None))
             for column in self._statement.selected_columns
         )
-        return tuple((place, reader) for place, reader in enumerate(readers) if reader is not None)
+        return tuple((name, reader) for name, reader in readers if reader is not None)
 
 
 def _filled_up(values: Sequence[Any]) -> Sequence[Any]:
     """The values and the last one again, up to a power of two: so few texts are made of one statement."""
     count = len(values)
-    return [*values, *repeat(values[-1], (1 << (count - 1).bit_length()) - count)] if count else values
+    missing = (1 << (count - 1).bit_length()) - count if count else 0
+    return [*values, *[values[-1]] * missing] if missing else values
 
 
 def run_plain(connection: Connection, text: str) -> list[tuple[Any, ...]]:
-    """Run a statement that stands there as the database takes it; gives its rows."""
+    """Run a statement that is SQLite's text already; gives its rows."""
     cursor = connection.connection.cursor()
     cursor.execute(text)
     return list(cursor.fetchall())

@@ -120,6 +120,4 @@ def write_contradictions(
         UNCOUNTED: sum(row["uncounted"] for row in new.values())
         - sum(row["uncounted"] for row in old.values()),
     }
-    move_numbers(
-        connection, totals, totals.c.name, {(name,): {"value": number} for name, number in by.items()}
-    )
+    move_numbers(connection, totals, {(name,): {"value": number} for name, number in by.items()})

@@ -83,7 +83,8 @@ def add_events(
             for one in chosen:
                 record = fold_run(record, one)
             record = began_with(record, (one for one in arrived if one.run == run))
-            record = replace(record, contradicted=record.contradicted + oddities[run])
+            if oddities[run]:
+                record = replace(record, contradicted=record.contradicted + oddities[run])
         after[run] = record
     decided = read_decisions(connection)
     after = _with_seconds({**before, **after}, after, decided)
@@ -107,7 +108,8 @@ def _arrived(id_: bytes, one: ReceivedEvent, number: int) -> Arrived:
 def _bearing(before: RunRecord | None, after: RunRecord) -> RunRecord:
     """A run that changed bears on its machine; it stands before others only while it says no less."""
     stands = before is not None and before.bears == Bears.STANDS and says_no_less(before, after)
-    return replace(after, bears=(Bears.STANDS if stands else Bears.RECENT).value)
+    bears = (Bears.STANDS if stands else Bears.RECENT).value
+    return after if after.bears == bears else replace(after, bears=bears)
 
 
 def _with_seconds(
@@ -117,13 +119,18 @@ def _with_seconds(
 ) -> dict[tuple[str, str], RunRecord]:
     """Says of each run whether another station began one with the same id before."""
     begun = first_of_runs(known.values(), decided)
-    return {run: replace(record, second=is_second(record, begun)) for run, record in after.items()}
+    return {
+        run: record
+        if record.second == is_second(record, begun)
+        else replace(record, second=not record.second)
+        for run, record in after.items()
+    }
 
 
 def next_number(connection: Connection) -> int:
     """The number of what arrives next, an event or a person's word: later ones are greater."""
-    (last,) = _LAST_NUMBERS.rows(connection)
-    return 1 + max(number or 0 for number in last)
+    (last,) = _LAST_NUMBERS.named_rows(connection)
+    return 1 + max(number or 0 for number in last.values())
 
 
 def _without_known(connection: Connection, batch: Sequence[ReceivedEvent]) -> dict[bytes, ReceivedEvent]:
@@ -234,7 +241,7 @@ class _KnownInDatabase:
 
     def __init__(self, connection: Connection, asked: Iterable[RunRecord], decided: Decisions) -> None:
         self._connection = connection
-        self._heard = runs.c.station.not_in(sorted(decided.discounted))
+        self._discounted = sorted(decided.discounted)
         self._uuids: dict[tuple[str, str | None], str | None] = {}
         self._names: dict[str, str | None] = {}
         named = [(one.disk_guid, one.first_name_key) for one in asked if not one.smbios_uuid]
@@ -251,7 +258,9 @@ class _KnownInDatabase:
     def first_uuid(self, disk_guid: str, name_key: str | None) -> str | None:
         asked = (disk_guid, name_key)
         if asked not in self._uuids:
-            query = select(func.min(runs.c.smbios_uuid)).where(runs.c.disk_guid == disk_guid, self._heard)
+            query = select(func.min(runs.c.smbios_uuid)).where(
+                runs.c.disk_guid == disk_guid, runs.c.station.not_in(self._discounted)
+            )
             if name_key is not None:
                 query = query.where(runs.c.first_name_key == name_key)
             self._uuids[asked] = self._connection.execute(query).scalar()
@@ -259,7 +268,9 @@ class _KnownInDatabase:
 
     def first_name(self, disk_guid: str) -> str | None:
         if disk_guid not in self._names:
-            query = select(func.min(runs.c.first_name_key)).where(runs.c.disk_guid == disk_guid, self._heard)
+            query = select(func.min(runs.c.first_name_key)).where(
+                runs.c.disk_guid == disk_guid, runs.c.station.not_in(self._discounted)
+            )
             self._names[disk_guid] = self._connection.execute(query).scalar()
         return self._names[disk_guid]
 

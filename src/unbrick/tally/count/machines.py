@@ -7,10 +7,11 @@ counters by the difference. Whatever changed those tables says which rows that t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
@@ -58,6 +59,7 @@ from unbrick.tally.count.runs import RunRecord, run_of
 from unbrick.tally.count.spoken import ALL_WORDS, words_under
 from unbrick.tally.records import NAMED
 
+Answer = TypeVar("Answer")
 _MOST_ASKED = 5000
 _BEARING = Prepared(
     select(runs).where(
@@ -106,7 +108,7 @@ def refresh(
     for chunk in chunks(keys):
         concerned |= _refresh_machines(connection, chunk, change, moved, only_added, decided)
     # A word on a name that no machine had is about the first one to have it, which is known only now.
-    for chunk in chunks(name for name, said in change.spoken(moved).items() if said_of_unseen(said)):
+    for chunk in chunks(name for name, said in change.spoken.of(moved).items() if said_of_unseen(said)):
         called = rows_where(connection, machine_names, machine_names.c.name_key, chunk)
         for again in chunks({row["key"] for row in called}):
             _refresh_machines(connection, again, change, set(), again, decided)
@@ -115,27 +117,41 @@ def refresh(
     change.count(connection)
 
 
+class _Asked(Generic[Answer]):
+    """Answers by name that stay the same throughout a change: each of a few is asked for once."""
+
+    def __init__(self, ask: Callable[[set[str]], Mapping[str, Answer]]) -> None:
+        self._ask = ask
+        self._known: dict[str, Answer | None] = {}
+
+    def of(self, names: Iterable[str]) -> dict[str, Answer]:
+        wanted = set(names)
+        if len(self._known) > _MOST_ASKED:
+            self._known.clear()
+        unknown = wanted - self._known.keys()
+        fresh = self._ask(unknown) if unknown else {}
+        known = ((name, self._known[name]) for name in wanted - unknown)
+        found = {**fresh, **{name: answer for name, answer in known if answer is not None}}
+        if len(wanted) <= _MOST_ASKED:
+            self._known |= {name: fresh.get(name) for name in unknown}
+        return found
+
+
 @dataclass
 class _Change:
-    """By how much the counters are to be moved in the end."""
+    """What is asked once, and by how much the counters are to be moved in the end."""
 
     connection: Connection
     counted: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     finished: Counter[int] = field(default_factory=Counter)
     repaired: Counter[int] = field(default_factory=Counter)
     unlisted: Counter[str] = field(default_factory=Counter)
-    asked: dict[str, list[Row]] = field(default_factory=dict)
 
-    def spoken(self, names: Iterable[str]) -> dict[str, list[Row]]:
-        """The last statements under each name, which nobody changes meanwhile: a few are asked for once."""
-        wanted = set(names)
-        if len(self.asked) > _MOST_ASKED:
-            self.asked.clear()
-        found = {name: self.asked[name] for name in wanted if name in self.asked}
-        fresh = words_under(self.connection, wanted - found.keys())
-        if len(wanted) <= _MOST_ASKED:
-            self.asked |= {name: fresh.get(name, []) for name in wanted - found.keys()}
-        return {**found, **fresh}
+    def __post_init__(self) -> None:
+        self.spoken = _Asked(partial(words_under, self.connection))
+        """The last statements under each name."""
+        self.lines = _Asked(partial(_lines_of, self.connection))
+        """The inventory's line of each name."""
 
     def write(self, connection: Connection, before: Mapping[str, Row], after: Mapping[str, Row]) -> None:
         """Write the rows that differ and note what that does to the counters."""
@@ -157,14 +173,14 @@ class _Change:
     def count(self, connection: Connection) -> None:
         """Move the counters."""
         counted = {place: {"machines": by} for place, by in self.counted.items()}
-        move_numbers(connection, counters, counters.c.site, counted)
+        move_numbers(connection, counters, counted)
         moved = {
             (minute,): {"repaired": self.repaired[minute], "finished": self.finished[minute]}
             for minute in self.finished.keys() | self.repaired.keys()
         }
-        move_numbers(connection, minutes, minutes.c.minute, moved)
+        move_numbers(connection, minutes, moved)
         of_no_list = {(station,): {"machines": by} for station, by in self.unlisted.items()}
-        move_numbers(connection, unlisted, unlisted.c.station, of_no_list)
+        move_numbers(connection, unlisted, of_no_list)
 
 
 def counted_places(row: Row) -> list[tuple[str, Any]]:
@@ -191,10 +207,10 @@ def _refresh_machines(
     """Returns the names whose own rows this may touch; adds to `moved` those that other machines have now."""
     before = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
     runs_of = _runs_of(connection, keys, only_added)
-    judged = _judge(connection, runs_of, decided)
+    judged = _judge(change, runs_of, decided)
     gathered = [gather(one) for one in judged if one.counted]
     kept_under = {name for one in judged for name in words_kept_under(one.firsts)}
-    spoken = change.spoken(kept_under.union(*(one.spoken_under for one in gathered)))
+    spoken = change.spoken.of(kept_under.union(*(one.spoken_under for one in gathered)))
     meant = {one["machine_first"] for said in spoken.values() for one in said}
     _thin(connection, judged, runs_of, meant, only_added)
     first = _first_of(connection, {name for name, said in spoken.items() if said_of_unseen(said)})
@@ -204,7 +220,7 @@ def _refresh_machines(
     names = {(name, one.key) for one in judged for name in one.name_keys}
     words = {one.key: word for one in judged if (word := word_left(one, spoken))}
     names |= {(name_key(word["name"]), key) for key, word in words.items()}
-    after |= _rows_of_words(connection, judged, words)
+    after |= _rows_of_words(change, judged, words)
     concerned = _replace_names(connection, keys, names, change, before, after)
     rows = ((before.get(key), after.get(key)) for key in keys)
     changed = {key for key, (old, new) in zip(keys, rows, strict=True) if _first(old) != _first(new)}
@@ -217,9 +233,9 @@ def _refresh_machines(
 
 
 def _rows_of_words(
-    connection: Connection, judged: Iterable[Judged], words: Mapping[str, Row]
+    change: _Change, judged: Iterable[Judged], words: Mapping[str, Row]
 ) -> dict[str, dict[str, Any]]:
-    lines, _ = _expectations(connection, {name_key(word["name"]) for word in words.values()}, ())
+    lines = change.lines.of(name_key(word["name"]) for word in words.values())
     said = [(one, words[one.key]) for one in judged if one.key in words]
     return {one.key: spoken_row(one, word, lines.get(name_key(word["name"]))) for one, word in said}
 
@@ -272,15 +288,16 @@ def _thin(
         _BEARS.run(connection, changed)
 
 
-def _judge(
-    connection: Connection, runs_of: Mapping[str, Sequence[RunRecord]], decided: Decisions
-) -> list[Judged]:
+def _judge(change: _Change, runs_of: Mapping[str, Sequence[RunRecord]], decided: Decisions) -> list[Judged]:
     """The machines with these runs."""
     found = [one for of_machine in runs_of.values() for one in of_machine]
-    names = {name for one in found for name in one.name_keys}
-    by_name, by_serial = _expectations(
-        connection, names, {serial_key(one.serial) for one in found if one.serial}
-    )
+    by_name = change.lines.of(name for one in found for name in one.name_keys)
+    by_serial: dict[str, Row] = {}
+    serials = sorted({serial_key(one.serial) for one in found if one.serial})
+    for row in rows_where(change.connection, expected, expected.c.serial_key, serials):
+        first = by_serial.setdefault(row["serial_key"], row)
+        if row["name_key"] < first["name_key"]:
+            by_serial[row["serial_key"]] = row
     return [judge(key, of_machine, by_name, by_serial, decided) for key, of_machine in runs_of.items()]
 
 
@@ -309,13 +326,13 @@ def _refresh_names(connection: Connection, names: Sequence[str], change: _Change
     """The rows of those that no medium has seen: there while somebody speaks of them and no machine is it."""
     keys = [NAMED + name for name in names]
     before = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
-    by_name, _ = _expectations(connection, names, ())
-    spoken = change.spoken(names)
+    lines = change.lines.of(names)
+    spoken = change.spoken.of(names)
     settled = {row["line"] for row in rows_where(connection, machines, machines.c.line, names)}
     seen = {row["name_key"] for row in rows_of(connection, _SEEN_NAMES, {"wanted": list(names)})}
     after = {}
     for name in names:
-        expectation = by_name.get(name)
+        expectation = lines.get(name)
         if name in settled or (expectation is None and name in seen):
             continue
         row = named_row(name, expectation, said_of_unseen(spoken.get(name, ())))
@@ -324,19 +341,9 @@ def _refresh_names(connection: Connection, names: Sequence[str], change: _Change
     change.write(connection, before, after)
 
 
-def _expectations(
-    connection: Connection, names: Iterable[str], serials: Iterable[str]
-) -> tuple[dict[str, Row], dict[str, Row]]:
-    """The inventory's lines by name, and the first line (by name) of each serial number."""
-    by_name: dict[str, Row] = {
-        row["name_key"]: row for row in rows_where(connection, expected, expected.c.name_key, sorted(names))
-    }
-    by_serial: dict[str, Row] = {}
-    for row in rows_where(connection, expected, expected.c.serial_key, sorted(serials)):
-        other = by_serial.get(row["serial_key"])
-        if other is None or row["name_key"] < other["name_key"]:
-            by_serial[row["serial_key"]] = row
-    return by_name, by_serial
+def _lines_of(connection: Connection, names: Iterable[str]) -> dict[str, Row]:
+    rows = rows_where(connection, expected, expected.c.name_key, sorted(names))
+    return {row["name_key"]: row for row in rows}
 
 
 def statements_about(connection: Connection, key: str) -> list[Row]:
@@ -345,7 +352,7 @@ def statements_about(connection: Connection, key: str) -> list[Row]:
         name = key.removeprefix(NAMED)
         said = words_under(connection, [name], ALL_WORDS)[name]
         return [one for one in said if one["machine_first"] is None]
-    judged = _judge(connection, _runs_of(connection, [key], [key]), read_decisions(connection))
+    judged = _judge(_Change(connection), _runs_of(connection, [key], [key]), read_decisions(connection))
     if not judged or not judged[0].counted:
         kept_under = words_kept_under(judged[0].firsts) if judged else ()
         found = words_under(connection, kept_under, ALL_WORDS).values()
@@ -363,7 +370,7 @@ def runs_counted(connection: Connection, key: str) -> Sequence[RunRecord]:
     """All runs that count for the machine with this key; where none does, those that would if their stations
     were believed.
     """
-    judged = _judge(connection, _runs_of(connection, [key], ()), read_decisions(connection))
+    judged = _judge(_Change(connection), _runs_of(connection, [key], ()), read_decisions(connection))
     return [run for one in judged for run in one.counted or one.discounted]
 
 

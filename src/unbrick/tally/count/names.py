@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _HOST_IN_A_DOMAIN = re.compile(r"(?!\d+\.)([\w-]{1,63})(?:\.[\w-]{1,63})*\.[^\W\d_][\w-]{1,62}")
 
 
+@lru_cache(maxsize=10_000)  # a report asks some twenty times for the same few
 def name_key(name: str) -> str:
     """A computer name without its domain and without regard to case: `pc.corp.example`, `CORP\\PC` and the
     account `PC$` are all `PC`. An address (10.0.0.5) and a number with dots (1.20) stay whole.

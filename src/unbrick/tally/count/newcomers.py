@@ -71,6 +71,19 @@ _OF_NAME = (
     .order_by(runs.c.first)
 )
 
+_HELD_OF_DAY = Prepared(
+    select(newcomers.c.held).where(
+        newcomers.c.station == bindparam("the_station"), newcomers.c.day == bindparam("the_day")
+    )
+)
+_HELD_OF_NAME = Prepared(
+    select(func.count().label("held")).where(
+        runs.c.station == bindparam("the_station"),
+        runs.c.first_name_key == bindparam("the_name"),
+        runs.c.came == Came.NAMESAKE.value,
+    )
+)
+
 RunId = tuple[str, str]
 
 
@@ -130,8 +143,8 @@ def _judge_days(
 
 
 def _has_other_runs(connection: Connection, one: RunRecord) -> bool:
-    found = set(_RUN_OF.rows(connection, {"the_machine": one.machine}))
-    return bool(found - {one.id})
+    found = _RUN_OF.named_rows(connection, {"the_machine": one.machine})
+    return any((row["run"], row["station"]) != one.id for row in found)
 
 
 def _judge_names(
@@ -192,7 +205,7 @@ def _write(
     ]
     _CAME.run(connection, values)
     _FIRST_CAME.run(connection, values)
-    move_numbers(connection, newcomers, newcomers.c.station, moved)
+    move_numbers(connection, newcomers, moved)
 
 
 def note_held(connection: Connection, wanted: Collection[tuple[Kind, str]], decided: Decisions) -> None:
@@ -224,9 +237,10 @@ def number_held(connection: Connection, kind: Kind, subject: str) -> int:
     """How many machines a contradiction holds back."""
     station, _, rest = subject.partition("/")
     if kind is Kind.MANY:
-        query = select(newcomers.c.held).where(newcomers.c.station == station, newcomers.c.day == _day(rest))
-        return connection.execute(query).scalar() or 0
-    return connection.execute(select(func.count()).where(*_namesakes(station, rest))).scalar_one()
+        found = _HELD_OF_DAY.named_rows(connection, {"the_station": station, "the_day": _day(rest)})
+    else:
+        found = _HELD_OF_NAME.named_rows(connection, {"the_station": station, "the_name": rest})
+    return int(found[0]["held"]) if found else 0
 
 
 def number_brought(connection: Connection, subject: str) -> int:
