@@ -87,7 +87,7 @@ FLOORS_INSIDE: dict[str, tuple[str, ...]] = {
         "switch_on",
     ),
     "tally": (
-        *("networks", "records", "folder", "new_folder", "new_file", "free_space"),
+        *("networks", "records", "folder", "new_places", "free_space"),
         *("books", "trust", "count", "show", "office", "store", "door", "upkeep"),
     ),
     "media": ("site_settings", "system", "image", "stick", "netboot", "build", "verify"),

@@ -73,6 +73,11 @@ def read_plain(path: Path | str, most: int, *, folder: int | None = None, follow
     return data
 
 
+def is_disk_full(error: OSError) -> bool:
+    """Whether the disk, or a user's share of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -20,7 +20,7 @@ from support.tally_server import new_tally, served_here, stored_ids
 from unbrick.events.wire import FrameReader, SignedEvent, encode_frame
 from unbrick.report.session import TallySession
 from unbrick.settings.station_file import Tally as StationTally
-from unbrick.tally.door.lean_ssh import LeanConnection
+from unbrick.tally.door.connection import StationConnection
 from unbrick.tally.door.server import CIPHERS
 from unbrick.tally.trust.authority import enrol, revoke, unrevoke
 
@@ -42,12 +42,12 @@ def exchanges(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[None]]:
     exchange, send = SSHConnection._send_kexinit, SSHConnection.send_packet
 
     def count_exchange(self: SSHConnection) -> None:
-        if isinstance(self, LeanConnection):
+        if isinstance(self, StationConnection):
             found.append(None)
         exchange(self)
 
     def note(self: SSHConnection, pkttype: int, *arguments: bytes, **options: object) -> None:
-        if isinstance(self, LeanConnection):
+        if isinstance(self, StationConnection):
             sent.append(pkttype)
         send(self, pkttype, *arguments, **options)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""The tally's folder: what lies in it, where the tally is reached, and how an address is written."""
+"""The tally's folder: its files, its settings, and how an address is written."""
 
 from __future__ import annotations
 
@@ -24,8 +24,6 @@ _FORM = Form("a tally's settings", "use the unbrick that made this folder")
 _HOST_NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9_-]{0,62}))*\.?"
 )
-
-
 _Place = Annotated[str, Shape("an address, HOST:PORT")]
 
 
@@ -41,7 +39,7 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only programs on the same computer can mean it."""
+        """Whether only programs on the same computer reach it."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -75,16 +73,23 @@ def _valid_host(host: str) -> bool:
     return True
 
 
-@dataclass(frozen=True)
+@dataclass
 class TallyFolder:
     """The paths in one tally's folder."""
 
     path: Path
 
-    @property
-    def database(self) -> Path:
-        """Every event, and where each machine stands."""
-        return self.path / "tally.db"
+    def __post_init__(self) -> None:
+        path = self.path
+        self.database = path / "tally.db"  # every event, and the status of each machine
+        self.authority_public = path / "authority.pub"  # as every `unbrick.yaml` carries it
+        self.host_key = path / "host_key"
+        self.host_certificate = path / "host_key-cert.pub"  # by the authority
+        self.stations = path / "stations.json"  # who was enrolled, with which key, and who was revoked
+        self.settings = path / "settings.json"  # the addresses, and the version of this layout
+        self.audit = path / "audit.log"  # a line of JSON for every change of trust and every refusal
+        self.condition = path / "condition"  # what is wrong with the running tally, for `status` and `watch`
+        self.lock = path / "serve.lock"  # held by the one server of this folder
 
     @property
     def authority(self) -> Path:
@@ -95,50 +100,10 @@ class TallyFolder:
         place = self.path / "authority"
         return place if os.path.isfile(place) else place / AUTHORITY_KEY_NAME  # noqa: PTH113 - no error
 
-    @property
-    def authority_public(self) -> Path:
-        """Its public half, as every `unbrick.yaml` carries it."""
-        return self.path / "authority.pub"
-
-    @property
-    def host_key(self) -> Path:
-        """The private key that the server shows itself by."""
-        return self.path / "host_key"
-
-    @property
-    def host_certificate(self) -> Path:
-        """The authority's certificate for the host key."""
-        return self.path / "host_key-cert.pub"
-
-    @property
-    def stations(self) -> Path:
-        """Who was enrolled, with which key, and who was revoked."""
-        return self.path / "stations.json"
-
-    @property
-    def settings(self) -> Path:
-        """The address, and the version of this folder's layout."""
-        return self.path / "settings.json"
-
-    @property
-    def audit(self) -> Path:
-        """One line of JSON for every refusal and every change of who is trusted."""
-        return self.path / "audit.log"
-
-    @property
-    def condition(self) -> Path:
-        """What ails the running tally, for `status` and `watch` to say."""
-        return self.path / "condition"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the one server of this folder."""
-        return self.path / "serve.lock"
-
 
 @dataclass(frozen=True)
 class TallySettings:
-    """What `tally init` or `tally address` was told; `others` are further addresses of the same tally."""
+    """Where stations reach the tally; `others` are further addresses of the same tally."""
 
     address: Address
     others: tuple[Address, ...] = ()
@@ -150,17 +115,14 @@ class TallySettings:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Every name that the host's certificate must have."""
-        return tuple(dict.fromkeys(one.host for one in self.addresses))
+        return tuple(dict.fromkeys(one.host for one in self.addresses))  # as in the host's certificate
 
     @property
     def is_loopback(self) -> bool:
-        """Whether no other computer can mean it."""
         return all(one.is_loopback for one in self.addresses)
 
 
 def settings_of(addresses: Sequence[str]) -> TallySettings:
-    """The settings for addresses as a person writes them; raises UsageError."""
     found = [parse_address(one) for one in addresses]
     if not 1 <= len(found) <= MOST_ADDRESSES:
         raise UsageError(f"a tally has 1 to {MOST_ADDRESSES} addresses")
@@ -171,15 +133,13 @@ def settings_of(addresses: Sequence[str]) -> TallySettings:
 
 @dataclass(frozen=True)
 class _SettingsFile:
-    """What settings.json holds."""
-
     version: Annotated[int, number(str(_VERSION), _VERSION, _VERSION)]
     address: _Place
     others: Annotated[tuple[_Place, ...], Span(0)] = ()
 
 
 def write_settings(folder: TallyFolder, settings: TallySettings) -> None:
-    """Write settings.json; its presence says that the folder is complete."""
+    """Write settings.json; a folder with it is complete."""
     others = [str(one) for one in settings.others]
     document = {"version": _VERSION, "address": str(settings.address), "others": others}
     content = json.dumps(document).encode() + b"\n"

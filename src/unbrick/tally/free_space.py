@@ -1,25 +1,23 @@
-"""Room on the disk: how much there is, when it becomes short, and some that is kept for what must land.
+"""Room on the disk: how much there is, when it is short, and a reserve for what must be written.
 
-A file is filled beforehand; on a full disk it gives way, piece by piece, to a revocation and to the lines
-of the audit. Reports never use that room: the server stores nothing while less than that is free.
+The reserve is a filled file. On a full disk it is freed, piece by piece, for a revocation and for lines of
+the audit. Reports never use it: the server stores nothing while less than that is free.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.files import open_for_owner
+from unbrick.files import is_disk_full, open_for_owner
 
 RESERVE = "reserve"
 _MOST_RESERVED = 4 * 1024 * 1024
 _PIECE = 64 * 1024
 _MOST_ALARMED = 2 * 1024**3
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -31,12 +29,11 @@ class Room:
 
     @property
     def reserved(self) -> int:
-        """How much is kept for what must land: 4 MiB, of a small disk a sixteenth."""
+        """The size of the reserve: 4 MiB, of a small disk a sixteenth."""
         return min(_MOST_RESERVED, self.total // 16)
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing more may be stored."""
         return self.free < self.reserved
 
     @property
@@ -45,7 +42,6 @@ class Room:
         return self.free < min(self.total // 10, _MOST_ALARMED)
 
     def sentence(self, folder: Path) -> str:
-        """What a person must know of a disk that is full or nearly so."""
         left = f"{self.free / 1024**2:,.1f} MiB of {self.total / 1024**2:,.0f} MiB are free below {folder}"
         if self.is_full:
             return f"the disk of the tally is full: {left}; make room there, until then no report is stored"
@@ -53,7 +49,6 @@ class Room:
 
 
 def room_below(folder: Path) -> Room | None:
-    """How much room there is; None where nobody can say."""
     try:
         found = os.statvfs(folder)
     except OSError:
@@ -62,7 +57,7 @@ def room_below(folder: Path) -> Room | None:
 
 
 def keep_room(folder: Path) -> None:
-    """Fill the reserve, where it is missing or has given way and there is plenty of room again."""
+    """Fill the reserve where it is missing or was used, once there is plenty of room again."""
     room = room_below(folder)
     if room is None or room.is_short or room.reserved < _PIECE:
         return
@@ -96,12 +91,12 @@ def give_way(folder: Path) -> bool:
 
 
 def land(folder: Path, write: Callable[[], None]) -> None:
-    """Write something that must land: where the disk is full, the reserve gives way. Raises OSError."""
+    """Do a write that must succeed: on a full disk it uses the reserve. Raises OSError."""
     while True:
         try:
             write()
         except OSError as error:
-            if error.errno not in _FULL or not give_way(folder):
+            if not is_disk_full(error) or not give_way(folder):
                 raise
         else:
             return

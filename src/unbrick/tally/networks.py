@@ -1,4 +1,4 @@
-"""The network that an address belongs to: one machine can have every address of it."""
+"""The network that an address is counted by: one machine can have every address of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 
 @lru_cache(4096)
 def network_of(address: str) -> str:
-    """The network that an address is counted by; what is no address is counted by itself."""
+    """The /24 of an IPv4 address, the /64 of an IPv6 address; any other text itself."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

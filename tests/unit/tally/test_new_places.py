@@ -13,8 +13,7 @@ import pytest
 
 from unbrick.errors import FailedError, UsageError
 from unbrick.tally.folder import parse_address, read_settings
-from unbrick.tally.new_file import new_file
-from unbrick.tally.new_folder import UNFINISHED, Contents, new_folder
+from unbrick.tally.new_places import UNFINISHED, Contents, new_file, new_folder
 from unbrick.tally.store.store import Store
 from unbrick.tally.trust.authority import create_authority
 

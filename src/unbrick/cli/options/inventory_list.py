@@ -26,7 +26,7 @@ def replace_list(
 
     Gives where the former one lies.
     """
-    from unbrick.tally.new_folder import errors_named
+    from unbrick.tally.new_places import errors_named
     from unbrick.tally.office.former_lists import keep_list
 
     store.finish_inventory()

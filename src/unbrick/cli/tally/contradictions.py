@@ -12,7 +12,7 @@ import click
 from unbrick.cli.options.tally_folder import directory_argument, look_at_store, tell
 
 if TYPE_CHECKING:
-    from unbrick.tally.office.undoing import Decision
+    from unbrick.tally.office.joining import Decision
 
 _MOST = 50
 

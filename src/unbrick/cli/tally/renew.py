@@ -33,7 +33,7 @@ def command(directory: Path, name: str, days: int | None, out: Path | None, auth
     """
     from unbrick.errors import UsageError
     from unbrick.files import atomic_write
-    from unbrick.tally.new_folder import errors_named
+    from unbrick.tally.new_places import errors_named
     from unbrick.tally.trust.authority import renew
 
     if out is not None and out.exists():

@@ -1,6 +1,6 @@
-"""Connections that have not logged in yet: so many, and who must go for a new one. Strangers are cheap.
+"""Connections that have not logged in yet: how many there may be, and which must go for a new one.
 
-Who gets on with its login keeps its place; who stands still loses it. A whole network (IPv4 /24, IPv6 /64)
+A login that makes progress keeps its place; one that stalls loses it. A whole network (IPv4 /24, IPv6 /64)
 counts as one stranger: one machine can have every address of it.
 """
 
@@ -21,8 +21,8 @@ _CROWDED = 0.75
 _SILENT, _UNKNOWN, _AGREED = 8.0, 1.0, 0.25
 SPOKE = 0
 _KEYS_AGREED = 21
-_STEPS = frozenset({SPOKE, 5, 20, 21, 30, 50})
-"""The messages of SSH that a login takes: service, the two of the key exchange, its end, authentication."""
+# The SSH messages of a login: service (5), key exchange (20, 30) and its end (21), authentication (50).
+_STEPS = frozenset({SPOKE, 5, 20, _KEYS_AGREED, 30, 50})
 
 
 @dataclass
@@ -33,33 +33,26 @@ class _Waiting:
 
     @property
     def weight(self) -> float:
-        """How much a second of standing still counts: nearly nothing where keys were agreed on."""
         if not self.kinds:
             return _SILENT
-        return _AGREED if _KEYS_AGREED in self.kinds else _UNKNOWN
+        return _AGREED if _KEYS_AGREED in self.kinds else _UNKNOWN  # of a second without progress
 
 
 class Arrivals:
-    """Who waits. `step` is called when a login gets on: since when it stands still is what counts.
+    """The waiting connections, and since when each has made no progress (`step`).
 
-    From three quarters on, a new one pushes somebody out by chance, always when all places are taken: of
-    the networks that hold more than their share, else of those that stand still, who has stood still longest:
-    so a new one has as long as any other, however little it has said. Silence counts more, and an agreed key
-    less. Where nobody stands still, the new one itself must go, so that a crowd that tries again at once gets
-    in one after the other. Where places are few, less is called standing still: strangers who come fast
-    would have all of them before anybody did.
+    From three quarters of `most` on, a new one may push another out, by chance; always when all places are
+    taken. Candidates are those of networks with more than their share, else those that stall; the one that
+    stalled longest goes, so that a newcomer has as long as any other. Silence counts more, an agreed key
+    less. Where none stalls, the new one itself must go: so a crowd that tries again at once gets in one after
+    the other. With few places a shorter time counts as stalling: fast strangers would take them all before
+    that.
     """
 
-    def __init__(
-        self,
-        most: int,
-        clock: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
         self._stalled = min(_STALLED_SECONDS, most / _NEWCOMERS_PER_SECOND)
         self._clock = clock
-        self._chance = chance
         self._waiting: dict[Hashable, _Waiting] = {}
         self._networks: Counter[str] = Counter()
 
@@ -67,7 +60,7 @@ class Arrivals:
         return len(self._waiting)
 
     def enter(self, connection: Hashable, address: str) -> Hashable | None:
-        """Count a new connection; gives the one that must go (perhaps itself), already uncounted."""
+        """Count a new connection; gives the one that must go (perhaps itself), which is no longer counted."""
         network = network_of(address)
         pushed = self._pushed_out(network)
         if pushed is None and len(self._waiting) >= self._most:
@@ -79,7 +72,7 @@ class Arrivals:
         return pushed
 
     def step(self, connection: Hashable, kind: int) -> None:
-        """A login got further, by its first message of a kind that a login takes; others are no progress.
+        """A login sent a message of this kind; only the first one of each kind of `_STEPS` is progress.
 
         The first bytes of all are of the kind `SPOKE`.
         """
@@ -89,11 +82,9 @@ class Arrivals:
             found.since = self._clock()
 
     def all(self) -> tuple[Hashable, ...]:
-        """Everybody who waits, the oldest first."""
         return tuple(self._waiting)
 
     def leave(self, connection: Hashable) -> None:
-        """A connection logged in or went away."""
         found = self._waiting.pop(connection, None)
         if found is not None:
             self._networks[found.network] -= 1
@@ -104,10 +95,10 @@ class Arrivals:
         crowded = self._most * _CROWDED
         if len(self._waiting) < crowded:
             return None
-        if self._chance() * (self._most - crowded) > len(self._waiting) - crowded:
+        if random.random() * (self._most - crowded) > len(self._waiting) - crowded:  # noqa: S311 - no secret
             return None
         now = self._clock()
-        # A client speaks at once. Where half of all are silent, the oldest of them do not mean to.
+        # A client speaks at once. Where half of all are silent, the oldest of them will not.
         silent = sum(not one.kinds for one in self._waiting.values())
         patience = 0.0 if 2 * silent > self._most else self._stalled
         share = max(min(_LEAST_SHARE, self._most // 2), self._most // len({*self._networks, newcomer}))

@@ -1,7 +1,7 @@
-"""What a station may ask the tally, and the answering: within limits, and each ask written down by its kind.
+"""Answers what a station asks the tally, within limits; each ask is written down by its kind.
 
-Never writes down what was asked or answered: it may be a secret. A new kind of ask is a file with a handler,
-and a line in `KINDS`.
+What was asked or answered is never written down: it may be a secret. To add a kind, write a handler in a file
+of its own and a line in `KINDS`.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from unbrick.tally.trust.audit import AuditLog
 
 @dataclass(frozen=True)
 class Question:
-    """What a handler is given: who asks (the name in the certificate), and what."""
+    """What a handler gets: who asks (the name in the certificate), and what."""
 
     station: str
     payload: Mapping[str, Any] = field(repr=False)
 
 
 Handler = Callable[[Question], Awaitable[Mapping[str, Any]]]
-"""Gives the answer's payload. An UnbrickError is an answer, too: its message is shown at the station and must
-hold no secret. A handler may be cancelled at any wait: the time is over, or the station has gone."""
+"""Gives the answer's payload. An UnbrickError is an answer too: its message is shown at the station and must
+hold no secret. A handler may be cancelled at any await: the time is over, or the station is gone."""
 
 
 async def echo(question: Question) -> Mapping[str, Any]:
-    """What was asked: proof that a station reaches its tally and is answered."""
+    """What was asked: shows that a station reaches its tally and gets answers."""
     return question.payload
 
 
@@ -43,7 +43,7 @@ KINDS: Mapping[str, Handler] = {
 
 
 class AnswerDesk:
-    """Answers what all stations ask."""
+    """Answers all stations."""
 
     def __init__(
         self,
@@ -60,7 +60,6 @@ class AnswerDesk:
         self._audit = audit
 
     async def answer(self, ask: Ask, station: str) -> Answer:
-        """The answer, in the time that the ask gives; what goes wrong is an answer, too."""
         outcome = "left"
         try:
             async with asyncio.timeout(min(ask.seconds, self.limits.ask_seconds)):
@@ -74,7 +73,6 @@ class AnswerDesk:
         return answer
 
     def refuse(self, ask: Ask, station: str, word: str, text: str) -> Answer:
-        """Answer that there is none."""
         self._write_down(ask, station, word)
         return Answer(error=word, text=text)
 
@@ -93,7 +91,7 @@ class AnswerDesk:
             return Answer(error="failed", text=error.message)
         except MemoryError:
             raise
-        except Exception as error:  # what a mistake of ours says may hold what was asked
+        except Exception as error:  # its message may hold what was asked
             kind = type(error).__name__
             self._audit.of_station("asked-fault", station, 0, {"kind": ask.kind, "error": kind})
             return Answer(error="failed", text=f"internal error of the tally ({kind})")
@@ -104,13 +102,12 @@ class AnswerDesk:
 
 
 Reply = Callable[[Mapping[str, Any]], Awaitable[None]]
-"""Sends a message to the station."""
 
 
 class AsksInHand:
-    """The asks of one session that are not answered yet; its other messages do not wait for them.
+    """The asks of one session without an answer yet; its other messages do not wait for them.
 
-    Knows the session only while it answers: what has ended must be gone without the collector of cycles.
+    It knows the session only while it answers, so that an ended one is freed without the garbage collector.
     """
 
     def __init__(self, desk: AnswerDesk, station: str) -> None:
@@ -121,13 +118,13 @@ class AsksInHand:
 
     @property
     def held(self) -> int:
-        """How many bytes of asks are in memory; 0 where there are none."""
+        """How many bytes of asks are in memory; 0 where there are no asks."""
         return sum(self._tasks.values())
 
     async def begin(self, ask: Ask, reply: Reply, changed: Callable[[], None], *, in_pace: bool) -> None:
-        """Answer it beside the conversation; raises WireError where its id is not a new one.
+        """Answer an ask beside the conversation; raises WireError where its id is not a new one.
 
-        `changed` is called when it was answered or dropped.
+        `changed` is called once it is answered or dropped.
         """
         if ask.number <= self._last:
             raise WireError("an ask whose id was used before")
@@ -143,7 +140,6 @@ class AsksInHand:
         task.add_done_callback(partial(self._done, changed))
 
     def drop(self) -> None:
-        """Answer none of them."""
         for task in self._tasks:
             task.cancel()
 

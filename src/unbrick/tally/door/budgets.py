@@ -1,8 +1,8 @@
-"""What one station may do in a day: store bytes, words that nobody used before, names of computers; and ask.
+"""What one station may do in a day: store bytes, new words and new names of computers; and ask.
 
-A day is the tally's, in UTC. What a station stored today is kept in a small file, so that a restart gives
-nobody a second day; its bytes are counted from the reports when the tally starts, whatever it says.
-Beyond its budget a station is told to come again: its reports wait where they are.
+A day is the tally's, in UTC. What a station stored today is kept in a small file, so that a restart gives it
+no second day; when the tally starts, its bytes are counted from the reports, whatever the file says.
+Beyond its budget a station is asked to try later, and keeps its reports.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowEr
 
 @dataclass(frozen=True)
 class DayLimits:
-    """Of one station; `words` are sites and reasons that are neither enrolled nor known. So many `machines`
-    that nobody knew count; those beyond are kept until a person decides.
+    """The limits of one station; `words` are sites and reasons that are neither enrolled nor known.
+
+    Of machines that were unknown before only so many `machines` count; more wait for a person's decision.
     """
 
     bytes: int = 512 * 1024 * 1024
@@ -42,7 +43,7 @@ class DayLimits:
 
 @dataclass
 class Spent:
-    """What one station has stored and asked today; the two sets are only of this process's time."""
+    """What one station stored and asked today; the two sets are of this process only."""
 
     bytes: int = 0
     words: int = 0
@@ -53,7 +54,10 @@ class Spent:
 
 
 class DayBudgets:
-    """`refusal` before events are stored, `spend` once they are, `save` now and then."""
+    """Call `refusal` before events are stored, `spend` once they are, `save` now and then.
+
+    `sites` need no budget; `alarm` is called once a day for a station that reaches a limit.
+    """
 
     def __init__(
         self,
@@ -63,7 +67,6 @@ class DayBudgets:
         sites: Callable[[], Collection[str]],
         alarm: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
-        """`sites` are those that need no budget; `alarm` is told once a day that a station is at its end."""
         self._path = path
         self._limits = limits
         self._clock = clock
@@ -73,17 +76,15 @@ class DayBudgets:
         self._spent: dict[str, Spent] = {}
         self._stopped: dict[str, str] = {}
         self._changed = False
-        self._damaged = False
         self._read()
 
     @property
     def day_began(self) -> datetime:
-        """When the day began that is counted."""
         self._begin_day()
         return datetime.fromisoformat(self._day).replace(tzinfo=UTC)
 
     def recount(self, stored: Mapping[str, int]) -> str | None:
-        """Take the bytes that each has stored since `day_began`; a sentence where the file had less."""
+        """Take the bytes that each has stored since `day_began`; gives a sentence where the file had less."""
         self._begin_day()
         behind = [name for name, count in stored.items() if count > self._of(name).bytes]
         for name in behind:
@@ -103,12 +104,11 @@ class DayBudgets:
 
     @property
     def stopped(self) -> dict[str, str]:
-        """The stations that may store nothing more today, and what of theirs is used up."""
         self._begin_day()
         return self._stopped
 
     def refusal(self, events: Sequence[ReceivedEvent]) -> str | None:
-        """Why these may not be stored today; None: they may."""
+        """Why these may not be stored today; None where they may."""
         self._begin_day()
         for station, spent, more in self._sums(events):
             limits = self._limits
@@ -125,7 +125,6 @@ class DayBudgets:
         return None
 
     def spend(self, events: Sequence[ReceivedEvent]) -> None:
-        """These are stored."""
         self._begin_day()
         for _, spent, more in self._sums(events):
             spent.bytes += more.bytes
@@ -136,9 +135,9 @@ class DayBudgets:
             self._changed = True
 
     def spend_ask(self, station: str) -> str | None:
-        """Count an ask; why it may not be answered today, None: it may."""
+        """Count an ask; gives why it may not be answered today, or None."""
         self._begin_day()
-        spent, most = self._spent.setdefault(station, Spent()), self._limits.asks
+        spent, most = self._of(station), self._limits.asks
         spent.asks += 1
         self._changed = True
         if spent.asks == most + 1:
@@ -146,7 +145,7 @@ class DayBudgets:
         return f"the station {station} has asked its {most:,} times of today" if spent.asks > most else None
 
     def save(self) -> None:
-        """Write what is spent; in place, so that it can be written on a full disk too."""
+        """Write what is spent; in place, so that it works on a full disk too."""
         if not self._changed:
             return
         stations = {
@@ -164,12 +163,10 @@ class DayBudgets:
                 os.close(descriptor)
 
     def _sums(self, events: Sequence[ReceivedEvent]) -> Iterator[tuple[str, Spent, Spent]]:
-        """Each station of these events, what it has spent, and what these would add to that."""
         added: dict[str, Spent] = {}
         sites = self._sites()
         for one in events:
-            spent = self._spent.setdefault(one.station, Spent())
-            more = added.setdefault(one.station, Spent())
+            spent, more = self._of(one.station), added.setdefault(one.station, Spent())
             more.bytes += len(one.signed.data) + len(one.signed.signature)
             more.seen_words.update(_words_of(one.event, sites) - spent.seen_words)
             more.seen_names.update(set(one.event.machine.hostnames) - spent.seen_names)
@@ -180,7 +177,7 @@ class DayBudgets:
     def _begin_day(self) -> None:
         now = self._clock()
         day = f"{now:%Y-%m-%d}"
-        # A clock that is set back a little gives nobody a day anew; one that was far ahead holds nobody up.
+        # A clock that is set back a little gives no second day; one that was far ahead stops nobody for long.
         if day > self._day or self._day > f"{now + timedelta(days=7):%Y-%m-%d}":
             self._day = day
             self._spent.clear()
@@ -188,12 +185,7 @@ class DayBudgets:
             self._changed = True
 
     def _read(self) -> None:
-        """What is damaged counts as nothing spent, until `recount`."""
-        with suppress(FileNotFoundError):
-            self._damaged = not self._take()
-
-    def _take(self) -> bool:
-        """Whether the file could be read; raises FileNotFoundError."""
+        self._damaged = True  # then nothing counts as spent, until `recount`
         try:
             with self._path.open("rb") as stream:
                 document = parse_json(stream.read(_MOST_BYTES))
@@ -203,15 +195,14 @@ class DayBudgets:
                 )
                 for name, one in document["stations"].items()
             }
-            if any(min(one.bytes, one.words, one.names, one.asks) < 0 for one in found.values()):
-                return False
             day = f"{datetime.fromisoformat(document['day']):%Y-%m-%d}"
         except FileNotFoundError:
-            raise
+            self._damaged = False
         except _DAMAGED:
-            return False
-        self._day, self._spent = day, found
-        return True
+            return
+        else:
+            if all(min(one.bytes, one.words, one.names, one.asks) >= 0 for one in found.values()):
+                self._day, self._spent, self._damaged = day, found, False
 
 
 def _words_of(event: Event, sites: Collection[str]) -> set[str]:

@@ -1,15 +1,16 @@
-"""Looks after a tally while it is served, once a second: who is not trusted any more, the disk, the audit.
+"""Looks after a tally while it is served, once a second: revoked stations, the disk, the audit.
 
-What ails is said in one place, `condition`, for `status` and `watch`; what begins and ends, in the audit.
+What is wrong now is in one place, `condition`, for `status` and `watch`; when it begins and ends, in the
+audit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Protocol
+from collections.abc import Collection
 
 from unbrick.tally.door.budgets import DayBudgets
 from unbrick.tally.door.condition import write_condition
+from unbrick.tally.door.connection import StationConnection
 from unbrick.tally.folder import TallyFolder
 from unbrick.tally.free_space import keep_room, room_below
 from unbrick.tally.trust.audit import AuditLog
@@ -18,22 +19,15 @@ from unbrick.tally.trust.register import RegisterError, StationRegister
 _MOST_NAMED = 3
 
 
-class Guest(Protocol):
-    """A connection that has logged in."""
-
-    def look_again(self) -> None:
-        """Send it away where its station is not trusted any more."""
-
-
 class Caretaker:
-    """Call `tick` about once a second, and `storing` when something ails the store, or is over."""
+    """Call `tick` about once a second, and `storing` when the store fails or works again."""
 
     def __init__(
         self,
         folder: TallyFolder,
         audit: AuditLog,
         register: StationRegister,
-        guests: Callable[[], Collection[Guest]],
+        guests: Collection[StationConnection],
         budgets: DayBudgets,
     ) -> None:
         self._folder = folder
@@ -41,23 +35,21 @@ class Caretaker:
         self._register = register
         self._guests = guests
         self._budgets = budgets
-        self._store_ails = ""
+        self._store_error = ""
         self._short = False
         self._said: str | None = None
 
     def start(self) -> None:
-        """Nothing is known to ail yet."""
         keep_room(self._folder.path)
         self._say()
 
-    def storing(self, ails: str) -> None:
-        """What keeps reports from being stored; the empty text: nothing does any more."""
-        self._store_ails = ails
+    def storing(self, error: str) -> None:
+        """Note why reports cannot be stored; empty where they can again."""
+        self._store_error = error
         self._say()
-        self._audit.tell("storing-failed", text=ails) if ails else self._audit.tell("storing-again")
+        self._audit.tell("storing-failed", text=error) if error else self._audit.tell("storing-again")
 
     def tick(self) -> None:
-        """Everything that must be noticed soon."""
         self._audit.tick()
         self._send_away_the_untrusted()
         self._look_at_the_disk()
@@ -67,9 +59,9 @@ class Caretaker:
     def _send_away_the_untrusted(self) -> None:
         try:
             self._register.refresh()
-        except RegisterError:  # nothing is taken meanwhile, and each session says so
+        except RegisterError:  # nothing is stored meanwhile, and each session says so
             return
-        for guest in list(self._guests()):
+        for guest in list(self._guests):
             guest.look_again()
 
     def _look_at_the_disk(self) -> None:
@@ -85,7 +77,7 @@ class Caretaker:
         keep_room(folder)
 
     def _stopped(self) -> str:
-        """Which stations have used up their day: much for a stick, so look whose hands it is in."""
+        """Which stations have used up their day: that is much for a stick, so ask who has it."""
         stopped = self._budgets.stopped
         if not stopped:
             return ""
@@ -97,10 +89,10 @@ class Caretaker:
         )
 
     def _say(self) -> None:
-        """The store's trouble first; of a disk that is full or nearly so, which one and how much is left."""
         room = room_below(self._folder.path)
         disk = room.sentence(self._folder.path) if room is not None and room.is_short else ""
-        text = disk if room is not None and room.is_full else self._store_ails or disk or self._stopped()
+        # The worst first: a full disk, then the store's error, then a disk that is nearly full.
+        text = disk if room is not None and room.is_full else self._store_error or disk or self._stopped()
         if text != self._said:
             self._said = text
             write_condition(self._folder.condition, text)

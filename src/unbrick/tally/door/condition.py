@@ -1,6 +1,6 @@
-"""What ails the tally, for `status` and `watch`, which are other processes than the one that serves.
+"""What is wrong with the tally, for `status` and `watch`: other processes than the one that serves.
 
-The server says it in a file of fixed size: overwritten in place, it tells of a full disk too.
+The server writes it to a file of fixed size, in place: so it can report a full disk too.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from unbrick.tally.folder import TallyFolder
 _SIZE = 512
 _LOCKS = Path("/proc/locks")
 _NAMESPACE = Path("/proc/self/ns/pid")
-# PROC_PID_INIT_INO: whoever lives in a container is not shown who holds a lock outside of it.
+# PROC_PID_INIT_INO: a container does not show who holds a lock outside of it.
 _FIRST_NAMESPACE = Path("pid:[4026531836]")
 
 
 def write_condition(path: Path, text: str) -> None:
-    """Say what ails; the empty text says that all is well. Where it cannot be said, nothing else stops."""
+    """Write what is wrong, empty where nothing is. An error in writing it stops nothing else."""
     data = text.encode()[:_SIZE].decode(errors="ignore").encode().ljust(_SIZE)
     with suppress(OSError):
         descriptor = open_for_owner(path, os.O_WRONLY)
@@ -32,7 +32,7 @@ def write_condition(path: Path, text: str) -> None:
 
 
 def read_condition(path: Path) -> str | None:
-    """What ails, or None; that it is not known, for an account that may not read it."""
+    """What is wrong, or None; for an account that may not read it, a sentence that says so."""
     try:
         with path.open("rb") as stream:
             text = stream.read(_SIZE).decode(errors="replace").strip()
@@ -61,21 +61,21 @@ def is_served(folder: TallyFolder) -> bool | None:
 
 
 def _is_locked(path: Path) -> bool | None:
-    """The same for an account that may not open the lock: the kernel lists who holds which, to anybody."""
+    """`is_served` for an account that may not open the lock: the kernel lists all locks to everybody."""
     try:
         inode = path.stat().st_ino
         locks = [line.split() for line in _LOCKS.read_text().splitlines()]
         sees_all = _NAMESPACE.readlink() == _FIRST_NAMESPACE
     except OSError:
         return None
-    # The inode alone: some file systems tell another device there than here.
+    # The inode alone: some file systems show another device there than here.
     if any(len(one) > 5 and one[1] == "FLOCK" and one[5].endswith(f":{inode}") for one in locks):
         return True
     return False if sees_all else None
 
 
 def read_trouble(folder: TallyFolder) -> str | None:
-    """What whoever looks at the tally must know: that nothing serves it, or another trouble; or None."""
+    """What a viewer of the tally must know: that nothing serves it, or another trouble; or None."""
     served = is_served(folder)
     if served is None:
         return (

@@ -1,29 +1,30 @@
-"""One SSH connection: lets in by certificate only, and opens nothing but our own subsystem.
+"""One SSH connection: lets in by certificate only, and opens nothing but the subsystem of `wire`.
 
-asyncssh speaks SSH; this refuses everything that it would offer besides, and writes each refusal down once.
+asyncssh speaks SSH; this refuses everything else that it offers, and writes each refusal down once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import asyncssh
+from asyncssh.constants import MSG_IGNORE
+from asyncssh.public_key import SSHOpenSSHCertificate, decode_ssh_certificate
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from unbrick.signing.certificates import public_line
 from unbrick.tally.door.arrivals import SPOKE, Arrivals
-from unbrick.tally.door.lean_ssh import LeanConnection
 from unbrick.tally.door.limits import Sessions, StationPace
 from unbrick.tally.door.session import Desk, StationSession
 from unbrick.tally.trust.admission import Admission, RefusedLoginError, admit, check_still_admitted
 from unbrick.tally.trust.register import RegisterError
 
 _MOST_KEYS_OFFERED = 12
+_MOST_CERTIFICATES = 4096
 _MOST_CHANNELS = 32
 _MOST_READ = 32 * 1024
 _PACKET_BYTES = 256
@@ -33,7 +34,7 @@ _NO_SSH = "no SSH"
 
 @dataclass
 class Gate:
-    """What all connections share: who is let in, how many wait, who is inside."""
+    """What all connections share: who may come in, how many wait, who is inside."""
 
     desk: Desk
     authority: Ed25519PublicKey
@@ -43,56 +44,47 @@ class Gate:
 
     @cached_property
     def authority_line(self) -> str:
-        """The authority's public key as one line."""
         return public_line(self.authority)
 
 
 class Door(asyncssh.SSHServer):
-    """What asyncssh asks about one connection; every way in but a certificate is closed."""
+    """asyncssh's questions about one connection; every way in but a certificate is closed."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._connection: StationConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        """Somebody connected; where too many have not logged in yet, one of them must go."""
         assert isinstance(conn, StationConnection)
         self._connection = conn
         conn.arrived()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection ended, for whatever reason."""
         if self._connection is not None:
             self._connection.left(exc)
 
     def begin_auth(self, username: str) -> bool:
-        """Everybody must log in."""
         return True
 
     def public_key_auth_supported(self) -> bool:
-        """The only way in."""
         return True
 
     def validate_ca_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        """A certificate's authority must be ours; asyncssh checks name, time and signature as well."""
+        # asyncssh also checks name, time and signature.
         return str(key.export_public_key().decode()).split()[:2] == self._gate.authority_line.split()[:2]
 
     def auth_completed(self) -> None:
-        """The client proved to hold the key of a certificate that was admitted."""
         assert self._connection is not None
         self._connection.logged_in()
 
     def session_requested(self) -> StationSession | bool:
-        """A session channel, on which only our subsystem will be granted."""
         assert self._connection is not None
         return self._connection.new_session() or False
 
     def tun_requested(self, unit: int | None) -> bool:
-        """No tunnel."""
         return self._forwarding()
 
     def tap_requested(self, unit: int | None) -> bool:
-        """No tunnel."""
         return self._forwarding()
 
     def _forwarding(self) -> bool:
@@ -102,14 +94,18 @@ class Door(asyncssh.SSHServer):
 
 
 class _StationChannel(asyncssh.SSHServerChannel[bytes]):
-    """A session channel that keeps no environment variables for anybody."""
+    """A session channel that keeps no environment variables."""
 
     def _process_env_request(self, packet: Any) -> bool:
         return False
 
 
-class StationConnection(LeanConnection):
-    """A connection from its first byte to its last, with one line in the audit for each refusal."""
+class StationConnection(asyncssh.SSHServerConnection):
+    """A connection from its first byte to its last, with one line in the audit for each refusal.
+
+    It leaves out what asyncssh does for each connection and the tally does not need: a report's connection is
+    short, and most of its cost is the login. Only ciphers without CBC may be offered.
+    """
 
     def __init__(
         self, gate: Gate, loop: asyncio.AbstractEventLoop, options: asyncssh.SSHServerConnectionOptions
@@ -135,7 +131,6 @@ class StationConnection(LeanConnection):
         self._held_back: asyncio.Transport | None = None
 
     def arrived(self) -> None:
-        """Count a connection that has not logged in."""
         peer = self.get_extra_info("peername")
         self._where = f"{peer[0]}:{peer[1]}" if peer else ""
         if self._transport is not None:  # what one connection sends must not keep the others waiting
@@ -145,7 +140,7 @@ class StationConnection(LeanConnection):
             pushed.drop("too many connections that had not logged in")
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType = None) -> None:
-        """Bytes as they come: few before the login, and no more of a station's than its pace allows."""
+        """Take bytes: few before the login, and afterwards no more than the station's pace allows."""
         if self._admission is None:
             if not self._bytes_read:
                 self._gate.arrivals.step(self, SPOKE)
@@ -164,8 +159,24 @@ class StationConnection(LeanConnection):
             self._gate.arrivals.step(self, pkttype)
         super()._finish_recv_packet(pkttype, seq, *rest, **options)
 
+    async def reload_config(self) -> None:
+        """Do nothing: asyncssh would read every option again, and none depends on who connects."""
+
+    def send_packet(self, pkttype: int, *args: bytes, **options: Any) -> None:
+        """Leave out the empty packet that asyncssh puts before each against attacks on CBC."""
+        if pkttype != MSG_IGNORE:
+            super().send_packet(pkttype, *args, **options)
+
+    async def _validate_client_certificate(self, username: str, key_data: bytes) -> asyncssh.SSHKey | None:
+        """Asked twice a login, after `admit`; the name and the time are checked each time."""
+        try:
+            certificate = _decoded(key_data)
+        except asyncssh.KeyImportError:
+            return None
+        return await self._validate_openssh_certificate(username, certificate)
+
     def _hold_back(self, count: int) -> None:
-        """Count what was read, also what asyncssh alone looked at; read on when the station's pace allows."""
+        """Count what was read, also what only asyncssh saw; pause reading as the station's pace demands."""
         assert self._pace is not None
         wait = self._pace.bytes.take(count)
         transport = self._transport
@@ -181,30 +192,26 @@ class StationConnection(LeanConnection):
             transport.resume_reading()
 
     def internal_error(self, exc_info: Any = None, error_logger: Any = None) -> None:
-        """What asyncssh did not expect; without memory the server is no use to anybody."""
         error = exc_info[1] if exc_info else sys.exc_info()[1]
         if isinstance(error, MemoryError):
             self._gate.desk.out_of_memory()
         super().internal_error(exc_info, error_logger)
 
     def drop(self, why: str) -> None:
-        """End the connection without another word."""
         self._why = why
         self._dropped = True
         self.abort()
 
     def refuse(self, why: str, detail: str = "") -> None:
-        """Write down one refusal inside a session; who tries too often is sent away."""
         who = self._admission.station if self._admission else ""
         self._gate.desk.audit.refused(why, detail=detail, where=self._where, who=who)
         self._refusals += 1
-        if not self._converses:  # the client may try again on another channel before this one is closed
+        if not self._converses:  # the client may try another channel before this one is closed
             self._session = None
         if self._refusals == self._gate.desk.limits.refusals_per_session:
             self.drop("too many refusals in one session")
 
     def left(self, exc: Exception | None) -> None:
-        """Settle the counts, and say why nobody was let in, or why somebody was sent away."""
         self._gate.arrivals.leave(self)
         self._gate.inside.discard(self)
         who = (
@@ -234,17 +241,15 @@ class StationConnection(LeanConnection):
         return _NO_SSH if exc is not None and not isinstance(exc, OSError) else ""
 
     def pause_writing(self) -> None:
-        """The other end does not take what is sent: nothing more is read from it until it does."""
         if self._session is not None:
             self._session.pause_writing()
 
     def resume_writing(self) -> None:
-        """It takes it again."""
         if self._session is not None:
             self._session.resume_writing()
 
     async def validate_public_key(self, username: str, key_data: bytes, msg: bytes, signature: bytes) -> bool:
-        """Admit by our own rules first, then by asyncssh's; the signature is its part."""
+        """Admit by the tally's rules first, then by asyncssh's, which checks the signature."""
         self._keys_offered += 1
         if self._keys_offered > _MOST_KEYS_OFFERED:
             self.drop("too many keys were offered")
@@ -269,8 +274,8 @@ class StationConnection(LeanConnection):
         return True
 
     async def _login_paced(self, station: str) -> bool:
-        """Hold back a station that logs in again and again; only who has its key can bring that about."""
-        limits, pace = self._gate.desk.limits, self._gate.desk.paces.of(station).logins
+        # Only the owner of a station's key gets here, so strangers cannot slow it down.
+        limits, pace = self._gate.desk.limits, self._gate.desk.paces[station].logins
         wait = pace.take(1)
         if wait > limits.pace_seconds:
             pace.give_back(1)
@@ -279,7 +284,6 @@ class StationConnection(LeanConnection):
         return True
 
     def logged_in(self) -> None:
-        """Count a session; where there are too many, send it away."""
         self._gate.arrivals.leave(self)
         if self._judged is None:
             self.drop("a login without a certificate")
@@ -290,11 +294,10 @@ class StationConnection(LeanConnection):
             self.drop(too_many)
             return
         self._counted = True
-        self._pace = self._gate.desk.paces.of(self._admission.station)
+        self._pace = self._gate.desk.paces[self._admission.station]
         self._gate.inside.add(self)
 
     def new_session(self) -> StationSession | None:
-        """A channel for a session; None where there were too many."""
         if self._admission is None:
             return None
         self._channels_opened += 1
@@ -305,11 +308,10 @@ class StationConnection(LeanConnection):
         return self._session
 
     def count_stored(self, events: int) -> None:
-        """So many events of this connection were stored."""
         self._stored += events
 
     def begins(self, session: StationSession) -> bool:
-        """One session converses; what was refused on another channel does not keep it from that."""
+        """Whether this session may converse: one may, also where another channel was refused before."""
         if self._session not in (None, session) or self._converses:
             self.refuse("too many channels in one connection")
             return False
@@ -317,12 +319,11 @@ class StationConnection(LeanConnection):
         return True
 
     def session_ended(self, session: StationSession) -> None:
-        """The channel is gone; the next one may be opened."""
         if session is self._session:
             self._session, self._converses = None, False
 
     def look_again(self) -> None:
-        """Send a station away that is not trusted any longer, whatever it does just now."""
+        """End the connection where its station is no longer trusted, whatever it is doing."""
         if self._admission is None:
             return
         desk = self._gate.desk
@@ -336,7 +337,6 @@ class StationConnection(LeanConnection):
             self.close()
 
     async def stop(self) -> None:
-        """End the conversation after the batch in hand, then the connection."""
         if self._session is not None:
             await self._session.stop()
         self.close()
@@ -345,29 +345,26 @@ class StationConnection(LeanConnection):
     def create_server_channel(
         self, encoding: str | None = "", errors: str = "", window: int = 0, max_pktsize: int = 0
     ) -> asyncssh.SSHServerChannel[Any]:
-        """A channel of bytes, without terminal, line editor or environment."""
+        # Of bytes, without a terminal, a line editor or its history.
         return _StationChannel(
             self, self._loop, True, False, False, 0, 0, None, "strict", window, max_pktsize
         )
 
     def check_certificate_permission(self, permission: str) -> bool:
-        """Nothing is permitted, whatever a certificate says."""
         self.refuse(f"not permitted: {permission}")
         return False
 
     async def create_agent_listener(self) -> bool:
-        """No agent forwarding."""
         self.refuse("not permitted: agent-forwarding")
         return False
 
     async def attach_x11_listener(self, *_: object, **__: object) -> None:
-        """No X11 forwarding."""
         self.refuse("not permitted: X11-forwarding")
 
 
-def connection_factory(
-    gate: Gate, options: asyncssh.SSHServerConnectionOptions
-) -> Callable[[], StationConnection]:
-    """What `create_server` calls for each connection; must be called in the event loop."""
-    loop = asyncio.get_running_loop()
-    return lambda: StationConnection(gate, loop, options)
+@lru_cache(maxsize=_MOST_CERTIFICATES)  # what raises is not kept
+def _decoded(blob: bytes) -> SSHOpenSSHCertificate:
+    certificate = decode_ssh_certificate(blob)
+    if not isinstance(certificate, SSHOpenSSHCertificate):
+        raise asyncssh.KeyImportError("a chain of X.509 certificates")
+    return certificate

@@ -1,7 +1,7 @@
-"""Group commit: many sessions' events in one transaction, in one worker thread; told only when durable.
+"""Group commit: the events of many sessions in one transaction, acknowledged once they are durable.
 
-While one transaction is being synced the next one gathers, so that the disk's pace sets the size of a
-group and not the number of sessions.
+While a transaction is synced the next one gathers: the disk's pace sets the size of a group, not the number
+of sessions. One worker thread does the writing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST_IN_A_GROUP = 2000
 
 
 class StoreBusyError(FailedError):
-    """Nothing was stored: the disk is full, the database is locked, or too much waits already. Try later."""
+    """Nothing was stored: the disk is full, the database is locked, or too much is waiting. Try later."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class _Part(Generic[One]):
 
 
 class GroupCommit(Generic[One]):
-    """`store` is called in `worker` with the events of many `add`s; it must be all or nothing, and durable.
+    """`store` is called in `worker` with the events of many `add`s; it stores all of them durably, or none.
 
-    `store` raises StoreBusyError where it could not; everything that was in the group hears of it.
-    `condition` is told what ails once it begins to, and the empty text once it is over.
+    Where `store` raises StoreBusyError, every `add` of the group does. `condition` gets the reason when
+    storing begins to fail, and an empty text once it works again.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class GroupCommit(Generic[One]):
         self._condition = condition
         self._waiting: deque[_Part[One]] = deque()
         self._events_waiting = 0
-        self._ails = ""
+        self._error = ""
         self._task: asyncio.Task[None] | None = None
 
     async def add(self, events: Sequence[One]) -> None:
@@ -67,7 +67,6 @@ class GroupCommit(Generic[One]):
         await part.stored
 
     async def finish(self) -> None:
-        """Commit what is in hand."""
         while self._task is not None and not self._task.done():
             await self._task
 
@@ -76,13 +75,13 @@ class GroupCommit(Generic[One]):
             group = self._next_group()
             failed = await self._try(group)
             if failed is not None and not isinstance(failed, StoreBusyError) and len(group) > 1:
-                for part in group:  # what nobody foresaw may lie in one of them: the others go their way
+                for part in group:  # an unexpected error may come from one part: store the others
                     self._answer([part], await self._try([part]))
             else:
                 self._answer(group, failed)
 
     async def _try(self, group: Sequence[_Part[One]]) -> BaseException | None:
-        """Store a group; what came of it is told, never raised: whoever waits must get an answer."""
+        """Store a group; gives the error instead of raising it: every `add` must get an answer."""
         events = [event for part in group for event in part.events]
         work = asyncio.get_running_loop().run_in_executor(self._worker, self._store, events)
         await asyncio.wait([work])
@@ -108,10 +107,10 @@ class GroupCommit(Generic[One]):
             else:
                 part.stored.set_exception(StoreBusyError(_text(failed)))
 
-    def _say(self, ails: str) -> None:
-        if ails != self._ails:
-            self._ails = ails
-            self._condition(ails)
+    def _say(self, error: str) -> None:
+        if error != self._error:
+            self._error = error
+            self._condition(error)
 
 
 def _text(failed: BaseException) -> str:

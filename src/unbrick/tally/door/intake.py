@@ -1,6 +1,6 @@
 """Judges signed events: the signature, the station behind it, the event itself. Stores and sends nothing.
 
-Every byte is hostile. Who signed counts, not who carries: an outbox may be exported and sent by another.
+Every byte is hostile. The signer counts, not the carrier: an outbox may be exported and sent by another.
 """
 
 from __future__ import annotations
@@ -35,15 +35,17 @@ class Refusal:
 
 @dataclass
 class Judged:
-    """A batch after judgement, each part in the order of the batch."""
+    """A batch after judgement, each part in the order of the batch.
+
+    `expired` counts the received events by station, where the station's certificate has ended: they were
+    carried here, and count. `accepted` are their signers that are not enrolled, whose keys a person accepts.
+    """
 
     received: list[ReceivedEvent] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     expired: Counter[str] = field(default_factory=Counter)
-    """Of the received ones, those of stations whose certificates have ended: carried here, and taken."""
     accepted: dict[str, Enrolment] = field(default_factory=dict)
-    """Who signed some of the received ones and is not enrolled: somebody vouches for their keys."""
 
 
 class RefusedEventError(Exception):
@@ -56,12 +58,14 @@ class RefusedEventError(Exception):
 
 
 class Intake:
-    """Judges by the register of stations and dates by the tally's own clock."""
+    """Judges by the register of stations, and dates by the tally's own clock.
+
+    `accepted` are fingerprints of keys that a person accepts now and that are not enrolled.
+    """
 
     def __init__(
         self, register: StationRegister, clock: Callable[[], datetime], accepted: Collection[str] = ()
     ) -> None:
-        """`accepted` are fingerprints of keys that somebody vouches for now, and that nobody enrolled."""
         self._register = register
         self._clock = clock
         self._accepted = frozenset(accepted)
@@ -75,7 +79,10 @@ class Intake:
             try:
                 station = self.station_of(signed)
                 event = _event_of(signed)
-                _check_gap(station, event)
+                if station.in_a_gap(event.at):  # also where the station is trusted again
+                    raise RefusedEventError(
+                        "revoked-station", f"made by the station {station.name} while it was revoked"
+                    )
             except RefusedEventError as error:
                 judged.refused.append(Refusal(event_id, error.reason, error.text))
             else:
@@ -97,7 +104,7 @@ class Intake:
         return judged
 
     async def judge_gently(self, events: Sequence[SignedEvent]) -> Judged:
-        """The same in short stretches: a signature takes about 0.1 ms, and others want their turn."""
+        """`judge` in short stretches: a signature takes about 0.1 ms, and others must get their turn."""
         judged = Judged()
         for start in range(0, len(events), _AT_A_STRETCH):
             part = self.judge(events[start : start + _AT_A_STRETCH])
@@ -111,7 +118,7 @@ class Intake:
         return judged
 
     def station_of(self, signed: SignedEvent) -> Enrolment:
-        """The enrolled station that signed it; raises RefusedEventError. The register must be fresh."""
+        """The enrolled station that signed it; raises RefusedEventError. Refresh the register before."""
         try:
             signature = parse_signature(signed.signature)
             raw_key(signature.public_key)
@@ -131,7 +138,7 @@ class Intake:
         return station
 
     def _vouched_for(self, blob: bytes, known: Enrolment | None) -> Enrolment:
-        """A station of the moment for a key that the administrator accepts; raises RefusedEventError."""
+        """The station for a key that is accepted now; raises RefusedEventError."""
         if (shown := fingerprint(blob)) not in self._accepted:
             raise RefusedEventError("unknown-station", f"signed by a key that is not enrolled here ({shown})")
         if known is not None:
@@ -141,7 +148,6 @@ class Intake:
 
 
 def medium_name(blob: bytes) -> str:
-    """What a medium without settings is called here, by its public key."""
     return f"medium-{hashlib.sha256(blob).hexdigest()[:12]}"
 
 
@@ -164,9 +170,3 @@ def _event_of(signed: SignedEvent) -> Event:
         return parse_event(signed.data)
     except EventError as error:
         raise RefusedEventError("bad-event", error.message) from error
-
-
-def _check_gap(station: Enrolment, event: Event) -> None:
-    """What was made while its station was revoked stays refused when the station is trusted again."""
-    if station.in_a_gap(event.at):
-        raise RefusedEventError("revoked-station", f"made by the station {station.name} while it was revoked")

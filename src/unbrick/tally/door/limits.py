@@ -26,10 +26,10 @@ class Limits:
     certificate, so `sessions_per_station` is generous. `login_seconds` is what a station itself allows
     (`report/session.py`): on a line that loses a fifth of its packets a login takes that long.
 
-    The pace (`logins_…`, `events_…`, `bytes_…`) is that of a station, over all its connections; who would
-    have to wait longer than `pace_seconds` is told to come again later. Asks have a pace of their own: a
-    station that carries many reports can still ask. `frames_bytes` is what may lie in memory of frames that
-    are not whole, not read or not answered yet, of all sessions together.
+    The paces (`logins_…`, `events_…`, `bytes_…`) are of a station, over all its connections; one that would
+    wait longer than `pace_seconds` is asked to try later. Asks have their own pace: a station with many
+    reports can still ask. `frames_bytes` limits the memory for frames that are not whole, not read or not
+    answered yet, of all sessions together.
     """
 
     logins_at_once: int = 512
@@ -61,7 +61,7 @@ class Limits:
 
 
 class Sessions:
-    """The logged-in connections, all and by station."""
+    """Counts the logged-in connections, all and by station."""
 
     def __init__(self, most: int, most_per_station: int) -> None:
         self._most = most
@@ -69,7 +69,6 @@ class Sessions:
         self._by_station: Counter[str] = Counter()
 
     def enter(self, station: str) -> str | None:
-        """Count one more, or say why not."""
         if self._by_station.total() >= self._most:
             return "too many sessions at once"
         if self._by_station[station] >= self._most_per_station:
@@ -78,7 +77,6 @@ class Sessions:
         return None
 
     def leave(self, station: str) -> None:
-        """One ended."""
         self._by_station[station] -= 1
         if not self._by_station[station]:
             del self._by_station[station]
@@ -95,7 +93,7 @@ class Pace:
         self._at = clock()
 
     def take(self, count: float) -> float:
-        """Take `count` and give the seconds to wait before going on."""
+        """Take `count`; gives the seconds to wait before going on."""
         now = self._clock()
         self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
         self._at = now
@@ -103,12 +101,11 @@ class Pace:
         return max(0.0, -self._left / self._per_second)
 
     def give_back(self, count: float) -> None:
-        """What was taken is not used after all."""
         self._left += count
 
 
 class Turn:
-    """So much of one station's may be worked on at a time, in the order in which it came."""
+    """Lets only so much of one station be worked on at a time, in the order of arrival."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -117,7 +114,7 @@ class Turn:
 
     @asynccontextmanager
     async def of(self, count: int) -> AsyncIterator[None]:
-        """Wait for the turn of `count`, and have it while the block lasts."""
+        """Wait for a turn for `count`, and have it while the block lasts."""
         count = min(max(count, 1), self._most)
         if self._waiting or count > self._left:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -145,7 +142,7 @@ class Turn:
 
 
 class StationPace:
-    """What one station may ask of the tally, however many connections it has."""
+    """The paces of one station, over all its connections; they go on when the last one has ended."""
 
     def __init__(self, limits: Limits) -> None:
         self.logins = Pace(limits.logins_per_second, limits.logins_burst)
@@ -155,43 +152,23 @@ class StationPace:
         self.turn = Turn(limits.events_in_hand)
 
 
-class Paces:
-    """The pace of each station; it goes on when its last connection has ended."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._by_station: dict[str, StationPace] = {}
-
-    def of(self, station: str) -> StationPace:
-        """That of an enrolled station."""
-        found = self._by_station.get(station)
-        if found is None:
-            found = self._by_station[station] = StationPace(self._limits)
-        return found
-
-
 class FramesInMemory:
-    """The bytes of frames that wait in memory, by station and session; the greediest pays of too much.
+    """The bytes of frames that wait in memory, by station and session; of too much, the greediest must go.
 
-    A frame that is given up is no loss: its station was not told that it is stored, and sends it again.
+    A dropped frame is not lost: the station got no acknowledgement for it, and sends it again.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._all = 0
+        self.held = 0
         self._totals: Counter[str] = Counter()
         self._sessions: dict[str, dict[Hashable, int]] = {}
 
-    @property
-    def held(self) -> int:
-        """All of them."""
-        return self._all
-
     def hold(self, station: str, session: Hashable, count: int) -> Hashable | None:
-        """Say how much a session holds now; gives the session that must give up its frame, if one must."""
+        """Set how much a session holds; gives the session that must drop its frame, if one must."""
         of_station = self._sessions.setdefault(station, {})
         more = count - of_station.get(session, 0)
-        self._all += more
+        self.held += more
         self._totals[station] += more
         if count:
             of_station[session] = count
@@ -199,14 +176,14 @@ class FramesInMemory:
             of_station.pop(session, None)
         if not of_station:
             del self._sessions[station], self._totals[station]
-        if self._all <= self._most:
+        if self.held <= self._most:
             return None
         greediest = self._sessions[max(self._totals, key=self._totals.__getitem__)]
         return max(greediest, key=greediest.__getitem__)
 
 
 def fitted_to_files(limits: Limits) -> Limits:
-    """Raise the process's limit of open files as far as needed, and fit the connections to what it is then.
+    """Raise the process's limit of open files as far as needed, and reduce the connections to what it allows.
 
     Raises FailedError where hardly any would fit.
     """
@@ -227,8 +204,5 @@ def fitted_to_files(limits: Limits) -> Limits:
         )
     logins = min(limits.logins_at_once, room // 2)
     return replace(
-        limits,
-        logins_at_once=logins,
-        accepts_at_once=accepts,
-        sessions=min(limits.sessions, room - logins),
+        limits, logins_at_once=logins, accepts_at_once=accepts, sessions=min(limits.sessions, room - logins)
     )

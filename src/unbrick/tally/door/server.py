@@ -1,7 +1,8 @@
 """The tally's SSH server: one process, one event loop, thousands of sessions, one thread that commits.
 
-A server without memory is of no use and holds the lock: it ends, so that its manager starts it again.
-Read `connection.py` for who is let in, `session.py` for what is said, `group_commit.py` for what is durable.
+Without memory the server ends, so that its service manager starts it again: it could do nothing, and would
+keep the lock. `connection.py` decides who is let in, `session.py` holds the conversation, `group_commit.py`
+makes events durable.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import os
 import signal
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +29,24 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from unbrick.errors import FailedError, UsageError
 from unbrick.signing.certificates import read_public_file
 from unbrick.signing.ssh_key import KEY_TYPE
+from unbrick.tally.books.clock import present
 from unbrick.tally.door.arrivals import Arrivals
 from unbrick.tally.door.asks import KINDS, AnswerDesk, Handler
 from unbrick.tally.door.budgets import DayBudgets, DayLimits
 from unbrick.tally.door.caretaker import Caretaker
-from unbrick.tally.door.connection import Door, Gate, StationConnection, connection_factory
+from unbrick.tally.door.connection import Door, Gate, StationConnection
 from unbrick.tally.door.group_commit import GroupCommit, StoreBusyError
 from unbrick.tally.door.intake import Intake
-from unbrick.tally.door.limits import FramesInMemory, Limits, Paces, Sessions, fitted_to_files
+from unbrick.tally.door.limits import FramesInMemory, Limits, Sessions, StationPace, fitted_to_files
+from unbrick.tally.door.service_log import VisitLog
 from unbrick.tally.door.session import Desk
-from unbrick.tally.door.visits import VisitLog
 from unbrick.tally.folder import Address, TallyFolder, read_settings
 from unbrick.tally.free_space import room_below
 from unbrick.tally.records import ReceivedEvent, StoreError, StoreFullError
 from unbrick.tally.store.opening import Opening, open_to_serve
 from unbrick.tally.store.store import Store
 from unbrick.tally.trust.audit import AuditLog, Log
-from unbrick.tally.trust.authority_key import signing_key
+from unbrick.tally.trust.authority import signing_key
 from unbrick.tally.trust.register import StationRegister, lock_file
 from unbrick.tally.trust.renewals import Renewals
 
@@ -57,32 +60,30 @@ _SPARE_BYTES = 4 * 1024 * 1024
 _END_SECONDS = 30
 _NO_MEMORY = {sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_IOERR_NOMEM, sqlite3.SQLITE_IOERR_SHMMAP}
 
-# Elliptic curves only: with the old groups a stranger could buy a second of our CPU with one packet.
+# Elliptic curves only: with the old groups one packet of a stranger costs a second of CPU.
 KEY_EXCHANGE = ("curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256")
-# No chacha20: asyncssh makes three ciphers of it for each packet, which took a fifth of a login.
+# No chacha20: asyncssh makes three ciphers for each packet of it, a fifth of the cost of a login.
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes256-ctr")
 MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
 
 
-def _present() -> datetime:
-    return datetime.now(UTC)
-
-
 class TallyServer:
-    """One tally that is being served; `start` it, `stop` it."""
+    """One tally that is being served; `start` it, `stop` it.
+
+    With the private key of its `authority` it also renews the stations' certificates.
+    """
 
     def __init__(
         self,
         folder: TallyFolder,
         limits: Limits = Limits(),  # noqa: B008 - frozen
-        clock: Callable[[], datetime] = _present,
+        clock: Callable[[], datetime] = present,
         opening: Opening = Opening(),  # noqa: B008 - frozen
         log: Log = lambda *_: None,
         authority: Ed25519PrivateKey | None = None,
         day_limits: DayLimits = DayLimits(),  # noqa: B008 - frozen
         kinds: Mapping[str, Handler] = KINDS,
     ) -> None:
-        """With the private key of its `authority` it also renews the stations' certificates."""
         self._folder = folder
         self._opening = opening
         self._day_limits = day_limits
@@ -96,10 +97,17 @@ class TallyServer:
         register.refresh()
         self._sites: frozenset[str] = frozenset()
         self._budgets = DayBudgets(
-            folder.path / "today.json", day_limits, clock, lambda: self._sites, self._tell_of_budget
+            folder.path / "today.json",
+            day_limits,
+            clock,
+            lambda: self._sites,
+            lambda station, what: self._audit.tell("budget-spent", station=station, spent=what),
         )
         self._commit = GroupCommit[ReceivedEvent](
-            self._add, self._worker, most_waiting=limits.events_waiting, condition=self._tell_condition
+            self._add,
+            self._worker,
+            most_waiting=limits.events_waiting,
+            condition=lambda error: self._caretaker.storing(error),
         )
         desk = Desk(
             register,
@@ -108,7 +116,7 @@ class TallyServer:
             self._audit,
             limits,
             clock,
-            Paces(limits),
+            defaultdict(lambda: StationPace(limits)),  # only for enrolled stations
             FramesInMemory(limits.frames_bytes),
             self.fail_for_want_of_memory,
             self._budgets,
@@ -121,7 +129,7 @@ class TallyServer:
             Arrivals(limits.logins_at_once),
             Sessions(limits.sessions, limits.sessions_per_station),
         )
-        self._caretaker = Caretaker(folder, self._audit, register, lambda: self._gate.inside, self._budgets)
+        self._caretaker = Caretaker(folder, self._audit, register, self._gate.inside, self._budgets)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: asyncio.Server | None = None
         self._ticking: asyncio.Task[None] | None = None
@@ -142,8 +150,9 @@ class TallyServer:
             self._audit.tell("budgets-recounted", text=recounted)
         self._caretaker.start()
         try:
+            options = self._options()
             self._server = await loop.create_server(
-                connection_factory(self._gate, self._options()),
+                lambda: StationConnection(self._gate, loop, options),
                 host,
                 port,
                 backlog=self._limits.accepts_at_once,  # asyncio also accepts that many before it looks up
@@ -163,7 +172,6 @@ class TallyServer:
         return address
 
     async def stop(self) -> None:
-        """Take nothing more, commit and acknowledge what is in hand, end."""
         if self._server is not None:
             self._server.close()
         for waiting in self._gate.arrivals.all():
@@ -186,12 +194,11 @@ class TallyServer:
         self._audit.tell("stopped")
 
     def fail_for_want_of_memory(self) -> None:
-        """There is none left: end, with what was spared for it. What was acknowledged is durable."""
+        """End with the memory kept for it. What was acknowledged is durable."""
         self._spare = None
         self.out_of_memory.set()
 
     def unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """What the event loop could not make anything of."""
         error = context.get("exception")
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
             self.fail_for_want_of_memory()
@@ -232,11 +239,10 @@ class TallyServer:
         )
 
     def _add(self, batch: Sequence[ReceivedEvent]) -> None:
-        """In the worker thread: one transaction."""
         assert self._store is not None
         assert self._loop is not None
         room = room_below(self._folder.path)
-        if room is not None and room.is_full:  # what is left is kept for what must land
+        if room is not None and room.is_full:  # the reserve is not for reports
             raise StoreBusyError(_FULL)
         try:
             new = self._store.add(batch)
@@ -250,12 +256,6 @@ class TallyServer:
             self._loop.call_soon_threadsafe(self.fail_for_want_of_memory)
             raise StoreBusyError(_UNUSABLE) from error
         self._visits.stored(batch, new)
-
-    def _tell_of_budget(self, station: str, what: str) -> None:
-        self._audit.tell("budget-spent", station=station, spent=what)
-
-    def _tell_condition(self, ails: str) -> None:
-        self._caretaker.storing(ails)
 
     async def _tick(self) -> None:
         told: set[str] = set()
@@ -286,7 +286,7 @@ def _only_server(folder: TallyFolder) -> Iterator[None]:
     """Hold the folder against a second server; raises UsageError."""
     with ExitStack() as held:
         real = folder.database.resolve().with_name(folder.lock.name)
-        # A database that lies elsewhere may be that of another folder, which somebody serves.
+        # A linked database may belong to another folder, which another server serves.
         for lock in (folder.lock, *([] if real == folder.lock.resolve() else [real])):
             try:
                 _lock(held.enter_context(lock_file(lock)))
@@ -301,10 +301,9 @@ def _only_server(folder: TallyFolder) -> Iterator[None]:
 
 
 def _lock(descriptor: int) -> None:
-    """Twice: who only looks whether somebody serves (`condition.py`) holds the lock for an instant."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except BlockingIOError:  # `is_served` holds the lock for an instant: try once more
         time.sleep(_LOOK_SECONDS)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -315,7 +314,6 @@ def serve(
     host: str | None = None,
     port: int | None = None,
     ready: Callable[[Address], None],
-    limits: Limits = Limits(),  # noqa: B008 - frozen
     opening: Opening = Opening(),  # noqa: B008 - frozen
     log: Log = lambda *_: None,
     authority: Path | None = None,
@@ -323,16 +321,16 @@ def serve(
 ) -> None:
     """Serve a tally's folder until SIGTERM or SIGINT; `ready` is called once it listens.
 
-    With `authority`, where its private key is, certificates are renewed.
-    Without `host` it listens on the loopback where the tally's addresses are such, else on every address.
-    Raises UsageError, StoreError, FailedError.
+    With `authority`, the place of its private key, certificates are renewed. Without `host` it listens on the
+    loopback where the tally's addresses are there, else on every address. Raises UsageError, StoreError,
+    FailedError.
     """
     folder, settings = read_settings(directory)
     where = host or (settings.address.host if settings.is_loopback else None)
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
     key = signing_key(folder, authority) if authority is not None else None
     with _only_server(folder):
-        server = TallyServer(folder, limits, opening=opening, log=log, authority=key, day_limits=day_limits)
+        server = TallyServer(folder, opening=opening, log=log, authority=key, day_limits=day_limits)
         asyncio.run(_serve(server, where, settings.address.port if port is None else port, ready))
         if server.out_of_memory.is_set():
             raise FailedError(
@@ -353,7 +351,7 @@ async def _serve(server: TallyServer, host: str | None, port: int, ready: Callab
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     finally:
         if server.out_of_memory.is_set():
-            # Without memory even the end may hang; the kernel's alarm needs none.
+            # Without memory stopping may hang; the kernel's alarm needs none.
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(_END_SECONDS)
         await server.stop()

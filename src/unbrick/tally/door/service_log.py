@@ -1,7 +1,7 @@
-"""The log of `serve`: sentences on stderr, as a service manager likes them; serving never waits for it.
+"""The log of `serve`: sentences on stderr for a service manager; serving never waits for it.
 
-Under journald each line begins with its priority, `<6>` for one, and journald has the time; elsewhere it
-begins with the time. Where nobody reads stderr, lines are given up and counted.
+Under journald each line begins with its priority, such as `<6>`, and journald adds the time; elsewhere it
+begins with the time. Where stderr is not read, lines are dropped and counted.
 """
 
 from __future__ import annotations
@@ -9,23 +9,21 @@ from __future__ import annotations
 import logging
 import os
 import select
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from unbrick.events.event import EventKind
+from unbrick.tally.records import ReceivedEvent
 from unbrick.text import printable
 
-LEVELS = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
 _LONGEST_LINE = 1000
+_MOST_REMEMBERED = 20_000
 
 
 class ServiceLog:
-    """Writes lines to a descriptor, from the level on that was asked for."""
+    """Writes lines of at least `level` to a descriptor; call it with a level and a text."""
 
     def __init__(self, level: int, descriptor: int, environment: Mapping[str, str] = os.environ) -> None:
         self._level = level
@@ -36,7 +34,6 @@ class ServiceLog:
         self._lost = 0
 
     def __call__(self, level: int, text: str) -> None:
-        """Write one line; control characters have no place in it."""
         if level < self._level:
             return
         if self._lost:
@@ -48,12 +45,10 @@ class ServiceLog:
             self._lost += 1
 
     def _write(self, level: int, text: str) -> bool:
-        """False where the reader does not keep up: a server must not wait for it."""
-        shown = printable(text, " ")
         priority = next((number for least, number in _PRIORITIES if level >= least), 7)
         start = f"<{priority}>" if self._journal else f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} "
-        line = (start + shown).encode(errors="replace")[:_LONGEST_LINE] + b"\n"
-        try:
+        line = (start + printable(text, " ")).encode(errors="replace")[:_LONGEST_LINE] + b"\n"
+        try:  # a server must not wait for a slow reader
             if not any(events & select.POLLOUT for _, events in self._poll.poll(0)):
                 return False
             os.write(self._descriptor, line)
@@ -62,8 +57,31 @@ class ServiceLog:
         return True
 
 
+class VisitLog:
+    """Logs what each machine's run ended with: once, also where a station sends it again."""
+
+    def __init__(self, log: Callable[[int, str], None]) -> None:
+        self._log = log
+        self._logged: dict[str, None] = {}
+
+    def stored(self, batch: Sequence[ReceivedEvent], new: int) -> None:
+        """A batch is durable; `new` of its events were not known before."""
+        for one in batch if new else ():
+            event = one.event
+            if event.kind != EventKind.OUTCOME or event.run in self._logged:
+                continue
+            self._logged[event.run] = None
+            if len(self._logged) > _MOST_REMEMBERED:
+                del self._logged[next(iter(self._logged))]
+            name = next(iter(event.machine.hostnames), event.machine.disk_guid or "a machine without a name")
+            ended = " ".join(str(event.details.get(key) or "") for key in ("status", "reason")).strip()
+            self._log(
+                logging.INFO, f"visit counted: {name} {ended} site={event.site or ''} station={one.station}"
+            )
+
+
 def goes_to_journal(descriptor: int, environment: Mapping[str, str]) -> bool:
-    """Whether a descriptor is journald's, as systemd.exec(5) says that one finds out."""
+    """Whether a descriptor is journald's; systemd.exec(5) describes the test."""
     device, _, inode = environment.get("JOURNAL_STREAM", "").partition(":")
     try:
         found = os.fstat(descriptor)

@@ -1,8 +1,8 @@
 """One station's conversation over one SSH channel: greets, takes batches, answers once they are durable.
 
-At most one frame is held at a time; while a batch is in hand nothing more is read, and SSH's own window
-holds the sender back. Asks (`asks.py`) are answered beside that. What all connections of a station may take
-together is in `limits.py`.
+At most one frame is held at a time; while a batch is in hand nothing more is read, and SSH's own window stops
+the sender. Asks (`asks.py`) are answered beside that. The limits of all connections of a station together are
+in `limits.py`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from unbrick.tally.door.asks import AnswerDesk, AsksInHand
 from unbrick.tally.door.budgets import DayBudgets
 from unbrick.tally.door.group_commit import GroupCommit, StoreBusyError
 from unbrick.tally.door.intake import Intake, Refusal
-from unbrick.tally.door.limits import FramesInMemory, Limits, Pace, Paces
+from unbrick.tally.door.limits import FramesInMemory, Limits, Pace, StationPace
 from unbrick.tally.records import ReceivedEvent
 from unbrick.tally.trust.admission import Admission, RefusedLoginError, check_still_admitted
 from unbrick.tally.trust.audit import AuditLog
@@ -53,7 +53,7 @@ _TOO_MUCH_HELD = "more arrives at once than the tally can hold; try again in a m
 
 @dataclass(frozen=True)
 class Desk:
-    """What every conversation shares: who is trusted, who judges, who stores, who writes down."""
+    """What all conversations share: who is trusted, who judges, stores, and writes down."""
 
     register: StationRegister
     intake: Intake
@@ -61,7 +61,7 @@ class Desk:
     audit: AuditLog
     limits: Limits
     clock: Callable[[], datetime]
-    paces: Paces
+    paces: Mapping[str, StationPace]
     frames: FramesInMemory
     out_of_memory: Callable[[], None]
     budgets: DayBudgets
@@ -70,26 +70,17 @@ class Desk:
 
 
 class Line(Protocol):
-    """The connection as its session knows it."""
+    """What a session knows of its connection (`StationConnection`)."""
 
-    def refuse(self, why: str, detail: str = "") -> None:
-        """Write down a refusal: why (one of few texts), and what exactly."""
-
-    def count_stored(self, events: int) -> None:
-        """So many events were stored."""
-
-    def begins(self, session: StationSession) -> bool:
-        """Whether this session may be the one that converses."""
-
-    def session_ended(self, session: StationSession) -> None:
-        """The channel is gone."""
-
-    def look_again(self) -> None:
-        """The station may not be trusted any longer: send it away if so."""
+    def refuse(self, why: str, detail: str = "") -> None: ...
+    def count_stored(self, events: int) -> None: ...
+    def begins(self, session: StationSession) -> bool: ...
+    def session_ended(self, session: StationSession) -> None: ...
+    def look_again(self) -> None: ...
 
 
 class _EndError(Exception):
-    """The conversation ends: `why` for the audit (empty: nothing was wrong), `text` for the station."""
+    """The conversation ends: `why` for the audit (empty where nothing is wrong), `text` for the station."""
 
     def __init__(self, why: str, text: str) -> None:
         super().__init__(text)
@@ -98,14 +89,9 @@ class _EndError(Exception):
 
 
 class StationSession(asyncssh.SSHServerSession[bytes]):
-    """The server's end of one session channel; everything but our subsystem is refused."""
+    """The server's end of one session channel; everything but the subsystem of `wire` is refused."""
 
-    def __init__(
-        self,
-        desk: Desk,
-        admission: Admission,
-        line: Line,
-    ) -> None:
+    def __init__(self, desk: Desk, admission: Admission, line: Line) -> None:
         self._desk = desk
         self._admission = admission
         self._line: Line | None = line
@@ -120,37 +106,32 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         self._stopping = False
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._pace = desk.paces.of(admission.station)
+        self._pace = desk.paces[admission.station]
         self._protocol = FIRST_PROTOCOL
         self._asks = AsksInHand(desk.answers, admission.station)
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
-        """The channel is open; nothing was asked for yet."""
         self._channel = chan
 
     def shell_requested(self) -> bool:
-        """No shell."""
         self._refused("a shell was asked for", "")
         return False
 
     def exec_requested(self, command: str) -> bool:
-        """No command, whatever it is."""
         self._refused("a command was to be run", "")
         return False
 
     def subsystem_requested(self, subsystem: str) -> bool:
-        """Only ours."""
         if subsystem != SUBSYSTEM:
             self._refused("another subsystem was asked for", subsystem)
             return False
         return self._line is not None and self._line.begins(self)
 
     def session_started(self) -> None:
-        """Our subsystem was asked for and granted."""
         self._task = asyncio.get_running_loop().create_task(self._converse())
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
-        """Bytes as they come; once a message is whole, reading pauses until it has been dealt with."""
+        """Take bytes; once a message is whole, reading pauses until it is dealt with."""
         loop_time = asyncio.get_running_loop().time()
         if self._broken is not None:
             return
@@ -167,7 +148,7 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         self._wake.set()
 
     def _count_frames(self) -> None:
-        """Say what lies in memory here; where that is too much of all sessions, one of them gives it up."""
+        """Count the memory held here; where all sessions together hold too much, one of them gives up."""
         held = self._reader.held + sum(map(len, self._bodies)) + self._in_hand + self._asks.held
         if self._channel is None or self._broken is not None:
             held = 0
@@ -176,7 +157,6 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
             greediest.give_up()
 
     def give_up(self) -> None:
-        """Let go of every frame that is not stored yet, and end the conversation."""
         self._reader.drop()
         self._bodies.clear()
         self._asks.drop()
@@ -186,23 +166,19 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         self._wake.set()
 
     def pause_writing(self) -> None:
-        """The station does not read its answers."""
         self._unread = True
 
     def resume_writing(self) -> None:
-        """It reads again."""
         self._unread = False
         self._wake.set()
 
     def eof_received(self) -> bool:
-        """The station sends no more; what it sent is still answered."""
         self._gone = True
         self._wake.set()
-        return True
+        return True  # what was sent is still answered
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The channel is gone; a batch in hand is stored all the same."""
-        self._gone = True
+        self._gone = True  # a batch in hand is stored all the same
         self._channel = None
         self._bodies.clear()
         self._reader.drop()
@@ -213,12 +189,10 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         self._wake.set()
 
     def say_goodbye(self, text: str) -> None:
-        """Tell the station why its connection ends."""
         self._send({"type": "bye", "text": text})
 
     async def stop(self) -> None:
-        """End the conversation after the batch in hand."""
-        self._stopping = True
+        self._stopping = True  # after the batch in hand
         self._wake.set()
         if self._task is not None:
             await asyncio.wait([self._task])
@@ -235,7 +209,7 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
                     await self._asks.begin(ask, self._reply, self._asks_changed, in_pace=in_pace)
                 elif await self._paced(self._pace.events, max(body.count(_EVENT_MARK), 1)):
                     events = _events_in(body)
-                    del body
+                    del body  # of a message, only its events stay in memory
                     if events is None:
                         break
                     await self._take(events)
@@ -278,7 +252,7 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         self._send(welcome)
 
     async def _next(self) -> bytes:
-        """The next message, unread; reading goes on meanwhile, and every wait has an end."""
+        """The next message, not parsed; reading goes on meanwhile, and every wait has an end."""
         loop = asyncio.get_running_loop()
         idle_until = loop.time() + self._desk.limits.idle_seconds
         await self._answers_read()
@@ -308,9 +282,9 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
                 await self._woken(until - loop.time())
 
     async def _paced(self, pace: Pace, count: int) -> bool:
-        """Hold back a station that reports or asks too fast; False where the message must come again later.
+        """Slow down a station that reports or asks too fast; False where the message must come again later.
 
-        Of a message with events nothing is read before that.
+        No event of a message is read before that.
         """
         limits = self._desk.limits
         loop = asyncio.get_running_loop()
@@ -329,7 +303,7 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         return True
 
     async def _answers_read(self) -> None:
-        """Take nothing more from a station that does not read what it is told."""
+        """Wait until the station reads its answers, so that nothing more is taken from it before."""
         until = asyncio.get_running_loop().time() + self._desk.limits.frame_seconds
         while self._unread and not self._gone and not self._stopping:
             left = until - asyncio.get_running_loop().time()
@@ -339,14 +313,11 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
             await self._woken(left)
 
     async def _woken(self, seconds: float) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(max(seconds, 0.001)):
                 await self._wake.wait()
-        except TimeoutError:
-            return
 
     async def _take(self, events: Sequence[SignedEvent]) -> None:
-        """Judge a batch, have it stored, and only then say so."""
         desk = self._desk
         self._check_admission()
         async with self._pace.turn.of(len(events)):
@@ -371,7 +342,7 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
         desk.budgets.spend(judged.received)
         if self._line is not None:
             self._line.count_stored(len(judged.received))
-        self._send({"type": "acknowledge", "ids": judged.ids})
+        self._send({"type": "acknowledge", "ids": judged.ids})  # only now: they are durable
 
     def _check_admission(self) -> None:
         desk = self._desk
@@ -384,14 +355,12 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
             raise _EndError("", "") from error
 
     def _ask_in(self, body: bytes) -> Ask | None:
-        """The ask in a message that is small enough to hold one; nothing else of it is kept."""
         if self._protocol < ASKING_PROTOCOL or len(body) > MOST_ASK_BYTES:
             return None
         message = parse_message(body)
         return ask_of(message) if message["type"] == "ask" else None
 
     async def _reply(self, message: Mapping[str, Any]) -> None:
-        """Send the answer to an ask, unless nobody reads answers."""
         with suppress(_EndError):
             await self._answers_read()
             self._send(message)
@@ -424,7 +393,7 @@ class StationSession(asyncssh.SSHServerSession[bytes]):
 
 
 def _events_in(body: bytes) -> tuple[SignedEvent, ...] | None:
-    """The events of a `send`, None for a `bye`; raises WireError. Nothing else of the message is kept."""
+    """The events of a `send`, None for a `bye`; raises WireError."""
     message = parse_message(body)
     if message["type"] == "bye":
         return None

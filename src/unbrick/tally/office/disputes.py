@@ -1,9 +1,9 @@
-"""The contradictions as a person reads them: who said what and when, and what settles it."""
+"""The contradictions as a person reads them: which reports, when, and what settles each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -35,9 +35,10 @@ _COUNTABLE = {Kind.INVENTORY, Kind.SITE, Kind.RUN, *_HELD}
 
 @dataclass(frozen=True)
 class Dispute:
-    """One contradiction. `code` names it for `settle`; `settled` is `count`, `dismiss` or None; `settles` are
-    the verbs of `unbrick tally` that would settle it. `counted` says whether its machine is in the numbers,
-    `machines` how many are not because of it.
+    """One contradiction. `code` names it for `settle`; `settled` is `count`, `dismiss` or None.
+
+    `would` is what would change if it counted; `settles` are the verbs of `unbrick tally` that settle it.
+    `counted` says whether its machine is in the numbers, `machines` how many are not because of it.
     """
 
     code: str
@@ -54,7 +55,6 @@ class Dispute:
 
 
 def list_disputes(connection: Connection, limit: int | None = None, *, settled: bool = True) -> list[Dispute]:
-    """The contradictions, those that keep a machine out of the numbers first; those `settled`, too."""
     decided = read_decisions(connection)
     table = contradictions
     query = select(table).order_by(table.c.uncounted.desc(), table.c.kind, table.c.subject)
@@ -65,9 +65,7 @@ def list_disputes(connection: Connection, limit: int | None = None, *, settled: 
     return [_dispute(connection, row, decided) for row in list(rows_of(connection, query))]
 
 
-def settle(
-    connection: Connection, code: str, what: What | None, *, reason: str, who: str, at: datetime | None = None
-) -> Dispute:
+def settle(connection: Connection, code: str, what: What | None, *, reason: str, who: str) -> Dispute:
     """Count or dismiss what a contradiction is about; None takes either back. Raises UsageError."""
     row = _row_of(connection, code)
     kind, subject = Kind(row["kind"]), row["subject"]
@@ -78,11 +76,11 @@ def settle(
         )
     if what is None:
         for one in (What.COUNT, What.DISMISS):
-            take_back(connection, one, subject, kind=kind.value, who=who, at=at)
+            take_back(connection, one, subject, kind=kind.value, who=who)
     else:
         other = What.DISMISS if what is What.COUNT else What.COUNT
-        take_back(connection, other, subject, kind=kind.value, who=who, at=at)
-        decide(connection, what, subject, kind=kind.value, reason=reason, who=who, at=at)
+        take_back(connection, other, subject, kind=kind.value, who=who)
+        decide(connection, what, subject, kind=kind.value, reason=reason, who=who)
     if kind in _HELD:
         refresh(connection, {one.machine for one in runs_held(connection, kind, subject)}, ())
         note_held(connection, [(kind, subject)], read_decisions(connection))
@@ -93,8 +91,7 @@ def settle(
 
 
 def code_of(kind: str, subject: str) -> str:
-    """The code by which a contradiction is named: the same for the same one, whenever it is noted."""
-    return code_of_key(f"contradiction:{kind}:{subject}")
+    return code_of_key(f"contradiction:{kind}:{subject}")  # the same whenever it is noted
 
 
 def _row_of(connection: Connection, code: str) -> Row:
@@ -172,7 +169,6 @@ def _keys(connection: Connection, kind: Kind, row: Row) -> list[str]:
 
 
 def _words(connection: Connection, kind: Kind, row: Row, records: Sequence[RunRecord]) -> tuple[str, str]:
-    """What contradicts what, and what would change if it counted."""
     subject, run = row["subject"], row["subject"].partition("/")[0]
     if kind in _HELD:
         return _words_of_held(connection, kind, subject)
@@ -214,14 +210,11 @@ def _words_of_held(connection: Connection, kind: Kind, subject: str) -> tuple[st
     would = f"{held:,} machines more would count"
     if kind is Kind.MANY:
         every = held + number_brought(connection, subject)
-        return (
-            f"station {station} brought {every:,} machines on {rest} that nobody knew, {held:,} too many",
-            would,
-        )
-    return (
-        f"station {station} brought {held + 1:,} machines that are all called {rest}: the first one counts",
-        would,
-    )
+        text = f"station {station} brought {every:,} machines on {rest} that nobody knew, {held:,} too many"
+    else:
+        number = f"{held + 1:,} machines"
+        text = f"station {station} brought {number} that are all called {rest}: the first one counts"
+    return text, would
 
 
 def _listed(values: Iterable[str | None]) -> str:
@@ -244,24 +237,13 @@ def _settles(kind: Kind, code: str, stations: Sequence[str], records: Sequence[R
 
 
 def _tells_apart(records: Sequence[RunRecord]) -> str:
-    """By what several computers of one firmware UUID can be told apart: the surest that differs."""
     if len({one.serial for one in records if one.serial}) > 1:
         return "serial"
     return "name" if len({one.first_name_key for one in records}) > 1 else "disk"
 
 
 def as_document(one: Dispute) -> dict[str, Any]:
-    """A contradiction for a script."""
-    return {
-        "code": one.code,
-        "kind": one.kind,
-        "subject": one.subject,
-        "text": one.text,
-        "stations": list(one.stations),
+    return asdict(one) | {
         "since": one.since.isoformat() if one.since else None,
-        "would": one.would,
         "settles": [f"unbrick tally {verb}" for verb in one.settles],
-        "settled": one.settled,
-        "counted": one.counted,
-        "machines": one.machines,
     }

@@ -1,7 +1,7 @@
 """Brings the table of expected machines to what an inventory says, in the caller's transaction.
 
-A list adds and corrects: what it has no cell for stays as it was known. Only where it replaces the list
-before do machines go, and then none that reported or that somebody spoke of.
+A list adds and corrects; for an empty cell the known value stays. Only a list that replaces the one before
+removes machines, and never one that reported or that a person spoke of.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NOTHING: frozenset[str] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A line of the list, from which line it came, and the columns about which its lines do not agree."""
+    """A line of the list, its number, and the columns in which the list contradicts itself."""
 
     line: Line
     number: int
@@ -38,7 +38,7 @@ class _Placed:
 
 @dataclass
 class _Plan:
-    """What is to be done: the lines to be, by name key; `renamed` are keys that get another one."""
+    """What to do: the lines to be, by name key; `renamed` maps old keys to new ones."""
 
     known: dict[str, Line]
     lines: dict[str, Line] = field(default_factory=dict)
@@ -50,12 +50,11 @@ class _Plan:
 
 
 def known_lines(connection: Connection) -> list[Mapping[str, Any]]:
-    """The list as it is, by name."""
     return list(rows_of(connection, select(expected).order_by(expected.c.name_key)))
 
 
 def foresee_replacement(connection: Connection, inventory: Inventory) -> Replacement:
-    """What would be taken away if this list replaced the one before."""
+    """What this list would remove if it replaced the one before."""
     plan = _plan(connection, inventory, replace=True)
     names = tuple(str(plan.known[key]["name"]) for key in plan.leaving[:_NAMES_SHOWN])
     return Replacement(frozenset(plan.leaving), names, len(plan.known), plan.kept, plan.emptied)
@@ -63,9 +62,7 @@ def foresee_replacement(connection: Connection, inventory: Inventory) -> Replace
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A line as it shall be, and the lines (by name) that it takes the place of; where it is `silent` these
-    go only where nothing was heard of them.
-    """
+    """A line to be, and the name keys that it replaces; `silent` ones go only if they never reported."""
 
     line: Line | None
     gone: tuple[str, ...] = ()
@@ -75,9 +72,9 @@ class Change:
 def plan_inventory(
     connection: Connection, inventory: Inventory, leaving: frozenset[str] | None = None
 ) -> tuple[list[Change], InventoryCounts]:
-    """What a list changes, and what is to be said of it once all of that is done.
+    """What a list changes, and the counts to report once all of it is done.
 
-    The list replaces the one before where `leaving` is given: of these lines (`foresee_replacement`) those go
+    With `leaving` the list replaces the one before: of these lines (`foresee_replacement`) those are removed
     that nothing was heard of since.
     """
     plan = _plan(connection, inventory, replace=leaving is not None)
@@ -112,7 +109,7 @@ def plan_inventory(
 
 
 def apply_changes(connection: Connection, changes: Sequence[Change]) -> int:
-    """Take some of the changes, and the rows of machines with them; returns how many silent ones went."""
+    """Make some of the changes, also in the rows of machines; returns how many silent lines were removed."""
     silent = [key for one in changes if one.silent for key in one.gone]
     leaving = _silent_of(connection, silent)
     going = [key for one in changes if not one.silent for key in one.gone] + sorted(leaving)
@@ -133,7 +130,7 @@ def _plan(connection: Connection, inventory: Inventory, *, replace: bool) -> _Pl
     plan = _Plan({row["name_key"]: row for row in rows_of(connection, select(expected))})
     by_serial = {row["serial_key"]: key for key, row in plan.known.items() if row["serial_key"]}
     placed: dict[str, _Placed] = {}
-    # Those without a name come last: whatever the order in the list, the line with the name is kept.
+    # Lines without a name come last: whatever the order in the list, the line with a name is kept.
     for key in sorted(inventory.lines, key=lambda one: (one in inventory.nameless, inventory.numbers[one])):
         line, owner = inventory.lines[key], by_serial.get(inventory.lines[key]["serial_key"] or "")
         disputed = inventory.disputed.get(key, _NOTHING)
@@ -155,9 +152,7 @@ def _plan(connection: Connection, inventory: Inventory, *, replace: bool) -> _Pl
 
 
 def _complete(plan: _Plan, inventory: Inventory, placed: dict[str, _Placed], place: str, key: str) -> None:
-    """A line without a name, where one of this list is already: it completes that one, if it is of the same
-    machine by that one's word, and else is left out.
-    """
+    """A line without a name completes the earlier line of its machine, or is left out if that disagrees."""
     kept, line, number = placed[place], inventory.lines[key], inventory.numbers[key]
     if kept.line["serial_key"] not in {None, line["serial_key"]}:
         plan.contradictions.add(
@@ -174,8 +169,9 @@ def _complete(plan: _Plan, inventory: Inventory, placed: dict[str, _Placed], pla
 
 
 def _beside_owner(plan: _Plan, inventory: Inventory, owner: str, line: Line) -> Line:
-    """A named line whose serial number is known under another key: it becomes that line's name where that had
-    none; else the serial number stays where it was known.
+    """A named line whose serial number is known under another key.
+
+    It names that line where that had no name; else the serial number stays where it was known.
     """
     known = plan.known[owner]
     listed = inventory.lines.get(owner)
@@ -192,10 +188,10 @@ def _beside_owner(plan: _Plan, inventory: Inventory, owner: str, line: Line) -> 
 
 
 def _joined(plan: _Plan, place: str, line: Line, disputed: AbstractSet[str], *, replace: bool) -> Line:
-    """The line with what was known: where the list has no cell, or several that contradict each other."""
+    """The line, with known values for empty cells and for columns in which the list contradicts itself."""
     known = plan.known.get(place)
     if known is None:
-        return line  # as it is: there may be a million
+        return line  # not copied: there may be a million
     joined: Line = {**line, "name_key": place}
     joined["name"] = known["name"] if known["name"] != known["serial"] else line["name"]
     if line["serial_key"] == known["serial_key"]:
@@ -213,7 +209,7 @@ def _joined(plan: _Plan, place: str, line: Line, disputed: AbstractSet[str], *, 
 
 
 def _choose_leaving(connection: Connection, plan: _Plan) -> None:
-    """Of what the list does not name, only what nobody has reported or spoken of goes."""
+    """Of the lines that the list does not name, only those go that nobody reported or spoke of."""
     absent = [key for key in plan.known if key not in plan.lines and key not in plan.renamed]
     silent = _silent_of(connection, absent)
     plan.leaving = sorted(key for key in absent if key in silent)
@@ -221,7 +217,6 @@ def _choose_leaving(connection: Connection, plan: _Plan) -> None:
 
 
 def _silent_of(connection: Connection, names: Iterable[str]) -> set[str]:
-    """Those of which nothing was heard."""
     named = rows_where(connection, machines, machines.c.key, [NAMED + key for key in names])
     return {row["key"].removeprefix(NAMED) for row in named if row["basis"] == Basis.EXPECTED}
 
@@ -236,5 +231,5 @@ def _refresh_lines(connection: Connection, lines: Iterable[Mapping[str, Any]]) -
 
 
 def refresh_many_named(connection: Connection) -> None:
-    """The same for machines of which not every name is noted: a run may claim a line by any of its own."""
+    """Refresh machines with more names than are kept: a run may claim a line by any of its own."""
     refresh(connection, set(connection.execute(_MANY_NAMES).scalars()), ())

@@ -1,6 +1,6 @@
-"""The lists of expected machines that others replaced, kept in the tally's folder to be put back.
+"""The lists of expected machines that were replaced, kept in the tally's folder to be put back.
 
-Each is a CSV that an import takes; `inventory-1.csv` is the newest of them.
+Each is a CSV for `inventory import`; `inventory-1.csv` is the newest.
 """
 
 from __future__ import annotations
@@ -18,15 +18,12 @@ _MOST = 9
 
 
 def keep_list(folder: Path, lines: Iterable[Mapping[str, Any]]) -> Path:
-    """Keep a list, given as rows of table `expected`; what is the newest already is kept once.
-
-    Raises OSError.
-    """
+    """Keep a list, given as rows of table `expected`; the newest one is not kept twice. Raises OSError."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for line in lines:
-        # Who is known by a serial number alone has it for a name, too.
+        # A machine that is known by its serial number alone has that as its name.
         name = "" if line["name_key"] == line["serial_key"] else line["name"]
         writer.writerow([name, *(line[column] or "" for column in COLUMNS[1:])])
     data = text.getvalue().encode()

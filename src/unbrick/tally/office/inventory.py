@@ -1,9 +1,9 @@
-"""Reads the list of expected machines, a CSV that somebody exported: good lines work, bad ones are named.
+"""Reads the list of expected machines, a CSV that was exported somewhere: good lines count, bad ones are
+named.
 
-What an export puts before its heading (titles, `#TYPE`, `sep=;`) is passed over; `inventory_headings.py`
-knows the columns. Lines of one machine are put together; where they contradict each other, the first one
-counts and that is said. Cells are text to show and nothing else, so what a spreadsheet would run loses its
-sign.
+What an export puts before its heading (titles, `#TYPE`, `sep=;`) is skipped; `inventory_headings.py` knows
+the columns. Lines of one machine are joined; where they contradict each other, the first one counts and that
+is said. A cell is only text to show: what a spreadsheet would run as a formula loses its sign.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ from unbrick.tally.office.inventory_headings import COLUMNS, HINT, Columns, colu
 from unbrick.tally.records import LineProblem
 
 SORT = csv_text.Sort("an inventory", "file", 256 * 1024 * 1024, f"export it as CSV: {HINT}")
-MOST_LINES = 1_000_000
-"""How many machines; the heading and what stands before it do not count."""
-
+MOST_LINES = 1_000_000  # below the heading
 _MOST_LINES_BEFORE_THE_HEADING = 100
 _LONGEST_CELL = 128
 _LONGEST_NAME = 64
@@ -37,13 +35,12 @@ Line = dict[str, str | None]
 
 @dataclass
 class Problems:
-    """Lines that something is wrong with: how many, and the first of them."""
+    """Lines with a problem: how many, and the first of them."""
 
     count: int = 0
     first: list[LineProblem] = field(default_factory=list)
 
     def add(self, line: int, message: str) -> None:
-        """Note one line."""
         self.count += 1
         if len(self.first) < _MOST_PROBLEMS:
             self.first.append(LineProblem(line, message))
@@ -51,10 +48,10 @@ class Problems:
 
 @dataclass
 class Inventory:
-    """The usable lines by name key, from which line each came, and what is wrong with others.
+    """The usable lines by name key, the number of each, and the problems of others.
 
-    `nameless` are the keys of those that are known by a serial number only; `disputed` are the columns about
-    which lines of one machine do not agree.
+    `nameless` are keys of lines with a serial number only; `disputed` are the columns in which lines of one
+    machine disagree.
     """
 
     columns: Columns
@@ -68,7 +65,7 @@ class Inventory:
     _texts: dict[str, str] = field(default_factory=dict)
 
     def take(self, number: int, name: str, cells: Line) -> None:
-        """Take the cells of a line whose machine is called `name`, or known by its serial number alone."""
+        """Take a line's cells; its machine is called `name`, or known by its serial number alone."""
         serial = cells["serial"]
         of_serial = serial_key(serial) if serial else None
         key = name_key(name) if name else self._by_serial.get(of_serial or "", of_serial or "")
@@ -97,7 +94,7 @@ class Inventory:
                 self.nameless.add(key)
 
     def _give_name(self, owner: str, key: str) -> None:
-        """A line that was known by its serial number gets the name that a later line has."""
+        """Give a line that had only a serial number the name from a later line."""
         self.nameless.discard(owner)
         line: Line = {**self.lines.pop(owner), "name_key": key, "name": None}
         number = self.numbers.pop(owner)
@@ -124,16 +121,13 @@ class Inventory:
 
 
 def completed(kept: Line, line: Line) -> tuple[Line, list[str]]:
-    """A line with what another one of its machine tells besides; the columns in which they differ."""
+    """A line with the values that another line of its machine adds; the columns in which they differ."""
     differing = [column for column in COLUMNS[1:] if _differ(kept[column], line[column])]
-    return {
-        **kept,
-        **{column: kept[column] or line[column] for column in (*COLUMNS, "serial_key")},
-    }, differing
+    return {**kept, **{one: kept[one] or line[one] for one in (*COLUMNS, "serial_key")}}, differing
 
 
 def differing_sentence(first: int, differing: Sequence[str]) -> str:
-    """What is wrong with a line that differs in these columns from the first one of its machine."""
+    """What is wrong with a line that differs in these columns from the first line of its machine."""
     what = ", ".join(_WORDS.get(column, column) for column in differing)
     return f"the machine of line {first} with another {what}; what was known counts, else line {first}"
 
@@ -150,7 +144,7 @@ def read_inventory(path: Path) -> Inventory:
 
 
 def parse_inventory(text: str, name: str) -> Inventory:
-    """Read the text of a file that messages call `name`; raises UsageError where it has no such columns."""
+    """Read a text; messages call its file `name`. Raises UsageError where it has no such columns."""
     lines = physical_lines(text)
     if not any(line.strip() for line in lines):
         raise UsageError(f"{name} is empty", hint=HINT)
@@ -158,7 +152,7 @@ def parse_inventory(text: str, name: str) -> Inventory:
     inventory = Inventory(columns_of(heading.cells, name))
 
     def is_one_record(cells: list[str]) -> bool:
-        """Whether lines that an open quotation mark joined are one line of the list, and hide no other."""
+        # Lines that an open quotation mark joined may hide other lines of the list.
         inner = (line for cell in cells for line in cell.split("\n")[1:])
         fewest = len(heading.cells) - 1
         return len(cells) == len(heading.cells) and all(line.count(delimiter) < fewest for line in inner)
@@ -166,7 +160,7 @@ def parse_inventory(text: str, name: str) -> Inventory:
     taken = 0
     for record in read_records(lines[heading.last :], delimiter, is_one_record):
         if record.cells == heading.cells:
-            continue  # exports that were joined bring their heading again
+            continue  # joined exports have their headings in between
         if not record.cells or any(cell.strip(" \t\0") for cell in record.cells):
             taken += 1
             if taken > MOST_LINES:
@@ -176,9 +170,9 @@ def parse_inventory(text: str, name: str) -> Inventory:
 
 
 def _find_heading(lines: Sequence[str], name: str) -> tuple[str, Record]:
-    """The delimiter, and the first record that names a column we need; nothing before it is a machine.
+    """The delimiter, and the first record that names a column we need; no machine comes before it.
 
-    A title may be such a word, too: one word alone gives way to a heading with two columns below it.
+    A title may look like a heading of one column: a heading with two columns below it is preferred.
     """
     top = lines[:_MOST_LINES_BEFORE_THE_HEADING]
     found: list[tuple[str, Record]] = []

@@ -1,4 +1,4 @@
-"""Which column of an exported list is which of ours: headings of common tools and languages. Pure."""
+"""Which column of an exported list is which of unbrick's: headings of common tools in several languages."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from unbrick.errors import UsageError
 COLUMNS = ("name", "serial", "site", "service", "priority", "owner")
 HINT = "a CSV with the columns name,serial,site,service,priority,owner is understood"
 
-# Without case, accents, spaces and signs. Where a list has several for one column, the first text that has
-# one decides: what can only be a computer's name comes before `name`, which may be a person's.
+# Without case, accents, spaces and signs. Where a list has several for one column, the one in the earliest
+# text is taken: a heading that can only mean a computer comes before `name`, which may be a person's.
 _KNOWN: dict[str, tuple[str, ...]] = {
     "name": (
         "computername hostname devicename machinename pcname netbiosname netbioscomputername systemname "
@@ -76,7 +76,7 @@ _PLACES = {
 
 @dataclass(frozen=True)
 class Columns:
-    """Where each of our columns is in a list, what it is called there, and the headings that are not used."""
+    """The index of each column, its heading in the list, and the headings that are not used."""
 
     places: dict[str, int]
     headings: dict[str, str]
@@ -84,13 +84,12 @@ class Columns:
 
 
 def column_of(heading: str) -> str | None:
-    """Which of our columns a heading names, if any."""
     known = _place(heading)
     return known[0] if known else None
 
 
 def columns_of(cells: Sequence[str], name: str) -> Columns:
-    """Our columns among the headings of the file `name`; raises UsageError where two have one meaning."""
+    """The columns in the headings of the file `name`; raises UsageError where one is there twice."""
     best: dict[str, tuple[int, int]] = {}
     for index, cell in enumerate(cells):
         known = _place(cell)
@@ -112,10 +111,10 @@ def columns_of(cells: Sequence[str], name: str) -> Columns:
 
 
 def _place(heading: str) -> tuple[str, int] | None:
-    # A table before it, a remark behind it: tblAssets.AssetName, Computer name (NetBIOS).
+    # With a table's name before it or a remark after it: tblAssets.AssetName, Computer name (NetBIOS).
     for text in (heading, _REMARK.sub("", heading), heading.rpartition(".")[2]):
         plain = _plain(text)
-        # The views of Configuration Manager number their columns: Name0, SerialNumber00.
+        # Views of Configuration Manager number their columns: Name0, SerialNumber00.
         place = _PLACES.get(plain) or _PLACES.get(plain.rstrip("0"))
         if place:
             return place

@@ -1,31 +1,71 @@
-"""What a person decides: two machines are one, one is several, a station's word does not count."""
+"""A person's decisions: two machines are one, one is several, a station's reports do not count.
+
+A decision is taken back by its number, by the words it was made with, or by its machine.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select
 
 from unbrick.errors import UsageError
+from unbrick.events.short_code import is_short_code, plain_code
+from unbrick.settings.strict import parse_json
 from unbrick.tally.books.bulk import chunks, rows_of, rows_where, update_rows
-from unbrick.tally.books.schema import machines, runs
+from unbrick.tally.books.clock import moment_of
+from unbrick.tally.books.schema import decisions, machines, runs
 from unbrick.tally.count.bearing import Bears
 from unbrick.tally.count.contradictions import note_said_sites
 from unbrick.tally.count.counted_runs import first_of_runs, is_second
 from unbrick.tally.count.counting import assign
 from unbrick.tally.count.decisions import APART, What, decide, read_decisions, take_back
 from unbrick.tally.count.machines import refresh
+from unbrick.tally.count.names import name_key, serial_key
 from unbrick.tally.count.newcomers import held_of_station, note_held
+from unbrick.tally.count.rows import Row
 from unbrick.tally.count.runs import run_of
-from unbrick.tally.office.undoing import decisions_meant, machines_reached
 from unbrick.tally.records import NAMED, MachineRow
 from unbrick.tally.show.finding import find_keys
-from unbrick.tally.show.summary import machine_row_of
+from unbrick.tally.show.summary import rows_by_name
+
+_NUMBERED = re.compile(r"decision:([0-9]{1,9})", re.IGNORECASE)
+_OF_MACHINES = {What.MERGE: "other", What.SPLIT: "subject"}  # the column with the decision's machine
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A decision in force; `name` is for taking it back, `called` what it was made with, or a station."""
+
+    name: str
+    what: str
+    called: tuple[str, ...]
+    reason: str
+    who: str
+    at: datetime | None
+
+
+def list_decisions(connection: Connection) -> list[Decision]:
+    wanted = (What.MERGE, What.SPLIT, What.DISCOUNT)
+    return [
+        Decision(
+            f"decision:{row['number']}",
+            row["what"],
+            tuple(parse_json(row["called"])) or (_shown(row["subject"]),),
+            row["reason"],
+            row["who"],
+            moment_of(row["at"]),
+        )
+        for row in _in_force(connection, wanted)
+    ]
 
 
 def merge(connection: Connection, one: str, other: str, *, reason: str, who: str) -> list[MachineRow]:
-    """Count `other` as the machine `one` from now on, reports still to come too; returns the row."""
+    """Count `other` as the machine `one` from now on, also in future reports; returns the row."""
     kept, gone = key_of(connection, one), key_of(connection, other)
     if kept == gone:
         raise UsageError(f"{one} and {other} are one machine already")
@@ -34,8 +74,8 @@ def merge(connection: Connection, one: str, other: str, *, reason: str, who: str
 
 
 def unmerge(connection: Connection, one: str, *, who: str) -> list[MachineRow]:
-    """Take back what was merged into a machine; returns the rows that there are then."""
-    meant = decisions_meant(connection, What.MERGE, one)
+    """Undo what was merged into a machine; returns the rows that there are then."""
+    meant = _decisions_meant(connection, What.MERGE, one)
     if not meant:
         raise UsageError(f"nothing was merged into {one}")
     for row in meant:
@@ -44,7 +84,7 @@ def unmerge(connection: Connection, one: str, *, who: str) -> list[MachineRow]:
 
 
 def split(connection: Connection, one: str, *, by: str, reason: str, who: str) -> list[MachineRow]:
-    """Count the runs of a machine as those of several, told apart by disk, serial number or name.
+    """Count the runs of a machine as several machines, told apart by disk, serial number or name.
 
     Raises UsageError where that tells nothing apart.
     """
@@ -58,8 +98,7 @@ def split(connection: Connection, one: str, *, by: str, reason: str, who: str) -
 
 
 def unsplit(connection: Connection, one: str, *, who: str) -> list[MachineRow]:
-    """Take back that a machine was split; returns its row."""
-    meant = decisions_meant(connection, What.SPLIT, one)
+    meant = _decisions_meant(connection, What.SPLIT, one)
     if not meant:
         raise UsageError(f"{one} was not split")
     for row in meant:
@@ -68,19 +107,13 @@ def unsplit(connection: Connection, one: str, *, who: str) -> list[MachineRow]:
 
 
 def discount(
-    connection: Connection,
-    station: str,
-    *,
-    discounted: bool,
-    reason: str,
-    who: str,
-    at: datetime | None = None,
+    connection: Connection, station: str, *, discounted: bool, reason: str, who: str
 ) -> list[MachineRow]:
-    """Take a station's word out of the count, or into it again; returns the rows that rested on it before."""
+    """Take a station's reports out of the count, or back into it; returns the changed rows."""
     if discounted:
-        decide(connection, What.DISCOUNT, station, reason=reason, who=who, at=at)
+        decide(connection, What.DISCOUNT, station, reason=reason, who=who)
     else:
-        take_back(connection, What.DISCOUNT, station, who=who, at=at)
+        take_back(connection, What.DISCOUNT, station, who=who)
     query = select(runs.c.machine).where(runs.c.station == station).distinct()
     keys = set(connection.execute(query).scalars()) | _heard_anew(connection, station)
     before = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
@@ -90,12 +123,13 @@ def discount(
     after = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
     changed = [row for key, row in before.items() if key not in after or _differ(row, after[key])]
     changed += [row for key, row in after.items() if key not in before]
-    return [machine_row_of(row) for row in sorted(changed, key=lambda row: (row["name_key"], row["key"]))]
+    return rows_by_name(changed)
 
 
 def _heard_anew(connection: Connection, station: str) -> set[str]:
-    """Look again at what other runs took from a station's: who began a run's id, a disk's firmware UUID or
-    first name. Returns the keys of the machines that this touches.
+    """Judge again what other runs took from the station's: who began a run, a disk's UUID or first name.
+
+    Returns the keys of the machines that this changes.
     """
     decided = read_decisions(connection)
     own = select(runs.c.run, runs.c.disk_guid).where(runs.c.station == station)
@@ -122,7 +156,7 @@ def _differ(one: dict[str, object], other: dict[str, object]) -> bool:
 
 def key_of(connection: Connection, wanted: str) -> str:
     """The one machine that a name, a serial number or a sticker's code means; raises UsageError."""
-    keys = _found(connection, wanted)
+    keys = [key for key in find_keys(connection, wanted) if not key.startswith(NAMED)]
     if len(keys) != 1:
         raise UsageError(
             f"{len(keys)} machines that a medium has seen are meant by {wanted}",
@@ -131,21 +165,94 @@ def key_of(connection: Connection, wanted: str) -> str:
     return keys[0]
 
 
-def _found(connection: Connection, wanted: str) -> list[str]:
-    return [key for key in find_keys(connection, wanted) if not key.startswith(NAMED)]
-
-
 def _assigned_anew(connection: Connection, keys: set[str]) -> list[MachineRow]:
-    """Give the runs of these machines, and of what was split off them, their machines again."""
-    reached = machines_reached(connection, keys)
-    here: ColumnElement[bool] = runs.c.machine.in_(sorted(reached))
-    for key in reached:
-        here = here | runs.c.machine.between(key + APART, key + chr(ord(APART) + 1))
-    records = [run_of(row) for row in rows_of(connection, select(runs).where(here))]
+    """Assign the runs of these machines, and of those split off them, to machines again."""
+    reached = _machines_reached(connection, keys)
+    records = [run_of(row) for row in rows_of(connection, select(runs).where(_is_run_of(reached)))]
     moved = assign(connection, records, read_decisions(connection))
     touched = {record.machine for record in records} | {key for _, key in moved}
     refresh(connection, touched | keys, ())
     shown = {key for key in touched if key.partition(APART)[0] in keys}
     shown |= {one for record, key in moved for one in (record.machine, key)}
     found = rows_where(connection, machines, machines.c.key, shown | keys)
-    return [machine_row_of(row) for row in sorted(found, key=lambda row: (row["name_key"], row["key"]))]
+    return rows_by_name(found)
+
+
+def _decisions_meant(connection: Connection, what: What, wanted: str) -> Sequence[Row]:
+    """The merges or splits in force of the machine that is called `wanted`, or was when they were made.
+
+    Raises UsageError where there is none of that number, or where several machines may be meant.
+    """
+    rows = _in_force(connection, [what])
+    numbered = _NUMBERED.fullmatch(wanted.strip())
+    if numbered:
+        rows = [row for row in rows if row["number"] == int(numbered[1])]
+        if not rows:
+            raise UsageError(
+                f"there is no {what} in force with the number {wanted}",
+                hint="those in force: unbrick tally contradictions DIR --all",
+            )
+        return rows
+    place = _OF_MACHINES[what]
+    called = {row[place] for row in rows if _is_called(wanted, parse_json(row["called"]))}
+    keys = set(find_keys(connection, wanted))
+    keys |= {key.partition(APART)[0] for key in keys} if what is What.SPLIT else set()
+    found = {row[place] for row in rows if row[place] in keys}
+    places = (called & found) or called | found
+    if not places:
+        places = {row[place] for row in rows if _showed(connection, row, wanted)}
+    meant = [row for row in rows if row[place] in places]
+    if len(places) > 1:
+        listed = ", ".join(
+            f"decision:{row['number']} ({', '.join(parse_json(row['called']))})" for row in meant
+        )
+        raise UsageError(f"several decisions on {wanted} are in force", hint=f"name one of them: {listed}")
+    return meant
+
+
+def _in_force(connection: Connection, wanted: Iterable[What]) -> list[dict[str, Any]]:
+    here = (decisions.c.what.in_([what.value for what in wanted]), decisions.c.undone_at.is_(None))
+    return list(rows_of(connection, select(decisions).where(*here).order_by(decisions.c.number)))
+
+
+def _machines_reached(connection: Connection, keys: Iterable[str]) -> set[str]:
+    """These machines, and all to which a merge ever moved their runs or those of machines split off them."""
+    here = decisions.c.what == What.MERGE.value
+    merges = connection.execute(select(decisions.c.subject, decisions.c.other).where(here)).all()
+    reached = set(keys)
+    while more := {
+        other
+        for subject, other in merges
+        if other not in reached and reached & {subject, subject.partition(APART)[0]}
+    }:
+        reached |= more
+    return reached
+
+
+def _is_run_of(machines: Iterable[str]) -> ColumnElement[bool]:
+    here: ColumnElement[bool] = runs.c.machine.in_(sorted(machines))
+    for key in machines:
+        here = here | runs.c.machine.between(key + APART, key + chr(ord(APART) + 1))
+    return here
+
+
+def _is_called(wanted: str, called: Iterable[str]) -> bool:
+    """Whether one of these is `wanted`, as names, serial numbers and sticker codes are compared."""
+    return any(
+        name_key(wanted) == name_key(one)
+        or serial_key(wanted) == serial_key(one)
+        or (is_short_code(wanted) and plain_code(wanted) == plain_code(one))
+        for one in called
+    )
+
+
+def _showed(connection: Connection, row: Row, wanted: str) -> bool:
+    machines = _machines_reached(connection, {row["subject"], row["other"]} - {""})
+    return any(
+        name_key(wanted) in run.name_keys or _is_called(wanted, filter(None, [run.serial, run.code]))
+        for run in map(run_of, rows_of(connection, select(runs).where(_is_run_of(machines))))
+    )
+
+
+def _shown(subject: str) -> str:
+    return subject.partition(":")[2].replace(APART, " ") or subject

@@ -1,8 +1,8 @@
-"""What a person says of a machine, kept as it was said and counted apart from what a machine proved.
+"""What a person says about a machine, kept in those words and counted apart from what a machine proved.
 
-A statement is about one machine: that which its name, serial number or sticker code means when it is said. It
-holds for a machine that never reported as well. The last one counts; one that was taken back stays written
-down and counts no more, and the one before it does again.
+A statement is about one machine: the one that its name, serial number or sticker code means at that time; it
+may be one that never reported. The last statement counts. One that is taken back is kept, does not count any
+more, and the one before it does again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _COLUMNS = statements.c
 
 
 def statement_of(text: str) -> Statement:
-    """The status word, however it is capitalised and whatever joins its parts; raises StatementError."""
+    """The status for a word, in any case and with any separators; raises StatementError."""
     word = "-".join(text.strip().lower().replace("_", " ").replace("-", " ").split())
     if word == "reimaged":
         return Statement.RE_IMAGED
@@ -66,14 +66,15 @@ def state(
         "machine_first": first,
     }
     connection.execute(insert(statements), row)
-    # A run that does not bear is to do so from now on: that is seen where all of them are read.
+    # A run that does not bear will do so from now on; that shows only where all runs are read.
     refresh(connection, [key], [kept_under], only_added=[key] if run is None or run.bears else [])
     return str(key)
 
 
 def _run_meant(connection: Connection, key: str, wanted: str) -> RunRecord:
-    """Of the runs of a machine the last one that shows what it was called by, else the last one: with that
-    the word goes, should the machine turn out to be several.
+    """The run that a statement stays with, should the machine turn out to be several.
+
+    It is the last one that shows what the machine was called by, else the last one.
     """
     counted = runs_counted(connection, key)
     called = [
@@ -89,7 +90,7 @@ def _run_meant(connection: Connection, key: str, wanted: str) -> RunRecord:
 def take_back(
     connection: Connection, wanted: str, *, reason: str, who: str, at: datetime | None, unseen: bool
 ) -> tuple[str, Said]:
-    """Take the last statement on a machine back; returns the key of its row, and what was taken back.
+    """Take the last statement on a machine back; returns the key of its row, and that statement.
 
     Raises StatementError: no such machine, several of them, or nothing to take back.
     """
@@ -111,12 +112,12 @@ def take_back(
 
 
 def history(connection: Connection, key: str) -> tuple[Said, ...]:
-    """All that persons said of the machine with this key, in that order, also what was taken back."""
+    """All statements about the machine with this key in their order, also those taken back."""
     return tuple(_said(row) for row in statements_about(connection, key) if row["status"])
 
 
 def _standing(said: list[Row]) -> list[Row]:
-    """Those that were not taken back, one by one or (by an older version) all at once."""
+    """Those not taken back, one by one or (by an older version) all at once."""
     kept: list[Row] = []
     for row in said:
         if not row["status"]:

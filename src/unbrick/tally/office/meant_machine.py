@@ -1,4 +1,4 @@
-"""Which machine a person means: one that is known, and one only; nothing is invented by a slip of the pen."""
+"""Which machine a person means: exactly one known machine; a typing error never makes a new one."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _ALIKE = 0.75
 def meant_row(connection: Connection, wanted: str, *, new: bool, unseen: bool) -> Row | None:
     """The row of the machine that a name, serial number or sticker code means.
 
-    `unseen` asks for the one that no medium has seen. None where nobody knows it and it may be `new`; raises
-    StatementError where it may not, where several are meant, and where `unseen` asks for what was seen.
+    `unseen` looks for one that no medium has seen. None where it is unknown and may be `new`; raises
+    StatementError where it may not, where several are meant, and where `unseen` means one that was seen.
     """
     rows = rows_where(connection, machines, machines.c.key, find_keys(connection, wanted))
     by_serial = [row for row in rows if row["serial"] and serial_key(row["serial"]) == serial_key(wanted)]
@@ -55,7 +55,6 @@ def meant_row(connection: Connection, wanted: str, *, new: bool, unseen: bool) -
 
 
 def _unseen(rows: list[dict[str, Any]], wanted: str) -> list[dict[str, Any]]:
-    """Those that no medium has seen; raises StatementError where all there are were seen."""
     unseen = [row for row in rows if row["key"].startswith(NAMED)]
     if rows and not unseen:
         raise StatementError(
@@ -67,13 +66,13 @@ def _unseen(rows: list[dict[str, Any]], wanted: str) -> list[dict[str, Any]]:
 
 def _listed(rows: Iterable[Row]) -> str:
     found = sorted(map(machine_row_of, rows), key=lambda one: (one.code or "", one.name))
-    told = [_told(one) for one in found[:_MOST_LISTED]]
+    listed = [_shown(one) for one in found[:_MOST_LISTED]]
     if len(found) > _MOST_LISTED:
-        told.append(f"and {len(found) - _MOST_LISTED} more (unbrick tally status --find)")
-    return "; ".join(told)
+        listed.append(f"and {len(found) - _MOST_LISTED} more (unbrick tally status --find)")
+    return "; ".join(listed)
 
 
-def _told(one: MachineRow) -> str:
+def _shown(one: MachineRow) -> str:
     where = f" at {one.site}" if one.site else ""
     if one.code is None:
         return f"{one.name}{where}, which no medium has seen (--unseen)"
@@ -82,7 +81,7 @@ def _told(one: MachineRow) -> str:
 
 
 def near_misses(connection: Connection, wanted: str) -> list[str]:
-    """The machines that are written most like `wanted`, the likest first; none for what can be no name."""
+    """The machines whose name, serial number or code is written most like `wanted`, the likest first."""
     key = name_key(wanted)
     if not key or len(key) > _LONGEST_NAME:
         return []
@@ -106,7 +105,7 @@ def near_misses(connection: Connection, wanted: str) -> list[str]:
 
 
 def _rows_like(connection: Connection, key: str, slips: list[str]) -> Iterator[Row]:
-    """Rows of table `machines` whose name is one slip away, or begins as `key` does."""
+    """Rows of table `machines` whose name is one slip away, or has the same beginning."""
     yield from _with(connection, machines.c.name_key, slips)
     keys = {row["key"] for row in _with(connection, machine_names.c.name_key, slips)}
     yield from rows_where(connection, machines, machines.c.key, keys)
@@ -122,7 +121,7 @@ def _with(connection: Connection, column: Column[Any], values: Iterable[str]) ->
 
 
 def _slips(text: str, letters: str) -> set[str]:
-    """All texts that are one letter too many, too few or wrong away, or two exchanged."""
+    """All texts with one letter more, less or different, or two exchanged."""
     parts = [(text[:index], text[index:]) for index in range(len(text) + 1)]
     return {
         *(left + right[1:] for left, right in parts if right),

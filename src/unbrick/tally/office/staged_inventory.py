@@ -1,8 +1,8 @@
-"""A list of expected machines on its way in: written down whole first, then counted batch by batch.
+"""A list of expected machines on its way in: first written down completely, then counted batch by batch.
 
 While a batch is counted no report is stored, and a million lines take minutes: stations would be sent away.
-Until the list is whole, an end of the program leaves nothing of it; from then on all of it is counted: by the
-next import, or when the tally is served next, where this one did not come so far.
+If the program ends before the list is complete, nothing of it stays. After that all of it will be counted: by
+the next import, or when the tally is served next.
 """
 
 from __future__ import annotations
@@ -19,27 +19,24 @@ from unbrick.tally.books.bulk import insert_rows, rows_of
 from unbrick.tally.books.schema import staged_lines, staging
 from unbrick.tally.office.expectations import Change, apply_changes, refresh_many_named
 
-BATCH = 2000
-"""So many lines are counted at once."""
-
+BATCH = 2000  # lines counted at once
 _STAGED_AT_ONCE = 20_000
 _WHOLE = select(staging.c.whole).where(staging.c.number == 1)
 _ENDS = select(
     select(func.min(staged_lines.c.number)).scalar_subquery(),
     select(func.max(staged_lines.c.number)).scalar_subquery(),
 )
-_PAUSE_SECONDS = 0.05  # who waits for its turn looks every hundredth of a second
+_PAUSE_SECONDS = 0.05  # a process that waits for the lock tries every hundredth of a second
 
 
 def let_others_write() -> None:
-    """Whoever waits to store something has its turn now."""
     time.sleep(_PAUSE_SECONDS)
 
 
 def begin(connection: Connection, token: str) -> bool:
-    """Forget a list that is not whole: its program ended, or hears of it at its next step.
+    """Forget a list that is not complete: its program ended, or notices at its next step.
 
-    Returns False where a whole one is there: that must be counted first.
+    Returns False where there is a complete one: that must be counted first.
     """
     if connection.execute(_WHOLE).scalar():
         return False
@@ -50,7 +47,7 @@ def begin(connection: Connection, token: str) -> bool:
 
 
 def stage(connection: Connection, token: str, changes: Sequence[Change], first: int) -> int:
-    """Write some changes down, from a number on; returns how many. Raises UsageError."""
+    """Write down changes from the number `first` on; returns how many. Raises UsageError."""
     _require(connection, token)
     rows = [
         {
@@ -66,19 +63,19 @@ def stage(connection: Connection, token: str, changes: Sequence[Change], first: 
 
 
 def finish_staging(connection: Connection, token: str) -> None:
-    """From now on all of it counts. Raises UsageError."""
+    """Mark the list as complete: from now on it will be counted. Raises UsageError."""
     _require(connection, token)
     connection.execute(update(staging).values(whole=True))
 
 
 def end(connection: Connection, token: str) -> None:
-    """A list was taken at once. Raises UsageError."""
+    """End a list that was taken at once. Raises UsageError."""
     _require(connection, token)
     connection.execute(delete(staging))
 
 
 def waiting(connection: Connection) -> int:
-    """How many lines of a whole list are not counted yet."""
+    """How many lines of a complete list are not counted yet."""
     if not connection.execute(_WHOLE).scalar():
         return 0
     first, last = connection.execute(_ENDS).one()
@@ -86,7 +83,7 @@ def waiting(connection: Connection) -> int:
 
 
 def count_batch(connection: Connection) -> tuple[bool, int]:
-    """Count the next lines; returns whether there may be more, and how many machines went with them."""
+    """Count the next lines; returns whether there may be more, and how many machines were removed."""
     if not connection.execute(_WHOLE).scalar():
         return False, 0
     query = select(staged_lines).order_by(staged_lines.c.number).limit(BATCH)

@@ -1,4 +1,4 @@
-"""What the screens show, as it stood at one moment, and how it is read from the store."""
+"""What the screens show, as it was at one moment, and how it is read from the store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from unbrick.events.event import EventKind
 from unbrick.events.standing import MachineStatus
 from unbrick.tally.records import FINISHED, MachineRow, RecentEvent, Statement, StoreError, Summary
 
-# In the order in which an IT lead reads them: what is done, what moves, what is stuck.
 SETTLED: tuple[str, ...] = tuple(
     word for word in Statement if word in FINISHED and word is not Statement.CONFIRMED
 )
@@ -22,7 +21,7 @@ ON_THE_WAY: tuple[str, ...] = (
     MachineStatus.SEEN,
     MachineStatus.UNDONE,
 )
-ORDER: tuple[str, ...] = (
+ORDER: tuple[str, ...] = (  # as an IT lead reads them: what is done, what moves, what is stuck
     MachineStatus.CONFIRMED,
     MachineStatus.REPAIRED,
     MachineStatus.HEALTHY,
@@ -33,28 +32,17 @@ ORDER: tuple[str, ...] = (
     MachineStatus.FAILED,
     Statement.FIRMWARE_LOCKED,
 )
-NEEDS_A_PERSON: tuple[str, ...] = (
-    MachineStatus.NEEDS_HANDS,
-    MachineStatus.FAILED,
-    Statement.FIRMWARE_LOCKED,
-)
+NEEDS_A_PERSON: tuple[str, ...] = (MachineStatus.NEEDS_HANDS, MachineStatus.FAILED, Statement.FIRMWARE_LOCKED)
 STUCK: tuple[str, ...] = (MachineStatus.NEEDS_KEY, *NEEDS_A_PERSON)
 
 
 class Readable(Protocol):
-    """As much of the store as the screens read."""
+    """What the screens read of a `Store`."""
 
-    def summary(self, now: datetime | None = None) -> Summary:
-        """See `Store.summary`."""
-
-    def machines(self, *, status: str | None = None, limit: int | None = 100) -> tuple[MachineRow, ...]:
-        """See `Store.machines`."""
-
-    def recent(self, limit: int = 20) -> tuple[RecentEvent, ...]:
-        """See `Store.recent`."""
-
-    def key_ids(self, runs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
-        """See `Store.key_ids`."""
+    def summary(self, now: datetime | None = None) -> Summary: ...
+    def machines(self, *, status: str | None = None, limit: int | None = 100) -> tuple[MachineRow, ...]: ...
+    def recent(self, limit: int = 20) -> tuple[RecentEvent, ...]: ...
+    def key_ids(self, runs: Sequence[str]) -> Mapping[str, tuple[str, ...]]: ...
 
 
 @dataclass(frozen=True)
@@ -69,9 +57,9 @@ class SiteCount:
 
 @dataclass(frozen=True)
 class Board:
-    """Everything at one moment. The lists are the first of theirs; the numbers are of all machines.
+    """Everything at one moment. The lists may be cut; the numbers are of all machines.
 
-    `trouble` wants somebody now, `notice` within days.
+    `trouble` needs a person now, `notice` within days.
     `key_ids` has the protectors' ids of the machines in `needs_key`, by run.
     """
 
@@ -85,28 +73,24 @@ class Board:
     notice: str | None = None
 
     def count(self, *statuses: str) -> int:
-        """How many machines have one of some statuses."""
         return sum(self.summary.by_status.get(status, 0) for status in statuses)
 
     @property
     def stuck(self) -> int:
-        """Machines that no visit brings back: a key, a person or another look is needed."""
         return self.count(*STUCK)
 
     def statuses(self) -> tuple[str, ...]:
-        """The statuses that any machine has, in reading order; words of a newer version too."""
+        """The statuses that any machine has, in reading order; unknown words of a newer version too."""
         known = set(ORDER) | {MachineStatus.EXPECTED}
         strange = sorted(status for status in self.summary.by_status if status not in known)
         ordered = (*ORDER, *strange, MachineStatus.EXPECTED)
         return tuple(str(status) for status in ordered if self.count(status))
 
     def reasons(self, status: str) -> tuple[tuple[str, int], ...]:
-        """Why machines have a status, the most frequent reason first."""
-        counted = self.summary.reasons.get(status, {})
+        counted = self.summary.reasons.get(status, {})  # the most frequent first
         return tuple(sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])))
 
     def sites(self) -> tuple[SiteCount, ...]:
-        """The sites, those with the most left to do first."""
         counts = [
             SiteCount(
                 site,
@@ -116,11 +100,11 @@ class Board:
             )
             for site, counted in self.summary.sites.items()
         ]
-        return tuple(sorted(counts, key=lambda one: (one.done - one.total, one.site)))
+        return tuple(sorted(counts, key=lambda one: (one.done - one.total, one.site)))  # most to do first
 
 
 def read_board(store: Readable, now: datetime, *, rows: int = 100) -> Board:
-    """Read everything for one screen; `rows` at most of each list."""
+    """Read one screen's content, at most `rows` of each list."""
     summary = store.summary(now)
     needs_key = tuple(_waiting(store, summary, (MachineStatus.NEEDS_KEY,), rows))
     return Board(
@@ -134,11 +118,11 @@ def read_board(store: Readable, now: datetime, *, rows: int = 100) -> Board:
 
 
 def _telling(events: Iterable[RecentEvent]) -> Iterator[RecentEvent]:
-    """Without the single steps, except the one where a machine is now: many steps are one piece of news."""
+    """Without single steps, except each run's newest event: many steps are one piece of news."""
     runs: set[str] = set()
+    steps = {EventKind.STEP_STARTED, EventKind.STEP_ENDED, EventKind.RUN_STARTED}
     for event in events:
-        step = event.kind in {EventKind.STEP_STARTED, EventKind.STEP_ENDED, EventKind.RUN_STARTED}
-        if event.run not in runs or not step:
+        if event.run not in runs or event.kind not in steps:
             yield event
         runs.add(event.run)
 
@@ -150,17 +134,15 @@ def _waiting(store: Readable, summary: Summary, statuses: tuple[str, ...], rows:
 
 
 class Reader:
-    """Reads a board again and again; while the store cannot be read, gives the last one and says why."""
+    """Reads a board again and again; where the store cannot be read, gives the last one and says why."""
 
-    def __init__(self, store: Readable, rows: int = 100) -> None:
+    def __init__(self, store: Readable) -> None:
         self._store = store
-        self._rows = rows
         self._last: Board | None = None
 
     def read(self, now: datetime) -> Board:
-        """The board of this moment."""
         try:
-            self._last = read_board(self._store, now, rows=self._rows)
+            self._last = read_board(self._store, now)
         except StoreError as error:
             before = self._last or Board(now)
             return replace(before, now=now, trouble=f"not up to date: {error.message}")

@@ -1,4 +1,4 @@
-"""Which BitLocker keys a machine waits for: the ids on its blue screen, as its own events named them."""
+"""Which BitLocker keys a machine waits for: the ids on its blue screen, taken from its own events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RUNS_AT_ONCE = 500
 
 
 def read_key_ids(connection: Connection, runs: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The protector ids of the volumes that each of some runs met locked; runs without any are left out."""
+    """The protector ids of the locked volumes of each run; runs without any are left out."""
     found: dict[str, tuple[str, ...]] = {}
     for at in range(0, len(runs), _RUNS_AT_ONCE):
         query = (

@@ -1,6 +1,6 @@
-"""The parts of the dashboard: each gives lines of an exact width, at most as many as it was granted.
+"""The parts of the dashboard: each gives lines of an exact width, at most as many as it is given.
 
-Every text of a stranger goes through `fitted`, so a line is never wider than its pane and never markup.
+Every text of a stranger goes through `fitted`: no line is wider than its pane, and none is markup.
 """
 
 from __future__ import annotations
@@ -49,17 +49,15 @@ _CODE_CELLS, _WITH_CODES = 11, 72
 
 
 def word(status: str) -> str:
-    """What a status is called on the screens."""
     return _WORDS.get(status, status)
 
 
 def heading(text: str, width: int) -> Text:
-    """The first line of a pane."""
     return Text(fitted(text, width), "bold")
 
 
 def apart_sentence(summary: Summary) -> str:
-    """What is in no number or in no list, or contradicts another report; empty where there is nothing."""
+    """What is in no number or in no list, or contradicts another report; empty where there is none."""
     parts = []
     if summary.contradictions:
         number = summary.contradictions
@@ -75,16 +73,15 @@ def apart_sentence(summary: Summary) -> str:
     if summary.not_listed:
         number = sum(summary.not_listed.values())
         who = sorted(summary.not_listed.items(), key=lambda one: (-one[1], one[0]))
-        told = [f"{station or 'by hand'} {count:,}" for station, count in who[:_MOST_STATIONS]]
+        listed = [f"{station or 'by hand'} {count:,}" for station, count in who[:_MOST_STATIONS]]
         if len(who) > _MOST_STATIONS:
-            told.append(f"and {len(who) - _MOST_STATIONS:,} stations more")
+            listed.append(f"and {len(who) - _MOST_STATIONS:,} stations more")
         said = f"{number:,} machine{'' if number == 1 else 's'} counted that the inventory does not have"
-        parts.append(f"{said} ({', '.join(told)})")
+        parts.append(f"{said} ({', '.join(listed)})")
     return " · ".join(parts)
 
 
 def headline(board: Board, width: int) -> list[Text]:
-    """How many are done, the bar, and how long it will take."""
     total, done = board.summary.total, board.summary.finished
     share = f"{done * 100 // total} %" if total else "no machines yet"
     said = f"{done:,} of {total:,} machines are done"
@@ -96,7 +93,7 @@ def headline(board: Board, width: int) -> list[Text]:
 
 
 def bar(board: Board, width: int) -> Text:
-    """Green what is done, magenta what is stuck, dim what is still to come; whoever exists has a cell."""
+    """Green what is done, magenta what is stuck, dim the rest; a single machine has a cell of its own."""
     total = board.summary.total
     done = _cells(board.summary.finished, total, width)
     stuck = min(_cells(board.stuck, total, width), width - done)
@@ -107,12 +104,11 @@ def bar(board: Board, width: int) -> Text:
 
 
 def _cells(part: int, total: int, width: int) -> int:
-    """Full only where all are meant, empty only where none are."""
     if not total or not part:
         return 0
     if part == total:
         return width
-    return min(max(part * width // total, 1), width - 1)
+    return min(max(part * width // total, 1), width - 1)  # full only for all, empty only for none
 
 
 @dataclass(frozen=True)
@@ -123,9 +119,9 @@ class _Row:
 
 
 def statuses(board: Board, width: int, height: int) -> list[Text]:
-    """One line a status that any machine has, and how many of these are on a person's word alone.
+    """One line for each status that any machine has, with how many rest on a person's word alone.
 
-    Where there are more than lines, the stations on the way back share one, then the words of persons.
+    Where they do not fit, the statuses of machines on the way share a line, then those settled by hand.
     """
     rows = [_Row(word(one), COLOUR.get(one, ""), (one,)) for one in board.statuses()]
     for label, colour, together in (("on the way", "blue", ON_THE_WAY), ("settled by hand", "", SETTLED)):
@@ -141,7 +137,7 @@ def statuses(board: Board, width: int, height: int) -> list[Text]:
 
 
 def _joined(rows: list[_Row], joint: _Row) -> list[_Row]:
-    """The rows with those of one group as a single one, where the first of them was."""
+    """The rows, with those of one group as a single one at the place of their first."""
     inside = [row for row in rows if set(row.statuses) <= set(joint.statuses)]
     if len(inside) < 2:
         return rows
@@ -161,7 +157,6 @@ def _status_line(board: Board, row: _Row, width: int) -> Text:
 
 
 def reasons_sentence(pairs: Sequence[tuple[str, int]]) -> str:
-    """The first reasons with how many machines have each, and how many reasons more there are."""
     said = [f"{in_a_column(reason)} {number:,}" for reason, number in pairs[:_MOST_REASONS]]
     if len(pairs) > _MOST_REASONS:
         said.append(f"and {len(pairs) - _MOST_REASONS:,} more")
@@ -169,7 +164,6 @@ def reasons_sentence(pairs: Sequence[tuple[str, int]]) -> str:
 
 
 def sites(board: Board, width: int, height: int) -> list[Text]:
-    """One line a site, those with the most left to do first."""
     shown, left_out = _first(board.sites(), height - 1)
     numbers = max([4, *(len(_progress(one)) for one in shown)]) + 1
     lines = [heading(fitted("site", width - numbers) + fitted("done", numbers, right=True), width)]
@@ -193,7 +187,7 @@ def _site_line(one: SiteCount, name: int, numbers: int) -> Text:
 def waiting(
     title: str, colour: str, count: int, rows: Sequence[MachineRow], board: Board, width: int, height: int
 ) -> list[Text]:
-    """The machines that wait for a key or a person: name, site, what is known of why.
+    """The machines that wait for a key or a person: name, site, why.
 
     Where there is room, also the code on each one's sticker.
     """
@@ -215,14 +209,13 @@ def waiting(
 
 
 def why(one: MachineRow, board: Board, cells: int = 8) -> str:
-    """The ids of the keys it waits for as they begin on the blue screen, and the reason word."""
+    """The beginnings of the key ids it waits for, as on the blue screen, and the reason word."""
     keys = [key[:cells] for key in board.key_ids.get(one.run or "", ())]
     said = " ".join([*keys, one.reason or word(one.status)])
     return f"{said} (by hand)" if one.basis is Basis.MARKED else said
 
 
 def events(rows: Sequence[RecentEvent], board: Board, width: int, height: int) -> list[Text]:
-    """The last things that happened, the newest first, by the tally's clock."""
     lines = [heading("last events", width)]
     for one in rows[: height - 1]:
         line = Text(one.received.astimezone(board.now.tzinfo).strftime("%H:%M:%S  "), "dim")
@@ -235,7 +228,6 @@ def events(rows: Sequence[RecentEvent], board: Board, width: int, height: int) -
 
 
 def happening(one: RecentEvent) -> str:
-    """An event in a few words."""
     if one.kind == EventKind.OUTCOME and one.status:
         return f"{one.status}: {one.reason}" if one.reason else one.status
     words = one.kind.replace("-", " ")
@@ -244,20 +236,20 @@ def happening(one: RecentEvent) -> str:
     return f"{words}: {one.reason}" if one.reason else words
 
 
-def beside(left: Sequence[Text], right: Sequence[Text], width: int, gap: int = 2) -> list[Text]:
-    """Two panes next to each other, the left one `width` cells wide."""
+def beside(left: Sequence[Text], right: Sequence[Text], width: int) -> list[Text]:
+    """Two panes next to each other; the left one is `width` cells wide."""
     joined = []
     for row in range(max(len(left), len(right))):
         line = left[row].copy() if row < len(left) else Text(" " * width)
         if row < len(right):
-            line.append(" " * gap)
+            line.append("  ")
             line.append_text(right[row])
         joined.append(line)
     return joined
 
 
 def _first(rows: Sequence[T], room: int) -> tuple[Sequence[T], Sequence[T]]:
-    """The rows that fit into `room` lines, one of which then says what was left out; and those left out."""
+    """The rows that fit into `room` lines, one of which is for what is left out; and those left out."""
     if len(rows) <= room:
         return rows, ()
     return rows[: max(room - 1, 0)], rows[max(room - 1, 0) :]

@@ -1,4 +1,4 @@
-"""Text that strangers chose (computer names, sites, reasons), cut to cells; it is never read as markup."""
+"""Fits texts of strangers (computer names, sites, reasons) into terminal cells; none is read as markup."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LEFT_TO_RIGHT_MARK = "\u200e"
 
 
 def fitted(text: str, width: int, *, right: bool = False) -> str:
-    """A text, safe to show, in exactly `width` terminal cells: cut with `…`, or filled with blanks."""
+    """A text, safe to show, in exactly `width` terminal cells: cut with `…`, or padded with blanks."""
     if width <= 0:
         return ""
     clean = in_a_column(text, max(width, 8))

@@ -1,6 +1,6 @@
 """The tally on a terminal: the live dashboard, and the table that `unbrick tally status` prints.
 
-Draws a `Board` and nothing else: it reads no store and no clock.
+Draws a `Board` only: reads no store and no clock.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MOST_ROWS = 50
 
 
 class Dashboard:
-    """A board as one screenful, exactly as wide and at most as high as the terminal is at that moment."""
+    """A board as one screenful, exactly as wide and at most as high as the terminal is when drawn."""
 
     def __init__(self, board: Board, *, height: int | None = None, foot: str = "q ends this view") -> None:
         self._board = board
@@ -33,7 +33,7 @@ class Dashboard:
         self._foot = foot
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """One line after the other; the last is not ended, so that a full screen does not scroll."""
+        """The lines; the last is not ended, so that a full screen does not scroll."""
         width = max(options.max_width, 1)
         height = max(self._height or options.height or console.height, 1)
         for number, line in enumerate(self._lines(width, height)[:height]):
@@ -66,7 +66,6 @@ class Dashboard:
         return Text(fitted("unbrick tally", width - 9) + f" {clock}"[:width], "bold reverse")
 
     def _body(self, width: int, room: int) -> list[Text]:
-        """Statuses and sites above, who waits in the middle, the last events below."""
         board = self._board
         wanted = max(len(board.statuses()), min(len(board.sites()), room // 3)) + 1
         upper = min(wanted, max(room - 5, 2))
@@ -100,18 +99,17 @@ def totals_sentence(board: Board) -> str:
         MachineStatus.NEEDS_KEY: ("needs its key", "need their keys"),
         MachineStatus.NEEDS_HANDS: ("needs a person", "need a person"),
     }
-    told = []
+    parts = []
     for status in sorted(board.statuses(), key=lambda one: one == MachineStatus.HEALTHY):
         count = board.count(status)
         one, many = words.get(status, (panes.word(status), panes.word(status)))
-        told.append(f"{count:,} {in_a_column(one if count == 1 else many)}")
+        parts.append(f"{count:,} {in_a_column(one if count == 1 else many)}")
     total = board.summary.total
     noun = "machine" if total == 1 else "machines"
-    return ", ".join([f"{total:,} {noun}", *told])
+    return ", ".join([f"{total:,} {noun}", *parts])
 
 
 def render_status(board: Board) -> RenderableType:
-    """Everything `unbrick tally status` prints."""
     parts: list[RenderableType] = []
     if board.trouble:
         parts.append(Text(in_a_column(f"! {board.trouble}"), "bold red"))

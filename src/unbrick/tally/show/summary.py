@@ -1,9 +1,9 @@
-"""What the screens read: the numbers from the counters, and rows of machines and events. Only looks."""
+"""What the screens read: the numbers from the counters, and rows of machines and events."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -33,7 +33,7 @@ from unbrick.tally.count.rows import Row
 from unbrick.tally.count.runs import shown_reason
 from unbrick.tally.records import FINISHED, NAMED, Basis, MachineLine, MachineRow, RecentEvent, Summary
 from unbrick.tally.show.board import STUCK
-from unbrick.tally.show.rates import count_in, estimate, is_stalled, rates, window_minutes
+from unbrick.tally.show.pace import count_in, estimate, is_stalled, rates, window_minutes
 
 _LONGEST_WINDOW, _SHORT_WINDOW = 60, 5
 _AT_ONCE = 500
@@ -47,7 +47,7 @@ _SETTLED = (
     )
     .distinct()
 )
-# Numbers that stand for themselves on the screens, by their name; none may cost more for a larger fleet.
+# Numbers with a place of their own on the screens, by name; the cost of none may grow with the fleet.
 NUMBERS: dict[str, Select[int]] = {
     "without_identity": select(func.count()).where(
         runs.c.machine >= NO_IDENTITY, runs.c.machine < NO_IDENTITY[:-1] + chr(ord(NO_IDENTITY[-1]) + 1)
@@ -56,7 +56,6 @@ NUMBERS: dict[str, Select[int]] = {
 
 
 def summarise(connection: Connection, now: datetime | None = None) -> Summary:
-    """All the numbers, from the counters alone."""
     by_status: Counter[str] = Counter()
     by_basis: dict[str, Counter[str]] = defaultdict(Counter)
     reasons: dict[str, Counter[str]] = defaultdict(Counter)
@@ -131,7 +130,6 @@ def list_machines(
     limit: int | None,
     offset: int,
 ) -> tuple[MachineRow, ...]:
-    """Rows by name, narrowed by what is given."""
     query: Select[tuple[object, ...]] = select(machines).order_by(machines.c.name_key, machines.c.key)
     if status is not None:
         query = query.where(machines.c.status == status)
@@ -159,14 +157,10 @@ def stream_machines(connection: Connection) -> Iterator[MachineLine]:
 
 
 def machine_with(connection: Connection, key: str) -> MachineRow | None:
-    """The row with this key, if there is one."""
-    return next(
-        (machine_row_of(row) for row in rows_where(connection, machines, machines.c.key, [key])), None
-    )
+    return next(map(machine_row_of, rows_where(connection, machines, machines.c.key, [key])), None)
 
 
 def machine_row_of(row: Row) -> MachineRow:
-    """A row of table `machines` as the screens have it."""
     return MachineRow(
         key=row["key"],
         name=row["name"],
@@ -186,8 +180,12 @@ def machine_row_of(row: Row) -> MachineRow:
     )
 
 
+def rows_by_name(rows: Iterable[Row]) -> list[MachineRow]:
+    return [machine_row_of(row) for row in sorted(rows, key=lambda row: (row["name_key"], row["key"]))]
+
+
 def recent_events(connection: Connection, limit: int) -> tuple[RecentEvent, ...]:
-    """The events that arrived last, the latest first; of those that came together, the later step first."""
+    """The events that arrived last, the newest first; of those that arrived together, the last step first."""
     newest = select(events).order_by(events.c.received.desc(), events.c.id.desc()).limit(limit).subquery()
     query = (
         select(newest, machines.c.name, machines.c.site.label("machine_site"))

@@ -1,7 +1,6 @@
 """The live dashboard: reads a board, draws it, waits for a key or the next second.
 
-One thread, no timer of rich's own, and only the changed screen is written over the old one: no flicker. The
-store is only ever read.
+One thread and no timer of rich's own; only what changed is written over the old screen, so nothing flickers.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import time
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -25,25 +23,18 @@ from unbrick.errors import UsageError
 from unbrick.tally.show.board import Board
 from unbrick.tally.show.screen import Dashboard
 
+_EVERY_SECONDS = 1.0
 _GLANCE_SECONDS = 0.2
 _ENDING = {"q", "Q", "\x04"}
 
 
-class Keys(Protocol):
-    """Where key presses come from."""
-
-    def wait(self, seconds: float) -> str:
-        """The key that was pressed within so many seconds, else an empty text."""
-
-
 class TerminalKeys:
-    """The keyboard of a terminal, key by key; where there is none, only time passes."""
+    """The keyboard of a terminal; without a terminal there are no keys, and only time passes."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def wait(self, seconds: float) -> str:
-        """See `Keys.wait`; a terminal that was hung up counts as the key that ends the view."""
         if not os.isatty(self._descriptor):
             time.sleep(seconds)
             return ""
@@ -51,12 +42,12 @@ class TerminalKeys:
             return ""
         try:
             return os.read(self._descriptor, 1).decode("ascii", "replace") or "q"
-        except OSError:
+        except OSError:  # the terminal hung up: end the view
             return "q"
 
     @contextmanager
     def key_by_key(self) -> Iterator[None]:
-        """Have keys without Enter and without echo; the terminal is put back whatever happens."""
+        """Have keys without Enter and without echo; restores the terminal in any case."""
         if not os.isatty(self._descriptor):
             yield
             return
@@ -77,40 +68,38 @@ def watch_terminal(read: Callable[[], Board], console: Console) -> None:
         raise UsageError("the live view needs a terminal", hint="for a script: unbrick tally status --json")
     keys = TerminalKeys(sys.stdin.fileno())
     with _ended_by_signals(), keys.key_by_key():
-        watch(read, console, keys)
+        watch(read, console, keys.wait)
 
 
 def watch(
     read: Callable[[], Board],
     console: Console,
-    keys: Keys,
+    wait: Callable[[float], str],
     *,
-    every_seconds: float = 1.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Draw what `read` gives, anew each `every_seconds` and when the terminal's size changes.
+    """Draw what `read` gives, every second and when the terminal's size changes.
 
-    Ends on q, Ctrl-C, or the end of the keyboard.
+    `wait` is `TerminalKeys.wait`. Ends on q, Ctrl-C, or the end of the keyboard.
     """
     try:
         with Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
             while True:
                 board = read()
                 drawn = None
-                until = clock() + every_seconds
+                until = clock() + _EVERY_SECONDS
                 while (left := until - clock()) > 0:
                     if drawn != console.size:
                         drawn = console.size
                         live.update(Dashboard(board), refresh=True)
-                    if keys.wait(min(left, _GLANCE_SECONDS)) in _ENDING:
+                    if wait(min(left, _GLANCE_SECONDS)) in _ENDING:
                         return
     except KeyboardInterrupt:
         return
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the view like Ctrl-C, so that the terminal is put back."""
+def _ended_by_signals() -> Iterator[None]:  # like Ctrl-C, so that the terminal is restored
     if threading.current_thread() is not threading.main_thread():
         yield
         return

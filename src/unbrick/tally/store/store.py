@@ -33,9 +33,9 @@ from unbrick.tally.office.expectations import (
     refresh_many_named,
 )
 from unbrick.tally.office.inventory import Inventory, read_inventory
+from unbrick.tally.office.joining import Decision, list_decisions
 from unbrick.tally.office.marks import history, state, statement_of, take_back
 from unbrick.tally.office.meant_machine import near_misses
-from unbrick.tally.office.undoing import Decision, list_decisions
 from unbrick.tally.records import (
     InventoryCounts,
     Loss,

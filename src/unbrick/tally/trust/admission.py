@@ -1,4 +1,4 @@
-"""Who may log in: decided here alone, on a certificate, a name, the register and the tally's clock. Pure."""
+"""Who may log in: decided here alone, from a certificate, a name, the register and the tally's clock."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_REMEMBERED = 4096
 
 
 class RefusedLoginError(FailedError):
-    """A login that is refused; the message says why, for the audit and never for the client."""
+    """A login is refused; the message says why, for the audit and never for the client."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Admission:
 def admit(
     blob: bytes, username: str, authority: Ed25519PublicKey, register: StationRegister, now: datetime
 ) -> Admission:
-    """Judge what a client offers (in SSH wire form); raises RefusedLoginError.
+    """Judge the certificate that a client offers, in SSH wire form; raises RefusedLoginError.
 
-    Whether the client holds the private key is not judged here: the SSH server does that.
+    The SSH server checks that the client has the private key.
     """
     certificate = _signed_certificate(blob, public_blob(authority))
     if is_for_host(certificate):
@@ -61,7 +61,7 @@ def admit(
 
 
 def check_still_admitted(admission: Admission, register: StationRegister, now: datetime) -> None:
-    """Look again, as before every batch of an open session; raises RefusedLoginError."""
+    """Look again, before every batch of an open session; raises RefusedLoginError."""
     if now.timestamp() >= admission.valid_before:
         raise RefusedLoginError("an expired certificate")
     station = register.current(admission.station)
@@ -74,9 +74,9 @@ def check_still_admitted(admission: Admission, register: StationRegister, now: d
         raise RefusedLoginError("a certificate for a key that is not this station's")
 
 
-@lru_cache(maxsize=_MOST_REMEMBERED)  # what raises is not kept: no stranger takes room in it
+# A medium shows the same certificate at each login. What raises is not kept, so strangers take no room.
+@lru_cache(maxsize=_MOST_REMEMBERED)
 def _signed_certificate(blob: bytes, authority: bytes) -> Certificate:
-    """A certificate that the authority signed; a medium shows the same one at each login."""
     try:
         certificate = read_certificate(blob)
     except CertificateError as error:

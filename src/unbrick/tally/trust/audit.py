@@ -1,16 +1,16 @@
-"""The audit log: one line of JSON for every change of trust and every word of a person; no secret, no flood.
+"""The audit log: a line of JSON for every change of trust and every act of a person; no secret, no flood.
 
-Refusals are strangers' doing and have a log of their own, so that no stranger can flush the history of
-persons. Where the same thing happens too often from the same address, the rest is counted and told in one
-line a minute; so are the sessions of one station. A full disk stops nothing: what is told takes of the room
-that is kept for it (`tally/free_space.py`); refusals wait in memory, the oldest are given up first.
+Refusals are caused by strangers and have a log of their own, so that strangers cannot push the history of
+persons out. Where the same thing happens too often from one address, the rest is counted and written as one
+line a minute; so are the sessions of one station. A full disk stops nothing: lines use the reserve
+(`tally/free_space.py`); refusals wait in memory, and the oldest are dropped first.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
+import math
 import os
 import time
 from collections import deque
@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from unbrick.events.event import moment
-from unbrick.files import open_for_owner
+from unbrick.files import is_disk_full, open_for_owner
 from unbrick.tally.free_space import give_way
 from unbrick.tally.networks import network_of
 from unbrick.text import printable
@@ -42,10 +42,10 @@ Log = Callable[[int, str], None]
 
 @dataclass(frozen=True)
 class AuditSettings:
-    """How much is kept: files of `most_bytes`, `files` of them.
+    """Each of the two logs keeps `files` files of `most_bytes`.
 
-    In `window` seconds `burst` refusals of one kind from one address are told one by one; beyond
-    `most_lines` of all kinds, addresses are no longer told apart. Each of the two logs has so many files.
+    In `window` seconds `burst` refusals of one kind from one address get a line each; beyond `most_lines` of
+    all kinds, addresses are not told apart.
     """
 
     most_bytes: int = 10 * 1024 * 1024
@@ -65,7 +65,7 @@ class _Flood:
 class AuditLog:
     """Appends lines to `path` and, for refusals, to a file beside it; never raises for want of space.
 
-    `log` is told each line as a sentence, with a level of `logging`.
+    `log` gets each line as a sentence, with a level of `logging`.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class AuditLog:
         self._told = 0
 
     def refused(self, why: str, *, detail: str = "", where: str = "", who: str = "") -> None:
-        """Tell one refusal: why (one of few texts), what exactly, from which `host:port`, as whom."""
+        """Write a refusal: why (one of few texts), what exactly, from which `host:port`, as whom."""
         address = where.rpartition(":")[0]
         source = network_of(address) if ":" in address else address
         kind = (why, source if self._told < self._settings.most_lines else "")
@@ -97,12 +97,11 @@ class AuditLog:
             self._refuse({"what": "refused", "why": why, **more, "from": where, "who": who})
 
     def session(self, station: str, *, where: str, seconds: int, events: int, refused: int) -> None:
-        """Tell that a station's session has ended, and what came of it."""
         facts = {"seconds": seconds, "events": events, "refusals": refused}
         self.of_station("session", station, events, {"from": where, **facts})
 
     def of_station(self, what: str, station: str, events: int, facts: Mapping[str, str | int]) -> None:
-        """Tell what a station does as often as it likes: a few one by one, the rest a minute in one line."""
+        """Write what a station may do as often as it likes: a few lines, and one a minute for the rest."""
         flood = self._sessions.setdefault((what, station), _Flood(self._clock()))
         flood.count += 1
         if flood.count <= _SESSIONS_TOLD:
@@ -111,45 +110,35 @@ class AuditLog:
             flood.events += events
 
     def tell(self, what: str, **facts: str | int) -> None:
-        """Tell one thing that was done or that ails: enrolled, revoked, a full disk, a start."""
+        """Write one thing that was done or is wrong: enrolled, revoked, a full disk, a start."""
         told = {"what": what, **facts}
         self._told_lines.write(self._line(told))
         self._log(_LEVELS.get(what, logging.INFO), _sentence(told))
 
     def tick(self) -> None:
         """Sum up floods whose time is over, and write what had to wait; call it about once a second."""
-        now = self._clock()
-        for kind, flood in list(self._floods.items()):
-            if now - flood.since >= self._settings.window:
-                self._sum_up(kind, flood)
-                del self._floods[kind]
-                self._told -= min(flood.count, self._settings.burst)
-        for of, flood in list(self._sessions.items()):
-            if now - flood.since >= self._settings.window:
-                self._sum_up_sessions(of, flood)
-                del self._sessions[of]
+        self._sum_up(self._settings.window)
         self._told_lines.flush()
         self._refused_lines.flush()
 
     def close(self) -> None:
-        """Sum up every flood, whatever its age."""
-        for kind, flood in self._floods.items():
-            self._sum_up(kind, flood)
-        for of, flood in self._sessions.items():
-            self._sum_up_sessions(of, flood)
-        self._floods.clear()
-        self._sessions.clear()
+        self._sum_up(-math.inf)
 
-    def _sum_up(self, kind: tuple[str, str], flood: _Flood) -> None:
-        more = flood.count - self._settings.burst
-        if more > 0:
-            why, address = kind
-            self._refuse({"what": "refused", "why": why, "from": address, "who": "", "more": more})
-
-    def _sum_up_sessions(self, of: tuple[str, str], flood: _Flood) -> None:
-        what, station = of
-        if flood.count > _SESSIONS_TOLD:
-            self.tell(what, station=station, more=flood.count - _SESSIONS_TOLD, events=flood.events)
+    def _sum_up(self, least_age: float) -> None:
+        now = self._clock()
+        for (why, address), flood in list(self._floods.items()):
+            if now - flood.since >= least_age:
+                more = flood.count - self._settings.burst
+                if more > 0:
+                    self._refuse({"what": "refused", "why": why, "from": address, "who": "", "more": more})
+                del self._floods[why, address]
+                self._told -= min(flood.count, self._settings.burst)
+        for (what, station), flood in list(self._sessions.items()):
+            if now - flood.since >= least_age:
+                more = flood.count - _SESSIONS_TOLD
+                if more > 0:
+                    self.tell(what, station=station, more=more, events=flood.events)
+                del self._sessions[what, station]
 
     def _refuse(self, facts: dict[str, str | int]) -> None:
         self._refused_lines.write(self._line(facts))
@@ -162,32 +151,29 @@ class AuditLog:
 
 
 class _Lines:
-    """One file of lines that rotates; what cannot be written waits in memory."""
+    """A log file that rotates; what cannot be written waits in memory. `urgent` lines may use the reserve."""
 
     def __init__(self, path: Path, settings: AuditSettings, *, urgent: bool) -> None:
-        """`urgent` lines may take of the room that is kept for a full disk."""
         self._path = path
         self._settings = settings
         self._urgent = urgent
         self._waiting: deque[bytes] = deque(maxlen=_MOST_WAITING)
 
     def write(self, line: bytes) -> None:
-        """Append a line, after those that wait."""
         self._waiting.append(line)
         self.flush()
 
     def flush(self) -> None:
-        """Write what waits, as far as that is possible."""
         while self._waiting and not self._write_waiting():
             if not self._urgent or not give_way(self._path.parent):
                 return
 
     def _write_waiting(self) -> bool:
-        """True unless the disk was full (what fails otherwise is tried again another time)."""
+        """False where the disk is full; after any other error the next line tries again."""
         try:
             descriptor = open_for_owner(self._path, os.O_WRONLY | os.O_APPEND)
         except OSError as error:
-            return not _is_full(error)
+            return not is_disk_full(error)
         try:
             while self._waiting:
                 written = os.write(descriptor, self._waiting[0])
@@ -197,11 +183,11 @@ class _Lines:
                 self._waiting.popleft()
             full = os.fstat(descriptor).st_size >= self._settings.most_bytes
         except OSError as error:
-            return not _is_full(error)
+            return not is_disk_full(error)
         finally:
             os.close(descriptor)
         if full:
-            with suppress(OSError):  # what cannot be put aside grows: a line that is told is worth more
+            with suppress(OSError):  # rather a file that grows than a lost line
                 self._rotate()
         return True
 
@@ -215,12 +201,8 @@ class _Lines:
         return self._path.with_name(f"{self._path.name}.{number}")
 
 
-def _is_full(error: OSError) -> bool:
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
 def _sentence(facts: Mapping[str, str | int]) -> str:
-    """A line of the audit as the log has it: `refused: no SSH from=10.0.0.7:5`."""
+    """A line of the audit as the service's log shows it: `refused: no SSH from=10.0.0.7:5`."""
     what, rest = facts["what"], {key: value for key, value in facts.items() if key != "what"}
     first = rest.pop("why", None) or rest.pop("text", None)
     said = [f"{what}: {first}" if first else f"{what}:"]

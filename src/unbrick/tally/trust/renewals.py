@@ -1,9 +1,9 @@
 """New certificates for stations whose present one is still valid: offered in the greeting of a session.
 
-A station gets the newest certificate that it was given (`authority.renew`). Where the tally serves with the
-authority's private key, it also makes one itself, once half of the time of the last has gone by. Always for
-the same key, name and serial number, so that a revocation ends them all; never for longer than the station
-was enrolled for.
+A station gets the newest certificate that was made for it (`authority.renew`). A tally that serves with the
+authority's private key also makes one itself, once half of the last one's time has passed. All are for the
+same key, name and serial number, so that a revocation ends them all; none lasts longer than the enrolment
+says.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from unbrick.tally.trust.authority import renew_in
 from unbrick.tally.trust.register import Enrolment, RegisterError, StationRegister, note_held
 from unbrick.tally.trust.stations import end_of, held_end_of
 
+_FAR = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp())  # the end of a certificate may be any 64-bit number
+
 
 class Renewals:
-    """What to offer a station; `authority` is None where the tally makes no certificates itself."""
+    """What to offer a station; without `authority` the tally makes no certificates itself."""
 
     def __init__(
         self,
@@ -42,9 +44,9 @@ class Renewals:
         self._authority = authority
 
     async def greet(self, admission: Admission, *, renews: bool) -> str | None:
-        """Note the certificate that a station came with; gives what it should have instead. None: its own.
+        """Note the certificate that a station came with; gives a newer one, or None.
 
-        Nothing is offered to a station that does not take renewals.
+        A station that does not take renewals is offered nothing.
         """
         try:
             self._register.refresh()
@@ -71,21 +73,16 @@ class Renewals:
         return left < timedelta(days=station.days) / 2
 
     def _note_held(self, station: Enrolment, ends: int) -> None:
-        """Where it cannot be written down, the next session tries again."""
-        with suppress(UnbrickError, OSError):
+        with suppress(UnbrickError, OSError):  # the next session tries again
             note_held(self._folder.stations, station.serial, datetime.fromtimestamp(min(ends, _FAR), UTC))
 
     def _renewed(self, station: Enrolment, authority: Ed25519PrivateKey) -> Enrolment:
-        """The station with a new certificate; as it was where that cannot be written down."""
         try:
             renewed = renew_in(self._folder, station.name, authority, self._clock())
         except (UnbrickError, OSError) as error:
             self._audit.tell("renewal-failed", station=station.name, text=str(error))
-            return station
+            return station  # with its old certificate
         self._audit.tell(
             "renewed", station=renewed.name, serial=renewed.serial, until=renewed.expires, by="the tally"
         )
         return renewed
-
-
-_FAR = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp())

@@ -1,4 +1,4 @@
-"""Every station as a person wants to see it: who, by whose word, until when, and when it reported last."""
+"""Every station as a person sees it: who enrolled it, until when it is valid, and when it reported last."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ SOON = timedelta(days=30)
 
 @dataclass(frozen=True)
 class Visits:
-    """How many runs a station opened, and when the last report of them arrived."""
+    """How many runs a station opened, and when their last report arrived."""
 
     count: int = 0
     last: datetime | None = None
 
 
 def read_visits(connection: Connection) -> Mapping[str, Visits]:
-    """The visits by the name of the station; who never reported is not among them."""
     runs = schema.runs
     query = select(runs.c.station, func.count(), func.max(runs.c.last_seen)).group_by(runs.c.station)
     return {station: Visits(count, moment_of(last)) for station, count, last in connection.execute(query)}
 
 
 def read_stored_since(connection: Connection, since: datetime) -> Mapping[str, int]:
-    """The bytes of the reports that came over a session since then, by the name of the station."""
+    """The bytes of the reports that arrived over sessions since then, by station name."""
     events = schema.events
     size = func.sum(func.length(events.c.data) + func.length(events.c.signature))
     query = select(events.c.station, size).where(
@@ -43,22 +42,20 @@ def read_stored_since(connection: Connection, since: datetime) -> Mapping[str, i
 
 
 def end_of(station: Enrolment) -> datetime:
-    """When the newest certificate of a station ends."""
-    return datetime.fromisoformat(station.expires)
+    return datetime.fromisoformat(station.expires)  # the end of its newest certificate
 
 
 def held_end_of(station: Enrolment) -> datetime:
-    """When the certificate ends that a station is known to have: the newest one only once it has shown it."""
+    """When the certificate ends that a station is known to have: the newest one once it has shown it."""
     return datetime.fromisoformat(station.held or station.expires)
 
 
 def ends_soon(station: Enrolment, now: datetime) -> bool:
-    """Whether a station that is trusted needs a new certificate within 30 days, or has needed one since."""
+    """Whether a trusted station needs a new certificate within 30 days, or has needed one since."""
     return station.revoked is None and held_end_of(station) - now <= SOON
 
 
 def certificates_notice(stations: Iterable[Enrolment], now: datetime) -> str | None:
-    """A sentence on the certificates that end soon or have ended; None where there are none."""
     ended = [one for one in stations if one.revoked is None and held_end_of(one) <= now]
     soon = [one for one in stations if ends_soon(one, now) and one not in ended]
     parts = [
@@ -70,13 +67,12 @@ def certificates_notice(stations: Iterable[Enrolment], now: datetime) -> str | N
 
 
 class CertificatesNotice:
-    """What whoever looks at the tally should know of its stations' certificates; read it again and again."""
+    """What a viewer of the tally should know about its stations' certificates."""
 
     def __init__(self, folder: TallyFolder) -> None:
         self._register = StationRegister(folder.stations)
 
     def read(self) -> str | None:
-        """The notice of this moment; None where all are good, or where the register cannot be read."""
         try:
             self._register.refresh()
             return certificates_notice(self._register.stations, present())

@@ -19,7 +19,7 @@ from unbrick.tally.books.database_errors import errors_named
 from unbrick.tally.books.ledger import Head, read_head
 from unbrick.tally.books.lost_reports import find_loss, mark_path
 from unbrick.tally.folder import AUTHORITY_KEY_NAME, TallyFolder, read_settings
-from unbrick.tally.new_folder import Contents, new_folder
+from unbrick.tally.new_places import Contents, new_folder
 from unbrick.tally.store.looking import LookingDatabase
 from unbrick.tally.upkeep.check import Checked, Progress, check, look_for_mark, no_progress
 
@@ -131,7 +131,6 @@ class _Files:
                 self.notes.append(f"{name}, no file of a tally, was left out")
 
     def copy(self, name: str, *, needed: bool = False) -> None:
-        """Copy one file; adds a complaint where that fails."""
         try:
             data = self.read(self._source / name)
         except FileNotFoundError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -94,13 +95,11 @@ def check_tally(directory: Path, *, signatures: bool, progress: Progress = no_pr
 
 
 def look_for_mark(looking: LookingDatabase, found: Checked) -> None:
-    def look() -> None:
+    with _complaining(found):
         loss = looking.loss()
         if loss is not None and loss.unmarked:
             found.lacks_mark = True
             found.complain(str(loss))
-
-    _try(found, look)
 
 
 def repair_tally(directory: Path, *, by: str) -> None:
@@ -125,21 +124,18 @@ def check(
     """
     found = Checked(signatures=None if register is None else 0)
     progress("the database's own check", 0, 0)
-    _try(found, lambda: _sort(database.complaints(), found))
-
-    def look() -> None:
-        with database.read() as connection:
-            _compare_with_mark(connection, mark, found)
-            _look_at_reports(connection, found, register, progress)
-
-    def count() -> None:
-        progress("counting again", 0, 0)
-        with database.read() as connection:
-            found.differences.extend(differences(connection))
-
-    _try(found, look)
+    with _complaining(found):
+        _sort(database.complaints(), found)
+    with _complaining(found), database.read() as connection:
+        loss = find_loss(connection, mark) if mark else None
+        if loss is not None:
+            found.complain(str(loss))
+            found.missing += loss.events
+        _look_at_reports(connection, found, register, progress)
     if counting:
-        _try(found, count)
+        progress("counting again", 0, 0)
+        with _complaining(found), database.read() as connection:
+            found.differences.extend(differences(connection))
     return found
 
 
@@ -153,28 +149,22 @@ def _sort(complaints: Iterable[str], found: Checked) -> None:
             found.complain(sentence)
 
 
-def _try(found: Checked, work: Callable[[], None]) -> None:
-    try:  # a part that cannot be read must not hide the others
-        work()
+@contextmanager
+def _complaining(found: Checked) -> Iterator[None]:
+    """A part that cannot be read becomes a complaint, and does not hide the others."""
+    try:
+        yield
     except FailedError as error:
         found.complain(error.message)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         found.complain(f"what is kept cannot be read: {error}")
 
 
-def _compare_with_mark(connection: Connection, mark: Mark | None, found: Checked) -> None:
-    loss = find_loss(connection, mark) if mark else None
-    if loss is not None:
-        found.complain(str(loss))
-        found.missing += loss.events
-
-
 def _look_at_reports(
     connection: Connection, found: Checked, register: StationRegister | None, progress: Progress
 ) -> None:
-    """Walk the ledger and its reports: each number once, each link, each report as it was signed."""
     head = read_head(connection)
-    judge = None if register is None else _Judge(register)
+    intake = None if register is None else Intake(_AllWhoEverReported(register), present)
     chain, expected, present_rows = NO_EVENT, 1, 0
     for row in _whole_ledger(connection):
         if row.number != expected:
@@ -187,7 +177,7 @@ def _look_at_reports(
             found.complain(f"report {blob(row.event).hex()} was acknowledged and is missing")
         else:
             present_rows += 1
-            _look_at(row, judge, found)
+            _look_at(row, intake, found)
         if row.number % _AT_ONCE == 0:
             progress("reports", row.number, head.events)
     found.reports = connection.execute(select(func.count()).select_from(events)).scalar() or 0
@@ -210,7 +200,7 @@ def _whole_ledger(connection: Connection) -> Iterator[Any]:
         last = rows[-1].number
 
 
-def _look_at(row: Any, judge: _Judge | None, found: Checked) -> None:
+def _look_at(row: Any, intake: Intake | None, found: Checked) -> None:
     name, data = blob(row.event).hex(), row.data
     if not isinstance(data, bytes) or hashlib.sha256(data).digest() != row.event:
         found.complain(f"report {name} is not what was signed")
@@ -222,11 +212,15 @@ def _look_at(row: Any, judge: _Judge | None, found: Checked) -> None:
         return
     if (event.run, event.sequence, event.at) != (row.run, row.sequence, row.at):
         found.complain(f"report {name} is filed under another run, number or time")
-    if judge is not None:
+    if intake is not None:
         found.signatures = (found.signatures or 0) + 1
-        why = judge.fault(SignedEvent(data, str(row.signature)), row.station)
-        if why:
-            found.complain(f"report {name}: {why}")
+        try:
+            signer = intake.station_of(SignedEvent(data, str(row.signature)))
+        except RefusedEventError as error:
+            found.complain(f"report {name}: {error.text}")
+        else:
+            if signer.name != row.station:
+                found.complain(f"report {name}: signed by {signer.name}, and filed under {row.station}")
 
 
 class _AllWhoEverReported(StationRegister):
@@ -242,18 +236,3 @@ class _AllWhoEverReported(StationRegister):
             if known
             else Enrolment(medium_name(blob), "", 0, "", "", "")
         )
-
-
-class _Judge:
-    def __init__(self, register: StationRegister) -> None:
-        self._intake = Intake(_AllWhoEverReported(register), present)
-
-    def fault(self, signed: SignedEvent, station: str) -> str | None:
-        """What is wrong with the signature of a report that is filed under a station; None: nothing."""
-        try:
-            signer = self._intake.station_of(signed)
-        except RefusedEventError as error:
-            return error.text
-        if signer.name != station:
-            return f"signed by {signer.name}, and filed under {station}"
-        return None

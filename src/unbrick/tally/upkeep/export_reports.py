@@ -21,8 +21,7 @@ from unbrick.signing.signature import SignatureFormatError, parse_signature
 from unbrick.signing.ssh_key import line_of_blob
 from unbrick.tally.books.ledger import read_head
 from unbrick.tally.books.schema import events, ledger
-from unbrick.tally.new_file import new_file
-from unbrick.tally.new_folder import Contents, new_folder
+from unbrick.tally.new_places import Contents, new_file, new_folder
 from unbrick.tally.records import StoreError
 from unbrick.tally.store.looking import LookingDatabase
 from unbrick.tally.trust.register import StationRegister, is_name
@@ -108,7 +107,6 @@ class _Reader:
         return rows
 
     def _strays(self, connection: Connection) -> Iterator[tuple[str, SignedEvent]]:
-        """Reports that are not in the ledger, as in a database that was harmed."""
         before = self.found.reports
         for row in connection.execute(select(events).where(events.c.id.not_in(select(ledger.c.event)))):
             yield from self._report(row)

@@ -176,7 +176,6 @@ def _events(line: bytes) -> tuple[SignedEvent, ...]:
 
 
 def _joined(lines: Iterator[_Line], findings: _Findings) -> Iterator[tuple[_Line, bytes]]:
-    """The lines, with the parts of a text that took several codes joined."""
     parts: list[bytes] = []
     count = 0
     last: _Line | None = None

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from unbrick.errors import UsageError
-from unbrick.tally.trust.authority_key import key_file
+from unbrick.tally.trust.authority import key_file
 
 _ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))

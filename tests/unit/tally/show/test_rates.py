@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.tally_events import START, Told, disk
 
 from unbrick.model import Machine
-from unbrick.tally.show.rates import count_in, estimate, poisson_bounds, rates, window_minutes
+from unbrick.tally.show.pace import count_in, estimate, poisson_bounds, rates, window_minutes
 from unbrick.tally.store.store import Store
 
 

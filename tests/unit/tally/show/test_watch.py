@@ -71,7 +71,7 @@ def test_it_reads_once_a_second_and_ends_on_q() -> None:
 
     time = Time(*[""] * 12, "q")
     console, file = terminal()
-    watch(read, console, time, clock=time)
+    watch(read, console, time.wait, clock=time)
     assert [round(one) for one in reads] == [0, 1, 2]
     assert file.getvalue().count("6 of 9 machines are done") == 3
 
@@ -84,7 +84,7 @@ def test_it_draws_at_once_when_the_terminal_changes_its_size() -> None:
         return ""
 
     time = Time("", grow, "", "q")
-    watch(nine, console, time, clock=time)
+    watch(nine, console, time.wait, clock=time)
     drawn = file.getvalue()
     assert drawn.count("6 of 9 machines are done") == 2
     assert max(len(line) for line in drawn.split("\n")) >= 120
@@ -96,7 +96,7 @@ def test_ctrl_c_ends_it_and_the_former_screen_comes_back() -> None:
 
     console, file = terminal()
     time = Time("", interrupt)
-    watch(nine, console, time, clock=time)
+    watch(nine, console, time.wait, clock=time)
     assert file.getvalue().count("\x1b[?1049h") == 1
     assert file.getvalue().index("\x1b[?1049l") > file.getvalue().index("\x1b[?1049h")
 
@@ -104,7 +104,7 @@ def test_ctrl_c_ends_it_and_the_former_screen_comes_back() -> None:
 def test_the_screen_is_never_cleared_between_two_drawings() -> None:
     console, file = terminal()
     time = Time(*[""] * 12, "q")
-    watch(nine, console, time, clock=time)
+    watch(nine, console, time.wait, clock=time)
     between = file.getvalue().partition("are done")[2].rpartition("are done")[0]
     assert "\x1b[2J" not in between
     assert "\x1b[J" not in between
@@ -113,7 +113,7 @@ def test_the_screen_is_never_cleared_between_two_drawings() -> None:
 @pytest.mark.parametrize("key", ["q", "Q", "\x04"])
 def test_the_keys_that_end_it(key: str) -> None:
     time = Time("x", key)
-    watch(nine, terminal()[0], time, clock=time)
+    watch(nine, terminal()[0], time.wait, clock=time)
 
 
 def test_a_board_is_read_with_the_lists_of_those_who_wait() -> None:

@@ -1,7 +1,8 @@
-"""A folder that is filled whole or not at all: a key that nobody knows of must not stay behind.
+"""A new file or folder that is whole or not there, also after a kill or a power cut.
 
-A kill or a power cut leaves it half filled, with a file in it that says so; the next try takes away what that
-try can have made, and nothing where there is anything else: a person may have put it there.
+A file gets its name only when it is whole. A folder that is half filled has a file in it that says so; the
+next try removes what the killed one can have made, and nothing where there is anything else in it: that may
+be a person's. A key that nobody knows of never stays behind.
 """
 
 from __future__ import annotations
@@ -10,46 +11,108 @@ import errno
 import fcntl
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from unbrick.errors import FailedError, Reason, UsageError
-from unbrick.files import sync_directory
+from unbrick.files import is_disk_full, sync_directory
 
 UNFINISHED = ".unbrick-unfinished"
 _UNFINISHED_TEXT = b"unbrick was stopped while it filled this folder; the next try begins anew\n"
 _TEMPORARY = re.compile(r"((?:[^/]+/)*)\.([^/]+)\.[0-9a-f]{8}\.new")
+_NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """Write a new file, for its owner only; raises UsageError where the name is taken, FailedError."""
+    if os.path.lexists(path):
+        raise _taken(path)
+    with errors_named(path.parent):
+        _remove_unfinished(path)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                _try_lock(descriptor)
+                yield stream
+                stream.flush()
+                os.fsync(descriptor)
+            _name(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_directory(path.parent)
+
+
+def _name(temporary: Path, path: Path) -> None:
+    try:  # link(2) first: rename(2) would overwrite another file
+        try:
+            os.link(temporary, path)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            temporary.replace(path)
+    except FileExistsError:
+        raise _taken(path) from None
+
+
+def _remove_unfinished(path: Path) -> None:
+    """Remove files of killed tries: those that nobody has locked."""
+    ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.part")
+    for entry in list(path.parent.iterdir()):
+        if ours.fullmatch(entry.name) is None:
+            continue
+        with suppress(OSError):
+            descriptor = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                if _try_lock(descriptor):
+                    entry.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _taken(path: Path) -> UsageError:
+    return UsageError(f"{path} is there already", hint="name a new file")
 
 
 @dataclass(frozen=True)
 class Contents:
     """What a folder is filled with, as patterns of whole paths in it; those of folders end with a slash.
 
-    What of it a killed try has left is taken over where it is one of those that it `keeps`.
+    What a killed try left and `keeps` matches stays for the next one.
     """
 
     makes: str
     keeps: str = ""
 
     def has(self, path: str) -> bool:
-        """Whether a try can have made that, or begun to."""
+        """Whether a try can have made that, or the temporary file for it."""
         temporary = _TEMPORARY.fullmatch(path)
         whole = temporary[1] + temporary[2] if temporary else path
         return path == UNFINISHED or re.fullmatch(self.makes, whole) is not None
 
     def stays(self, path: str) -> bool:
-        """Whether the next try takes it over."""
         return re.fullmatch(self.keeps, path) is not None
 
 
 @contextmanager
 def new_folder(path: Path, contents: Contents) -> Iterator[None]:
-    """An empty folder, made where it is missing; where the block fails, what it put there goes again.
+    """Make an empty folder, or take one; where the block fails, what it made is removed.
 
-    Raises UsageError where it holds anything but what a killed try left, FailedError where something in it
-    cannot be written.
+    Raises UsageError where the folder has anything but what a killed try left, FailedError for OSError.
     """
     made = not path.exists()
     try:
@@ -80,16 +143,14 @@ def new_folder(path: Path, contents: Contents) -> Iterator[None]:
 
 @contextmanager
 def errors_named(path: Path) -> Iterator[None]:
-    """Say of which folder an OSError is."""
     try:
         yield
     except OSError as error:
-        reason = Reason.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
+        reason = Reason.DISK_FULL if is_disk_full(error) else None
         raise FailedError(f"cannot write in {path}: {error.strerror or error}", reason=reason) from error
 
 
 def _make(path: Path, contents: Contents) -> int:
-    """Make it, or take it where it is empty; gives the lock that says that somebody fills it."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = _take(path, contents)
@@ -115,7 +176,7 @@ def _take(path: Path, contents: Contents) -> int:
         _lock(lock, path)
         if left:
             _clear_up(path, contents)
-        with suppress(OSError):  # for a person who finds it; its name is enough for us
+        with suppress(OSError):  # the text is for a person; the name is what counts
             os.write(lock, _UNFINISHED_TEXT)
     except BaseException:
         os.close(lock)
@@ -137,7 +198,6 @@ def _in_use(path: Path) -> UsageError:
 
 
 def _clear_up(path: Path, contents: Contents) -> None:
-    """Take away what a killed try left; raises UsageError where a person put something there meanwhile."""
     found = _paths(path)
     foreign = [one for one in found if not contents.has(one)]
     if foreign:
@@ -150,7 +210,7 @@ def _clear_up(path: Path, contents: Contents) -> None:
 
 
 def _paths(path: Path) -> list[str]:
-    """All that lies in a folder, what lies in another folder before that one; no link is followed."""
+    """Everything in a folder, the contents of a folder before the folder; no link is followed."""
     found = []
     for here, folders, files in os.walk(path, topdown=False):
         links = [name for name in folders if (Path(here) / name).is_symlink()]
@@ -160,11 +220,10 @@ def _paths(path: Path) -> list[str]:
 
 
 def _clear(path: Path, wanted: list[str]) -> None:
-    """Take these away, but for the folders in which something stays."""
     with suppress(OSError):
         for one in wanted:
             if one.endswith("/"):
-                with suppress(OSError):
+                with suppress(OSError):  # something in it stays
                     (path / one).rmdir()
             elif one != UNFINISHED:
                 (path / one).unlink(missing_ok=True)
