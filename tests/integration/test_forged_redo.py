@@ -31,10 +31,10 @@ from unbrick.disks.change.commit import show_completed
 from unbrick.disks.change.facts import facts_of
 from unbrick.disks.change.patched_view import PatchedView
 from unbrick.disks.change.redo_proof import prove_completion
-from unbrick.disks.ntfs.file_table import BITMAP, open_stream, open_table
+from unbrick.disks.ntfs.file_table import open_stream, open_table
 from unbrick.disks.ntfs.index_entries import read_entries
-from unbrick.disks.ntfs.structures import DATA, open_view, read_geometry
-from unbrick.disks.proof.changed_records import INDEX_ALLOCATION, SECURE
+from unbrick.disks.ntfs.structures import BITMAP, DATA, INDEX_ALLOCATION, open_view, read_geometry
+from unbrick.disks.proof.changed_records import SECURE
 from unbrick.disks.proof.ownership import CLUSTER_MAP
 from unbrick.errors import NeedsHandsError
 from unbrick.model import Touched

@@ -33,9 +33,9 @@ from unbrick.disks.change.patched_view import PatchedView
 from unbrick.disks.change.views import ChangeOptions
 from unbrick.disks.ntfs.file_table import FileTable, open_stream, open_table
 from unbrick.disks.ntfs.index_entries import read_entries
-from unbrick.disks.ntfs.structures import DATA, FileView, open_view, read_geometry
+from unbrick.disks.ntfs.structures import DATA, INDEX_ALLOCATION, FileView, open_view, read_geometry
 from unbrick.disks.plain import PlainVolume
-from unbrick.disks.proof.changed_records import INDEX, INDEX_ALLOCATION
+from unbrick.disks.proof.changed_records import INDEX
 from unbrick.disks.proof.claims import Claim, find_claims
 from unbrick.disks.proof.ownership import SECTOR, prove
 from unbrick.errors import NeedsHandsError

@@ -1,7 +1,7 @@
-"""What proves that a locked BitLocker volume holds data, and that no Windows starts from it. Pure.
+"""Whether metadata proves that a locked volume holds data, and that no Windows starts from it. Pure.
 
-A volume that stays locked beside a repaired Windows is excused by nothing less: not by a missing TPM
-protector (a virtual machine has no TPM), nor by a label that names no drive.
+A volume that stays locked beside a repaired Windows needs this proof: a missing TPM protector is none (a
+virtual machine has no TPM), nor a label that names no drive.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SYSTEM_DRIVE = re.compile(r"(?:^|\s)C:(?:\s|$)")
 
 
 def holds_data(metadata: BitLockerMetadata) -> bool | None:
-    """True where the volume's metadata proves it, False where it has what only a Windows has, else None.
+    """True where the metadata proves it, False where it has what only a Windows has, else None.
 
     Only a Windows starts by a TPM, and a protector of an unknown kind may be one of a Windows. None starts
     from the FAT volume that BitLocker To Go makes.

@@ -41,7 +41,7 @@ _KINDS = {
 
 
 class MalformedError(Exception):
-    """A metadata copy that contradicts itself; becomes one of ours where no other copy is sound."""
+    """A metadata copy that contradicts itself; NeedsHandsError follows where no other copy is sound."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class KeyProtector:
 
 @dataclass(frozen=True)
 class Datum:
-    """One entry: what it is for (`role`), how it is built (`type`), and its bytes without the header."""
+    """One entry: its purpose (`role`), its structure (`type`), and its bytes without the header."""
 
     role: int
     type: int
@@ -132,7 +132,7 @@ def _find_stretched(raw: bytes) -> SealedBox | None:
         copies = parse_datums(raw)
         return _find_sealed(tuple(copy for copy in copies if copy.role == _ROLE_STRETCHED_KEY))
     except MalformedError:
-        return None  # nobody needs these copies to open the volume
+        return None  # these copies are not needed to open the volume
 
 
 def _find_sealed(nested: tuple[Datum, ...]) -> SealedBox | None:
@@ -150,7 +150,6 @@ def _find_clear_key(nested: tuple[Datum, ...]) -> Secret | None:
 
 
 def read_sealed_box(datum: Datum) -> SealedBox:
-    """An AES-CCM box: nonce, then tag, then ciphertext. Raises MalformedError."""
     raw = datum.payload
     if len(raw) <= 28:
         raise MalformedError("has a sealed key that is cut off")

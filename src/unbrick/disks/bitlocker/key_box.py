@@ -1,7 +1,7 @@
 """Opens BitLocker's sealed keys: recovery password → stretched key → volume master key → volume key.
 
-Facts from cryptsetup's and dislocker's sources and from Windows-made volumes: the stretch is 0x100000 rounds
-of SHA-256, a box is AES-CCM without additional data and holds one whole key datum. Reads and writes nothing.
+From cryptsetup's and dislocker's sources and from Windows-made volumes: the stretch is 0x100000 rounds of
+SHA-256, a box is AES-CCM without additional data and holds one whole key datum.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from unbrick.secret import Secret
 
 if TYPE_CHECKING:
-    from unbrick.disks.bitlocker.metadata import SealedBox
+    from unbrick.disks.bitlocker.datums import SealedBox
 
 _ROUNDS = 0x100000
 _GROUPS = 8
@@ -50,7 +50,7 @@ def stretch(key: Secret, salt: bytes) -> Secret:
 
 
 def open_box(key: Secret, box: SealedBox) -> Secret | None:
-    """The key that lies in a sealed box; None where `key` does not open it."""
+    """The key in a sealed box; None where `key` does not open it."""
     # Loaded here because it takes longer than a whole plain repair, and only locked volumes need it.
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESCCM
@@ -68,11 +68,10 @@ def open_box(key: Secret, box: SealedBox) -> Secret | None:
 
 
 def holds(key: Secret, box: SealedBox, content: bytes) -> bool:
-    """Whether `key` opens a sealed box, and `content` lies in it."""
+    """Whether `key` opens a sealed box, and `content` is in it."""
     found = open_box(key, box)
     return found is not None and hmac.compare_digest(found.reveal(), content)
 
 
 def key_length(key: Secret) -> int:
-    """How many bytes a key has."""
     return len(key.reveal())

@@ -1,14 +1,12 @@
-"""From a recovery password or a clear key to a volume's key, and the proof that nobody changed its metadata.
-
-Reads nothing of the disk and writes nothing: the metadata was read before.
-"""
+"""From a recovery password or a clear key to a volume's key, and the proof that its metadata is unchanged."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from unbrick.disks.bitlocker.datums import KeyProtector
 from unbrick.disks.bitlocker.key_box import holds, key_length, open_box, password_key, stretch
-from unbrick.disks.bitlocker.metadata import BitLockerMetadata, KeyProtector
+from unbrick.disks.bitlocker.metadata import BitLockerMetadata, doubtful
 from unbrick.disks.bitlocker.quick_stretch import ask_stretched_key
 from unbrick.errors import NeedsHandsError, NeedsKeyError, Reason
 from unbrick.model import ProtectorKind
@@ -16,7 +14,7 @@ from unbrick.processes.command import Runner
 from unbrick.secret import Secret
 
 MOST_TRIED = 16
-"""How many recovery protectors of one volume a password is tried on: each takes half a second."""
+"""Recovery protectors of one volume that a password is tried on: each takes half a second."""
 
 _KEY_LENGTHS = {
     "aes-xts-128": 32,
@@ -42,7 +40,7 @@ class KeyWrongError(NeedsKeyError):
 
 @dataclass(frozen=True)
 class VolumeKeys:
-    """An opened volume's key, and the place (from 0) of the first copy of its metadata that is proved."""
+    """An opened volume's key, and the slot (from 0) of the first copy of its metadata that is proved."""
 
     volume: Secret
     slot: int
@@ -50,7 +48,7 @@ class VolumeKeys:
 
 @dataclass
 class KnownKey:
-    """What has opened a volume: with it, nobody stretches a password anew to open the volume again."""
+    """The key that opened a volume: with it, no password is stretched anew to open the volume again."""
 
     master: Secret | None = None
 
@@ -64,7 +62,7 @@ def find_keys(
 ) -> VolumeKeys:
     """The keys that a password opens, or the clear key (`password` None); `wanted` as in `check_password`.
 
-    A `known` key is tried before; what has opened the volume is kept in it. Raises KeyWrongError,
+    A `known` key is tried first; the key that opened the volume is kept in it. Raises KeyWrongError,
     NeedsHandsError (damaged-metadata) where the metadata is not BitLocker's own.
     """
     master_key = known.master if known is not None else None
@@ -131,7 +129,6 @@ def open_clear_key(metadata: BitLockerMetadata) -> Secret:
 
 
 def has_clear_key(metadata: BitLockerMetadata) -> bool:
-    """Whether the volume says that it opens without a password."""
     return any(protector.kind is ProtectorKind.CLEAR_KEY for protector in metadata.key_protectors)
 
 
@@ -147,7 +144,7 @@ def open_volume_key(metadata: BitLockerMetadata, master_key: Secret) -> Secret |
 
 
 def _proved_copy(metadata: BitLockerMetadata, master_key: Secret) -> int:
-    """The first copy whose sealed checksum is right: anybody can mend the other one, the CRC."""
+    """The first copy whose sealed checksum is right: the CRC proves nothing, anybody can set it."""
     for seal in metadata.seals:
         if holds(master_key, seal.box, seal.digest):
             return seal.slot
@@ -155,8 +152,4 @@ def _proved_copy(metadata: BitLockerMetadata, master_key: Secret) -> int:
 
 
 def _not_its_own(why: str) -> NeedsHandsError:
-    return NeedsHandsError(
-        f"BitLocker's metadata was changed by something that has no key to it: {why}",
-        hint="copy the disk first; Windows' own repair-bde may recover the volume onto another disk",
-        reason=Reason.DAMAGED_METADATA,
-    )
+    return doubtful(f"BitLocker's metadata was changed by something that has no key to it: {why}")

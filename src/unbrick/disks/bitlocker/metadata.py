@@ -1,7 +1,7 @@
 """Reads BitLocker's metadata (FVE, version 2) from a locked volume: protectors, method, state, description.
 
-Pure: reads a stream, changes nothing, holds every byte of it for hostile. The layout is that of libbde's
-format documentation ("BitLocker Drive Encryption (BDE) format"), checked against volumes Windows made.
+Pure: reads a stream, changes nothing, treats every byte as hostile. The layout is that of libbde's format
+documentation ("BitLocker Drive Encryption (BDE) format"), checked against volumes that Windows made.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ from unbrick.disks.raw_view import RawView
 from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.model import Protector, VolumeState
 
-__all__ = ["BitLockerMetadata", "KeyProtector", "Seal", "SealedBox", "looks_like_bitlocker", "read_metadata"]
-
 SIGNATURE = b"-FVE-FS-"
 TO_GO_SIGNATURE = b"MSWIN4.1"
 VOLUME_GUID = UUID("4967d63b-2e29-4ad8-8399-f6a339e3d001").bytes_le
@@ -51,9 +49,9 @@ _STATE_DECRYPTED, _STATE_ENCRYPTED, _STATE_LAST = 1, 4, 5
 _NO_METHOD = 0
 _SEALED_CHECKSUM = (0, 5)
 _SECTOR_SIZES = (512, 4096)
-# What an entry of the dataset is, by its role and its type together.
+# An entry of the dataset, by its role and its type together.
 _PROTECTOR, _VOLUME_KEY, _DESCRIPTION, _MOVED_HEADER = (2, 8), (3, 5), (7, 2), (15, 15)
-_METHODS = {
+METHODS = {
     0x8000: "aes-cbc-128-elephant",
     0x8001: "aes-cbc-256-elephant",
     0x8002: "aes-cbc-128",
@@ -65,9 +63,9 @@ _METHODS = {
 
 @dataclass(frozen=True)
 class Seal:
-    """What proves a copy to be BitLocker's own: `digest` (SHA-256 of the copy) lies in `box`.
+    """What proves that a copy is BitLocker's own: `digest` (SHA-256 of the copy) is in `box`.
 
-    The volume master key opens the box. `slot` is the copy's place, from 0.
+    The volume master key opens the box. `slot` is the copy's number, from 0.
     """
 
     slot: int
@@ -77,12 +75,12 @@ class Seal:
 
 @dataclass(frozen=True)
 class BitLockerMetadata:
-    """What a volume says of itself while locked.
+    """What a volume states while it is locked.
 
     `state` is LOCKED or CONVERTING. `guid` is the volume identifier. `method` is the cipher's word
     (`aes-xts-128`, `aes-cbc-256`, `aes-cbc-128-elephant`; `none` while it is converting). Offsets are bytes
     from the start of the volume; `header_offset` and `header_length` are where the file system's first bytes
-    lie: both are set unless it is converting, as `sealed_volume_key` is. `damaged_copies` of the three blocks
+    are: both are set unless it is converting, as `sealed_volume_key` is. `damaged_copies` of the three blocks
     failed their checks, `seals` are those of the others. `to_go`: on a FAT volume (BitLocker To Go).
     """
 
@@ -102,30 +100,29 @@ class BitLockerMetadata:
 
     @property
     def protectors(self) -> tuple[Protector, ...]:
-        """The protectors as the contract lists them."""
         return tuple(Protector(p.id, p.kind) for p in self.key_protectors)
 
     @property
     def reserved(self) -> tuple[tuple[int, int], ...]:
-        """Offset and length of what is BitLocker's own and reads as zeros once the volume is open."""
+        """Offset and length of BitLocker's own data, which reads as zeros once the volume is open."""
         blocks = [(offset, _BLOCK_SIZE) for offset in self.block_offsets]
         header = [(self.header_offset or 0, self.header_length)] if self.header_length else []
         return (*blocks, *header)
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """What decides which byte of the disk is which byte of the file system."""
+        """Everything that decides which byte of the disk is which byte of the file system."""
         places = (self.volume_length, self.block_offsets, self.header_offset, self.header_length)
         return (self.guid, self.method, self.sealed_volume_key, *places)
 
 
 class _OtherVersionError(MalformedError):
-    """A copy in a format of BitLocker that is not ours."""
+    """A copy in a format of BitLocker that is not read here."""
 
 
 @dataclass(frozen=True)
 class _BootSector:
-    """Where the metadata blocks lie, from sector 0 of the volume."""
+    """Where the metadata blocks are, from sector 0 of the volume."""
 
     block_offsets: tuple[int, int, int]
     encrypt_on_write: bool
@@ -141,9 +138,9 @@ def looks_like_bitlocker(sector: bytes) -> bool:
 def read_metadata(stream: BinaryIO, offset: int, length: int) -> BitLockerMetadata:
     """The metadata of the volume of `length` bytes at byte `offset` of a stream.
 
-    Takes the first of the three copies that passes all its checks. Raises NeedsHandsError
-    (damaged-metadata) where none does or where they contradict one another or the first sector,
-    (unsupported-bitlocker), FailedError (unreadable-disk) where the disk does not give any sound one.
+    Takes the first of the three copies that passes all its checks. Raises NeedsHandsError (damaged-metadata)
+    where none does or where they contradict one another or the first sector, (unsupported-bitlocker);
+    FailedError (unreadable-disk) where the disk returns no sound one.
     """
     view = RawView(stream, length, "the BitLocker volume", offset)
     boot_sector = _read_boot_sector(view.read(0, 512))
@@ -192,6 +189,15 @@ def _damaged(what: str) -> NeedsHandsError:
     )
 
 
+def doubtful(what: str) -> NeedsHandsError:
+    """The error for metadata that passes its own checks and cannot be right."""
+    return NeedsHandsError(
+        what,
+        hint="copy the disk first; Windows' own repair-bde may recover the volume onto another disk",
+        reason=Reason.DAMAGED_METADATA,
+    )
+
+
 def _has_guid(sector: bytes, at: int) -> bool:
     return sector[at : at + 16] in (VOLUME_GUID, ENCRYPT_ON_WRITE_GUID)
 
@@ -200,7 +206,7 @@ def _read_boot_sector(sector: bytes) -> _BootSector:
     if len(sector) < 512:
         raise _damaged("it is shorter than one sector")
     signature = sector[3:11]
-    # Programs go by the signature, so the mark is looked for where it says.
+    # Programs go by the signature, so the mark is expected where that says.
     at = {SIGNATURE: _GUID_AT, TO_GO_SIGNATURE: _TO_GO_GUID_AT}.get(signature)
     if at is None:
         raise _damaged("the signature in its first sector is wrong")
@@ -283,7 +289,7 @@ def _read_seal(slot: int, block: bytes, size: int) -> Seal:
 
 
 def _check_places(metadata: BitLockerMetadata, moved: tuple[int, int], sector_size: int) -> None:
-    """All that programs go by must say the same: some take a place from the block's header."""
+    # All sources of a place must agree: some programs take it from the block's header.
     if sector_size not in _SECTOR_SIZES or moved != (metadata.header_offset, metadata.header_length):
         raise MalformedError("contradicts itself in where the moved header lies")
     places = sorted([(0, metadata.header_length or 0), *metadata.reserved])
@@ -296,7 +302,7 @@ def _read_dataset(raw: bytes, *, converting: bool) -> tuple[str, str, tuple[Datu
     size, _version, header_size, _copy, guid, _nonce, method, _preferred, _created = _DATASET.unpack_from(raw)
     if not _DATASET.size <= header_size <= size <= len(raw):
         raise MalformedError("states an impossible dataset size")
-    word = "none" if converting and method == _NO_METHOD else _METHODS.get(method)
+    word = "none" if converting and method == _NO_METHOD else METHODS.get(method)
     if word is None:
         raise MalformedError(f"names the unknown encryption method {method:#06x}")
     return str(UUID(bytes_le=guid)).upper(), word, parse_datums(raw[header_size:size])

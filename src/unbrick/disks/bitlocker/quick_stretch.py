@@ -1,4 +1,4 @@
-"""Asks cryptsetup for the key that a recovery password is stretched to: it takes two thirds of our time.
+"""Asks cryptsetup for the key that a recovery password is stretched to, in two thirds of the time.
 
 cryptsetup prints nothing but a volume key. Windows keeps the stretched key sealed in the same way, so
 cryptsetup gets a small volume, made here in memory, that has the one protector to be tried, and that box for
@@ -27,9 +27,9 @@ _AES_XTS_128, _RECOVERY = 0x8004, 0x0800
 
 
 def ask_stretched_key(protector: KeyProtector, password: Secret, runner: Runner) -> Secret | None:
-    """The stretched key, or None where cryptsetup gives none: a wrong password, or another cryptsetup.
+    """The stretched key; None where cryptsetup gives none: a wrong password, or another cryptsetup.
 
-    None decides nothing: whoever asks stretches by itself. Raises CommandTimeoutError.
+    None decides nothing: the caller stretches by itself. Raises CommandTimeoutError.
     """
     if protector.salt is None or protector.sealed_key is None or protector.sealed_stretch is None:
         return None

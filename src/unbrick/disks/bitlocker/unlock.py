@@ -1,8 +1,8 @@
-"""Opens a BitLocker volume: one call over `cryptsetup` (where device-mapper is) and `dislocker` (elsewhere).
+"""Opens a BitLocker volume with `cryptsetup` (where there is device-mapper) or `dislocker` (elsewhere).
 
-What cryptsetup does not take goes to dislocker, too. Both get the volume key, through a file that exists in
-memory only, and no password. Neither checks the metadata as we do, and each believes another part of it: so
-all of it is checked before they start, and what they show is checked before anyone writes.
+What cryptsetup does not take goes to dislocker too. Both get the volume key, through a file that exists in
+memory only, and no password. Neither checks the metadata as unbrick does, and each believes another part of
+it: so all of it is checked before they start, and what they show is checked before anything is written.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from unbrick.disks.bitlocker.master_key import KnownKey, VolumeKeys, find_keys, has_clear_key
-from unbrick.disks.bitlocker.metadata import BitLockerMetadata, read_metadata
+from unbrick.disks.bitlocker.metadata import METHODS, BitLockerMetadata, doubtful, read_metadata
 from unbrick.disks.disk import Disk
 from unbrick.disks.fuse_mount import FuseMount
 from unbrick.disks.loop_device import attach_loop
@@ -27,14 +27,7 @@ from unbrick.secret import Secret
 _START_SECONDS = 60.0
 _END_SECONDS = 120.0
 _CHUNK = 1024 * 1024
-_DISLOCKER_CIPHERS = {
-    "aes-cbc-128-elephant": 0x8000,
-    "aes-cbc-256-elephant": 0x8001,
-    "aes-cbc-128": 0x8002,
-    "aes-cbc-256": 0x8003,
-    "aes-xts-128": 0x8004,
-    "aes-xts-256": 0x8005,
-}
+_DISLOCKER_CIPHERS = {word: number for number, word in METHODS.items()}  # it takes the metadata's numbers
 _MAPPER_FOLDER = Path("/dev/mapper")
 
 
@@ -55,11 +48,9 @@ def unlock(
 ) -> Iterator[Path]:
     """The decrypted volume as a path, open as the disk is, while the context lasts.
 
-    `password` None: by its clear key.
-
-    `wanted` is the id of the protector that the password is kept under, where that is known; `known` as in
-    `find_keys`. Raises KeyWrongError where the key does not open it, NeedsHandsError (converting,
-    damaged-metadata, unsupported-bitlocker), FailedError.
+    `password` None: by its clear key. `wanted` is the id of the protector that the password is kept under,
+    where that is known; `known` as in `find_keys`. Raises KeyWrongError where the key does not open it,
+    NeedsHandsError (converting, damaged-metadata, unsupported-bitlocker), FailedError.
     """
     with disk.raw.open("rb") as stream:
         metadata = read_metadata(stream, volume.offset, volume.length)
@@ -70,15 +61,12 @@ def unlock(
             reason=Reason.CONVERTING,
         )
     if not 0 < metadata.volume_length <= volume.length:
-        raise NeedsHandsError(
-            "BitLocker's metadata describes a volume larger than its partition",
-            hint="copy the disk first; Windows' own repair-bde may recover the volume onto another disk",
-            reason=Reason.DAMAGED_METADATA,
-        )
+        raise doubtful("BitLocker's metadata describes a volume larger than its partition")
     keys = find_keys(metadata, password, wanted, runner, known)
     with ExitStack() as stack:
         path = None
-        if _suits_cryptsetup(metadata, keys) and has_device_mapper(runner):
+        # cryptsetup believes the first copy, with any checksum, and opens no volume with a clear key.
+        if keys.slot == 0 and not has_clear_key(metadata) and has_device_mapper(runner):
             with suppress(_NotTakenError):
                 opened = _open_with_cryptsetup(disk, volume, _key_for_cryptsetup(keys, metadata), runner)
                 path = stack.enter_context(opened)
@@ -88,18 +76,13 @@ def unlock(
         yield path
 
 
-def _suits_cryptsetup(metadata: BitLockerMetadata, keys: VolumeKeys) -> bool:
-    """cryptsetup believes the first copy whatever its checksum, and no volume with a clear key."""
-    return keys.slot == 0 and not has_clear_key(metadata)
-
-
 def _check_reserved(path: Path, metadata: BitLockerMetadata, volume: Volume) -> None:
-    """What is BitLocker's own must read as zeros: else the program sees another layout than we do."""
+    """BitLocker's own data must read as zeros: else the program sees another layout than unbrick."""
     with path.open("rb") as plain:
         if not metadata.volume_length <= plain.seek(0, os.SEEK_END) <= volume.length:
             raise _other_layout()
         for offset, length in metadata.reserved:
-            # Both ends tell; what BitLocker To Go keeps between them grows with the volume.
+            # Both ends are enough; what BitLocker To Go keeps between them grows with the volume.
             part = min(length, _CHUNK)
             for at in {offset, offset + length - part}:
                 plain.seek(at)
@@ -108,15 +91,10 @@ def _check_reserved(path: Path, metadata: BitLockerMetadata, volume: Volume) -> 
 
 
 def _other_layout() -> NeedsHandsError:
-    return NeedsHandsError(
-        "BitLocker's metadata does not say clearly what lies where on this volume",
-        hint="copy the disk first; Windows' own repair-bde may recover the volume onto another disk",
-        reason=Reason.DAMAGED_METADATA,
-    )
+    return doubtful("BitLocker's metadata does not say clearly what lies where on this volume")
 
 
 def has_device_mapper(runner: Runner) -> bool:
-    """Whether the kernel can decrypt for us."""
     # Opened, not only looked at: the node may be there with no driver behind it, and opening loads one.
     try:
         os.close(os.open(_MAPPER_FOLDER / "control", os.O_RDWR | os.O_CLOEXEC))
@@ -127,7 +105,7 @@ def has_device_mapper(runner: Runner) -> bool:
 
 @contextmanager
 def _key_file(key: Secret) -> Iterator[int]:
-    """A descriptor of a nameless file in memory that holds a key; emptied when the program has read it."""
+    """A descriptor of a nameless file in memory that holds a key; emptied at the end."""
     descriptor = os.memfd_create("key", os.MFD_CLOEXEC)
     try:
         os.write(descriptor, key.reveal())
@@ -155,23 +133,20 @@ def _open_with_dislocker(
         except BaseException as error:
             mounted.end(_END_SECONDS)
             if isinstance(error, FailedError) and error.reason == Reason.PROGRAM_FAILED:
-                raise _nobody_opens() from error
+                raise FailedError(
+                    "dislocker does not open this BitLocker volume, although the key fits and its metadata "
+                    "is sound",
+                    hint="is /dev/fuse there? Else repair this disk in Windows' recovery environment",
+                    reason=Reason.PROGRAM_FAILED,
+                ) from error
             raise
     with ExitStack() as stack:
         stack.callback(mounted.end, _END_SECONDS)
         yield plain
 
 
-def _nobody_opens() -> FailedError:
-    return FailedError(
-        "dislocker does not open this BitLocker volume, although the key fits and its metadata is sound",
-        hint="is /dev/fuse there? Else repair this disk in Windows' recovery environment",
-        reason=Reason.PROGRAM_FAILED,
-    )
-
-
 def _key_for_dislocker(keys: VolumeKeys, metadata: BitLockerMetadata) -> Secret:
-    """A file for `-k`: the cipher's number and the volume key, in 66 bytes however long that key is."""
+    """A file for `-k`: the cipher's number and the volume key, in 66 bytes for any length of key."""
     return Secret(struct.pack("<H64s", _DISLOCKER_CIPHERS[metadata.method], keys.volume.reveal()))
 
 
@@ -197,7 +172,10 @@ def _open_with_cryptsetup(disk: Disk, volume: Volume, volume_key: Secret, runner
         argv = ["cryptsetup", "open", "--type", "bitlk", "--volume-key-file", f"/proc/self/fd/{key}"]
         argv += [] if disk.writable else ["--readonly"]
         try:
-            _map(runner, [*argv, str(loop), name], key)
+            # It refuses what dislocker takes: an unknown entry, a cipher that the kernel does not have.
+            command = [*argv, str(loop), name]
+            if runner.run(command, timeout=_START_SECONDS, pass_fds=(key,), ok=None).returncode != 0:
+                raise _NotTakenError
             descriptor = _hold(plain)
         except BaseException:
             # A Ctrl-C or a time limit may strike when the mapping is made already: it must not stay open.
@@ -212,12 +190,6 @@ def _open_with_cryptsetup(disk: Disk, volume: Volume, volume_key: Secret, runner
             os.close(descriptor)
 
 
-def _map(runner: Runner, argv: list[str], key: int) -> None:
-    # It refuses what dislocker takes: an entry that it does not know, a cipher that the kernel does not have.
-    if runner.run(argv, timeout=_START_SECONDS, pass_fds=(key,), ok=None).returncode != 0:
-        raise _NotTakenError
-
-
 def _hold(plain: Path) -> int:
     try:
         return os.open(plain, os.O_RDONLY | os.O_CLOEXEC)
@@ -226,6 +198,6 @@ def _hold(plain: Path) -> int:
 
 
 def _kernel_node(descriptor: int) -> Path:
-    """The node that the kernel itself keeps for an open block device, such as `/dev/dm-0`."""
+    """The kernel's own node of an open block device, such as `/dev/dm-0`."""
     device = os.fstat(descriptor).st_rdev
     return Path("/dev") / Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").readlink().name

@@ -1,7 +1,7 @@
-"""Brings a change to a volume whole: a cut of the power at any moment leaves all of it or nothing.
+"""Brings a change to a volume whole: a power cut at any moment leaves all of it or nothing.
 
 The steps, each durable before the next: the redo record; the dirty flag; the change; the flag as it was; the
-record away. Until the first is whole nothing was done, and from then on `complete` can do all the rest.
+record removed. Until the first is whole nothing was done, and from then on `complete` can do all the rest.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from unbrick.disks.ntfs.structures import (
 from unbrick.disks.plain import PlainVolume
 
 Written = Iterable[tuple[int, bytes]]
-"""Places on a volume and the bytes that are to be there, in order."""
+"""Places on a volume and the bytes to write there, in order."""
 
 _PIECE = 4096
 
@@ -45,9 +45,9 @@ def commit(
     run: str,
     dirty_after: bool,
 ) -> None:
-    """Bring changes (of `find_changes`) to the disk, and leave the dirty flag as said.
+    """Write changes (of `find_changes`) to the disk, and leave the dirty flag as `dirty_after` says.
 
-    Raises NeedsHandsError (too-many-files) with nothing written; FailedError where the disk gives an error,
+    Raises NeedsHandsError (too-many-files) with nothing written; FailedError where the disk returns an error,
     which the next run may get over.
     """
     with open_view(plain.path, writable=True) as view:
@@ -67,9 +67,9 @@ def commit(
 
 
 def find_changes(before: ByteView, after: PatchedView, geometry: Geometry) -> tuple[Change, ...]:
-    """The sectors in which a volume changes, the dirty flag's aside.
+    """The sectors in which a volume changes, without those of the dirty flag.
 
-    Raises NeedsHandsError (damaged-volume) where the change is one that only we may make, in other ways.
+    Raises NeedsHandsError (damaged-volume) where it changes what only unbrick may, in other ways.
     """
     changes = tuple(differences(after, geometry))
     if not are_ours_to_make(changes, geometry, open_log(before, geometry)):
@@ -80,7 +80,7 @@ def find_changes(before: ByteView, after: PatchedView, geometry: Geometry) -> tu
 def foresee_commit(
     view: ByteView, facts: VolumeFacts, changes: Sequence[Change], run: str
 ) -> list[tuple[int, int]]:
-    """Where on the volume `commit` would write to the journal meanwhile (bytes); raises what it would."""
+    """Where `commit` would write to the journal meanwhile (offset and length); raises what it would."""
     if not changes:
         return []
     area = open_log(view, facts.geometry)
@@ -90,30 +90,28 @@ def foresee_commit(
 
 
 def complete(plain: PlainVolume, facts: VolumeFacts, pending: Pending, *, dirty_after: bool) -> None:
-    """End on the disk what a cut of the power, or an error of the disk, has stopped; raises FailedError.
+    """Finish on the disk what a power cut, or an error of the disk, has stopped; raises FailedError.
 
-    Leaves the dirty flag as said, whatever the record says of it.
+    Leaves the dirty flag as `dirty_after` says, whatever the record says of it.
     """
     with open_view(plain.path, writable=True) as view:
         area, redo = open_log(view, facts.geometry), pending.redo
-        # After a flush that failed, the kernel shows what never reached the disk: so once more, all of it.
+        # After a flush that failed, the kernel shows data that never reached the disk: write all of it again.
         area.write(pending.start, area.read(pending.start, pending.length))
         plain.sync()
         _carry_out(plain, view, facts.geometry, redo.changes, dirty_after=dirty_after)
-        # What lay there is lost; so lies a page of the journal that was never written to.
+        # The former content is lost; a page of the journal that was never written to looks like this.
         area.write(pending.start, b"\xff" * pending.length)
         plain.sync()
 
 
 def write_replayed(plain: PlainVolume, facts: VolumeFacts, written: Written) -> None:
-    """Bring to the disk what replaying NTFS's journal has written: the journal itself last.
-
-    Until that is done, the journal can be replayed again, and asks for it: of its restart pages, the one
-    that is believed is written when the other is on the disk. Raises FailedError.
-    """
+    """Write what replaying the journal writes to the disk, the journal last; raises FailedError."""
     with open_view(plain.path, writable=True) as view:
+        # Until the end, the journal can be replayed again, and asks for it: of its restart pages, the valid
+        # one is written when the other is on the disk.
         area = open_log(view, facts.geometry)
-        piece = min(facts.geometry.cluster, _PIECE)  # none lies partly in the journal
+        piece = min(facts.geometry.cluster, _PIECE)  # none is partly in the journal
         steps: tuple[list[tuple[int, bytes]], ...] = ([], [], [], [])
         for offset, cluster in written:
             former = view.read(offset, max(0, min(len(cluster), facts.geometry.length - offset)))
@@ -128,7 +126,7 @@ def write_replayed(plain: PlainVolume, facts: VolumeFacts, written: Written) -> 
 
 
 def _step(position: int | None, log: LogState) -> int:
-    """When a place is written to, by its position in the journal, if it is there: what closes it, late."""
+    """The step in which a place is written, by its position in the journal: its closing pages come last."""
     if position is None:
         return 0
     for number, start in enumerate((log.other_place, log.place), 1):
@@ -146,7 +144,7 @@ def show_completed(view: ByteView, facts: VolumeFacts, pending: Pending) -> None
 def show_former(view: ByteView, pending: Pending) -> None:
     """Write to a copy of the volume what was there before the change.
 
-    Raises NeedsHandsError (damaged-volume) where the record does not say.
+    Raises NeedsHandsError (damaged-volume) where the record does not contain it.
     """
     former = find_former(view, pending)
     if former is None:
@@ -175,7 +173,7 @@ def _mark(plain: PlainVolume, view: FileView, geometry: Geometry, *, dirty: bool
 
 
 def differences(after: PatchedView, geometry: Geometry) -> Iterator[Change]:
-    """The sectors that a view changes, those of the record with the dirty flag aside: it is set by itself."""
+    """The sectors that a view changes, without the dirty flag's record: the flag is set separately."""
     flag = RECORD_VOLUME * geometry.record
     kept = [(table + flag, table + flag + geometry.record) for table in (geometry.mft, geometry.mirror)]
     for offset, former, page in after.changed():

@@ -1,4 +1,4 @@
-"""A volume with changes that are held in memory: what it would be, were they written."""
+"""A volume with changes that are held in memory: what it would be if they were written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ class PatchedView:
         self._pages: dict[int, bytearray] = {}  # by their place on the volume
 
     def read(self, offset: int, length: int) -> bytes:
-        """See `ByteView.read`."""
         first, last = offset // _PAGE * _PAGE, offset + length
         if not any(at in self._pages for at in range(first, last, _PAGE)):
             return self._below.read(offset, length)
@@ -31,7 +30,7 @@ class PatchedView:
         return bytes(data)
 
     def write(self, offset: int, data: bytes) -> None:
-        """See `ByteView.write`; raises OSError where it would be beyond the end of the volume."""
+        """Raises OSError where it would be beyond the end of the volume."""
         if offset + len(data) > self._length:
             raise OSError("a write beyond the end of the volume")
         done = 0
@@ -46,7 +45,7 @@ class PatchedView:
             done += len(piece)
 
     def take(self, written: Iterable[tuple[int, bytes]]) -> None:
-        """Write what differs, by places and bytes; what reaches beyond the end of the volume is cut off."""
+        """Write what differs, by places and bytes; bytes beyond the end of the volume are cut off."""
         for offset, data in written:
             whole = data[: max(0, self._length - offset)]
             former = self.read(offset, len(whole))
@@ -58,7 +57,7 @@ class PatchedView:
                     self.write(offset + at, piece)
 
     def changed(self) -> Iterator[tuple[int, bytes, bytes]]:
-        """Place, former and new bytes of each page that was written to, in the order of their places."""
+        """Place, former and new bytes of each page that was written to, by place."""
         for at in sorted(self._pages):
             former = self._below.read(at, len(self._pages[at]))
             yield at, former, bytes(self._pages[at])

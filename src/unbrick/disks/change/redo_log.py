@@ -1,8 +1,8 @@
-"""Where a redo record lies: in pages of NTFS's own journal, `$LogFile`, that a clean journal has no use for.
+"""Where a redo record is: in pages of NTFS's own journal, `$LogFile`, that a clean journal does not use.
 
-No file of the volume has to be made for it, no Windows user can write there, and a Windows that starts in
-between writes to the journal's first pages: by these it is known whether the record still holds. Pages that
-are no `RCRD` are what each journal has where it was never written to.
+No file of the volume is needed for it, no Windows user can write there, and a Windows that starts in between
+writes to the journal's first pages: they show whether the record still holds. Pages that are no `RCRD` are in
+every journal where it was never written to.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Pending:
 
 @dataclass(frozen=True)
 class Placed:
-    """A record ready to be written at `start`, and what lies there now.
+    """A record ready to be written at `start`, and the former bytes there.
 
-    `stale` are the other places, with their lengths, at which an older record lies, which never must come
-    true again.
+    `stale` are the other places, with their lengths, at which an older record is that must never be used
+    again.
     """
 
     start: int
@@ -49,8 +49,8 @@ class Placed:
 def place_record(area: Stream, log: LogState, redo: Redo) -> Placed:
     """Choose a place for a record, far from the newest page of the journal; writes nothing.
 
-    Raises NeedsHandsError: too-many-files where the journal is too small for so large a change, or the
-    change larger than any record that is believed; damaged-volume where what lies there is no journal.
+    Raises NeedsHandsError: too-many-files where the journal is too small for so large a change, or the change
+    larger than any record that is accepted; damaged-volume where the bytes there are no journal.
     """
     record = encode(redo, _context(area))
     stale = dict(_older_records(area))
@@ -83,7 +83,7 @@ def _older_records(area: Stream) -> Iterator[tuple[int, int]]:
 
 
 def _is_journal(area: Stream, used: range, stale: dict[int, int]) -> bool:
-    """Whether all pages of a stretch of the journal are pages of a journal, or hold an older record."""
+    """Whether all pages of a stretch are pages of a journal, or hold an older record."""
     own = range(used.start, used.start + stale.get(used.start, 0))
     return all(
         page in own or is_log_page(area.read(page, _PAGE))
@@ -92,9 +92,9 @@ def _is_journal(area: Stream, used: range, stale: dict[int, int]) -> bool:
 
 
 def find_pending(view: ByteView, geometry: Geometry, area: Stream) -> Pending | None:
-    """The record of a change that a cut of the power has stopped, if what it says still holds.
+    """The record of a change that a power cut has stopped, if it still holds.
 
-    It does where nobody has opened the volume since, and each sector is as it was before or after.
+    It does where no system has opened the volume since, and each sector is as it was before or after.
     """
     for pending in _records(area, context=_context(area)):
         if _holds(pending.redo, view, geometry, area):
@@ -103,14 +103,14 @@ def find_pending(view: ByteView, geometry: Geometry, area: Stream) -> Pending | 
 
 
 def is_carried_out(view: ByteView, pending: Pending) -> bool:
-    """Whether all that it writes lies there already, so that completing it changes nothing."""
+    """Whether everything it writes is there already, so that completing it changes nothing."""
     return all(view.read(change.offset, len(change.data)) == change.data for change in pending.redo.changes)
 
 
 def find_former(view: ByteView, pending: Pending) -> list[tuple[int, bytes]] | None:
     """Places and bytes of what was there before the change.
 
-    None where a record of an older version does not say it, and a part of it is written over already.
+    None where a record of an older version does not contain it, and a part of it is already overwritten.
     """
     former: list[tuple[int, bytes]] = []
     for change in pending.redo.changes:
@@ -137,9 +137,9 @@ def too_old_to_judge() -> NeedsHandsError:
 
 
 def is_halfway(view: ByteView, geometry: Geometry, area: Stream) -> bool:
-    """Whether a change of ours is done in part, going by a record that may say nothing any more.
+    """Whether a change of unbrick's is done in part, by a record that may be out of date.
 
-    So lies a volume that was cut off in a change, and that somebody has opened before it was completed.
+    So is a volume that was cut off in a change, and that another system has opened before it was completed.
     """
     for record in _records(area):
         done = left = False
@@ -155,9 +155,9 @@ def is_halfway(view: ByteView, geometry: Geometry, area: Stream) -> bool:
 
 
 def are_ours_to_make(changes: Iterable[Change], geometry: Geometry, area: Stream) -> bool:
-    """Whether all lie in the volume, one after the other, and in nothing that is changed by other means.
+    """Whether all are in the volume, one after the other, and not where other means make the changes.
 
-    Not in the boot sectors, the journal, or the record with the dirty flag.
+    Those places are the boot sectors, the journal, and the record with the dirty flag.
     """
     flag = RECORD_VOLUME * geometry.record
     forbidden = [(0, _BOOT_FILE), *area.extents()]
@@ -184,14 +184,14 @@ def _holds(redo: Redo, view: ByteView, geometry: Geometry, area: Stream) -> bool
 
 
 def _compare(change: Change, view: ByteView) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Of each sector: what it is now, the digest of what it was, and what it will be."""
+    """Of each sector: its bytes now, the digest of its former bytes, and its new bytes."""
     now = view.read(change.offset, len(change.data))
     for index, (former, data) in enumerate(change.sectors()):
         yield now[index * SECTOR : (index + 1) * SECTOR], former, data
 
 
 def _records(area: Stream, context: bytes | None = None) -> Iterator[Pending]:
-    """The whole records in the journal; where a context is given, only those written in it."""
+    """The whole records in the journal; with a context, only those written in it."""
     for start, end in _places(area):
         head = decode_head(area.read(start, SECTOR))
         if head is None or start + SECTOR + head.length > end or context not in (None, head.context):
@@ -211,7 +211,7 @@ def _context(area: Stream) -> bytes:
 
 
 def _places(area: Stream) -> tuple[tuple[int, int], ...]:
-    """Two parts of the journal; neither holds a power of two, where a restart page is looked for."""
+    """Two parts of the journal; neither has a power of two in it, where a restart page is looked for."""
     power = _PAGE
     while power * 2 < area.size:
         power *= 2

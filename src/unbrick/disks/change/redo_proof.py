@@ -1,9 +1,9 @@
-"""Proves that completing a run that was cut off writes what a run of ours writes, and nothing else.
+"""Proves that completing a run that was cut off writes what a run of unbrick writes, and nothing else.
 
-The redo record lies on the disk, and damage or a hostile hand may have made it. So it is judged as the change
-was that it is the record of, by the volume as it was before and as it will be; and more strictly, for here no
-driver of ours has made the change: what a folder lists besides, and who may do what with any file, stays.
-A change is judged so before it is begun, too: one that could not be completed would end in a torn volume.
+The redo record is on the disk, and damage or an attacker may have made it. So it is checked as the change was
+that it records, by the volume as it was before and as it will be; and more strictly, because here no driver
+of unbrick's has made the change: what a folder lists besides, and the rights of any file, stay. A change is
+checked like this before it is begun, too: one that could not be completed would end in a torn volume.
 """
 
 from __future__ import annotations
@@ -14,21 +14,28 @@ from collections.abc import Iterator
 from unbrick.disks.change.commit import show_former
 from unbrick.disks.change.patched_view import PatchedView
 from unbrick.disks.change.redo_log import Pending
-from unbrick.disks.ntfs.file_table import ROOT, FileTable, open_stream
+from unbrick.disks.ntfs.file_table import ROOT, open_stream
 from unbrick.disks.ntfs.index_entries import IndexEntry, read_entries
 from unbrick.disks.ntfs.recognise import index_block_size
 from unbrick.disks.ntfs.stream import Stream
-from unbrick.disks.ntfs.structures import DAMAGED, ByteView, Geometry, damaged, unprotect
-from unbrick.disks.proof.changed_records import FIRST_USERS, INDEX, INDEX_ALLOCATION, TABLE
+from unbrick.disks.ntfs.structures import (
+    DAMAGED,
+    INDEX_ALLOCATION,
+    REFERENCE,
+    STANDARD_INFORMATION,
+    ByteView,
+    Geometry,
+    damaged,
+    unprotect,
+)
+from unbrick.disks.proof.changed_records import FIRST_USERS, INDEX, TABLE
 from unbrick.disks.proof.ownership import SECTOR, Proof, ask, prove
 from unbrick.errors import NeedsHandsError, Reason
 from unbrick.model import Touched
 
-_REFERENCE = (1 << 48) - 1
-_STANDARD_INFORMATION = 0x10
 _PAST_ITS_TIMES = 0x20
 _OF_WINDOWS_2000 = (range(0x30, 0x34), range(0x34, 0x38), range(0x38, 0x40), range(0x40, 0x48))
-"""Where in it owner, security id, quota and change number lie, which the oldest NTFS had not."""
+"""Where in it owner, security id, quota and change number are, which the oldest NTFS lacks."""
 
 
 def prove_completion(
@@ -38,9 +45,9 @@ def prove_completion(
     pending: Pending,
     touched: Touched | None,
 ) -> None:
-    """Judge a pending change of a volume, which leaves it as `completed`, by all that its run may touch.
+    """Check a pending change of a volume, which leaves it as `completed`, by all that its run may touch.
 
-    That is None where nothing tells of the run. Raises NeedsHandsError (damaged-volume), OSError.
+    `touched` is None where no journal of the run is there. Raises NeedsHandsError (damaged-volume), OSError.
     """
     if touched is None:
         raise damaged("a run was cut off here that nothing on it tells of")
@@ -65,9 +72,9 @@ def prove_completion(
 
 
 def expect_completable(view: ByteView, proof: Proof) -> None:
-    """What is asked of a change besides `prove`, where its record is all that is known of it.
+    """What a change must fulfil besides `prove`, where its record is all that is known of it.
 
-    `view` is the volume as it lies, with the change not begun, or done in part. Raises NeedsHandsError
+    `view` is the volume as it is, with the change not begun, or done in part. Raises NeedsHandsError
     (damaged-volume), OSError.
     """
     _Completion(view, proof).judge()
@@ -83,7 +90,7 @@ class _Completion:
     def judge(self) -> None:
         for number in self.proof.records:
             self._expect_no_third_record(number)
-        files = {number for number in self._files() if self._is_in_both(number)}
+        files = {one for one in self._files() if self.before.find_used(one) and self.after.find_used(one)}
         for number in files - self.proof.judged.whole:
             self._expect_same_information(number)
         for number in self._changed_folders(files):
@@ -92,15 +99,12 @@ class _Completion:
     def _files(self) -> Iterator[int]:
         for number in self.proof.records:
             for table in (self.before, self.after):
-                record = table.find(number)
-                if record is not None and record.in_use:
+                record = table.find_used(number)
+                if record is not None:
                     yield number if record.base is None else record.base
 
-    def _is_in_both(self, number: int) -> bool:
-        return all(_is_in(table, number) for table in (self.before, self.after))
-
     def _expect_no_third_record(self, number: int) -> None:
-        """A record half written is torn: one that can be read, and is neither, is a file that would go."""
+        # A record half written is torn: one that can be read, and is neither, is a file that would be lost.
         # Where the table grows, the place of a record is known afterwards only, and held anything before.
         place = (self.before if number < self.before.count else self.after).stream
         size = self.before.geometry.record
@@ -115,9 +119,9 @@ class _Completion:
             raise damaged("what lies on the disk is neither what was there before nor what is to be")
 
     def _expect_same_information(self, number: int) -> None:
-        """Attributes and rights; the times aside."""
+        """Attributes and rights stay; the times need not."""
         former, new = (
-            table.find_attribute(number, _STANDARD_INFORMATION) for table in (self.before, self.after)
+            table.find_attribute(number, STANDARD_INFORMATION) for table in (self.before, self.after)
         )
         was, will_be = (
             bytearray(one.value if one and one.value else b"")[_PAST_ITS_TIMES:] for one in (former, new)
@@ -136,14 +140,14 @@ class _Completion:
         return {number for number in changed if number >= FIRST_USERS or number == ROOT}
 
     def _expect_same_list(self, number: int) -> None:
-        """That a folder lists what it listed, in that order, but for what the change is about."""
+        """A folder lists the same files in the same order, but for those of the change."""
         self._expect_no_third_block(number)
         known = self.proof.judged
         concerned = known.moved | known.whole | known.deleted | known.folders
         rests: list[list[IndexEntry]] = []
         about: list[Counter[tuple[bytes, str]]] = []
         for table in (self.before, self.after):
-            entries = read_entries(table, number, INDEX) if _is_in(table, number) else []
+            entries = read_entries(table, number, INDEX) if table.find_used(number) else []
             rests.append([])
             about.append(Counter())
             for one in entries:
@@ -161,26 +165,21 @@ class _Completion:
     def _is_named(self, listed: tuple[bytes, str], folder: int) -> bool:
         """Whether a file has the name, afterwards, under which a folder lists it."""
         reference = int.from_bytes(listed[0], "little")
-        record = self.after.find(reference & _REFERENCE)
-        if record is None or not record.in_use or record.sequence != reference >> 48:
+        record = self.after.find_used(reference & REFERENCE)
+        if record is None or record.sequence != reference >> 48:
             return False
         names = self.after.names(record.number)
         return any((name.parent, name.text) == (folder, listed[1]) for name in names)
 
     def _expect_no_third_block(self, number: int) -> None:
         key = (number, INDEX_ALLOCATION, INDEX)
-        found = self.before.find_attribute(number, *key[1:]) if _is_in(self.before, number) else None
+        found = self.before.find_attribute(number, *key[1:]) if self.before.find_used(number) else None
         if found is None or found.value is not None:
             return
         former = open_stream(self.before.view, found)
-        later = self.after.find_attribute(number, *key[1:]) if _is_in(self.after, number) else None
+        later = self.after.find_attribute(number, *key[1:]) if self.after.find_used(number) else None
         new = open_stream(self.after.view, later) if later is not None and later.value is None else None
         size = index_block_size(self.before, number, INDEX)
         positions = (former.position_of(sector) for sector in self.proof.written.get(key, ()))
         for at in {position // size * size for position in positions if position is not None}:
             self._expect_no_third(former, at, size, b"INDX", new.read(at, size) if new is not None else b"")
-
-
-def _is_in(table: FileTable, number: int) -> bool:
-    record = table.find(number)
-    return record is not None and record.in_use

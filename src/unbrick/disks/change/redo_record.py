@@ -1,7 +1,7 @@
-"""The redo record: all that a change writes to a volume, in one piece that is believed whole or not at all.
+"""The redo record: all that a change writes to a volume, in one piece that is valid whole or not at all.
 
-It is written before the change itself. Where a cut of the power stops that, the next run writes it again:
-each sector is then as before or as after, and no order or loss among the writes matters. Pure.
+It is written before the change itself. Where a power cut stops that, the next run writes it again: each
+sector is then as before or as after, and no order or loss among the writes matters. Pure.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ SECTOR = 512
 LONGEST_RUN_ID = 32
 
 _MAGIC = b"UNBRICK REDO 2\r\n"
-_OLDER_MAGIC = b"UNBRICK REDO 1\r\n"  # it has of what was there the digests only
+_OLDER_MAGIC = b"UNBRICK REDO 1\r\n"  # of the former bytes it has only digests
 _HEAD = struct.Struct(f"<16sII?7x{LONGEST_RUN_ID}s32s32s")
 _DIGEST = 16
 _EXTENT = struct.Struct("<QI")
-_LARGEST = 64 << 20  # what a forged one may make us hold in memory
+_LARGEST = 64 << 20  # the most memory that a forged one may take
 
 
 @dataclass(frozen=True)
 class Change:
     """Consecutive sectors from `offset` (bytes): the digest of each as it was, and their new bytes.
 
-    `before` is what was there; None in a record of an older version, which kept no more than digests.
+    `before` are the former bytes; None in a record of an older version, which kept only digests.
     """
 
     offset: int
@@ -37,7 +37,7 @@ class Change:
     before: bytes | None = None
 
     def sectors(self) -> Iterator[tuple[bytes, bytes]]:
-        """Of each sector: the digest of what it was, and what it will be."""
+        """Of each sector: the digest of its former bytes, and its new bytes."""
         for index, former in enumerate(self.former):
             yield former, self.data[index * SECTOR : (index + 1) * SECTOR]
 
@@ -46,7 +46,7 @@ class Change:
 class Redo:
     """A change of a volume. `run` is the id of the run it belongs to, or empty.
 
-    `dirty_after` is the volume's dirty flag when all is done.
+    `dirty_after` is the volume's dirty flag when everything is done.
     """
 
     run: str
@@ -56,10 +56,10 @@ class Redo:
 
 @dataclass(frozen=True)
 class Head:
-    """The first sector of a record; `length` is that of all that follows, in bytes.
+    """The first sector of a record; `length` is that of everything after it, in bytes.
 
-    `context` is the digest of what must be as it was when the record was written. `older`: as older versions
-    wrote it.
+    `context` is the digest of what must be as it was when the record was written. `older`: written by an
+    older version.
     """
 
     older: bool
@@ -72,12 +72,11 @@ class Head:
 
 
 def digest_of(data: bytes) -> bytes:
-    """What a sector is known by in a record."""
     return hashlib.sha256(data).digest()[:_DIGEST]
 
 
 def compare(offset: int, former: bytes, data: bytes) -> Iterator[Change]:
-    """The sectors from `offset` in which `data` differs from `former`, as few changes as it takes."""
+    """The sectors from `offset` in which `data` differs from `former`, in as few changes as possible."""
     if former == data:
         return
     start = None
@@ -91,7 +90,7 @@ def compare(offset: int, former: bytes, data: bytes) -> Iterator[Change]:
 
 
 def change_of(offset: int, before: bytes, data: bytes) -> Change:
-    """A change of whole sectors of which it is known what was there."""
+    """A change of whole sectors whose former bytes are known."""
     digests = tuple(digest_of(before[at : at + SECTOR]) for at in range(0, len(before), SECTOR))
     return Change(offset, digests, data, before)
 
@@ -117,7 +116,7 @@ def _seal(plain: bytes, run: str, dirty_after: bool, context: bytes, *, older: b
 
 
 def decode_head(sector: bytes) -> Head | None:
-    """The head that a sector is; None where it is none, or half of one."""
+    """The head in a sector; None where it is none, or half of one."""
     head = sector[: _HEAD.size]
     if len(sector) != SECTOR or sector[_HEAD.size : _HEAD.size + 32] != hashlib.sha256(head).digest():
         return None
@@ -134,7 +133,7 @@ def decode_head(sector: bytes) -> Head | None:
 
 
 def decode(head: Head, body: bytes) -> Redo | None:
-    """The record with its head's body; None where that is not whole, or says what no `encode` has written."""
+    """The record with its head's body; None where that is not whole, or no `encode` has written it."""
     if hashlib.sha256(body).digest() != head.digest:
         return None
     try:
@@ -146,7 +145,7 @@ def decode(head: Head, body: bytes) -> Redo | None:
 
 
 def _read_changes(plain: bytes, *, older: bool) -> Iterator[Change]:
-    """Raises struct.error or ValueError where it is cut short; nothing is made of a number before that."""
+    """Raises struct.error or ValueError where it is cut short, before any number in it is used."""
     position = 0
     while position < len(plain):
         offset, count = _EXTENT.unpack_from(plain, position)
@@ -163,7 +162,6 @@ def _read_changes(plain: bytes, *, older: bool) -> Iterator[Change]:
 
 
 def _is_ordered(changes: Iterable[Change]) -> bool:
-    """Whether all are whole sectors, one after the other."""
     end = 0
     for change in changes:
         length = len(change.former) * SECTOR

@@ -1,8 +1,8 @@
-"""A change of an NTFS volume, made on a copy and proved there, and then brought to the disk.
+"""A change of an NTFS volume, made on a copy and proved there, and then written to the disk.
 
-`rehearse` does all that a repair or an undo does, with whatever must be done first to make the volume one
-that may be written to, on a copy in memory. What it refuses is refused with the disk untouched, so a dry run
-is a rehearsal that nobody brings to the disk.
+`rehearse` does everything that a repair or an undo does, with what must be done first to make the volume
+writable, on a copy in memory. What it refuses is refused with the disk untouched, so a dry run is a rehearsal
+that is not written to the disk.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ _MENDED = (
 class Preparation:
     """What must be done before a volume may be written to; nothing, on a volume that was shut down.
 
-    `was_dirty` is Windows' dirty flag, also when what was cut off is completed; `unmirrored` are the records
-    whose mirror differs then. `replayed` is what replaying its journal writes; `resetting`, that it is
+    `was_dirty` is Windows' dirty flag, also when an interrupted change is completed; `unmirrored` are the
+    records whose mirror differs then. `replayed` is what replaying its journal writes; `resetting`: it is
     emptied instead.
     """
 
@@ -79,18 +79,17 @@ class Preparation:
 
     @property
     def is_torn(self) -> bool:
-        """Whether the mirror differs in more than the dirty flag, which is right wherever it lies."""
+        """Whether the mirror differs in more than the dirty flag, which has no wrong state."""
         return any(number != RECORD_VOLUME for number in self.unmirrored)
 
     @property
     def writes(self) -> bool:
-        """Whether it writes anything: the dirty flag, and its mirror, among it."""
+        """Whether it writes anything, also the dirty flag and its mirror."""
         done = (self.facts.pending, self.hibernation, self.replayed)
         return bool(self.unmirrored) or self.resetting or any(one is not None for one in done)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is done, in sentences for a person."""
         notes = [_MENDED] if self.unmirrored else []
         if self.hibernation is not None:
             notes += [_DISCARDED, *([self.hibernation.note] if self.hibernation.note else [])]
@@ -101,7 +100,7 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """A proved change that is ready for the disk. `seen` is what it was made of: places and digests."""
+    """A proved change that is ready for the disk. `seen` is what it was made from: places and digests."""
 
     preparation: Preparation
     changes: tuple[Change, ...]
@@ -112,7 +111,7 @@ class Rehearsed:
     def bring(self, plain: PlainVolume) -> None:
         """Write it to the disk, all or nothing (`commit.py`).
 
-        Raises NeedsHandsError (disk-in-use) before anything is written; FailedError where the disk gives an
+        Raises NeedsHandsError (disk-in-use) before anything is written; FailedError where the disk returns an
         error, which the next run gets over.
         """
         with plain.locked():
@@ -137,8 +136,8 @@ class Rehearsed:
 class Copy:
     """A copy of a volume to change, mounted at `root`.
 
-    `was_dirty`: Windows' dirty flag. `run`, the id of the run that the change belongs to, and `touched`, all
-    that it may touch, are set by whoever makes it. `rehearsed` is there when the context has ended.
+    `was_dirty`: Windows' dirty flag. The caller sets `run`, the id of the run that the change belongs to, and
+    `touched`, everything that it may touch. `rehearsed` is set when the context has ended.
     """
 
     root: Path
@@ -160,9 +159,9 @@ def rehearse(
 ) -> Iterator[Copy]:
     """Mount a copy of a volume for writing; when the context ends, prove what was done to it.
 
-    `completing` is all that a run may touch that was cut off, and is completed first. Writes
-    nothing to the volume. Raises NeedsHandsError (hibernated, unclean-log, read-only, damaged-volume,
-    disk-in-use, too-many-files), FailedError.
+    `completing` is everything that an interrupted run may touch, which is completed first. Writes nothing to
+    the volume. Raises NeedsHandsError (hibernated, unclean-log, read-only, damaged-volume, disk-in-use,
+    too-many-files), FailedError.
     """
     found = read_facts(plain.path, plain.length)
     with begin_overlay(plain.path, plain.length, runner, workdir) as overlay:
@@ -205,10 +204,7 @@ def rehearse(
 
 
 def _complete(base: ByteView, completed: PatchedView, facts: VolumeFacts, completing: Touched | None) -> bool:
-    """Show what was cut off completed, if anything was, and prove that; gives the dirty flag after it.
-
-    Of a run that was carried out nothing is left to write but that flag: it stays where nothing is proved.
-    """
+    """Show an interrupted change completed, if there is one, and prove it; returns the dirty flag then."""
     pending = facts.pending
     if pending is None:
         return facts.dirty
@@ -217,6 +213,7 @@ def _complete(base: ByteView, completed: PatchedView, facts: VolumeFacts, comple
     try:
         prove_completion(base, completed, facts.geometry, pending, completing)
     except NeedsHandsError:
+        # Of a run that was carried out only that flag is left to write: it stays where nothing is proved.
         if not is_carried_out(base, pending):
             raise
         leaves_clean = False
@@ -226,7 +223,7 @@ def _complete(base: ByteView, completed: PatchedView, facts: VolumeFacts, comple
 
 
 def _show_prepared(view: PatchedView, preparation: Preparation) -> None:
-    """Do to a view of the volume, with what was cut off completed, what `_prepare` does to the disk."""
+    """Do to a view of the volume, with interrupted changes completed, what `_prepare` does to the disk."""
     facts = preparation.facts
     if preparation.unmirrored:
         mend_mirror(view, facts.geometry)
@@ -239,7 +236,7 @@ def _show_prepared(view: PatchedView, preparation: Preparation) -> None:
 
 
 def _prepare(plain: PlainVolume, preparation: Preparation) -> None:
-    """Make the volume one that may be written to, each step on the disk before the next begins."""
+    """Make the volume writable, each step on the disk before the next begins."""
     facts = preparation.facts
     if facts.pending is not None:
         complete(plain, facts, facts.pending, dirty_after=preparation.was_dirty)
@@ -265,7 +262,7 @@ def _prepare(plain: PlainVolume, preparation: Preparation) -> None:
 
 
 def _prove(base: ByteView, prepared: PatchedView, preparation: Preparation) -> list[Question]:
-    """That preparing the volume writes to what it is about only; the questions that are left."""
+    """Check that preparing the volume stays within its purpose; returns the questions left."""
     geometry = preparation.facts.geometry
     sectors = set(_sectors(differences(prepared, geometry)))
     questions: list[Question] = []
@@ -289,7 +286,7 @@ def _sectors(changes: Iterable[Change]) -> list[int]:
 
 
 def _seen(base: ByteView, *views: PatchedView) -> Iterator[tuple[int, int, bytes]]:
-    """What lies on the disk wherever something is to be written."""
+    """The bytes on the disk wherever something is to be written."""
     for place, length in sorted({(at, len(data)) for view in views for at, _, data in view.changed()}):
         yield place, length, _digest(base.read(place, length))
 

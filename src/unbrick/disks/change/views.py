@@ -38,7 +38,7 @@ class ChangeOptions:
 
 @dataclass(frozen=True)
 class CutOff:
-    """A run, by its id, that was stopped; `carried_out`: nothing is left of its change but to say so.
+    """An interrupted run, by its id; `carried_out`: of its change nothing is left to do.
 
     `as_before` mounts the volume read-only as it was before the run, as far as its record says. Raises
     NeedsHandsError (damaged-volume), FailedError.
@@ -53,8 +53,8 @@ class CutOff:
 class View:
     """A volume to look at: `root` is mounted read-only; `notes` are sentences for a person.
 
-    `cut_off` is a run that a cut of the power has stopped: it is shown completed here, and the next repair or
-    undo completes it. `halfway` is why there can be none, where it was opened first.
+    `cut_off` is a run that a power cut has stopped: it is shown completed here, and the next repair or undo
+    completes it. `halfway` is why no repair is possible, where the volume was opened before that.
     """
 
     root: Path
@@ -66,7 +66,7 @@ class View:
 
 @contextmanager
 def look(plain: PlainVolume, runner: Runner, workdir: Path) -> Iterator[View]:
-    """Mount a volume read-only, whatever its state; never writes to it.
+    """Mount a volume read-only, in any state; never writes to it.
 
     Raises NeedsHandsError (damaged-volume, disk-in-use), FailedError.
     """
@@ -96,7 +96,7 @@ def look_first(
 ) -> tuple[Hibernation | None, Written | None]:
     """What may be cleared away before writing: a hibernation, and what replaying the journal would write.
 
-    Raises NeedsHandsError where something stands in the way. Writes nothing.
+    Raises NeedsHandsError where a repair is not possible. Writes nothing.
     """
     if plain.write_protected:
         raise NeedsHandsError(
@@ -144,7 +144,7 @@ def _replay(
 def _mended(
     plain: PlainVolume, facts: VolumeFacts, runner: Runner, workdir: Path
 ) -> Iterator[tuple[Path, VolumeFacts]]:
-    """The volume; on an overlay where a change is pending or the mirror differs, with these mended there."""
+    """The volume; an overlay where a change is pending or the mirror differs, with these mended there."""
     if facts.pending is None and not facts.unmirrored:
         yield plain.path, facts
         return
@@ -195,7 +195,6 @@ def _hibernated(hibernation: Hibernation) -> NeedsHandsError:
 
 
 def folder_for_mount(workdir: Path) -> Path:
-    """A new name for a mount."""
     return workdir / f"ntfs-{secrets.token_hex(4)}"
 
 

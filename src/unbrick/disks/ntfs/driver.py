@@ -1,4 +1,4 @@
-"""Mounts an NTFS volume with ntfs-3g, in the foreground, and believes only what the mount itself says."""
+"""Mounts an NTFS volume with ntfs-3g, in the foreground, and trusts only the mount itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _END_SECONDS = 300.0
 # `norecover`: the driver must not throw an unclean log away by itself. `noatime`: reading leaves no trace.
 _OPTIONS = "no_detach,streams_interface=xattr,noatime,norecover,big_writes,nodev,nosuid,noexec"
 _TRY_AGAIN = "run it again; if it fails again, the disk may be failing: copy it first"
-# What it says of a write that failed (its `attrib.c`, `mft.c`, `bitmap.c`); its exit code is 0 all the same.
+# Its messages about a write that failed (its `attrib.c`, `mft.c`, `bitmap.c`); its exit code is 0 even so.
 _UNWRITTEN = ("written=-1", "Error writing $M", "Leaving inconsistent metadata", "Failed to close volume")
 # Exit codes of ntfs-3g (its manual page).
 _NOT_NTFS, _CORRUPT, _IN_USE, _UNKNOWN_REASON = 12, 13, 16, 18
@@ -30,7 +30,7 @@ def mount_ntfs(device: Path, root: Path, runner: Runner, *, read_only: bool) -> 
     """The volume's root folder, mounted at `root` (made if missing) while the context lasts.
 
     Leaving the context has flushed the driver's own caches to `device`, not those below it, or raises
-    FailedError, also where the driver kept quiet about a write that was refused. Raises
+    FailedError, also where the driver reported no error about a write that was refused. Raises
     NeedsHandsError (damaged-volume, disk-in-use; read-only where a writable mount became a read-only one).
     """
     root.mkdir(mode=0o700, exist_ok=True)

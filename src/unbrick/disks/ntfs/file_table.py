@@ -1,7 +1,7 @@
-"""NTFS's file table, `$MFT`: its records, wherever they lie, and who claims which clusters.
+"""NTFS's file table, `$MFT`: its records, wherever they are, and what they say of each file.
 
-Reads a view of bytes, never mounts, and shares nothing with the driver that makes our changes: by this the
-driver is checked. Follows attribute lists. The layout is that of the Linux-NTFS project's documentation and
+Reads a view of bytes, never mounts, and shares nothing with the driver that makes the changes: this code
+checks that driver. Follows attribute lists. The layout is that of the Linux-NTFS project's documentation and
 of Brian Carrier's "File System Forensic Analysis", chapters 11 to 13. All of it is hostile input.
 """
 
@@ -13,7 +13,11 @@ from dataclasses import dataclass, replace
 
 from unbrick.disks.ntfs.stream import Stream
 from unbrick.disks.ntfs.structures import (
+    ATTRIBUTE_LIST,
+    BITMAP,
     DATA,
+    FILE_NAME,
+    REFERENCE,
     TOGETHER,
     Attribute,
     ByteView,
@@ -24,13 +28,8 @@ from unbrick.disks.ntfs.structures import (
     unprotect,
 )
 
-ATTRIBUTE_LIST = 0x20
-FILE_NAME = 0x30
-BITMAP = 0xB0
-
 _IN_USE = 0x0001
 _DIRECTORY = 0x0002
-_REFERENCE = (1 << 48) - 1
 _MOST_EXTENSIONS = 4096
 _LARGEST_LIST = 1 << 18
 _DOS_NAME = 2
@@ -43,7 +42,7 @@ ROOT = 5
 class Name:
     """One name of a file: the record of its folder with that record's sequence number, and the name.
 
-    `short` says that it is an 8.3 name beside a long one.
+    `short`: an 8.3 name beside a long one.
     """
 
     parent: int
@@ -54,19 +53,17 @@ class Name:
 
 @dataclass(frozen=True)
 class Record:
-    """One record of the table that can be read, whether it is in use or not."""
+    """One record of the table that can be read, in use or not."""
 
     number: int
     data: bytes
 
     @property
     def in_use(self) -> bool:
-        """Whether a file, or a part of one, is in it."""
         return bool(self._flags & _IN_USE)
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a folder's."""
         return bool(self._flags & _DIRECTORY)
 
     @property
@@ -75,23 +72,26 @@ class Record:
 
     @property
     def sequence(self) -> int:
-        """How often the record was given to another file."""
+        """Counts the files that had this record."""
         return int.from_bytes(self.data[0x10:0x12], "little")
 
     @property
     def base(self) -> int | None:
-        """The record that this one is an extension of, if it is one."""
+        """The record that this one is an extension of."""
         reference = int.from_bytes(self.data[0x20:0x28], "little")
-        return reference & _REFERENCE if reference else None
+        return reference & REFERENCE if reference else None
 
     @property
     def own_number(self) -> int | None:
-        """The number that it says it has; None on volumes older than Windows XP's, which keep none."""
+        """The number that it states; None on volumes older than Windows XP's, which keep none."""
         return int.from_bytes(self.data[0x2C:0x30], "little") if self.data[4:6] >= b"\x30\0" else None
 
 
 class FileTable:
-    """The file table of a volume, opened by `open_table`."""
+    """The file table of a volume, opened by `open_table`.
+
+    What reads attributes, names or the bitmap raises NeedsHandsError (damaged-volume).
+    """
 
     def __init__(self, view: ByteView, geometry: Geometry, stream: Stream) -> None:
         self.view = view
@@ -101,7 +101,7 @@ class FileTable:
         self._bitmap: bytes | None = None
 
     def raw(self, number: int) -> bytes:
-        """A record's bytes as they lie on the volume; fewer where the table ends."""
+        """A record's bytes as they are on the volume; fewer where the table ends."""
         return self.stream.read(number * self.geometry.record, self.geometry.record)
 
     def find(self, number: int) -> Record | None:
@@ -111,17 +111,21 @@ class FileTable:
         data = unprotect(self.raw(number), b"FILE")
         return None if data is None else Record(number, data)
 
+    def find_used(self, number: int) -> Record | None:
+        """A record that a file, or a part of one, is in."""
+        record = self.find(number)
+        return record if record is not None and record.in_use else None
+
     def read(self, number: int) -> Record:
-        """A record; raises NeedsHandsError (damaged-volume) where none can be read there."""
         record = self.find(number)
         if record is None:
             raise damaged(f"record {number} of its file table cannot be read")
         return record
 
     def attributes(self, number: int) -> list[Attribute]:
-        """All attributes of a file, wherever they lie, each once with all its runs.
+        """All attributes of a file, in all its records, each once with all its runs.
 
-        An attribute list is followed, and is itself among them. Raises NeedsHandsError (damaged-volume).
+        An attribute list is followed, and is itself among them.
         """
         record = self.read(number)
         found = list(attributes(record.data, self.geometry))
@@ -138,24 +142,24 @@ class FileTable:
         return _joined([one for part in parts.values() for one in part], number)
 
     def find_attribute(self, number: int, kind: int, name: str = "") -> Attribute | None:
-        """One attribute of a file; raises NeedsHandsError (damaged-volume)."""
         return next((one for one in self.attributes(number) if (one.kind, one.name) == (kind, name)), None)
 
     def names(self, number: int) -> list[Name]:
-        """Every name of a file, an 8.3 name of its own included; raises NeedsHandsError (damaged-volume)."""
+        """Every name of a file, an 8.3 name of its own included."""
         return [parse_name(one.value or b"") for one in self.attributes(number) if one.kind == FILE_NAME]
 
     def long_name(self, number: int) -> Name:
-        """A file's name, or one of them; raises NeedsHandsError (damaged-volume) where it has none."""
+        """A file's name, or one of them."""
         found = next((one for one in self.names(number) if not one.short), None)
         if found is None:
             raise damaged(f"a file has no name (record {number})")
         return found
 
     def path(self, name: Name) -> str:
-        """The Windows path that a name stands for, by the names of the folders above it.
+        """The Windows path of a name, by the names of the folders above it.
 
-        Raises NeedsHandsError (damaged-volume) where one of them is none, or belongs to another file by now.
+        Raises NeedsHandsError (damaged-volume) where one is no folder, or its record belongs to another file
+        by now.
         """
         parts = [name.text]
         for _ in range(_DEEPEST):
@@ -169,12 +173,12 @@ class FileTable:
         raise damaged("its folders contain each other in a circle")
 
     def is_marked_used(self, number: int) -> bool:
-        """Whether the table's own bitmap says that a record is in use; raises NeedsHandsError."""
+        """Whether the table's own bitmap says that a record is in use."""
         bitmap = self.bitmap()
         return number // 8 < len(bitmap) and bool(bitmap[number // 8] >> number % 8 & 1)
 
     def bitmap(self) -> bytes:
-        """The table's own bitmap, as far as there are records; raises NeedsHandsError (damaged-volume)."""
+        """The table's own bitmap, as far as there are records."""
         if self._bitmap is None:
             found = self.find_attribute(0, BITMAP)
             if found is None:
@@ -197,7 +201,7 @@ def open_table(view: ByteView, geometry: Geometry) -> FileTable:
         raise damaged("its file table does not lie where its boot sector says")
     table = FileTable(view, geometry, Stream(view, data.runs, min(data.size, data.length)))
     if any(one.kind == ATTRIBUTE_LIST for one in found):
-        # What says where the rest of the table lies, lies in the part that is known already.
+        # The list of where the rest of the table is, is in the part that is known already.
         data = table.find_attribute(0, DATA)
         assert data is not None
     expect_whole(data, "its file table")
@@ -209,13 +213,13 @@ def open_table(view: ByteView, geometry: Geometry) -> FileTable:
 
 
 def open_stream(view: ByteView, attribute: Attribute) -> Stream:
-    """What an attribute's runs hold; raises NeedsHandsError (damaged-volume) where its sizes are wrong."""
+    """The bytes in an attribute's runs; raises NeedsHandsError (damaged-volume) where its sizes are wrong."""
     expect_whole(attribute, "a file of its own")
     return Stream(view, attribute.runs, attribute.size)
 
 
 def expect_whole(attribute: Attribute, what: str) -> None:
-    """That an attribute's sizes agree with its runs; raises NeedsHandsError (damaged-volume)."""
+    """Raise NeedsHandsError (damaged-volume) where an attribute's sizes contradict its runs."""
     sizes = (attribute.initialized, attribute.size, attribute.allocated)
     if attribute.first or not 0 <= sizes[0] <= sizes[1] <= sizes[2] or sizes[2] != attribute.length:
         raise damaged(f"the sizes of {what} contradict its clusters")
@@ -228,12 +232,12 @@ def expect_whole(attribute: Attribute, what: str) -> None:
 
 
 def parse_name(value: bytes) -> Name:
-    """What a `$FILE_NAME` holds; raises NeedsHandsError (damaged-volume)."""
+    """The name in a `$FILE_NAME`; raises NeedsHandsError (damaged-volume)."""
     if len(value) < 0x42 or len(value) < 0x42 + 2 * value[0x40]:
         raise damaged("a name in its file table is cut short")
     (reference,) = struct.unpack_from("<Q", value)
     text = value[0x42 : 0x42 + 2 * value[0x40]].decode("utf-16-le", "surrogatepass")
-    return Name(reference & _REFERENCE, reference >> 48, text, value[0x41] == _DOS_NAME)
+    return Name(reference & REFERENCE, reference >> 48, text, value[0x41] == _DOS_NAME)
 
 
 def _value(view: ByteView, attribute: Attribute) -> bytes:
@@ -245,7 +249,6 @@ def _value(view: ByteView, attribute: Attribute) -> bytes:
 
 
 def _listed_records(data: bytes) -> Iterator[int]:
-    """The records that an attribute list names; raises NeedsHandsError (damaged-volume)."""
     position = 0
     while position < len(data):
         if position + 0x1A > len(data):
@@ -254,12 +257,12 @@ def _listed_records(data: bytes) -> Iterator[int]:
         (reference,) = struct.unpack_from("<Q", data, position + 0x10)
         if length < 0x1A:
             raise damaged("an attribute list of its file table is wrong")
-        yield reference & _REFERENCE
+        yield reference & REFERENCE
         position += length
 
 
 def _joined(parts: Sequence[Attribute], number: int) -> list[Attribute]:
-    """Attributes whose runs lie in several records put together."""
+    """Attributes with all their runs, which may be in several records."""
     whole: list[Attribute] = []
     pieces: dict[tuple[int, str], list[Attribute]] = {}
     for one in parts:
@@ -280,7 +283,7 @@ def _joined(parts: Sequence[Attribute], number: int) -> list[Attribute]:
 
 def find_data(view: ByteView, geometry: Geometry, number: int) -> Attribute | None:
     """The unnamed data of a file by its record; raises NeedsHandsError (damaged-volume)."""
-    if number < TOGETHER:  # where it lies does not hang on record 0, which may be torn
+    if number < TOGETHER:  # these are found without record 0, which may be torn
         found = list(attributes(read_record(view, geometry, number), geometry))
         if all(one.kind != ATTRIBUTE_LIST for one in found):
             return next((one for one in found if one.kind == DATA and not one.name), None)

@@ -1,7 +1,7 @@
-"""Is a Windows asleep on this volume? Looks at `hiberfil.sys`, and can make it one that nothing wakes from.
+"""Whether a Windows is hibernated on this volume: looks at `hiberfil.sys`, and can make it unusable.
 
-While a Windows sleeps, what it holds in memory overrules what lies on the disk: a change made now would be
-overwritten in part when it wakes, and the volume torn.
+While a Windows sleeps, its memory overrules the disk: a change made now would be overwritten in part when it
+wakes, and the volume torn.
 """
 
 from __future__ import annotations
@@ -17,30 +17,29 @@ from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.files import PathError, find_inside
 
 _HEADER = 4096
-# `RSTR`, `wake` and zeros are what a Windows that did wake up leaves; ntfs-3g judges the same way.
+# A Windows that did wake up leaves `RSTR`, `wake` or zeros; ntfs-3g judges the same way.
 _ALIVE = (b"hibr", b"HIBR")
 _DUMPS_LIMIT = 1000
 
 
 @dataclass(frozen=True)
 class Hibernation:
-    """A living hibernation file: its MFT record, and whether a crash came after it went to sleep."""
+    """A living hibernation file: its MFT record, and whether Windows has crashed since it went to sleep."""
 
     record: int
     crashed_since: bool
 
     @property
     def note(self) -> str | None:
-        """What a person deciding about the hibernation should know."""
         if not self.crashed_since:
             return None
         return "a crash dump is newer than the hibernation file: Windows has crashed since it went to sleep"
 
 
 def find_hibernation(root: Path) -> Hibernation | None:
-    """The living hibernation on a mounted volume, or None; raises FailedError where it can't be read.
+    """The living hibernation on a mounted volume; raises FailedError where it cannot be read.
 
-    A file too short to have a header counts as alive, for ntfs-3g refuses to write beside it.
+    A file too short to have a header counts as alive, because ntfs-3g refuses to write beside it.
     """
     try:
         file = _regular_file(root, "\\hiberfil.sys")
@@ -67,7 +66,7 @@ def _regular_file(root: Path, windows_path: str) -> Path | None:
 
 
 def _has_crashed_since(root: Path, moment: float) -> bool:
-    """Whether there is a crash dump that is newer. Only a note hangs on it: what cannot be read is none."""
+    """Whether there is a newer crash dump. Only a note depends on it: an unreadable dump counts as none."""
     try:
         return any(dump.stat().st_mtime > moment for dump in _crash_dumps(root))
     except OSError:
@@ -93,10 +92,10 @@ def _crash_dumps(root: Path) -> Iterator[Path]:
 def discard_hibernation(view: ByteView, geometry: Geometry, hibernation: Hibernation) -> None:
     """Blank the header of the hibernation file, so that Windows starts afresh; does not flush.
 
-    Not by deleting it: a volume in this state mostly has a log that must be replayed before it can be
-    mounted for writing, and replayed under a hibernation still alive it would be torn. Raises
-    NeedsHandsError (hibernated) where the file's first bytes do not simply lie in clusters of their own.
+    Raises NeedsHandsError (hibernated) where the file's first bytes are not simply in clusters of their own.
     """
+    # Not deleted: a volume in this state mostly has a log that must be replayed before it can be mounted for
+    # writing, and replayed under a hibernation still alive it would be torn.
     place, length = find_header(view, geometry, hibernation)
     if view.read(place, 4) not in _ALIVE:
         raise _not_from_here()
@@ -104,9 +103,9 @@ def discard_hibernation(view: ByteView, geometry: Geometry, hibernation: Hiberna
 
 
 def find_header(view: ByteView, geometry: Geometry, hibernation: Hibernation) -> tuple[int, int]:
-    """Where the header of the hibernation file lies on the volume, and its length (bytes).
+    """Offset on the volume and length of the hibernation file's header, in bytes.
 
-    Raises NeedsHandsError (hibernated) where the file's first bytes do not simply lie in clusters of its own.
+    Raises NeedsHandsError (hibernated) where the file's first bytes are not simply in clusters of its own.
     """
     data = find_data(view, geometry, hibernation.record)
     first = data.runs[0] if data is not None and data.plain and data.runs else None

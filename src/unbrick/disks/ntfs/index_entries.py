@@ -1,7 +1,7 @@
 """The entries of an index, in its order: what a folder lists, or how `$Secure` finds its descriptors.
 
-Goes down the tree from its root, as every driver does, and not through whatever lies in its blocks. The
-layout is that of the Linux-NTFS project's documentation (`$INDEX_ROOT`, `$INDEX_ALLOCATION`). Hostile input.
+Walks the tree from its root, as every driver does, and not all of its blocks. The layout is that of the
+Linux-NTFS project's documentation (`$INDEX_ROOT`, `$INDEX_ALLOCATION`). Hostile input.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ from dataclasses import dataclass, field
 from unbrick.disks.ntfs.file_table import FileTable, Name, open_stream, parse_name
 from unbrick.disks.ntfs.recognise import index_block_size
 from unbrick.disks.ntfs.stream import Stream
-from unbrick.disks.ntfs.structures import damaged, unprotect
+from unbrick.disks.ntfs.structures import INDEX_ALLOCATION, INDEX_ROOT, REFERENCE, damaged, unprotect
 from unbrick.errors import NeedsHandsError
 
-_INDEX_ROOT, _INDEX_ALLOCATION = 0x90, 0xA0
 _OF_A_FOLDER = "$I30"
-_REFERENCE = (1 << 48) - 1
 _SECTOR = 512
 _HEADER_IN_ROOT, _HEADER_IN_BLOCK = 0x10, 0x18
 _ENTRY = struct.Struct("<QHHH")
@@ -30,7 +28,7 @@ _DEEPEST = 32
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """One entry: what stands before its key, which in a folder is the reference to a file, and the rest."""
+    """One entry: the bytes before its key (in a folder: the reference to a file), and the rest."""
 
     head: bytes
     rest: bytes
@@ -38,23 +36,23 @@ class IndexEntry:
     @property
     def record(self) -> int:
         """In a folder: the record of the file that it lists."""
-        return int.from_bytes(self.head, "little") & _REFERENCE
+        return int.from_bytes(self.head, "little") & REFERENCE
 
     @property
     def name(self) -> Name:
-        """In a folder: the name under which it does; raises NeedsHandsError (damaged-volume)."""
+        """In a folder: the file's name; raises NeedsHandsError (damaged-volume)."""
         return parse_name(self.rest)
 
 
 def read_entries(table: FileTable, number: int, name: str) -> list[IndexEntry]:
-    """All entries of a file's index, none where it has no such index.
+    """All entries of a file's index; none where it has no such index.
 
     Raises NeedsHandsError (damaged-volume), OSError.
     """
-    root = table.find_attribute(number, _INDEX_ROOT, name)
+    root = table.find_attribute(number, INDEX_ROOT, name)
     if root is None or root.value is None:
         return []
-    blocks = table.find_attribute(number, _INDEX_ALLOCATION, name)
+    blocks = table.find_attribute(number, INDEX_ALLOCATION, name)
     stream = open_stream(table.view, blocks) if blocks is not None and blocks.value is None else None
     size, cluster = index_block_size(table, number, name), table.geometry.cluster
     tree = _Tree(number, stream, size, cluster, name == _OF_A_FOLDER)

@@ -1,7 +1,8 @@
-"""The state of NTFS's own journal, `$LogFile`: was it closed, is anything waiting in it; and emptying it.
+"""The state of NTFS's own journal, `$LogFile`: was it closed, are changes pending in it; and emptying it.
 
 The restart pages are judged as ntfs-3g judges them (its `logfile.h` documents the layout), so that what is
 called clean here is what it mounts. Versions: 1.1, and 2.0 which Windows 8 and later write while running.
+What finds the log raises NeedsHandsError (damaged-volume).
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ class LogState:
     """What the newest valid restart page says. `version` is None where there is none.
 
     `oldest` is the first log sequence number that is still needed, `current` the last when it was written;
-    `newest` is where in the log, in bytes, that last one lies. That restart page itself is `page` bytes
-    long and lies at `place`; there are two places, the log's beginning and right behind it. `torn`: the page
-    at the beginning was torn by a cut of the power.
+    `newest` is the offset of that last one in the log, in bytes. That restart page itself is `page` bytes
+    long and at `place`; there are two places, the log's beginning and right behind it. `torn`: the page at
+    the beginning was torn by a power cut.
     """
 
     empty: bool
@@ -54,7 +55,7 @@ class LogState:
 
     @property
     def other_place(self) -> int:
-        """Where in the log the other restart page lies."""
+        """The offset in the log of the other restart page."""
         return 0 if self.place else self.page
 
     @property
@@ -79,7 +80,6 @@ def open_log(view: ByteView, geometry: Geometry) -> Stream:
 
 
 def read_log_state(view: ByteView, geometry: Geometry) -> LogState:
-    """Read the restart pages; raises NeedsHandsError (damaged-volume) where the log cannot be found."""
     log = open_log(view, geometry)
     states: list[LogState] = []
     empty, torn = True, False
@@ -137,9 +137,9 @@ def _parse_restart_page(log: Stream, position: int, head: bytes) -> LogState | N
 
 
 def mend_restart_page(view: ByteView, geometry: Geometry, state: LogState) -> None:
-    """Put the restart page that is believed in the place of the other, where a cut of the power tore that.
+    """Copy the valid restart page over the other one where a power cut tore that; does not flush.
 
-    Windows passes a torn one over, but `ntfsrecover` replays nothing then. Does not flush.
+    Windows ignores a torn one, but `ntfsrecover` replays nothing then.
     """
     log = open_log(view, geometry)
     if state.version is None:
@@ -169,10 +169,7 @@ def _newest_numbers(log: Stream) -> Iterator[int]:
             if chunk[position : position + 4] == b"RCRD":
                 page = unprotect(chunk[position : position + _PAGE], b"RCRD")
                 if page is not None:
-                    last, last_end = (
-                        struct.unpack_from("<Q", page, 8)[0],
-                        struct.unpack_from("<Q", page, 32)[0],
-                    )
+                    (last,), (last_end,) = (struct.unpack_from("<Q", page, at) for at in (8, 32))
                     yield max(last, last_end)
 
 
@@ -184,7 +181,7 @@ def reset_log(view: ByteView, geometry: Geometry) -> None:
 
 
 def show_log_reset(view: ByteView, geometry: Geometry) -> None:
-    """Empty the log as far as anybody looks who wants to know whether it is empty."""
+    """Empty the log only where `read_log_state` and ntfs-3g look whether it is empty."""
     log = open_log(view, geometry)
     position = 0
     while position < log.size:
@@ -193,7 +190,7 @@ def show_log_reset(view: ByteView, geometry: Geometry) -> None:
 
 
 def find_strange_page(log: Stream) -> int | None:
-    """The position of a page of the log that is none: not of its own kinds, and not blank."""
+    """The position of a page that does not belong in a log: not of its kinds, and not blank."""
     for start in range(0, log.size, _CHUNK):
         chunk = log.read(start, min(_CHUNK, log.size - start))
         for at in range(0, len(chunk), _PAGE):
@@ -203,5 +200,5 @@ def find_strange_page(log: Stream) -> int | None:
 
 
 def is_log_page(page: bytes) -> bool:
-    """Whether a page holds what the log's pages do: restart areas, records, or nothing since it was made."""
+    """Whether a page is one of a log: restart areas, records, or never written to."""
     return page[:4] in _PAGES or page == b"\xff" * len(page)

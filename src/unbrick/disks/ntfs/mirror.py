@@ -1,14 +1,18 @@
 """The mirror of the file table's first records: whether it agrees with them, and making it agree again.
 
-Every driver writes a record and then its mirror, so a cut of the power between the two leaves them different;
-ntfs-3g refuses such a volume, Windows takes the record. What is done here is what `ntfsfix` does.
+Every driver writes a record and then its mirror, so a power cut between the two leaves them different;
+ntfs-3g refuses such a volume, Windows takes the record. The mending is that of `ntfsfix`.
 """
 
 from __future__ import annotations
 
 from unbrick.disks.ntfs.file_table import find_data
 from unbrick.disks.ntfs.structures import (
+    BITMAP,
     RECORD_MIRROR,
+    STANDARD_INFORMATION,
+    VOLUME_INFORMATION,
+    VOLUME_NAME,
     Attribute,
     ByteView,
     Geometry,
@@ -19,13 +23,12 @@ from unbrick.disks.ntfs.structures import (
 )
 
 _MIRRORED = 4
-_STANDARD_INFORMATION, _VOLUME_NAME, _VOLUME_INFORMATION, _BITMAP = 0x10, 0x60, 0x70, 0xB0
 # What Windows changes in these records on a sound volume; the table itself only grows.
-_CHANGING = {0: {_BITMAP}, 3: {_VOLUME_NAME, _VOLUME_INFORMATION}}
+_CHANGING = {0: {BITMAP}, 3: {VOLUME_NAME, VOLUME_INFORMATION}}
 
 
 def differing_records(view: ByteView, geometry: Geometry) -> tuple[int, ...]:
-    """The numbers of the first records whose mirror differs, or that cannot be read; looks only."""
+    """The numbers of the first records whose mirror differs, or that cannot be read."""
     return tuple(
         number
         for number in range(_MIRRORED)
@@ -37,13 +40,13 @@ def mend_mirror(view: ByteView, geometry: Geometry) -> None:
     """Copy each record to its mirror, or back where the record is torn; does not flush.
 
     Raises NeedsHandsError (damaged-volume), with nothing written, where neither can be read, or where both
-    can and one is no earlier state of the other: then nobody can say which is right.
+    can and one is not an earlier state of the other: then it is unknown which is right.
     """
     different = differing_records(view, geometry)
     changes: list[tuple[int, bytes]] = []
     for number in different:
         record, mirror = (_read(view, geometry, table, number) for table in (geometry.mft, geometry.mirror))
-        # What the boot sector points at is overwritten only where it is such a record already.
+        # The place that the boot sector names is overwritten only where it has such a record already.
         if mirror[:4] != b"FILE" or record[:4] != b"FILE":
             raise damaged(f"record {number} of its file table, or the mirror of it, is not a file record")
         whole, reflected = unprotect(record, b"FILE"), unprotect(mirror, b"FILE")
@@ -62,12 +65,12 @@ def mend_mirror(view: ByteView, geometry: Geometry) -> None:
 
 
 def _expect_earlier(mirror: bytes, record: bytes, geometry: Geometry, number: int) -> None:
-    """That a record can have become what it is from what its mirror says; raises NeedsHandsError."""
+    """Raise NeedsHandsError where a record cannot have become what it is from its mirror."""
     former, now = (
         {(one.kind, one.name): one for one in attributes(data, geometry)} for data in (mirror, record)
     )
     for key in former.keys() | now.keys():
-        if key[0] in _CHANGING.get(number, ()) or key[0] == _STANDARD_INFORMATION:
+        if key[0] in _CHANGING.get(number, ()) or key[0] == STANDARD_INFORMATION:
             continue
         one, other = former.get(key), now.get(key)
         if one is None or other is None or _essence(one) != _essence(other):

@@ -1,8 +1,8 @@
-"""What a piece of a volume is, by what it holds: an index block, security descriptors, the table's bitmap.
+"""What a piece of a volume is, by its content: an index block, security descriptors, the table's bitmap.
 
-Where a piece is recognised, a record that cannot be read is no reason to doubt whose it is. Where nothing
-can be recognised (an index block without an entry, a stretch of zeros) the answer is no, which is no fault.
-The layouts are those of the Linux-NTFS project's documentation (`$INDEX_ALLOCATION`, `$Secure`).
+Where a piece is recognised, a record that cannot be read is no reason to doubt whose it is. Where it is not
+(an index block without an entry, a stretch of zeros) the answer is no, which is not an error. The layouts are
+those of the Linux-NTFS project's documentation (`$INDEX_ALLOCATION`, `$Secure`).
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import struct
 
 from unbrick.disks.ntfs.file_table import FileTable
 from unbrick.disks.ntfs.stream import Stream
-from unbrick.disks.ntfs.structures import damaged, unprotect
+from unbrick.disks.ntfs.structures import INDEX_ROOT, REFERENCE, damaged, unprotect
 
-_INDEX_ROOT = 0x90
-_REFERENCE = (1 << 48) - 1
 _LAST_ENTRY = 2
 _PARENT = struct.Struct("<Q")
 _SECURITY_BLOCK = 1 << 18  # each block of `$SDS` is followed by a copy of itself
@@ -29,7 +27,7 @@ def is_index_block(blocks: Stream, position: int, size: int, cluster: int, folde
     """Whether a place in a folder's index is a block whose every entry names that folder as its own."""
     entries = _entries(blocks, position, size, cluster)
     return bool(entries) and all(
-        len(key) >= 8 and _PARENT.unpack_from(key)[0] & _REFERENCE == folder for _, key in entries
+        len(key) >= 8 and _PARENT.unpack_from(key)[0] & REFERENCE == folder for _, key in entries
     )
 
 
@@ -49,7 +47,7 @@ def is_security_index_block(
 
 
 def is_among_descriptors(descriptors: Stream, position: int, cluster: int) -> bool:
-    """Whether in the cluster at a place in `$SDS` an entry begins that says it lies right there."""
+    """Whether an entry begins in the cluster at a place in `$SDS` that states this very place."""
     block, copy = divmod(position // _SECURITY_BLOCK, 2)
     start = (2 * block + copy) * _SECURITY_BLOCK
     shift = copy * _SECURITY_BLOCK
@@ -69,7 +67,7 @@ def is_among_descriptors(descriptors: Stream, position: int, cluster: int) -> bo
 def find_descriptors(descriptors: Stream, position: int, length: int) -> list[tuple[int, bytes]]:
     """The entries of `$SDS` that reach into a stretch, each with its place; also those behind its end.
 
-    An entry is what says that it lies right there; its copy in the block behind says where the first lies.
+    An entry states its own place; its copy in the block behind states that of the first.
     """
     found: list[tuple[int, bytes]] = []
     start = max(0, position - _LARGEST_DESCRIPTOR) // 16 * 16
@@ -86,7 +84,7 @@ def find_descriptors(descriptors: Stream, position: int, length: int) -> list[tu
 
 
 def is_table_bitmap(table: FileTable, bitmap: Stream, position: int) -> bool:
-    """Whether a sector of the file table's bitmap says of each record what the record itself says."""
+    """Whether a sector of the file table's bitmap agrees with each record."""
     sector = position // _SECTOR * _SECTOR
     bits = bitmap.read(sector, _SECTOR)
     size, first = table.geometry.record, sector * 8
@@ -103,7 +101,7 @@ def is_table_bitmap(table: FileTable, bitmap: Stream, position: int) -> bool:
 
 def index_block_size(table: FileTable, number: int, name: str) -> int:
     """Bytes in each block of a file's index; raises NeedsHandsError (damaged-volume)."""
-    root = table.find_attribute(number, _INDEX_ROOT, name)
+    root = table.find_attribute(number, INDEX_ROOT, name)
     size = int.from_bytes((root.value or b"")[8:12], "little") if root is not None else 0
     if size & (size - 1) or not 512 <= size <= 65536:
         raise damaged(f"the index of a folder has no size (record {number})")
@@ -113,7 +111,7 @@ def index_block_size(table: FileTable, number: int, name: str) -> int:
 def _entries(blocks: Stream, position: int, size: int, cluster: int) -> list[tuple[bytes, bytes]]:
     """Each entry of the index block around `position`, and its key; none where it is no such block.
 
-    None, too, where a block lies in several clusters: what is in one says nothing of whose the others are.
+    None either where a block is in several clusters: one of them says nothing about whose the others are.
     """
     if size > cluster:
         return []

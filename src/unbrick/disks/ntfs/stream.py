@@ -1,4 +1,4 @@
-"""What a file's runs hold, as one stretch of bytes, and the way back from a place on the volume."""
+"""An attribute's runs as one stretch of bytes, and the way back from a place on the volume."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from unbrick.disks.ntfs.structures import ByteView, Run, damaged
 
 
 class Stream:
-    """The `size` bytes that lie in `runs`, in their order; where a run is sparse, zeros."""
+    """The `size` bytes that are in `runs`, in their order; where a run is sparse, zeros."""
 
     def __init__(self, view: ByteView, runs: Sequence[Run], size: int) -> None:
         self.runs = tuple(runs)
@@ -21,7 +21,7 @@ class Stream:
             self._starts.append(position)
             position += run.length
         self.held = position
-        """What the runs hold, in bytes; not less than `size` on a sound volume."""
+        """The bytes in the runs; not less than `size` on a sound volume."""
         placed = ((run.offset, run.length, at) for run, at in zip(runs, self._starts, strict=True))
         self._by_place = sorted((offset, length, at) for offset, length, at in placed if offset is not None)
 
@@ -33,7 +33,7 @@ class Stream:
         return b"".join(parts)
 
     def write(self, position: int, data: bytes) -> None:
-        """Put all of `data` there; raises OSError, NeedsHandsError (damaged-volume) where no run is."""
+        """Write all of `data`; raises OSError, NeedsHandsError (damaged-volume) where there is no run."""
         done = 0
         for place, count in self._pieces(position, len(data)):
             if place is None:
@@ -44,15 +44,15 @@ class Stream:
             raise damaged("a file of its own is shorter than it says")
 
     def places(self, position: int, length: int) -> list[tuple[int, int]]:
-        """Where on the volume those bytes lie: offset and length of each piece; sparse ones lie nowhere."""
+        """Offset and length on the volume of each piece of those bytes; sparse ones have none."""
         return [(place, count) for place, count in self._pieces(position, length) if place is not None]
 
     def extents(self) -> list[tuple[int, int]]:
-        """Where on the volume all of it lies: offset and length of each run, in bytes."""
+        """Offset and length on the volume of each run, in bytes."""
         return [(run.offset, run.length) for run in self.runs if run.offset is not None]
 
     def position_of(self, offset: int) -> int | None:
-        """The position in the stream of a byte of the volume; None where it is none of the stream's."""
+        """The position in the stream of a byte of the volume; None where it is not in the stream."""
         index = bisect_right(self._by_place, offset, key=lambda run: run[0]) - 1
         if index < 0:
             return None
@@ -60,7 +60,6 @@ class Stream:
         return at + offset - start if offset < start + length else None
 
     def covers(self, offset: int) -> bool:
-        """Whether a byte of the volume is one of the stream's."""
         return self.position_of(offset) is not None
 
     def _pieces(self, position: int, length: int) -> Iterator[tuple[int | None, int]]:

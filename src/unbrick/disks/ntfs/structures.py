@@ -21,13 +21,17 @@ RECORD_LOG_FILE = 2
 RECORD_VOLUME = 3
 
 _STRIDE = 512  # what an update sequence protects, whatever the sector size
-_VOLUME_INFORMATION = 0x70
-DATA = 0x80
+# Kinds of attributes.
+STANDARD_INFORMATION, ATTRIBUTE_LIST, FILE_NAME, OBJECT_ID = 0x10, 0x20, 0x30, 0x40
+VOLUME_NAME, VOLUME_INFORMATION = 0x60, 0x70
+DATA, INDEX_ROOT, INDEX_ALLOCATION, BITMAP = 0x80, 0x90, 0xA0, 0xB0
+REFERENCE = (1 << 48) - 1
+"""The bits of a file reference that are the record's number; above them is its sequence number."""
 _END = b"\xff\xff\xff\xff"
 _DIRTY = 0x0001
 _RUNS_LIMIT = 100_000
 TOGETHER = 16
-"""So many first records of the file table lie together by definition."""
+"""The number of first records of the file table that are contiguous by definition."""
 
 
 class ByteView(Protocol):
@@ -47,18 +51,16 @@ class FileView:
         self._descriptor = descriptor
 
     def read(self, offset: int, length: int) -> bytes:
-        """See `ByteView.read`."""
         return os.pread(self._descriptor, length, offset)
 
     def write(self, offset: int, data: bytes) -> None:
-        """See `ByteView.write`."""
         if os.pwrite(self._descriptor, data, offset) != len(data):
             raise OSError("short write")
 
 
 @contextmanager
 def open_view(path: Path, *, writable: bool = False) -> Iterator[FileView]:
-    """A view of the volume at `path`; what the disk refuses becomes FailedError (unreadable-disk)."""
+    """A view of the volume at `path`; errors of the disk become FailedError (unreadable-disk)."""
     try:
         descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
         try:
@@ -74,11 +76,10 @@ def open_view(path: Path, *, writable: bool = False) -> Iterator[FileView]:
 
 
 DAMAGED = "the NTFS volume is damaged: "
-"""How the message of each error begins that `damaged` makes."""
 
 
 def damaged(what: str) -> NeedsHandsError:
-    """The error for an NTFS that cannot be believed."""
+    """The error for an NTFS that cannot be trusted; its message begins with `DAMAGED`."""
     return NeedsHandsError(
         f"{DAMAGED}{what}",
         hint="run chkdsk on it from Windows' recovery environment, then try again",
@@ -96,11 +97,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Attribute:
-    """One attribute of a record: `value` where it lies in the record, at `position`; else its runs.
+    """One attribute of a record: `value` where it is in the record, at `position`; else its runs.
 
-    `plain` says that it is neither compressed, sparse nor encrypted. `first` is the place in the attribute,
-    in bytes, at which its runs begin: not 0 where another record holds those before, and then `size`,
-    `allocated` and `initialized` (bytes, of the whole attribute) mean nothing.
+    `plain`: neither compressed, sparse nor encrypted. `first` is the offset in the attribute, in bytes, at
+    which its runs begin: not 0 where another record holds those before, and then `size`, `allocated` and
+    `initialized` (bytes, of the whole attribute) mean nothing.
     """
 
     position: int
@@ -116,7 +117,7 @@ class Attribute:
 
     @property
     def length(self) -> int:
-        """What its runs hold, in bytes."""
+        """The bytes in its runs."""
         return sum(run.length for run in self.runs)
 
 
@@ -132,11 +133,11 @@ class Geometry:
 
 
 def read_geometry(view: ByteView) -> Geometry:
-    """Read the boot sector; raises NeedsHandsError (damaged-volume, no-windows) where it is none of NTFS."""
+    """Read the boot sector; raises NeedsHandsError: damaged-volume; no-windows where it is a FAT's."""
     boot = view.read(0, 512)
     named = boot[3:11]
     if named == b"EXFAT   " or (named != b"NTFS    " and b"FAT" in (boot[0x36:0x39], boot[0x52:0x55])):
-        # What BitLocker To Go locks is often one; that shows only when it is open.
+        # BitLocker To Go often locks one; that is visible only when it is open.
         raise NeedsHandsError(
             "this volume holds a FAT file system, and no Windows starts from one",
             hint="check that this is the system disk of the machine",
@@ -165,7 +166,7 @@ def _is_power(number: int) -> bool:
 
 
 def unprotect(block: bytes, magic: bytes) -> bytes | None:
-    """A multi-sector block with its update sequence taken out; None where it is torn or no such block."""
+    """A multi-sector block without its update sequence; None where it is torn or not of this kind."""
     if len(block) < _STRIDE or block[:4] != magic:
         return None
     offset, count = struct.unpack_from("<HH", block, 4)
@@ -194,10 +195,7 @@ def _replaced(block: bytes, position: int, value: bytes) -> bytes:
 
 
 def read_record(view: ByteView, geometry: Geometry, number: int) -> bytes:
-    """One of the first 16 records of the file table, which lie together by definition.
-
-    Raises NeedsHandsError (damaged-volume).
-    """
+    """One of the first 16 records of the file table; raises NeedsHandsError (damaged-volume)."""
     assert number < TOGETHER
     record = unprotect(view.read(geometry.mft + number * geometry.record, geometry.record), b"FILE")
     if record is None:
@@ -277,7 +275,7 @@ def _parse_runs(raw: bytes, geometry: Geometry) -> Iterator[Run]:
 
 
 def joined(runs: Iterable[Run]) -> list[Run]:
-    """Runs with those put together that follow one another on the volume."""
+    """Runs, with those joined that are adjacent on the volume."""
     whole: list[Run] = []
     for run in runs:
         last = whole[-1] if whole else None
@@ -289,7 +287,7 @@ def joined(runs: Iterable[Run]) -> list[Run]:
 
 
 def begins_with(runs: Iterable[Run], former: Iterable[Run]) -> bool:
-    """Whether runs are former ones, the last of which may have grown, and others after them."""
+    """Whether runs are the former ones, the last of which may have grown, and others after them."""
     now, then = joined(runs), joined(former)
     if not then or len(now) < len(then):
         return not then
@@ -305,8 +303,8 @@ def read_dirty(view: ByteView, geometry: Geometry) -> bool:
 
 
 def _dirty_flags(record: bytes, geometry: Geometry) -> tuple[int, int]:
-    """The volume's flags and where they are in the record (unprotected)."""
-    information = find_attribute(record, geometry, _VOLUME_INFORMATION)
+    """The volume's flags and their offset in the record (unprotected)."""
+    information = find_attribute(record, geometry, VOLUME_INFORMATION)
     if information is None or information.value is None or information.size < 12:
         raise damaged("it has no volume information")
     return struct.unpack_from("<H", information.value, 10)[0], information.position + 10
@@ -315,8 +313,7 @@ def _dirty_flags(record: bytes, geometry: Geometry) -> tuple[int, int]:
 def write_dirty(view: ByteView, geometry: Geometry, dirty: bool) -> None:
     """Set or clear the dirty flag, in the file table and in its mirror alike; does not flush.
 
-    Only bytes of one sector change in each, so that neither can be torn. Written also where it reads so
-    already: after a flush that failed, the kernel shows what never reached the disk. Raises NeedsHandsError.
+    Raises NeedsHandsError (damaged-volume) with nothing written.
     """
     at = RECORD_VOLUME * geometry.record
     changes: list[tuple[int, bytes]] = []
@@ -325,6 +322,8 @@ def write_dirty(view: ByteView, geometry: Geometry, dirty: bool) -> None:
         record = unprotect(raw, b"FILE")
         if record is None:
             raise damaged("the file table's record of the volume, or its mirror, cannot be read")
+        # Only bytes of one sector change in each, so neither can be torn. Also written where the flag reads
+        # so already: after a flush that failed, the kernel shows data that never reached the disk.
         flags, place = _dirty_flags(record, geometry)
         wanted = flags | _DIRTY if dirty else flags & ~_DIRTY
         changes.append((position, _replaced(raw, place, struct.pack("<H", wanted))))

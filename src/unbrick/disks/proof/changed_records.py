@@ -1,6 +1,11 @@
-"""Judges the records of the file table that a change writes: each must be one that the change names.
+"""Checks the records of the file table that a change writes: each must be one that the change names.
 
-A file that is moved keeps all it holds; a folder changes its list of names only; what is new was free before.
+A file that is moved keeps all its content; a folder changes its list of names only; what is new was free
+before.
+
+A file that is deleted is taken out of the index of the volume's object ids, `$Extend\\$ObjId:$O`. A program
+(or Windows, for a shortcut) may give any file such an id: it is then an attribute of the file, and an entry
+there. The layout is that of the Linux-NTFS project's documentation (`$ObjId`).
 """
 
 from __future__ import annotations
@@ -8,27 +13,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from unbrick.disks.ntfs.file_table import (
-    ATTRIBUTE_LIST,
-    BITMAP,
-    FILE_NAME,
-    ROOT,
-    FileTable,
-    Name,
-    Record,
-    open_stream,
-    parse_name,
-)
-from unbrick.disks.ntfs.object_ids import (
-    OBJECT_ID,
-    PARTS_OF_INDEX,
-    expect_only_removed,
-    find_object_index,
-    is_object_index,
-)
+from unbrick.disks.ntfs.file_table import ROOT, FileTable, Name, Record, open_stream, parse_name
+from unbrick.disks.ntfs.index_entries import IndexEntry, read_entries
 from unbrick.disks.ntfs.recognise import index_block_size
 from unbrick.disks.ntfs.structures import (
+    ATTRIBUTE_LIST,
+    BITMAP,
     DATA,
+    FILE_NAME,
+    INDEX_ALLOCATION,
+    INDEX_ROOT,
+    OBJECT_ID,
+    STANDARD_INFORMATION,
     Attribute,
     attributes,
     begins_with,
@@ -40,7 +36,6 @@ from unbrick.disks.proof.ranges import flipped_bits, merged
 from unbrick.errors import NeedsHandsError
 from unbrick.model import Touched
 
-INDEX_ROOT, INDEX_ALLOCATION = 0x90, 0xA0
 INDEX = "$I30"
 TABLE, SECURE = 0, 9
 FIRST_USERS = 24
@@ -48,8 +43,9 @@ FIRST_USERS = 24
 
 _PIECE = 1 << 20
 _LARGEST_LIST = 1 << 30  # of a million names; a hole in it may claim to be any size
-_STANDARD_INFORMATION = 0x10
-_OF_A_NAME = {_STANDARD_INFORMATION, FILE_NAME, ATTRIBUTE_LIST}
+_EXTEND, _OBJECT_INDEX_FILE, _OBJECT_INDEX = 11, "$ObjId", "$O"
+_PARTS_OF_OBJECT_INDEX = {(kind, _OBJECT_INDEX) for kind in (INDEX_ROOT, INDEX_ALLOCATION, BITMAP)}
+_OF_A_NAME = {STANDARD_INFORMATION, FILE_NAME, ATTRIBUTE_LIST}
 _OF_A_LIST = {(kind, INDEX) for kind in (INDEX_ROOT, INDEX_ALLOCATION, BITMAP)}
 _GROWING = {
     TABLE: {(DATA, ""), (BITMAP, "")},
@@ -64,9 +60,9 @@ _GROWING = {
 class Judged:
     """What was found sound. `folders` may change their lists; all of `whole` is the change's own.
 
-    `taken` and `freed` are the numbers of records that a file begins to use and ceases to. `moved` are files
-    that keep what they hold; `changed`, all whose records change. `put_outside` are attributes that lay in
-    their record: its number, kind, name; `object_ids` such of the index that files deleted are taken out of.
+    `taken` and `freed` are the numbers of records that a file begins and ceases to use. `moved` are files
+    that keep their content; `changed`, all whose records change. `put_outside` are attributes that were in
+    their record: its number, kind, name; `object_ids` those of the index that deleted files are taken out of.
     """
 
     folders: set[int] = field(default_factory=lambda: {ROOT})
@@ -81,31 +77,31 @@ class Judged:
 
 
 def judge_records(before: FileTable, after: FileTable, numbers: Collection[int], touched: Touched) -> Judged:
-    """Judge the records with these numbers; raises NeedsHandsError (damaged-volume)."""
-    court = _Court(before, after, touched)
+    """Check the records with these numbers; raises NeedsHandsError (damaged-volume)."""
+    judge = _Judge(before, after, touched)
     for number in numbers:
         if number >= after.count:
-            court.expect_left_over(number)
-    bases = sorted({base for number in numbers if number < after.count for base in court.owners(number)})
-    court.judged.changed.update(bases)
+            judge.expect_left_over(number)
+    bases = sorted({base for number in numbers if number < after.count for base in judge.owners(number)})
+    judge.judged.changed.update(bases)
     users = [number for number in bases if number >= FIRST_USERS]
     for number in users:
-        if not court.is_old_folder(number) and not court.is_object_index(number):
-            court.judge_file(number)
-    court.judge_object_ids(users)
+        if not judge.is_old_folder(number) and not judge.is_object_index(number):
+            judge.judge_file(number)
+    judge.judge_object_ids(users)
     for number in users:
-        if court.is_old_folder(number):
-            court.judge_folder(number)
+        if judge.is_old_folder(number):
+            judge.judge_folder(number)
     for number in bases:
         if number == ROOT:
-            court.judge_folder(number)
+            judge.judge_folder(number)
         elif number < FIRST_USERS:
-            court.judge_own(number)
-    court.expect_bitmap()
-    return court.judged
+            judge.judge_own(number)
+    judge.expect_bitmap()
+    return judge.judged
 
 
-class _Court:
+class _Judge:
     def __init__(self, before: FileTable, after: FileTable, touched: Touched) -> None:
         self.before = before
         self.after = after
@@ -116,11 +112,8 @@ class _Court:
         self.deleted = {path.casefold() for path in touched.deleted}
 
     def expect_left_over(self, number: int) -> None:
-        """That what is written behind the last record is no file's: in clusters newly taken, or zeros.
-
-        A driver makes as many records as it needs, and zeroes the rest of the last cluster; whether those
-        newly taken were free, the cluster map is asked.
-        """
+        # A driver makes as many records as it needs, and zeroes the rest of the last cluster. Where that is
+        # newly taken, the cluster map shows whether it was free; elsewhere there must be zeros, and no file.
         size = self.before.geometry.record
         if not any(
             self.before.stream.covers(place) for place, _ in self.after.stream.places(number * size, size)
@@ -154,17 +147,15 @@ class _Court:
             yield number if new.base is None else new.base
 
     def _expect_nothing_behind(self, number: int) -> None:
-        """That the table ended where it says, and no file lies behind; raises NeedsHandsError."""
+        """Raise NeedsHandsError where a file is behind the stated end of the table."""
         data = unprotect(self.before.raw(number), b"FILE")
         record = None if data is None else Record(number, data)
         if record is not None and record.in_use and record.own_number in (None, number):
             raise _doubtful(number, "its file table is said to end before a file that lies in it")
 
     def _expect_unlisted(self, record: Record) -> None:
-        """That no file still needs a record that is called free; raises NeedsHandsError (damaged-volume).
-
-        One that was given up counts one higher than what named it, also in what is left of old lists.
-        """
+        """Raise NeedsHandsError (damaged-volume) where a file still needs a record that is called free."""
+        # A record that was given up counts one higher than its references, also than those in old lists.
         reference = (record.sequence << 48 | record.number).to_bytes(8, "little")
         if record.base is not None:
             holders = {(record.base, ATTRIBUTE_LIST, "")}
@@ -181,10 +172,9 @@ class _Court:
                 raise _doubtful(record.number, "a record that its file table calls free is still listed")
 
     def _pieces(self, number: int, kind: int, name: str) -> Iterator[bytes]:
-        """What an attribute of a file held, index blocks made whole; nothing where there is no such file."""
-        if self._used(self.before, number) is None:
-            return
-        holder = self.before.find_attribute(number, kind, name)
+        """What an attribute of a file held, index blocks unprotected; nothing where there is no such file."""
+        used = self.before.find_used(number)
+        holder = self.before.find_attribute(number, kind, name) if used is not None else None
         if holder is None:
             return
         if holder.value is not None:
@@ -199,39 +189,50 @@ class _Court:
             yield unprotect(piece, b"INDX") or piece
 
     def is_old_folder(self, number: int) -> bool:
-        """Whether a record is that of a folder before the change and after it."""
-        former, new = self._used(self.before, number), self._used(self.after, number)
+        former, new = self.before.find_used(number), self.after.find_used(number)
         return former is not None and new is not None and former.is_folder
 
     def is_object_index(self, number: int) -> bool:
-        """Whether a record was that of the index of object ids."""
-        return self._used(self.before, number) is not None and is_object_index(self.before, number)
+        if self.before.find_used(number) is None:
+            return False
+        names = self.before.names(number)
+        return [(name.parent, name.text) for name in names] == [(_EXTEND, _OBJECT_INDEX_FILE)]
 
     def judge_object_ids(self, numbers: Iterable[int]) -> None:
-        """That files deleted that have an object id are taken out of the index of these, and nothing else is.
-
-        To be asked when it is known what is deleted.
-        """
+        """Files deleted are taken out of the index of object ids, and nothing else is. Needs `deleted`."""
         deleted = self.judged.deleted
         listed = [one for one in deleted if self.before.find_attribute(one, OBJECT_ID)]
         written = [number for number in numbers if self.is_object_index(number)]
-        number = find_object_index(self.before) if listed else None
+        number = self._find_object_index() if listed else None
         if any(one != number for one in written):
             raise _doubtful(written[0], "the change would write to the list of object ids")
         if number is None:
             return
-        if self._used(self.after, number) is None:
+        if self.after.find_used(number) is None:
             raise _doubtful(number, "the change would delete the list of object ids")
         former, new = self.before.read(number), self.after.read(number)
         if former.sequence != new.sequence or self.before.names(number) != self.after.names(number):
             raise _doubtful(number, "the change would give the record of the list of object ids to a file")
-        self._expect_same(number, {_STANDARD_INFORMATION, ATTRIBUTE_LIST}, PARTS_OF_INDEX)
-        expect_only_removed(self.before, self.after, number, deleted)
-        self.judged.object_ids = {(number, *key) for key in PARTS_OF_INDEX}
+        self._expect_same(number, {STANDARD_INFORMATION, ATTRIBUTE_LIST}, _PARTS_OF_OBJECT_INDEX)
+        gone = {self.before.read(one).sequence << 48 | one for one in deleted}
+        listed_before, listed_after = (
+            read_entries(table, number, _OBJECT_INDEX) for table in (self.before, self.after)
+        )
+        # Their order is a part of it.
+        if [one for one in listed_before if _owner_of_id(one) not in gone] != listed_after:
+            raise damaged("the change would not take exactly what it deletes out of the list of object ids")
+        self.judged.object_ids = {(number, *key) for key in _PARTS_OF_OBJECT_INDEX}
+
+    def _find_object_index(self) -> int | None:
+        """The record of the index of object ids, which `$Extend` lists."""
+        for entry in read_entries(self.before, _EXTEND, INDEX):
+            if entry.name.text == _OBJECT_INDEX_FILE:
+                return entry.record
+        return None
 
     def judge_file(self, number: int) -> None:
-        """A file, or a folder that is new or goes: one of those that the change names, and as it says."""
-        former, new = self._used(self.before, number), self._used(self.after, number)
+        """A file, or a folder that is new or goes: the change must name it, with what becomes of it."""
+        former, new = self.before.find_used(number), self.after.find_used(number)
         old_names = self.before.names(number) if former else []
         new_names = self.after.names(number) if new else []
         old = {self.before.path(name).casefold() for name in old_names if not name.short}
@@ -265,21 +266,21 @@ class _Court:
         self._expect_same(number, _OF_A_NAME, set())
 
     def _expect_short_names_beside(self, number: int, names: list[Name], paths: set[str]) -> None:
-        """An 8.3 name lies in a folder that has a long name of the same file."""
+        """An 8.3 name is in a folder that has a long name of the same file."""
         folders = {path.rpartition("\\")[0] for path in paths}
         for name in names:
             if name.short and self.after.path(name).casefold().rpartition("\\")[0] not in folders:
                 raise _doubtful(number, "the change would list a file in a folder where it does not belong")
 
     def _allow_folders(self, table: FileTable, names: Iterable[Name]) -> None:
-        """Folders list their files' times too, and theirs are listed in the folder above."""
+        # Folders list their files' times too, and a folder's own times are listed in the folder above.
         for name in names:
             while name.parent not in self.judged.folders:
                 self.judged.folders.add(name.parent)
                 name = table.long_name(name.parent)
 
     def judge_folder(self, number: int) -> None:
-        """A folder that was there and stays: it has to do with the change, and only its list changes."""
+        """A folder that was there and stays: it is one of the change's, and only its list changes."""
         former, new = self.before.read(number), self.after.read(number)
         if number not in self.judged.folders:
             raise _doubtful(number, "the change would write to a folder that it does not name")
@@ -304,11 +305,7 @@ class _Court:
                 raise _doubtful(number, "the change would move one of the file system's own files")
 
     def _expect_same(self, number: int, kinds: set[int], keys: set[tuple[int, str]]) -> None:
-        """That a file holds what it held, but for attributes of these kinds and these keys.
-
-        A record that is full makes room by putting an attribute outside the table: its content must be the
-        same.
-        """
+        """Raise where a file's content changes, but for attributes of these kinds and these keys."""
         former, new = (
             {
                 (one.kind, one.name): one
@@ -323,6 +320,7 @@ class _Court:
                 raise _doubtful(number, "the change would alter the content of a file that it only moves")
 
     def _is_same(self, number: int, former: Attribute, new: Attribute) -> bool:
+        # A full record makes room by putting an attribute outside the table: its content must be the same.
         if former.value is None or new.value is not None:
             return _essence(former) == _essence(new)
         self.judged.put_outside.add((number, new.kind, new.name))
@@ -331,21 +329,19 @@ class _Court:
         return open_stream(self.after.view, new).read(0, new.size) == former.value
 
     def expect_bitmap(self) -> None:
-        """That the table's bitmap changes by the records that are taken and freed, and by nothing else."""
+        """The table's bitmap changes by the records that are taken and freed, and by nothing else."""
         former, new = self.before.bitmap(), self.after.bitmap()
         changed = merged(flipped_bits(former.ljust(len(new), b"\0"), new))
         expected = merged((one, one + 1) for one in self.judged.taken | self.judged.freed)
         if len(new) < len(former) or changed != expected:
             raise damaged("the change would not mark exactly the records of the file table that it uses")
 
-    @staticmethod
-    def _used(table: FileTable, number: int) -> Record | None:
-        record = table.find(number)
-        return record if record is not None and record.in_use else None
+
+def _owner_of_id(entry: IndexEntry) -> int:
+    return int.from_bytes(entry.rest[16:24], "little")  # a file reference, behind the key
 
 
 def _essence(one: Attribute) -> tuple[object, ...]:
-    """What of an attribute says what it holds."""
     return one.value, joined(one.runs), one.size, one.allocated, one.initialized, one.plain
 
 

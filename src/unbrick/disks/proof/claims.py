@@ -1,7 +1,7 @@
-"""Who claims given clusters: one pass over every record of the file table, made only where it is needed.
+"""Which files claim given clusters: one pass over every record of the file table, made only where needed.
 
 Half a million records in some seconds, so the loop keeps to plain integers. A record that cannot be read may
-claim anything: such ones are counted, and whoever asks must not go by the rest.
+claim anything: such records are counted, and a caller must not rely on the others then.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Claim:
 
 @dataclass
 class Claims:
-    """The claims on the clusters that were asked for; `unreadable` are records that may claim any."""
+    """The claims on the clusters in question; `unreadable` are records that may claim any."""
 
     found: list[Claim] = field(default_factory=list)
     unreadable: list[int] = field(default_factory=list)
@@ -93,7 +93,7 @@ def find_claims(table: FileTable, zones: Iterable[tuple[int, int]]) -> Claims:
 
 
 def _records(table: FileTable, unreadable: list[int]) -> Iterator[tuple[int, bytearray]]:
-    """Number and bytes, made whole, of every record that is in use, or that the table's bitmap calls so."""
+    """Number and unprotected bytes of every record in use, by its own flag or by the table's bitmap."""
     size = table.geometry.record
     tails = [(at - 2, 2 * index) for index, at in enumerate(range(512, size + 1, 512), 1)]
     per_chunk = max(_CHUNK // size, 1)

@@ -1,9 +1,10 @@
-"""Proves, before the first byte is written, that all that a change would write belongs to what it names.
+"""Proves, before the first byte is written, that everything a change would write belongs to what it names.
 
-The change lies whole in memory by then. It is judged by the volume's own records, before and after, read by
-our code and not by the driver that made it. A sector is proved by the record that holds it, by what it holds
-(`disks/ntfs/recognise.py`), and by asking every record of the file table who claims it (`claims.py`): what
-looks like a folder's list may be shared with somebody's file. What is in doubt is refused.
+The whole change is in memory by then. It is checked by the volume's own records, before and after, read by
+unbrick's code and not by the driver that made it. A sector is proved by the record that holds it, by its
+content (`disks/ntfs/recognise.py`), and by the claims of every record of the file table (`claims.py`): what
+looks like a folder's list may be shared with a user's file. What is in doubt is refused. All functions that
+check raise NeedsHandsError (damaged-volume).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from unbrick.disks.ntfs.file_table import ATTRIBUTE_LIST, BITMAP, FileTable, open_stream, open_table
+from unbrick.disks.ntfs.file_table import FileTable, open_stream, open_table
 from unbrick.disks.ntfs.index_entries import read_entries
 from unbrick.disks.ntfs.recognise import (
     index_block_size,
@@ -23,7 +24,10 @@ from unbrick.disks.ntfs.recognise import (
 )
 from unbrick.disks.ntfs.stream import Stream
 from unbrick.disks.ntfs.structures import (
+    ATTRIBUTE_LIST,
+    BITMAP,
     DATA,
+    INDEX_ALLOCATION,
     RECORD_LOG_FILE,
     RECORD_MIRROR,
     RECORD_VOLUME,
@@ -34,7 +38,6 @@ from unbrick.disks.ntfs.structures import (
 from unbrick.disks.proof.changed_records import (
     FIRST_USERS,
     INDEX,
-    INDEX_ALLOCATION,
     SECURE,
     TABLE,
     Judged,
@@ -47,22 +50,22 @@ from unbrick.model import Touched
 
 SECTOR = 512
 CLUSTER_MAP = 6
-"""The record of `$Bitmap`, which says of each cluster whether it is used."""
+"""The record of `$Bitmap`, which has a bit for each cluster in use."""
 _BOOT_FILE = 8192
 _MIRRORED = 4
 _MOST_MORE = 4096
 
 
 Claimants = frozenset[tuple[int, int]]
-"""Records of files, each with the kind of the attribute by which it claims something."""
-_NOBODY: Claimants = frozenset()
+"""Records of files, each with the kind of the attribute that claims something."""
+_NONE: Claimants = frozenset()
 
 
 @dataclass(frozen=True)
 class Question:
-    """Whether those who claim a stretch of the volume (bytes) are who they should be.
+    """Whether the claimants of a stretch of the volume (bytes) are the right ones.
 
-    `shown`: what lies there shows it already; a record that cannot be read is then no reason to doubt.
+    `shown`: its content shows it already; a record that cannot be read is then no reason to doubt.
     """
 
     place: int
@@ -73,7 +76,7 @@ class Question:
 
 
 def claimed_only_by(place: int, length: int, owner: int, kind: int, *, shown: bool = False) -> Question:
-    """Whether one attribute of one file claims it, and nobody else does."""
+    """Whether one attribute of one file claims it, and no other does."""
     right = frozenset({(owner, kind)})
     wrong = f"a cluster of record {owner} of its file table belongs to another file too, or to none"
     return Question(place, length, lambda found: found == right, wrong, shown)
@@ -86,7 +89,7 @@ def claimed_by_nobody(place: int, length: int) -> Question:
 
 
 def holds_no_users_data(place: int, length: int, *, shown: bool = False) -> Question:
-    """Whether at most one file claims it, and not as its data, unless it is one of the file system's own."""
+    """Whether at most one file claims it, and not as its data, unless it is the file system's own."""
     return Question(
         place,
         length,
@@ -99,7 +102,7 @@ def holds_no_users_data(place: int, length: int, *, shown: bool = False) -> Ques
 def prove(
     before: ByteView, after: ByteView, geometry: Geometry, sectors: Sequence[int], touched: Touched
 ) -> Proof:
-    """That a change of these sectors (places on the volume) touches what it names, and nothing else.
+    """Check that a change of these sectors (places on the volume) touches what it names, and nothing else.
 
     Its questions are left, for `ask`. Raises NeedsHandsError (damaged-volume), OSError.
     """
@@ -127,7 +130,7 @@ def prove(
 
 
 def ask(table: FileTable, questions: Iterable[Question]) -> None:
-    """Go through the whole file table, if anything is asked; raises NeedsHandsError (damaged-volume)."""
+    """Check questions in one pass over the whole file table; raises NeedsHandsError (damaged-volume)."""
     asked = list(questions)
     if not asked:
         return
@@ -138,7 +141,7 @@ def ask(table: FileTable, questions: Iterable[Question]) -> None:
     borders = {at for one in asked for at in _clusters(one, cluster)}
     borders.update(at for claim in claims.found for at in (claim.start, claim.end))
     pieces = sorted(borders)  # between one and the next, all clusters have the same claimants
-    holders: list[Claimants] = [_NOBODY] * len(pieces)
+    holders: list[Claimants] = [_NONE] * len(pieces)
     entries = 0
     for claim in claims.found:
         first, end = bisect_left(pieces, claim.start), bisect_left(pieces, claim.end)
@@ -158,7 +161,7 @@ def _clusters(question: Question, cluster: int) -> Range:
 
 
 def expect_apart(table: FileTable) -> None:
-    """That the file system's own files lie apart from one another; raises NeedsHandsError."""
+    """The file system's own files are apart from one another."""
     zones = [(0, _BOOT_FILE), *table.stream.extents(), mirror_zone(table)]
     for number, kind, name in (
         (RECORD_LOG_FILE, DATA, ""),
@@ -176,7 +179,7 @@ def expect_apart(table: FileTable) -> None:
 
 
 def mirror_zone(table: FileTable) -> tuple[int, int]:
-    """Where the mirror of the table's first records lies; raises NeedsHandsError where that is in doubt."""
+    """Offset and length of the mirror of the table's first records; raises where it is in doubt."""
     geometry = table.geometry
     mirror = table.find_attribute(RECORD_MIRROR, DATA)
     if mirror is None or not mirror.runs or mirror.runs[0].offset != geometry.mirror:
@@ -186,7 +189,7 @@ def mirror_zone(table: FileTable) -> tuple[int, int]:
 
 
 def expect_mirrored(table: FileTable, sector: int) -> bool:
-    """Whether a sector is of the mirror, which must then be as the table; raises NeedsHandsError."""
+    """Whether a sector is of the mirror, which must then be as the table."""
     start, length = mirror_zone(table)
     if not start <= sector < start + length:
         return False
@@ -196,13 +199,11 @@ def expect_mirrored(table: FileTable, sector: int) -> bool:
 
 
 def questions_about_slots(table: FileTable, numbers: Iterable[int]) -> Iterator[Question]:
-    """Questions about the places of records, where what lies there does not say that it is that record.
-
-    A record in several clusters says nothing of whose all of them are.
-    """
+    """Questions about the places of records whose content does not state that record's number."""
     geometry = table.geometry
     for number in numbers:
         record = table.find(number) if number < table.count else None
+        # A record in several clusters says nothing about whose all of them are.
         whole = geometry.record <= geometry.cluster
         shown = whole and record is not None and record.own_number == number
         for place, length in table.stream.places(number * geometry.record, geometry.record):
@@ -210,21 +211,21 @@ def questions_about_slots(table: FileTable, numbers: Iterable[int]) -> Iterator[
 
 
 def questions_about_commit(table: FileTable, in_log: Iterable[tuple[int, int]]) -> Iterator[Question]:
-    """Questions about what a commit writes besides: the dirty flag, and a record in the journal (places)."""
+    """About what a commit writes besides: the dirty flag, and a record in the journal (places)."""
     yield from questions_about_log(in_log)
     yield from questions_about_slots(table, [RECORD_VOLUME])
     yield claimed_only_by(*mirror_zone(table), RECORD_MIRROR, DATA, shown=True)
 
 
 def questions_about_log(places: Iterable[tuple[int, int]]) -> Iterator[Question]:
-    """Questions about places of the journal to which a record is written, or at which one lies."""
+    """About places of the journal at which a record is, or will be written."""
     for place, length in places:
         yield claimed_only_by(place, length, RECORD_LOG_FILE, DATA, shown=True)
 
 
 @dataclass(frozen=True)
 class _Owned:
-    """An attribute of an allowed file that lies outside the table, before the change and after it."""
+    """An attribute of an allowed file that is outside the table, before the change and after it."""
 
     owner: int
     kind: int
@@ -233,16 +234,14 @@ class _Owned:
     after: Stream | None
 
     def lay_at(self, sector: int) -> bool:
-        """Whether it lay there before the change."""
         return self.before is not None and self.before.covers(sector)
 
     def lies_at(self, sector: int) -> bool:
-        """Whether it lies there after the change."""
         return self.after is not None and self.after.covers(sector)
 
 
 class Proof:
-    """What a change writes and whose it is; `questions` are what is not certain yet.
+    """What a change writes and whose it is; `questions` are not answered yet.
 
     `records` are the numbers of those it writes. `written` are the sectors outside the table, by the
     attribute that they are a part of: its record, kind and name.
@@ -265,32 +264,26 @@ class Proof:
         keys += self.judged.put_outside | self.judged.object_ids
         for number in self.judged.whole | self.judged.deleted:
             for table in (self.before, self.after):
-                record = table.find(number)
-                if record is not None and record.in_use:
+                if table.find_used(number) is not None:
                     keys += [(number, one.kind, one.name) for one in table.attributes(number)]
         for number, kind, name in dict.fromkeys(keys):
             streams = [
-                stream_of(table, number, kind, name) if self._is_used(table, number) else None
+                stream_of(table, number, kind, name) if table.find_used(number) is not None else None
                 for table in (self.before, self.after)
             ]
             if streams != [None, None]:
                 yield _Owned(number, kind, name, *streams)
 
-    @staticmethod
-    def _is_used(table: FileTable, number: int) -> bool:
-        record = table.find(number)
-        return record is not None and record.in_use
-
     def judge(self, sector: int) -> None:
-        """One sector that changes; raises NeedsHandsError, or leaves a question."""
+        """Check one sector that changes; raises NeedsHandsError, or leaves a question."""
         former = [one for one in self._owned if one.lay_at(sector)]
         new = [one for one in self._owned if one.lies_at(sector)]
-        # One may give a cluster back, which a driver may have written to before, and another take it then.
+        # One may give a cluster back that a driver may have written to before, and another may then take it.
         if len(former) > 1 or len(new) > 1 or not former + new:
             raise damaged("the change would write where none of the files it names lies")
         for owner in dict.fromkeys(former + new):
             self.written.setdefault((owner.owner, owner.kind, owner.name), []).append(sector)
-        for owner in former:  # what is newly taken, `expect_cluster_map` asks about
+        for owner in former:  # `expect_cluster_map` leaves the questions about newly taken clusters
             stream = owner.before
             position = None if stream is None else stream.position_of(sector)
             shown = (
@@ -299,7 +292,7 @@ class Proof:
             self.questions.append(claimed_only_by(sector, SECTOR, owner.owner, owner.kind, shown=shown))
 
     def _is_recognised(self, owned: _Owned, stream: Stream, position: int) -> bool:
-        """Whether what lies there before the change shows whose it is."""
+        """Whether the content before the change shows whose it is."""
         table, cluster = self.before, self.before.geometry.cluster
         if owned.kind == INDEX_ALLOCATION:
             size = index_block_size(table, owned.owner, owned.name)
@@ -316,7 +309,7 @@ class Proof:
         return False
 
     def expect_cluster_map(self, sectors: Iterable[int]) -> None:
-        """That `$Bitmap` changes by the clusters that are taken and freed; asks who claims those taken."""
+        """`$Bitmap` changes by the clusters that are taken and freed; leaves questions about both."""
         cluster = self.before.geometry.cluster
         maps = [stream_of(table, CLUSTER_MAP, DATA, "") for table in (self.before, self.after)]
         if maps[0] is None or maps[1] is None:
@@ -327,15 +320,17 @@ class Proof:
             if position is not None:
                 former, new = maps[0].read(position, SECTOR), maps[1].read(position, SECTOR)
                 changed += merged((position * 8 + a, position * 8 + b) for a, b in flipped_bits(former, new))
-        # What stays where it was has no part in this, and may be large.
+        # An attribute that stays where it was is not concerned, and may be large.
         moving = [one for one in self._all_owned() if _extents(one.before) != _extents(one.after)]
         used_before = merged(one for owned in moving for one in _ranges(owned.before, cluster))
         used_after = merged(one for owned in moving for one in _ranges(owned.after, cluster))
         taken, freed = without(used_after, used_before), without(used_before, used_after)
-        if merged(changed) != merged(taken + freed) or not all(_are_free(maps[0], *one) for one in taken):
+        if merged(changed) != merged(taken + freed) or not all(
+            are_all(maps[0], *one, used=False) for one in taken
+        ):
             raise damaged("the change would not mark exactly the clusters that it uses")
         self.questions += [claimed_by_nobody(a * cluster, (b - a) * cluster) for a, b in taken]
-        # Called free, a cluster is overwritten by the next that needs one: nobody else may hold to it.
+        # A cluster that is marked free is overwritten by the next file that needs one: no other may claim it.
         self.questions += [
             claimed_only_by(a * cluster, (b - a) * cluster, one.owner, one.kind)
             for one in moving
@@ -343,17 +338,15 @@ class Proof:
         ]
 
     def expect_lists(self) -> None:
-        """That folders list what they did, but for the files that the change names.
-
-        A block of a list that its bitmap calls free is given to the next that needs one, with all in it.
-        """
+        """Folders list what they did, but for the files that the change names."""
+        # A block of a list that its bitmap calls free is overwritten by the next that needs one.
         judged = self.judged
         named = judged.moved | judged.whole | judged.deleted
         changed = judged.changed | {number for number, _, _ in self.written}
         for number in sorted((judged.folders | judged.deleted) & changed):
             former, new = (
                 {(one.record, one.head, one.name) for one in read_entries(table, number, INDEX)}
-                if self._is_used(table, number)
+                if table.find_used(number) is not None
                 else set()
                 for table in (self.before, self.after)
             )
@@ -361,7 +354,7 @@ class Proof:
                 raise damaged(f"the change would alter how a folder lists other files (record {number})")
 
     def expect_rights(self) -> None:
-        """That access rights are only added; they are looked at where anything of `$Secure` changes."""
+        """Access rights are only added; checked where anything of `$Secure` changes."""
         if SECURE in self.judged.changed or any(owner == SECURE for owner, _, _ in self.written):
             prove_rights(self.before, self.after, self.written.get((SECURE, DATA, "$SDS"), ()))
 
@@ -372,7 +365,7 @@ class Proof:
 
 
 def stream_of(table: FileTable, number: int, kind: int, name: str) -> Stream | None:
-    """What an attribute of a file holds, if it lies outside the table; raises NeedsHandsError."""
+    """The bytes of a file's attribute, if it is outside the table."""
     found = table.find_attribute(number, kind, name)
     return None if found is None or found.value is not None else open_stream(table.view, found)
 
@@ -386,7 +379,10 @@ def _ranges(stream: Stream | None, cluster: int) -> Iterator[Range]:
         yield offset // cluster, (offset + length) // cluster
 
 
-def _are_free(bitmap: Stream, first: int, end: int) -> bool:
-    data = bitmap.read(first // 8, -(-end // 8) - first // 8)
-    bits = int.from_bytes(data, "little") >> first % 8
-    return len(data) == -(-end // 8) - first // 8 and not bits & ((1 << end - first) - 1)
+def are_all(bitmap: Stream, first: int, end: int, *, used: bool) -> bool:
+    """Whether `$Bitmap` marks all clusters from `first` up to `end` as used, or all as free."""
+    length = -(-end // 8) - first // 8
+    data = bitmap.read(first // 8, length)
+    every = (1 << end - first) - 1
+    bits = int.from_bytes(data, "little") >> first % 8 & every
+    return len(data) == length and bits == (every if used else 0)

@@ -1,8 +1,8 @@
-"""Proves that what prepares a volume for writing stays within what it is about.
+"""Proves that preparing a volume for writing stays within its purpose.
 
-A journal that is replayed writes what lies on the disk, and that may be damaged: it may reach the file
-system's own structures, never what a user keeps. A journal is emptied, and a hibernation discarded, only
-where that is certainly what lies there.
+A journal that is replayed writes what is on the disk, and that may be damaged: it may reach the file system's
+own structures, never a user's data. A journal is emptied, and a hibernation discarded, only where that is
+certainly what is there.
 """
 
 from __future__ import annotations
@@ -14,12 +14,21 @@ from unbrick.disks.ntfs.file_table import FileTable, open_table
 from unbrick.disks.ntfs.log import find_strange_page, is_log_page
 from unbrick.disks.ntfs.recognise import index_block_size, is_index_block
 from unbrick.disks.ntfs.stream import Stream
-from unbrick.disks.ntfs.structures import DATA, RECORD_LOG_FILE, ByteView, Geometry, damaged
-from unbrick.disks.proof.changed_records import INDEX, INDEX_ALLOCATION
+from unbrick.disks.ntfs.structures import (
+    DATA,
+    INDEX_ALLOCATION,
+    RECORD_LOG_FILE,
+    REFERENCE,
+    ByteView,
+    Geometry,
+    damaged,
+)
+from unbrick.disks.proof.changed_records import INDEX
 from unbrick.disks.proof.ownership import (
     CLUSTER_MAP,
     SECTOR,
     Question,
+    are_all,
     claimed_only_by,
     expect_apart,
     expect_mirrored,
@@ -29,13 +38,12 @@ from unbrick.disks.proof.ownership import (
 )
 
 _PAGE = 4096
-_REFERENCE = (1 << 48) - 1
 
 
 def prove_metadata(
     base: ByteView, prepared: ByteView, geometry: Geometry, sectors: Iterable[int]
 ) -> list[Question]:
-    """About sectors that differ by a replayed journal, or by a mended mirror; gives the questions left.
+    """Check sectors that differ by a replayed journal or a mended mirror; returns the questions left.
 
     Raises NeedsHandsError (damaged-volume), OSError.
     """
@@ -62,7 +70,7 @@ def prove_metadata(
 
 
 def prove_reset(base: ByteView, prepared: ByteView, geometry: Geometry) -> list[Question]:
-    """That all that lies where the journal is said to lie, is a journal; the questions that are left.
+    """Check that everything in the journal's clusters is a journal; returns the questions left.
 
     Raises NeedsHandsError (damaged-volume), OSError.
     """
@@ -73,14 +81,14 @@ def prove_reset(base: ByteView, prepared: ByteView, geometry: Geometry) -> list[
         raise damaged("its $LogFile holds what is no journal")
     bitmap = stream_of(table, CLUSTER_MAP, DATA, "")
     for offset, length in log.extents():
-        first, count = offset // geometry.cluster, length // geometry.cluster
-        if bitmap is None or not _are_set(bitmap, first, count):
+        first, end = offset // geometry.cluster, (offset + length) // geometry.cluster
+        if bitmap is None or not are_all(bitmap, first, end, used=True):
             raise damaged("its bitmap calls clusters of its $LogFile free")
     return [claimed_only_by(*extent, RECORD_LOG_FILE, DATA) for extent in log.extents()]
 
 
 def _log(prepared: ByteView, base: ByteView, geometry: Geometry) -> Stream:
-    """The journal as it lies on the disk, found by the table as it will be."""
+    """The journal as it is on the disk, found by the table as it will be."""
     found = open_table(prepared, geometry).find_attribute(RECORD_LOG_FILE, DATA)
     if found is None or found.value is not None:
         raise damaged("its $LogFile is not where it should be")
@@ -96,16 +104,16 @@ def _about_log_page(log: Stream, position: int, sector: int) -> Question:
 
 
 def _is_index_of_its_folder(table: FileTable, sector: int) -> bool:
-    """Whether a sector is a part of an index block whose folder is the one that its entries name."""
+    """Whether a sector is in an index block of the folder that the block's entries name."""
     for start in range(sector, sector - 2 * _PAGE, -SECTOR):
         head = table.view.read(start, SECTOR) if start >= 0 else b""
         if head[:4] != b"INDX":
             continue
         (first,) = struct.unpack_from("<I", head, 0x18)
         at = 0x18 + first + 16
-        folder = int.from_bytes(head[at : at + 8], "little") & _REFERENCE if at + 8 <= SECTOR else None
-        record = table.find(folder) if folder is not None else None
-        if folder is None or record is None or not record.in_use or not record.is_folder:
+        folder = int.from_bytes(head[at : at + 8], "little") & REFERENCE if at + 8 <= SECTOR else None
+        record = table.find_used(folder) if folder is not None else None
+        if folder is None or record is None or not record.is_folder:
             return False
         blocks = stream_of(table, folder, INDEX_ALLOCATION, INDEX)
         position = blocks.position_of(sector) if blocks is not None else None
@@ -114,10 +122,3 @@ def _is_index_of_its_folder(table: FileTable, sector: int) -> bool:
         size = index_block_size(table, folder, INDEX)
         return is_index_block(blocks, position, size, table.geometry.cluster, folder)
     return False
-
-
-def _are_set(bitmap: Stream, first: int, count: int) -> bool:
-    data = bitmap.read(first // 8, -(-(first + count) // 8) - first // 8)
-    bits = int.from_bytes(data, "little") >> first % 8
-    wanted = (1 << count) - 1
-    return bits & wanted == wanted

@@ -1,4 +1,4 @@
-"""Sets of numbers as ranges, first and end, in their order and apart: clusters come by the million. Pure."""
+"""Sets of numbers as sorted, separate ranges (first, end): clusters come by the million. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def merged(ranges: Iterable[Range]) -> list[Range]:
 
 
 def without(one: Iterable[Range], other: Iterable[Range]) -> list[Range]:
-    """What is in one set and not in the other."""
+    """The numbers in one set that are not in the other."""
     found: list[Range] = []
     taken = iter(other)
     now = next(taken, None)
@@ -43,7 +43,7 @@ def without(one: Iterable[Range], other: Iterable[Range]) -> list[Range]:
 
 
 def common(one: Iterable[Range], other: Iterable[Range]) -> list[Range]:
-    """What is in both sets."""
+    """The numbers in both sets."""
     first = list(one)
     return without(first, without(first, other))
 

@@ -1,7 +1,7 @@
 """Proves that a change takes no access rights away: `$Secure` only grows, and finds all that it found before.
 
-What is newly written there may lie where something else lay, so long as no right is kept there: neither one
-that says itself that it lies there, nor one that an index leads to.
+What is newly written there may overwrite something else, but no right: neither one that states its own place
+there, nor one that an index leads to.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BLOCK = 1 << 18  # of `$SDS`: a descriptor lies within one, and once more in th
 
 
 def prove_rights(before: FileTable, after: FileTable, sectors: Iterable[int]) -> None:
-    """Judge a change of `$Secure`, which writes these sectors (places on the volume) of its `$SDS`.
+    """Check a change of `$Secure`, which writes these sectors (places on the volume) of its `$SDS`.
 
     Raises NeedsHandsError (damaged-volume), OSError.
     """
@@ -49,7 +49,7 @@ def prove_rights(before: FileTable, after: FileTable, sectors: Iterable[int]) ->
 
 
 def _places(entries: Iterable[IndexEntry]) -> Iterator[tuple[int, int]]:
-    """Where in `$SDS` the descriptors lie that an index leads to, with their lengths."""
+    """Offset in `$SDS` and length of the descriptors that an index leads to."""
     for entry in entries:
         start, length = struct.unpack_from("<HH", entry.head)
         found = entry.rest[max(start - _BEFORE_KEY, 0) :][:length]

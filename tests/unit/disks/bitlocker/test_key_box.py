@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
 from unbrick.disks.bitlocker import key_box
+from unbrick.disks.bitlocker.datums import SealedBox
 from unbrick.disks.bitlocker.key_box import open_box, password_key, stretch
-from unbrick.disks.bitlocker.metadata import SealedBox
 from unbrick.secret import Secret
 
 KEY = Secret(bytes(range(32)))

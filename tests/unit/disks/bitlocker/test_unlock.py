@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from support.recorded_runner import RecordedRunner
 
 from unbrick.disks.bitlocker import key_box, master_key, unlock
+from unbrick.disks.bitlocker.datums import KeyProtector, SealedBox
 from unbrick.disks.bitlocker.master_key import (
     MOST_TRIED,
     KeyWrongError,
@@ -23,7 +24,7 @@ from unbrick.disks.bitlocker.master_key import (
     open_clear_key,
     open_volume_key,
 )
-from unbrick.disks.bitlocker.metadata import BitLockerMetadata, KeyProtector, Seal, SealedBox
+from unbrick.disks.bitlocker.metadata import BitLockerMetadata, Seal
 from unbrick.disks.bitlocker.quick_stretch import ask_stretched_key
 from unbrick.disks.bitlocker.unlock import has_device_mapper
 from unbrick.disks.disk import Disk
