@@ -1,4 +1,4 @@
-"""The story of one disk, from opening it to the report of what became of it.
+"""The story of one disk, from opening it to its report.
 
 Never writes before a plan exists, and never prints.
 Read `story.py` first.

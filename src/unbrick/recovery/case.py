@@ -1,4 +1,4 @@
-"""What the story of one disk is told with: the order, the kit it works with, and a volume under way."""
+"""What the story of one disk works with: the order, the kit, and a volume that was found."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Goal(StrEnum):
 
     @property
     def judges(self) -> bool:
-        """Whether it says of a Windows what is wrong with it, and does not only list."""
+        """Whether it reports what is wrong with a Windows, and does not only list."""
         return self in {Goal.DIAGNOSE, Goal.REPAIR}
 
     @property
@@ -53,8 +53,8 @@ class Goal(StrEnum):
 class Order:
     """What was asked for one disk. `run` names the repair to undo or to purge; None undoes the newest.
 
-    `image_format` is a person's word for an image whose name says nothing; `ignore_raid` says that the disk's
-    RAID signatures are stale.
+    `image_format` is for an image whose name says nothing; `ignore_raid`: the disk's RAID signatures are
+    stale.
     """
 
     disk: Path
@@ -68,7 +68,6 @@ class Order:
 
     @property
     def opening(self) -> Opening:
-        """How the disk is opened."""
         purpose = Purpose.PLAN if self.goal.plans else Purpose.LOOK
         if self.goal.changes and not self.dry_run:
             purpose = Purpose.WRITE
@@ -76,7 +75,6 @@ class Order:
 
     @property
     def change_options(self) -> ChangeOptions:
-        """What the person allowed beforehand."""
         return ChangeOptions(discard_hibernation=self.discard_hibernation, reset_log=self.reset_log)
 
 
@@ -103,8 +101,8 @@ class Kit:
 class Found:
     """A volume with Windows on it, as it was found; `case` is what is reported of it.
 
-    `plain` is open until all volumes were looked at and planned for, or longer; `key` opens it again. `view`
-    is mounted until `looking` is left.
+    `plain` stays open at least until all volumes are planned for; `key` opens it again. `view` is mounted
+    until `looking` is closed.
     """
 
     case: VolumeCase
@@ -116,10 +114,10 @@ class Found:
 
     @property
     def folders(self) -> list[str]:
-        """Where each Windows of this volume lies."""
+        """The folder of each Windows, from the volume's root."""
         return [installation.folder for installation, _ in self.windows]
 
 
 def partition_detail(volume: Volume) -> dict[str, int]:
-    """The partition as an event's detail; nothing on a disk without a table."""
+    """The partition as an event's detail; none on a disk without a table."""
     return {} if volume.partition is None else {"partition": volume.partition}

@@ -1,6 +1,9 @@
 """The change of one volume: planned by looking, rehearsed on a copy, carried out, and verified.
 
-A repair, an undo and a purge differ in what they plan, do to the copy, and verify afterwards.
+A repair, an undo and a purge differ in what they plan, do to the copy, and verify afterwards. A run that a
+power cut has stopped is finished first: a view shows it finished, and plans are made on that. On the disk it
+is finished when the whole plan has been rehearsed and agreed to, in one go with the change that was ordered
+(`rehearsal.py`): nothing is written where the disk would be left for a person.
 """
 
 from __future__ import annotations
@@ -12,27 +15,51 @@ from unbrick.diagnosis.diagnose import diagnose
 from unbrick.disks.change.rehearsal import Copy, Rehearsed, rehearse
 from unbrick.disks.change.views import View, look
 from unbrick.disks.plain import PlainVolume
-from unbrick.errors import FailedError, Reason
-from unbrick.model import Action, Changed, Status, Touched
+from unbrick.errors import FailedError, NeedsHandsError, Reason, UnbrickError
+from unbrick.model import Action, ActionState, Changed, RunState, Status, Touched
 from unbrick.recovery.case import Found, Goal, Kit, Order, partition_detail
-from unbrick.recovery.cut_run import CutRun, find_cut_run
 from unbrick.recovery.outcome import Draft, VolumeCase
 from unbrick.repair.actions.kinds import KINDS
+from unbrick.repair.completion import judge_completion
 from unbrick.repair.history import program_name, read_runs
 from unbrick.repair.purge import apply_purge, expect_purged, plan_purge
 from unbrick.repair.quarantine import find_homes
 from unbrick.repair.repair import apply_plan, make_plan, verify_applied
-from unbrick.repair.undo import apply_undo, plan_undo
+from unbrick.repair.trust import Authority
+from unbrick.repair.undo import apply_undo, find_runs, plan_undo
 
-_OTHER_NAME = "{}: it is left alone, and the quarantine has another name"
-_ONLY_A_RECORD = "its files were put back before: only the record of that run is deleted"
+CUT_OFF = (
+    "a repair or an undo was cut off here: run unbrick repair or unbrick undo, which finishes it, "
+    "before Windows is started"
+)
+_ORDERED_AS = {
+    RunState.REPAIRED: (Goal.REPAIR, ActionState.DONE),
+    RunState.UNDONE: (Goal.UNDO, ActionState.UNDONE),
+}
+
+
+@dataclass(frozen=True)
+class CutRun:
+    """The cut run that a repair or an undo finishes before it does anything else; by default there is none.
+
+    `recorded` is its id; None for a purge, which has deleted its journal. `may_touch` is None where nothing
+    is left to do but to report it finished. Where finishing it is what was ordered, `run` is its id too, and
+    `planned` and `finished` are its actions before and after.
+    """
+
+    is_there: bool = False
+    may_touch: Touched | None = None
+    recorded: str | None = None
+    run: str | None = None
+    planned: tuple[Action, ...] = ()
+    finished: tuple[Action, ...] = ()
 
 
 @dataclass(frozen=True)
 class Change:
     """What is planned for a volume with Windows: `cut` is finished, then it is repaired, undone or purged.
 
-    `run` is what does that; the cut run where finishing that is all that was ordered; else None. `apply`
+    `run` is the run that does that; the cut run where only finishing it was ordered; else None. `apply`
     changes a copy, `verify` looks at the volume afterwards. `notes` are for a person, once it was rehearsed.
     """
 
@@ -46,13 +73,13 @@ class Change:
     notes: tuple[str, ...] = ()
 
     def only_finishing(self) -> Change:
-        """Without what is done after what was cut off is finished."""
+        """Without what would follow when the cut run is finished."""
         return Change(self.found, self.cut, self.ends, self.verify, self.cut.run, self.cut.planned)
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A plan that was carried out on a copy and proved: what it does, and what to say of it when done."""
+    """A change that was done on a copy and proved: what it does, and what to note when it is carried out."""
 
     change: Change
     rehearsed: Rehearsed
@@ -64,11 +91,42 @@ def plan_change(found: Found, order: Order, kit: Kit) -> Change:
     """Plan what was ordered for one volume, while its view is mounted; raises what stands in the way."""
     if found.view.halfway is not None:
         raise found.view.halfway
-    cut = find_cut_run(found, order, kit)
+    cut = _find_cut_run(found, order, kit)
     change = _PLAN[order.goal](found, cut, order, kit)
     if cut.recorded and (order.dry_run or kit.confirm is not None):
         found.case.notes.append(f"the run {cut.recorded} was cut off; it will be finished first")
     return change
+
+
+def _find_cut_run(found: Found, order: Order, kit: Kit) -> CutRun:
+    """The run that was cut off on a volume, judged by its journal; writes nothing.
+
+    Raises NeedsHandsError where it may not be finished (bad-journal, unknown-playbook, …); interrupted where
+    a purge was ordered, which only deletes and finishes none.
+    """
+    cut = found.view.cut_off
+    if cut is None:
+        return CutRun()
+    if order.goal is Goal.PURGE:
+        hint = "run unbrick repair or unbrick undo on it first"
+        raise NeedsHandsError(CUT_OFF, reason=Reason.INTERRUPTED, hint=hint)
+    root = found.view.root
+    recorded = next((one for one in find_runs(root) if one.run == cut.run), None)
+    try:
+        may_touch = judge_completion(root, cut.as_before, cut.run, Authority(kit.playbooks, found.folders))
+    except UnbrickError:
+        # A run that was carried out leaves only the dirty flag, which stays without a trusted journal.
+        if not cut.carried_out:
+            raise
+        may_touch = None
+    if recorded is None:
+        return CutRun(True, may_touch)
+    goal, state = _ORDERED_AS[recorded.state]
+    if order.goal is not goal or order.run not in {None, cut.run}:
+        return CutRun(True, may_touch, cut.run)
+    planned = tuple(entry.to_action(ActionState.PLANNED) for entry in recorded.entries)
+    finished = tuple(entry.to_action(state) for entry in recorded.entries)
+    return CutRun(True, may_touch, cut.run, cut.run, planned, finished)
 
 
 def _plan_repair(found: Found, cut: CutRun, order: Order, kit: Kit) -> Change:
@@ -95,7 +153,10 @@ def _plan_repair(found: Found, cut: CutRun, order: Order, kit: Kit) -> Change:
 
     if not plan.actions:
         return Change(found, cut, Status.REPAIRED, verify, cut.run, cut.planned)
-    found.case.notes += [_OTHER_NAME.format(one.message) for one in find_homes(found.view.root).foreign]
+    found.case.notes += [
+        f"{one.message}: it is left alone, and the quarantine has another name"
+        for one in find_homes(found.view.root).foreign
+    ]
     return Change(found, cut, Status.REPAIRED, verify, plan.run, cut.planned + plan.actions, apply)
 
 
@@ -116,7 +177,7 @@ def _plan_undo(found: Found, cut: CutRun, order: Order, kit: Kit) -> Change:
 def _plan_purge(found: Found, cut: CutRun, order: Order, kit: Kit) -> Change:
     plan = plan_purge(found.view.root, kit.playbooks, found.folders, order.run or "")
     if not plan.actions:
-        found.case.notes.append(_ONLY_A_RECORD)
+        found.case.notes.append("its files were put back before: only the record of that run is deleted")
 
     def verify(view: View) -> None:
         expect_purged(view.root, plan)
@@ -129,7 +190,7 @@ def _plan_purge(found: Found, cut: CutRun, order: Order, kit: Kit) -> Change:
 
 
 _PLAN = {
-    Goal.DIAGNOSE: _plan_repair,  # to foresee what a repair would say
+    Goal.DIAGNOSE: _plan_repair,  # to foresee what a repair would report
     Goal.REPAIR: _plan_repair,
     Goal.UNDO: _plan_undo,
     Goal.PURGE: _plan_purge,
@@ -137,7 +198,7 @@ _PLAN = {
 
 
 def rehearse_change(change: Change, order: Order, kit: Kit) -> Ready:
-    """Do on a copy of the volume what is planned, and prove it; raises what stands in the way."""
+    """Do the change on a copy of the volume, and prove it; raises what stands in the way."""
     plain, cut, options = change.found.plain, change.cut, order.change_options
     with rehearse(plain, options, kit.runner, kit.workdir, completing=cut.may_touch) as copy:
         copy.run = change.run or ""
@@ -159,7 +220,7 @@ def carry_out(ready: Ready, plain: PlainVolume, order: Order, kit: Kit, draft: D
         case.notes.append(f"the run {change.cut.recorded} had been cut off; it was finished")
     if change.cut.run and change.run == change.cut.run:
         draft.run = change.run
-    _tell_what_was_done(case, kit)
+    _record_actions(case, kit)
 
 
 def verify(ready: Ready, plain: PlainVolume, kit: Kit) -> None:
@@ -170,8 +231,8 @@ def verify(ready: Ready, plain: PlainVolume, kit: Kit) -> None:
         ready.change.verify(view)
 
 
-def _tell_what_was_done(case: VolumeCase, kit: Kit) -> None:
+def _record_actions(case: VolumeCase, kit: Kit) -> None:
     done = (action for report in case.installations for action in report.actions)
     for action in dict.fromkeys(done):  # a file outside every Windows folder may belong to several
-        if action.kind in KINDS:  # that a purge deletes is none, and no event
+        if action.kind in KINDS:  # what a purge deletes is none of them, and no event
             kit.recorder.tell(KINDS[action.kind].EVENT, **action.to_facts())

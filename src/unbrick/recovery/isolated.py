@@ -1,6 +1,6 @@
 """The story of one disk in a process and namespaces of its own, so that nothing outlives it.
 
-Whatever happens there, even by kill -9, ends in a report of the disk, and in an event for whoever counts.
+Whatever happens there, even a kill -9, ends in a report of the disk, and in an event for the tally.
 """
 
 from __future__ import annotations
@@ -30,14 +30,13 @@ from unbrick.report.recorder import Recorder
 
 
 class EventKeeper(Protocol):
-    """What listens to the work on one disk (`report.link.OutboxListener`)."""
+    """What listens to the work on one disk (`report.link.OutboxListener`); raises nothing of ours."""
 
     @property
     def kept(self) -> tuple[SignedEvent, ...]:
-        """The events that it could put away nowhere."""
+        """The events that it could store nowhere."""
 
-    def __call__(self, event: Event) -> None:
-        """Keep one event; raises nothing of ours."""
+    def __call__(self, event: Event) -> None: ...
 
 
 class ReportLink(Protocol):
@@ -45,23 +44,23 @@ class ReportLink(Protocol):
 
     @property
     def site(self) -> str | None:
-        """What every event says of the place."""
+        """The site that every event names."""
 
     def run_in_order(self, proposed: str) -> str:
         """The id of a new run, after all earlier ones."""
 
     def listener(self) -> EventKeeper:
-        """What listens to the work on one disk, in the process that does it."""
+        """Called in the process that works on the disk."""
 
     def take_back(self, kept: Sequence[SignedEvent]) -> None:
-        """Take over the events that the process of one disk could not put away."""
+        """Take over the events that the process of one disk could not store."""
 
     def tell_last_word(self, run: str, report: DiskReport) -> None:
-        """Report what became of a run whose process died."""
+        """Report the outcome of a run whose process died."""
 
 
 class StoppedError(Exception):
-    """A signal or the person stopped the work on one disk; `report` is what a script is told of it.
+    """A signal or the person stopped the work on one disk; `report` is what a script reads of it.
 
     `exit_code` is 128 and the signal's number: 130 after Ctrl-C.
     """
@@ -85,9 +84,9 @@ def recover_isolated(
 ) -> DiskReport:
     """Work on one disk in namespaces of its own; an error becomes the disk's report.
 
-    What happens is told to `listeners`, in that process, and through `link`, which must have been entered;
-    `playbooks` is asked there too. `medium` is the id of the boot medium we run from. A mistake of our own is
-    given to `on_fault`, and becomes the disk's report too; without that it is raised.
+    Events go to `listeners`, in that process, and through `link`, which must have been entered; `playbooks`
+    is called there too. `medium` is the id of the boot medium we run from. A bug of ours is given to
+    `on_fault`, and becomes the disk's report too; without `on_fault` it is raised.
 
     Raises StoppedError where a signal or the person stopped it: everything has been cleaned up by then.
     """
@@ -133,7 +132,7 @@ def recover_isolated(
 
 
 def _faulty(error: Exception) -> FailedError:
-    """In a word: what the error says may hold anything that was being worked on."""
+    # Its class only: its message may hold anything that was being worked on.
     return FailedError(
         f"internal error ({type(error).__name__})",
         hint="run it again; if it fails again, report it: a station's log, or UNBRICK_DEBUG=1, says where",

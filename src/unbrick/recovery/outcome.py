@@ -1,7 +1,4 @@
-"""What became of a disk, concluded from what became of its parts: the contract's statuses and reasons.
-
-Pure: looks at nothing, decides nothing about a file. `story.py` gathers the parts and asks here.
-"""
+"""A disk's status and reason, as the contract has them, concluded from those of its parts. Pure."""
 
 from __future__ import annotations
 
@@ -35,18 +32,18 @@ _NEVER_WINDOWS = {f"{Reason.FOREIGN_ENCRYPTION}:luks", f"{Reason.FOREIGN_ENCRYPT
 
 @dataclass
 class VolumeCase:
-    """One volume as the story goes: what it is, the Windows on it, and what stood in the way."""
+    """One volume as the story goes on: what it is, the Windows on it, and what stood in the way."""
 
     volume: Volume
     installations: tuple[InstallationReport, ...] = ()
     trouble: UnbrickError | None = None
     notes: list[str] = field(default_factory=list)
     passing_notes: tuple[str, ...] = ()  # true of the volume until it is changed
-    runs: tuple[EarlierRun, ...] = ()  # whose journals lie on it, the newest first
-    on_disk: bool = False  # what was to be done has reached the disk: a later error takes nothing back
+    runs: tuple[EarlierRun, ...] = ()  # the newest first
+    on_disk: bool = False  # the change has reached the disk: a later error takes nothing back
 
     def show(self, folders: Sequence[str], actions: Sequence[Action], status: Status) -> None:
-        """Put actions into the reports of the installations that they belong to, with a new status."""
+        """Put actions into the reports of their installations, with a new status."""
         reports = []
         for folder, report in zip(folders, self.installations, strict=True):
             own = tuple(action for action in actions if self._belongs(action.path, folder, report, folders))
@@ -54,7 +51,7 @@ class VolumeCase:
         self.installations = tuple(reports)
 
     def _belongs(self, path: str, folder: str, report: InstallationReport, folders: Sequence[str]) -> bool:
-        """Whether a file is an installation's: in its folder, or in nobody's where its findings name it.
+        """Whether a file is an installation's: in its folder, or outside them all and named in its findings.
 
         What no finding names (an undo has none) belongs to every installation of the volume.
         """
@@ -65,7 +62,7 @@ class VolumeCase:
         return True
 
     def forget_plan(self) -> None:
-        """Of what was only looked at: say what a repair would do, and plan nothing."""
+        """After a diagnosis: note what a repair would do, and drop the actions."""
         faulty = [
             fact
             for report in self.installations
@@ -81,7 +78,7 @@ class VolumeCase:
         self.installations = tuple(replace(report, actions=()) for report in self.installations)
 
     def blame(self, error: UnbrickError) -> None:
-        """Lay an error that struck this volume on the installations that something was planned for."""
+        """Give an error of this volume to the installations that something was planned for."""
         self.trouble = error
         self.installations = tuple(
             _struck(report, error, on_disk=self.on_disk) if report.actions else report
@@ -100,7 +97,7 @@ def _is_named(path: str, report: InstallationReport) -> bool:
 def _with_actions(
     report: InstallationReport, actions: tuple[Action, ...], status: Status
 ) -> InstallationReport:
-    """A report with what is done about its Windows; what a person has to look at besides stays said."""
+    """A report with its actions; what a person has to look at besides stays in it."""
     if report.status is not Status.NEEDS_HANDS or status is Status.UNDONE:
         return replace(report, status=status, reason=None, actions=actions)
     left = " ".join(one.explanation for one in report.findings if one.verdict is Verdict.PERSON)
@@ -124,7 +121,6 @@ def _struck(report: InstallationReport, error: UnbrickError, *, on_disk: bool) -
 
 
 def place_of(volume: Volume) -> str:
-    """What a sentence calls a volume."""
     return "the disk" if volume.partition is None else f"partition {volume.partition}"
 
 
@@ -168,7 +164,7 @@ _REFUSALS: dict[str, tuple[str, str | None]] = {
 
 
 def refused_volume(volume: Volume) -> NeedsHandsError:
-    """The error for a volume that must never be written, in words; its reason is the volume's `refusal`."""
+    """The error for a volume that must never be written; its reason is the volume's `refusal`."""
     refusal = volume.refusal or ""
     word, _, detail = refusal.partition(":")
     sentence, hint = _REFUSALS.get(word, (refusal, None))
@@ -187,7 +183,7 @@ _WAYS_IN = {
 
 
 def no_recovery_password(volume: Volume) -> NeedsKeyError:
-    """The error for a locked volume that has no recovery password: what opens it, as far as it tells."""
+    """The error for a locked volume without a recovery password; it names what opens it, where known."""
     ways = dict.fromkeys(_WAYS_IN[p.kind] for p in volume.protectors if p.kind in _WAYS_IN)
     opens = f"it opens only {' or '.join(ways)}" if ways else "nothing that unbrick knows opens it"
     return NeedsKeyError(
@@ -200,11 +196,12 @@ def no_recovery_password(volume: Volume) -> NeedsKeyError:
 def is_excused(volume: Volume, found: Sequence[InstallationReport]) -> bool:
     """Whether a volume that could not be looked into is no trouble beside the Windows that were found.
 
-    Only a proof that no Windows starts from it excuses it. A Windows keeps the keys of data volumes only.
+    Only a proof that no Windows starts from it excuses it.
     """
     if not found:
         return False
     if volume.kind is VolumeKind.BITLOCKER:
+        # A Windows keeps the keys of data volumes only.
         kept = any(volume.guid in one.auto_unlocked for one in found)
         return bool(volume.holds_data or (volume.holds_data is None and kept))
     if volume.kind is VolumeKind.FOREIGN_ENCRYPTION:
@@ -213,7 +210,6 @@ def is_excused(volume: Volume, found: Sequence[InstallationReport]) -> bool:
 
 
 def status_of_error(error: UnbrickError) -> Status:
-    """The status that an error means for the part it struck."""
     if isinstance(error, NeedsHandsError):
         return Status.NEEDS_HANDS
     if isinstance(error, NeedsKeyError):
@@ -234,7 +230,6 @@ def _part_of_trouble(error: UnbrickError) -> _Part:
 
 
 def _parts(cases: Sequence[VolumeCase], *, scanning: bool) -> list[_Part]:
-    """What each volume and installation contributes; a volume that cannot matter contributes nothing."""
     found = [one for case in cases for one in case.installations]
     parts = []
     for case in cases:
@@ -255,7 +250,7 @@ def _parts(cases: Sequence[VolumeCase], *, scanning: bool) -> list[_Part]:
 
 
 def _runs_of(cases: Sequence[VolumeCase]) -> tuple[EarlierRun, ...]:
-    """The runs of all volumes, the newest first; one that had a part in several is one."""
+    """The runs of all volumes, the newest first; one that changed several volumes is one."""
     merged: dict[str, EarlierRun] = {}
     for run in (run for case in cases for run in case.runs):
         other = merged.get(run.run)
@@ -264,7 +259,7 @@ def _runs_of(cases: Sequence[VolumeCase]) -> tuple[EarlierRun, ...]:
 
 
 def _merged(one: EarlierRun, other: EarlierRun) -> EarlierRun:
-    """Undone is what was undone everywhere."""
+    # Undone only where it was undone on every volume.
     standing = [run for run in (one, other) if run.state is RunState.REPAIRED] or [one, other]
     return replace(
         max(standing, key=lambda run: run.when),
@@ -274,7 +269,7 @@ def _merged(one: EarlierRun, other: EarlierRun) -> EarlierRun:
 
 
 def _hostnames(case: VolumeCase) -> list[str]:
-    """The computer names a volume tells of; a locked one tells them in BitLocker's description."""
+    """The computer names on a volume; a locked one has one in BitLocker's description."""
     names = [one.hostname for one in case.installations if one.hostname]
     described = _DESCRIBED_COMPUTER.match(case.volume.description or "")
     return names or ([described.group(1)] if described else [])
@@ -292,15 +287,14 @@ class Draft:
     scanning: bool = False
     trouble: UnbrickError | None = None
     agreed: bool | None = None
-    firmware: Machine = field(default_factory=Machine)  # that we run on, where the disk is built into it
+    firmware: Machine = field(default_factory=Machine)  # of this computer, where the disk is built into it
 
     def machine(self) -> Machine:
-        """What identifies the machine, as far as it is known by now."""
         names = dict.fromkeys(name for case in self.cases for name in _hostnames(case))
         return replace(self.firmware, disk_guid=self.disk_guid, hostnames=tuple(names))
 
     def report(self) -> DiskReport:
-        """The disk's report as things stand."""
+        """The disk's report by what is known now."""
         if self.trouble is not None:
             parts = [_part_of_trouble(self.trouble)]
         else:

@@ -1,7 +1,7 @@
 """The story of one disk, top to bottom: discover, look, plan, agree, carry out, verify, report.
 
-Nothing is written before a plan exists and was agreed to. Each step is told to the recorder, also when it
-fails, and whatever is known by then is in the report.
+Nothing is written before a plan exists and was agreed to. The recorder hears of each step, also when it
+fails, and the report has all that is known by then.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ from unbrick.model import (
     VolumeState,
 )
 from unbrick.recovery.case import Found, Goal, Kit, Order, partition_detail
-from unbrick.recovery.change import Change, Ready, carry_out, plan_change, rehearse_change, verify
-from unbrick.recovery.cut_run import CUT_OFF
+from unbrick.recovery.change import CUT_OFF, Change, Ready, carry_out, plan_change, rehearse_change, verify
 from unbrick.recovery.outcome import (
     TRY_AGAIN,
     Draft,
@@ -53,7 +52,7 @@ _LIKE_FULL = {None, Reason.UNREADABLE_DISK, Reason.PROGRAM_FAILED, Reason.VERIFY
 
 
 def recover_disk(order: Order, kit: Kit) -> DiskReport:
-    """Do what was ordered with one disk and say what became of it; raises nothing of ours."""
+    """Do what was ordered with one disk; raises nothing of ours: an error is in the report."""
     draft = Draft(order.disk, scanning=order.goal is Goal.SCAN, firmware=read_firmware(order.disk))
     kit.recorder.identify(draft.machine())
     kit.recorder.tell(EventKind.RUN_STARTED, goal=order.goal.value, version=__version__)
@@ -77,19 +76,13 @@ def _tell_the_story(order: Order, kit: Kit, draft: Draft, opened: ExitStack) -> 
     with kit.recorder.step("plan"):
         planned = _plan(windows, disk, order, kit, draft)
         ready = _rehearse(planned, disk, order, kit, draft)
-    if order.goal is Goal.DIAGNOSE:  # the plan was made to foresee what a repair would say
+    if order.goal is Goal.DIAGNOSE:  # the plan was made to foresee what a repair would report
         draft.run = None
         for case in draft.cases:
             case.forget_plan()
-        return
-    if not ready:
+    elif not ready:
         draft.run = _already_undone(draft, order) if order.goal is Goal.UNDO else None
-        return
-    if order.dry_run:
-        return
-    if kit.confirm is not None:
-        draft.agreed = kit.confirm(draft.report())
-    if draft.agreed is not False:
+    elif not order.dry_run and _agree(kit, draft):
         _carry_out(ready, disk, order, kit, draft, looking)
 
 
@@ -106,7 +99,7 @@ def _discover(order: Order, kit: Kit, draft: Draft, opened: ExitStack) -> Disk:
 
 
 def _look(disk: Disk, order: Order, kit: Kit, draft: Draft, looking: ExitStack) -> list[Found]:
-    """Every volume with Windows on it, kept open where a plan is to be made of it."""
+    """Every volume with Windows on it, kept open where a plan is to be made for it."""
     windows = []
     for case in draft.cases:
         with _trouble_stays_in(case, disk, kit), ExitStack() as held:
@@ -115,14 +108,14 @@ def _look(disk: Disk, order: Order, kit: Kit, draft: Draft, looking: ExitStack) 
                 windows.append(found)
                 looking.push(held.pop_all())
         kit.recorder.identify(draft.machine())
-        _tell_what_was_found(case, kit)
+        _record_findings(case, kit)
     return windows
 
 
 def _look_into(case: VolumeCase, disk: Disk, order: Order, kit: Kit, held: ExitStack) -> Found | None:
-    """What is on a volume, open while `held` is; None where it is no Windows.
+    """A volume with Windows, open while `held` is; None for any other. Raises UnbrickError, OSError.
 
-    Whatever is known is in the case, also where something stands in the way: raises UnbrickError, OSError.
+    The case has all that is known, also where an error ends the look.
     """
     if case.volume.refusal:
         raise refused_volume(case.volume)
@@ -153,7 +146,7 @@ def _open_plain(case: VolumeCase, key: KnownKey, disk: Disk, kit: Kit, held: Exi
 def _unlock(
     case: VolumeCase, ids: Sequence[str], key: KnownKey, disk: Disk, kit: Kit, held: ExitStack
 ) -> PlainVolume:
-    """A suspended volume opens by itself; else each password that the key chain has is tried."""
+    """A suspended volume opens without a key; else each password of the key chain is tried."""
     volume = case.volume
     if any(protector.kind is ProtectorKind.CLEAR_KEY for protector in volume.protectors):
         with suppress(KeyWrongError):
@@ -205,10 +198,12 @@ def _find_windows(
 def _report(
     installation: Installation, diagnosis: Diagnosis, view: View, case: VolumeCase, order: Order
 ) -> InstallationReport:
-    """An installation as it was found; what only lists (scan, undo) judges nothing."""
-    partition, name, windows = case.volume.partition, installation.hostname, installation.display
     report = InstallationReport(
-        partition, name, windows, Status.SCANNED, auto_unlocked=installation.auto_unlocked
+        case.volume.partition,
+        installation.hostname,
+        installation.display,
+        Status.SCANNED,
+        auto_unlocked=installation.auto_unlocked,
     )
     if not order.goal.judges:
         return report
@@ -220,7 +215,7 @@ def _report(
     )
 
 
-def _tell_what_was_found(case: VolumeCase, kit: Kit) -> None:
+def _record_findings(case: VolumeCase, kit: Kit) -> None:
     for report in case.installations:
         for finding in report.findings:
             files = [{"path": f.path, "sha256": f.sha256, "size": f.size} for f in finding.files[:64]]
@@ -229,7 +224,7 @@ def _tell_what_was_found(case: VolumeCase, kit: Kit) -> None:
 
 
 def _plan(windows: Sequence[Found], disk: Disk, order: Order, kit: Kit, draft: Draft) -> list[Change]:
-    """What is to be done, by volume; the run that it belongs to is in the draft."""
+    """The changes, by volume; the draft gets the run that they belong to."""
     planned = []
     for found in windows:
         with _trouble_stays_in(found.case, disk, kit):
@@ -246,9 +241,9 @@ def _plan(windows: Sequence[Found], disk: Disk, order: Order, kit: Kit, draft: D
 def _agree_on_run(
     planned: Sequence[Change], windows: Sequence[Found], order: Order, draft: Draft
 ) -> list[Change]:
-    """The newest run of the whole disk is undone; that a volume had no part in it is then no trouble.
+    """Undo the newest run of the whole disk; that a volume had no part in it is then no trouble.
 
-    Where something stands in the way of the newest, no older one is: nobody has asked for that.
+    Where something stands in the way of the newest, no older one is undone: nobody has asked for that.
     """
     begun = {run.run: run.begun for case in draft.cases for run in case.runs}
     runs = [one.run for one in planned if one.run is not None]
@@ -262,14 +257,13 @@ def _agree_on_run(
 
 
 def _not_undone(found: Found) -> list[str]:
-    """The runs of a volume that are not taken back; of one that was cut off, the view shows it finished."""
     cut = found.view.cut_off
     runs = [run.run for run in found.case.runs if run.state is RunState.REPAIRED]
-    return runs if cut is None else [*runs, cut.run]
+    return runs if cut is None else [*runs, cut.run]  # the view shows the cut run finished
 
 
 def _rehearse(planned: Sequence[Change], disk: Disk, order: Order, kit: Kit, draft: Draft) -> list[Ready]:
-    """What can be carried out: each change is done on a copy of its volume. Writes nothing to the disk."""
+    """Do each change on a copy of its volume; those that can be carried out. Writes nothing to the disk."""
     ready = []
     for one in planned:
         case, diagnosing = one.found.case, order.goal is Goal.DIAGNOSE
@@ -298,8 +292,14 @@ def _refuse_beside_hibernation(volume: Volume, draft: Draft) -> None:
         )
 
 
+def _agree(kit: Kit, draft: Draft) -> bool:
+    if kit.confirm is not None:
+        draft.agreed = kit.confirm(draft.report())
+    return draft.agreed is not False
+
+
 def _already_undone(draft: Draft, order: Order) -> str | None:
-    """The run that was put back before, where that leaves nothing to undo; says so."""
+    """The run that was put back before, where that leaves nothing to undo; notes it."""
     cases = [one for one in draft.cases if one.trouble is not None and one.trouble.reason == Reason.NO_RUN]
     runs = [run for case in cases for run in case.runs if order.run in {None, run.run}]
     newest = max(runs, key=lambda run: (order_of(run.run, run.begun), run.when), default=None)
@@ -336,7 +336,7 @@ def _carry_out(
 
 @contextmanager
 def _trouble_stays_in(case: VolumeCase, disk: Disk, kit: Kit) -> Iterator[None]:
-    """What stops the work on one volume must not hide what is known of the others, nor stop their repair."""
+    """Keep an error in its volume's case: it must not hide, nor stop, the work on the others."""
     try:
         yield
     except (UnbrickError, OSError) as error:
@@ -344,7 +344,7 @@ def _trouble_stays_in(case: VolumeCase, disk: Disk, kit: Kit) -> Iterator[None]:
 
 
 def _trouble_of(error: UnbrickError | OSError, case: VolumeCase, disk: Disk, kit: Kit) -> UnbrickError:
-    """What an error is told as: a read or write error may come from something full around the disk."""
+    # A read or write error may come from something full around the disk.
     if isinstance(error, OSError) or (isinstance(error, FailedError) and error.reason in _LIKE_FULL):
         with suppress(OSError):
             if full := find_full(disk.images, kit.workdir):

@@ -29,8 +29,7 @@ from unbrick.model import (
 )
 from unbrick.recovery import change
 from unbrick.recovery.case import Found, Goal, Kit, Order
-from unbrick.recovery.change import Change, Ready, carry_out, verify
-from unbrick.recovery.cut_run import CutRun
+from unbrick.recovery.change import Change, CutRun, Ready, carry_out, verify
 from unbrick.recovery.outcome import Draft, VolumeCase
 from unbrick.recovery.story import _trouble_stays_in
 from unbrick.repair.actions.quarantine_file import MovedFile

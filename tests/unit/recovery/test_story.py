@@ -29,8 +29,7 @@ from unbrick.model import (
 )
 from unbrick.recovery import story
 from unbrick.recovery.case import Found, Goal, Kit, Order
-from unbrick.recovery.change import Change, Ready
-from unbrick.recovery.cut_run import CutRun
+from unbrick.recovery.change import Change, CutRun, Ready
 from unbrick.recovery.outcome import VolumeCase
 from unbrick.report.recorder import Recorder
 
