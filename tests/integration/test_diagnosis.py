@@ -140,7 +140,7 @@ def test_a_compressed_file_needs_a_person_unless_a_good_one_is_in_force(volume: 
     assert "WOF" in diagnosis.explanation
     with volume.filled() as folder:
         _channel_file(folder, "good", GOOD_FROM)
-    assert volume.diagnose().healthy
+    assert volume.diagnose().status is Status.HEALTHY
 
 
 @pytest.mark.parametrize("ticks", [1, 2**62, 2**63 - 1])

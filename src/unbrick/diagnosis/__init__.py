@@ -1,4 +1,4 @@
-"""Holds playbooks against an installation and says what was found, in sentences.
+"""Weighs an installation against playbooks, and reports what was found in sentences.
 
 Never writes, and never calls a disk healthy that it could not read in full.
 Read `diagnose.py` first.

@@ -1,7 +1,7 @@
-"""Holds playbooks against one installation: which files are faulty, and what a person has to look at.
+"""Weighs one installation against playbooks: which files are faulty, and what a person has to look at.
 
-Only looks. A fault that is sure may be taken away also where something else needs a person; where the
-registry cannot be read nothing may, because which files Windows needs is then not known.
+A sure fault may be taken away also where something else needs a person; where the registry cannot be read
+nothing may, because which files Windows needs is then not known.
 """
 
 from __future__ import annotations
@@ -37,11 +37,10 @@ _MOST_TELLING = (
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is the matter with one installation.
+    """What is wrong with one installation.
 
-    `findings` are what is wrong or doubtful (verdicts faulty and person), `observations` what was seen
-    besides (good and note). `reason` is set where a person has to look; where `held_up`, nothing may be
-    written before one has.
+    `findings` have the verdicts faulty and person, `observations` good and note. `reason` is set where a
+    person has to look; where `held_up`, nothing may be written before one has.
     """
 
     findings: tuple[Finding, ...]
@@ -52,15 +51,10 @@ class Diagnosis:
 
     @property
     def status(self) -> Status:
-        """`needs-hands`, `found` or `healthy`."""
+        """`healthy` only where every playbook was weighed, every matching file read, nothing found wrong."""
         if self.reason is not None:
             return Status.NEEDS_HANDS
         return Status.FOUND if self.findings else Status.HEALTHY
-
-    @property
-    def healthy(self) -> bool:
-        """Whether every playbook was weighed, every matching file read, and nothing found wrong."""
-        return self.status is Status.HEALTHY
 
     @property
     def repairable(self) -> tuple[Finding, ...]:
@@ -72,10 +66,7 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class _Weighed:
-    """One file with its verdict and what is said of it.
-
-    A `relievable` doubt ends where a good file is; one that is `only_alone` also where a faulty one is.
-    """
+    """A file and its verdict. Beside a good file a `relievable` doubt ends, beside a faulty one an `only_alone`."""
 
     fact: FileFact
     verdict: Verdict
@@ -90,8 +81,8 @@ def diagnose(
 ) -> Diagnosis:
     """Weigh an installation on the volume mounted at `root`.
 
-    `now` is the clock's time (the present by default): a file from the future makes no sense. Raises
-    nothing for what is on the disk; that becomes a finding or a reason.
+    `now` is the clock's time: a file from the future makes no sense. Raises nothing for what is on the disk:
+    that becomes a finding or a reason.
     """
     clock = now or datetime.now(UTC)
     wrong: list[Finding] = []
@@ -134,7 +125,7 @@ def _services_known(installation: Installation) -> bool:
 
 
 def _may_apply(playbook: Playbook, installation: Installation) -> bool:
-    """Whether what the playbook requires is there; what cannot be known counts as there."""
+    """What cannot be known counts as present."""
     required = playbook.requires
     if required is None:
         return True
@@ -166,10 +157,10 @@ def _weigh_files(
 def _missing_drivers(
     root: Path, installation: Installation, patterns: Iterable[PathPattern], names: Names
 ) -> Iterator[_Weighed]:
-    """The drivers that Windows starts from a folder that is looked into, and that are not there.
+    """The boot drivers that should be in a searched folder and are not there.
 
     What hides them may hide a faulty file, too: a damaged index shows a folder without some of its names.
-    Where a whole folder is missing on the way, every driver below it is.
+    Where a whole folder is missing on the way, so is every driver below it.
     """
     missing: dict[str, str] = {}
     for folder in {pattern.folder_below(installation.folder) for pattern in patterns}:
@@ -192,10 +183,8 @@ def _ways_to(folder: str) -> Iterator[str]:
 
 
 def _latest_sensible(playbook: Playbook, clock: datetime) -> datetime | None:
-    """The latest time a file can carry; None where the clock itself is known to be wrong.
-
-    A station's battery may be dead: a clock that stands before the playbook was published is not asked.
-    """
+    """The latest time a file can have; None where the clock itself is known to be wrong."""
+    # A station's battery may be dead.
     if clock < datetime.combine(playbook.dates.published, time(), UTC):
         return None
     return clock + _CLOCK_TOLERANCE
@@ -236,7 +225,7 @@ def _cannot_look(trouble: Trouble, *, relievable: bool, size: int = 0) -> _Weigh
 
 
 def _relieve(playbook: Playbook, installation: Installation, files: list[_Weighed]) -> list[_Weighed]:
-    """Turn doubts into notes where what was found beside them, by the same pattern, has settled them."""
+    """Turn doubts into notes where a file that the same pattern found has settled them."""
 
     def patterns_of(fact: FileFact) -> set[PathPattern]:
         return {rule.path for rule in playbook.rules if rule.path.matches(fact.path, installation.folder)}
@@ -261,7 +250,7 @@ def _relieve(playbook: Playbook, installation: Installation, files: list[_Weighe
 
 
 def _hold_up(playbook: Playbook, installation: Installation, files: list[_Weighed]) -> list[_Weighed]:
-    """Leave faulty files to a person where moving them is forbidden, would do harm, or is too much."""
+    """Leave faulty files to a person where moving them is forbidden, does harm, or exceeds the limits."""
     alike = _spelled_alike([one.fact.path for one in files if one.verdict is Verdict.FAULTY])
     guarded = [_guard(one, installation, alike) if one.verdict is Verdict.FAULTY else one for one in files]
     faulty = [one.fact for one in guarded if one.verdict is Verdict.FAULTY]
@@ -280,7 +269,7 @@ def _hold_up(playbook: Playbook, installation: Installation, files: list[_Weighe
 
 
 def _spelled_alike(paths: Sequence[str]) -> set[str]:
-    """The paths that Windows cannot tell from another one, or whose folder it cannot: a journal neither."""
+    """The paths that neither Windows nor a journal can tell from another, by their name or their folder."""
     names = Counter(path.casefold() for path in paths)
     folders = {path.rpartition("\\")[0] for path in paths}
     alike = Counter(folder.casefold() for folder in folders)

@@ -16,14 +16,10 @@ from unbrick.errors import Reason
 from unbrick.incidents.pattern import PathPattern, component_matches, fold, has_wildcard
 from unbrick.windows.observe import SIZE_LIMIT
 
+# The most of one search. System32 has about 5,000 entries, WinSxS 30,000; each file is read in full.
 MAX_ENTRIES = 200_000
-"""Directory entries that one search lists at most; System32 has about 5,000, WinSxS 30,000."""
-
 MAX_CANDIDATES = 20_000
-"""Files that one search hands back at most: each of them is read in full."""
-
-MAX_BYTES = 4 * 1024**3
-"""Bytes that the files of one search may have together, for the same reason."""
+MAX_BYTES = 4 * 1024**3  # of all files together
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Trouble:
-    """A place where the search could not look, why, and in half a sentence what is the matter."""
+    """A place where the search could not look, and why; `what` is half a sentence."""
 
     path: str
     reason: Reason
@@ -45,14 +41,13 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a search found: what is to be read (a link in a file's place too), and where it could not look."""
+    """What is to be read (a link in a file's place too), and where the search could not look."""
 
     files: tuple[Candidate, ...]
     troubles: tuple[Trouble, ...]
 
 
-class _OutOfBudgetError(Exception):
-    """More entries or files than a search may touch."""
+class _OutOfBudgetError(Exception): ...
 
 
 class Names:
@@ -63,10 +58,7 @@ class Names:
         self._listed = 0
 
     def fitting(self, folder: Path, wanted: str) -> list[str]:
-        """The names in a folder that fit a component, in every spelling.
-
-        Raises OSError, _OutOfBudgetError.
-        """
+        """The names in a folder that fit a component, in any case; raises OSError, _OutOfBudgetError."""
         names = self._in(folder)
         if has_wildcard(wanted):
             return [name for name in names if component_matches(wanted, name)]
@@ -91,10 +83,10 @@ class Names:
 def find_candidates(
     root: Path, windows_folder: str, patterns: Iterable[PathPattern], names: Names | None = None
 ) -> Candidates:
-    """Every file below `root` whose path fits one of the patterns, each once, by name; folders are none.
+    """Every file below `root` whose path fits one of the patterns, each once, by name.
 
-    `windows_folder` is the installation's, from the volume's root. Where names differ by small and capital
-    letters only, all are looked at: one volume can hold several, though Windows shows one of them.
+    `windows_folder` is the installation's, from the volume's root. Of names that differ by case only all are
+    looked at: one volume can hold several, though Windows shows one of them.
     """
     search = _Search(root, names or Names())
     for pattern in sorted({pattern.below(windows_folder) for pattern in patterns}):
@@ -109,7 +101,7 @@ def find_candidates(
 
 
 def is_there(root: Path, windows_path: str, names: Names) -> bool:
-    """Whether something has that path, in any spelling; also where that cannot be known."""
+    """Whether something has that path, in any spelling; true also where that cannot be known."""
     folders = [root]
     for part in _parts(windows_path):
         try:
@@ -183,15 +175,14 @@ class _Search:
 
 
 def _is_folder(path: Path) -> bool:
-    """Whether it is one, and no link to one; of one that cannot be looked at, the way there tells."""
     try:
         return stat.S_ISDIR(path.lstat().st_mode)
     except OSError:
-        return False
+        return False  # the way there from the root then reports why
 
 
 def _is_text(name: str) -> bool:
-    """Whether a name can be written down; Python keeps bytes that are no UTF-8 as lone surrogates."""
+    # Python keeps bytes that are no UTF-8 as lone surrogates.
     return not any(0xD800 <= ord(character) <= 0xDFFF for character in name)
 
 

@@ -1,7 +1,4 @@
-"""The sentences of a diagnosis, made to be read aloud to a technician. Pure text.
-
-Names come from a disk and are hostile: what cannot be printed safely is shown as `?`.
-"""
+"""The sentences of a diagnosis, to be read aloud to a technician; names in them come from a hostile disk."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ _NOUN = {
 
 
 def about_files(verdict: Verdict, files: Sequence[FileFact]) -> str:
-    """How many files of a verdict, where, and their names: `2 faulty files in \\… (a.sys, b.sys)`."""
+    """As in `2 faulty files in \\… (a.sys, b.sys)`."""
     count = len(files)
     by_folder: dict[str, list[str]] = {}
     for fact in files:
@@ -42,18 +39,15 @@ def _names(names: Sequence[str]) -> str:
 
 
 def finding_text(verdict: Verdict, files: Sequence[FileFact], sentences: Sequence[str]) -> str:
-    """A finding's explanation: which files, and what each distinct rule says of them."""
     return " ".join([about_files(verdict, files) + ".", *dict.fromkeys(sentences)])
 
 
 def nothing_found(playbooks: int) -> str:
-    """What to say of an installation on which no playbook found anything."""
     incidents = "the one known incident" if playbooks == 1 else f"the {playbooks} known incidents"
     return f"No fault of {incidents} is on this Windows."
 
 
 def unreadable_hive(warnings: Sequence[str]) -> str:
-    """What to say where the registry cannot be read, so that the files Windows needs are not known."""
     detail = f" ({printable('; '.join(warnings))})" if warnings else ""
     return (
         f"The Windows registry cannot be read{detail}, so it is not certain which files Windows needs to "
@@ -62,7 +56,7 @@ def unreadable_hive(warnings: Sequence[str]) -> str:
 
 
 def needed_to_start(service: str) -> str:
-    """Why a file that Windows loads early may not be taken away, as half a sentence."""
+    """Why a file may not be taken away, as half a sentence."""
     return f"Windows loads it while it starts ({printable(service)}), and without it it may not start at all"
 
 
@@ -70,17 +64,15 @@ NO_PLAYBOOKS = "There is no playbook to weigh this Windows against, so nothing c
 
 
 def encodable(path: str) -> str:
-    """A path that can be written as UTF-8, for reports; names that are no valid text lose those bytes."""
+    """A path that can be written as UTF-8; a name that is no valid text loses those bytes."""
     return path.encode("utf-8", "replace").decode()
 
 
 def cannot_look(what: str) -> str:
-    """What to say where something could not be read."""
     return f"A person has to look: {printable(what)}."
 
 
 def doubtful_time(modified: datetime | None, latest: datetime | None) -> str:
-    """What to say of a file whose time makes no sense."""
     if modified is None:
         said = "its date makes no sense"
     elif latest is not None and modified > latest:
@@ -93,12 +85,10 @@ def doubtful_time(modified: datetime | None, latest: datetime | None) -> str:
 
 
 def relieved_by_good(sentence: str) -> str:
-    """What to say of a doubt that no longer matters."""
     return f"A good file beside it is in force, so this does not matter: {_doubt(sentence)}"
 
 
 def relieved_by_faulty(sentence: str) -> str:
-    """What to say of a doubt about which file is the faulty one, where that was found."""
     return f"The faulty file itself was found beside it, so this does not matter: {_doubt(sentence)}"
 
 
@@ -107,7 +97,6 @@ def _doubt(sentence: str) -> str:
 
 
 def missing_drivers(services: Sequence[str]) -> str:
-    """What to say of drivers' files that are not where the registry says."""
     named = printable(_names(services))
     return (
         f"A person has to look: Windows loads this while it starts ({named}), and it is not there. "
@@ -126,7 +115,6 @@ SPELLED_ALIKE = (
 
 
 def too_many(files: int, size: int) -> str:
-    """What to say where more is faulty than a playbook may move."""
     return (
         f"A person has to look: this is more than the {files} files or {size // 1024} KiB that may be moved "
         "for this incident, so it may be something else."
@@ -134,5 +122,4 @@ def too_many(files: int, size: int) -> str:
 
 
 def protected(why: str) -> str:
-    """What to say of a faulty file that may not be moved."""
     return f"A person has to look: this may not be moved, because {why}."

@@ -72,7 +72,7 @@ def test_healthy_has_no_findings_and_says_what_it_saw(tmp_path: Path) -> None:
     put_file(tmp_path, FAULTY, CHANNEL, "2024-07-19T05:27:00Z")
     for others, known in (((), "the one known incident"), ((OTHER,), "the 2 known incidents")):
         diagnosis = _diagnose(tmp_path, playbooks=(*others, CF291))
-        assert diagnosis.healthy
+        assert diagnosis.status is Status.HEALTHY
         assert diagnosis.findings == ()
         assert diagnosis.explanation.startswith(f"No fault of {known} is on this Windows. 1 good file")
 
