@@ -11,8 +11,7 @@ from support.fresh_machine import fresh_machine
 from support.walkthrough import SaveFile, follow, read_page
 
 from unbrick.drill.fleet import read_truth_file
-from unbrick.incidents.library import load_library
-from unbrick.incidents.loader import parse_playbook
+from unbrick.incidents.library import load_library, parse_playbook
 
 _ONE_SESSION = """
 from pathlib import Path

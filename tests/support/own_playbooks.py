@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unbrick.incidents.loader import parse_playbook
+from unbrick.incidents.library import parse_playbook
 
 NAME = "aaa-channel-285"
 PATH = "\\Windows\\System32\\drivers\\CrowdStrike\\C-00000285"

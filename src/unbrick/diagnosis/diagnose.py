@@ -66,7 +66,7 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class _Weighed:
-    """A file and its verdict. Beside a good file a `relievable` doubt ends, beside a faulty one an `only_alone`."""
+    """A file and its verdict; a good file beside it ends a `relievable` doubt, a faulty one `only_alone`."""
 
     fact: FileFact
     verdict: Verdict

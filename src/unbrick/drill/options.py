@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from unbrick.errors import UsageError
-from unbrick.incidents.collection import Collection
-from unbrick.incidents.library import find_playbook, load_library
-from unbrick.incidents.loader import read_playbook_file
+from unbrick.incidents.library import Collection, find_playbook, load_library, read_playbook_file
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import Status
 

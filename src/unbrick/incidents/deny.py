@@ -1,8 +1,7 @@
 """What no rule may ever move: the deny list, which no playbook overrides.
 
-A list of names without which Windows does not start, or which are not ours to take (people's files, other
-quarantines). It is asked twice: when a playbook is loaded (could this pattern ever reach one?), and again
-for every single file that was judged faulty.
+Names without which Windows does not start, or which are not ours to take (people's files, other quarantines).
+It is asked when a playbook is loaded (could this pattern ever reach one?), and for each file judged faulty.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _SHORT_NAME = re.compile(r"^[^.]{1,6}~[0-9]{1,6}(\..{0,3})?$")
 
 @dataclass(frozen=True)
 class _Protected:
-    """One entry: path components (wildcards allowed), from the root or anywhere, with all below or not."""
+    """Path components (wildcards allowed), from the root or anywhere, with all below or not."""
 
     components: tuple[str, ...]
     why: str
@@ -110,8 +109,8 @@ _HOMES_OF_NAMES = ((), ("Windows",), ("Windows", "System32"), ("Windows", "Syste
 def why_forbidden(windows_path: str) -> str | None:
     """Why a file may not be moved by any rule, as half a sentence; None where nothing forbids it.
 
-    `windows_path` is counted from the volume's root. What is not a plain path is forbidden too, and so is
-    a part that looks like a short (8.3) name, behind which a protected one may hide.
+    `windows_path` begins at the volume's root. What is not a plain path is forbidden too, and so is a part
+    that looks like a short (8.3) name, behind which a protected one may hide.
     """
     try:
         parts = split_windows_path(windows_path)
@@ -131,7 +130,7 @@ def why_forbidden(windows_path: str) -> str | None:
 def why_too_wide(pattern: PathPattern) -> str | None:
     """Why a pattern may not be a faulty rule's path: it could match a protected file; None where it cannot.
 
-    Judged for an installation in `\\Windows`; one elsewhere is held up by `why_forbidden` all the same.
+    Judged for an installation in `\\Windows`; for one elsewhere `why_forbidden` still holds.
     """
     parts = pattern.below("\\Windows")
     for part in parts:
@@ -144,10 +143,10 @@ def why_too_wide(pattern: PathPattern) -> str | None:
 
 
 def _is_at_home(entry: _Protected, parts: tuple[str, ...]) -> bool:
-    """Whether a pattern looks where a protected name lies by nature; trees are protected wherever they are.
+    """Whether a pattern looks where a protected name usually is; trees are protected wherever they are.
 
     `*.dat` in a vendor's own folder must not be refused because a registry hive could have such a name;
-    should one really lie there, `why_forbidden` still protects it.
+    should one really be there, `why_forbidden` still protects it.
     """
     if entry.from_root or entry.whole_tree or not has_wildcard(parts[-1]):
         return True
@@ -163,7 +162,7 @@ def _same_name(denied: str, given: str) -> bool:
 
 
 def _reaches(entry: _Protected, parts: tuple[str, ...], same: Callable[[str, str], bool]) -> bool:
-    """Whether a path's parts lie under an entry, with `same` to compare one component with another."""
+    """Whether a path is under an entry; `same` compares one component with another."""
     depth = len(entry.components)
     last = len(parts) - depth
     if last < 0:

@@ -1,7 +1,7 @@
-"""Weighs one file against one playbook. Pure: no disk and no clock; the same file always gets the same word.
+"""Weighs one file against one playbook. Pure: no disk, no clock; the same file always gets the same verdict.
 
-A time that makes no sense answers no question: where a rule's other conditions hold and it asks for the
-time, the file is left to a person.
+Where a file's time makes no sense, a rule's other conditions hold and it asks for the time, the file is left
+to a person.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _USUAL_FOLDER = "\\Windows"
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a playbook says of one file, the rule that said so, and the reason where a person must look."""
+    """A playbook's verdict on one file, the rule that gave it, and the reason where a person must look."""
 
     verdict: Verdict
     rule: Rule
@@ -27,9 +27,9 @@ class Judgement:
 
 
 def paths_match(playbook: Playbook, installation_folder: str, windows_path: str) -> bool:
-    """Whether this playbook could ever have a file of that path moved (both count from the volume's root).
+    """Whether this playbook could have a file of that path moved; both paths begin at the volume's root.
 
-    True only for a faulty rule's path that the deny list leaves alone; what a file holds is not asked.
+    True only for a faulty rule's path that is not on the deny list; the file's content does not count.
     """
     if why_forbidden(windows_path) is not None:
         return False
@@ -80,7 +80,6 @@ def _is_doubtful(modified: datetime | None, earliest: datetime | None, latest: d
 
 
 def _content_fits(when: Match, file: ObservedFile) -> bool:
-    """Whether all conditions but the time hold."""
     if when.first_bytes is not None and not file.first_bytes.startswith(when.first_bytes):
         return False
     if when.size is not None and not _size_fits(when.size, file.size):

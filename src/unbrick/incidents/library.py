@@ -1,16 +1,40 @@
-"""The playbooks that come with unbrick, one YAML file an incident.
+"""Where playbooks come from: a file, those that come with unbrick, and a site's own beside them.
 
-Reads only what lies in the package. A playbook of the library is as strictly read as anybody's.
+What is not understood in full is refused, with file and line, in the library as in anybody's file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import resources
+from pathlib import Path
 
 from unbrick.errors import Reason, UsageError
-from unbrick.incidents.loader import parse_playbook
+from unbrick.files import read_small_file
 from unbrick.incidents.playbook import Playbook
+from unbrick.settings.strict import Form, Problem, StrictError, line_of_key, read_yaml
+
+MAX_FILE_SIZE = 64 * 1024
+_FORM = Form("a playbook", "`unbrick playbook show --schema` prints what a playbook may hold", MAX_FILE_SIZE)
+
+
+def load_playbook(path: Path) -> Playbook:
+    """Read a playbook file; raises StrictError with everything that is wrong with it."""
+    return parse_playbook(read_playbook_file(path), str(path))
+
+
+def parse_playbook(data: bytes, file: str) -> Playbook:
+    """Read a playbook from bytes; `file` is the name in messages. Raises StrictError."""
+    return read_yaml(Playbook, data, file, _FORM)
+
+
+def read_playbook_file(path: Path) -> bytes:
+    """The bytes of a regular file of at most MAX_FILE_SIZE; raises StrictError."""
+    try:
+        return read_small_file(path, MAX_FILE_SIZE)
+    except UsageError as error:
+        problem = Problem(1, error.message.removeprefix(f"{path}: "))
+        raise StrictError(str(path), (problem,), _FORM) from error
 
 
 def library_files() -> tuple[tuple[str, bytes], ...]:
@@ -24,7 +48,7 @@ def library_files() -> tuple[tuple[str, bytes], ...]:
 
 
 def load_library() -> tuple[Playbook, ...]:
-    """Every playbook of the library, by id; raises StrictError where one is broken."""
+    """The playbooks that come with unbrick, by id; raises StrictError where one is broken."""
     return tuple(parse_playbook(data, name) for name, data in library_files())
 
 
@@ -38,3 +62,29 @@ def find_playbook(playbooks: Sequence[Playbook], wanted: str) -> Playbook:
         hint="known: " + ", ".join(playbook.id for playbook in playbooks),
         reason=Reason.UNKNOWN_PLAYBOOK,
     )
+
+
+class Collection:
+    """The library, and a site's own playbooks beside it, by id.
+
+    A site's file never replaces another playbook; one that says just the same as the other counts once.
+    """
+
+    def __init__(self) -> None:
+        self._known = {playbook.id: (playbook, "one that comes with unbrick") for playbook in load_library()}
+
+    @property
+    def playbooks(self) -> tuple[Playbook, ...]:
+        """The library's first."""
+        return tuple(playbook for playbook, _ in self._known.values())
+
+    def add(self, data: bytes, file: str) -> Playbook:
+        """Add a playbook file; raises StrictError where it is none, or has the id of another playbook."""
+        playbook = parse_playbook(data, file)
+        other, owner = self._known.setdefault(playbook.id, (playbook, f"the one in {file}"))
+        if other != playbook:
+            message = (
+                f"id: expected one that no other playbook has, not '{playbook.id}', which belongs to {owner}"
+            )
+            raise StrictError(file, (Problem(line_of_key(data, "id"), message),), _FORM)
+        return playbook

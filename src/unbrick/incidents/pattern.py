@@ -1,7 +1,6 @@
 """Path patterns: `*` and `?`, compared without case as NTFS does, and never across a backslash.
 
-Pure text; touches no disk. A pattern begins at the Windows folder (`%SystemRoot%\\…`) or at the root of
-the volume (`\\…`).
+A pattern begins at the Windows folder (`%SystemRoot%\\…`) or at the root of the volume (`\\…`).
 """
 
 from __future__ import annotations
@@ -38,7 +37,6 @@ def _fold_character(character: str) -> str:
 
 
 def has_wildcard(component: str) -> bool:
-    """Whether a component of a pattern stands for more than one name."""
     return "*" in component or "?" in component
 
 

@@ -1,7 +1,8 @@
-"""What a playbook is, as frozen types: YAML is read into them, the JSON Schema is made from them.
+"""A playbook as frozen types: YAML is read into them, the JSON Schema is made from them.
 
 A field's annotation says how its value is written (`Shape`), its metadata what it is for and its key in
-the file. `faults()` says what no single field can: which combinations mean nothing.
+the file. `faults()` yields the combinations that mean nothing. A class's docstring is its description in the
+schema.
 """
 
 from __future__ import annotations
@@ -103,11 +104,10 @@ class SizeCondition:
 
     @property
     def largest(self) -> int | None:
-        """The most bytes that such a file can have; None where nothing says."""
+        """The most bytes that such a file can have; None where there is no limit."""
         return self.exact if self.exact is not None else self.at_most
 
     def faults(self) -> Iterator[Fault]:
-        """Sizes that no file can have, or that say nothing."""
         if self.exact is None and self.at_least is None and self.at_most is None:
             yield "", "exact, at_least or at_most"
         if self.exact is not None and (self.at_least is not None or self.at_most is not None):
@@ -130,7 +130,6 @@ class TimeCondition:
     )
 
     def faults(self) -> Iterator[Fault]:
-        """Spans that are empty, or that say nothing."""
         if self.since is None and self.before is None:
             yield "", "from or before"
         if self.whole_hours_off is not None and (self.since is None or self.before is None):
@@ -152,7 +151,6 @@ class Match:
     )
 
     def faults(self) -> Iterator[Fault]:
-        """Conditions that are none, or that no file can meet together."""
         if self == Match():
             yield "", "first_bytes, size, sha256, modified or all_zero"
         largest = None if self.size is None else self.size.largest
@@ -185,7 +183,6 @@ class Rule:
     )
 
     def faults(self) -> Iterator[Fault]:
-        """A faulty rule that says too little or reaches too far, another that would do something."""
         if self.only_alone is not None and self.verdict is not Verdict.PERSON:
             yield "only_alone", "no only_alone: only a rule that asks for a person has it"
         if self.verdict is not Verdict.FAULTY:
@@ -213,7 +210,6 @@ class Requirement:
     )
 
     def faults(self) -> Iterator[Fault]:
-        """A requirement that requires nothing."""
         if self.services is None and self.products is None:
             yield "", "services or products"
 
@@ -229,7 +225,6 @@ class Dates:
     ends: Moment | None = field(default=None, metadata=about("When it was taken back.", named="to"))
 
     def faults(self) -> Iterator[Fault]:
-        """An incident that ends before it begins."""
         if self.begins is not None and self.ends is not None and self.begins >= self.ends:
             yield "from", "from earlier than to"
 
@@ -265,6 +260,5 @@ class Playbook:
     )
 
     def faults(self) -> Iterator[Fault]:
-        """A playbook that recognises nothing."""
         if all(rule.verdict is Verdict.GOOD for rule in self.rules):
             yield "rules", "a rule with another verdict than good"

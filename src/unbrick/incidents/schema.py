@@ -1,7 +1,7 @@
-"""The JSON Schema of a playbook, made from the types that the loader fills, so that both cannot disagree.
+"""A playbook as plain data again, and the JSON Schema it fits; both from the types that a file is read into.
 
-It tells an editor what may be written where. What no schema can tell (protected paths, empty spans) is
-left to `unbrick playbook lint`.
+The schema tells an editor what may be written where. What no schema can tell (protected paths, empty spans)
+is left to `unbrick playbook lint`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,37 @@ from __future__ import annotations
 import types
 import typing
 from dataclasses import MISSING, is_dataclass
+from datetime import date, datetime
 from typing import Any
 
+from unbrick.incidents.pattern import PathPattern
 from unbrick.incidents.playbook import Playbook, Rule
 from unbrick.model import Verdict
 from unbrick.settings.strict import Shape, keys_of
+
+
+def to_document(playbook: Playbook) -> dict[str, Any]:
+    """The playbook's keys and values as its file spells them, without those not given."""
+    return _plain_record(playbook)
+
+
+def _plain_record(record: Any) -> dict[str, Any]:
+    values = ((name, getattr(record, one.name)) for name, (one, _) in keys_of(type(record)).items())
+    return {name: _plain(value) for name, value in values if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, PathPattern):
+        return value.text
+    if is_dataclass(value):
+        return _plain_record(value)
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, bytes):
+        return value.hex(" ").upper()
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def json_schema() -> dict[str, Any]:
@@ -69,7 +95,7 @@ def _record(hint: type[Any]) -> dict[str, Any]:
 
 
 def _only_faulty_acts() -> dict[str, Any]:
-    """A faulty rule needs its conditions and its action; no other rule has one."""
+    """A faulty rule needs conditions and an action; no other rule has an action."""
     return {
         "if": {"properties": {"verdict": {"const": str(Verdict.FAULTY)}}},
         "then": {"required": ["when", "action"]},

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unbrick.errors import UsageError
-from unbrick.incidents.collection import Collection
-from unbrick.incidents.loader import read_playbook_file
+from unbrick.incidents.library import Collection, read_playbook_file
 from unbrick.incidents.playbook import Playbook
 
 if TYPE_CHECKING:
@@ -32,10 +31,7 @@ def with_playbooks(files: Sequence[Path], station: Station | None) -> tuple[Play
 
 
 def read_folder(folder: Path, collection: Collection) -> dict[str, bytes]:
-    """Add the files in a folder's `playbooks/`, and give them as they are called on a medium.
-
-    Raises UsageError.
-    """
+    """Add the files of a folder's `playbooks/`; returns them by name on a medium. Raises UsageError."""
     found = {}
     for path in sorted((folder / PLAYBOOKS).glob("*.*")):
         if path.suffix.lower() not in _LOOKS_LIKE_A_PLAYBOOK:

@@ -12,8 +12,7 @@ import yaml
 from support.windows_tree import installation, put_files
 
 from unbrick.diagnosis.diagnose import diagnose
-from unbrick.incidents.library import find_playbook, load_library
-from unbrick.incidents.loader import parse_playbook
+from unbrick.incidents.library import find_playbook, load_library, parse_playbook
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import Finding, Verdict
 

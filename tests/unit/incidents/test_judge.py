@@ -9,8 +9,7 @@ import pytest
 
 from unbrick.errors import Reason
 from unbrick.incidents.judge import judge, paths_match, weigh
-from unbrick.incidents.library import find_playbook, load_library
-from unbrick.incidents.loader import parse_playbook
+from unbrick.incidents.library import find_playbook, load_library, parse_playbook
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import ObservedFile, Verdict
 

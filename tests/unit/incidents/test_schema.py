@@ -12,10 +12,8 @@ import pytest
 import yaml
 
 from unbrick.errors import UsageError
-from unbrick.incidents.library import find_playbook, library_files, load_library
-from unbrick.incidents.loader import parse_playbook
-from unbrick.incidents.schema import json_schema
-from unbrick.incidents.writing import to_document
+from unbrick.incidents.library import find_playbook, library_files, load_library, parse_playbook
+from unbrick.incidents.schema import json_schema, to_document
 from unbrick.settings.strict import StrictError
 
 

@@ -10,8 +10,7 @@ import click
 from unbrick.cli.options.json_lines import json_lines_option
 from unbrick.cli.terminal.manners import say
 from unbrick.errors import UsageError
-from unbrick.incidents.collection import Collection
-from unbrick.incidents.loader import read_playbook_file
+from unbrick.incidents.library import Collection, read_playbook_file
 from unbrick.settings.strict import StrictError
 from unbrick.text import printable
 

@@ -11,11 +11,9 @@ import click
 
 from unbrick.cli.options.json_lines import json_lines_option
 from unbrick.errors import UsageError
-from unbrick.incidents.library import find_playbook, load_library
-from unbrick.incidents.loader import load_playbook
+from unbrick.incidents.library import find_playbook, load_library, load_playbook
 from unbrick.incidents.playbook import Playbook
-from unbrick.incidents.schema import json_schema
-from unbrick.incidents.writing import to_document
+from unbrick.incidents.schema import json_schema, to_document
 
 
 @click.command("show")

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from unbrick.errors import UnbrickError
-from unbrick.incidents.collection import Collection
+from unbrick.incidents.library import Collection
 from unbrick.incidents.playbook import Playbook
 from unbrick.settings.station_file import Station, load_station
 from unbrick.signing.signed_folder import MANIFEST_NAME, MOST_MANIFEST_BYTES, SIGNATURE_NAME

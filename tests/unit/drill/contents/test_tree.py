@@ -12,8 +12,7 @@ from unbrick.drill.contents.planned import PlannedFile
 from unbrick.drill.contents.samples import judgement_of
 from unbrick.drill.contents.tree import TreeOptions, plan_volume
 from unbrick.drill.options import default_incident, dice
-from unbrick.incidents.library import load_library
-from unbrick.incidents.loader import parse_playbook
+from unbrick.incidents.library import load_library, parse_playbook
 from unbrick.incidents.playbook import Playbook
 from unbrick.model import Verdict
 from unbrick.windows.ntfs_file import filetime_to_datetime

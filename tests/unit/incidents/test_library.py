@@ -10,8 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from unbrick.errors import UsageError
-from unbrick.incidents.library import library_files
-from unbrick.incidents.loader import MAX_FILE_SIZE, load_playbook, parse_playbook
+from unbrick.incidents.library import MAX_FILE_SIZE, library_files, load_playbook, parse_playbook
 from unbrick.incidents.playbook import Playbook, Remedy
 from unbrick.model import Verdict
 from unbrick.settings.strict import StrictError
