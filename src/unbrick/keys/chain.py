@@ -1,6 +1,6 @@
-"""Asks key sources in turn for the passwords of one volume, and remembers what was wrong.
+"""Asks key sources in turn for the passwords of one volume, and remembers which were wrong.
 
-Never opens a volume: who tries the passwords says that one was wrong by asking for the next.
+Never opens a volume: asking for the next password means that the last one was wrong.
 """
 
 from __future__ import annotations
@@ -22,31 +22,29 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 class KeyChain:
-    """Some key sources, for one run. `notes` are sentences for the report, without a digit of a password."""
+    """Key sources for one run; where that is not `interactive`, without those that ask a person."""
 
     def __init__(self, sources: Sequence[KeySource], *, interactive: bool = True) -> None:
-        """Ask these sources; where the run is not `interactive`, none of those that ask a person."""
         self._sources = tuple(source for source in sources if interactive or not source.interactive)
         self._notes: list[str] = []
         self._wrong: Counter[tuple[str, ...]] = Counter()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was tried and was wrong, in order."""
+        """Sentences for the report: what was tried and was wrong, in order, without a digit of a password."""
         return tuple(self._notes)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the sources say of themselves: lines that cannot be used, passwords that will not be tried."""
         return tuple(warning for source in self._sources for warning in source.warnings)
 
     def unlock_candidates(
         self, protector_ids: Sequence[str], *, volume: str = "this volume"
     ) -> Iterator[Candidate]:
-        """The passwords to try on a volume with these recovery protectors, each once; none where it has none.
+        """The passwords to try on a volume with these recovery protectors, each once.
 
-        First what any source keeps under one of the ids, then what has no id, a person last. Asking for
-        the next one says that the last one was wrong, and notes it; `volume` is what the note calls it.
+        First what any source has under one of the ids, then what has no id, a person last. Asking for the
+        next one notes that the last one was wrong; `volume` is what the note calls it.
         """
         if not protector_ids:
             return
@@ -60,10 +58,7 @@ class KeyChain:
             self._notes.append(f"the password from {candidate.origin} does not open {volume}")
 
     def failure(self, protector_ids: Sequence[str], *, volume: str = "this volume") -> NeedsKeyError:
-        """The error for a volume that no candidate opened: the key ID to look for, and where it was not.
-
-        Its reason is `key-wrong` where passwords for this volume were tried, else `key-missing`.
-        """
+        """The error of a volume that stays locked: key-wrong where a password was tried, else key-missing."""
         ids = " or ".join(protector_ids[:_MOST_NAMED])
         if len(protector_ids) > _MOST_NAMED:
             ids += f" or {len(protector_ids) - _MOST_NAMED} more"
@@ -106,7 +101,7 @@ class KeyChain:
 
 
 def open_sources(specs: Sequence[str | Path]) -> tuple[KeySource, ...]:
-    """The key sources that `--keys` names; raises UsageError, also for a password given as an argument."""
+    """The key sources that `--keys` names; raises UsageError, also for a password in their place."""
     return tuple(_open_source(spec) for spec in specs)
 
 

@@ -1,7 +1,7 @@
-"""The BitLocker recovery password as a type: 48 digits in 8 groups, each group checked by itself.
+"""The BitLocker recovery password: 48 digits in 8 groups, each group checked by itself.
 
-Never prints and never puts a digit of it into a message: a mistyped group is named by its number.
-The rule of a group (a multiple of 11 below 720,896) is Microsoft's, in the documentation of
+No message has a digit of it: a mistyped group is named by its number. The rule of a group (a multiple of 11
+below 720,896) is Microsoft's, in the documentation of
 Win32_EncryptableVolume.ProtectKeyWithNumericalPassword.
 """
 
@@ -42,9 +42,9 @@ class RecoveryPassword:
 
     @classmethod
     def parse(cls, text: str) -> RecoveryPassword:
-        """Read what a person or a file says: any dashes or spaces between groups, or 48 digits in a row.
+        """Read what was typed or exported: any dashes or spaces between groups, or 48 digits in a row.
 
-        Raises PasswordError, which names the mistyped groups by number and shows no digit.
+        Raises PasswordError, which names the mistyped groups by number.
         """
         groups = text.strip().replace(" ", "-").split("-")
         if len(groups) != GROUPS or _LIKE_WINDOWS_WRITES_IT.fullmatch(text) is None:

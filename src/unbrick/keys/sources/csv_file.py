@@ -1,6 +1,6 @@
 """Recovery passwords from a CSV that somebody exported: good lines work, bad ones are named by number.
 
-Never shows a cell of the file. Read `csv_shapes.py` for the shapes, `settings/csv_text.py` for encodings.
+Never shows a cell of the file. `csv_shapes.py` has the shapes, `settings/csv_text.py` the encodings.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ SORT = csv_text.Sort(
     "check the path given to --keys",
 )
 MOST_LINES = 1_000_000
+# Of one id, and of those without an id: each costs the better part of a second.
 MOST_TRIES = 20
-"""The most passwords tried for one id, and of those without an id: each costs the better part of a second."""
 
 _MOST_PROBLEMS = 1000
 _MOST_WARNINGS = 5
@@ -61,7 +61,7 @@ _READING_SECONDS = 3600.0  # of a pipe, which somebody may have to type a passph
 
 @dataclass(frozen=True, slots=True)
 class LineProblem:
-    """A line that cannot be used, by its number in the file (from 1), and why, without showing it."""
+    """A line that cannot be used, by its number from 1, and why, without showing it."""
 
     line: int
     message: str
@@ -77,28 +77,27 @@ class CsvKeySource:
     """A file of recovery passwords, found by key protector id.
 
     It is read once, by a process of its own that ends then: whoever has the source holds no password of it
-    but those that `find` gave.
+    but those that `find` gave. `problems` are the first thousand lines that cannot be used.
     """
+
+    interactive = False
 
     def __init__(self, name: str, data: bytes | IO[bytes]) -> None:
         """Read a file that messages call `name`; raises UsageError where no line can be used."""
-        self._name = name
+        self.name = name
         self._vault = Vault()
         try:
-            told = run_bounded(partial(_load, name, data, self._vault), seconds=_READING_SECONDS)
+            answer = run_bounded(partial(_load, name, data, self._vault), seconds=_READING_SECONDS)
         except ReaderEndedError as error:
             raise UsageError(f"{name} cannot be read: {error.message}", hint=error.hint) from error
-        if "refused" in told:
-            message, hint = told["refused"]
+        if "refused" in answer:
+            message, hint = answer["refused"]
             raise UsageError(message, hint=hint)
-        self.problems: tuple[LineProblem, ...] = tuple(LineProblem(*one) for one in told["problems"])
-        """The lines that cannot be used, at most a thousand of them."""
-        self.problem_count: int = told["problem_count"]
-        """How many lines cannot be used."""
-        self.password_count: int = told["password_count"]
-        """How many passwords are well-formed."""
-        self._without_id: int = told["without_id"]
-        self._crowded: int = told["crowded"]
+        self.problems: tuple[LineProblem, ...] = tuple(LineProblem(*one) for one in answer["problems"])
+        self.problem_count: int = answer["problem_count"]
+        self.password_count: int = answer["password_count"]
+        self._without_id: int = answer["without_id"]
+        self._crowded: int = answer["crowded"]
 
     @classmethod
     def open(cls, path: Path, *, name: str | None = None) -> CsvKeySource:
@@ -108,31 +107,21 @@ class CsvKeySource:
             return cls(shown, stream)
 
     @property
-    def name(self) -> str:
-        """See `KeySource.name`."""
-        return self._name
-
-    @property
-    def interactive(self) -> bool:
-        """See `KeySource.interactive`."""
-        return False
-
-    @property
     def warnings(self) -> tuple[str, ...]:
         """See `KeySource.warnings`: the first few bad lines, and what will not be tried."""
-        said = [f"{self._name} {problem}" for problem in self.problems[:_MOST_WARNINGS]]
+        said = [f"{self.name} {problem}" for problem in self.problems[:_MOST_WARNINGS]]
         if not self.password_count:
-            said.append(f"{self._name} has no recovery password in it")
+            said.append(f"{self.name} has no recovery password in it")
         if self.problem_count > _MOST_WARNINGS:
-            said.append(f"{self._name}: {self.problem_count - _MOST_WARNINGS} more lines cannot be used")
+            said.append(f"{self.name}: {self.problem_count - _MOST_WARNINGS} more lines cannot be used")
         if self._without_id > MOST_TRIES:
             said.append(
-                f"{self._name}: {self._without_id} passwords have no key ID beside them; "
+                f"{self.name}: {self._without_id} passwords have no key ID beside them; "
                 f"of those only the first {MOST_TRIES} are tried"
             )
         if self._crowded:
             said.append(
-                f"{self._name}: {self._crowded} key ID{' has' if self._crowded == 1 else 's have'} more than "
+                f"{self.name}: {self._crowded} key ID{' has' if self._crowded == 1 else 's have'} more than "
                 f"{MOST_TRIES} lines; only the first {MOST_TRIES} different passwords of each are tried"
             )
         return tuple(said)
@@ -144,9 +133,9 @@ class CsvKeySource:
             beginning = protector[:_CHARACTERS_OF_AN_ID_BEGINNING]
             entries = chain.from_iterable(self._vault.find(key) for key in (protector, beginning) if key)
             for line, password in _different(entries, offered):
-                yield Candidate(protector, password, f"{self._name} line {line}")
+                yield Candidate(protector, password, f"{self.name} line {line}")
         for line, password in _different(self._vault.find(_WITHOUT_ID), offered):
-            yield Candidate(None, password, f"{self._name} line {line}")
+            yield Candidate(None, password, f"{self.name} line {line}")
 
 
 def _different(
@@ -164,7 +153,7 @@ def _different(
 
 
 def _load(name: str, data: bytes | IO[bytes], vault: Vault) -> dict[str, Any]:
-    """Read a file into a vault; returns what may be told of it."""
+    """Read a file into a vault; returns what its owner may read of it."""
     loader = _Loader()
     try:
         content = data if isinstance(data, bytes) else csv_text.read_bytes(data, name, SORT)
@@ -194,11 +183,10 @@ class _Loader:
         self._first = True
 
     def load(self, text: str, name: str) -> None:
-        """Read the whole text; raises UsageError where no line can be used but for a header alone."""
+        """Read the whole text; raises UsageError where no line can be used and it is more than a header."""
         if _is_json(text):
             raise UsageError(
-                f"{name} is a JSON document, and only CSV is understood",
-                hint=SORT.how_to_export,
+                f"{name} is a JSON document, and only CSV is understood", hint=SORT.how_to_export
             )
         lines = physical_lines(text)
         if len(lines) > MOST_LINES:
@@ -285,7 +273,7 @@ def _is_json(text: str) -> bool:
 
 
 def _find_delimiter(lines: Sequence[str]) -> str:
-    """The delimiter under which the first lines have the most cells we know; a comma in doubt."""
+    """The delimiter that gives the first lines the most cells we know; a comma in doubt."""
     sample = [line for line in lines[: _SAMPLED_LINES * 4] if line and not line.isspace()][:_SAMPLED_LINES]
 
     def known(delimiter: str) -> int:
@@ -299,14 +287,14 @@ def _find_delimiter(lines: Sequence[str]) -> str:
 
 
 def open_csv(spec: str) -> CsvKeySource | None:
-    """The kind of source that needs no word before it: any file that is there."""
+    """The source for any file that is there: it needs no word before it."""
     if not is_there(spec):
         return None
     return CsvKeySource.open(Path(spec), name="the keys file" if looks_like_a_password(spec) else None)
 
 
 def is_there(spec: str) -> bool:
-    """Whether this names a file; what cannot be the name of one names none."""
+    """Whether this names a file that is there."""
     try:
         return Path(spec).exists()
     except (OSError, ValueError):

@@ -1,8 +1,7 @@
 """Which cell of a record is a recovery password and which its key ID, in the shapes people export.
 
-Pure: takes cells, gives texts; whether a password is well-formed is judged by `keys/password.py`.
-The column names are those of CrowdStrike's BuildISO.ps1, Entra and Graph exports, Active Directory's
-msFVE attributes and scripts seen in public.
+Whether a password is well-formed is for `keys/password.py`. The column names are those of CrowdStrike's
+BuildISO.ps1, Entra and Graph exports, Active Directory's msFVE attributes and scripts seen in public.
 """
 
 from __future__ import annotations
@@ -89,10 +88,9 @@ _DEEPEST_JSON = 6
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One password as a file has it. `protector_ids` (upper case) are what it may be kept under.
+    """One password as a file has it, and its ids (upper case, or their first eight characters).
 
-    One of them may be only the first eight characters. `broken_id` says that an id was there and
-    could not be read.
+    `broken_id`: an id was there and could not be read.
     """
 
     protector_ids: tuple[str, ...]
@@ -102,7 +100,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a header says the ids and passwords are; empty where it does not say, and content decides."""
+    """The columns that a header names; where it names none, content decides."""
 
     count: int = 0
     ids: tuple[int, ...] = ()
@@ -111,12 +109,11 @@ class Columns:
 
     @property
     def known(self) -> bool:
-        """Whether the header named at least one column we look for."""
         return bool(self.ids or self.passwords)
 
 
 def read_header(cells: Sequence[str]) -> Columns:
-    """What a record says when it is taken for a header; `.known` tells whether it is one."""
+    """A record taken for a header; `.known` is whether it is one."""
     names = [_plain_name(cell) for cell in cells]
     return Columns(
         count=len(cells),
@@ -127,7 +124,7 @@ def read_header(cells: Sequence[str]) -> Columns:
 
 
 def count_known_cells(cells: Sequence[str]) -> int:
-    """How many cells are a column name, a GUID or a password by their looks: tells delimiters apart."""
+    """How many cells look like a column name, a GUID or a password: tells delimiters apart."""
     texts = [clean(cell) for cell in cells]
     return sum(
         1
@@ -139,16 +136,13 @@ def count_known_cells(cells: Sequence[str]) -> int:
 
 
 def holds_a_guid(cells: Sequence[str]) -> bool:
-    """Whether any cell has a GUID in it: such a record is no header."""
+    """Such a record is no header."""
     return any(_ANY_GUID.search(cell) for cell in cells)
 
 
 def read_rows(cells: Sequence[str], columns: Columns) -> list[Row]:
-    """The passwords of one record with their ids; empty where it has none.
-
-    A record with more cells than the header (a comma in an unquoted name) is judged by content alone.
-    """
-    if len(cells) > columns.count:
+    """The passwords of one record with their ids."""
+    if len(cells) > columns.count:  # a comma in an unquoted name: content alone decides
         columns = Columns(len(cells))
     texts = [cell and clean(cell) for cell in cells]
     rows: list[Row] = []
@@ -190,7 +184,7 @@ def _looks_like_a_password(text: str) -> bool:
 def _ids_of_record(
     cells: Sequence[str], texts: Sequence[str], columns: Columns
 ) -> tuple[tuple[str, ...], bool]:
-    """Every id a record's password may be kept under, and whether one was there but could not be read."""
+    """Every id that a record's password may belong to, and whether there was one that could not be read."""
     found: list[str] = []
     broken = False
     for index, text in enumerate(texts):

@@ -1,6 +1,6 @@
-"""What a key source is: asked for the protectors of one volume, it gives passwords worth trying.
+"""A key source, asked for the protectors of one volume, gives passwords worth trying.
 
-A source never tries a password itself and never keeps one anywhere but in memory.
+It never tries a password itself and never keeps one anywhere but in memory.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from unbrick.keys.password import RecoveryPassword
 
 @dataclass(frozen=True)
 class Candidate:
-    """A password worth trying, and where it came from, in words that hold no digit of it.
+    """A password worth trying, with its protector's GUID (upper case, no braces) where that is known.
 
-    `protector_id` is the GUID (upper case, no braces) it is kept under, None where the source does not
-    know. `origin` completes "the password from …": `keys.csv line 7`.
+    `origin` completes "the password from …": `keys.csv line 7`; it has no digit of the password.
     """
 
     protector_id: str | None
@@ -38,11 +37,11 @@ class KeySource(Protocol):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What its owner should be told: sentences, known once it is open, free of secrets."""
+        """Sentences for its owner, known once it is open, without secrets."""
 
     def find(self, protector_ids: Sequence[str]) -> Iterator[Candidate]:
         """The passwords for a volume with these protectors, the likeliest first.
 
-        Those kept under one of the ids come first, those whose id is unknown after. Asking for the next
-        one tells the source that the last one was wrong.
+        Those of one of the ids come first, those of unknown ids after. Asking for the next one means that the
+        last one was wrong.
         """

@@ -1,7 +1,6 @@
-"""Recovery passwords by key ID, in memory that no process keeps mapped: only what is wanted is read.
+"""Recovery passwords by key ID, in a nameless file in memory that no process keeps mapped.
 
-A nameless file in memory, of records of one length in the order of their ids, so that one is found without
-reading the passwords of others.
+Its records have one length and the order of their ids: one is found without reading the passwords of others.
 """
 
 from __future__ import annotations
@@ -28,21 +27,21 @@ class Vault:
         weakref.finalize(self, os.close, self._file)
 
     def fill(self, records: Sequence[tuple[str, int, RecoveryPassword]]) -> None:
-        """Put in passwords, each with its id (or the beginning of one, or `""`) and its line in the source.
+        """Take passwords, each with its id (or the beginning of one, or `""`) and its line in the source.
 
         Of one id they are found in the order in which they came.
         """
         if not records:
             return
         os.ftruncate(self._file, len(records) * _RECORD)
-        with mmap.mmap(self._file, 0) as memory:  # not `write`: who traces that shall see no password either
+        with mmap.mmap(self._file, 0) as memory:  # not `write`: nobody who traces calls may see a password
             for key, line, password in sorted(records, key=lambda record: record[0]):
                 record = f"{key:<{_ID}}{line:>{_LINE}}".encode() + password.secret.reveal()
                 assert len(record) == _RECORD
                 memory.write(record)
 
     def find(self, key: str) -> Iterator[tuple[int, RecoveryPassword]]:
-        """What was put in under exactly that id: the line, the password."""
+        """The line and the password of each record with exactly that id."""
         wanted = f"{key:<{_ID}}".encode()
         at, end = 0, len(self)
         while at < end:
