@@ -1,8 +1,8 @@
 """What happens to a machine, as a stream of events: the one contract that station and tally share.
 
-An event is canonical JSON; its id is the SHA-256 of those bytes; it is signed as it stands (`signing/`)
-and never rewritten. It holds no secret, no user name and no profile path, by construction: details are
-short facts. `parse_event` treats what it reads as hostile.
+An event is canonical JSON: the fields of `Event` by their names. Its id is the SHA-256 of those bytes; it is
+signed as they are (`signing/`) and never rewritten. It has no secret, no user name and no profile path:
+details are short facts.
 
 An older tally and a newer event: the envelope (`schema` to `details`) never changes its meaning. A tally
 keeps and acknowledges an event of a newer schema as it was signed, reads the envelope only, and takes
@@ -32,7 +32,9 @@ NAMESPACE = "unbrick-event@unbrick"
 _RUN = re.compile(RUN_ID)
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _WORD = re.compile(r"[a-z0-9][a-z0-9:_-]{0,63}")
-_GUID = re.compile(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}|[0-9A-F]{8}")
+GUID = re.compile(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}|[0-9A-F]{8}")
+MOST_HOSTNAMES = 16
+LONGEST_NAME = 64
 _KEYS = {"schema", "run", "sequence", "kind", "step", "at", "machine", "site", "details"}
 _MACHINE_KEYS = {"smbios_uuid", "serial", "disk_guid", "hostnames"}
 _LONGEST_TEXT = 4096
@@ -41,7 +43,7 @@ _DEEPEST = 6
 
 
 class EventKind(StrEnum):
-    """The kinds of event that this version knows."""
+    """The kinds that this version knows."""
 
     RUN_STARTED = "run-started"
     STEP_STARTED = "step-started"
@@ -53,14 +55,6 @@ class EventKind(StrEnum):
     MOVED = "moved"
     NOTE = "note"
     OUTCOME = "outcome"
-
-
-def order_of(run: str, begun: int) -> tuple[str, int, str]:
-    """What runs are sorted by: the second that an id begins with, then when the run began on its volume.
-
-    The rest of an id is chance.
-    """
-    return run.partition("-")[0], begun, run
 
 
 class EventError(FailedError):
@@ -88,23 +82,7 @@ class Event:
 
     def to_bytes(self) -> bytes:
         """The canonical bytes: sorted keys, no white space, UTF-8, no floats."""
-        document = {
-            "schema": self.schema,
-            "run": self.run,
-            "sequence": self.sequence,
-            "kind": str(self.kind),
-            "step": self.step,
-            "at": self.at,
-            "machine": {
-                "smbios_uuid": self.machine.smbios_uuid,
-                "serial": self.machine.serial,
-                "disk_guid": self.machine.disk_guid,
-                "hostnames": list(self.machine.hostnames),
-            },
-            "site": self.site,
-            "details": dict(self.details),
-        }
-        return canonical_json(document)
+        return canonical_json({**vars(self), "machine": vars(self.machine), "details": dict(self.details)})
 
     @property
     def id(self) -> str:
@@ -128,7 +106,7 @@ def moment(time: datetime) -> str:
 
 
 def parse_event(data: bytes) -> Event:
-    """Read an event, holding every byte for hostile; raises EventError with a sentence, nothing else."""
+    """Read an event, every byte of it hostile; raises EventError, nothing else."""
     if len(data) > MOST_BYTES:
         raise EventError(f"an event of {len(data)} bytes; at most {MOST_BYTES} are taken")
     try:
@@ -192,10 +170,10 @@ def _machine(value: Any, *, exact: bool) -> Machine:
     if not isinstance(value, dict) or not value.keys() >= _MACHINE_KEYS or (exact and len(value) != 4):
         raise EventError("an event that does not name its machine")
     names = value["hostnames"]
-    if not isinstance(names, list) or len(names) > 16 or not all(_short(name) for name in names):
+    if not isinstance(names, list) or len(names) > MOST_HOSTNAMES or not all(_short(name) for name in names):
         raise EventError("an event whose computer names are not as we write them")
     for key in ("smbios_uuid", "disk_guid"):
-        if value[key] is not None and not (isinstance(value[key], str) and _GUID.fullmatch(value[key])):
+        if value[key] is not None and not (isinstance(value[key], str) and GUID.fullmatch(value[key])):
             raise EventError(f"an event whose {key} is not as we write it")
     if value["serial"] is not None and not _short(value["serial"]):
         raise EventError("an event whose serial number is not as we write it")
@@ -203,7 +181,7 @@ def _machine(value: Any, *, exact: bool) -> Machine:
 
 
 def _short(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 64 and value.isprintable()
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and value.isprintable()
 
 
 def _check_depth(value: Any, left: int) -> None:

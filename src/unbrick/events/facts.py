@@ -1,7 +1,7 @@
-"""Makes what was seen on a disk fit for an event: short, plain, without anybody's profile path. Pure.
+"""Makes what was seen on a disk fit for an event: short, plain, without anybody's profile path.
 
-Names, paths and reasons come from disks that nobody trusts. An event that the tally refuses for its size or
-shape would be lost to the count, so whatever is too long is cut, and says so by an ellipsis.
+Names, paths and reasons come from hostile disks. An event that the tally refuses for its size or shape would
+not be counted, so what is too long is cut, and ends in an ellipsis.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from unbrick.events.event import canonical_json
+from unbrick.events.event import GUID, LONGEST_NAME, MOST_HOSTNAMES, canonical_json
 from unbrick.events.identity import valid_serial, valid_smbios_uuid
 from unbrick.model import Machine
 from unbrick.text import printable
@@ -19,14 +19,11 @@ _LONGEST_TEXT = 400
 _MOST_ENTRIES = 64
 _DEEPEST = 3  # of the lists and tables in a detail; `parse_event` takes no more
 _MOST_BYTES = 32 * 1024
-_MOST_HOSTNAMES = 16
-_LONGEST_HOSTNAME = 64
 _PROFILE = re.compile(r"(^|[\\/])(users|documents and settings|home)[\\/].*", re.IGNORECASE | re.DOTALL)
-_DISK_GUID = re.compile(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}|[0-9A-F]{8}")
 
 
 def short_facts(details: Mapping[str, Any]) -> dict[str, Any]:
-    """The details of an event as they may be told; None values are left out."""
+    """The details of an event as it may carry them; None values are left out."""
     most = _MOST_ENTRIES
     while True:
         facts = {
@@ -38,15 +35,15 @@ def short_facts(details: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain_machine(machine: Machine) -> Machine:
-    """A machine by identifiers of a known shape only; computer names are as hostile as their disk."""
-    plain = (printable(name, "")[:_LONGEST_HOSTNAME] for name in machine.hostnames)
+    """A machine with identifiers of a known shape only; computer names are as hostile as their disk."""
+    plain = (printable(name, "")[:LONGEST_NAME] for name in machine.hostnames)
     names = tuple(dict.fromkeys(name for name in plain if name))
     guid = machine.disk_guid
     return Machine(
         smbios_uuid=valid_smbios_uuid(machine.smbios_uuid),
         serial=valid_serial(machine.serial),
-        disk_guid=guid if guid and _DISK_GUID.fullmatch(guid) else None,
-        hostnames=names[:_MOST_HOSTNAMES],
+        disk_guid=guid if guid and GUID.fullmatch(guid) else None,
+        hostnames=names[:MOST_HOSTNAMES],
     )
 
 

@@ -1,4 +1,4 @@
-"""What identifies a machine, and the fillers that vendors leave in the firmware instead. Pure."""
+"""What identifies a machine, and the fillers that vendors leave in the firmware instead."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def valid_serial(text: str | None) -> str | None:
 
 
 def machine_key(machine: Machine, run: str) -> str:
-    """What a machine is counted by: its firmware UUID, else disk and names, else (nothing known) the run."""
+    """What a machine is counted by: firmware UUID, else disk, serial number, name, else the run."""
     if machine.smbios_uuid:
         return f"smbios:{machine.smbios_uuid}"
     if machine.disk_guid:

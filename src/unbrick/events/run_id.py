@@ -18,8 +18,15 @@ def new_run_id() -> str:
 
 
 def is_run_id(text: str) -> bool:
-    """Whether a text is an id that `new_run_id` could have made."""
     return _RUN.fullmatch(text) is not None
+
+
+def order_of(run: str, begun: int) -> tuple[str, int, str]:
+    """What runs are sorted by: the second that an id begins with, then when the run began on its volume.
+
+    The rest of an id is chance.
+    """
+    return run.partition("-")[0], begun, run
 
 
 def moment_of_run(run: str) -> datetime:
@@ -28,5 +35,5 @@ def moment_of_run(run: str) -> datetime:
 
 
 def begun_at(run: str, moment: datetime) -> str:
-    """The id that the run would have had it begun at that moment."""
+    """The id of the same run, had it begun at that moment."""
     return f"{moment:{_TIME}}{run[_TIME_LENGTH:]}"

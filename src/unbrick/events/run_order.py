@@ -21,8 +21,8 @@ _NAME = ".last-run"
 def run_in_order(proposed: str, folder: Path, *, latest: datetime | None = None) -> str:
     """The id for a new run: the proposed one, or one a second after the last run that `folder` remembers.
 
-    What is remembered after `latest` came from a clock that ran ahead, and is forgotten. Raises nothing of
-    ours: where the folder cannot be used, the proposed id stands.
+    A remembered run after `latest` came from a clock that ran ahead, and is forgotten. Where the folder
+    cannot be used, the proposed id stands; nothing of ours is raised.
     """
     run = proposed
     with suppress(OSError):
@@ -32,7 +32,7 @@ def run_in_order(proposed: str, folder: Path, *, latest: datetime | None = None)
         with os.fdopen(descriptor, "r+b", buffering=0) as stream:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return proposed
-            # Whoever holds the lock begins a run at this moment: which one is first does not matter then.
+            # Another run that holds the lock begins at this moment: which one is first does not matter.
             with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             last = stream.read(64).decode("ascii", errors="replace").strip()

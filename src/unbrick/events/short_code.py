@@ -1,4 +1,4 @@
-"""The short code for a sticker: names one machine, can be read over the telephone, notices a slip. Pure.
+"""The short code for a sticker: names one machine, can be read over the telephone, notices a slip.
 
 Made of what the tally counts machines by (`identity.machine_key`), so that both ends know the same code.
 """
@@ -10,11 +10,9 @@ import hashlib
 from unbrick.events.identity import machine_key
 from unbrick.model import Machine
 
+# No character looks like another (0 O, 1 I L, 5 S, 8 B, 2 Z, U V), and without vowels there are no words.
+# Their number is a prime: the check character then notices every wrong character and every exchange of two.
 ALPHABET = "23456789CDFHJKMNPRTVWXY"
-"""No character looks like another (0 O, 1 I L, 5 S, 8 B, 2 Z, U V), and without vowels there are no words.
-
-Their number is a prime: the check character then notices every wrong character and every exchange of two.
-"""
 LENGTH = 8
 _PURPOSE = b"unbrick short code\0"
 
@@ -28,7 +26,7 @@ def short_code(machine: Machine, run: str | None) -> str:
 
 
 def code_of_key(key: str) -> str:
-    """The code of the machine that `identity.machine_key` names so."""
+    """The code of the machine with this `identity.machine_key`."""
     digest = hashlib.sha256(_PURPOSE + key.encode()).digest()
     number = int.from_bytes(digest)
     characters = []
@@ -41,7 +39,7 @@ def code_of_key(key: str) -> str:
 
 
 def is_short_code(text: str) -> bool:
-    """Whether a text, in any case and with any dashes or spaces, is a code without a slip in it."""
+    """Whether a text, in any case and with any dashes or spaces, is a code without a slip."""
     characters = plain_code(text)
     if len(characters) != LENGTH or set(characters) - set(ALPHABET):
         return False

@@ -55,10 +55,7 @@ _CLEAN = {MachineStatus.REPAIRED, MachineStatus.HEALTHY}
 
 @dataclass(frozen=True)
 class Mark:
-    """A status and where it stands in the order of runs and events; later ones are greater.
-
-    That a medium saw the machine is less than anything that is known of it: a later visit that only looks
-    at the disk, or dies early, must not hide what an earlier one said.
+    """A status and its place in the order of runs and events; later ones are greater.
 
     `station`, `received` (microseconds) and `number` are the tally's: who signed the event, when it arrived
     (0 where it was made some time before), and as which one of all that arrived; `place` is that of its run
@@ -76,14 +73,13 @@ class Mark:
 
     @property
     def looked_inside(self) -> bool:
-        """Whether it takes a look at what is on the disk to say so."""
+        """Whether only a look at the disk's content can give this status."""
         if self.status is MachineStatus.NEEDS_HANDS:
             return self.reason not in _NOT_THAT_DISK
         return self.status in _PROOFS | _LOOKS
 
     @property
     def found_trouble(self) -> bool:
-        """Whether somebody looked, and all was not well."""
         return self.looked_inside and self.status not in _CLEAN
 
     @property
@@ -92,6 +88,8 @@ class Mark:
         return (self.place, self.run, self.station)
 
     def _order(self) -> tuple[object, ...]:
+        # That a medium saw the machine is less than anything that is known of it: a later visit that only
+        # looks at the disk, or dies early, must not hide what an earlier one reported.
         return (self.status is not MachineStatus.SEEN, self.visit, self.sequence, self.status, self.reason)
 
     def __lt__(self, other: Mark) -> bool:
@@ -114,7 +112,7 @@ class Standing:
 
     @property
     def mark(self) -> Mark | None:
-        """The one that counts; None where no event said anything of a status."""
+        """The one that counts; None where no event had a status."""
         if self.proof is not None and not self._overtaken(self.proof):
             return self.proof
         if self.look is not None and self.state is not None and self.state.reason in _NOT_THAT_DISK:
@@ -131,7 +129,6 @@ class Standing:
 
     @property
     def marks(self) -> tuple[Mark, ...]:
-        """All that there are."""
         return tuple(mark for mark in (self.proof, self.look, self.state) if mark is not None)
 
     def _overtaken(self, proof: Mark) -> bool:
@@ -141,7 +138,7 @@ class Standing:
 
 
 def mark_of(event: Event) -> Mark | None:
-    """The status that an event gives its machine; None for facts that change none, and for unknown kinds."""
+    """The status that an event gives its machine; None where it changes none, and for unknown kinds."""
     if event.kind == EventKind.OUTCOME:
         status = _BY_OUTCOME.get(str(event.details.get("status")))
         reason = event.details.get("reason")

@@ -23,9 +23,9 @@ without an answer; a frame with an ask has at most `MOST_ASK_BYTES`. A session t
 it, and the station asks again in the next one, under another id: what must count once carries a number of its
 own in the payload. A payload may be a secret, at either end.
 
-`time` is the tally's clock, for stations whose own cannot be right; an older tally does not say it.
+`time` is the tally's clock, for stations whose own cannot be right; an older tally does not send it.
 
-Everything read here is hostile: lengths first, then types.
+Everything read here is hostile: lengths first, then types. What is refused raises WireError.
 """
 
 from __future__ import annotations
@@ -71,20 +71,20 @@ class SignedEvent:
 
     @property
     def id(self) -> str:
-        """The SHA-256 of the data as it was signed, of whatever schema: what an event is counted by."""
+        """The SHA-256 of the data as it was signed, of any schema: what an event is counted by."""
         return hashlib.sha256(self.data).hexdigest()
 
     def event(self) -> Event:
-        """The event itself; raises EventError. The signature is not looked at here."""
+        """Raises EventError. The signature is not checked here."""
         return parse_event(self.data)
 
     def to_document(self) -> dict[str, str]:
-        """As it stands in a `send` message, an outbox file and an export: text as it was signed."""
+        """As in a `send` message, an outbox file and an export: text as it was signed."""
         return {"data": self.data.decode(), "signature": self.signature}
 
 
 def signed_event(document: Any) -> SignedEvent:
-    """The reverse of `to_document`; raises WireError. Only shape and size are checked."""
+    """The reverse of `to_document`. Only shape and size are checked."""
     if not isinstance(document, Mapping) or set(document) != {"data", "signature"}:
         raise WireError("an event that is not data and signature")
     data, signature = document["data"], document["signature"]
@@ -102,10 +102,7 @@ def signed_event(document: Any) -> SignedEvent:
 
 
 def encode_frame(message: Mapping[str, Any]) -> bytes:
-    """A message as a frame; raises WireError where it would be larger than the other end takes.
-
-    Half a surrogate pair, which JSON can carry and UTF-8 cannot, is sent as a question mark.
-    """
+    # Half a surrogate pair, which JSON can carry and UTF-8 cannot, is sent as a question mark.
     body = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
     if len(body) > MOST_FRAME_BYTES:
         raise WireError(f"a frame of {len(body)} bytes; at most {MOST_FRAME_BYTES} are taken")
@@ -126,17 +123,16 @@ class FrameReader:
 
     @property
     def held(self) -> int:
-        """How many bytes of that frame are here."""
+        """The bytes of that frame that are here."""
         return len(self._buffer)
 
     def drop(self) -> None:
-        """Forget what is held."""
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
         """The messages that these bytes complete; after a WireError the channel must be closed.
 
-        The bytes are taken at once, also where the caller never asks for a message.
+        The bytes are taken at once, even if the caller never asks for a message.
         """
         return map(parse_message, self.feed_bodies(data))
 
@@ -159,7 +155,6 @@ class FrameReader:
 
 
 def parse_message(body: bytes) -> dict[str, Any]:
-    """A frame's message; raises WireError."""
     try:
         message = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -170,7 +165,7 @@ def parse_message(body: bytes) -> dict[str, Any]:
 
 
 def events_of(message: Mapping[str, Any]) -> tuple[SignedEvent, ...]:
-    """The events of a `send` message; raises WireError."""
+    """The events of a `send` message."""
     events = message.get("events")
     if not isinstance(events, list) or len(events) > MOST_EVENTS_IN_A_FRAME:
         raise WireError(f"a send message without at most {MOST_EVENTS_IN_A_FRAME} events")
@@ -178,7 +173,7 @@ def events_of(message: Mapping[str, Any]) -> tuple[SignedEvent, ...]:
 
 
 def ids_of(message: Mapping[str, Any]) -> tuple[str, ...]:
-    """The event ids of an `acknowledge` or `refuse` message; raises WireError."""
+    """The event ids of an `acknowledge` or `refuse` message."""
     ids = message.get("ids")
     if not isinstance(ids, list) or not all(isinstance(one, str) and _ID.fullmatch(one) for one in ids):
         raise WireError("a message without event ids")
@@ -206,19 +201,17 @@ class Ask:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """The payload as an object."""
         found: dict[str, Any] = json.loads(self.body)
         return found
 
     def to_message(self) -> dict[str, Any]:
-        """As it goes over the wire."""
         head = {"type": "ask", "id": self.number, "kind": self.kind, "seconds": self.seconds}
         return {**head, "payload": self.payload}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was answered: a payload, which is not shown either, or a word for programs and a sentence."""
+    """A payload, which is not shown either, or an error: a word for programs and a sentence."""
 
     body: bytes = field(default=b"{}", repr=False)
     error: str = ""
@@ -226,18 +219,17 @@ class Answer:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """The payload; empty where there is an error."""
+        """Empty where there is an error."""
         found: dict[str, Any] = json.loads(self.body)
         return found
 
     def to_message(self, number: int) -> dict[str, Any]:
-        """As it goes over the wire, in answer to the ask of that number."""
+        """The answer to the ask of that number."""
         said = {"error": self.error, "text": self.text} if self.error else {"payload": self.payload}
         return {"type": "answer", "id": number, **said}
 
 
 def ask_of(message: Mapping[str, Any]) -> Ask:
-    """What an `ask` message asks; raises WireError."""
     kind, seconds = message.get("kind"), message.get("seconds")
     if not isinstance(kind, str) or not _KIND.fullmatch(kind):
         raise WireError("an ask without a kind")
@@ -247,7 +239,6 @@ def ask_of(message: Mapping[str, Any]) -> Ask:
 
 
 def answer_of(message: Mapping[str, Any]) -> tuple[int, Answer]:
-    """The number and the content of an `answer` message; raises WireError."""
     error, text = message.get("error"), message.get("text", "")
     if error is None:
         return _number_of(message), Answer(payload_bytes(message.get("payload")))
@@ -257,7 +248,7 @@ def answer_of(message: Mapping[str, Any]) -> tuple[int, Answer]:
 
 
 def payload_bytes(payload: Any) -> bytes:
-    """The payload of an ask or an answer as compact JSON; raises WireError where it is not one."""
+    """The payload of an ask or an answer as compact JSON."""
     if not isinstance(payload, Mapping):
         raise WireError("a payload that is no object")
     try:

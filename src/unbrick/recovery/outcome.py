@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from unbrick.errors import NeedsHandsError, NeedsKeyError, Reason, UnbrickError
-from unbrick.events.event import order_of
+from unbrick.events.run_id import order_of
 from unbrick.model import (
     Action,
     ActionState,

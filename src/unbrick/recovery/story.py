@@ -20,7 +20,8 @@ from unbrick.disks.firmware import read_firmware
 from unbrick.disks.free_space import find_full, refuse_without_room
 from unbrick.disks.plain import PlainVolume, open_plain
 from unbrick.errors import FailedError, NeedsHandsError, Reason, UnbrickError
-from unbrick.events.event import EventKind, order_of
+from unbrick.events.event import EventKind
+from unbrick.events.run_id import order_of
 from unbrick.model import (
     DiskReport,
     FilesystemState,

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.errors import FailedError, NeedsHandsError, Reason
-from unbrick.events.event import order_of
-from unbrick.events.run_id import is_run_id
+from unbrick.events.run_id import is_run_id, order_of
 from unbrick.repair.disk_errors import CHECK_THE_VOLUME, damaged, look
 from unbrick.repair.security import FILE_DESCRIPTOR, FOLDER_DESCRIPTOR, is_ours
 from unbrick.windows.ntfs_file import FileAttributes, read_acl, read_attributes, read_times, write_acl
