@@ -1,4 +1,4 @@
-"""Signed events as one short text: what a station without network and stick shows as a picture.
+"""Signed events as one short text, which a station without network and stick shows as a picture.
 
     UNBRICK1:<base45 of the zlib stream, with a dictionary of ours, of:>
         32 bytes of Ed25519 public key, then for each event:
@@ -45,7 +45,7 @@ _DICTIONARY = (
 
 
 class CarriedTextError(FailedError):
-    """A text that holds no reports, or whose reports cannot be written so."""
+    """A text without reports in it, or reports that cannot be written so."""
 
 
 def write_text(events: Sequence[SignedEvent]) -> str:
@@ -69,7 +69,7 @@ def write_text(events: Sequence[SignedEvent]) -> str:
 
 
 def read_text(text: str) -> tuple[SignedEvent, ...]:
-    """The events of a text; raises CarriedTextError. Their signatures are for others to judge."""
+    """The events of a text; raises CarriedTextError. Their signatures are not checked."""
     packed = text.strip()
     if not packed.startswith(PREFIX) or len(packed) > MOST_CHARACTERS:
         raise CarriedTextError("this is no report in short form")

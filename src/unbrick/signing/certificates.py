@@ -1,7 +1,7 @@
 """SSH keys and certificates as OpenSSH writes them (PROTOCOL.certkeys): made and read, Ed25519 only.
 
-Decides nothing about who is trusted, nor about any date: `host_certificate.py` does for a tally's host, the
-tally for its stations. Loads `cryptography`: what a machine under repair may never need imports this late.
+Who is trusted, and which dates count, is for `host_certificate.py` (a tally's host) and for the tally (its
+stations). Loads `cryptography`: what a machine under repair may never need imports this late.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ from unbrick.signing.ssh_key import (
 
 CERTIFICATE_TYPE = "ssh-ed25519-cert-v01@openssh.com"
 FOREVER = 2**64 - 1
-Certificate = SSHCertificate
-"""What other rooms hand around; they ask the functions below about it, or its public fields."""
+Certificate = SSHCertificate  # by this name to other rooms, which ask the functions below about it
 _MOST_BYTES = 32 * 1024
 # What the library raises for bytes that it does not take; the last for a compressed point on a curve.
 _REFUSALS = (ValueError, UnsupportedAlgorithm, NotImplementedError)
@@ -53,17 +52,15 @@ class PlainKeyError(CertificateError):
 
 
 def new_key() -> Ed25519PrivateKey:
-    """A fresh private key."""
     return Ed25519PrivateKey.generate()
 
 
 def private_text(key: Ed25519PrivateKey) -> bytes:
-    """A private key as `ssh-keygen` writes it, without a passphrase: a medium has nobody to ask for one."""
+    """A private key as `ssh-keygen` writes it; without a passphrase, for on a medium nobody can type one."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
 
 
 def public_blob(key: Ed25519PublicKey) -> bytes:
-    """The blob of a public key."""
     return blob_of(key.public_bytes_raw())
 
 
@@ -73,12 +70,12 @@ def public_line(key: Ed25519PublicKey) -> str:
 
 
 def read_public_line(line: str) -> Ed25519PublicKey:
-    """Read a public key line; raises SshKeyError."""
+    """Raises SshKeyError."""
     return Ed25519PublicKey.from_public_bytes(raw_key(blob_of_line(line)))
 
 
 def read_public_file(path: Path) -> Ed25519PublicKey:
-    """Read a public key file; raises SshKeyError."""
+    """Raises SshKeyError."""
     try:
         return read_public_line(read_small_file(path).decode("ascii"))
     except (UsageError, UnicodeDecodeError) as error:
@@ -101,7 +98,7 @@ def read_private(path: Path) -> Ed25519PrivateKey:
 
 
 def read_certificate(blob: bytes) -> SSHCertificate:
-    """Take a certificate's blob apart, signed by whomever; raises CertificateError.
+    """Take a certificate's blob apart; who signed it is not checked. Raises CertificateError.
 
     Critical options that are not in order, a name twice and the like are damage too.
     """
@@ -122,7 +119,7 @@ def read_certificate(blob: bytes) -> SSHCertificate:
 
 
 def read_certificate_line(line: str) -> SSHCertificate:
-    """Take a certificate apart as OpenSSH writes it in a line; raises CertificateError."""
+    """As `read_certificate`, from OpenSSH's line."""
     try:
         _, text = line.split()[:2]
         blob = base64.b64decode(text, validate=True)
@@ -137,14 +134,14 @@ def is_for_host(certificate: SSHCertificate) -> bool:
 
 
 def certified_key(certificate: SSHCertificate) -> bytes:
-    """The blob of the key that a certificate is for."""
+    """The blob of the key that it is for."""
     key = certificate.public_key()
     assert isinstance(key, Ed25519PublicKey)  # by the type of the certificate
     return public_blob(key)
 
 
 def authority_of(certificate: SSHCertificate) -> bytes | None:
-    """The blob of the key that a certificate says it is signed by; None where that is no Ed25519 key."""
+    """The blob of the key that it claims to be signed by; None where that is no Ed25519 key."""
     try:
         key = certificate.signature_key()
     except _REFUSALS:

@@ -1,8 +1,8 @@
-"""The station's key: signs each event in SSHSIG form, from the first one on. Never prints the key."""
+"""The station's key: signs each event in SSHSIG form, from the first one on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,14 +28,11 @@ class Signer:
     """Signs with one Ed25519 key. `public_key` is its OpenSSH line, without a comment."""
 
     public_key: str
-    _key: Ed25519PrivateKey
+    _key: Ed25519PrivateKey = field(repr=False)
 
     @classmethod
     def load(cls, path: Path) -> Signer:
-        """The signer of a private key file in OpenSSH's format, without a passphrase.
-
-        Raises UsageError for everything else.
-        """
+        """The signer of a private key file in OpenSSH's format, without a passphrase; raises UsageError."""
         from unbrick.signing.certificates import public_line, read_private
 
         try:
@@ -83,6 +80,3 @@ class Signer:
             return datetime.fromtimestamp(certificate.valid_before, UTC)
         except (ValueError, OverflowError, OSError):  # beyond every calendar: for ever
             return None
-
-    def __repr__(self) -> str:
-        return f"Signer({self.public_key!r})"

@@ -1,8 +1,8 @@
 """Judges a host by its certificate: is this the tally that the stick was made for?
 
-Everything here comes from whoever answered the call and is hostile. The validity dates are overlooked **on
-purpose**: a machine that was dead for years may say it is 2009, and must still be able to report. What ends a
-stolen host key is a new authority.
+Everything here comes from whoever answered the call and is hostile. The validity dates are ignored **on
+purpose**: the clock of a machine that was dead for years may show 2009, and it must still be able to report.
+What ends a stolen host key is a new authority.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The key that reports are signed with where no tally has enrolled us: made once, kept in the outbox.
+"""The key that signs reports where no tally has enrolled us: made once, kept in the outbox.
 
-A tally takes what it signed only where its administrator names its fingerprint. On FAT any PC can read it: it
-proves that two reports came from the same stick, or computer, and no more.
+A tally takes reports signed with it only where its administrator names its fingerprint. On FAT any PC can
+read it: it proves that two reports came from the same stick, or computer, and no more.
 """
 
 from __future__ import annotations
@@ -17,15 +17,12 @@ KEY_NAME = ".medium-key"  # a name that no outbox takes for a report
 
 
 def own_signer(folder: Path) -> Signer:
-    """The signer whose key is in an outbox, made there where it is missing or torn.
-
-    Where the folder takes no file, the key lasts as long as the signer: nothing that it signs stays there.
-    """
+    """The signer whose key is in an outbox, made there where it is missing or torn."""
     path = folder / KEY_NAME
     with suppress(UnbrickError):
         return Signer.load(path)
     signer, key_file = Signer.generate()
-    with suppress(OSError):
+    with suppress(OSError):  # the folder takes no file: nothing that this key signs stays there either
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         atomic_write(path, key_file, mode=0o600)
     return signer

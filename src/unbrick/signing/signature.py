@@ -1,7 +1,7 @@
 """The SSHSIG signature format, byte for byte: what is signed, and how a signature is wrapped.
 
-From OpenSSH's PROTOCOL.sshsig; `ssh-keygen -Y verify` accepts what `armor` makes. Signs nothing itself: the
-key's owner does. Whose key is trusted, and for what, is for whoever verifies to say.
+From OpenSSH's PROTOCOL.sshsig; `ssh-keygen -Y verify` accepts what `armor` makes. Whose key is trusted, and
+for what, is for the caller to check.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class SshSignature:
     signature: bytes
 
     def is_for(self, namespace: str) -> bool:
-        """Whether it was made for that purpose, in the one way that is used here."""
+        """Whether it was made for that purpose, with the hash that is used here."""
         return self.namespace == namespace and self.hash_algorithm == HASH
 
     def fits(self, message: bytes) -> bool:
-        """Whether `public_key` signed these bytes, for whatever purpose the signature names."""
+        """Whether `public_key` signed these bytes, for the purpose that the signature names."""
         return is_signed_by(self.public_key, self.signature, signed_data(message, self.namespace))
 
 
@@ -51,7 +51,7 @@ def signed_data(message: bytes, namespace: str) -> bytes:
 
 
 def armor(public_key: bytes, signature: bytes, namespace: str) -> str:
-    """A signature as text, as `ssh-keygen -Y sign` writes it."""
+    """A signature as `ssh-keygen -Y sign` writes it."""
     fields = (public_key, namespace.encode(), b"", HASH.encode(), signature)
     text = base64.b64encode(_MAGIC + _VERSION + b"".join(map(string, fields))).decode()
     lines = [text[start : start + 70] for start in range(0, len(text), 70)]

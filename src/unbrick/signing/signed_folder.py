@@ -1,8 +1,8 @@
 """The list of a folder's files that a site's key signs: its format, and whether a file is as it was listed.
 
-The list is canonical JSON (`unbrick-signed.json`); its signature lies beside it as SSHSIG text, over the
-list's bytes, as `ssh-keygen -Y sign` makes it. Signs and verifies nothing itself: `media/` signs, `station/`
-verifies. A list or file is hostile until the signature was verified *and* the file's own bytes were checked.
+The list is canonical JSON (`unbrick-signed.json`); its signature is beside it as SSHSIG text, over the list's
+bytes, as `ssh-keygen -Y sign` makes it. `media/` signs, `station/` verifies. A list or file is hostile until
+the signature was verified *and* the file's own bytes were checked.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import json
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
+from functools import cached_property
 
 from unbrick.errors import FailedError
 
 MANIFEST_NAME = "unbrick-signed.json"
 SIGNATURE_NAME = "unbrick-signed.json.sig"
-SETTINGS_NAMESPACE = "unbrick-settings@unbrick"
-"""What a signature over settings and playbooks is for; one made for anything else does not count."""
+SETTINGS_NAMESPACE = "unbrick-settings@unbrick"  # of a signature over settings and playbooks
 MOST_MANIFEST_BYTES = 1024 * 1024
 
 _SCHEMA = 1
@@ -42,38 +42,32 @@ class SignedFile:
     sha256: str
     size: int
 
+    @classmethod
+    def of(cls, data: bytes) -> SignedFile:
+        return cls(hashlib.sha256(data).hexdigest(), len(data))
+
 
 @dataclass(frozen=True)
 class SignedFiles:
     """A list taken apart: relative names with slashes, in order, and what was signed of each."""
 
     files: Mapping[str, SignedFile]
-    _folded: Mapping[str, SignedFile] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_folded", {_fold(name): file for name, file in self.files.items()})
+    @cached_property
+    def _folded(self) -> Mapping[str, SignedFile]:
+        return {_fold(name): file for name, file in self.files.items()}
 
     def get(self, name: str) -> SignedFile | None:
-        """What was signed of a file, whatever the case of its name (FAT does not keep it); else None."""
+        """What was signed of a file, in any case of its name (FAT does not keep it)."""
         return self._folded.get(_fold(name))
 
 
 def make_manifest(files: Mapping[str, bytes]) -> bytes:
     """The list of some files, by name (relative, slashes) and content; raises SignedFolderError."""
-    return make_manifest_of(
-        {name: SignedFile(hashlib.sha256(data).hexdigest(), len(data)) for name, data in files.items()}
-    )
-
-
-def make_manifest_of(files: Mapping[str, SignedFile]) -> bytes:
-    """The list of files whose digests are known already; raises SignedFolderError."""
-    document = {
-        "schema": _SCHEMA,
-        "files": {name: {"sha256": file.sha256, "size": file.size} for name, file in files.items()},
-    }
-    data = _canonical(document)
-    parse_manifest(data)
-    return data
+    listed = {name: asdict(SignedFile.of(data)) for name, data in files.items()}
+    manifest = _canonical({"schema": _SCHEMA, "files": listed})
+    parse_manifest(manifest)
+    return manifest
 
 
 def parse_manifest(data: bytes) -> SignedFiles:
@@ -107,15 +101,10 @@ def refuse_names(names: Iterable[str]) -> None:
 
 def check_file(signed: SignedFiles, name: str, data: bytes) -> None:
     """Raise SignedFolderError unless a file's whole content is what was signed under its name."""
-    check_digest(signed, name, SignedFile(hashlib.sha256(data).hexdigest(), len(data)))
-
-
-def check_digest(signed: SignedFiles, name: str, found: SignedFile) -> None:
-    """Like `check_file`, for a file too large to be held in memory."""
     expected = signed.get(name)
     if expected is None:
         raise SignedFolderError(f"{name} is not among the signed files")
-    if expected != found:
+    if expected != SignedFile.of(data):
         raise SignedFolderError(f"{name} is not as it was signed")
 
 

@@ -1,7 +1,7 @@
-"""Signs the settings and playbooks of a folder, and says of a folder whether its signature still holds.
+"""Signs the settings and playbooks of a folder, and checks whether a folder's signature still holds.
 
-The signature lies in the folder itself, in the two files that `signed_folder` names, so that a folder can be
-copied to a stick, a web server or another stick as a whole.
+The signature is in the folder itself, in the two files that `signed_folder` names: a folder can be copied to
+a stick, a web server or another stick as a whole.
 """
 
 from __future__ import annotations
@@ -27,23 +27,21 @@ from unbrick.signing.signed_folder import (
 )
 from unbrick.signing.site_key import SignatureError, sign, verify
 
-MOST_FILE_BYTES = 16 * 1024 * 1024
-"""The largest file that a station takes: a fleet's recovery passwords are far smaller."""
-RENAME = "rename the file, here and in unbrick.yaml"
-"""What to do with a name that a stick cannot hold."""
+MOST_FILE_BYTES = 16 * 1024 * 1024  # of a file that a station takes: a fleet's passwords are far smaller
+RENAME = "rename the file, here and in unbrick.yaml"  # the hint for a name that a stick cannot hold
 _MOST_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class FolderCheck:
-    """What was found: the names that are as they were signed, and what is wrong, in sentences."""
+    """The names that are as they were signed, and what is wrong, in sentences."""
 
     good: tuple[str, ...]
     problems: tuple[str, ...]
 
 
 def sign_settings(files: Mapping[str, bytes], key: Path, runner: SystemRunner) -> dict[str, bytes]:
-    """The two files that sign these files (relative names with slashes); raises UnbrickError's kin."""
+    """The two files that sign these files (relative names with slashes); raises UnbrickError."""
     if sum(len(data) for data in files.values()) > _MOST_BYTES:
         raise UsageError(f"the settings are too large: a station takes {_MOST_BYTES >> 20} MiB of them")
     try:
@@ -55,8 +53,8 @@ def sign_settings(files: Mapping[str, bytes], key: Path, runner: SystemRunner) -
 
 
 def write_signature(folder: Path, signature: Mapping[str, bytes]) -> None:
-    """Put the two files of `sign_settings` into a folder, the signature last; raises OSError."""
-    for name in (MANIFEST_NAME, SIGNATURE_NAME):
+    """Put the two files of `sign_settings` into a folder; raises OSError."""
+    for name in (MANIFEST_NAME, SIGNATURE_NAME):  # the signature last
         atomic_write(folder / name, signature[name], mode=0o644)
 
 
@@ -69,7 +67,7 @@ def check_folder(folder: Path, line: str, wanted: Collection[str]) -> FolderChec
 
 
 def check_files(read: Callable[[str, int], bytes], line: str, wanted: Collection[str]) -> FolderCheck:
-    """The same for files that lie anywhere: `read` gives one by its name, of at most so many bytes.
+    """As `check_folder`; `read` gives a file by its name and the most bytes it may have.
 
     It raises SignedFolderError for a file that is missing or larger.
     """

@@ -1,7 +1,7 @@
 """Signs with a site's key, and checks what was signed: SSHSIG by `ssh-keygen -Y sign`, Ed25519 only.
 
 The program signs, and not a library, so that a key may have a passphrase (ssh-keygen asks at the terminal) or
-live in an agent or a token. The private half is never read by us.
+be in an agent or a token. We never read the private half.
 """
 
 from __future__ import annotations
@@ -16,13 +16,7 @@ from unbrick.files import read_small_file
 from unbrick.processes.command import CommandError, SystemRunner
 from unbrick.signing import ssh_key
 from unbrick.signing.signature import SignatureFormatError, SshSignature, armor, parse_signature
-from unbrick.signing.ssh_key import (
-    SshKeyError,
-    blob_of_line,
-    line_of_blob,
-    raw_key,
-    take_string,
-)
+from unbrick.signing.ssh_key import SshKeyError, blob_of_line, line_of_blob, raw_key, take_string
 
 _BEGIN, _END = "-----BEGIN OPENSSH PRIVATE KEY-----", "-----END OPENSSH PRIVATE KEY-----"
 _CONTAINER = b"openssh-key-v1\0"
@@ -66,19 +60,8 @@ def make_site_key(path: Path, runner: SystemRunner) -> str:
     for file in (path, path.with_name(path.name + ".pub")):
         if os.path.lexists(file):
             raise UsageError(f"{file} is there already", hint="use it, or name another file")
-    argv = [
-        "ssh-keygen",
-        "-q",
-        "-t",
-        "ed25519",
-        "-N",
-        "",
-        "-C",
-        "unbrick site key",
-        "-f",
-        str(path.absolute()),
-    ]
-    runner.run(argv, timeout=60.0, at_terminal=True)
+    argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "unbrick site key", "-f"]
+    runner.run([*argv, str(path.absolute())], timeout=60.0, at_terminal=True)
     return public_line(path)
 
 
@@ -117,10 +100,7 @@ def verify(data: bytes, signature: str, line: str, namespace: str) -> None:
 
 
 def signer_of(signature: str) -> str:
-    """The public key line of whoever a signature names; whether they made it is for `verify` to say.
-
-    Raises SignatureError.
-    """
+    """The public key line in a signature; only `verify` proves that it signed. Raises SignatureError."""
     key = _parsed(signature).public_key
     try:
         raw_key(key)

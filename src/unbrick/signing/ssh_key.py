@@ -1,7 +1,7 @@
 """Ed25519 keys and signatures as SSH writes them: blobs (RFC 4253, 6.6; RFC 8709) and public key lines.
 
-The one place that reads or makes them. `cryptography` is loaded when a signature is checked, not before: a
-station keeps its first reports before it needs any of it.
+`cryptography` is loaded when a signature is checked, not before: a station keeps its first reports before it
+needs any of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ KEY_BYTES, SIGNATURE_BYTES = 32, 64
 
 
 class SshKeyError(FailedError):
-    """What is no Ed25519 key or signature, or no certificate of one."""
+    """No Ed25519 key or signature, or no certificate of one."""
 
 
 def string(value: bytes) -> bytes:
@@ -78,7 +78,7 @@ def blob_of_line(line: str) -> bytes:
 
 
 def line_of_blob(blob: bytes) -> str:
-    """A public key as OpenSSH writes it in a line, without a comment."""
+    """A public key as OpenSSH's line, without a comment."""
     return f"{KEY_TYPE} {base64.b64encode(blob).decode()}"
 
 
@@ -88,7 +88,7 @@ def fingerprint(blob: bytes) -> str:
 
 
 def is_signed_by(key: bytes, signature: bytes, data: bytes) -> bool:
-    """Whether a signature is that of a key over `data`; both are blobs, of any kind and in any state."""
+    """Whether a signature is that of a key over `data`; both are blobs, possibly damaged."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 

@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 from unbrick.signing.signed_folder import (
     SignedFile,
     SignedFolderError,
-    check_digest,
     check_file,
     make_manifest,
-    make_manifest_of,
     parse_manifest,
 )
 
@@ -52,9 +50,9 @@ def test_a_file_that_was_not_listed_is_refused() -> None:
     with pytest.raises(SignedFolderError, match=r"extra\.yaml is not among"):
         check_file(parse_manifest(make_manifest(FILES)), "extra.yaml", b"")
     with pytest.raises(SignedFolderError, match="not as it was signed"):
-        check_digest(
-            parse_manifest(make_manifest_of({"a": SignedFile(DIGEST, 3)})), "a", SignedFile(DIGEST, 4)
-        )
+        check_file(parse_manifest(make_manifest({"a": b"one"})), "a", b"ones")
+    with pytest.raises(SignedFolderError, match="not as it was signed"):
+        check_file(parse_manifest(make_manifest({"a": b"one"})), "a", b"two")
 
 
 @pytest.mark.parametrize(
