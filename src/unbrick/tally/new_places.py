@@ -2,7 +2,7 @@
 
 A file gets its name only when it is whole. A folder that is half filled has a file in it that says so; the
 next try removes what the killed one can have made, and nothing where there is anything else in it: that may
-be a person's. A key that nobody knows of never stays behind.
+be a person's. So no key is left behind that nobody knows of.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def _name(temporary: Path, path: Path) -> None:
 
 
 def _remove_unfinished(path: Path) -> None:
-    """Remove files of killed tries: those that nobody has locked."""
-    ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.part")
+    """Remove files of killed tries: those without a lock."""
+    unfinished = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.part")
     for entry in list(path.parent.iterdir()):
-        if ours.fullmatch(entry.name) is None:
+        if unfinished.fullmatch(entry.name) is None:
             continue
         with suppress(OSError):
             descriptor = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -258,7 +258,7 @@ class TallyServer:
         self._visits.stored(batch, new)
 
     async def _tick(self) -> None:
-        told: set[str] = set()
+        logged: set[str] = set()
         while True:
             await asyncio.sleep(1)
             try:
@@ -266,8 +266,8 @@ class TallyServer:
             except MemoryError:
                 self.fail_for_want_of_memory()
             except (OSError, FailedError) as error:
-                if repr(error) not in told:
-                    told.add(repr(error))
+                if repr(error) not in logged:
+                    logged.add(repr(error))
                     self._log(logging.ERROR, f"unexpected: {error!r}")
 
 

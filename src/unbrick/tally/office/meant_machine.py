@@ -89,7 +89,7 @@ def near_misses(connection: Connection, wanted: str) -> list[str]:
     slips = sorted(_slips(key, _LETTERS))
     for row in _rows_like(connection, key, slips):
         likeness = SequenceMatcher(None, key, row["name_key"]).ratio()
-        if likeness >= _ALIKE or row["key"] in found:
+        if likeness >= _ALIKE:
             found[row["name"]] = max(likeness, found.get(row["name"], 0.0))
     for line in (
         *_with(connection, machines.c.serial_key, slips),

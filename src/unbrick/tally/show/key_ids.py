@@ -39,6 +39,6 @@ def _ids_of(data: bytes) -> Iterator[str]:
         event: Event = parse_event(data)
     except EventError:
         return
-    told = event.details.get("protectors")
-    if event.kind == EventKind.LOCKED and isinstance(told, list):
-        yield from (one for one in told if isinstance(one, str) and _GUID.fullmatch(one))
+    listed = event.details.get("protectors")
+    if event.kind == EventKind.LOCKED and isinstance(listed, list):
+        yield from (one for one in listed if isinstance(one, str) and _GUID.fullmatch(one))

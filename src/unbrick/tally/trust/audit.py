@@ -29,7 +29,7 @@ from unbrick.text import printable
 REFUSALS = "refusals.log"
 _LONGEST_TEXT = 200
 _MOST_WAITING = 1000
-_SESSIONS_TOLD = 5
+_SESSIONS_WRITTEN = 5
 _LEVELS = {
     "storing-failed": logging.ERROR,
     "room-short": logging.ERROR,
@@ -78,21 +78,21 @@ class AuditLog:
         self._settings = settings
         self._clock = clock
         self._log = log
-        self._told_lines = _Lines(path, settings, urgent=True)
+        self._audit_lines = _Lines(path, settings, urgent=True)
         self._refused_lines = _Lines(path.with_name(REFUSALS), settings, urgent=False)
         self._floods: dict[tuple[str, str], _Flood] = {}
         self._sessions: dict[tuple[str, str], _Flood] = {}
-        self._told = 0
+        self._refusals_written = 0
 
     def refused(self, why: str, *, detail: str = "", where: str = "", who: str = "") -> None:
         """Write a refusal: why (one of few texts), what exactly, from which `host:port`, as whom."""
         address = where.rpartition(":")[0]
         source = network_of(address) if ":" in address else address
-        kind = (why, source if self._told < self._settings.most_lines else "")
+        kind = (why, source if self._refusals_written < self._settings.most_lines else "")
         flood = self._floods.setdefault(kind, _Flood(self._clock()))
         flood.count += 1
         if flood.count <= self._settings.burst:
-            self._told += 1
+            self._refusals_written += 1
             more = {"detail": detail} if detail else {}
             self._refuse({"what": "refused", "why": why, **more, "from": where, "who": who})
 
@@ -104,21 +104,21 @@ class AuditLog:
         """Write what a station may do as often as it likes: a few lines, and one a minute for the rest."""
         flood = self._sessions.setdefault((what, station), _Flood(self._clock()))
         flood.count += 1
-        if flood.count <= _SESSIONS_TOLD:
+        if flood.count <= _SESSIONS_WRITTEN:
             self.tell(what, station=station, **facts)
         else:
             flood.events += events
 
     def tell(self, what: str, **facts: str | int) -> None:
         """Write one thing that was done or is wrong: enrolled, revoked, a full disk, a start."""
-        told = {"what": what, **facts}
-        self._told_lines.write(self._line(told))
-        self._log(_LEVELS.get(what, logging.INFO), _sentence(told))
+        line = {"what": what, **facts}
+        self._audit_lines.write(self._line(line))
+        self._log(_LEVELS.get(what, logging.INFO), _sentence(line))
 
     def tick(self) -> None:
         """Sum up floods whose time is over, and write what had to wait; call it about once a second."""
         self._sum_up(self._settings.window)
-        self._told_lines.flush()
+        self._audit_lines.flush()
         self._refused_lines.flush()
 
     def close(self) -> None:
@@ -132,10 +132,10 @@ class AuditLog:
                 if more > 0:
                     self._refuse({"what": "refused", "why": why, "from": address, "who": "", "more": more})
                 del self._floods[why, address]
-                self._told -= min(flood.count, self._settings.burst)
+                self._refusals_written -= min(flood.count, self._settings.burst)
         for (what, station), flood in list(self._sessions.items()):
             if now - flood.since >= least_age:
-                more = flood.count - _SESSIONS_TOLD
+                more = flood.count - _SESSIONS_WRITTEN
                 if more > 0:
                     self.tell(what, station=station, more=more, events=flood.events)
                 del self._sessions[what, station]

@@ -1,4 +1,4 @@
-"""Takes reports that somebody carried here as a file; each is counted once, whoever carries it.
+"""Imports reports from files that were carried here; each is counted once, however often it is imported.
 
 A line is an event of an exported outbox, or the text of a square code that a station showed; where that took
 several codes, each line is a part, `1/3:part.`, one after the other. An outbox folder has one report in each
