@@ -50,6 +50,7 @@ class Decision:
 
 
 def list_decisions(connection: Connection) -> list[Decision]:
+    """Those in force, in the order in which they were made."""
     wanted = (What.MERGE, What.SPLIT, What.DISCOUNT)
     return [
         Decision(
@@ -229,9 +230,10 @@ def _machines_reached(connection: Connection, keys: Iterable[str]) -> set[str]:
     return reached
 
 
-def _is_run_of(machines: Iterable[str]) -> ColumnElement[bool]:
-    here: ColumnElement[bool] = runs.c.machine.in_(sorted(machines))
-    for key in machines:
+def _is_run_of(keys: Iterable[str]) -> ColumnElement[bool]:
+    """Whether a run is of one of these machines, or of what was split off it."""
+    here: ColumnElement[bool] = runs.c.machine.in_(sorted(keys))
+    for key in keys:
         here = here | runs.c.machine.between(key + APART, key + chr(ord(APART) + 1))
     return here
 
@@ -247,10 +249,10 @@ def _is_called(wanted: str, called: Iterable[str]) -> bool:
 
 
 def _showed(connection: Connection, row: Row, wanted: str) -> bool:
-    machines = _machines_reached(connection, {row["subject"], row["other"]} - {""})
+    keys = _machines_reached(connection, {row["subject"], row["other"]} - {""})
     return any(
         name_key(wanted) in run.name_keys or _is_called(wanted, filter(None, [run.serial, run.code]))
-        for run in map(run_of, rows_of(connection, select(runs).where(_is_run_of(machines))))
+        for run in map(run_of, rows_of(connection, select(runs).where(_is_run_of(keys))))
     )
 
 

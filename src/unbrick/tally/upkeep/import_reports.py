@@ -121,6 +121,8 @@ class _Line:
 
 
 class _Findings:
+    """Counts skipped files, and the damaged lines of those that hold reports."""
+
     def __init__(self, counts: ImportCounts) -> None:
         self._counts = counts
         self._file = ""
@@ -128,7 +130,7 @@ class _Findings:
         self._lines: list[tuple[str, int, str]] = []
 
     def skip(self, file: str, why: str) -> None:
-        if file == self._file:  # that it holds no report says all of its lines
+        if file == self._file:  # named as a whole, not line by line
             self._damaged.clear()
             self._lines.clear()
         self.give_up(file, why)
