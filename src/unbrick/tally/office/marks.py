@@ -23,7 +23,6 @@ from unbrick.tally.office.meant_machine import meant_row
 from unbrick.tally.records import NAMED, Said, Statement, StatementError
 
 _LONGEST_NAME = 64
-_COLUMNS = statements.c
 
 
 def statement_of(text: str) -> Statement:
@@ -106,7 +105,7 @@ def take_back(
         "taken_back_why": shown_reason(reason),
         "taken_back_at": microseconds(at or present()),
     }
-    connection.execute(update(statements).where(_COLUMNS.number == last["number"]).values(words))
+    connection.execute(update(statements).where(statements.c.number == last["number"]).values(words))
     refresh(connection, [meant["key"]], [last["name_key"]], only_added=[meant["key"]])
     return meant["key"], _said({**last, **words})
 

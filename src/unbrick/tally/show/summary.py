@@ -101,11 +101,9 @@ def _not_listed(connection: Connection) -> dict[str, int]:
 def _with_pace(connection: Connection, summary: Summary, first: int | None, now: datetime) -> Summary:
     at = microseconds(now) / MICROSECONDS_A_MINUTE
     query = select(minutes).where(minutes.c.minute > int(at) - _LONGEST_WINDOW, minutes.c.minute <= int(at))
-    repaired: dict[int, int] = {}
-    finished: dict[int, int] = {}
-    for row in rows_of(connection, query):
-        repaired[row["minute"]] = row["repaired"]
-        finished[row["minute"]] = row["finished"]
+    lately = list(rows_of(connection, query))
+    repaired: dict[int, int] = {row["minute"]: row["repaired"] for row in lately}
+    finished: dict[int, int] = {row["minute"]: row["finished"] for row in lately}
     begin = first / MICROSECONDS_A_MINUTE if first is not None else min(finished, default=at)
     long = (count_in(finished, _LONGEST_WINDOW, at), window_minutes(_LONGEST_WINDOW, at, begin))
     short = (count_in(finished, _SHORT_WINDOW, at), window_minutes(_SHORT_WINDOW, at, begin))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,15 +80,12 @@ def _copy_database(source: Path, target: Path, progress: Progress) -> Head:
         head = read_head(connection)
         own = connection.connection.driver_connection
         assert isinstance(own, sqlite3.Connection)
-        copy = sqlite3.connect(target)
-        try:
+        with closing(sqlite3.connect(target)) as copy:
             own.backup(
                 copy,
                 pages=_PAGES_AT_ONCE,
                 progress=lambda _, left, pages: progress("copying", pages - left, pages),
             )
-        finally:
-            copy.close()
     return head
 
 
@@ -100,14 +98,10 @@ def _write_mark(database: Path, head: Head, mark: Mark | None, trust: Trust | No
         return
     with LookingDatabase(database) as copy, copy.read() as connection:
         is_whole = mark is None or find_loss(connection, mark) is None
-    file = MarkFile(mark_path(database))
-    try:
-        with file.held():
-            file.write(Mark(head) if mark is None or is_whole else mark)
-            if trust is not None:  # an older register is an older one in the copy too
-                file.write_trust(trust)
-    finally:
-        file.close()
+    with closing(MarkFile(mark_path(database))) as file, file.held():
+        file.write(Mark(head) if mark is None or is_whole else mark)
+        if trust is not None:  # an older register is an older one in the copy too
+            file.write_trust(trust)
 
 
 class _Files:
