@@ -21,14 +21,13 @@ from unbrick.disks.disk import Disk, refuses_writes
 from unbrick.disks.free_space import has_holes
 from unbrick.disks.identify.partition_table import TableKind
 from unbrick.disks.identify.self_encryption import is_opal_locked
-from unbrick.disks.identify.signatures import Source
-from unbrick.disks.identify.verdict import Verdict, judge_disk
+from unbrick.disks.identify.verdict import Source, Verdict, judge_disk
 from unbrick.disks.images.export import export_raw, write_protected
 from unbrick.disks.images.image import Image, ImageFormat, examine_image, refuse_given_format
 from unbrick.disks.images.parts import open_part
 from unbrick.disks.in_use import (
     claim,
-    keep_ours,
+    hold_locks,
     refuse_base_in_use,
     refuse_device_in_use,
     refuse_image_in_use,
@@ -109,7 +108,7 @@ def open_disk(path: Path, runner: Runner, workdir: Path, opening: Opening = _AS_
             verdict = judge_disk(source, opened.sector_sizes)
             # A file system that fills the whole file may be opened as it is, and ntfs-3g locks what it opens.
             if opened.is_raw_image and verdict.table.kind is not TableKind.NONE:
-                layers.enter_context(keep_ours(opened.images))
+                layers.enter_context(hold_locks(opened.images))
             return _disk(path, opened, verdict)
 
         looked = open_layers(writing=False)

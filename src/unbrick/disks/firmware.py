@@ -53,7 +53,7 @@ def is_built_in(number: str, *, block: Path = _BLOCK) -> bool:
         return False
     if any(part.startswith(_OUTSIDE) for part in place.parts):
         return False
-    # What hangs on a port to the outside (Thunderbolt, ExpressCard) is an ordinary PCI device otherwise:
+    # A device at an external port (Thunderbolt, ExpressCard) looks like an ordinary PCI device otherwise:
     # Documentation/ABI/testing/sysfs-devices-removable.
     if any(_read(parent / "removable") == "removable" for parent in place.parents):
         return False

@@ -1,4 +1,4 @@
-"""Whether somebody else uses a disk or image, and locks that keep others away while unbrick works on it.
+"""Whether another program uses a disk or image, and locks that keep others away while unbrick works on it.
 
 A running virtual machine writes to its image without a lock that every system would honour, so several traces
 are checked: QEMU's own locks, VMware's lock files, open files, loop devices, mounts, holders. Where possible
@@ -69,7 +69,7 @@ def refuse_device_in_use(device: Path) -> None:
 
 
 def refuse_attached(device: Path) -> None:
-    """Raise NeedsHandsError (disk-in-use) where a block device or a partition of it lies below a loop device.
+    """Raise NeedsHandsError (disk-in-use) where a block device or a partition of it is below a loop device.
 
     The kernel counts that as no use, even where a file system on it is mounted.
     """
@@ -114,7 +114,7 @@ def _flock(descriptor: int) -> bool:
 
 
 @contextmanager
-def keep_ours(files: Iterable[Path]) -> Iterator[None]:
+def hold_locks(files: Iterable[Path]) -> Iterator[None]:
     """Hold QEMU's locks on an image's files, so that no virtual machine starts on them meanwhile."""
     places = [_HELD_BASE + bit for bit in _HELD] + [_DENIED_BASE + bit for bit in _DENIED]
     with ExitStack() as stack:
@@ -233,7 +233,7 @@ def _lasting_writer_of(device: Path) -> str | None:
 
 def _named_writer_of(path: Path) -> str | None:
     wanted = path.stat()
-    own = Path("/proc/self").readlink().name  # not `getpid`: /proc may be that of the namespace around us
+    own = Path("/proc/self").readlink().name  # not `getpid`: /proc may be that of an outer namespace
     for process in Path("/proc").iterdir():
         if not process.name.isdigit() or process.name == own:
             continue

@@ -30,7 +30,7 @@ _ATTEMPTS = 100
 
 
 def is_backed_by(device: Path, file: os.stat_result) -> bool:
-    """Whether a loop device lies over this file, by the file's device and inode; raises OSError."""
+    """Whether a loop device shows this file, by the file's device and inode; raises OSError."""
     with device.open("rb", buffering=0) as stream:
         status = fcntl.ioctl(stream, _LOOP_GET_STATUS64, bytes(_STATUS_BYTES))
     return struct.unpack_from("<QQ", status) == (file.st_dev, file.st_ino)

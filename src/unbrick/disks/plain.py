@@ -94,7 +94,7 @@ def open_plain(
         stack.callback(os.close, descriptor)
 
         def sync() -> None:
-            # Each layer by itself: dislocker does not pass a flush on to what it reads from.
+            # Each layer separately: dislocker does not pass a flush on to the layer that it reads from.
             try:
                 os.fsync(descriptor)
             except OSError as error:
@@ -111,7 +111,7 @@ def open_plain(
 
 
 def _lock(descriptor: int) -> None:
-    # Of the open file, not of the process: closing another of our descriptors does not drop it.
+    # A lock of the open file, not of the process: closing another descriptor does not drop it.
     everything = FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)  # 0 bytes from 0
     try:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, everything)

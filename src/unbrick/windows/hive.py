@@ -231,9 +231,9 @@ def load_hivex() -> Any:
 
 @contextmanager
 def open_hive(path: Path) -> Iterator[Hive]:
-    """Open a hive found by `files.find_inside`, with its logs beside it replayed when it is dirty.
+    """Open a hive found by `files.find_inside`, with the logs beside it replayed when it is dirty.
 
-    A clean hive is read where it lies; a dirty one is copied into memory first. Raises UnreadableHiveError,
+    A clean hive is read in place; a dirty one is copied into memory first. Raises UnreadableHiveError,
     MissingLibraryError.
     """
     name = path.name

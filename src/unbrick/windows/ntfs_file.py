@@ -48,7 +48,7 @@ class NtfsTimes:
 
 
 def filetime_to_datetime(ticks: int) -> datetime | None:
-    """UTC, to the microsecond; None where it lies outside the years Python can hold."""
+    """UTC, to the microsecond; None outside the years that Python knows."""
     try:
         return _EPOCH + timedelta(microseconds=ticks // 10)
     except OverflowError:

@@ -1,7 +1,7 @@
-"""What a dirty hive's transaction logs say it must become: pages to lay over it, and its new base block.
+"""How a dirty hive's transaction logs make it whole: pages to write over it, and its new base block.
 
-Pure: takes bytes, hands back bytes. Facts from M. Suhanov's "Windows registry file format specification";
-offsets and names are that document's. Logs are hostile input: every offset and length is checked.
+Pure: takes bytes, returns bytes. From M. Suhanov's "Windows registry file format specification"; offsets and
+names are that document's. Logs are hostile input: every offset and length is checked.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ _TPM_BIT = 0x0100
 _TEXT_LIMIT = 256
 
 # The kind is a set of bits (0x100 TPM, 0x200 external key, 0x400 PIN); 0x1000 was seen on a Windows-made
-# volume with a smart card. A protector that needs a stick is a startup key whatever else it needs, unless
+# volume with a smart card. A protector that needs a stick is a startup key, with a TPM or without, unless
 # a PIN is asked for as well.
 _KINDS = {
     0x0000: ProtectorKind.CLEAR_KEY,

@@ -144,7 +144,7 @@ def open_volume_key(metadata: BitLockerMetadata, master_key: Secret) -> Secret |
 
 
 def _proved_copy(metadata: BitLockerMetadata, master_key: Secret) -> int:
-    """The first copy whose sealed checksum is right: the CRC proves nothing, anybody can set it."""
+    """The first copy whose sealed checksum is right: the CRC proves nothing, it needs no key."""
     for seal in metadata.seals:
         if holds(master_key, seal.box, seal.digest):
             return seal.slot

@@ -12,7 +12,7 @@ from unbrick.disks.change.facts import VolumeFacts
 from unbrick.disks.change.patched_view import PatchedView
 from unbrick.disks.change.redo_log import (
     Pending,
-    are_ours_to_make,
+    are_allowed,
     find_former,
     place_record,
     too_old_to_judge,
@@ -72,7 +72,7 @@ def find_changes(before: ByteView, after: PatchedView, geometry: Geometry) -> tu
     Raises NeedsHandsError (damaged-volume) where it changes what only unbrick may, in other ways.
     """
     changes = tuple(differences(after, geometry))
-    if not are_ours_to_make(changes, geometry, open_log(before, geometry)):
+    if not are_allowed(changes, geometry, open_log(before, geometry)):
         raise damaged("the NTFS driver would change the boot sector or the journal")
     return changes
 
@@ -92,7 +92,7 @@ def foresee_commit(
 def complete(plain: PlainVolume, facts: VolumeFacts, pending: Pending, *, dirty_after: bool) -> None:
     """Finish on the disk what a power cut, or an error of the disk, has stopped; raises FailedError.
 
-    Leaves the dirty flag as `dirty_after` says, whatever the record says of it.
+    Leaves the dirty flag as `dirty_after` says; the record's own word on it does not count.
     """
     with open_view(plain.path, writable=True) as view:
         area, redo = open_log(view, facts.geometry), pending.redo

@@ -70,7 +70,7 @@ def begin_overlay(plain: Path, length: int, runner: Runner, workdir: Path) -> It
 
     Writes are kept in a qcow2 file in `workdir` (in memory). Raises FailedError.
     """
-    name = f"overlay-{secrets.token_hex(4)}"  # one may lie over another
+    name = f"overlay-{secrets.token_hex(4)}"  # one may be on top of another
     store = workdir / f"{name}.qcow2"
     shown = workdir / f"{name}.raw"
     create_store(store, length)

@@ -144,7 +144,7 @@ def is_halfway(view: ByteView, geometry: Geometry, area: Stream) -> bool:
     for record in _records(area):
         done = left = False
         changes = record.redo.changes
-        for change in changes if are_ours_to_make(changes, geometry, area) else ():
+        for change in changes if are_allowed(changes, geometry, area) else ():
             for sector, former, data in _compare(change, view):
                 is_left = digest_of(sector) == former
                 left = left or is_left
@@ -154,7 +154,7 @@ def is_halfway(view: ByteView, geometry: Geometry, area: Stream) -> bool:
     return False
 
 
-def are_ours_to_make(changes: Iterable[Change], geometry: Geometry, area: Stream) -> bool:
+def are_allowed(changes: Iterable[Change], geometry: Geometry, area: Stream) -> bool:
     """Whether all are in the volume, one after the other, and not where other means make the changes.
 
     Those places are the boot sectors, the journal, and the record with the dirty flag.
@@ -176,7 +176,7 @@ def are_ours_to_make(changes: Iterable[Change], geometry: Geometry, area: Stream
 
 
 def _holds(redo: Redo, view: ByteView, geometry: Geometry, area: Stream) -> bool:
-    return are_ours_to_make(redo.changes, geometry, area) and all(
+    return are_allowed(redo.changes, geometry, area) and all(
         sector == data or digest_of(sector) == former
         for change in redo.changes
         for sector, former, data in _compare(change, view)

@@ -267,7 +267,7 @@ def _prove(base: ByteView, prepared: PatchedView, preparation: Preparation) -> l
     sectors = set(_sectors(differences(prepared, geometry)))
     questions: list[Question] = []
     pending = preparation.facts.pending
-    if pending is not None:  # `complete` takes the record away where it lies
+    if pending is not None:  # `complete` overwrites the record in its place
         places = open_log(prepared, geometry).places(pending.start, pending.length)
         questions += questions_about_log(places)
     if preparation.hibernation is not None:

@@ -1,5 +1,5 @@
 """What a disk and its volumes are, by their own bytes.
 
-Never writes, and never believes a partition type where it allows something.
+Never writes, and never trusts a partition type where it allows something.
 Read `verdict.py` first.
 """

@@ -1,5 +1,5 @@
-"""Disk images as raw bytes: raw, qcow2, VHDX, VMDK, VHD and VDI.
+"""Disk images as raw bytes: raw, qcow2, VHDX and VMDK.
 
-Never leaves anything to QEMU's guessing, and opens no file outside the image's own folder.
+Never lets QEMU guess, and opens no file outside the image's own folder.
 Read `image.py` first.
 """

@@ -20,7 +20,7 @@ from unbrick.disks.fuse_mount import FuseMount, is_mounted
 from unbrick.disks.images.image import Image
 from unbrick.disks.images.overlay_store import create_store, store_node
 from unbrick.disks.images.parts import refuse_unsafe
-from unbrick.disks.in_use import keep_ours
+from unbrick.disks.in_use import hold_locks
 from unbrick.disks.plain_name import plain_name
 from unbrick.errors import FailedError, NeedsHandsError, Reason
 from unbrick.processes.command import Runner, Server, wait_until
@@ -88,7 +88,7 @@ def _over_a_throw_away_store(
     store = workdir / f"log-{secrets.token_hex(4)}.qcow2"
     create_store(store, -(-size // _SECTOR) * _SECTOR)
     stack.callback(store.unlink, missing_ok=True)
-    stack.enter_context(keep_ours(image.files))  # QEMU takes no locks on what lies below
+    stack.enter_context(hold_locks(image.files))  # QEMU takes no locks on files below a node
     return {**node, "file": store_node(store, node["file"]), "read-only": False}
 
 

@@ -182,7 +182,7 @@ def _examine_qcow2(view: RawView, path: Path, above: tuple[Path, ...]) -> Image:
         node["data-file"] = _file_node(data_file)
         files.append(data_file)
     if header.backing_name is not None:
-        # What lies below is only read, so a name that says nothing may be explained by the image above it.
+        # A base is only read, so the image above may state the format where the base's name says nothing.
         base_path = part_beside(path, header.backing_name)
         named = base_path.suffix.lower() in _EXTENSIONS
         stated = header.backing_format if header.backing_format in set(ImageFormat) else None

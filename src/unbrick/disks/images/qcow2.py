@@ -77,7 +77,7 @@ def _read_version_3(raw: bytes, path: Path) -> tuple[int, int, int]:
 
 
 def _read_extensions(raw: bytes, header_length: int) -> dict[int, bytes]:
-    """The header extensions that lie within the first 4 KiB, where QEMU writes them."""
+    """The header extensions within the first 4 KiB, where QEMU writes them."""
     found: dict[int, bytes] = {}
     position = header_length
     while position + 8 <= len(raw):

@@ -103,7 +103,7 @@ def _read_metadata(view: RawView, path: Path, at: int) -> dict[bytes, bytes]:
 def _check_blocks(
     view: RawView, path: Path, bat: tuple[int, int], size: int, block_size: int, sector_size: int
 ) -> None:
-    """Every block that is marked as present must lie within the file."""
+    """Every block that is marked as present must be within the file."""
     blocks = -(-size // block_size)
     # After each such number of blocks the table holds one entry for a sector bitmap, of one megabyte.
     run = (1 << 23) * sector_size // block_size

@@ -1,5 +1,5 @@
-"""NTFS as it lies on the disk: structures, file table, journal, mirror, hibernation; and the driver.
+"""NTFS on the disk: structures, file table, journal, mirror, hibernation; and the driver.
 
-Never believes a length or a place on the disk that was not checked.
+Never trusts a length or an offset from the disk that was not checked.
 Read `structures.py` first.
 """

@@ -20,7 +20,7 @@ RECORD_MIRROR = 1
 RECORD_LOG_FILE = 2
 RECORD_VOLUME = 3
 
-_STRIDE = 512  # what an update sequence protects, whatever the sector size
+_STRIDE = 512  # bytes that an update sequence protects, with sectors of any size
 # Kinds of attributes.
 STANDARD_INFORMATION, ATTRIBUTE_LIST, FILE_NAME, OBJECT_ID = 0x10, 0x20, 0x30, 0x40
 VOLUME_NAME, VOLUME_INFORMATION = 0x60, 0x70

@@ -1,4 +1,5 @@
 """Proves, before the first byte is written, that a change writes only to what it names.
 
-Never writes. Read `ownership.py` first.
+Never writes.
+Read `ownership.py` first.
 """

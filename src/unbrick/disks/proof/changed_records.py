@@ -44,15 +44,16 @@ FIRST_USERS = 24
 _PIECE = 1 << 20
 _LARGEST_LIST = 1 << 30  # of a million names; a hole in it may claim to be any size
 _EXTEND, _OBJECT_INDEX_FILE, _OBJECT_INDEX = 11, "$ObjId", "$O"
-_PARTS_OF_OBJECT_INDEX = {(kind, _OBJECT_INDEX) for kind in (INDEX_ROOT, INDEX_ALLOCATION, BITMAP)}
 _OF_A_NAME = {STANDARD_INFORMATION, FILE_NAME, ATTRIBUTE_LIST}
-_OF_A_LIST = {(kind, INDEX) for kind in (INDEX_ROOT, INDEX_ALLOCATION, BITMAP)}
+
+
+def _parts_of(index: str) -> set[tuple[int, str]]:
+    return {(kind, index) for kind in (INDEX_ROOT, INDEX_ALLOCATION, BITMAP)}
+
+
 _GROWING = {
     TABLE: {(DATA, ""), (BITMAP, "")},
-    SECURE: {
-        (DATA, "$SDS"),
-        *((kind, name) for kind in (INDEX_ROOT, INDEX_ALLOCATION, BITMAP) for name in ("$SII", "$SDH")),
-    },
+    SECURE: {(DATA, "$SDS"), *_parts_of("$SII"), *_parts_of("$SDH")},
 }
 
 
@@ -78,30 +79,30 @@ class Judged:
 
 def judge_records(before: FileTable, after: FileTable, numbers: Collection[int], touched: Touched) -> Judged:
     """Check the records with these numbers; raises NeedsHandsError (damaged-volume)."""
-    judge = _Judge(before, after, touched)
+    changed = _ChangedRecords(before, after, touched)
     for number in numbers:
         if number >= after.count:
-            judge.expect_left_over(number)
-    bases = sorted({base for number in numbers if number < after.count for base in judge.owners(number)})
-    judge.judged.changed.update(bases)
+            changed.expect_left_over(number)
+    bases = sorted({base for number in numbers if number < after.count for base in changed.owners(number)})
+    changed.judged.changed.update(bases)
     users = [number for number in bases if number >= FIRST_USERS]
     for number in users:
-        if not judge.is_old_folder(number) and not judge.is_object_index(number):
-            judge.judge_file(number)
-    judge.judge_object_ids(users)
+        if not changed.is_old_folder(number) and not changed.is_object_index(number):
+            changed.judge_file(number)
+    changed.judge_object_ids(users)
     for number in users:
-        if judge.is_old_folder(number):
-            judge.judge_folder(number)
+        if changed.is_old_folder(number):
+            changed.judge_folder(number)
     for number in bases:
         if number == ROOT:
-            judge.judge_folder(number)
+            changed.judge_folder(number)
         elif number < FIRST_USERS:
-            judge.judge_own(number)
-    judge.expect_bitmap()
-    return judge.judged
+            changed.judge_own(number)
+    changed.expect_bitmap()
+    return changed.judged
 
 
-class _Judge:
+class _ChangedRecords:
     def __init__(self, before: FileTable, after: FileTable, touched: Touched) -> None:
         self.before = before
         self.after = after
@@ -213,7 +214,7 @@ class _Judge:
         former, new = self.before.read(number), self.after.read(number)
         if former.sequence != new.sequence or self.before.names(number) != self.after.names(number):
             raise _doubtful(number, "the change would give the record of the list of object ids to a file")
-        self._expect_same(number, {STANDARD_INFORMATION, ATTRIBUTE_LIST}, _PARTS_OF_OBJECT_INDEX)
+        self._expect_same(number, {STANDARD_INFORMATION, ATTRIBUTE_LIST}, _parts_of(_OBJECT_INDEX))
         gone = {self.before.read(one).sequence << 48 | one for one in deleted}
         listed_before, listed_after = (
             read_entries(table, number, _OBJECT_INDEX) for table in (self.before, self.after)
@@ -221,7 +222,7 @@ class _Judge:
         # Their order is a part of it.
         if [one for one in listed_before if _owner_of_id(one) not in gone] != listed_after:
             raise damaged("the change would not take exactly what it deletes out of the list of object ids")
-        self.judged.object_ids = {(number, *key) for key in _PARTS_OF_OBJECT_INDEX}
+        self.judged.object_ids = {(number, *key) for key in _parts_of(_OBJECT_INDEX)}
 
     def _find_object_index(self) -> int | None:
         """The record of the index of object ids, which `$Extend` lists."""
@@ -288,7 +289,7 @@ class _Judge:
             raise _doubtful(number, "the change would give a folder's record to another file")
         if set(self.before.names(number)) != set(self.after.names(number)):
             raise _doubtful(number, "the change would rename a folder")
-        self._expect_same(number, _OF_A_NAME, _OF_A_LIST)
+        self._expect_same(number, _OF_A_NAME, _parts_of(INDEX))
 
     def judge_own(self, number: int) -> None:
         """One of the file system's own files: only two may change, and they only grow."""

@@ -82,7 +82,7 @@ def claimed_only_by(place: int, length: int, owner: int, kind: int, *, shown: bo
     return Question(place, length, lambda found: found == right, wrong, shown)
 
 
-def claimed_by_nobody(place: int, length: int) -> Question:
+def claimed_by_none(place: int, length: int) -> Question:
     """Whether it is as free as the map of clusters says."""
     wrong = "a cluster that its bitmap calls free belongs to a file"
     return Question(place, length, lambda found: not found, wrong)
@@ -233,10 +233,10 @@ class _Owned:
     before: Stream | None
     after: Stream | None
 
-    def lay_at(self, sector: int) -> bool:
+    def was_at(self, sector: int) -> bool:
         return self.before is not None and self.before.covers(sector)
 
-    def lies_at(self, sector: int) -> bool:
+    def is_at(self, sector: int) -> bool:
         return self.after is not None and self.after.covers(sector)
 
 
@@ -276,8 +276,8 @@ class Proof:
 
     def judge(self, sector: int) -> None:
         """Check one sector that changes; raises NeedsHandsError, or leaves a question."""
-        former = [one for one in self._owned if one.lay_at(sector)]
-        new = [one for one in self._owned if one.lies_at(sector)]
+        former = [one for one in self._owned if one.was_at(sector)]
+        new = [one for one in self._owned if one.is_at(sector)]
         # One may give a cluster back that a driver may have written to before, and another may then take it.
         if len(former) > 1 or len(new) > 1 or not former + new:
             raise damaged("the change would write where none of the files it names lies")
@@ -329,7 +329,7 @@ class Proof:
             are_all(maps[0], *one, used=False) for one in taken
         ):
             raise damaged("the change would not mark exactly the clusters that it uses")
-        self.questions += [claimed_by_nobody(a * cluster, (b - a) * cluster) for a, b in taken]
+        self.questions += [claimed_by_none(a * cluster, (b - a) * cluster) for a, b in taken]
         # A cluster that is marked free is overwritten by the next file that needs one: no other may claim it.
         self.questions += [
             claimed_only_by(a * cluster, (b - a) * cluster, one.owner, one.kind)

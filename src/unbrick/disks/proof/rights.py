@@ -23,7 +23,7 @@ _INDEXES = {"$SII": 4, "$SDH": 8}
 """Each index with the length of its keys: a security id; a hash and such an id."""
 _BEFORE_KEY = 16  # bytes of an entry
 _LEADS_TO = struct.Struct("<8xQI")
-_BLOCK = 1 << 18  # of `$SDS`: a descriptor lies within one, and once more in the next
+_BLOCK = 1 << 18  # of `$SDS`: a descriptor is within one, and once more in the next
 
 
 def prove_rights(before: FileTable, after: FileTable, sectors: Iterable[int]) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from unbrick.disks.ntfs.structures import DATA
 from unbrick.disks.proof import ownership
 from unbrick.disks.proof.claims import Claim, Claims
-from unbrick.disks.proof.ownership import ask, claimed_by_nobody, claimed_only_by
+from unbrick.disks.proof.ownership import ask, claimed_by_none, claimed_only_by
 from unbrick.disks.proof.ranges import Range, common, flipped_bits, merged, without
 from unbrick.errors import NeedsHandsError
 
@@ -67,7 +67,7 @@ def test_a_large_file_is_asked_about_in_one(
     tracemalloc.start()
     try:
         if right:
-            ask(TABLE, [question, claimed_by_nobody((LARGE + 9) * 4096, 4096)])
+            ask(TABLE, [question, claimed_by_none((LARGE + 9) * 4096, 4096)])
         else:
             with pytest.raises(NeedsHandsError):
                 ask(TABLE, [question])
@@ -80,4 +80,4 @@ def test_claims_without_end_are_not_weighed(monkeypatch: pytest.MonkeyPatch) -> 
     claims = [Claim(number, DATA, 0, 10_000) for number in range(100, 10_100)]
     monkeypatch.setattr(ownership, "find_claims", lambda *_: Claims(claims))
     with pytest.raises(NeedsHandsError, match="many files"):
-        ask(TABLE, [claimed_by_nobody(at * 4096, 4096) for at in range(0, 10_000, 2)])
+        ask(TABLE, [claimed_by_none(at * 4096, 4096) for at in range(0, 10_000, 2)])
