@@ -35,13 +35,27 @@ def _is_hidden(character: str) -> bool:
     return category[0] == "C" or category in ("Zl", "Zp")
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 report`, `2,000 reports`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
 def in_a_column(text: str, most: int = 200) -> str:
-    """`printable`, and no character paints over its neighbours or turns the direction of what follows."""
+    """`printable`, and no character paints over its neighbours or turns the direction of what follows.
+
+    At most so many characters; the last is `…` where something was cut off.
+    """
     kept: list[str] = []
     marks = 0
     turned = False
+    cut = len(text) > most * 4  # each may have marks, which take no room
     for character in text[: most * 4]:
         if len(kept) == most:
+            cut = True
             break
         if unicodedata.category(character) in {"Mn", "Me", "Mc"}:
             marks += 1
@@ -52,6 +66,8 @@ def in_a_column(text: str, most: int = 200) -> str:
             marks = 0
         turned = turned or unicodedata.bidirectional(character) in {"R", "AL", "AN"}
         kept.append(character)
+    if cut:
+        kept[most - 1 :] = "…"
     return printable("".join(kept)) + (_LEFT_TO_RIGHT_MARK if turned else "")
 
 

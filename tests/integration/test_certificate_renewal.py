@@ -299,7 +299,7 @@ def test_a_person_at_the_outbox_is_told_that_the_certificate_ends(
         stick.calls(server.port)
         Outbox(stick.folder / "outbox").put(sign(make_event(1).to_bytes(), StationFiles(stick.folder).key))
         sent = run_program("outbox", "send", "--station", stick.file)
-        assert (sent.code, "1 reports sent" in sent.out) == (0, True)
+        assert (sent.code, "1 report sent" in sent.out) == (0, True)
         assert "the certificate of this station ends on 20" in sent.err
     late = enrolled(11)
     assert "ended on 20" in run_program("outbox", "list", "--station", late.file).out
@@ -327,7 +327,7 @@ def test_refused_reports_are_named_and_are_no_success(
         again = run_program("outbox", "send", "--station", stick.file, "--json")
         assert (again.code, again.document["state"], again.document["refusals"]) == (0, "sent", [])
     listed = run_program("outbox", "list", "--station", stick.file)
-    assert "1 refused reports are kept" in listed.out
+    assert "1 refused report is kept" in listed.out
     assert "(1 revoked-station)" in listed.out
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unbrick.text import in_a_column, printable, without_hidden
+from unbrick.text import counted, in_a_column, printable, without_hidden
 
 
 def test_what_steers_a_terminal_is_replaced() -> None:
@@ -23,4 +23,14 @@ def test_a_name_in_a_column_leaves_its_neighbours_alone() -> None:
     assert in_a_column("e\u0301\u0301\u0301\u0301 \u200e") == "e\u0301\u0301 ?"
     assert in_a_column("\u0301x\ufe0f") == "x"
     assert in_a_column("שלום") == "שלום\u200e"
-    assert in_a_column("x" * 500, 9) == "x" * 9
+    assert in_a_column("x" * 9, 9) == "x" * 9
+    assert in_a_column("x" * 500, 9) == "x" * 8 + "…"
+    assert in_a_column("x" + "\u0301" * 500, 9) == "x\u0301\u0301…"
+
+
+def test_a_number_agrees_with_its_noun() -> None:
+    assert [counted(number, "report") for number in (0, 1, 2000)] == [
+        "0 reports",
+        "1 report",
+        "2,000 reports",
+    ]

@@ -12,9 +12,11 @@ import click
 from unbrick import __version__
 from unbrick.cli.terminal.manners import color_option, say
 from unbrick.cli.terminal.verb_group import VerbGroup
-from unbrick.errors import FailedError, UnbrickError, UsageError
+from unbrick.errors import FailedError, Reason, UnbrickError, UsageError
 from unbrick.model import error_document
 from unbrick.text import printable
+
+_DEBUG = "run again with UNBRICK_DEBUG=1 and report what it prints"
 
 
 @click.group(
@@ -37,9 +39,13 @@ def tell_error(error: UnbrickError) -> None:
     say(f"unbrick: {printable(error.message)}", err=True)
     if error.hint:
         say(f"  what to do: {printable(error.hint)}", err=True)
+    _tell_document(error.message, hint=error.hint, reason=error.reason)
+
+
+def _tell_document(message: str, *, hint: str | None, reason: str | None) -> None:
+    """The contract's document of an error, where `--json` was said."""
     if _json_is_wanted():
-        document = error_document(error.message, hint=error.hint, reason=error.reason)
-        click.echo(json.dumps(document))
+        click.echo(json.dumps(error_document(message, hint=hint, reason=reason)))
 
 
 def _json_is_wanted() -> bool:
@@ -53,7 +59,7 @@ def tell_fault(error: Exception) -> None:
     if os.environ.get("UNBRICK_DEBUG"):
         raise error
     say(f"unbrick: internal error ({type(error).__name__}: {printable(str(error))})", err=True)
-    say("  what to do: run again with UNBRICK_DEBUG=1 and report what it prints", err=True)
+    say(f"  what to do: {_DEBUG}", err=True)
 
 
 def main() -> NoReturn:
@@ -79,6 +85,8 @@ def main() -> NoReturn:
         code = 1
     except Exception as error:  # the last door: a user never sees a stack trace
         tell_fault(error)
+        said = f"internal error ({type(error).__name__}: {error})"
+        _tell_document(said, hint=_DEBUG, reason=Reason.INTERNAL_ERROR)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -86,8 +94,7 @@ def main() -> NoReturn:
 def _tell_usage(error: click.ClickException) -> int:
     """What click says of a wrong command line; its exit code."""
     error.show()
-    if _json_is_wanted():
-        context = getattr(error, "ctx", None)
-        hint = f"{context.command_path} --help" if context else "unbrick --help"
-        click.echo(json.dumps(error_document(error.format_message(), hint=hint, reason=None)))
+    context = getattr(error, "ctx", None)
+    hint = f"{context.command_path} --help" if context else "unbrick --help"
+    _tell_document(error.format_message(), hint=hint, reason=None)
     return UsageError.exit_code

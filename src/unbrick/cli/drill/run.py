@@ -15,7 +15,7 @@ import click
 
 from unbrick.cli.options.fleet import files_option, playbook_option, seed_option, size_option
 from unbrick.cli.terminal.manners import say
-from unbrick.text import printable
+from unbrick.text import counted, printable
 
 if TYPE_CHECKING:
     from unbrick.drill.recover import Drilled, Recovered
@@ -47,7 +47,8 @@ def command(directory: Path | None, files: int, size: str, seed: int, playbook: 
     path = directory or Path(tempfile.mkdtemp(prefix="unbrick-drill-"))
     incident = chosen_incident(None, playbook)
     options = FleetOptions(standard_fleet(seed, parse_size(size), files, incident), seed)
-    tell(f"A bricked fleet of {len(options.machines)} machines, made with real NTFS and real BitLocker:")
+    machines = counted(len(options.machines), "machine")
+    tell(f"A bricked fleet of {machines}, made with real NTFS and real BitLocker:")
     fleet = make_fleet(path, options, SystemRunner(), lambda line: tell(f"  {line}"))
     own = ["--playbook", str(playbook)] if playbook else []
     drilled = recover_fleet(fleet, own, drill_screen, styled_status)
@@ -84,7 +85,9 @@ def _show_table(results: Sequence[Recovered]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print()
     console.print(table)
-    console.print(f"{len(results)} disks: " + ", ".join(f"{n} {word}" for word, n in counts.items()))
+    console.print(
+        f"{counted(len(results), 'disk')}: " + ", ".join(f"{n} {word}" for word, n in counts.items())
+    )
 
 
 def _tell_count(drilled: Drilled) -> None:

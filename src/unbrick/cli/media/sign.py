@@ -13,7 +13,7 @@ from unbrick.media.site_settings import SETTINGS_NAME, files_to_sign
 from unbrick.processes.command import SystemRunner
 from unbrick.signing.signed_settings import check_folder, sign_settings, write_signature
 from unbrick.signing.site_key import fingerprint, public_line
-from unbrick.text import printable
+from unbrick.text import are, counted, printable
 
 
 @click.command("sign")
@@ -71,4 +71,8 @@ def _tell(folder: Path, line: str, good: list[str], problems: list[str], *, as_j
     if problems:
         say("  what to do: a station will not act on this; look who changed it, then sign again", err=True)
     else:
-        click.echo(printable(f"{len(good)} files in {folder} are signed by {fingerprint(line)}"))
+        click.echo(
+            printable(
+                f"{counted(len(good), 'file')} in {folder} {are(len(good))} signed by {fingerprint(line)}"
+            )
+        )

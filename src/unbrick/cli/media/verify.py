@@ -13,7 +13,7 @@ from unbrick.errors import UsageError
 from unbrick.media.verify import Verdict, verify_medium
 from unbrick.processes.command import SystemRunner
 from unbrick.signing.site_key import fingerprint, public_line
-from unbrick.text import printable
+from unbrick.text import are, counted, printable
 
 _PATH = click.Path(path_type=Path)
 
@@ -87,7 +87,8 @@ def _tell(medium: Path, verdict: Verdict, line: str | None) -> None:
     built = f"medium {manifest.id} of {manifest.built[:10]}"
     click.echo(printable(f"{medium}: every byte of {what} is as it was built: {built}{by}"))
     if verdict.stick:
-        files = f"{len(verdict.settings)} files are signed and {len(verdict.unsigned)} are not"
+        signed, unsigned = len(verdict.settings), len(verdict.unsigned)
+        files = f"{counted(signed, 'file')} {are(signed)} signed and {unsigned} {are(unsigned)} not"
         click.echo(
             f"on the partition UNBRICK, which any PC can write to, {files}; its free room is not judged"
         )

@@ -21,7 +21,7 @@ from unbrick.media.verify import check_image
 from unbrick.processes.command import SystemRunner
 from unbrick.signing.signed_settings import sign_settings
 from unbrick.signing.site_key import fingerprint, public_line
-from unbrick.text import printable
+from unbrick.text import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,8 +111,7 @@ def _tell(target: Target, settings: Settings, key: Path | None, *, quiet: bool) 
         for line in describe(target):
             say(printable(f"  {line}"), err=True)
     if waiting := sum(content.reports for content in target.contents):
-        reports = "1 report" if waiting == 1 else f"{waiting} reports"
-        say(f"unbrick: {reports} in its outbox, not sent yet, would be lost", err=True)
+        say(f"unbrick: {counted(waiting, 'report')} in its outbox, not sent yet, would be lost", err=True)
         say("  what to do: first open the stick, and take them: unbrick outbox send", err=True)
     for name in settings.key_files:
         say(

@@ -20,6 +20,7 @@ import click
 from click.core import ParameterSource
 
 from unbrick.cli.main import tell_fault
+from unbrick.cli.options.answer import warn
 from unbrick.cli.terminal.manners import emphasis, log_option, say, verbose_option
 from unbrick.cli.terminal.progress import below_progress, erase_progress, step_listeners
 from unbrick.cli.terminal.wording import (
@@ -169,12 +170,7 @@ def _open_station(path: Path | None) -> StationLink | None:
     # Loaded here because a repair that reports to nobody should not wait for it.
     from unbrick.report.link import open_link
 
-    return open_link(path, tell, _tell_last_wait if sys.stderr.isatty() else None)
-
-
-def tell(sentence: str) -> None:
-    """One line on stderr, whatever the words in it came from."""
-    say(f"unbrick: {printable(sentence)}", err=True)
+    return open_link(path, warn, _tell_last_wait if sys.stderr.isatty() else None)
 
 
 def _open_playbooks(files: Sequence[Path], link: StationLink | None) -> Callable[[], Sequence[Playbook]]:
@@ -220,7 +216,7 @@ def open_keys(specs: Sequence[str], *, ask_person: bool, link: StationLink | Non
         sources = (*sources, PersonKeySource(sys.stdin, screen, emphasis=emphasis(sys.stderr)))
     chain = KeyChain(sources, interactive=interactive)
     for warning in chain.warnings:
-        tell(warning)
+        warn(warning)
     return chain
 
 

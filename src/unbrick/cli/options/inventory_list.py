@@ -1,15 +1,16 @@
-"""A list of expected machines that takes the place of another: asked about first, and the former one kept."""
+"""What the verbs of the inventory share: replacing a list, and what came of a list."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from unbrick.cli.options.answer import warn
 from unbrick.cli.options.consent import ask, require_consent
-from unbrick.cli.options.tally_folder import tell
-from unbrick.cli.terminal.manners import say
-from unbrick.text import printable
+from unbrick.cli.options.tally_act import Act
+from unbrick.text import counted
 
 if TYPE_CHECKING:
     from unbrick.tally.office.inventory import Inventory
@@ -20,11 +21,11 @@ LIST_WORDS = {"serial": "serial number"}
 
 
 def replace_list(
-    store: Store, directory: Path, inventory: Inventory, name: str, *, yes: bool
+    store: Store, act: Act, directory: Path, inventory: Inventory, name: str, *, yes: bool
 ) -> tuple[InventoryCounts, Path]:
-    """Put a list in the place of the present one, which is kept; where machines go with that, ask first.
+    """Put a list in the place of the present one; where machines go with that, ask first.
 
-    Gives where the former one lies.
+    Gives where the former one is kept.
     """
     from unbrick.tally.new_places import errors_named
     from unbrick.tally.office.former_lists import keep_list
@@ -33,7 +34,7 @@ def replace_list(
     replacement = store.foresee_replacement(inventory)
     if replacement.leaving or replacement.emptied:
         for line in _losses(replacement, name, inventory.bad.count):
-            say(f"unbrick: {printable(line)}", err=True)
+            warn(line)
         require_consent(yes=yes)
         gone = len(replacement.leaving)
         machines = "1 machine" if gone == 1 else f"{gone:,} of {replacement.of:,} machines"
@@ -42,7 +43,7 @@ def replace_list(
         kept = keep_list(directory, store.inventory_lines())
     counts = store.take_inventory(inventory, replacement)
     if counts.removed or replacement.emptied:
-        tell(f"the former list is in {kept}; to put it back: unbrick tally inventory restore {directory}")
+        act.tell(f"the former list is in {kept}; to put it back: unbrick tally inventory restore {directory}")
     return counts, kept
 
 
@@ -62,18 +63,22 @@ def _losses(replacement: Replacement, name: str, bad: int) -> Iterator[str]:
         yield f"{count:,} {will} {LIST_WORDS.get(column, column)}, for which {name} has no cell"
 
 
-def tell_counts(counts: InventoryCounts, name: str) -> None:
-    """What a list brought, and which of its lines could not be used."""
+def answer_counts(act: Act, counts: InventoryCounts, name: str, former: Path | None) -> None:
+    """What a list brought, and which of its lines could not be used; `former` is the list it replaced."""
     parts = [f"{counts.added} added", f"{counts.updated} updated", f"{counts.unchanged} unchanged"]
     parts += [f"{counts.removed} removed", f"{counts.bad} not usable"]
     if counts.contradicting:
         parts.append(f"{counts.contradicting} contradicting another line or what is known")
-    tell(", ".join(parts))
+    act.answer([", ".join(parts)], lambda: _document(counts, former))
     for kind, problems, count in (
         ("", counts.problems, counts.bad),
         ("contradiction, ", counts.contradictions, counts.contradicting),
     ):
         for problem in problems:
-            say(f"unbrick: {name} {kind}{printable(str(problem))}", err=True)
-        if count > len(problems):
-            say(f"unbrick: {name} {kind}and {count - len(problems):,} more lines", err=True)
+            warn(f"{name} {kind}{problem}")
+        if more := count - len(problems):
+            warn(f"{name} {kind}and {counted(more, 'more line')}")
+
+
+def _document(counts: InventoryCounts, former: Path | None) -> dict[str, Any]:
+    return {**asdict(counts), "former": str(former) if former else None}

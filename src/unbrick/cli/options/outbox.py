@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import click
-
-from unbrick.cli.options.disk_work import tell
+from unbrick.cli.options.answer import warn
 from unbrick.report.outbox import DEFAULT_FOLDER, Outbox, outbox_folder
 from unbrick.settings.station_file import load_station
-
-if TYPE_CHECKING:
-    pass
-
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 
 
 def open_outbox(station: Path | None) -> Outbox:
@@ -23,6 +15,6 @@ def open_outbox(station: Path | None) -> Outbox:
     The station's key is not looked at: where it is damaged, what waits can still be carried to the tally.
     """
     if station is None:
-        return Outbox(DEFAULT_FOLDER, tell)
+        return Outbox(DEFAULT_FOLDER, warn)
     load_station(station)
-    return Outbox(outbox_folder(station), tell)
+    return Outbox(outbox_folder(station), warn)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from unbrick.cli.options.answer import json_option, tell
 from unbrick.cli.options.disk_work import station_option
-from unbrick.cli.options.outbox import json_option, open_outbox
-from unbrick.text import printable
-
-if TYPE_CHECKING:
-    pass
+from unbrick.cli.options.outbox import open_outbox
+from unbrick.text import are, counted
 
 
 @click.command("export")
@@ -31,4 +28,6 @@ def command(file: Path, station: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"exported": count, "file": str(file)}))
     else:
-        click.echo(printable(f"{count} reports are in {file}; read them in with unbrick tally import"))
+        them = "it" if count == 1 else "them"
+        reports = f"{counted(count, 'report')} {are(count)} in {file}"
+        tell(f"{reports}; read {them} in with unbrick tally import")

@@ -8,21 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from unbrick.cli.options.answer import json_option
 from unbrick.cli.options.disk_work import station_option
-from unbrick.cli.options.outbox import json_option, open_outbox
+from unbrick.cli.options.outbox import open_outbox
 from unbrick.errors import UsageError
 from unbrick.events.event import moment
 from unbrick.report.link import load_station_and_signer
 from unbrick.report.outbox import Outbox
 from unbrick.report.station_login import certificate_notice
-from unbrick.text import printable
-
-if TYPE_CHECKING:
-    pass
+from unbrick.text import are, counted, printable
 
 
 @click.command("list")
@@ -42,12 +40,15 @@ def command(station: Path | None, as_json: bool) -> None:
     for run in document["runs"]:
         machine = ", ".join(run["hostnames"]) or run["disk_guid"] or "a machine without a name"
         site = f" at {run['site']}" if run["site"] else ""
-        click.echo(printable(f"{run['run']}  {machine}{site}: {run['events']} reports"))
-    click.echo(printable(f"{document['waiting']} reports wait in {outbox.folder}"))
+        click.echo(printable(f"{run['run']}  {machine}{site}: {counted(run['events'], 'report')}"))
+    waiting = document["waiting"]
+    wait = "waits" if waiting == 1 else "wait"
+    click.echo(printable(f"{counted(waiting, 'report')} {wait} in {outbox.folder}"))
     for word in ("refused", "damaged"):
-        if document[word]:
+        if count := document[word]:
             why = _reasons(document["refused_reasons"]) if word == "refused" else ""
-            click.echo(printable(f"{document[word]} {word} reports are kept in {outbox.folder / word}{why}"))
+            kept = f"{counted(count, f'{word} report')} {are(count)} kept"
+            click.echo(printable(f"{kept} in {outbox.folder / word}{why}"))
     if ends is not None and (notice := certificate_notice(ends, datetime.now(UTC))):
         click.echo(notice)
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.options.disk_work import station_option, tell
-from unbrick.cli.options.outbox import json_option
+from unbrick.cli.options.answer import json_option, warn
+from unbrick.cli.options.disk_work import station_option
 from unbrick.errors import UsageError
 from unbrick.report.link import load_station_and_signer
 from unbrick.report.outbox import Outbox, outbox_folder
 from unbrick.report.sender_status import SenderState, SenderStatus
+from unbrick.text import counted
 
 if TYPE_CHECKING:
     from unbrick.events.wire import SignedEvent
@@ -44,7 +45,7 @@ def command(station: Path | None, as_json: bool) -> None:
             f"{station}: names no tally, so there is nobody to send to",
             hint=f"carry the reports instead: unbrick outbox export FILE --station {station}",
         )
-    outbox = Outbox(outbox_folder(station), tell)
+    outbox = Outbox(outbox_folder(station), warn)
     before = outbox.refused_names()
     attempt = _OneAttempt()
     _send_all(outbox, tally, attempt)
@@ -58,13 +59,14 @@ def command(station: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({"state": state, **numbers, **trouble, "refusals": refusals}))
     else:
         refused = f", {last.refused} refused" if last.refused else ""
-        click.echo(f"{last.acknowledged} reports sent{refused}, {left} wait")
+        wait = "waits" if left == 1 else "wait"
+        click.echo(f"{counted(last.acknowledged, 'report')} sent{refused}, {left} {wait}")
         if attempt.answered:
             click.echo(f"the tally answered at {attempt.answered}")
     if attempt.trouble:
-        tell(attempt.trouble)
+        warn(attempt.trouble)
     if last.notice:
-        tell(last.notice)
+        warn(last.notice)
     sys.exit(0 if state == "sent" else 1)
 
 

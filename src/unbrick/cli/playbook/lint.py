@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.json_lines import json_lines_option
+from unbrick.cli.options.answer import json_lines_option
 from unbrick.cli.terminal.manners import say
 from unbrick.errors import UsageError
 from unbrick.incidents.library import Collection, read_playbook_file

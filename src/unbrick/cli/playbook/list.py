@@ -6,7 +6,7 @@ import json
 
 import click
 
-from unbrick.cli.options.json_lines import json_lines_option
+from unbrick.cli.options.answer import json_lines_option
 from unbrick.incidents.library import load_library
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
-from unbrick.cli.options.json_lines import json_lines_option
+from unbrick.cli.options.answer import json_lines_option
 from unbrick.errors import UsageError
 from unbrick.incidents.library import find_playbook, load_library, load_playbook
 from unbrick.incidents.playbook import Playbook
 from unbrick.incidents.schema import json_schema, to_document
+from unbrick.text import counted
 
 
 @click.command("show")
@@ -44,7 +45,8 @@ def _lines(playbook: Playbook) -> Iterator[str]:
     yield f"{playbook.title}  [{playbook.id}]"
     yield f"published {playbook.dates.published}"
     yield from (f"  {address}" for address in playbook.references)
-    yield f"moves at most {playbook.limits.files} files and {playbook.limits.bytes} bytes on one Windows"
+    limits = playbook.limits
+    yield f"moves at most {counted(limits.files, 'file')} and {limits.bytes} bytes on one Windows"
     for name, value in document.get("requires", {}).items():
         yield f"only where one of these {name} is present: {', '.join(value)}"
     for number, rule in enumerate(document["rules"], 1):

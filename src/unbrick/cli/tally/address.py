@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.tally_folder import acting_user, authority_option, directory_argument, tell
+from unbrick.cli.options.answer import tell
+from unbrick.cli.options.tally_act import acting_user
+from unbrick.cli.options.tally_folder import authority_option, directory_argument
 
 
 @click.command("address")

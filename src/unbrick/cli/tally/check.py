@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.options.tally_folder import directory_argument, show_progress, tell, who_option, whose_word
+from unbrick.cli.options.answer import json_option, tell, warn
+from unbrick.cli.options.tally_act import who_option, whose_word
+from unbrick.cli.options.tally_folder import directory_argument, show_progress
 from unbrick.cli.terminal.manners import say
-from unbrick.text import printable
+from unbrick.text import are, counted
 
 if TYPE_CHECKING:
     from unbrick.tally.upkeep.check import Checked
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--signatures", is_flag=True, help="Verify the signature of every report again, too.")
 @click.option("--repair", is_flag=True, help="Make what is added up anew from the reports, where it differs.")
 @who_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 def command(directory: Path, signatures: bool, repair: bool, who: str | None, as_json: bool) -> None:
     """Look at everything that the tally keeps, also while it is served; exit code 1 where anything is wrong.
 
@@ -38,21 +40,20 @@ def command(directory: Path, signatures: bool, repair: bool, who: str | None, as
         repair_tally(directory, by=whose_word(who))
         repaired = True
     if as_json:
-        click.echo(json.dumps(_document(found, repaired)))
+        click.echo(json.dumps({**checked_document(found), "repaired": repaired}))
     else:
         _tell(found, repaired)
     well = not found.complaints and not found.missing and (repaired or not found.differences)
     click.get_current_context().exit(0 if well else 1)
 
 
-def _document(found: Checked, repaired: bool) -> dict[str, object]:
+def checked_document(found: Checked) -> dict[str, object]:
     return {
         "reports": found.reports,
         "missing": found.missing,
         "complaints": found.complaints,
         "more": found.more,
         "differences": found.differences,
-        "repaired": repaired,
         "signatures": found.signatures,
         "schema": 1,
     }
@@ -60,26 +61,28 @@ def _document(found: Checked, repaired: bool) -> dict[str, object]:
 
 def _tell(found: Checked, repaired: bool) -> None:
     for sentence in (*found.complaints, *found.differences):
-        say(f"unbrick: {printable(sentence)}", err=True)
+        warn(sentence)
     if found.more:
-        say(f"unbrick: and {found.more} more", err=True)
-    verified = "" if found.signatures is None else f", {found.signatures} signatures verified"
+        warn(f"and {found.more} more")
+    verified = "" if found.signatures is None else f", {counted(found.signatures, 'signature')} verified"
+    reports = f"{counted(found.reports, 'report')}{verified}"
+    whole = f"{reports} {are(found.reports)} whole"
     if found.is_well:
-        tell(f"all is well: {found.reports} reports{verified}, and the numbers are what they add up to")
+        tell(f"all is well: {reports}, and the numbers are what they add up to")
     elif repaired:
-        tell(f"the numbers were made anew from {found.reports} reports{verified}")
+        tell(f"the numbers were made anew from {reports}")
     elif found.lacks_mark and len(found.complaints) == 1:
-        tell(f"{found.reports} reports{verified} are whole; whether there were more cannot be told")
+        tell(f"{whole}; whether there were more cannot be told")
         say(
             "  what to do: look where tally.mark was moved to; else: unbrick tally serve DIR --accept-loss",
             err=True,
         )
     elif found.lacks_trust and len(found.complaints) == 1:
-        tell(f"{found.reports} reports{verified} are whole; changes of who may report are missing")
+        tell(f"{whole}; changes of who may report are missing")
         say("  what to do: put the newest stations.json back (unbrick help administrator)", err=True)
     elif found.complaints:
-        tell(f"{found.reports} reports{verified}; {found.missing} are missing")
+        tell(f"{reports}; {found.missing} {are(found.missing)} missing")
         say("  what to do: restore a copy of tally.db (unbrick help administrator)", err=True)
     else:
-        tell(f"{found.reports} reports{verified} are whole, but the numbers are not what they add up to")
+        tell(f"{whole}, but the numbers are not what they add up to")
         say("  what to do: unbrick tally check DIR --repair", err=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.options.tally_folder import directory_argument, look_at_store, tell
+from unbrick.cli.options.answer import tell
+from unbrick.cli.options.tally_folder import directory_argument, look_at_store
 
 if TYPE_CHECKING:
     from unbrick.tally.office.joining import Decision

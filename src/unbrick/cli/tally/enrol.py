@@ -6,14 +6,10 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.tally_folder import (
-    acting_user,
-    authority_option,
-    directory_argument,
-    note,
-    tell,
-    tell_how_to_build,
-)
+from unbrick.cli.options.answer import json_option
+from unbrick.cli.options.station_list import station_documents
+from unbrick.cli.options.tally_act import Act, acting_user
+from unbrick.cli.options.tally_folder import authority_option, directory_argument, how_to_build
 
 MOST_DAYS = 3653
 
@@ -38,6 +34,7 @@ MOST_DAYS = 3653
     help="For how many days each of its certificates lasts.",
 )
 @authority_option
+@json_option
 def command(
     directory: Path,
     name: str,
@@ -46,6 +43,7 @@ def command(
     everywhere: bool,
     days: int,
     authority: Path | None,
+    as_json: bool,
 ) -> None:
     """Enrol a station: makes its key and certificate.
 
@@ -53,6 +51,7 @@ def command(
     """
     from unbrick.tally.trust.authority import enrol as enrol_station
 
+    act = Act(directory, as_json=as_json)
     station = enrol_station(
         directory,
         name,
@@ -63,7 +62,12 @@ def command(
         authority=authority,
         by=acting_user(),
     )
-    note(directory, "enrolled", name, station.serial)
-    tell(f"enrolled {name} (certificate {station.serial}, until {station.expires[:10]})")
-    tell(f"keep what is in {out} together")
-    tell_how_to_build(out)
+    act.note("enrolled", station=name, serial=station.serial)
+    act.answer(
+        [
+            f"enrolled {name} (certificate {station.serial}, until {station.expires[:10]})",
+            f"keep what is in {out} together",
+            how_to_build(out),
+        ],
+        lambda: {"stations": station_documents(directory, name), "out": str(out)},
+    )

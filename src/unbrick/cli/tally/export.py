@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.tally_folder import directory_argument, folder_of, tell
+from unbrick.cli.options.answer import tell, warn
+from unbrick.cli.options.tally_folder import directory_argument, folder_of
 from unbrick.cli.terminal.manners import say
 from unbrick.errors import UsageError
-from unbrick.text import printable
+from unbrick.text import counted
 
 
 @click.command("export")
@@ -46,13 +47,10 @@ def command(directory: Path, out: Path | None, folder: Path | None) -> None:
         else:
             done = write_lines(database, sys.stdout.buffer)
     if folder or out:
-        tell(f"{done.reports} reports in {folder or out}")
+        tell(f"{counted(done.reports, 'report')} in {folder or out}")
     for sentence in done.complaints:
-        say(f"unbrick: {printable(sentence)}", err=True)
+        warn(sentence)
     if done.complaints:
-        say(
-            f"unbrick: the export has the {done.reports} reports that can be read",
-            err=True,
-        )
+        warn(f"the export has the {counted(done.reports, 'report')} that can be read")
         say(f"  what to do: unbrick tally check {directory}", err=True)
         click.get_current_context().exit(1)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbrick.cli.options.tally_folder import directory_argument, note_deed, tell, who_option, whose_word
-from unbrick.cli.terminal.manners import say
-from unbrick.text import printable
+from unbrick.cli.options.answer import json_option, warn
+from unbrick.cli.options.tally_act import Act, reason_option, who_option, whose_word
+from unbrick.cli.options.tally_folder import directory_argument
+from unbrick.text import are, printable
 
 if TYPE_CHECKING:
     from unbrick.tally.upkeep.import_reports import ImportCounts
@@ -28,11 +29,16 @@ _MOST_TOLD = 20
     metavar="FINGERPRINT",
     help="Also take reports signed by this key, which is not enrolled: that of a medium without settings.",
 )
-@click.option("--reason", default="", help="Why the key is accepted, in a few words; it is written down.")
+@reason_option("Why the key is accepted, in a few words; it is written down.")
 @who_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@json_option
 def command(
-    directory: Path, file: Path, accepted: tuple[str, ...], reason: str, who: str | None, as_json: bool
+    directory: Path,
+    file: Path,
+    accepted: tuple[str, ...],
+    reason: str | None,
+    who: str | None,
+    as_json: bool,
 ) -> None:
     """Take the reports that `unbrick outbox export` wrote to FILE; each is counted once.
 
@@ -48,12 +54,11 @@ def command(
     """
     from unbrick.tally.upkeep.import_reports import import_export
 
-    by = whose_word(who) if accepted else None
-    counts = import_export(directory, file, accepted, by=by, why=reason)
+    act, by = Act(directory, as_json=as_json), whose_word(who) if accepted else None
+    counts = import_export(directory, file, accepted, by=by, why=reason or "")
     for name, key in counts.accepted.items():
-        note_deed(directory, "key-accepted", station=name, key=key, who=by or "", reason=reason)
-    note_deed(
-        directory,
+        act.note("key-accepted", station=name, key=key, who=by or "", reason=reason or "")
+    act.note(
         "imported",
         file=str(file),
         new=counts.new,
@@ -61,10 +66,9 @@ def command(
         refused=counts.refused.total(),
         expired=counts.expired.total(),
     )
-    if as_json:
-        click.echo(json.dumps(_document(counts)))
-    else:
-        _tell(counts)
+    act.answer(_lines(counts), lambda: _document(counts))
+    if not as_json:
+        _warn(counts)
     if not counts.all_taken:
         click.get_current_context().exit(1)
 
@@ -85,22 +89,26 @@ def _document(counts: ImportCounts) -> dict[str, Any]:
     }
 
 
-def _tell(counts: ImportCounts) -> None:
+def _lines(counts: ImportCounts) -> Iterator[str]:
     skipped = f", {counts.skipped} skipped" if counts.skipped else ""
-    tell(f"{counts.new} new, {counts.known} known already, {counts.refused.total()} refused{skipped}")
+    yield f"{counts.new} new, {counts.known} known already, {counts.refused.total()} refused{skipped}"
     for name, key in counts.accepted.items():
-        tell(f"{key} is {name} here; to take it back: unbrick tally revoke DIR {name} --discount")
+        yield f"{key} is {name} here; to take it back: unbrick tally revoke DIR {name} --discount"
     for station, count in counts.expired.most_common():
-        tell(f"{count} of them are signed by {station}, whose certificate has ended; they were taken")
+        taken = "it was" if count == 1 else "they were"
+        yield f"{count} of them {are(count)} signed by {station}, whose certificate has ended; {taken} taken"
+
+
+def _warn(counts: ImportCounts) -> None:
     for text, count in counts.refused.most_common():
-        say(f"unbrick: refused {count}: {printable(text)}", err=True)
-    _tell_some([f"{name} line {number} is damaged: {why}" for name, number, why in counts.lines])
-    _tell_some([f"skipped {name}: {why}" for name, why in counts.files], counts.skipped)
+        warn(f"refused {count}: {text}")
+    _warn_of_some([f"{name} line {number} is damaged: {why}" for name, number, why in counts.lines])
+    _warn_of_some([f"skipped {name}: {why}" for name, why in counts.files], counts.skipped)
 
 
-def _tell_some(lines: list[str], count: int = 0) -> None:
+def _warn_of_some(lines: list[str], count: int = 0) -> None:
     for line in lines[:_MOST_TOLD]:
-        say(f"unbrick: {printable(line)}", err=True)
+        warn(line)
     more = max(count, len(lines)) - _MOST_TOLD
     if more > 0:
-        say(f"unbrick: and {more} more (--json names them)", err=True)
+        warn(f"and {more} more (--json names them)")

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.tally_folder import acting_user, directory_argument, tell, tell_how_to_build
+from unbrick.cli.options.answer import tell
+from unbrick.cli.options.tally_act import acting_user
+from unbrick.cli.options.tally_folder import directory_argument, how_to_build
 
 
 @click.command("init")
@@ -54,7 +56,7 @@ def command(directory: Path, addresses: tuple[str, ...], site: str, authority: P
     for name in ("unbrick.yaml", "station", "station-cert.pub"):
         tell(f"  {directory / name}")
     tell(f"then: unbrick repair DISK --station {directory / 'unbrick.yaml'}")
-    tell_how_to_build(directory)
+    tell(how_to_build(directory))
     tell(
         f"keep {authority or directory / 'authority'} secret: whoever has it can enrol stations; nothing else"
     )

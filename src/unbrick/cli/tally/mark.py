@@ -6,27 +6,37 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.tally_folder import (
-    directory_argument,
-    open_store,
-    seen_reason,
-    show_row,
-    who_option,
-    whose_word,
+from unbrick.cli.options.answer import json_option
+from unbrick.cli.options.machines import (
+    machine_argument,
+    machine_documents,
+    new_option,
+    row_line,
+    unseen_option,
+    which,
 )
-from unbrick.cli.options.tally_words import machine_argument, new_option, note_word, unseen_option
+from unbrick.cli.options.tally_act import Act, reason_option, who_option, whose_word
+from unbrick.cli.options.tally_folder import directory_argument, open_store
 
 
 @click.command("mark")
 @directory_argument
 @machine_argument
 @click.argument("status")
-@click.option("--reason", callback=seen_reason, metavar="TEXT", required=True, help="Why, in a few words.")
+@reason_option("Why, in a few words.", required=True)
 @who_option
 @new_option
 @unseen_option
+@json_option
 def command(
-    directory: Path, machine: str, status: str, reason: str, who: str | None, new: bool, unseen: bool
+    directory: Path,
+    machine: str,
+    status: str,
+    reason: str,
+    who: str | None,
+    new: bool,
+    unseen: bool,
+    as_json: bool,
 ) -> None:
     """Write down what no medium saw: that MACHINE is re-imaged, firmware-locked, hands-off, …
 
@@ -36,8 +46,8 @@ def command(
 
     Example: unbrick tally mark tally WARD-3-PC re-imaged --reason "disk was replaced"
     """
-    word = whose_word(who)
+    act, word = Act(directory, as_json=as_json), whose_word(who)
     with open_store(directory) as store:
         row = store.mark(machine, status, reason=reason, who=word, new=new, unseen=unseen)
-    note_word(directory, "marked", row, status=row.status, reason=reason, who=word)
-    show_row(row)
+        act.note("marked", status=row.status, reason=reason, who=word, **which(row))
+        act.answer([row_line(row)], lambda: {"machines": machine_documents(store, [row])})

@@ -6,15 +6,10 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.tally_folder import (
-    directory_argument,
-    note_deed,
-    open_store,
-    seen_reason,
-    show_row,
-    who_option,
-    whose_word,
-)
+from unbrick.cli.options.answer import json_option
+from unbrick.cli.options.machines import machine_documents, row_line
+from unbrick.cli.options.tally_act import Act, reason_option, who_option, whose_word
+from unbrick.cli.options.tally_folder import directory_argument, open_store
 from unbrick.errors import UsageError
 
 
@@ -22,11 +17,18 @@ from unbrick.errors import UsageError
 @directory_argument
 @click.argument("machine")
 @click.argument("other", required=False)
-@click.option("--reason", callback=seen_reason, default="", help="Why, in a few words; needed unless --undo.")
+@reason_option("Why, in a few words; needed unless --undo.")
 @click.option("--undo", is_flag=True, help="Take back what was merged into MACHINE.")
 @who_option
+@json_option
 def command(
-    directory: Path, machine: str, other: str | None, reason: str, undo: bool, who: str | None
+    directory: Path,
+    machine: str,
+    other: str | None,
+    reason: str | None,
+    undo: bool,
+    who: str | None,
+    as_json: bool,
 ) -> None:
     """Count OTHER as MACHINE from now on: a changed mainboard, a disk that moved, a computer with a new name.
 
@@ -35,7 +37,7 @@ def command(
 
     Example: unbrick tally merge tally WARD-3-PC K7M3-9XPC --reason "new mainboard on Monday"
     """
-    by = whose_word(who)
+    act, by = Act(directory, as_json=as_json), whose_word(who)
     if not undo and not other:
         raise UsageError(
             "name the two machines that are one", hint="or --undo, with the one they were merged into"
@@ -45,9 +47,7 @@ def command(
             rows = store.unmerge(machine, who=by)
         else:
             assert other is not None
-            rows = store.merge(machine, other, reason=reason, who=by)
-    note_deed(
-        directory, "unmerged" if undo else "merged", machine=machine, other=other or "", who=by, reason=reason
-    )
-    for row in rows:
-        show_row(row)
+            rows = store.merge(machine, other, reason=reason or "", who=by)
+        what = "unmerged" if undo else "merged"
+        act.note(what, machine=machine, other=other or "", who=by, reason=reason or "")
+        act.answer(map(row_line, rows), lambda: {"machines": machine_documents(store, rows)})

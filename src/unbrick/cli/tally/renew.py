@@ -6,7 +6,10 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.tally_folder import authority_option, directory_argument, note, tell
+from unbrick.cli.options.answer import json_option
+from unbrick.cli.options.station_list import station_documents
+from unbrick.cli.options.tally_act import Act
+from unbrick.cli.options.tally_folder import authority_option, directory_argument
 from unbrick.cli.tally.enrol import MOST_DAYS
 
 
@@ -23,7 +26,10 @@ from unbrick.cli.tally.enrol import MOST_DAYS
     help="Write it into a new FILE as well, to be carried to a station whose certificate has ended.",
 )
 @authority_option
-def command(directory: Path, name: str, days: int | None, out: Path | None, authority: Path | None) -> None:
+@json_option
+def command(
+    directory: Path, name: str, days: int | None, out: Path | None, authority: Path | None, as_json: bool
+) -> None:
     """Give a station a new certificate for the key that it has; it fetches it in its next session.
 
     Without --days it is valid as long as the station was enrolled for. `unbrick tally serve --authority` does
@@ -38,10 +44,16 @@ def command(directory: Path, name: str, days: int | None, out: Path | None, auth
 
     if out is not None and out.exists():
         raise UsageError(f"{out} exists already", hint="name a new file")
+    act = Act(directory, as_json=as_json)
     station = renew(directory, name, days=days, authority=authority)
-    note(directory, "renewed", name, station.serial, until=station.expires)
-    tell(f"{name} has a new certificate, until {station.expires[:10]}; it fetches it in its next session")
+    act.note("renewed", station=name, serial=station.serial, until=station.expires)
+    act.tell(f"{name} has a new certificate, until {station.expires[:10]}; it fetches it in its next session")
+    lines = []
     if out is not None:
         with errors_named(out):
             atomic_write(out, f"{station.certificate}\n".encode(), mode=0o644)
-        tell(f"it is also in {out}: put it in the place of the station's certificate")
+        lines.append(f"it is also in {out}: put it in the place of the station's certificate")
+    act.answer(
+        lines,
+        lambda: {"stations": station_documents(directory, name), "out": str(out) if out else None},
+    )

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from unbrick.cli.options.consent import ask, require_consent
-from unbrick.cli.options.tally_folder import (
-    acting_user,
-    directory_argument,
-    folder_of,
-    note,
-    note_deed,
-    open_store,
-    seen_reason,
-    tell,
-)
+from unbrick.cli.options.station_list import station_documents
+from unbrick.cli.options.tally_act import Act, acting_user, reason_option, who_option
+from unbrick.cli.options.tally_folder import directory_argument, folder_of, open_store
+from unbrick.text import are, counted
+
+if TYPE_CHECKING:
+    from unbrick.tally.records import MachineRow
 
 _MOST = 20
 
@@ -25,13 +23,22 @@ _MOST = 20
 @click.command("revoke")
 @directory_argument
 @click.argument("name")
-@click.option("--reason", callback=seen_reason, metavar="TEXT", help="Why, in a few words.")
+@reason_option("Why, in a few words.")
 @click.option("--discount", is_flag=True, help="Take all that it reported out of the count, too.")
 @click.option(
     "--json", "as_json", is_flag=True, help="The machines that are counted without its word, as JSON."
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def command(directory: Path, name: str, reason: str | None, discount: bool, as_json: bool, yes: bool) -> None:
+@who_option
+def command(
+    directory: Path,
+    name: str,
+    reason: str | None,
+    discount: bool,
+    as_json: bool,
+    yes: bool,
+    who: str | None,
+) -> None:
     """End the trust in a station at once, for instance when a stick is lost; open sessions end too.
 
     Reports that it signed and that have not arrived yet are refused from now on. Asks first, unless --yes;
@@ -44,37 +51,45 @@ def command(directory: Path, name: str, reason: str | None, discount: bool, as_j
     from unbrick.tally.trust.authority import revoke as revoke_station
     from unbrick.tally.trust.register import station_called
 
+    word = who or acting_user()
     require_consent(yes=yes)
+    act = Act(directory, as_json=as_json)
     name = station_called(folder_of(directory).stations, name)
     if discount and was_revoked(directory, name):
         ask(f"Take what {name} reported out of the count?", yes=yes)
-        _discount(directory, name, reason or "revoked", as_json=as_json)
-        return
-    station = find_station(directory, name)
-    which = f"of the site {station.site}, enrolled" if station.site else f"{station.fingerprint}, accepted"
-    ask(f"Revoke {name}, {which} {station.enrolled[:10]}?", yes=yes)
-    for ended in revoke_station(directory, name, by=acting_user(), why=reason):
-        note(directory, "revoked", name, ended.serial, **({"reason": reason} if reason else {}))
-        if not as_json:
+    else:
+        station = find_station(directory, name)
+        what = f"of the site {station.site}, enrolled" if station.site else f"{station.fingerprint}, accepted"
+        ask(f"Revoke {name}, {what} {station.enrolled[:10]}?", yes=yes)
+        why = {"reason": reason} if reason else {}
+        for ended in revoke_station(directory, name, by=word, why=reason):
+            act.note("revoked", station=name, serial=ended.serial, who=word, **why)
             what = ended.fingerprint if ended.accepted else f"certificate {ended.serial}"
-            tell(f"revoked {name} ({what})")
-            tell(f"to take it back: unbrick tally unrevoke {directory} {name} --reason …")
+            act.tell(f"revoked {name} ({what})")
+            act.tell(f"to take it back: unbrick tally unrevoke {directory} {name} --reason …")
+    rows: list[MachineRow] = []
     if discount:
-        _discount(directory, name, reason or "revoked", as_json=as_json)
-    elif as_json:
-        click.echo(json.dumps({"station": name, "machines": []}))
+        because = reason or "revoked"
+        with open_store(directory) as store:
+            rows = store.discount(name, discounted=True, reason=because, who=word)
+        act.note("discounted", station=name, machines=len(rows), who=word, reason=because)
+    act.answer(
+        _lines(name, rows) if discount else (),
+        lambda: {
+            "station": name,
+            "machines": [
+                {"name": row.name, "site": row.site, "code": row.code, "was": row.status} for row in rows
+            ],
+            "stations": station_documents(directory, name),
+        },
+    )
 
 
-def _discount(directory: Path, name: str, reason: str, *, as_json: bool) -> None:
-    with open_store(directory) as store:
-        rows = store.discount(name, discounted=True, reason=reason, who=acting_user())
-    note_deed(directory, "discounted", station=name, machines=len(rows), reason=reason)
-    if as_json:
-        found = [{"name": row.name, "site": row.site, "code": row.code, "was": row.status} for row in rows]
-        click.echo(json.dumps({"station": name, "machines": found}))
-        return
-    tell(f"{len(rows):,} machines rested on the word of {name}, and are counted without it now")
+def _lines(name: str, rows: Sequence[MachineRow]) -> Iterator[str]:
+    number = len(rows)
+    rested = f"{counted(number, 'machine')} rested on the word of {name}"
+    yield f"{rested}, and {are(number)} counted without it now"
     for row in rows[:_MOST]:
-        tell(f"  {row.code or '-'}  {row.name}: was {row.status}")
-    if len(rows) > _MOST:
-        tell(f"  and {len(rows) - _MOST:,} more: --json has all")
+        yield f"  {row.code or '-'}  {row.name}: was {row.status}"
+    if number > _MOST:
+        yield f"  and {number - _MOST:,} more: --json has all"

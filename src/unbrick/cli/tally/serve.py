@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.tally_folder import directory_argument, tell, who_option, whose_word
-from unbrick.cli.terminal.manners import say
-from unbrick.text import printable
+from unbrick.cli.options.answer import tell, warn
+from unbrick.cli.options.tally_act import who_option, whose_word
+from unbrick.cli.options.tally_folder import directory_argument
 
 _LEVELS = ("debug", "info", "warning", "error")
 
@@ -74,9 +74,6 @@ def command(
     from unbrick.tally.door.budgets import DayLimits
     from unbrick.tally.door.service_log import LEVELS, ServiceLog
     from unbrick.tally.store.opening import Opening
-
-    def warn(line: str) -> None:
-        say(f"unbrick: {printable(line)}", err=True)
 
     server.serve(
         directory,

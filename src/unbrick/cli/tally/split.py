@@ -6,15 +6,10 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.tally_folder import (
-    directory_argument,
-    note_deed,
-    open_store,
-    seen_reason,
-    show_row,
-    who_option,
-    whose_word,
-)
+from unbrick.cli.options.answer import json_option
+from unbrick.cli.options.machines import machine_documents, row_line
+from unbrick.cli.options.tally_act import Act, reason_option, who_option, whose_word
+from unbrick.cli.options.tally_folder import directory_argument, open_store
 
 
 @click.command("split")
@@ -27,10 +22,19 @@ from unbrick.cli.options.tally_folder import (
     show_default=True,
     help="What tells the computers apart.",
 )
-@click.option("--reason", callback=seen_reason, default="", help="Why, in a few words; needed unless --undo.")
+@reason_option("Why, in a few words; needed unless --undo.")
 @click.option("--undo", is_flag=True, help="Count it as one again.")
 @who_option
-def command(directory: Path, machine: str, by: str, reason: str, undo: bool, who: str | None) -> None:
+@json_option
+def command(
+    directory: Path,
+    machine: str,
+    by: str,
+    reason: str | None,
+    undo: bool,
+    who: str | None,
+    as_json: bool,
+) -> None:
     """Count MACHINE as several computers that have one firmware UUID, or one disk and name.
 
     It is named by its computer name, its serial number or the code on its sticker; with --undo also as it was
@@ -38,14 +42,12 @@ def command(directory: Path, machine: str, by: str, reason: str, undo: bool, who
 
     Example: unbrick tally split tally WARD-3-PC --by serial --reason "the vendor gave all one UUID"
     """
-    said_by = whose_word(who)
+    act, said_by = Act(directory, as_json=as_json), whose_word(who)
     with open_store(directory) as store:
         if undo:
             rows = store.unsplit(machine, who=said_by)
         else:
-            rows = store.split(machine, by=by, reason=reason, who=said_by)
-    note_deed(
-        directory, "unsplit" if undo else "split", machine=machine, by_what=by, who=said_by, reason=reason
-    )
-    for row in rows:
-        show_row(row)
+            rows = store.split(machine, by=by, reason=reason or "", who=said_by)
+        what = "unsplit" if undo else "split"
+        act.note(what, machine=machine, by_what=by, who=said_by, reason=reason or "")
+        act.answer(map(row_line, rows), lambda: {"machines": machine_documents(store, rows)})

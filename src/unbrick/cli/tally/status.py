@@ -11,20 +11,12 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from unbrick.cli.options.tally_folder import (
-    directory_argument,
-    folder_of,
-    look_at_store,
-    missing_reports,
-    tell,
-)
-from unbrick.cli.options.tally_words import said_documents, said_lines
-from unbrick.cli.terminal.manners import say
+from unbrick.cli.options.answer import tell, warn
+from unbrick.cli.options.machines import machine_documents, row_document, said_lines
+from unbrick.cli.options.tally_folder import directory_argument, folder_of, look_at_store, missing_reports
 from unbrick.errors import FailedError
-from unbrick.text import printable
 
 if TYPE_CHECKING:
-    from unbrick.tally.records import MachineLine, MachineRow
     from unbrick.tally.store.store import Store
 
 
@@ -59,7 +51,7 @@ def command(directory: Path, as_json: bool, find: str | None, check: bool) -> No
             return
         if as_json:
             if trouble:
-                say(f"unbrick: {printable(trouble)}", err=True)
+                warn(trouble)
             _write_document(store, sys.stdout)
             return
         from rich.console import Console
@@ -84,7 +76,7 @@ def _write_document(store: Store, stream: TextIO) -> None:
         head = json.dumps(numbers)
         stream.write(head.removesuffix("}") + ', "machines": [')
         for number, row in enumerate(machines):
-            stream.write((", " if number else "") + json.dumps(_described(row)))
+            stream.write((", " if number else "") + json.dumps(row_document(row)))
         stream.write("]}\n")
         stream.flush()
 
@@ -117,11 +109,7 @@ def _show_found(store: Store, wanted: str, *, as_json: bool) -> None:
             else "a sticker code has eight characters, and the last one checks the others: read it again",
         )
     if as_json:
-        rows = [
-            {**_described(row), "code": row.code, "marks": said_documents(row, store.said_of(row))}
-            for row in found
-        ]
-        click.echo(json.dumps({"machines": rows}))
+        click.echo(json.dumps({"machines": machine_documents(store, found)}))
         return
     for row in found:
         why = f" ({row.reason})" if row.reason else ""
@@ -129,7 +117,3 @@ def _show_found(store: Store, wanted: str, *, as_json: bool) -> None:
         tell(f"{row.code or '-'}  {row.name}{where}: {row.status}{why}")
         for line in said_lines(row, store.said_of(row)):
             tell(f"  by hand: {line}")
-
-
-def _described(row: MachineRow | MachineLine) -> dict[str, str | None]:
-    return {"name": row.name, "site": row.site, "status": row.status, "reason": row.reason}

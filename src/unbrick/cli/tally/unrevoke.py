@@ -6,30 +6,26 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.tally_folder import (
-    acting_user,
-    directory_argument,
-    folder_of,
-    note,
-    note_deed,
-    open_store,
-    seen_reason,
-    tell,
-)
+from unbrick.cli.options.answer import json_option
+from unbrick.cli.options.machines import machine_documents
+from unbrick.cli.options.station_list import station_documents
+from unbrick.cli.options.tally_act import Act, acting_user, reason_option, who_option
+from unbrick.cli.options.tally_folder import directory_argument, folder_of, open_store
+from unbrick.text import counted
 
 
 @click.command("unrevoke")
 @directory_argument
 @click.argument("name")
-@click.option(
-    "--reason", callback=seen_reason, required=True, help="Why, in a few words; it is written into the audit."
-)
+@reason_option("Why, in a few words; it is written into the audit.", required=True)
 @click.option(
     "--trust-gap",
     is_flag=True,
     help="It was in good hands all the time: what it signed while it was revoked counts also.",
 )
-def command(directory: Path, name: str, reason: str, trust_gap: bool) -> None:
+@who_option
+@json_option
+def command(directory: Path, name: str, reason: str, trust_gap: bool, who: str | None, as_json: bool) -> None:
     """Trust a station again that was revoked, with the key and the certificate that it has.
 
     What arrived while it was revoked was refused and stays so. What arrives later and is dated in that time,
@@ -37,30 +33,39 @@ def command(directory: Path, name: str, reason: str, trust_gap: bool) -> None:
 
     Example: unbrick tally unrevoke tally stick-07 --reason "it was found in the car"
     """
-    from unbrick.errors import UsageError
     from unbrick.tally.trust.authority import unrevoke
     from unbrick.tally.trust.register import station_called
 
-    if not reason.strip():
-        raise UsageError(
-            "to trust a station again needs a reason", hint="say in a few words why: --reason TEXT"
-        )
+    act, word = Act(directory, as_json=as_json), who or acting_user()
     name = station_called(folder_of(directory).stations, name)
     station = unrevoke(directory, name, trust_gap=trust_gap)
-    note(
-        directory, "unrevoked", name, station.serial, reason=reason, gap="trusted" if trust_gap else "refused"
-    )
+    gap = "trusted" if trust_gap else "refused"
+    act.note("unrevoked", station=name, serial=station.serial, who=word, reason=reason, gap=gap)
+    lines = []
     with open_store(directory) as store:
-        back = store.discount(name, discounted=False, reason=reason, who=acting_user())
-    if back:
-        note_deed(directory, "counted-again", station=name, machines=len(back), reason=reason)
-        tell(f"what it reported counts again: {len(back):,} machines change")
-    if station.accepted:
-        tell(f"{name} ({station.fingerprint}) may be accepted again: unbrick tally import --accept-key")
-    else:
-        tell(f"{name} is trusted again (certificate {station.serial}, until {station.expires[:10]})")
-    if trust_gap:
-        tell("what was refused meanwhile lies in outbox/refused on the stick; unbrick tally import takes it")
-    else:
-        begin, end = station.gaps[-1]
-        tell(f"what it signed from {begin[:16]}Z to {end[:16]}Z stays refused; --trust-gap would take it")
+        back = store.discount(name, discounted=False, reason=reason, who=word)
+        if back:
+            act.note("counted-again", station=name, machines=len(back), who=word, reason=reason)
+            change = "changes" if len(back) == 1 else "change"
+            lines.append(f"what it reported counts again: {counted(len(back), 'machine')} {change}")
+        if station.accepted:
+            key = station.fingerprint
+            lines.append(f"{name} ({key}) may be accepted again: unbrick tally import --accept-key")
+        else:
+            ends = station.expires[:10]
+            lines.append(f"{name} is trusted again (certificate {station.serial}, until {ends})")
+        if trust_gap:
+            refused = "what was refused meanwhile lies in outbox/refused on the stick"
+            lines.append(f"{refused}; unbrick tally import takes it")
+        else:
+            begin, end = station.gaps[-1]
+            lines.append(
+                f"what it signed from {begin[:16]}Z to {end[:16]}Z stays refused; --trust-gap would take it"
+            )
+        act.answer(
+            lines,
+            lambda: {
+                "stations": station_documents(directory, name),
+                "machines": machine_documents(store, back),
+            },
+        )

@@ -16,7 +16,8 @@ from unbrick.tally.books.clock import microseconds, present
 from unbrick.tally.books.prepared import Prepared
 from unbrick.tally.books.schema import decisions
 from unbrick.tally.count.names import serial_key
-from unbrick.tally.count.runs import RunRecord, shown_reason
+from unbrick.tally.count.runs import RunRecord, kept_reason
+from unbrick.text import is_seen
 
 APART = "\x1f"
 """Joins the key of a machine that was split to what tells its runs apart: no name or serial holds it."""
@@ -105,7 +106,7 @@ def decide(
 
     `called` is what the person called the machines: by that it can always be taken back.
     """
-    if not reason.strip():
+    if not is_seen(reason):
         raise UsageError("a decision needs a reason", hint="say in a few words why: --reason TEXT")
     take_back(connection, what, subject, kind=kind, who=who, at=at)
     row = {
@@ -114,7 +115,7 @@ def decide(
         "subject": subject,
         "other": other,
         "called": json.dumps(called, ensure_ascii=False),
-        "reason": shown_reason(reason),
+        "reason": kept_reason(reason),
         "who": who,
         "at": microseconds(at or present()),
     }

@@ -256,9 +256,16 @@ def merge_names(*groups: Iterable[str]) -> tuple[str, ...]:
     return tuple(merged[key] for key in sorted(merged)[:MOST_NAMES])
 
 
+def kept_reason(reason: str) -> str:
+    """A person's reason as it is kept: whole, on one printable line."""
+    return printable(reason, " ").strip()
+
+
 def shown_reason(reason: str) -> str:
-    """A reason as it is counted and shown: one short printable line."""
-    return printable(reason[:_LONGEST_REASON], " ").strip()
+    """A report's reason as it is counted and shown: one short printable line."""
+    if len(reason) > _LONGEST_REASON:
+        return kept_reason(reason[: _LONGEST_REASON - 1]) + "…"
+    return kept_reason(reason)
 
 
 def _smaller(one: str | None, other: str | None) -> str | None:

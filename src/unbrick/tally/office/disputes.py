@@ -21,6 +21,7 @@ from unbrick.tally.count.names import name_key
 from unbrick.tally.count.newcomers import note_held, number_brought, number_held, runs_held
 from unbrick.tally.count.rows import Row
 from unbrick.tally.count.runs import RunRecord, merge_names, run_of
+from unbrick.text import counted
 
 _MOST_RUNS = 50
 _IS_SETTLED = exists().where(
@@ -192,7 +193,9 @@ def _words(connection: Connection, kind: Kind, row: Row, records: Sequence[RunRe
         return f"{called}: several stations signed the run {run}: {stations}", f"{called} would be {status}"
     if kind is Kind.EVENTS:
         number = sum(one.contradicted for one in records)
-        return f"{called}: {number} events of the run {run} have the number of another event", "nothing"
+        have = "has" if number == 1 else "have"
+        said = f"{counted(number, 'event')} of the run {run} {have} the number of another event"
+        return f"{called}: {said}", "nothing"
     if kind is Kind.LINES:
         return f"{called} reports more than one line of the inventory: {_listed(names)}", "nothing"
     if kind is Kind.SAID_SITE:
@@ -207,14 +210,13 @@ def _words(connection: Connection, kind: Kind, row: Row, records: Sequence[RunRe
 def _words_of_held(connection: Connection, kind: Kind, subject: str) -> tuple[str, str]:
     station, _, rest = subject.partition("/")
     held = number_held(connection, kind, subject)
-    would = f"{held:,} machines more would count"
+    would = f"{counted(held, 'machine')} more would count"
     if kind is Kind.MANY:
         every = held + number_brought(connection, subject)
-        text = f"station {station} brought {every:,} machines on {rest} that nobody knew, {held:,} too many"
-    else:
-        number = f"{held + 1:,} machines"
-        text = f"station {station} brought {number} that are all called {rest}: the first one counts"
-    return text, would
+        brought = f"station {station} brought {counted(every, 'machine')} on {rest}"
+        return f"{brought} that nobody knew, {held:,} too many", would
+    number = f"{held + 1:,} machines"
+    return f"station {station} brought {number} that are all called {rest}: the first one counts", would
 
 
 def _listed(values: Iterable[str | None]) -> str:

@@ -110,7 +110,10 @@ def unsplit(connection: Connection, one: str, *, who: str) -> list[MachineRow]:
 def discount(
     connection: Connection, station: str, *, discounted: bool, reason: str, who: str
 ) -> list[MachineRow]:
-    """Take a station's reports out of the count, or back into it; returns the changed rows."""
+    """Take a station's reports out of the count, or back into it; returns the changed rows.
+
+    They are as they were before where the reports are taken out, as they are now where they count again.
+    """
     if discounted:
         decide(connection, What.DISCOUNT, station, reason=reason, who=who)
     else:
@@ -122,8 +125,12 @@ def discount(
     note_said_sites(connection, [station])
     note_held(connection, held_of_station(connection, station), read_decisions(connection))
     after = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
-    changed = [row for key, row in before.items() if key not in after or _differ(row, after[key])]
-    changed += [row for key, row in after.items() if key not in before]
+    shown = {**after, **before} if discounted else {**before, **after}
+    changed = [
+        row
+        for key, row in shown.items()
+        if key not in before or key not in after or _differ(before[key], after[key])
+    ]
     return rows_by_name(changed)
 
 

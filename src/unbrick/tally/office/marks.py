@@ -18,7 +18,7 @@ from unbrick.tally.count.counting import next_number
 from unbrick.tally.count.machines import refresh, runs_counted, statements_about
 from unbrick.tally.count.names import name_key, serial_key
 from unbrick.tally.count.rows import Row, words_kept_under
-from unbrick.tally.count.runs import RunRecord, shown_reason
+from unbrick.tally.count.runs import RunRecord, kept_reason
 from unbrick.tally.office.meant_machine import meant_row
 from unbrick.tally.records import NAMED, Said, Statement, StatementError
 
@@ -58,7 +58,7 @@ def state(
         "name_key": kept_under,
         "name": meant["name"] if meant else shown,
         "status": status.value,
-        "reason": shown_reason(reason),
+        "reason": kept_reason(reason),
         "who": said_by,
         "at": microseconds(at or present()),
         "arrival": next_number(connection),
@@ -102,7 +102,7 @@ def take_back(
     last = standing[-1]
     words = {
         "taken_back_by": said_by,
-        "taken_back_why": shown_reason(reason),
+        "taken_back_why": kept_reason(reason),
         "taken_back_at": microseconds(at or present()),
     }
     connection.execute(update(statements).where(statements.c.number == last["number"]).values(words))

@@ -63,6 +63,7 @@ from unbrick.tally.store.looking import LookingDatabase
 from unbrick.tally.store.migrations import is_current, migrate
 from unbrick.tally.store.rebuild import ADDED_UP, rebuild
 from unbrick.tally.trust.stations import Visits, read_stored_since, read_visits
+from unbrick.text import is_seen
 
 
 class Store:
@@ -295,7 +296,7 @@ class Store:
         Gives its row now. Raises StatementError: an unknown status word or machine, no reason, or several
         machines that are called so.
         """
-        if not reason.strip():
+        if not is_seen(reason):
             raise StatementError("a mark needs a reason", hint="say in a few words why: --reason TEXT")
         return self._state(machine, statement_of(status), reason, who, at, new=new, unseen=unseen)
 
@@ -319,7 +320,7 @@ class Store:
 
         Raises StatementError: no reason, no such machine, several of them, or nothing to take back.
         """
-        if not reason.strip():
+        if not is_seen(reason):
             raise StatementError("say in a few words why", hint="--reason TEXT")
         with self._database.write(act=True) as connection:
             key, said = take_back(connection, machine, reason=reason, who=who, at=at, unseen=unseen)
@@ -388,7 +389,7 @@ class Store:
             return joining.unsplit(connection, one, who=who)
 
     def discount(self, station: str, *, discounted: bool, reason: str, who: str) -> list[MachineRow]:
-        """Take a station's word out of the count, or in again; gives the rows that this changes."""
+        """Take a station's word out of the count, or in again; gives what `joining.discount` does."""
         with self._database.write(act=True) as connection:
             return joining.discount(connection, station, discounted=discounted, reason=reason, who=who)
 

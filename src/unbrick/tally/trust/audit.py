@@ -28,6 +28,7 @@ from unbrick.text import printable
 
 REFUSALS = "refusals.log"
 _LONGEST_TEXT = 200
+_LONGEST_REASON = 1000  # of a person, which is kept whole
 _MOST_WAITING = 1000
 _SESSIONS_WRITTEN = 5
 _LEVELS = {
@@ -146,7 +147,12 @@ class AuditLog:
 
     def _line(self, facts: Mapping[str, str | int]) -> bytes:
         at = moment(datetime.fromtimestamp(self._clock(), UTC))
-        short = {key: _shown(value) if isinstance(value, str) else value for key, value in facts.items()}
+        short = {
+            key: _shown(value, _LONGEST_REASON if key == "reason" else _LONGEST_TEXT)
+            if isinstance(value, str)
+            else value
+            for key, value in facts.items()
+        }
         return json.dumps({"at": at, **short}, ensure_ascii=True).encode() + b"\n"
 
 

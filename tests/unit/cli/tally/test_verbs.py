@@ -49,12 +49,13 @@ def test_a_user_without_a_name_enrols_and_revokes_but_vouches_for_nothing(
     assert run(command, enrolled).exit_code == 0
     revoked = run(command, ["revoke", str(tmp_path / "tally"), "stick-7", "--yes", "--json"])
     assert revoked.exit_code == 0
-    assert json.loads(revoked.stdout) == {"station": "stick-7", "machines": []}
+    said = json.loads(revoked.stdout)
+    assert (said["station"], said["machines"]) == ("stick-7", [])
     noted = [json.loads(line) for line in folder.audit.read_text().splitlines()]
     assert [one["by"] for one in noted if "by" in one] == [f"user {os.getuid()}"] * 2
-    said = run(command, ["confirm", str(tmp_path / "tally"), "WARD-3-PC"]).exception
-    assert isinstance(said, UsageError)
-    assert said.hint == "say on whose word it is: --who NAME"
+    refused = run(command, ["confirm", str(tmp_path / "tally"), "WARD-3-PC"]).exception
+    assert isinstance(refused, UsageError)
+    assert refused.hint == "say on whose word it is: --who NAME"
 
 
 def test_every_verb_has_an_example() -> None:

@@ -7,18 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.options.inventory_list import LIST_WORDS, replace_list, tell_counts
-from unbrick.cli.options.tally_folder import (
-    directory_argument,
-    note_deed,
-    open_store,
-    seen_reason,
-    who_option,
-    whose_word,
-)
-from unbrick.cli.terminal.manners import say
+from unbrick.cli.options.answer import json_option, warn
+from unbrick.cli.options.inventory_list import LIST_WORDS, answer_counts, replace_list
+from unbrick.cli.options.tally_act import Act, reason_option, who_option, whose_word
+from unbrick.cli.options.tally_folder import directory_argument, open_store
 from unbrick.errors import UsageError
-from unbrick.text import printable
 
 if TYPE_CHECKING:
     from unbrick.tally.office.inventory_headings import Columns
@@ -37,10 +30,18 @@ _MOST_HEADINGS = 20
 )
 @click.option("--empty", is_flag=True, help="With --replace: CSV may name no machine at all.")
 @click.option("--yes", is_flag=True, help="With --replace: do not ask before anything is forgotten.")
-@click.option("--reason", callback=seen_reason, metavar="TEXT", help="Why, in a few words, for the audit.")
+@reason_option("Why, in a few words, for the audit.")
 @who_option
+@json_option
 def command(
-    directory: Path, file: Path, replacing: bool, empty: bool, yes: bool, reason: str | None, who: str | None
+    directory: Path,
+    file: Path,
+    replacing: bool,
+    empty: bool,
+    yes: bool,
+    reason: str | None,
+    who: str | None,
+    as_json: bool,
 ) -> None:
     """Take the list of expected machines, so that "not yet seen" is a number.
 
@@ -53,24 +54,26 @@ def command(
     """
     from unbrick.tally.office.inventory import read_inventory
 
-    by = whose_word(who)
-    facts = {"who": by} | ({"reason": reason} if reason else {})
+    act, facts = Act(directory, as_json=as_json), {"who": whose_word(who)}
+    if reason:
+        facts["reason"] = reason
+    former = None
     with open_store(directory) as store:
         inventory = read_inventory(file)
-        say(f"unbrick: {printable(_columns(file.name, inventory.columns))}", err=True)
+        warn(_columns(file.name, inventory.columns))
         if replacing and not inventory.lines and not empty:
             raise UsageError(
                 f"{file.name} names no machine, and would empty the list",
                 hint="where that is meant, add --empty",
             )
         if replacing:
-            counts, kept = replace_list(store, directory, inventory, file.name, yes=yes)
-            facts["former"] = kept.name
+            counts, former = replace_list(store, act, directory, inventory, file.name, yes=yes)
+            facts["former"] = former.name
         else:
             counts = store.take_inventory(inventory)
     numbers = {"added": counts.added, "removed": counts.removed}
-    note_deed(directory, "inventory imported", file=file.name, **numbers, **facts)
-    tell_counts(counts, file.name)
+    act.note("inventory imported", file=file.name, **numbers, **facts)
+    answer_counts(act, counts, file.name, former)
     if counts.bad or counts.contradicting:
         click.get_current_context().exit(1)
 

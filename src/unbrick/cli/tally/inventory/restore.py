@@ -6,25 +6,20 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.inventory_list import replace_list, tell_counts
-from unbrick.cli.options.tally_folder import (
-    directory_argument,
-    folder_of,
-    note_deed,
-    open_store,
-    seen_reason,
-    who_option,
-    whose_word,
-)
+from unbrick.cli.options.answer import json_option
+from unbrick.cli.options.inventory_list import answer_counts, replace_list
+from unbrick.cli.options.tally_act import Act, reason_option, who_option, whose_word
+from unbrick.cli.options.tally_folder import directory_argument, folder_of, open_store
 from unbrick.errors import UsageError
 
 
 @click.command("restore")
 @directory_argument
 @click.option("--yes", is_flag=True, help="Do not ask before anything is forgotten.")
-@click.option("--reason", callback=seen_reason, metavar="TEXT", help="Why, in a few words, for the audit.")
+@reason_option("Why, in a few words, for the audit.")
 @who_option
-def command(directory: Path, yes: bool, reason: str | None, who: str | None) -> None:
+@json_option
+def command(directory: Path, yes: bool, reason: str | None, who: str | None, as_json: bool) -> None:
     """Put back the list of expected machines that `inventory import --replace` replaced last.
 
     The present one is kept in its turn, so that restoring again undoes this. Older ones lie beside it, as
@@ -35,14 +30,14 @@ def command(directory: Path, yes: bool, reason: str | None, who: str | None) -> 
     from unbrick.tally.office.former_lists import newest_list
     from unbrick.tally.office.inventory import read_inventory
 
-    by = whose_word(who)
+    act, by = Act(directory, as_json=as_json), whose_word(who)
     former = newest_list(folder_of(directory).path)
     if former is None:
         raise UsageError(f"no list of {directory} was replaced", hint="there is nothing to put back")
     inventory = read_inventory(former)
     with open_store(directory) as store:
-        counts, kept = replace_list(store, directory, inventory, former.name, yes=yes)
+        counts, kept = replace_list(store, act, directory, inventory, former.name, yes=yes)
     why = {"reason": reason} if reason else {}
     numbers = {"added": counts.added, "removed": counts.removed}
-    note_deed(directory, "inventory restored", **numbers, former=kept.name, who=by, **why)
-    tell_counts(counts, former.name)
+    act.note("inventory restored", **numbers, former=kept.name, who=by, **why)
+    answer_counts(act, counts, former.name, kept)
