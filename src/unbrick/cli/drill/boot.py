@@ -10,11 +10,12 @@ from pathlib import Path
 
 import click
 
+from unbrick.cli.options.answer import PATH
 from unbrick.cli.terminal.manners import say
 
 
 @click.command("boot")
-@click.argument("directory", metavar="[DIR]", type=click.Path(path_type=Path), required=False)
+@click.argument("directory", metavar="[DIR]", type=PATH, required=False)
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same machine.")
 def command(directory: Path | None, seed: int) -> None:
     """Switch on a bricked BitLocker machine with the boot medium in it, and watch it being brought back.

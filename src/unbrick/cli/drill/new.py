@@ -7,11 +7,21 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.fleet import files_option, playbook_option, seed_option, size_option
+from unbrick.cli.options.answer import PATH
 from unbrick.cli.terminal.manners import say
 from unbrick.drill.options import DEFAULT_INCIDENT
 from unbrick.errors import UsageError
 
+files_option = click.option(
+    "--files", type=int, default=200, show_default=True, help="Ordinary files on each Windows volume."
+)
+size_option = click.option("--size", default="256M", show_default=True, help="Size of each disk.")
+seed_option = click.option(
+    "--seed", type=int, default=1, show_default=True, help="The same seed makes the same fleet."
+)
+playbook_option = click.option(
+    "--playbook", type=PATH, metavar="FILE", help="Play the incident that a playbook of your own describes."
+)
 _ENCRYPTIONS = ("none", "xts-128", "xts-256")
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.options.fleet import files_option, playbook_option, seed_option, size_option
+from unbrick.cli.drill.new import files_option, playbook_option, seed_option, size_option
+from unbrick.cli.options.answer import PATH
 from unbrick.cli.terminal.manners import say
 from unbrick.text import counted, printable
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command("run")
-@click.argument("directory", metavar="[DIR]", type=click.Path(path_type=Path), required=False)
+@click.argument("directory", metavar="[DIR]", type=PATH, required=False)
 @files_option
 @size_option
 @seed_option

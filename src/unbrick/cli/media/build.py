@@ -15,28 +15,27 @@ from types import FrameType
 
 import click
 
-from unbrick.cli.terminal.manners import can_redraw, say
+from unbrick.cli.options.answer import PATH, json_flag, tell, warn
+from unbrick.cli.terminal.manners import can_redraw
 from unbrick.errors import UsageError
 from unbrick.media.build import Built, build_medium
 from unbrick.media.site_settings import Settings, read_settings
 from unbrick.media.system.build_inputs import BuildRequest
 from unbrick.processes.command import SystemRunner
 from unbrick.signing.site_key import fingerprint
-from unbrick.text import printable
 
-_PATH = click.Path(path_type=Path)
 _MOST_DIGITS = 18
 
 
 @click.command("build")
-@click.option("--out", required=True, metavar="FILE.iso", type=_PATH, help="The image to write.")
+@click.option("--out", required=True, metavar="FILE.iso", type=PATH, help="The image to write.")
 @click.option(
-    "--station", metavar="FILE", type=_PATH, help="unbrick.yaml: put it, and what it names, on the medium."
+    "--station", metavar="FILE", type=PATH, help="unbrick.yaml: put it, and what it names, on the medium."
 )
 @click.option(
     "--site-key",
     metavar="KEY",
-    type=_PATH,
+    type=PATH,
     help="The site's key (OpenSSH, Ed25519); usual: site-key beside the image, made once.",
 )
 @click.option(
@@ -50,7 +49,7 @@ _MOST_DIGITS = 18
 @click.option(
     "--fresh", is_flag=True, help="Fetch the Debian packages anew, even if it was done within a week."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_flag("Print one JSON document.")
 def command(
     out: Path,
     station: Path | None,
@@ -162,9 +161,9 @@ def _report(done: Built, request: BuildRequest, settings: Settings, seconds: flo
         }
         click.echo(json.dumps(document))
         return
-    click.echo(printable(f"{done.image}: {manifest.size / 1e6:.0f} MB, medium {manifest.id}"))
+    tell(f"{done.image}: {manifest.size / 1e6:.0f} MB, medium {manifest.id}")
     click.echo(f"built {manifest.built}, a machine's clock is believed until {manifest.expires}")
-    click.echo(printable(f"signed by the site key {fingerprint(done.site_key)}"))
+    tell(f"signed by the site key {fingerprint(done.site_key)}")
     click.echo(
         "Beside it (unbrick help media says what each is): " + ", ".join(path.name for path in done.beside)
     )
@@ -184,4 +183,4 @@ def _warn(done: Built, request: BuildRequest, settings: Settings) -> None:
         names = ", ".join(settings.key_files)
         warnings.append(f"the medium holds recovery passwords ({names}): lock it up")
     for warning in warnings:
-        say(printable(f"unbrick: {warning}"), err=True)
+        warn(warning)

@@ -12,19 +12,12 @@ from types import FrameType
 
 import click
 
+from unbrick.cli.options.answer import PATH, advise, json_flag, tell, warn
 from unbrick.cli.terminal.byte_bar import ByteBar
-from unbrick.cli.terminal.manners import say
 from unbrick.errors import UsageError
 from unbrick.media.netboot.address import ServedNetwork, find_network
 from unbrick.media.netboot.dnsmasq_config import BIOS_LOADER, whole_config
-from unbrick.media.netboot.folder import (
-    CONFIG,
-    SERVED,
-    make_folder,
-    name_server,
-    served_files,
-    write_config,
-)
+from unbrick.media.netboot.folder import CONFIG, SERVED, make_folder, name_server, served_files, write_config
 from unbrick.media.netboot.repaired import DoneAtTally, Repaired, read_repaired
 from unbrick.media.netboot.serve import Serving, serve, url_of
 from unbrick.media.site_settings import Settings, read_settings
@@ -32,20 +25,17 @@ from unbrick.media.verify import check_image
 from unbrick.processes.command import SystemRunner
 from unbrick.signing.signed_settings import sign_settings
 from unbrick.signing.site_key import public_line
-from unbrick.text import printable
-
-_path = click.Path(path_type=Path)
 
 
 @click.command("netboot")
-@click.argument("directory", metavar="DIR", type=_path)
+@click.argument("directory", metavar="DIR", type=PATH)
 @click.option(
-    "--image", metavar="ISO", type=_path, help="What `unbrick media build` made; makes DIR, or makes it anew."
+    "--image", metavar="ISO", type=PATH, help="What `unbrick media build` made; makes DIR, or makes it anew."
 )
 @click.option(
-    "--station", metavar="FILE", type=_path, help="The unbrick.yaml to give out, with what it names."
+    "--station", metavar="FILE", type=PATH, help="The unbrick.yaml to give out, with what it names."
 )
-@click.option("--site-key", "key", metavar="KEY", type=_path, help="Sign those settings with the site's key.")
+@click.option("--site-key", "key", metavar="KEY", type=PATH, help="Sign those settings with the site's key.")
 @click.option(
     "--with-keys",
     is_flag=True,
@@ -59,16 +49,16 @@ _path = click.Path(path_type=Path)
 @click.option(
     "--repaired",
     metavar="FILE",
-    type=_path,
+    type=PATH,
     help="A list of machines that get no answer: one UUID or MAC address a line.",
 )
 @click.option(
     "--tally",
     metavar="DIR",
-    type=_path,
+    type=PATH,
     help="Machines that this tally counts as done get no answer from then on.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_flag("Print one JSON document.")
 def command(
     directory: Path,
     image: Path | None,
@@ -113,8 +103,8 @@ def command(
     _report(directory, network, port, done, as_json=as_json, serving=serving)
     if serving:
         stop = _stop_when_told()
-        serve(Serving(directory, network, port, who, _tell, stop), runner)
-        _tell("stopped: machines that ask now get no answer from here")
+        serve(Serving(directory, network, port, who, warn, stop), runner)
+        warn("stopped: machines that ask now get no answer from here")
 
 
 def _settings(station: Path | None, *, with_keys: bool) -> Settings:
@@ -132,16 +122,16 @@ def _settings(station: Path | None, *, with_keys: bool) -> Settings:
 
 def _warn(settings: Settings, key: Path | None) -> None:
     if not settings.files:
-        _tell("no settings are given out: the medium has those that it was built with, if any")
+        warn("no settings are given out: the medium has those that it was built with, if any")
         return
     if settings.identity:
-        _tell("anyone in that network can read these settings, the station's key included")
-        _tell("  what to do: enrol a station for this alone, and revoke it when the work is done")
+        warn("anyone in that network can read these settings, the station's key included")
+        advise("enrol a station for this alone, and revoke it when the work is done")
     else:
-        _tell("anyone in that network can read these settings")
+        warn("anyone in that network can read these settings")
     if key is None:
-        _tell("these settings are not signed: with them machines are looked at, and none is repaired")
-        _tell("  what to do: name the site's key with --site-key")
+        warn("these settings are not signed: with them machines are looked at, and none is repaired")
+        advise("name the site's key with --site-key")
 
 
 def _who_is_done(listed: Path | None, tally: Path | None) -> Callable[[], Repaired]:
@@ -193,12 +183,6 @@ def _report(
         }
         click.echo(json.dumps(document))
         return
-    click.echo(
-        printable(f"{directory / SERVED} holds what machines fetch, {directory / CONFIG} is for dnsmasq")
-    )
+    tell(f"{directory / SERVED} holds what machines fetch, {directory / CONFIG} is for dnsmasq")
     if not serving:
-        click.echo(printable(f"serve it: unbrick media netboot {directory} --serve (as root)"))
-
-
-def _tell(sentence: str) -> None:
-    say(f"unbrick: {printable(sentence)}", err=True)
+        tell(f"serve it: unbrick media netboot {directory} --serve (as root)")

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from unbrick.cli.terminal.manners import say
+from unbrick.cli.options.answer import PATH, advise, answer, json_flag, warn
 from unbrick.errors import UsageError
 from unbrick.media.site_settings import SETTINGS_NAME, files_to_sign
 from unbrick.processes.command import SystemRunner
 from unbrick.signing.signed_settings import check_folder, sign_settings, write_signature
 from unbrick.signing.site_key import fingerprint, public_line
-from unbrick.text import are, counted, printable
+from unbrick.text import are, counted
 
 
 @click.command("sign")
-@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="FOLDER", type=PATH)
 @click.option(
     "--site-key",
     "key",
     required=True,
     metavar="KEY",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The site's key that the medium was built with (OpenSSH, Ed25519); to check, its .pub is enough.",
 )
 @click.option("--check", is_flag=True, help="Sign nothing; say whether what lies there is as it was signed.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_flag("Print one JSON document.")
 def command(folder: Path, key: Path, check: bool, as_json: bool) -> None:
     """Sign the settings and playbooks in FOLDER, so that stations act on them.
 
@@ -60,19 +59,14 @@ def _check(folder: Path, line: str, wanted: list[str], *, as_json: bool) -> None
 
 
 def _tell(folder: Path, line: str, good: list[str], problems: list[str], *, as_json: bool) -> None:
-    if as_json:
-        document = {"folder": str(folder), "key": fingerprint(line), "signed": good, "problems": problems}
-        click.echo(json.dumps(document))
-        return
-    for name in good:
-        click.echo(printable(f"signed  {name}"))
-    for problem in problems:
-        say(printable(f"unbrick: {problem}"), err=True)
-    if problems:
-        say("  what to do: a station will not act on this; look who changed it, then sign again", err=True)
-    else:
-        click.echo(
-            printable(
-                f"{counted(len(good), 'file')} in {folder} {are(len(good))} signed by {fingerprint(line)}"
-            )
+    lines = [f"signed  {name}" for name in good]
+    if not problems:
+        lines.append(
+            f"{counted(len(good), 'file')} in {folder} {are(len(good))} signed by {fingerprint(line)}"
         )
+    document = {"folder": str(folder), "key": fingerprint(line), "signed": good, "problems": problems}
+    answer(document, lines, as_json=as_json)
+    if problems and not as_json:
+        for problem in problems:
+            warn(problem)
+        advise("a station will not act on this; look who changed it, then sign again")

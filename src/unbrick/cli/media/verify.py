@@ -7,29 +7,28 @@ from pathlib import Path
 
 import click
 
+from unbrick.cli.options.answer import PATH, advise, json_flag, tell, warn
 from unbrick.cli.terminal.byte_bar import ByteBar
 from unbrick.cli.terminal.manners import say
 from unbrick.errors import UsageError
 from unbrick.media.verify import Verdict, verify_medium
 from unbrick.processes.command import SystemRunner
 from unbrick.signing.site_key import fingerprint, public_line
-from unbrick.text import are, counted, printable
-
-_PATH = click.Path(path_type=Path)
+from unbrick.text import are, counted
 
 
 @click.command("verify")
-@click.argument("medium", metavar="DEVICE_OR_ISO", type=_PATH)
+@click.argument("medium", metavar="DEVICE_OR_ISO", type=PATH)
 @click.option(
     "--site-key",
     metavar="PUB",
-    type=_PATH,
+    type=PATH,
     help="The site's public key (site-key.pub). Without it only damage is found, not a forgery.",
 )
 @click.option(
     "--strict", is_flag=True, help="Settings and playbooks that the site has not signed are a problem, too."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_flag("Print one JSON document.")
 def command(medium: Path, site_key: Path | None, strict: bool, as_json: bool) -> None:
     """Check every byte of an image or a stick against the signed list that lies on it. Writes nothing.
 
@@ -74,18 +73,18 @@ def _tell(medium: Path, verdict: Verdict, line: str | None) -> None:
     for note in verdict.notes:
         say(f"note: {note}", err=True)
     for name in verdict.settings:
-        click.echo(printable(f"signed    {name}"))
+        tell(f"signed    {name}")
     for name in verdict.unsigned:
-        click.echo(printable(f"unsigned  {name}"))
+        tell(f"unsigned  {name}")
     for problem in verdict.problems:
-        say(printable(f"unbrick: {medium}: {problem}"), err=True)
+        warn(f"{medium}: {problem}")
     if verdict.problems:
-        say("  what to do: start no machine from it; find out where it was, write it anew", err=True)
+        advise("start no machine from it; find out where it was, write it anew")
         return
     what = "the stick, UNBRICK left out," if verdict.stick else "the image"
     by = f", signed by {fingerprint(line)}" if line else ""
     built = f"medium {manifest.id} of {manifest.built[:10]}"
-    click.echo(printable(f"{medium}: every byte of {what} is as it was built: {built}{by}"))
+    tell(f"{medium}: every byte of {what} is as it was built: {built}{by}")
     if verdict.stick:
         signed, unsigned = len(verdict.settings), len(verdict.unsigned)
         files = f"{counted(signed, 'file')} {are(signed)} signed and {unsigned} {are(unsigned)} not"
@@ -93,7 +92,4 @@ def _tell(medium: Path, verdict: Verdict, line: str | None) -> None:
             f"on the partition UNBRICK, which any PC can write to, {files}; its free room is not judged"
         )
     if not line:
-        say(
-            "unbrick: without --site-key damage is found, but not a forgery signed with another key",
-            err=True,
-        )
+        warn("without --site-key damage is found, but not a forgery signed with another key")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from unbrick.cli.options.answer import PATH, advise, json_flag, tell, warn
+from unbrick.cli.options.consent import require_consent
 from unbrick.cli.terminal.byte_bar import ByteBar
 from unbrick.cli.terminal.manners import say
 from unbrick.errors import FailedError, UsageError
@@ -26,19 +27,17 @@ from unbrick.text import counted, printable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_path = click.Path(path_type=Path)
-
 
 @click.command("write")
-@click.argument("disk", metavar="DISK", type=_path)
-@click.option("--image", required=True, metavar="ISO", type=_path, help="What `unbrick media build` made.")
+@click.argument("disk", metavar="DISK", type=PATH)
+@click.option("--image", required=True, metavar="ISO", type=PATH, help="What `unbrick media build` made.")
 @click.option(
-    "--station", metavar="FILE", type=_path, help="The unbrick.yaml to put on it, with what it names."
+    "--station", metavar="FILE", type=PATH, help="The unbrick.yaml to put on it, with what it names."
 )
-@click.option("--site-key", "key", metavar="KEY", type=_path, help="Sign those settings with the site's key.")
+@click.option("--site-key", "key", metavar="KEY", type=PATH, help="Sign those settings with the site's key.")
 @click.option("--serial", metavar="S", help="Wipe this very disk, though it is built in or holds a Windows.")
 @click.option("--yes", is_flag=True, help="Do not ask before wiping.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_flag("Print one JSON document.")
 def command(
     disk: Path,
     image: Path,
@@ -57,10 +56,7 @@ def command(
 
     Example: unbrick media write /dev/sdb --image unbrick.iso --station unbrick.yaml --site-key site-key
     """
-    if not yes and not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            "this wipes a disk, and there is no terminal to ask on", hint="add --yes to go ahead"
-        )
+    require_consent(yes=yes, why="this wipes a disk")
     settings = read_settings(station) if station else Settings({})
     runner = SystemRunner()
     target = look_at(disk, runner)
@@ -111,19 +107,13 @@ def _tell(target: Target, settings: Settings, key: Path | None, *, quiet: bool) 
         for line in describe(target):
             say(printable(f"  {line}"), err=True)
     if waiting := sum(content.reports for content in target.contents):
-        say(f"unbrick: {counted(waiting, 'report')} in its outbox, not sent yet, would be lost", err=True)
-        say("  what to do: first open the stick, and take them: unbrick outbox send", err=True)
+        warn(f"{counted(waiting, 'report')} in its outbox, not sent yet, would be lost")
+        advise("first open the stick, and take them: unbrick outbox send")
     for name in settings.key_files:
-        say(
-            printable(f"unbrick: the recovery passwords of {name} will lie on the stick unencrypted"),
-            err=True,
-        )
+        warn(f"the recovery passwords of {name} will lie on the stick unencrypted")
     if settings.files and key is None:
-        say(
-            "unbrick: the settings are not signed: with them this stick looks at machines and repairs none",
-            err=True,
-        )
-        say("  what to do: name the site's key with --site-key, or run unbrick media sign", err=True)
+        warn("the settings are not signed: with them this stick looks at machines and repairs none")
+        advise("name the site's key with --site-key, or run unbrick media sign")
 
 
 def _report(
@@ -158,6 +148,6 @@ def _report(
     click.echo(f"written and read back: {in_words(written.size)} in {seconds}")
     if names:
         by = f", signed by {signed_by}" if signed_by else ", not signed"
-        click.echo(printable(f"settings: {', '.join(names)}{by}"))
+        tell(f"settings: {', '.join(names)}{by}")
     how = "start a virtual machine" if target.kind is TargetKind.FILE else "take it out, and start a machine"
-    click.echo(printable(f"{target.path} is ready: {how} from it"))
+    tell(f"{target.path} is ready: {how} from it")

@@ -1,4 +1,4 @@
-"""Asking a person before a verb of the tally changes what cannot be overlooked."""
+"""Asking a person before something is changed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from unbrick.errors import FailedError, UsageError
 from unbrick.text import printable
 
 
-def require_consent(*, yes: bool) -> None:
+def is_watched() -> bool:
+    """Whether somebody sits there who can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def require_consent(*, yes: bool, why: str = "this asks first", hint: str = "add --yes to go ahead") -> None:
     """Without `--yes` somebody must be there to ask; raises UsageError, before anything was looked at."""
-    if not yes and not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError("this asks first, and there is no terminal to ask on", hint="add --yes to go ahead")
+    if not yes and not is_watched():
+        raise UsageError(f"{why}, and there is no terminal to ask on", hint=hint)
 
 
 def ask(question: str, *, yes: bool) -> None:

@@ -20,7 +20,8 @@ import click
 from click.core import ParameterSource
 
 from unbrick.cli.main import tell_fault
-from unbrick.cli.options.answer import warn
+from unbrick.cli.options.answer import PATH, json_flag, warn
+from unbrick.cli.options.consent import is_watched, require_consent
 from unbrick.cli.terminal.manners import emphasis, log_option, say, verbose_option
 from unbrick.cli.terminal.progress import below_progress, erase_progress, step_listeners
 from unbrick.cli.terminal.wording import (
@@ -32,7 +33,6 @@ from unbrick.cli.terminal.wording import (
     run_lines,
 )
 from unbrick.disks.images.image import ImageFormat
-from unbrick.errors import UsageError
 from unbrick.incidents.library import load_library
 from unbrick.incidents.playbook import Playbook
 from unbrick.incidents.site_playbooks import with_playbooks
@@ -50,7 +50,7 @@ Verb = Callable[..., None]
 # Whether a disk can be read is said in its own answer.
 disk_path = click.Path(path_type=Path, readable=False)
 disks_argument = click.argument("disks", nargs=-1, required=True, metavar="DISK...", type=disk_path)
-_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document a disk, one a line.")
+_json_option = json_flag("One JSON document a disk, one a line.")
 keys_option = click.option(
     "--keys",
     "keys",
@@ -61,7 +61,7 @@ keys_option = click.option(
 station_option = click.option(
     "--station",
     "station",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="The unbrick.yaml of a station: use its keys and playbooks, report to its tally.",
 )
@@ -69,7 +69,7 @@ playbooks_option = click.option(
     "--playbook",
     "playbooks",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="A playbook of your own, beside those that come with unbrick. May be given several times.",
 )
@@ -125,7 +125,8 @@ def work_on_disks(
     `keys` and `playbooks` are None for a verb that has no such option; `wanted` are other fields of `Order`.
     """
     if goal.changes:
-        _require_consent(yes=yes, dry_run=dry_run)
+        hint = "add --yes to go ahead, or --dry-run to see the plan"
+        require_consent(yes=yes or dry_run, why="this writes to the disk", hint=hint)
     link = _open_station(station)
     library = load_library if playbooks is None else _open_playbooks(playbooks, link)
     if keys is None:
@@ -186,15 +187,6 @@ def _tell_last_wait() -> None:
     say("  sending the last reports … (Ctrl-C: send them another time)", err=True)
 
 
-def _require_consent(*, yes: bool, dry_run: bool) -> None:
-    """Without `--yes` somebody must be there to ask; raises UsageError, before anything was looked at."""
-    if not yes and not dry_run and not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            "this writes to the disk, and there is no terminal to ask on",
-            hint="add --yes to go ahead, or --dry-run to see the plan",
-        )
-
-
 def _ask(report: DiskReport, goal: Goal) -> bool:
     """Show the plan and ask; only a clear yes counts."""
     for line in plan_lines(report, goal):
@@ -208,7 +200,7 @@ def open_keys(specs: Sequence[str], *, ask_person: bool, link: StationLink | Non
     Tells of bad lines on stderr.
     """
     sources = open_sources([*specs, *(link.station.keys if link else ())])
-    interactive = ask_person and sys.stdin.isatty() and sys.stderr.isatty()
+    interactive = ask_person and is_watched()
     if interactive:
         from unbrick.keys.sources.person import PersonKeySource
 

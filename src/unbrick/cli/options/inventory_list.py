@@ -21,7 +21,7 @@ LIST_WORDS = {"serial": "serial number"}
 
 
 def replace_list(
-    store: Store, act: Act, directory: Path, inventory: Inventory, name: str, *, yes: bool
+    store: Store, act: Act, inventory: Inventory, name: str, *, yes: bool
 ) -> tuple[InventoryCounts, Path]:
     """Put a list in the place of the present one; where machines go with that, ask first.
 
@@ -39,11 +39,13 @@ def replace_list(
         gone = len(replacement.leaving)
         machines = "1 machine" if gone == 1 else f"{gone:,} of {replacement.of:,} machines"
         ask(f"Replace the list, and take {machines} out of it?" if gone else "Replace the list?", yes=yes)
-    with errors_named(directory):
-        kept = keep_list(directory, store.inventory_lines())
+    with errors_named(act.directory):
+        kept = keep_list(act.directory, store.inventory_lines())
     counts = store.take_inventory(inventory, replacement)
     if counts.removed or replacement.emptied:
-        act.tell(f"the former list is in {kept}; to put it back: unbrick tally inventory restore {directory}")
+        act.tell(
+            f"the former list is in {kept}; to put it back: unbrick tally inventory restore {act.directory}"
+        )
     return counts, kept
 
 

@@ -66,9 +66,7 @@ def list_stations(directory: Path) -> list[Listed]:
     last = {one.name: one for one in sorted(register.stations, key=lambda one: one.serial)}
     return [
         Listed(
-            one,
-            visits.get(one.name, Visits()) if last[one.name] is one else Visits(),
-            one.name in discounted,
+            one, visits.get(one.name, Visits()) if last[one.name] is one else Visits(), one.name in discounted
         )
         for one in register.stations
     ]

@@ -6,20 +6,24 @@ The audit and the answer of `--json` have the same facts: what is noted here is 
 from __future__ import annotations
 
 import getpass
-import json
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbrick.cli.options.answer import tell
-from unbrick.cli.options.tally_folder import folder_of
+from unbrick.cli.options.answer import answer, json_option, tell
+from unbrick.cli.options.tally_folder import folder_of, open_store
 from unbrick.errors import UsageError
 from unbrick.text import is_seen
 
+if TYPE_CHECKING:
+    from unbrick.tally.store.store import Store
+
+Verb = Callable[..., None]
 _MOST_REASON = 1000
 
 
@@ -34,9 +38,7 @@ who_option = click.option(
 )
 
 
-def reason_option(
-    help_: str, *, required: bool = False
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def reason_option(help_: str, *, required: bool = False) -> Callable[[Verb], Verb]:
     """`--reason`; one that is given shows something to who reads it later, and is kept whole."""
     return click.option("--reason", metavar="TEXT", required=required, callback=_seen_reason, help=help_)
 
@@ -62,39 +64,55 @@ def _login_name() -> str | None:
     return None
 
 
-def whose_word(who: str | None) -> str:
-    """The name given, else the login name; raises UsageError where there is neither."""
-    name = who or _login_name()
-    if name is None:
-        raise UsageError("your login name is not known", hint="say on whose word it is: --who NAME")
-    return name
-
-
 class Act:
-    """Notes what was changed, and answers with that and how things stand now."""
+    """What one verb does: notes what it changed, and answers with that and how things stand now."""
 
-    def __init__(self, directory: Path, *, as_json: bool) -> None:
-        self._directory = directory
-        self._as_json = as_json
+    def __init__(self, directory: Path, who: str | None = None, *, as_json: bool) -> None:
+        self.directory = directory
+        self._who = who
+        self.as_json = as_json
         self._changed: list[dict[str, str | int]] = []
+
+    @property
+    def who(self) -> str:
+        """On whose word; raises UsageError where that is not said and the login name is not known."""
+        if (name := self._who or _login_name()) is None:
+            raise UsageError("your login name is not known", hint="say on whose word it is: --who NAME")
+        return name
+
+    @property
+    def who_acts(self) -> str:
+        """The same where the trust in a station ends or begins: that waits for nobody's name."""
+        return self._who or acting_user()
+
+    def open_store(self) -> Store:
+        return open_store(self.directory)
 
     def note(self, what: str, **facts: str | int) -> None:
         """Write one change down in the audit, with who is logged in."""
         from unbrick.tally.trust.audit import AuditLog
 
         noted = {**facts, "by": acting_user()}
-        AuditLog(folder_of(self._directory).audit).tell(what, **noted)
+        AuditLog(folder_of(self.directory).audit).tell(what, **noted)
         self._changed.append({"what": what, **noted})
 
     def tell(self, line: str) -> None:
         """Say to a person what is done already, whatever becomes of the rest."""
-        if not self._as_json:
+        if not self.as_json:
             tell(line)
 
     def answer(self, lines: Iterable[str], now: Callable[[], dict[str, Any]]) -> None:
         """Say what was changed and how it stands: `now` for a program, the lines for a person."""
-        if self._as_json:
-            click.echo(json.dumps({"changed": self._changed, **now()}))
-        else:
-            for line in lines:
-                tell(line)
+        answer({"changed": self._changed, **now()} if self.as_json else {}, lines, as_json=self.as_json)
+
+
+def act_options(verb: Verb) -> Verb:
+    """`--who` and `--json` of a verb on DIR, which is given an `Act` for the three."""
+
+    @who_option
+    @json_option
+    @wraps(verb)
+    def acting(directory: Path, who: str | None, as_json: bool, **given: Any) -> None:
+        verb(Act(directory, who, as_json=as_json), **given)
+
+    return acting

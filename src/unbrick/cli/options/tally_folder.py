@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from unbrick.cli.options.answer import PATH
 from unbrick.cli.terminal.manners import can_redraw
 from unbrick.text import are, counted
 
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
     from unbrick.tally.folder import TallyFolder
     from unbrick.tally.store.store import Store
 
-directory_argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+directory_argument = click.argument("directory", metavar="DIR", type=PATH)
 authority_option = click.option(
     "--authority",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The authority's private key (or its folder), where that is not in DIR/authority.",
 )
 

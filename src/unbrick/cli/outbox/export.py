@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from unbrick.cli.options.answer import json_option, tell
+from unbrick.cli.options.answer import PATH, answer, json_option
 from unbrick.cli.options.disk_work import station_option
-from unbrick.cli.options.outbox import open_outbox
+from unbrick.cli.outbox.list import open_outbox
 from unbrick.text import are, counted
 
 
 @click.command("export")
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE", type=PATH)
 @station_option
 @json_option
 def command(file: Path, station: Path | None, as_json: bool) -> None:
@@ -25,9 +24,6 @@ def command(file: Path, station: Path | None, as_json: bool) -> None:
     Example: unbrick outbox export reports.jsonl --station unbrick.yaml
     """
     count = open_outbox(station).export(file)
-    if as_json:
-        click.echo(json.dumps({"exported": count, "file": str(file)}))
-    else:
-        them = "it" if count == 1 else "them"
-        reports = f"{counted(count, 'report')} {are(count)} in {file}"
-        tell(f"{reports}; read {them} in with unbrick tally import")
+    them = "it" if count == 1 else "them"
+    line = f"{counted(count, 'report')} {are(count)} in {file}; read {them} in with unbrick tally import"
+    answer({"exported": count, "file": str(file)}, [line], as_json=as_json)

@@ -12,15 +12,15 @@ from typing import Any
 
 import click
 
-from unbrick.cli.options.answer import json_option
+from unbrick.cli.options.answer import json_option, tell, warn
 from unbrick.cli.options.disk_work import station_option
-from unbrick.cli.options.outbox import open_outbox
 from unbrick.errors import UsageError
 from unbrick.events.event import moment
 from unbrick.report.link import load_station_and_signer
-from unbrick.report.outbox import Outbox
+from unbrick.report.outbox import DEFAULT_FOLDER, Outbox, outbox_folder
 from unbrick.report.station_login import certificate_notice
-from unbrick.text import are, counted, printable
+from unbrick.settings.station_file import load_station
+from unbrick.text import are, counted
 
 
 @click.command("list")
@@ -40,17 +40,28 @@ def command(station: Path | None, as_json: bool) -> None:
     for run in document["runs"]:
         machine = ", ".join(run["hostnames"]) or run["disk_guid"] or "a machine without a name"
         site = f" at {run['site']}" if run["site"] else ""
-        click.echo(printable(f"{run['run']}  {machine}{site}: {counted(run['events'], 'report')}"))
+        tell(f"{run['run']}  {machine}{site}: {counted(run['events'], 'report')}")
     waiting = document["waiting"]
     wait = "waits" if waiting == 1 else "wait"
-    click.echo(printable(f"{counted(waiting, 'report')} {wait} in {outbox.folder}"))
+    tell(f"{counted(waiting, 'report')} {wait} in {outbox.folder}")
     for word in ("refused", "damaged"):
         if count := document[word]:
             why = _reasons(document["refused_reasons"]) if word == "refused" else ""
             kept = f"{counted(count, f'{word} report')} {are(count)} kept"
-            click.echo(printable(f"{kept} in {outbox.folder / word}{why}"))
+            tell(f"{kept} in {outbox.folder / word}{why}")
     if ends is not None and (notice := certificate_notice(ends, datetime.now(UTC))):
-        click.echo(notice)
+        tell(notice)
+
+
+def open_outbox(station: Path | None) -> Outbox:
+    """The outbox of a station; without one, that of this computer.
+
+    The station's key is not looked at: where it is damaged, what waits can still be carried to the tally.
+    """
+    if station is None:
+        return Outbox(DEFAULT_FOLDER, warn)
+    load_station(station)
+    return Outbox(outbox_folder(station), warn)
 
 
 def _certificate_end(station: Path | None) -> datetime | None:

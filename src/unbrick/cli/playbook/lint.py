@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.answer import json_lines_option
+from unbrick.cli.options.answer import PATH, json_flag
 from unbrick.cli.terminal.manners import say
 from unbrick.errors import UsageError
 from unbrick.incidents.library import Collection, read_playbook_file
@@ -16,8 +16,8 @@ from unbrick.text import printable
 
 
 @click.command("lint")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
-@json_lines_option
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=PATH)
+@json_flag("Print JSON, one document a line.")
 def command(files: tuple[Path, ...], as_json: bool) -> None:
     """Check playbook files of your own; says file, line and what was expected.
 

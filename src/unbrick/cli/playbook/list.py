@@ -6,12 +6,12 @@ import json
 
 import click
 
-from unbrick.cli.options.answer import json_lines_option
+from unbrick.cli.options.answer import json_flag
 from unbrick.incidents.library import load_library
 
 
 @click.command("list")
-@json_lines_option
+@json_flag("Print JSON, one document a line.")
 def command(as_json: bool) -> None:
     """List the playbooks that come with unbrick.
 

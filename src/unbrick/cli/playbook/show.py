@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from unbrick.cli.options.answer import json_lines_option
+from unbrick.cli.options.answer import json_flag
 from unbrick.errors import UsageError
 from unbrick.incidents.library import find_playbook, load_library, load_playbook
 from unbrick.incidents.playbook import Playbook
@@ -20,7 +20,7 @@ from unbrick.text import counted
 @click.command("show")
 @click.argument("name", required=False, metavar="ID|FILE")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of a playbook file instead.")
-@json_lines_option
+@json_flag("Print JSON, one document a line.")
 def command(name: str | None, schema: bool, as_json: bool) -> None:
     """Show one playbook in full: what it looks for, and what it would do.
 

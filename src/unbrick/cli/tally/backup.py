@@ -7,16 +7,15 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.answer import json_option, tell, warn
+from unbrick.cli.options.answer import PATH, advise, json_option, tell, warn
 from unbrick.cli.options.tally_folder import directory_argument, show_progress
 from unbrick.cli.tally.check import checked_document
-from unbrick.cli.terminal.manners import say
 from unbrick.text import counted
 
 
 @click.command("backup")
 @directory_argument
-@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("out", metavar="OUT", type=PATH)
 @click.option("--with-authority", is_flag=True, help="Copy the authority's private key, too: guard the copy.")
 @json_option
 def command(directory: Path, out: Path, with_authority: bool, as_json: bool) -> None:
@@ -41,5 +40,5 @@ def command(directory: Path, out: Path, with_authority: bool, as_json: bool) -> 
             tell(f"copied {counted(copied.reports, 'report')} to {out}, and looked them over")
         return
     warn(f"the copy in {out} has the faults of the tally")
-    say(f"  what to do: unbrick tally check {directory}", err=True)
+    advise(f"unbrick tally check {directory}")
     click.get_current_context().exit(1)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.options.answer import json_option, tell, warn
-from unbrick.cli.options.tally_act import who_option, whose_word
+from unbrick.cli.options.answer import advise, json_option, tell, warn
+from unbrick.cli.options.tally_act import Act, who_option
 from unbrick.cli.options.tally_folder import directory_argument, show_progress
-from unbrick.cli.terminal.manners import say
 from unbrick.text import are, counted
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def command(directory: Path, signatures: bool, repair: bool, who: str | None, as
     found = check_tally(directory, signatures=signatures, progress=show_progress)
     repaired = False
     if repair and found.differences and not found.complaints:
-        repair_tally(directory, by=whose_word(who))
+        repair_tally(directory, by=Act(directory, who, as_json=as_json).who)
         repaired = True
     if as_json:
         click.echo(json.dumps({**checked_document(found), "repaired": repaired}))
@@ -73,16 +72,13 @@ def _tell(found: Checked, repaired: bool) -> None:
         tell(f"the numbers were made anew from {reports}")
     elif found.lacks_mark and len(found.complaints) == 1:
         tell(f"{whole}; whether there were more cannot be told")
-        say(
-            "  what to do: look where tally.mark was moved to; else: unbrick tally serve DIR --accept-loss",
-            err=True,
-        )
+        advise("look where tally.mark was moved to; else: unbrick tally serve DIR --accept-loss")
     elif found.lacks_trust and len(found.complaints) == 1:
         tell(f"{whole}; changes of who may report are missing")
-        say("  what to do: put the newest stations.json back (unbrick help administrator)", err=True)
+        advise("put the newest stations.json back (unbrick help administrator)")
     elif found.complaints:
         tell(f"{reports}; {found.missing} {are(found.missing)} missing")
-        say("  what to do: restore a copy of tally.db (unbrick help administrator)", err=True)
+        advise("restore a copy of tally.db (unbrick help administrator)")
     else:
         tell(f"{whole}, but the numbers are not what they add up to")
-        say("  what to do: unbrick tally check DIR --repair", err=True)
+        advise("unbrick tally check DIR --repair")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.options.answer import tell
+from unbrick.cli.options.answer import json_flag, tell
 from unbrick.cli.options.tally_folder import directory_argument, look_at_store
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _MOST = 50
 
 @click.command("contradictions")
 @directory_argument
-@click.option("--json", "as_json", is_flag=True, help="One JSON document, with every contradiction.")
+@json_flag("One JSON document, with every contradiction.")
 @click.option(
     "--all",
     "everything",

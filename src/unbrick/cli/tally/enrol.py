@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.answer import json_option
+from unbrick.cli.options.answer import PATH, json_option
 from unbrick.cli.options.station_list import station_documents
 from unbrick.cli.options.tally_act import Act, acting_user
 from unbrick.cli.options.tally_folder import authority_option, directory_argument, how_to_build
@@ -22,7 +22,7 @@ MOST_DAYS = 3653
     "--out",
     required=True,
     metavar="FOLDER",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A new or empty folder for the station's key, certificate and unbrick.yaml.",
 )
 @click.option("--everywhere", is_flag=True, help="Let it report for any site, not only for its own.")
@@ -53,14 +53,7 @@ def command(
 
     act = Act(directory, as_json=as_json)
     station = enrol_station(
-        directory,
-        name,
-        site,
-        out,
-        everywhere=everywhere,
-        days=days,
-        authority=authority,
-        by=acting_user(),
+        directory, name, site, out, everywhere=everywhere, days=days, authority=authority, by=acting_user()
     )
     act.note("enrolled", station=name, serial=station.serial)
     act.answer(

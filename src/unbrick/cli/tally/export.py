@@ -7,21 +7,20 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.answer import tell, warn
+from unbrick.cli.options.answer import PATH, advise, tell, warn
 from unbrick.cli.options.tally_folder import directory_argument, folder_of
-from unbrick.cli.terminal.manners import say
 from unbrick.errors import UsageError
 from unbrick.text import counted
 
 
 @click.command("export")
 @directory_argument
-@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Write there, not to stdout.")
+@click.option("--out", metavar="FILE", type=PATH, help="Write there, not to stdout.")
 @click.option(
     "--verifiable",
     "folder",
     metavar="FOLDER",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Fill a new folder with files that `ssh-keygen -Y verify` takes.",
 )
 def command(directory: Path, out: Path | None, folder: Path | None) -> None:
@@ -52,5 +51,5 @@ def command(directory: Path, out: Path | None, folder: Path | None) -> None:
         warn(sentence)
     if done.complaints:
         warn(f"the export has the {counted(done.reports, 'report')} that can be read")
-        say(f"  what to do: unbrick tally check {directory}", err=True)
+        advise(f"unbrick tally check {directory}")
         click.get_current_context().exit(1)

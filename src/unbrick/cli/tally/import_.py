@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbrick.cli.options.answer import json_option, warn
-from unbrick.cli.options.tally_act import Act, reason_option, who_option, whose_word
+from unbrick.cli.options.answer import PATH, warn
+from unbrick.cli.options.tally_act import Act, act_options, reason_option
 from unbrick.cli.options.tally_folder import directory_argument
 from unbrick.text import are, printable
 
@@ -21,7 +21,7 @@ _MOST_TOLD = 20
 
 @click.command("import")
 @directory_argument
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE", type=PATH)
 @click.option(
     "--accept-key",
     "accepted",
@@ -30,16 +30,8 @@ _MOST_TOLD = 20
     help="Also take reports signed by this key, which is not enrolled: that of a medium without settings.",
 )
 @reason_option("Why the key is accepted, in a few words; it is written down.")
-@who_option
-@json_option
-def command(
-    directory: Path,
-    file: Path,
-    accepted: tuple[str, ...],
-    reason: str | None,
-    who: str | None,
-    as_json: bool,
-) -> None:
+@act_options
+def command(act: Act, file: Path, accepted: tuple[str, ...], reason: str | None) -> None:
     """Take the reports that `unbrick outbox export` wrote to FILE; each is counted once.
 
     FILE may also be an opened stick, or its folder outbox; nothing leaves it. Or it holds, a line each, the
@@ -54,8 +46,8 @@ def command(
     """
     from unbrick.tally.upkeep.import_reports import import_export
 
-    act, by = Act(directory, as_json=as_json), whose_word(who) if accepted else None
-    counts = import_export(directory, file, accepted, by=by, why=reason or "")
+    by = act.who if accepted else None
+    counts = import_export(act.directory, file, accepted, by=by, why=reason or "")
     for name, key in counts.accepted.items():
         act.note("key-accepted", station=name, key=key, who=by or "", reason=reason or "")
     act.note(
@@ -67,7 +59,7 @@ def command(
         expired=counts.expired.total(),
     )
     act.answer(_lines(counts), lambda: _document(counts))
-    if not as_json:
+    if not act.as_json:
         _warn(counts)
     if not counts.all_taken:
         click.get_current_context().exit(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.answer import tell
+from unbrick.cli.options.answer import PATH, tell
 from unbrick.cli.options.tally_act import acting_user
 from unbrick.cli.options.tally_folder import directory_argument, how_to_build
 
@@ -24,7 +24,7 @@ from unbrick.cli.options.tally_folder import directory_argument, how_to_build
 @click.option(
     "--authority",
     metavar="FOLDER",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Keep the authority's private key there, not in DIR/authority; one that lies there is used.",
 )
 def command(directory: Path, addresses: tuple[str, ...], site: str, authority: Path | None) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from unbrick.cli.options.answer import json_option
 from unbrick.cli.options.machines import machine_documents, row_line
-from unbrick.cli.options.tally_act import Act, reason_option, who_option, whose_word
-from unbrick.cli.options.tally_folder import directory_argument, open_store
+from unbrick.cli.options.tally_act import Act, act_options, reason_option
+from unbrick.cli.options.tally_folder import directory_argument
 from unbrick.errors import UsageError
 
 
@@ -19,17 +16,8 @@ from unbrick.errors import UsageError
 @click.argument("other", required=False)
 @reason_option("Why, in a few words; needed unless --undo.")
 @click.option("--undo", is_flag=True, help="Take back what was merged into MACHINE.")
-@who_option
-@json_option
-def command(
-    directory: Path,
-    machine: str,
-    other: str | None,
-    reason: str | None,
-    undo: bool,
-    who: str | None,
-    as_json: bool,
-) -> None:
+@act_options
+def command(act: Act, machine: str, other: str | None, reason: str | None, undo: bool) -> None:
     """Count OTHER as MACHINE from now on: a changed mainboard, a disk that moved, a computer with a new name.
 
     Each is named by its computer name, its serial number or the code on its sticker; with --undo also as it
@@ -37,17 +25,16 @@ def command(
 
     Example: unbrick tally merge tally WARD-3-PC K7M3-9XPC --reason "new mainboard on Monday"
     """
-    act, by = Act(directory, as_json=as_json), whose_word(who)
     if not undo and not other:
         raise UsageError(
             "name the two machines that are one", hint="or --undo, with the one they were merged into"
         )
-    with open_store(directory) as store:
+    with act.open_store() as store:
         if undo:
-            rows = store.unmerge(machine, who=by)
+            rows = store.unmerge(machine, who=act.who)
         else:
             assert other is not None
-            rows = store.merge(machine, other, reason=reason or "", who=by)
+            rows = store.merge(machine, other, reason=reason or "", who=act.who)
         what = "unmerged" if undo else "merged"
-        act.note(what, machine=machine, other=other or "", who=by, reason=reason or "")
+        act.note(what, machine=machine, other=other or "", who=act.who, reason=reason or "")
         act.answer(map(row_line, rows), lambda: {"machines": machine_documents(store, rows)})

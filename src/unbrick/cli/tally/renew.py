@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.answer import json_option
+from unbrick.cli.options.answer import PATH, json_option
 from unbrick.cli.options.station_list import station_documents
 from unbrick.cli.options.tally_act import Act
 from unbrick.cli.options.tally_folder import authority_option, directory_argument
@@ -22,7 +22,7 @@ from unbrick.cli.tally.enrol import MOST_DAYS
 @click.option(
     "--out",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Write it into a new FILE as well, to be carried to a station whose certificate has ended.",
 )
 @authority_option
@@ -54,6 +54,5 @@ def command(
             atomic_write(out, f"{station.certificate}\n".encode(), mode=0o644)
         lines.append(f"it is also in {out}: put it in the place of the station's certificate")
     act.answer(
-        lines,
-        lambda: {"stations": station_documents(directory, name), "out": str(out) if out else None},
+        lines, lambda: {"stations": station_documents(directory, name), "out": str(out) if out else None}
     )

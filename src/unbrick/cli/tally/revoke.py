@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from unbrick.cli.options.consent import ask, require_consent
 from unbrick.cli.options.station_list import station_documents
-from unbrick.cli.options.tally_act import Act, acting_user, reason_option, who_option
-from unbrick.cli.options.tally_folder import directory_argument, folder_of, open_store
+from unbrick.cli.options.tally_act import Act, act_options, reason_option
+from unbrick.cli.options.tally_folder import directory_argument, folder_of
 from unbrick.text import are, counted
 
 if TYPE_CHECKING:
@@ -25,20 +24,9 @@ _MOST = 20
 @click.argument("name")
 @reason_option("Why, in a few words.")
 @click.option("--discount", is_flag=True, help="Take all that it reported out of the count, too.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="The machines that are counted without its word, as JSON."
-)
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@who_option
-def command(
-    directory: Path,
-    name: str,
-    reason: str | None,
-    discount: bool,
-    as_json: bool,
-    yes: bool,
-    who: str | None,
-) -> None:
+@act_options
+def command(act: Act, name: str, reason: str | None, discount: bool, yes: bool) -> None:
     """End the trust in a station at once, for instance when a stick is lost; open sessions end too.
 
     Reports that it signed and that have not arrived yet are refused from now on. Asks first, unless --yes;
@@ -51,28 +39,26 @@ def command(
     from unbrick.tally.trust.authority import revoke as revoke_station
     from unbrick.tally.trust.register import station_called
 
-    word = who or acting_user()
     require_consent(yes=yes)
-    act = Act(directory, as_json=as_json)
-    name = station_called(folder_of(directory).stations, name)
-    if discount and was_revoked(directory, name):
+    name = station_called(folder_of(act.directory).stations, name)
+    if discount and was_revoked(act.directory, name):
         ask(f"Take what {name} reported out of the count?", yes=yes)
     else:
-        station = find_station(directory, name)
+        station = find_station(act.directory, name)
         what = f"of the site {station.site}, enrolled" if station.site else f"{station.fingerprint}, accepted"
         ask(f"Revoke {name}, {what} {station.enrolled[:10]}?", yes=yes)
         why = {"reason": reason} if reason else {}
-        for ended in revoke_station(directory, name, by=word, why=reason):
-            act.note("revoked", station=name, serial=ended.serial, who=word, **why)
+        for ended in revoke_station(act.directory, name, by=act.who_acts, why=reason):
+            act.note("revoked", station=name, serial=ended.serial, who=act.who_acts, **why)
             what = ended.fingerprint if ended.accepted else f"certificate {ended.serial}"
             act.tell(f"revoked {name} ({what})")
-            act.tell(f"to take it back: unbrick tally unrevoke {directory} {name} --reason …")
+            act.tell(f"to take it back: unbrick tally unrevoke {act.directory} {name} --reason …")
     rows: list[MachineRow] = []
     if discount:
         because = reason or "revoked"
-        with open_store(directory) as store:
-            rows = store.discount(name, discounted=True, reason=because, who=word)
-        act.note("discounted", station=name, machines=len(rows), who=word, reason=because)
+        with act.open_store() as store:
+            rows = store.discount(name, discounted=True, reason=because, who=act.who_acts)
+        act.note("discounted", station=name, machines=len(rows), who=act.who_acts, reason=because)
     act.answer(
         _lines(name, rows) if discount else (),
         lambda: {
@@ -80,7 +66,7 @@ def command(
             "machines": [
                 {"name": row.name, "site": row.site, "code": row.code, "was": row.status} for row in rows
             ],
-            "stations": station_documents(directory, name),
+            "stations": station_documents(act.directory, name),
         },
     )
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from unbrick.cli.options.answer import tell, warn
-from unbrick.cli.options.tally_act import who_option, whose_word
+from unbrick.cli.options.answer import PATH, tell, warn
+from unbrick.cli.options.tally_act import Act, who_option
 from unbrick.cli.options.tally_folder import directory_argument
 
 _LEVELS = ("debug", "info", "warning", "error")
@@ -50,7 +50,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 @click.option(
     "--authority",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Renew the stations' certificates with the authority's private key from there; else nobody does.",
 )
 def command(
@@ -81,7 +81,7 @@ def command(
         port=port,
         authority=authority,
         ready=lambda address: tell(f"listening on {address}"),
-        opening=Opening(whose_word(who) if accept_loss else None, warn),
+        opening=Opening(Act(directory, who, as_json=False).who if accept_loss else None, warn),
         day_limits=DayLimits(bytes=station_mib * 1024**2, machines=station_machines),
         log=ServiceLog(LEVELS[log_level], sys.stderr.fileno()),
     )

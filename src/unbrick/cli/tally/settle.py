@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from unbrick.cli.options.answer import json_option
-from unbrick.cli.options.tally_act import Act, reason_option, who_option, whose_word
-from unbrick.cli.options.tally_folder import directory_argument, open_store
+from unbrick.cli.options.tally_act import Act, act_options, reason_option
+from unbrick.cli.options.tally_folder import directory_argument
 from unbrick.errors import UsageError
 
 
@@ -19,18 +16,8 @@ from unbrick.errors import UsageError
 @click.option("--dismiss", is_flag=True, help="Leave the numbers as they are; it is dealt with.")
 @click.option("--undo", is_flag=True, help="Take the decision back.")
 @reason_option("Why, in a few words; needed unless --undo.")
-@who_option
-@json_option
-def command(
-    directory: Path,
-    code: str,
-    count: bool,
-    dismiss: bool,
-    undo: bool,
-    reason: str | None,
-    who: str | None,
-    as_json: bool,
-) -> None:
+@act_options
+def command(act: Act, code: str, count: bool, dismiss: bool, undo: bool, reason: str | None) -> None:
     """Decide on the contradiction CODE, as `unbrick tally contradictions` lists it.
 
     Example: unbrick tally settle tally K7M3-9XPC --count --reason "the laptop moved to elm-road"
@@ -44,11 +31,10 @@ def command(
         raise UsageError("say one thing to do with it", hint="--count, --dismiss or --undo")
     (choice,) = chosen
     what = None if choice == "undo" else What(choice)
-    act, by = Act(directory, as_json=as_json), whose_word(who)
-    with open_store(directory) as store:
-        dispute = store.settle(code, what, reason=reason or "", who=by)
+    with act.open_store() as store:
+        dispute = store.settle(code, what, reason=reason or "", who=act.who)
     contradiction = f"{dispute.kind} {dispute.subject}"
-    act.note("settled", contradiction=contradiction, how=choice, who=by, reason=reason or "")
+    act.note("settled", contradiction=contradiction, how=choice, who=act.who, reason=reason or "")
     act.answer(
         [f"{dispute.code}  {dispute.text}: {dispute.settled or 'open again'}"],
         lambda: {"contradictions": [as_document(dispute)]},

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from unbrick.cli.options.answer import json_option
 from unbrick.cli.options.machines import machine_documents, row_line
-from unbrick.cli.options.tally_act import Act, reason_option, who_option, whose_word
-from unbrick.cli.options.tally_folder import directory_argument, open_store
+from unbrick.cli.options.tally_act import Act, act_options, reason_option
+from unbrick.cli.options.tally_folder import directory_argument
 
 
 @click.command("split")
@@ -24,17 +21,8 @@ from unbrick.cli.options.tally_folder import directory_argument, open_store
 )
 @reason_option("Why, in a few words; needed unless --undo.")
 @click.option("--undo", is_flag=True, help="Count it as one again.")
-@who_option
-@json_option
-def command(
-    directory: Path,
-    machine: str,
-    by: str,
-    reason: str | None,
-    undo: bool,
-    who: str | None,
-    as_json: bool,
-) -> None:
+@act_options
+def command(act: Act, machine: str, by: str, reason: str | None, undo: bool) -> None:
     """Count MACHINE as several computers that have one firmware UUID, or one disk and name.
 
     It is named by its computer name, its serial number or the code on its sticker; with --undo also as it was
@@ -42,12 +30,11 @@ def command(
 
     Example: unbrick tally split tally WARD-3-PC --by serial --reason "the vendor gave all one UUID"
     """
-    act, said_by = Act(directory, as_json=as_json), whose_word(who)
-    with open_store(directory) as store:
+    with act.open_store() as store:
         if undo:
-            rows = store.unsplit(machine, who=said_by)
+            rows = store.unsplit(machine, who=act.who)
         else:
-            rows = store.split(machine, by=by, reason=reason or "", who=said_by)
+            rows = store.split(machine, by=by, reason=reason or "", who=act.who)
         what = "unsplit" if undo else "split"
-        act.note(what, machine=machine, by_what=by, who=said_by, reason=reason or "")
+        act.note(what, machine=machine, by_what=by, who=act.who, reason=reason or "")
         act.answer(map(row_line, rows), lambda: {"machines": machine_documents(store, rows)})

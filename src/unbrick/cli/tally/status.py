@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from unbrick.cli.options.answer import tell, warn
+from unbrick.cli.options.answer import json_flag, tell, warn
 from unbrick.cli.options.machines import machine_documents, row_document, said_lines
 from unbrick.cli.options.tally_folder import directory_argument, folder_of, look_at_store, missing_reports
 from unbrick.errors import FailedError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command("status")
 @directory_argument
-@click.option("--json", "as_json", is_flag=True, help="One JSON document, with every machine.")
+@json_flag("One JSON document, with every machine.")
 @click.option(
     "--find", metavar="NAME", help="Only the machine with this name, serial number or sticker code."
 )

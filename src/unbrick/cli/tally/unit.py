@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from unbrick.cli.options.answer import PATH
 from unbrick.cli.options.tally_folder import directory_argument, folder_of
 
 
@@ -17,7 +18,7 @@ from unbrick.cli.options.tally_folder import directory_argument, folder_of
 @click.option(
     "--authority",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Renew certificates: systemd hands this private key to the server, whose account cannot read it.",
 )
 def command(directory: Path, user: str, authority: Path | None) -> None:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from unbrick.cli.options.answer import json_option
 from unbrick.cli.options.machines import machine_argument, machine_documents, row_line, unseen_option, which
-from unbrick.cli.options.tally_act import Act, reason_option, who_option, whose_word
-from unbrick.cli.options.tally_folder import directory_argument, open_store
+from unbrick.cli.options.tally_act import Act, act_options, reason_option
+from unbrick.cli.options.tally_folder import directory_argument
 
 
 @click.command("unmark")
 @directory_argument
 @machine_argument
 @reason_option("Why, in a few words.", required=True)
-@who_option
 @unseen_option
-@json_option
-def command(directory: Path, machine: str, reason: str, who: str | None, unseen: bool, as_json: bool) -> None:
+@act_options
+def command(act: Act, machine: str, reason: str, unseen: bool) -> None:
     """Take back the last `mark` or `confirm` of MACHINE, once more the one before it, and so on.
 
     What was said before counts again, else what the machine showed. One that was known by that mark alone is
@@ -27,11 +23,10 @@ def command(directory: Path, machine: str, reason: str, who: str | None, unseen:
 
     Example: unbrick tally unmark tally WARD-3-PC --reason "it was WARD-4-PC"
     """
-    act, word = Act(directory, as_json=as_json), whose_word(who)
-    with open_store(directory) as store:
-        said, row = store.unmark(machine, reason=reason, who=word, unseen=unseen)
+    with act.open_store() as store:
+        said, row = store.unmark(machine, reason=reason, who=act.who, unseen=unseen)
         named = {"name": machine} if row is None else which(row)
-        act.note("unmarked", status=said.status, reason=reason, who=word, **named)
+        act.note("unmarked", status=said.status, reason=reason, who=act.who, **named)
         now = f"{machine} was known by that mark alone: it is no longer counted"
         act.answer(
             [

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from unbrick.cli.options.answer import json_option
 from unbrick.cli.options.machines import machine_documents
 from unbrick.cli.options.station_list import station_documents
-from unbrick.cli.options.tally_act import Act, acting_user, reason_option, who_option
-from unbrick.cli.options.tally_folder import directory_argument, folder_of, open_store
+from unbrick.cli.options.tally_act import Act, act_options, reason_option
+from unbrick.cli.options.tally_folder import directory_argument, folder_of
 from unbrick.text import counted
 
 
@@ -23,9 +20,8 @@ from unbrick.text import counted
     is_flag=True,
     help="It was in good hands all the time: what it signed while it was revoked counts also.",
 )
-@who_option
-@json_option
-def command(directory: Path, name: str, reason: str, trust_gap: bool, who: str | None, as_json: bool) -> None:
+@act_options
+def command(act: Act, name: str, reason: str, trust_gap: bool) -> None:
     """Trust a station again that was revoked, with the key and the certificate that it has.
 
     What arrived while it was revoked was refused and stays so. What arrives later and is dated in that time,
@@ -36,16 +32,15 @@ def command(directory: Path, name: str, reason: str, trust_gap: bool, who: str |
     from unbrick.tally.trust.authority import unrevoke
     from unbrick.tally.trust.register import station_called
 
-    act, word = Act(directory, as_json=as_json), who or acting_user()
-    name = station_called(folder_of(directory).stations, name)
-    station = unrevoke(directory, name, trust_gap=trust_gap)
+    name = station_called(folder_of(act.directory).stations, name)
+    station = unrevoke(act.directory, name, trust_gap=trust_gap)
     gap = "trusted" if trust_gap else "refused"
-    act.note("unrevoked", station=name, serial=station.serial, who=word, reason=reason, gap=gap)
+    act.note("unrevoked", station=name, serial=station.serial, who=act.who_acts, reason=reason, gap=gap)
     lines = []
-    with open_store(directory) as store:
-        back = store.discount(name, discounted=False, reason=reason, who=word)
+    with act.open_store() as store:
+        back = store.discount(name, discounted=False, reason=reason, who=act.who_acts)
         if back:
-            act.note("counted-again", station=name, machines=len(back), who=word, reason=reason)
+            act.note("counted-again", station=name, machines=len(back), who=act.who_acts, reason=reason)
             change = "changes" if len(back) == 1 else "change"
             lines.append(f"what it reported counts again: {counted(len(back), 'machine')} {change}")
         if station.accepted:
@@ -65,7 +60,7 @@ def command(directory: Path, name: str, reason: str, trust_gap: bool, who: str |
         act.answer(
             lines,
             lambda: {
-                "stations": station_documents(directory, name),
+                "stations": station_documents(act.directory, name),
                 "machines": machine_documents(store, back),
             },
         )

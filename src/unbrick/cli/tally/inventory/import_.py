@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unbrick.cli.options.answer import json_option, warn
+from unbrick.cli.options.answer import PATH, warn
 from unbrick.cli.options.inventory_list import LIST_WORDS, answer_counts, replace_list
-from unbrick.cli.options.tally_act import Act, reason_option, who_option, whose_word
-from unbrick.cli.options.tally_folder import directory_argument, open_store
+from unbrick.cli.options.tally_act import Act, act_options, reason_option
+from unbrick.cli.options.tally_folder import directory_argument
 from unbrick.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _MOST_HEADINGS = 20
 
 @click.command("import")
 @directory_argument
-@click.argument("file", metavar="CSV", type=click.Path(path_type=Path))
+@click.argument("file", metavar="CSV", type=PATH)
 @click.option(
     "--replace",
     "replacing",
@@ -31,18 +31,8 @@ _MOST_HEADINGS = 20
 @click.option("--empty", is_flag=True, help="With --replace: CSV may name no machine at all.")
 @click.option("--yes", is_flag=True, help="With --replace: do not ask before anything is forgotten.")
 @reason_option("Why, in a few words, for the audit.")
-@who_option
-@json_option
-def command(
-    directory: Path,
-    file: Path,
-    replacing: bool,
-    empty: bool,
-    yes: bool,
-    reason: str | None,
-    who: str | None,
-    as_json: bool,
-) -> None:
+@act_options
+def command(act: Act, file: Path, replacing: bool, empty: bool, yes: bool, reason: str | None) -> None:
     """Take the list of expected machines, so that "not yet seen" is a number.
 
     CSV is what a tool exported: its columns are known by the usual headings in several languages, and what
@@ -54,11 +44,11 @@ def command(
     """
     from unbrick.tally.office.inventory import read_inventory
 
-    act, facts = Act(directory, as_json=as_json), {"who": whose_word(who)}
+    facts = {"who": act.who}
     if reason:
         facts["reason"] = reason
     former = None
-    with open_store(directory) as store:
+    with act.open_store() as store:
         inventory = read_inventory(file)
         warn(_columns(file.name, inventory.columns))
         if replacing and not inventory.lines and not empty:
@@ -67,7 +57,7 @@ def command(
                 hint="where that is meant, add --empty",
             )
         if replacing:
-            counts, former = replace_list(store, act, directory, inventory, file.name, yes=yes)
+            counts, former = replace_list(store, act, inventory, file.name, yes=yes)
             facts["former"] = former.name
         else:
             counts = store.take_inventory(inventory)

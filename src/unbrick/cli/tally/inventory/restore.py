@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from unbrick.cli.options.answer import json_option
 from unbrick.cli.options.inventory_list import answer_counts, replace_list
-from unbrick.cli.options.tally_act import Act, reason_option, who_option, whose_word
-from unbrick.cli.options.tally_folder import directory_argument, folder_of, open_store
+from unbrick.cli.options.tally_act import Act, act_options, reason_option
+from unbrick.cli.options.tally_folder import directory_argument, folder_of
 from unbrick.errors import UsageError
 
 
@@ -17,9 +14,8 @@ from unbrick.errors import UsageError
 @directory_argument
 @click.option("--yes", is_flag=True, help="Do not ask before anything is forgotten.")
 @reason_option("Why, in a few words, for the audit.")
-@who_option
-@json_option
-def command(directory: Path, yes: bool, reason: str | None, who: str | None, as_json: bool) -> None:
+@act_options
+def command(act: Act, yes: bool, reason: str | None) -> None:
     """Put back the list of expected machines that `inventory import --replace` replaced last.
 
     The present one is kept in its turn, so that restoring again undoes this. Older ones lie beside it, as
@@ -30,14 +26,13 @@ def command(directory: Path, yes: bool, reason: str | None, who: str | None, as_
     from unbrick.tally.office.former_lists import newest_list
     from unbrick.tally.office.inventory import read_inventory
 
-    act, by = Act(directory, as_json=as_json), whose_word(who)
-    former = newest_list(folder_of(directory).path)
+    former = newest_list(folder_of(act.directory).path)
     if former is None:
-        raise UsageError(f"no list of {directory} was replaced", hint="there is nothing to put back")
+        raise UsageError(f"no list of {act.directory} was replaced", hint="there is nothing to put back")
     inventory = read_inventory(former)
-    with open_store(directory) as store:
-        counts, kept = replace_list(store, act, directory, inventory, former.name, yes=yes)
+    with act.open_store() as store:
+        counts, kept = replace_list(store, act, inventory, former.name, yes=yes)
     why = {"reason": reason} if reason else {}
     numbers = {"added": counts.added, "removed": counts.removed}
-    act.note("inventory restored", **numbers, former=kept.name, who=by, **why)
+    act.note("inventory restored", **numbers, former=kept.name, who=act.who, **why)
     answer_counts(act, counts, former.name, kept)
