@@ -152,7 +152,7 @@ def test_who_is_repaired_meanwhile_gets_no_answer_from_then_on(
         assert wire.answers(asked)
         tftp = server.children()
         done.write_text(f"{MACHINE}\n")
-        server.wait_for("1 machines are done")
+        server.wait_for("1 machine is done")
         asked, other = wire.ask(PXE, 7, MACHINE), wire.ask(PXE, 7, OTHER)
         assert set(wire.answers(other)) == {other}
         assert len(set(tftp) & set(server.children())) == 1, "a transfer by TFTP would have been cut"
@@ -175,7 +175,7 @@ def test_the_tally_says_who_is_done(wire: Wire, place: Path, image: Path, tmp_pa
         assert wire.answers(asked)
         with Store.open(tally / "tally.db") as store:
             store.add(brought_back.story("repaired"))
-        server.wait_for("1 machines are done")
+        server.wait_for("1 machine is done")
         asked, other = wire.ask(PXE, 7, MACHINE), wire.ask(PXE, 7, OTHER)
         assert set(wire.answers(other)) == {other}
 

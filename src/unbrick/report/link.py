@@ -29,6 +29,7 @@ from unbrick.report.station_login import later_end, with_renewals
 from unbrick.settings.station_file import Station, load_station
 from unbrick.signing.event_signer import Signer
 from unbrick.signing.own_key import own_signer
+from unbrick.text import are, counted
 
 _PATIENCE_SECONDS = 10.0
 _PATIENCE_WHERE_NOBODY_ANSWERS = 3.0
@@ -213,29 +214,35 @@ class StationLink:
         if waiting:
             self._tell(self._what_waits(waiting) + why)
         if self._in_memory:
-            self._tell(f"{len(self._in_memory)} reports could be neither kept nor sent, and are lost{why}")
+            lost = len(self._in_memory)
+            could = f"{counted(lost, 'report')} could be neither kept nor sent"
+            self._tell(f"{could}, and {are(lost)} lost{why}")
         if self._refused_unkept:
-            self._tell(
-                f"the tally refused {len(self._refused_unkept)} reports that could not be kept: they are lost"
-            )
+            refused = len(self._refused_unkept)
+            those = "it is" if refused == 1 else "they are"
+            what = f"{counted(refused, 'report')} that could not be kept"
+            self._tell(f"the tally refused {what}: {those} lost")
         if status.refused:
-            self._tell(
-                f"the tally refused {status.refused} reports; they are kept in {self._folder / 'refused'}"
-            )
+            those = "it is" if status.refused == 1 else "they are"
+            refusal = f"the tally refused {counted(status.refused, 'report')}"
+            self._tell(f"{refusal}; {those} kept in {self._folder / 'refused'}")
         if status.notice:
             self._tell(status.notice)
         damaged = 0 if self._outbox is None else self._outbox.count_set_aside()[1] - self._damaged
         if damaged > 0:
-            self._tell(f"{damaged} damaged reports were set aside in {self._folder / 'damaged'}")
+            were = "was" if damaged == 1 else "were"
+            reports = counted(damaged, "damaged report")
+            self._tell(f"{reports} {were} set aside in {self._folder / 'damaged'}")
 
     def _what_waits(self, waiting: int) -> str:
         option = f"--station {shlex.quote(str(self.station.path))}"
         if self.station.tally is None:
-            kept = "1 report is kept" if waiting == 1 else f"{waiting} reports are kept"
+            kept = f"{counted(waiting, 'report')} {are(waiting)} kept"
             carry = f"to carry them to one: unbrick outbox export FILE {option}"
             return f"{kept} in {self._folder}; the station file names no tally; {carry}"
-        reports = "1 report waits" if waiting == 1 else f"{waiting} reports wait"
-        return f"{reports} in {self._folder}; send them with unbrick outbox send {option}"
+        wait = "waits" if waiting == 1 else "wait"
+        reports = f"{counted(waiting, 'report')} {wait} in {self._folder}"
+        return f"{reports}; send them with unbrick outbox send {option}"
 
 
 class OutboxListener:

@@ -40,6 +40,7 @@ from unbrick.station.stick.settings import Settings
 from unbrick.station.targets import find_left_alone
 from unbrick.station.telling.reports import Reports
 from unbrick.station.telling.voice import Voice
+from unbrick.text import counted
 
 _SEND_SECONDS = 20.0
 _SEND_SECONDS_UNREACHABLE = 4.0
@@ -125,11 +126,12 @@ class Leaving:
             self._voice.note(notice)
         if refused := reports.status().refused:
             stick = read_status(self._memory)
+            them = "it" if refused == 1 else "them"
             if stick and stick.present and not stick.trouble:
-                where = "the stick keeps them in outbox\\refused"
+                where = f"the stick keeps {them} in outbox\\refused"
             else:
-                where = "put in a stick UNBRICK to keep them, before the restart"
-            self._voice.note(f"the tally refused {refused} reports; {where}")
+                where = f"put in a stick UNBRICK to keep {them}, before the restart"
+            self._voice.note(f"the tally refused {counted(refused, 'report')}; {where}")
 
     def _patience(self) -> float:
         """How many seconds of waiting make sense as things stand."""

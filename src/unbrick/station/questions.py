@@ -13,6 +13,7 @@ from unbrick.errors import Reason
 from unbrick.keys.sources.source import Candidate
 from unbrick.model import Action, DiskReport
 from unbrick.station.telling.screens import Question, Screens
+from unbrick.text import counted
 
 _MOST_FILES = 3
 
@@ -104,8 +105,7 @@ def _files(actions: Sequence[Action]) -> str:
     names = [action.path.rpartition("\\")[2] for action in actions]
     listed = ", ".join(names[:_MOST_FILES])
     more = len(names) - _MOST_FILES
-    count = "1 file" if len(names) == 1 else f"{len(names)} files"
-    return f"{count} ({listed}{f' and {more} more' if more > 0 else ''})"
+    return f"{counted(len(names), 'file')} ({listed}{f' and {more} more' if more > 0 else ''})"
 
 
 class Earlier(Enum):

@@ -38,6 +38,7 @@ from unbrick.settings.csv_records import (
     read_records,
     split_cells,
 )
+from unbrick.text import counted
 
 SORT = csv_text.Sort(
     "a file of keys",
@@ -113,7 +114,8 @@ class CsvKeySource:
         if not self.password_count:
             said.append(f"{self.name} has no recovery password in it")
         if self.problem_count > _MOST_WARNINGS:
-            said.append(f"{self.name}: {self.problem_count - _MOST_WARNINGS} more lines cannot be used")
+            more = counted(self.problem_count - _MOST_WARNINGS, "more line")
+            said.append(f"{self.name}: {more} cannot be used")
         if self._without_id > MOST_TRIES:
             said.append(
                 f"{self.name}: {self._without_id} passwords have no key ID beside them; "

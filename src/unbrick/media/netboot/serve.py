@@ -22,6 +22,7 @@ from unbrick.media.netboot.folder import INITRD, SERVED, served_files
 from unbrick.media.netboot.http_server import BootServer
 from unbrick.media.netboot.repaired import Repaired
 from unbrick.processes.command import Runner, Server
+from unbrick.text import are, counted
 
 _REFRESH_SECONDS = 3.0
 _STOP_SECONDS = 10.0
@@ -85,7 +86,9 @@ def _keep_answering(serving: Serving, dhcp: _Dnsmasq, tftp: _Dnsmasq, *, bios: b
             if known is None:
                 serving.tell(f"answering on {serving.network.interface} ({serving.network.address}), {url}")
             if known is not None or repaired:
-                serving.tell(f"{len(repaired)} machines are done and get no answer any more")
+                done = len(repaired)
+                get = "gets" if done == 1 else "get"
+                serving.tell(f"{counted(done, 'machine')} {are(done)} done and {get} no answer any more")
             known = repaired
         if serving.stop.wait(_REFRESH_SECONDS):
             return

@@ -21,6 +21,7 @@ from unbrick.files import open_for_owner
 from unbrick.settings.strict import parse_json
 from unbrick.tally.count.newcomers import NEW_MACHINES_A_DAY
 from unbrick.tally.records import ReceivedEvent
+from unbrick.text import counted
 
 _WORDS = frozenset(Reason)
 _MOST_BYTES = 16 * 1024 * 1024
@@ -94,8 +95,9 @@ class DayBudgets:
             return None
         what = "is damaged" if self._damaged else "is missing or behind"
         named = f": {', '.join(sorted(behind)[:3])}" if behind else ""
+        stations = counted(len(behind), "station")
         return (
-            f"{self._path.name} {what}; what {len(behind)} stations stored today was counted from the reports"
+            f"{self._path.name} {what}; what {stations} stored today was counted from the reports"
             f"{named}; words and names that the file does not have count from nothing"
         )
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from unbrick.events.event import EventKind
 from unbrick.tally.records import ReceivedEvent
-from unbrick.text import printable
+from unbrick.text import counted, printable
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
@@ -37,7 +37,9 @@ class ServiceLog:
         if level < self._level:
             return
         if self._lost:
-            if not self._write(logging.WARNING, f"{self._lost} lines of this log were not read and are lost"):
+            were = "was not read and is" if self._lost == 1 else "were not read and are"
+            lines = f"{counted(self._lost, 'line')} of this log {were} lost"
+            if not self._write(logging.WARNING, lines):
                 self._lost += 1
                 return
             self._lost = 0

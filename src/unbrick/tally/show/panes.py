@@ -17,7 +17,7 @@ from unbrick.tally.records import Basis, MachineRow, RecentEvent, Statement, Sum
 from unbrick.tally.show.board import ON_THE_WAY, SETTLED, Board, SiteCount
 from unbrick.tally.show.pace import pace_sentence
 from unbrick.tally.show.plain_text import fitted
-from unbrick.text import in_a_column
+from unbrick.text import counted, in_a_column
 
 T = TypeVar("T")
 
@@ -75,8 +75,8 @@ def apart_sentence(summary: Summary) -> str:
         who = sorted(summary.not_listed.items(), key=lambda one: (-one[1], one[0]))
         listed = [f"{station or 'by hand'} {count:,}" for station, count in who[:_MOST_STATIONS]]
         if len(who) > _MOST_STATIONS:
-            listed.append(f"and {len(who) - _MOST_STATIONS:,} stations more")
-        said = f"{number:,} machine{'' if number == 1 else 's'} counted that the inventory does not have"
+            listed.append(f"and {counted(len(who) - _MOST_STATIONS, 'station')} more")
+        said = f"{counted(number, 'machine')} counted that the inventory does not have"
         parts.append(f"{said} ({', '.join(listed)})")
     return " · ".join(parts)
 
@@ -132,7 +132,8 @@ def statuses(board: Board, width: int, height: int) -> list[Text]:
     lines += [_status_line(board, row, width) for row in shown]
     if left_out:
         machines = sum(board.count(*row.statuses) for row in left_out)
-        lines.append(Text(fitted(f"and {len(left_out)} more statuses, {machines:,} machines", width), "dim"))
+        statuses = "1 more status" if len(left_out) == 1 else f"{len(left_out)} more statuses"
+        lines.append(Text(fitted(f"and {statuses}, {counted(machines, 'machine')}", width), "dim"))
     return lines
 
 

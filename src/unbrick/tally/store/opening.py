@@ -16,6 +16,7 @@ from unbrick.tally.store.looking import LookingDatabase
 from unbrick.tally.store.store import Store
 from unbrick.tally.trust.audit import AuditLog
 from unbrick.tally.trust.register import RegisterError, accept_register, lost_trust
+from unbrick.text import are, counted
 
 _AFTER = (
     "stations forget what was acknowledged, and will not send it again: what can bring reports back is "
@@ -131,8 +132,9 @@ def _opened(folder: TallyFolder, audit: AuditLog, opening: Opening) -> Store:
         _tell_accepted(loss, audit, opening)
         if loss.unmarked:
             audit.tell("mark-made-anew", events=settled.head.events)
-            name = mark_path(folder.database).name
-            opening.tell(f"{name} was made anew from the {settled.head.events} reports that are here")
+            name, events = mark_path(folder.database).name, settled.head.events
+            reports = f"{counted(events, 'report')} that {are(events)}"
+            opening.tell(f"{name} was made anew from the {reports} here")
     return store
 
 
@@ -158,7 +160,8 @@ def _look_over(store: Store, path: Path, audit: AuditLog, opening: Opening) -> N
 
 def _finish_inventory(store: Store, opening: Opening) -> None:
     if lines := store.lines_waiting():
-        opening.tell(f"an import of the inventory was stopped; its last {lines:,} lines are counted first")
+        last = "its last line is" if lines == 1 else f"its last {lines:,} lines are"
+        opening.tell(f"an import of the inventory was stopped; {last} counted first")
         store.finish_inventory()
 
 

@@ -32,6 +32,7 @@ from unbrick.tally.store.rebuild import ADDED_UP
 from unbrick.tally.store.store import Store
 from unbrick.tally.trust.audit import AuditLog
 from unbrick.tally.trust.register import Enrolment, StationRegister, lost_trust
+from unbrick.text import counted
 
 MOST_COMPLAINTS = 100
 _AT_ONCE = 1000
@@ -182,7 +183,9 @@ def _look_at_reports(
             progress("reports", row.number, head.events)
     found.reports = connection.execute(select(func.count()).select_from(events)).scalar() or 0
     if found.reports > present_rows:
-        found.complain(f"{found.reports - present_rows} reports stand in no ledger")
+        beside = found.reports - present_rows
+        stand = "stands" if beside == 1 else "stand"
+        found.complain(f"{counted(beside, 'report')} {stand} in no ledger")
 
 
 def ledger_rows(connection: Connection, last: int, most: int) -> Sequence[Any]:

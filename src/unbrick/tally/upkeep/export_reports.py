@@ -26,6 +26,7 @@ from unbrick.tally.records import StoreError
 from unbrick.tally.store.looking import LookingDatabase
 from unbrick.tally.trust.register import StationRegister, is_name
 from unbrick.tally.upkeep.check import ledger_rows
+from unbrick.text import are, counted
 
 _AT_ONCE = 500
 _CONTENTS = Contents(r"allowed_signers|[^/]+/|[^/]+/[0-9a-f]{64}\.json(\.sig)?")
@@ -129,7 +130,7 @@ class _Reader:
 
 
 def _reports(number: int) -> str:
-    return "1 report is" if number == 1 else f"{number} reports are"
+    return f"{counted(number, 'report')} {are(number)}"
 
 
 def write_lines(database: LookingDatabase, stream: IO[bytes]) -> Exported:
