@@ -7,12 +7,10 @@ from typing import Any
 import click
 
 from unbrick.cli.options.disk_work import (
+    disk_options,
     disks_argument,
     keys_option,
-    opening_options,
-    output_options,
     playbooks_option,
-    station_option,
     work_on_disks,
 )
 from unbrick.recovery.case import Goal
@@ -22,9 +20,7 @@ from unbrick.recovery.case import Goal
 @disks_argument
 @keys_option
 @playbooks_option
-@opening_options
-@station_option
-@output_options
+@disk_options
 def command(**given: Any) -> None:
     """Say what is wrong with each DISK; writes nothing.
 

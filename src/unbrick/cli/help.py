@@ -105,11 +105,10 @@ def _show(page: str) -> None:
 
 
 def _page(text: str) -> None:
-    """Show a text with a pager, which lets one that fits on the screen stand there."""
     if not can_redraw(sys.stdout):
         click.echo(text)
         return
-    os.environ.setdefault("LESS", "FRX")
+    os.environ.setdefault("LESS", "FRX")  # leaves a text that fits on the screen there
     click.echo_via_pager(text, color=True)
 
 

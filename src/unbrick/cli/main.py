@@ -35,7 +35,7 @@ def unbrick() -> None:
 
 
 def tell_error(error: UnbrickError) -> None:
-    """An error as a person reads it: one line what and where, one what to do; as a document for a script."""
+    """One line what and where, one what to do; with `--json` a document, too."""
     say(f"unbrick: {printable(error.message)}", err=True)
     if error.hint:
         say(f"  what to do: {printable(error.hint)}", err=True)
@@ -43,19 +43,18 @@ def tell_error(error: UnbrickError) -> None:
 
 
 def _tell_document(message: str, *, hint: str | None, reason: str | None) -> None:
-    """The contract's document of an error, where `--json` was said."""
     if _json_is_wanted():
         click.echo(json.dumps(error_document(message, hint=hint, reason=reason)))
 
 
 def _json_is_wanted() -> bool:
-    """Whether `--json` was said, whatever else was said wrong."""
+    # From the arguments themselves: click may have failed before it came to the flag.
     arguments = sys.argv[1:]
     return "--json" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
 
 
 def tell_fault(error: Exception) -> None:
-    """A mistake of our own in two lines; where its stack trace was asked for, it is raised."""
+    """A bug in unbrick in two lines; with UNBRICK_DEBUG it is raised."""
     if os.environ.get("UNBRICK_DEBUG"):
         raise error
     say(f"unbrick: internal error ({type(error).__name__}: {printable(str(error))})", err=True)
@@ -65,7 +64,7 @@ def tell_fault(error: Exception) -> None:
 def main() -> NoReturn:
     """Run the command line and exit with the contract's code.
 
-    Raises KeyboardInterrupt where it was stopped, with an exit code that is not 130; `__main__` says so.
+    Raises KeyboardInterrupt where it was stopped, with the exit code where that is not 130, for `__main__`.
     """
     try:
         code = unbrick.main(standalone_mode=False)
@@ -92,7 +91,6 @@ def main() -> NoReturn:
 
 
 def _tell_usage(error: click.ClickException) -> int:
-    """What click says of a wrong command line; its exit code."""
     error.show()
     context = getattr(error, "ctx", None)
     hint = f"{context.command_path} --help" if context else "unbrick --help"

@@ -8,12 +8,10 @@ import click
 
 from unbrick.cli.options.disk_work import (
     consent_options,
+    disk_options,
     disks_argument,
     keys_option,
-    opening_options,
-    output_options,
     playbooks_option,
-    station_option,
     work_on_disks,
 )
 from unbrick.recovery.case import Goal
@@ -34,9 +32,7 @@ from unbrick.recovery.case import Goal
     help="Where the NTFS journal cannot be replayed, drop it and let Windows check the volume.",
 )
 @playbooks_option
-@opening_options
-@station_option
-@output_options
+@disk_options
 def command(**given: Any) -> None:
     """Take the fault of each DISK away: faulty files move to a quarantine on the same volume.
 

@@ -6,23 +6,14 @@ from typing import Any
 
 import click
 
-from unbrick.cli.options.disk_work import (
-    disks_argument,
-    keys_option,
-    opening_options,
-    output_options,
-    station_option,
-    work_on_disks,
-)
+from unbrick.cli.options.disk_work import disk_options, disks_argument, keys_option, work_on_disks
 from unbrick.recovery.case import Goal
 
 
 @click.command("runs")
 @disks_argument
 @keys_option
-@opening_options
-@station_option
-@output_options
+@disk_options
 def command(**given: Any) -> None:
     """List the runs that lie on each DISK: when, by which medium, what was moved, undone or not.
 

@@ -6,23 +6,14 @@ from typing import Any
 
 import click
 
-from unbrick.cli.options.disk_work import (
-    disks_argument,
-    opening_options,
-    output_options,
-    playbooks_option,
-    station_option,
-    work_on_disks,
-)
+from unbrick.cli.options.disk_work import disk_options, disks_argument, playbooks_option, work_on_disks
 from unbrick.recovery.case import Goal
 
 
 @click.command("scan")
 @disks_argument
 @playbooks_option
-@opening_options
-@station_option
-@output_options
+@disk_options
 def command(**given: Any) -> None:
     """List the volumes, protectors and installations of each DISK; writes nothing.
 

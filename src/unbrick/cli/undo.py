@@ -8,12 +8,10 @@ import click
 
 from unbrick.cli.options.disk_work import (
     consent_options,
+    disk_options,
     disks_argument,
     keys_option,
-    opening_options,
-    output_options,
     playbooks_option,
-    station_option,
     work_on_disks,
 )
 from unbrick.recovery.case import Goal
@@ -25,9 +23,7 @@ from unbrick.recovery.case import Goal
 @keys_option
 @consent_options
 @playbooks_option
-@opening_options
-@station_option
-@output_options
+@disk_options
 def command(**given: Any) -> None:
     """Put back exactly what a repair took away from each DISK.
 

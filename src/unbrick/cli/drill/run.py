@@ -92,7 +92,7 @@ def _show_table(results: Sequence[Recovered]) -> None:
 
 
 def _tell_count(drilled: Drilled) -> None:
-    """What the tally counted, and where that is not what the reports say."""
+    """What the tally counted, and where it differs from the reports."""
     from unbrick.tally.show.screen import totals_sentence
 
     for difference in drilled.wrong:

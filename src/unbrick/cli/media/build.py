@@ -84,13 +84,13 @@ def command(
 
 @contextmanager
 def _ended_tidily() -> Iterator[None]:
-    """SIGTERM and SIGHUP end a build like Ctrl-C does, so that it leaves nothing half-made behind."""
+    """SIGTERM and SIGHUP end a build like Ctrl-C, which leaves nothing half-made behind."""
 
     def end(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    heeded = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
-    former = {number: signal.signal(number, end) for number in heeded}
+    caught = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
+    former = {number: signal.signal(number, end) for number in caught}
     try:
         yield
     finally:
@@ -100,7 +100,7 @@ def _ended_tidily() -> Iterator[None]:
 
 @contextmanager
 def _step(words: str) -> Iterator[None]:
-    """A line for each step on stderr; at a terminal it is there from the start."""
+    """A line on stderr for each step; at a terminal it is there from the start."""
     watched = can_redraw(sys.stderr)
     if watched:
         click.echo(f"  {words} …\r", err=True, nl=False)
@@ -109,18 +109,13 @@ def _step(words: str) -> Iterator[None]:
         yield
     except BaseException:
         if watched:
-            click.echo(err=True)  # or what is said next would stand on the same line
+            click.echo(err=True)  # ends the line of the step
         raise
-    click.echo(
-        f"  {words}: {time.monotonic() - began:.0f} s\x1b[K"
-        if watched
-        else f"  {words}: {time.monotonic() - began:.0f} s",
-        err=True,
-    )
+    erased = "\x1b[K" if watched else ""
+    click.echo(f"  {words}: {time.monotonic() - began:.0f} s{erased}", err=True)
 
 
 def _epoch() -> int | None:
-    """SOURCE_DATE_EPOCH, the usual way to say when something was built."""
     text = os.environ.get("SOURCE_DATE_EPOCH")
     if text is None:
         return None
@@ -170,7 +165,7 @@ def _report(done: Built, request: BuildRequest, settings: Settings, seconds: flo
 
 
 def _warn(done: Built, request: BuildRequest, settings: Settings) -> None:
-    """What whoever built it has to know, also where a script reads the rest."""
+    """What the builder must know, on stderr also with `--json`."""
     warnings = []
     if done.new_site_key:
         warnings.append(

@@ -135,7 +135,7 @@ def _warn(settings: Settings, key: Path | None) -> None:
 
 
 def _who_is_done(listed: Path | None, tally: Path | None) -> Callable[[], Repaired]:
-    """A question that asks the file and the tally anew each time."""
+    """A function that reads the file and the tally anew each time."""
     at_tally = _at_tally(tally) if tally is not None else Repaired
 
     def ask() -> Repaired:

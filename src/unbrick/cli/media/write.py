@@ -101,7 +101,7 @@ def _refuse_in_use(target: Target) -> None:
 
 
 def _tell(target: Target, settings: Settings, key: Path | None, *, quiet: bool) -> None:
-    """What will be lost, and what the stick will not do; on stderr, before it is asked."""
+    """What will be lost, and what the stick will not do; on stderr, before the question."""
     if not quiet:
         say("This is wiped, all of it:", err=True)
         for line in describe(target):

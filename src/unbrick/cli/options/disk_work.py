@@ -106,6 +106,11 @@ def output_options(verb: Verb) -> Verb:
     return _json_option(verbose_option(log_option(verb)))
 
 
+def disk_options(verb: Verb) -> Verb:
+    """What every verb takes that may report to a tally: the two above, and `--station`."""
+    return opening_options(station_option(output_options(verb)))
+
+
 def work_on_disks(
     goal: Goal,
     *,
@@ -165,17 +170,17 @@ def work_on_disks(
 
 
 def _open_station(path: Path | None) -> StationLink | None:
-    """The link that `--station` asks for, None without it; raises UsageError before anything is touched."""
+    """The link to a station's tally; raises UsageError."""
     if path is None:
         return None
-    # Loaded here because a repair that reports to nobody should not wait for it.
+    # Loaded here: without a station a repair should not wait for it.
     from unbrick.report.link import open_link
 
     return open_link(path, warn, _tell_last_wait if sys.stderr.isatty() else None)
 
 
 def _open_playbooks(files: Sequence[Path], link: StationLink | None) -> Callable[[], Sequence[Playbook]]:
-    """What gives the library, these files and the station's own; raises UsageError where one is bad."""
+    """A function that gives the library, these files and the station's own; raises UsageError."""
     station = link.station if link else None
     if not files and station is None:
         return load_library  # read beside the work, not before it
@@ -188,16 +193,15 @@ def _tell_last_wait() -> None:
 
 
 def _ask(report: DiskReport, goal: Goal) -> bool:
-    """Show the plan and ask; only a clear yes counts."""
     for line in plan_lines(report, goal):
         say(line, err=True)
     return click.confirm("Go ahead?", default=False, err=True)
 
 
 def open_keys(specs: Sequence[str], *, ask_person: bool, link: StationLink | None = None) -> KeyChain:
-    """The key sources in the order given, those of the station's file, then a person where one is there.
+    """The sources in the order given, those of the station's file, then a person at a terminal.
 
-    Tells of bad lines on stderr.
+    Warns of bad lines on stderr.
     """
     sources = open_sources([*specs, *(link.station.keys if link else ())])
     interactive = ask_person and is_watched()
@@ -213,7 +217,7 @@ def open_keys(specs: Sequence[str], *, ask_person: bool, link: StationLink | Non
 
 
 def _tell_fault(error: Exception) -> None:
-    """A mistake of our own on one disk ends that disk's work, and no other's."""
+    """A bug in unbrick ends the work on this disk only."""
     if isinstance(error, click.Abort):  # the person, asked whether to go ahead, ended the input
         raise error
     tell_fault(error)

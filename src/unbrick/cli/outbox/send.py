@@ -71,7 +71,7 @@ def command(station: Path | None, as_json: bool) -> None:
 
 
 def _state(attempt: _OneAttempt, left: int, ends: datetime | None) -> str:
-    """How the sending ended, in a word for programs; `ends` is when the certificate does."""
+    """The word for programs; `ends` is when the station's certificate ends."""
     if attempt.last.state is SenderState.REFUSED:
         return "expired" if ends is not None and ends <= datetime.now(UTC) else "not-let-in"
     if attempt.trouble:
@@ -87,7 +87,7 @@ def _refused(path: Path, signed: SignedEvent, reason: str) -> dict[str, str]:
 
 
 class _OneAttempt:
-    """Orders for the sending loop: one session, until nothing waits; give up at the first trouble."""
+    """Orders for the sending loop: one session, until nothing waits or the first trouble."""
 
     def __init__(self) -> None:
         self.trouble = ""
@@ -96,13 +96,12 @@ class _OneAttempt:
 
     @property
     def finish_by(self) -> float | None:
-        """At once where there is trouble; not before the tally has answered, though nothing waits."""
+        """At once after trouble; otherwise not before the tally has answered, also where nothing waits."""
         if self.trouble:
             return -math.inf
         return math.inf if self.answered else None
 
     def open(self, tally: Tally) -> TallySession:
-        """Call the tally, and note where it answered."""
         from unbrick.report.session import TallySession
 
         session = TallySession.open(tally)
@@ -110,10 +109,10 @@ class _OneAttempt:
         return session
 
     def wait(self, seconds: float) -> None:
-        """Nothing new comes while we send."""
+        """Nothing new comes meanwhile."""
 
     def show(self, status: SenderStatus) -> None:
-        """Keep how it goes; what stands in the way ends the attempt, and is what is kept."""
+        """Keep the last status; the first trouble ends the attempt and is kept."""
         if self.trouble:
             return
         self.last = status

@@ -32,7 +32,7 @@ def command(files: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _lint(file: Path, collection: Collection, *, as_json: bool) -> bool:
-    """Check one file beside the library and the files before it, and say so; whether it is right."""
+    """Whether a file is right beside the library and the files before it."""
     try:
         playbook = collection.add(read_playbook_file(file), str(file))
     except StrictError as error:

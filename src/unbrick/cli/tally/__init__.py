@@ -16,7 +16,6 @@ class _TallyGroup(VerbGroup):
     """The tally's libraries are optional: a medium has no use for them."""
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the verb; says in a line which library is missing."""
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:

@@ -61,7 +61,7 @@ def command(directory: Path, as_json: bool, find: str | None, check: bool) -> No
 
 
 def _write_document(store: Store, stream: TextIO) -> None:
-    """The document of all machines, row by row: there may be a million."""
+    # Row by row: there may be a million machines.
     with store.everything() as (summary, machines):
         numbers = {
             "total": summary.total,

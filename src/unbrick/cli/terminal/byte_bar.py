@@ -14,7 +14,7 @@ _WIDTH = 30
 
 
 class ByteBar:
-    """Called with what is done, how many bytes of how many; one line on stderr, drawn over again."""
+    """Shows what is done and how many bytes of how many, on one line of stderr that is drawn over."""
 
     def __init__(self) -> None:
         self._watched = can_redraw(sys.stderr)
@@ -23,11 +23,11 @@ class ByteBar:
         self._drawn = 0.0
 
     def __call__(self, words: str, done: int, total: int) -> None:
-        """Draw the line, at most some times a second, and its end always."""
         now = time.monotonic()
         if words != self._words:
             self._words, self._began, self._drawn = words, self._called, 0.0
         self._called = now
+        # The end of the work is always drawn: it ends the line.
         if not self._watched or (done < total and now - self._drawn < _EVERY_SECONDS):
             return
         self._drawn = now

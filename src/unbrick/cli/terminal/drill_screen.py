@@ -1,6 +1,6 @@
 """What a person sees of a drill: on a terminal the tally's dashboard with the commands below it, else lines.
 
-Nothing here has a thread: the screen is drawn anew whenever the drill has a moment.
+There is no thread: the screen is drawn anew whenever the drill pauses.
 """
 
 from __future__ import annotations
@@ -30,17 +30,15 @@ _MOST_LINES = 500
 
 
 class PlainLines:
-    """Lines on stderr, and nothing that moves."""
+    """Lines on stderr; nothing moves."""
 
     def __init__(self, check: Callable[[], None]) -> None:
         self._check = check
 
     def say(self, line: str) -> None:
-        """See `DrillScreen.say`."""
         click.echo(line, err=True)
 
     def pause(self) -> None:
-        """See `DrillScreen.pause`."""
         self._check()
         time.sleep(_GLANCE_SECONDS)
 
@@ -64,7 +62,7 @@ class Picture:
 
 
 class LiveScreen:
-    """The whole terminal; what was said is kept, for the ordinary screen in the end."""
+    """The whole terminal; `said` is printed on the ordinary screen in the end."""
 
     def __init__(self, live: Live, board: Callable[[], Board], check: Callable[[], None]) -> None:
         self._live = live
@@ -74,12 +72,10 @@ class LiveScreen:
         self.said: deque[str] = deque(maxlen=_MOST_LINES)
 
     def say(self, line: str) -> None:
-        """See `DrillScreen.say`."""
         self.said.extend(line.split("\n"))
         self._draw()
 
     def pause(self) -> None:
-        """See `DrillScreen.pause`."""
         self._check()
         if time.monotonic() - self._drawn > _REDRAW_SECONDS:
             self._draw()
@@ -99,7 +95,7 @@ class LiveScreen:
 
 @contextmanager
 def drill_screen(board: Callable[[], Board], check: Callable[[], None]) -> Iterator[DrillScreen]:
-    """The live screen where a person sits at a terminal that is large enough, else plain lines."""
+    """The live screen on a terminal that is large enough, else plain lines."""
     if not _large_terminal():
         yield PlainLines(check)
         return

@@ -1,4 +1,4 @@
-"""The man page, made of the texts that `--help` and the manual have: nothing is said twice."""
+"""The man page, made from the texts of `--help` and of the manual."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _verb(command: click.Command, context: click.Context) -> Iterator[str]:
 
 
 def _markdown(page: str) -> Iterator[str]:
-    """What the manual's pages are made of: headings, paragraphs, lists, tables, and blocks to type."""
+    """Headings, paragraphs, lists, tables and blocks to type, as the manual's pages have them."""
     for block in re.split(r"\n{2,}", page.strip()):
         lines = block.splitlines()
         if block.startswith("## "):
@@ -70,7 +70,7 @@ def _markdown(page: str) -> Iterator[str]:
 
 
 def _table(lines: list[str]) -> Iterator[str]:
-    """A row each: its first cell, and the others below it; the headings are left out."""
+    """A row each: its first cell, the others below it; without the headings."""
     for line in lines[1:]:
         if not _TABLE_RULE.fullmatch(line):
             first, *others = (cell.strip().replace("\\|", "|") for cell in _CELL.split(line.strip("|")))
@@ -88,7 +88,6 @@ def _inline(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text as roff shows it letter by letter."""
     plain = text.replace("\\", r"\e").replace("-", r"\-").replace('"', r"\(dq")
     return _guard("".join(c if c.isascii() else rf"\[u{ord(c):04X}]" for c in plain))
 

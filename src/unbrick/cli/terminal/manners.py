@@ -1,6 +1,6 @@
 """How the command line behaves at a terminal: colours, lines wrapped at words, what may be drawn over.
 
-Every verb says its sentences through `say`, and has the options that are here.
+Every verb prints its sentences with `say`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LONGEST_LOG = 64 * 1024 * 1024
 
 
 class _Session:
-    """What was said on this command line, for as long as it runs."""
+    """What `--verbose` and `--log` have set for this run of the program."""
 
     def __init__(self) -> None:
         self.verbose = False
@@ -35,7 +35,7 @@ session = _Session()
 
 
 def _choose_color(ctx: click.Context, _: click.Parameter, word: str | None) -> None:
-    """Colours as asked for; without a word, as NO_COLOR and the terminal have it. rich reads the same."""
+    # rich reads the same variables.
     if word == "always":
         ctx.color = True
         os.environ.pop("NO_COLOR", None)
@@ -53,9 +53,9 @@ def _choose_verbose(ctx: click.Context, _: click.Parameter, verbose: bool) -> No
 
 
 def _choose_log(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
-    """Open the log now: what cannot be logged must not be begun."""
     if path is None:
         return
+    # Opened now: work that cannot be logged must not begin.
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:
@@ -109,19 +109,19 @@ def _is_dumb() -> bool:
 
 
 def can_redraw(stream: TextIO) -> bool:
-    """Whether somebody watches a terminal on which a line can be drawn over."""
+    """Whether the stream is a terminal on which a line can be drawn over."""
     return stream.isatty() and not _is_dumb()
 
 
 def emphasis(stream: TextIO) -> bool:
-    """Whether what is written there may be bold or coloured."""
+    """Whether the stream may show bold and colours."""
     context = click.get_current_context(silent=True)
     color = context.color if context else None
     return can_redraw(stream) if color is None else color
 
 
 def say(line: str, *, err: bool = False) -> None:
-    """Print one line; at a terminal wrapped at words. Whoever calls has made strangers' text printable."""
+    """Print and log one line, wrapped at words on a terminal; the caller makes strangers' text printable."""
     if session.log is not None:
         session.log.say(click.unstyle(line))
     stream = sys.stderr if err else sys.stdout
@@ -129,7 +129,7 @@ def say(line: str, *, err: bool = False) -> None:
 
 
 def _width(stream: TextIO) -> int:
-    """The columns of a terminal; 0 where it is none."""
+    """The columns of a terminal; 0 for any other stream."""
     try:
         return os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
     except (OSError, ValueError):
@@ -137,9 +137,9 @@ def _width(stream: TextIO) -> int:
 
 
 def wrap(line: str, width: int) -> str:
-    """The line in as many lines as it needs, broken between words; a command to type stays whole.
+    """Break a line between words; later lines are indented by two more.
 
-    What comes after the first is indented by two more. No word is broken: a path must stay one.
+    No word is broken, as a path must stay one, and a command to type at the end stays whole.
     """
     if width < _NARROWEST or _cells(line) <= width:
         return line
@@ -157,7 +157,6 @@ def wrap(line: str, width: int) -> str:
 
 
 def _cells(text: str) -> int:
-    """The columns that a text takes."""
     plain = click.unstyle(text)
     if plain.isascii():
         return len(plain)

@@ -1,7 +1,4 @@
-"""What a person at a terminal sees while a disk is worked on: the step of now, gone when it has ended.
-
-A pipe sees nothing of it, unless each step was asked for.
-"""
+"""The step that a disk is in, shown at a terminal until it ends; on a pipe only with `--verbose`."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ _ERASE = "\r\x1b[2K"
 
 
 class TerminalProgress:
-    """A listener that shows each step on stderr: on a line that is drawn over; for good where asked to."""
+    """A listener that shows each step on a line of stderr that is drawn over; with `keep` it stays."""
 
     def __init__(self, *, keep: bool) -> None:
         self._keep = keep
@@ -37,7 +34,6 @@ class TerminalProgress:
         self._started: dict[str, float] = {}
 
     def __call__(self, event: Event) -> None:
-        """Show one event, if it is a step's start or end."""
         if event.step is None:
             return
         words = _WORDS.get(event.step, event.step)
@@ -60,13 +56,13 @@ class TerminalProgress:
 
 
 def erase_progress() -> None:
-    """Take the line of the present step away, before anything else is written."""
+    """Erase the line of the present step; call it before anything else is written."""
     if can_redraw(sys.stderr):
         click.echo(_ERASE, err=True, nl=False, color=True)
 
 
 class _Below:
-    """A stream on which nothing stands in the line where writing begins."""
+    """A stream that erases the line of the step before each write."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -80,12 +76,12 @@ class _Below:
 
 
 def below_progress(stream: TextIO) -> TextIO:
-    """The stream for what asks a person in the middle of a step."""
+    """The stream on which to ask a person in the middle of a step."""
     return cast("TextIO", _Below(stream))
 
 
 def step_listeners() -> tuple[Listener, ...]:
-    """Who shows the steps: the terminal, where a person watches or each was asked for; and the log."""
+    """The terminal, where a person watches or `--verbose` is given, and the log."""
     shown = sys.stderr.isatty() or session.verbose
     progress = (TerminalProgress(keep=session.verbose),) if shown else ()
     return (*progress, session.log) if session.log is not None else progress

@@ -1,7 +1,7 @@
-"""A group of verbs: a folder in which each file is a verb, and each folder a group.
+"""A group of verbs is a folder in which each file is a verb, and each folder a group.
 
-The verb `x` is `command` in `x.py`, and the first line of that file's docstring is what the group's `--help`
-says of it. Only the verb that was asked for is loaded: start-up time counts on a stick.
+The verb `x` is `command` in `x.py`; the group's `--help` shows the first line of that file's docstring. Only
+the verb that is run is loaded: start-up time counts on a stick.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from unbrick.cli.terminal.manners import with_color
 
 
 class VerbGroup(click.Group):
-    """`package` is the folder's dotted name; what is in `besides` is no verb."""
+    """`package` is the folder's dotted name; the modules in `besides` are no verbs."""
 
     def __init__(
         self, *arguments: Any, package: str, besides: frozenset[str] = frozenset(), **options: Any
@@ -29,12 +29,10 @@ class VerbGroup(click.Group):
         self._besides = besides
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every verb, in alphabetical order."""
         modules = {one.name for one in pkgutil.iter_modules(importlib.import_module(self._package).__path__)}
         return sorted(name.removesuffix("_") for name in modules - self._besides)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The verb's command, from its own file."""
         if cmd_name not in self.list_commands(ctx):
             return None
         command = importlib.import_module(self._module(cmd_name)).command
@@ -42,7 +40,6 @@ class VerbGroup(click.Group):
         return with_color(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The verbs with a line each, without loading them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, self._line(name)) for name in self.list_commands(ctx)])
 
@@ -51,7 +48,7 @@ class VerbGroup(click.Group):
         return f"{self._package}.{verb}_" if keyword.iskeyword(verb) else f"{self._package}.{verb}"
 
     def _line(self, verb: str) -> str:
-        # Of the compiled module, because a medium has no other; a docstring is its first constant.
+        # Read from the compiled module: a medium has no source. A docstring is the first constant.
         spec = importlib.util.find_spec(self._module(verb))
         assert spec is not None
         assert isinstance(spec.loader, InspectLoader)

@@ -52,12 +52,12 @@ Command = Callable[[str, str], str]
 
 
 def plain(verb: str, disk: str) -> str:
-    """A command line for a disk, as it can be pasted into a shell."""
+    """A command line for a disk, to paste into a shell."""
     return f"unbrick {verb} {shlex.quote(printable(disk))}"
 
 
 def styled_status(status: Status) -> str:
-    """A status in capitals and its colour (the terminal's door drops the colour on a pipe)."""
+    """A status in capitals and its colour; `click.echo` drops the colour on a pipe."""
     return click.style(status.value.upper(), fg=COLOUR[status], bold=True)
 
 
@@ -77,7 +77,7 @@ def _volume_line(volume: Volume) -> str:
 
 
 def _volume_lines(report: DiskReport) -> Iterator[str]:
-    """Every volume where volumes were asked for, else those that matter to Windows or forbid writing."""
+    """Every volume after a scan, else those that matter to Windows or forbid writing."""
     scanned = report.status is Status.SCANNED
     for volume in report.volumes:
         if scanned or volume.refusal or volume.kind in _OPENABLE:
@@ -93,7 +93,6 @@ def _name(installation: InstallationReport) -> str:
 
 
 def _word(action: Action, goal: Goal) -> str:
-    """What stands before the path of an action."""
     if goal is Goal.PURGE:
         return _PURGE_WORD[action.state]
     words = KINDS[action.kind].WORDS
@@ -115,7 +114,7 @@ def _installation_lines(installation: InstallationReport, report: DiskReport, go
 
 
 def plan_lines(report: DiskReport, goal: Goal) -> Iterator[str]:
-    """What somebody is asked to agree to: the machine, each file, and what else would be done."""
+    """What a person is asked to agree to: the machine, each file, and what else would be done."""
     yield f"{printable(report.disk)}:"
     for installation in report.installations:
         if installation.actions:
@@ -133,7 +132,7 @@ def _note_lines(report: DiskReport) -> Iterator[str]:
 
 
 def diagnostic_lines(report: DiskReport) -> Iterator[str]:
-    """What a script's log should have beside the JSON document."""
+    """What goes to stderr beside the JSON document."""
     for note in report.notes:
         yield f"unbrick: {printable(report.disk)}: {printable(note)}"
     if report.hint:
@@ -141,7 +140,7 @@ def diagnostic_lines(report: DiskReport) -> Iterator[str]:
 
 
 def declined_lines(report: DiskReport, *, goal: Goal, command: Command) -> Iterator[str]:
-    """What is left to say to somebody who has just seen the plan and said no."""
+    """The answer to a person who has just seen the plan and said no."""
     yield f"{printable(report.disk)}: {styled_status(report.status)}; nothing was written"
     yield from _error_lines(report)
     if todo := _what_to_do(report, goal, command):
@@ -155,10 +154,7 @@ def _earlier_line(run: EarlierRun) -> str:
 
 
 def report_lines(report: DiskReport, *, goal: Goal = Goal.REPAIR, command: Command = plain) -> Iterator[str]:
-    """Everything a person should read of one disk, what to do next last.
-
-    `command` gives a command line to type next for a verb and a disk.
-    """
+    """A disk's report, what to do next last; `command` gives the command line for a verb and a disk."""
     yield f"{printable(report.disk)}: {styled_status(report.status)}"
     yield from _volume_lines(report)
     for installation in report.installations:
@@ -199,7 +195,7 @@ def _what_to_do(report: DiskReport, goal: Goal, command: Command) -> str | None:
 
 
 def run_lines(report: DiskReport) -> Iterator[str]:
-    """What a person reads of the runs that lie on a disk."""
+    """The runs whose journals are on a disk."""
     count = f"{len(report.runs) or 'no'} run{'' if len(report.runs) == 1 else 's'}"
     if report.status is Status.SCANNED:
         yield f"{printable(report.disk)}: {count}"

@@ -69,7 +69,6 @@ def command(act: Act, file: Path, replacing: bool, empty: bool, yes: bool, reaso
 
 
 def _columns(name: str, columns: Columns) -> str:
-    """Which column of the list became what."""
     used = [
         f'"{heading}" is the {LIST_WORDS.get(column, column)}' for column, heading in columns.headings.items()
     ]
