@@ -61,7 +61,7 @@ class Reason(StrEnum):
 
 
 class UnbrickError(Exception):
-    """Something a user is told in one line: what, where, and (the hint) what to do about it.
+    """An error for a user, in one line what and where; the hint says what to do.
 
     `reason` is a word of `Reason`, or one of them with a colon and a detail (`foreign-encryption:luks`).
     """
@@ -80,7 +80,7 @@ class FailedError(UnbrickError):
 
 
 class HalfDoneError(FailedError):
-    """A person stopped (Ctrl-C) what cannot be left half done; the hint says how to end it."""
+    """Ctrl-C stopped work that cannot be left half done; the hint says how to finish it."""
 
     exit_code = 130
 
@@ -98,7 +98,7 @@ class NeedsKeyError(UnbrickError):
 
 
 class NeedsHandsError(UnbrickError):
-    """unbrick will not write here by itself; a person has to look. Always carries a reason."""
+    """unbrick does not write here by itself; a person has to look. Always has a reason."""
 
     exit_code = 5
 
@@ -130,11 +130,11 @@ _PACKAGE = {
     "umount": "mount",
     "wipefs": "util-linux",
 }
-"""Debian's package of each program that has another name than its package."""
+"""Debian's package of each program whose package has another name."""
 
 
 class MissingToolError(FailedError):
-    """A program that unbrick stands on is not installed; the hint names Debian's package."""
+    """A program that unbrick needs is not installed; the hint names Debian's package."""
 
     def __init__(self, program: str) -> None:
         super().__init__(
@@ -145,7 +145,7 @@ class MissingToolError(FailedError):
 
 
 class MissingLibraryError(FailedError):
-    """A Python library that unbrick stands on is not installed; `install` is the command that brings it."""
+    """A Python library that unbrick needs is not installed; `install` is the command for it."""
 
     def __init__(self, library: str, install: str) -> None:
         super().__init__(

@@ -1,7 +1,7 @@
-"""Writing so that a power cut cannot tear it, reading what may be anything, and finding a Windows path.
+"""Writing that a power cut cannot tear, reading files of unknown kind and size, and finding a Windows path.
 
-`find_inside` compares without case, as Windows does, and never passes through a symlink or junction, which
-ntfs-3g shows as symlinks, unknown reparse points too.
+`find_inside` ignores case, as Windows does, and never follows a symlink or junction; ntfs-3g shows every
+reparse point that it does not know as a symlink.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class PathError(FailedError):
 
 
 class NoPlainFileError(OSError):
-    """A link, a folder, a pipe or a device, where a file was looked for; `kind` is its `stat.S_IFMT`."""
+    """A link, a folder, a pipe or a device in the place of a file; `kind` is its `stat.S_IFMT`."""
 
     def __init__(self, kind: int) -> None:
         super().__init__(errno.EINVAL, "it is a link" if kind == stat.S_IFLNK else "it is not a file")
@@ -34,18 +34,18 @@ class NoPlainFileError(OSError):
 
 
 class TooLargeError(OSError):
-    """A file of more bytes than anything of its sort has."""
+    """A file is larger than its kind may be."""
 
     def __init__(self) -> None:
         super().__init__(errno.EFBIG, "it is too large")
 
 
 def open_plain(path: Path | str, *, folder: int | None = None, follow: bool = False) -> IO[bytes]:
-    """A regular file, to read; a link to one only with `follow`. `path` may be relative to an open `folder`.
+    """Open a regular file, or with `follow` a link to one; `path` may be relative to an open `folder`.
 
-    Waits for no pipe, and does not touch a device. Raises NoPlainFileError, OSError.
+    Never waits for a pipe or opens a device. Raises NoPlainFileError, OSError.
     """
-    # Looked at before it is opened: opening a device may act. It may become something else between the two.
+    # Looked at before it is opened, because opening a device may act, and again after: it may be swapped.
     kind = stat.S_IFMT(os.stat(path, dir_fd=folder, follow_symlinks=follow).st_mode)
     if kind != stat.S_IFREG:
         raise NoPlainFileError(kind)
@@ -65,7 +65,7 @@ def open_plain(path: Path | str, *, folder: int | None = None, follow: bool = Fa
 
 
 def read_plain(path: Path | str, most: int, *, folder: int | None = None, follow: bool = False) -> bytes:
-    """A whole file, of at most so many bytes; raises TooLargeError, and what `open_plain` raises."""
+    """A whole file of at most `most` bytes; raises TooLargeError, and what `open_plain` raises."""
     with open_plain(path, folder=folder, follow=follow) as stream:
         data = stream.read(most + 1)
     if len(data) > most:
@@ -90,11 +90,9 @@ def sync_directory(path: Path) -> None:
 def atomic_write(path: Path, data: bytes, *, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
     """Write a file whole or not at all: temporary beside it, synced, renamed, folder synced.
 
-    `owner` is the user and group that it shall belong to, where that is not who writes.
-
-    No two temporaries have the same name: a power cut leaves one, and a medium that boots again gives its
-    programs the same numbers again.
+    `owner` is the user and group of the file, where that is not who writes.
     """
+    # Random, not a process id: a power cut leaves one, and a medium that boots again has the same ids.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
@@ -112,7 +110,7 @@ def atomic_write(path: Path, data: bytes, *, mode: int = 0o600, owner: tuple[int
 
 
 def read_small_file(path: Path, most_bytes: int = 64 * 1024, *, hint: str | None = None) -> bytes:
-    """A file that a person named, which may be a link to it; raises UsageError."""
+    """A file that a person named, or a link to one; raises UsageError."""
     try:
         return read_plain(path, most_bytes, follow=True)
     except (NoPlainFileError, TooLargeError) as error:
@@ -124,7 +122,7 @@ def read_small_file(path: Path, most_bytes: int = 64 * 1024, *, hint: str | None
 
 
 def folder_owner(folder: Path) -> tuple[int, int] | None:
-    """Whom a new file in a folder should belong to: its owner, where root works in another's; else None."""
+    """The owner that a new file should have where root works in another's folder; else None."""
     if os.geteuid() != 0:
         return None
     found = folder.stat()
@@ -132,7 +130,7 @@ def folder_owner(folder: Path) -> tuple[int, int] | None:
 
 
 def open_for_owner(path: Path, flags: int) -> int:
-    """Open a file, made where it is missing, for the owner of its folder only; raises OSError."""
+    """Open a file, or create it readable by the folder's owner only; raises OSError."""
     flags |= os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
@@ -147,7 +145,7 @@ def open_for_owner(path: Path, flags: int) -> int:
 def split_windows_path(path: str) -> tuple[str, ...]:
     """The components of a path from the volume's root (`\\Windows\\System32`); slashes lean either way.
 
-    Raises PathError for drive letters, `..`, streams, wildcards and other things no plain path holds.
+    Raises PathError for drive letters, `..`, streams, wildcards and whatever else is no plain path.
     """
     parts = tuple(part for part in path.replace("/", "\\").split("\\") if part)
     for part in parts:
@@ -164,7 +162,7 @@ def find_entry(folder: Path, name: str) -> Path | None:
     """The entry of a folder with that name, exact case first, then any case; None where there is none.
 
     Raises PathError where two entries differ by case only and neither is exact: which one Windows would
-    open cannot be known. Raises OSError where the folder cannot be read: nobody knows what is not in it.
+    open cannot be known. Raises OSError where the folder cannot be read.
     """
     exact = folder / name
     try:
@@ -204,7 +202,7 @@ def find_inside(root: Path, windows_path: str) -> Path | None:
 
 
 def is_inside(root: Path, windows_path: str) -> bool:
-    """Whether something has that path below `root`, of whatever kind: a link, a reparse point, two spellings.
+    """Whether anything has that path below `root`, be it a link, a reparse point or one of two spellings.
 
     Raises PathError and OSError as `find_inside` does, for the folders on the way only.
     """

@@ -175,7 +175,7 @@ class Volume:
 
 @dataclass(frozen=True)
 class ObservedFile:
-    """A file as it was read from a volume, with all that a playbook may ask about it.
+    """A file as it was read from a volume, with what a playbook may ask about it.
 
     `path` is a Windows path from the volume's root; `first_bytes` are up to 64; `modified` is UTC, None
     where the stored time makes no sense. An empty file is not `all_zero`.
@@ -240,7 +240,7 @@ class Action:
         return {"kind": self.kind, "path": self.path, "state": self.state.value}
 
     def to_facts(self) -> dict[str, Any]:
-        """What an event tells of it."""
+        """What an event says of it."""
         return {"path": self.path, "playbook": self.playbook, "state": self.state.value}
 
 
@@ -264,7 +264,6 @@ class Touched:
 
     @classmethod
     def all_of(cls, parts: Iterable[Touched]) -> Touched:
-        """What several changes may touch together."""
         parts = tuple(parts)
         return cls(
             moved=tuple(path for one in parts for path in one.moved),
@@ -276,7 +275,7 @@ class Touched:
 
 @dataclass(frozen=True)
 class Changed:
-    """What was done to a copy of a volume, and all that it may have touched."""
+    """What was done to a copy of a volume, and what it may have touched."""
 
     actions: tuple[Action, ...]
     touched: Touched
@@ -311,11 +310,11 @@ class InstallationReport:
 
 @dataclass(frozen=True)
 class EarlierRun:
-    """A run whose journal lies on a disk.
+    """A run whose journal is on a disk.
 
-    `when` it reached its state is a UTC time in ISO 8601, by the clock of that machine then; `medium` the id
-    of the boot medium that did the repair, None where it was done otherwise; `program` the version that did;
-    `begun` is what tells runs of one second apart.
+    `when` it reached its state is a UTC time in ISO 8601 by that machine's clock; `medium` the id of the boot
+    medium that did the repair, None for another way; `program` its version; `begun` tells runs of one second
+    apart.
     """
 
     run: str
@@ -329,7 +328,6 @@ class EarlierRun:
 
     @property
     def when_in_words(self) -> str:
-        """The time for a person, to the minute."""
         return f"{self.when[:10]} {self.when[11:16]} UTC"
 
     def to_document(self) -> dict[str, Any]:
@@ -353,11 +351,11 @@ def error_document(message: str, *, hint: str | None, reason: str | None) -> dic
 
 @dataclass(frozen=True)
 class DiskReport:
-    """Everything one run says of one disk; one of these is one line of `--json`.
+    """What one run says of one disk: one line of `--json`.
 
-    `notes` are sentences for a person, and no part of the document: what was done besides the plan (a journal
-    replayed, a log reset). `runs` lie on the disk, the newest first. `started` is a UTC time in ISO 8601.
-    `agreed` is what a person answered to the plan, None where nobody was asked.
+    `notes` are sentences for a person and no part of the document: what was done besides the plan (a journal
+    replayed, a log reset). `runs` are those on the disk, the newest first. `started` is a UTC time in ISO
+    8601. `agreed` is the answer to the plan, None where no one was asked.
     """
 
     disk: str
@@ -377,7 +375,7 @@ class DiskReport:
 
     @property
     def earlier(self) -> EarlierRun | None:
-        """The newest run that lies on the disk."""
+        """The newest run on the disk."""
         return next(iter(self.runs), None)
 
     @property

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 
 class Secret:
-    """Wraps bytes or text. `reveal()` is the only way out: grep for it to see who handles one."""
+    """Wraps bytes or text; `reveal()` is the only way out."""
 
     __slots__ = ("_value",)
 

@@ -1,4 +1,4 @@
-"""Makes text from a disk, a file or a network safe to show on a terminal. Pure."""
+"""Makes text from a disk, a file or a network safe to show on a terminal, and numbers agree with nouns."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ _LEFT_TO_RIGHT_MARK = "\u200e"
 
 
 def printable(text: str, instead: str = "?") -> str:
-    """The text with `instead` for every character that could steer a terminal or is not seen."""
+    """The text with `instead` for every character that is invisible or could control a terminal."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else instead for c in text)
 
 
 def without_hidden(text: str, most: int) -> str:
-    """At most `most` characters of a text on one line; characters that are not seen are left out.
+    """At most `most` characters of a text on one line, without invisible ones.
 
-    Unlike `printable` it keeps every kind of space: Windows has names with them, which are looked up.
+    Keeps every kind of space, unlike `printable`: Windows has names with them, which are looked up.
     """
     kept = (" " if c in "\t\r\n" else c for c in text[: most * 4] if c in "\t\r\n" or not _is_hidden(c))
     return "".join(kept).strip()[:most]
 
 
 def is_seen(text: str) -> bool:
-    """Whether a reader sees anything of it: a letter, a digit, a sign."""
+    """Whether any character is visible: a letter, a digit, a sign."""
     return any(unicodedata.category(c)[0] in "LNPS" and c not in _BLANK for c in text)
 
 

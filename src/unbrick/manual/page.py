@@ -25,7 +25,7 @@ pre { white-space: pre-wrap; margin-left: 1em; }
 
 
 def html_page(markdown: str) -> str:
-    """A page of the manual, whose pictures lie beside it in the package; links to other pages become text."""
+    """A page of the manual with its pictures inside; links to other pages become text."""
     from markdown_it import MarkdownIt  # slow to load, and wanted for this alone
 
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -41,7 +41,7 @@ def html_page(markdown: str) -> str:
 
 
 def _keep_inside(tokens: list[Token]) -> None:
-    """Have pictures lie in the page itself, and nothing lead to a file that will not be beside it."""
+    """Put pictures into the page, and take away links to files that will not be beside it."""
     dropped = False
     for token in tokens:
         if token.type == "image":
@@ -53,6 +53,5 @@ def _keep_inside(tokens: list[Token]) -> None:
 
 
 def _picture(name: str) -> str:
-    """A picture of the manual as a data URL."""
     data = files("unbrick.manual").joinpath(name).read_bytes()
     return f"data:{_KINDS[name.rpartition('.')[2]]};base64,{base64.b64encode(data).decode()}"

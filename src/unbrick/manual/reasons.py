@@ -1,4 +1,4 @@
-"""What each reason means and what to do about it. The texts have one home: the manual's page `reasons`.
+"""What each reason means and what to do about it, as the manual's page `reasons` has it.
 
 The page has a section for each word. It opens with a sentence for anybody, then `At the machine` (what the
 person in front of it does) and `For IT`; what follows is for whoever works on the disk.
@@ -21,7 +21,7 @@ _SECTION = re.compile(
 class Explanation:
     """A reason in words: what it is and what to do (for anybody), what it means (for IT).
 
-    `section` is all that the manual says of it, as Markdown with its heading.
+    `section` is its whole section of the manual, as Markdown with the heading.
     """
 
     what: str

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbrick.cli.options.answer import answer, json_option, tell
+from unbrick.cli.options.answer import answer, json_option, tell, warn
 from unbrick.cli.options.tally_folder import folder_of, open_store
 from unbrick.errors import UsageError
 from unbrick.text import is_seen
@@ -97,9 +97,8 @@ class Act:
         self._changed.append({"what": what, **noted})
 
     def tell(self, line: str) -> None:
-        """Say to a person what is done already, whatever becomes of the rest."""
-        if not self.as_json:
-            tell(line)
+        """Say what is done already, whatever becomes of the rest; beside a document on stderr."""
+        (warn if self.as_json else tell)(line)
 
     def answer(self, lines: Iterable[str], now: Callable[[], dict[str, Any]]) -> None:
         """Say what was changed and how it stands: `now` for a program, the lines for a person."""

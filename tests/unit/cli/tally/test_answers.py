@@ -135,6 +135,14 @@ def test_trust_is_answered_also_where_the_database_is_damaged(folder: TallyFolde
     assert (station["site"], station["visits"], station["discounted"]) == ("north", None, None)
 
 
+def test_what_was_done_is_said_also_where_the_rest_fails(folder: TallyFolder, tmp_path: Path) -> None:
+    folder.database.write_bytes(b"not a database" * 1000)
+    failed = run(folder, "revoke", "station", "--discount", "--yes", "--json")
+    assert failed.exit_code == 1
+    assert "unbrick: revoked station (certificate 1)\n" in failed.stderr
+    assert failed.stdout == ""
+
+
 def test_a_list_answers_with_its_numbers_and_a_copy_with_its_check(
     folder: TallyFolder, tmp_path: Path
 ) -> None:
