@@ -16,8 +16,8 @@ from unbrick.tally.books.clock import microseconds, present
 from unbrick.tally.books.prepared import Prepared
 from unbrick.tally.books.schema import decisions
 from unbrick.tally.count.names import serial_key
-from unbrick.tally.count.runs import RunRecord, kept_reason
-from unbrick.text import is_seen
+from unbrick.tally.count.runs import RunRecord
+from unbrick.text import is_seen, printable
 
 APART = "\x1f"
 """Joins the key of a machine that was split to what tells its runs apart: no name or serial holds it."""
@@ -88,6 +88,11 @@ def read_decisions(connection: Connection) -> Decisions:
         merged={subject: other for (_, subject), other in found[What.MERGE].items()},
         split={subject: other for (_, subject), other in found[What.SPLIT].items()},
     )
+
+
+def kept_reason(reason: str) -> str:
+    """A person's reason as it is kept: whole, on one printable line."""
+    return printable(reason, " ").strip()
 
 
 def decide(

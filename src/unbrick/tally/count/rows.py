@@ -13,7 +13,7 @@ from unbrick.events.standing import MachineStatus, Mark, Standing
 from unbrick.tally.count.counted_runs import Judged, standing_of_runs
 from unbrick.tally.count.decisions import APART
 from unbrick.tally.count.names import name_key, serial_key
-from unbrick.tally.count.runs import RunRecord, merge_names, shown_reason
+from unbrick.tally.count.runs import RunRecord, merge_names
 from unbrick.tally.records import FINISHED, NAMED, WORKED, Basis, Statement
 
 Row = Mapping[str, Any]
@@ -182,7 +182,7 @@ def machine_row(machine: Runs, statement: Row | None) -> dict[str, Any]:
         return row
     mark = own_mark(machine, statement)
     row["status"] = (mark.status if mark else MachineStatus.SEEN).value
-    row["reason"] = shown_reason(mark.reason) if mark else ""
+    row["reason"] = mark.reason if mark else ""
     row["basis"] = Basis.PROVED.value
     row["run"] = mark.run if mark else machine.latest.run
     row["station"] = mark.station if mark else machine.latest.station

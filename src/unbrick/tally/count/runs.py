@@ -23,12 +23,10 @@ from unbrick.model import Machine
 from unbrick.settings.strict import parse_json
 from unbrick.tally.books.clock import MICROSECONDS_A_MINUTE, microseconds
 from unbrick.tally.count.names import name_key, serial_key
-from unbrick.text import printable
 
 MOST_NAMES = 16
 """So many names of a machine are known: the first ones."""
 
-_LONGEST_REASON = 100
 _LONGEST_CARRIED = 31 * 24 * 60 * MICROSECONDS_A_MINUTE
 _PARTS = ("proof", "look", "state")
 
@@ -254,18 +252,6 @@ def merge_names(*groups: Iterable[str]) -> tuple[str, ...]:
             key = name_key(name)
             merged[key] = min(name, merged.get(key, name), key=lambda one: (len(one), one))
     return tuple(merged[key] for key in sorted(merged)[:MOST_NAMES])
-
-
-def kept_reason(reason: str) -> str:
-    """A person's reason as it is kept: whole, on one printable line."""
-    return printable(reason, " ").strip()
-
-
-def shown_reason(reason: str) -> str:
-    """A report's reason as it is counted and shown: one short printable line."""
-    if len(reason) > _LONGEST_REASON:
-        return kept_reason(reason[: _LONGEST_REASON - 1]) + "…"
-    return kept_reason(reason)
 
 
 def _smaller(one: str | None, other: str | None) -> str | None:

@@ -15,10 +15,11 @@ from unbrick.events.short_code import plain_code
 from unbrick.tally.books.clock import microseconds, moment_of, present
 from unbrick.tally.books.schema import statements
 from unbrick.tally.count.counting import next_number
+from unbrick.tally.count.decisions import kept_reason
 from unbrick.tally.count.machines import refresh, runs_counted, statements_about
 from unbrick.tally.count.names import name_key, serial_key
 from unbrick.tally.count.rows import Row, words_kept_under
-from unbrick.tally.count.runs import RunRecord, kept_reason
+from unbrick.tally.count.runs import RunRecord
 from unbrick.tally.office.meant_machine import meant_row
 from unbrick.tally.records import NAMED, Said, Statement, StatementError
 

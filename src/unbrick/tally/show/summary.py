@@ -30,7 +30,6 @@ from unbrick.tally.count.identities import NO_IDENTITY
 from unbrick.tally.count.machines import machines_called
 from unbrick.tally.count.names import name_key
 from unbrick.tally.count.rows import Row
-from unbrick.tally.count.runs import shown_reason
 from unbrick.tally.records import FINISHED, NAMED, Basis, MachineLine, MachineRow, RecentEvent, Summary
 from unbrick.tally.show.board import STUCK
 from unbrick.tally.show.pace import count_in, estimate, is_stalled, rates, window_minutes
@@ -206,7 +205,7 @@ def _recent(row: Row) -> RecentEvent:
         kind=event.kind,
         step=event.step,
         status=mark.status.value if mark else None,
-        reason=shown_reason(mark.reason) or None if mark else None,
+        reason=(mark.reason or None) if mark else None,
         name=row["name"] or row["run"],
         site=row["machine_site"] or None,
         station=row["station"],
