@@ -11,7 +11,7 @@ import sys
 def main() -> None:
     """Run the command line and exit with the contract's code; Ctrl-C, at any moment, is one line and 130."""
     try:
-        from unbrick.processes.core_dumps import forbid_core_dumps
+        from unbrick.processes.libc import forbid_core_dumps
 
         # Nearly every verb holds keys: recovery passwords, a station's own, an authority's.
         forbid_core_dumps()

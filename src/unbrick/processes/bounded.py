@@ -1,6 +1,6 @@
-"""Runs a piece of reading in a child process with limits, because it hands hostile data to C code.
+"""Reads in a child process with limits what hands hostile data to C code.
 
-A crash, an endless loop or a hunger for memory ends the child; what comes back is JSON, never objects.
+A crash, an endless loop or too much memory ends the child; what comes back is JSON, never objects.
 """
 
 from __future__ import annotations
@@ -19,38 +19,34 @@ from functools import partial
 from typing import Any
 
 from unbrick.errors import UnbrickError
-from unbrick.processes.child import Child, heed, heeded
-from unbrick.processes.core_dumps import forbid_core_dumps
+from unbrick.processes.child import Child, answer_signals, answered_signals
+from unbrick.processes.libc import forbid_core_dumps
 
-ANSWER_LIMIT = 32 * 1024 * 1024
-"""Bytes of JSON that a child may answer with."""
-
-MEMORY_LIMIT = 1024 * 1024 * 1024
-"""Bytes of private memory that a child may have."""
+ANSWER_LIMIT = 32 * 1024 * 1024  # bytes of JSON
+MEMORY_LIMIT = 1024 * 1024 * 1024  # bytes of private memory
 
 
 class ReaderEndedError(UnbrickError):
-    """The child crashed, ran out of its time or memory, or answered with nonsense.
+    """The child crashed, ran out of its time or memory, or sent nonsense.
 
-    Where it raised an error of ours, that one's message, hint and reason.
+    Where it raised an error of ours: with that one's message, hint and reason.
     """
 
 
 def _limit_this_process(seconds: float) -> None:
-    """Take from a child what it must not have: our handlers, our output, endless time and memory."""
     faulthandler.disable()  # a crash in here is an answer, and wants no report
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):  # the C library says its last words on a crash there
+    for descriptor in (0, 1, 2):  # the C library writes there when it crashes
         os.dup2(nowhere, descriptor)
     forbid_core_dumps()
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
     cpu = int(seconds) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
-    heed(dict.fromkeys((*heeded(), signal.SIGALRM), signal.SIG_DFL))
+    answer_signals(dict.fromkeys((*answered_signals(), signal.SIGALRM), signal.SIG_DFL))
 
 
 def _answer(work: Callable[[], Any], seconds: float, channel: socket.socket) -> None:
-    """The child's life; where it raises, the answer is none."""
+    """The child's life; where it raises, there is no answer."""
     _limit_this_process(seconds)
     answer: dict[str, Any]
     try:
@@ -78,11 +74,7 @@ def _read_answer(channel: socket.socket, seconds: float) -> bytes:
 
 
 def run_bounded(work: Callable[[], Any], *, seconds: float) -> Any:
-    """What `work()` returns, computed in a child process; must be plain JSON.
-
-    Raises ReaderEndedError where the child raises an UnbrickError (with what that says), crashes, or takes
-    more than `seconds` or MEMORY_LIMIT.
-    """
+    """What `work()` returns, computed in a child process; must be plain JSON. Raises ReaderEndedError."""
     with warnings.catch_warnings():
         # The child runs nothing but `work` and leaves by _exit: another thread's locks do not matter to it.
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -1,7 +1,7 @@
 """A forked process that dies with us, however we end, and that never returns into our code.
 
 A fork and not a program: starting Python again would cost more than most repairs. The two sides share a pair
-of sockets: the child's end is handed to what it does, ours is `channel`.
+of sockets: the child's function gets one end, ours is `channel`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _KILL_SECONDS = 3.0
 class Child:
     """The parent's hold on it; making one starts it. Raises OSError.
 
-    `life` is called with signals held back, so that no handler of ours runs there: it says what becomes of
-    them by `heed`. What it raises is lost. `kind` is that of the sockets.
+    `life` runs in the child with signals held back, so that no handler of ours runs there: it sets its own by
+    `answer_signals`. What it raises is lost. `kind` is that of the sockets.
     """
 
     def __init__(
@@ -52,20 +52,19 @@ class Child:
             theirs.close()
 
     def has_ended(self) -> bool:
-        """Whether it is gone. Only its parent can know: a later fork of that is told no."""
+        """Whether it is gone. Only its parent can know; False in a later fork."""
         if self._status is None and os.getpid() == self._parent:
             self._reap(os.WNOHANG)
         return self._status is not None
 
     def ends_within(self, seconds: float) -> bool:
-        """Wait so long for its end; whether it came."""
         deadline = time.monotonic() + seconds
         while not self.has_ended() and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
         return self.has_ended()
 
     def wait(self) -> int:
-        """Wait for its end; its status as `os.waitpid` has it, 0 where somebody else has waited for it."""
+        """Wait for its end; its status as `os.waitpid` has it, 0 where another call has waited for it."""
         while self._status is None:
             self._reap(0)
         return self._status
@@ -77,7 +76,7 @@ class Child:
                 os.kill(self.pid, number)
 
     def finish(self, seconds: float) -> bool:
-        """Tell it by the end of its channel to finish; whether it did in time. One that hangs is killed."""
+        """Ask it by the end of its channel to finish; whether it did in time. One that hangs is killed."""
         with contextlib.suppress(OSError):
             self.channel.shutdown(socket.SHUT_RDWR)  # later forks of ours hold our end, too
         in_time = self.ends_within(seconds)
@@ -86,7 +85,7 @@ class Child:
         return in_time
 
     def end(self, grace: float = 0.0) -> None:
-        """Ask it to end, where it has any seconds of grace, and make it. Does nothing in a later fork."""
+        """SIGTERM where it has seconds of grace, then SIGKILL. Does nothing in a later fork."""
         if os.getpid() != self._parent:
             return
         if grace:
@@ -100,7 +99,7 @@ class Child:
     def _reap(self, options: int) -> None:
         try:
             ended, status = os.waitpid(self.pid, options)
-        except ChildProcessError:  # somebody else has waited for it, or a handler of ours meanwhile
+        except ChildProcessError:  # another call has waited for it, or a handler of ours meanwhile
             ended, status = self.pid, 0
         if ended and self._status is None:
             self._status = status
@@ -109,7 +108,7 @@ class Child:
 def _live(
     parent: int, ours: socket.socket, theirs: socket.socket, life: Callable[[socket.socket], None]
 ) -> NoReturn:
-    """The child's whole existence: whatever happens ends in `_exit`."""
+    """The child's whole life: whatever happens ends in `_exit`."""
     try:
         ours.close()
         signal_at_parents_death()
@@ -120,11 +119,11 @@ def _live(
 
 
 def _is_orphan(parent: int, channel: socket.socket) -> bool:
-    """Whether the parent ended before the kernel knew that we want to hear of it."""
+    """Whether the parent ended before `signal_at_parents_death` took effect."""
     seen = os.getppid()
     if seen:
         return seen != parent
-    # It is outside our process namespace, where it has no number; but nobody else has its end of the channel.
+    # It is outside our process namespace, where it has no number; but only it has its end of the channel.
     poll = select.poll()
     poll.register(channel, 0)
     return bool(poll.poll(0))
@@ -132,7 +131,7 @@ def _is_orphan(parent: int, channel: socket.socket) -> bool:
 
 @contextlib.contextmanager
 def hold_signals() -> Iterator[Collection[int]]:
-    """Hold back what asks to end; gives the mask that was there before, and that comes back afterwards."""
+    """Hold back the signals that ask to end; yields the former mask, which comes back afterwards."""
     former = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         yield former
@@ -140,13 +139,13 @@ def hold_signals() -> Iterator[Collection[int]]:
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
-def heeded() -> list[signal.Signals]:
-    """Those that ask to end and that we answer: not those our caller has us ignore, as `nohup` does."""
+def answered_signals() -> list[signal.Signals]:
+    """The signals that ask to end, without those that our caller has us ignore, as `nohup` does."""
     return [number for number in _ENDING if signal.getsignal(number) != signal.SIG_IGN]
 
 
-def heed(handlers: Mapping[signal.Signals, Handler]) -> None:
-    """In a child: have these handlers, and take the signals that were held back since the fork."""
+def answer_signals(handlers: Mapping[signal.Signals, Handler]) -> None:
+    """In a child: set these handlers, and let in the signals that were held back since the fork."""
     for number, handler in handlers.items():
         signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)

@@ -1,7 +1,7 @@
 """The only door to other programs: an argument list, a clean environment, a time limit, secrets on stdin.
 
-Never a shell, never a secret in an argument list. Every program has a session of its own: Ctrl-C is for us to
-answer, not for a FUSE server that we still write through.
+Never a shell, never a secret in an argument list. Every program has a session of its own: Ctrl-C must not
+reach a FUSE server that we still write through.
 """
 
 from __future__ import annotations
@@ -39,10 +39,8 @@ class CommandError(FailedError):
     """A program ended with an unexpected exit code; the hint can be pasted into a shell."""
 
     def __init__(self, argv: Sequence[str], returncode: int, stderr: bytes) -> None:
-        said = stderr.decode(errors="replace").strip().splitlines()
         super().__init__(
-            f"the program {argv[0]} failed with exit code {returncode}"
-            + (f": {said[-1][:300]}" if said else ""),
+            f"the program {argv[0]} failed with exit code {returncode}{_last_line(stderr)}",
             hint=f"try it by hand: {shlex.join(argv)}",
             reason=Reason.PROGRAM_FAILED,
         )
@@ -63,7 +61,7 @@ class CommandTimeoutError(FailedError):
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished program said."""
+    """A program that has ended."""
 
     argv: tuple[str, ...]
     returncode: int
@@ -88,7 +86,7 @@ class Server(Protocol):
 
 
 class Runner(Protocol):
-    """What rooms ask programs of; the real one is `SystemRunner`."""
+    """Runs programs for other rooms; the real one is `SystemRunner`."""
 
     def run(
         self,
@@ -104,12 +102,16 @@ class Runner(Protocol):
     def start(self, argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> Server:
         """Start a server in the foreground of its own process; it dies with us."""
 
-    def has(self, program: str) -> bool:
-        """Whether a program is installed."""
+    def has(self, program: str) -> bool: ...
 
 
-def _heed_keys() -> None:
-    """Ctrl-C and its kin are ignored where we were started with them ignored, as on the medium."""
+def _last_line(stderr: bytes) -> str:
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    return f": {lines[-1][:300]}" if lines else ""
+
+
+def _take_keys() -> None:
+    # They are ignored where we were started with them ignored, as on the medium.
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):
         signal.signal(number, signal.SIG_DFL)
 
@@ -142,7 +144,7 @@ def _start(
 
 
 def _end_session(leader: subprocess.Popen[bytes]) -> None:
-    """Ask all programs of a session to end, wait for its leader, and make what is left end."""
+    """SIGTERM to all programs of a session, wait for its leader, then SIGKILL."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader.pid, signal.SIGTERM)
     try:
@@ -165,8 +167,8 @@ class _SystemServer:
 
     def read_error(self) -> bytes:
         if not self._stderr.closed:
-            ended = self._process.poll() is not None  # asked first: its last words may come any moment
-            # Not `seek` and `read`: the program writes where this file stands, for it has the same.
+            ended = self._process.poll() is not None  # asked first: it may still write
+            # Not `seek` and `read`: the program shares this file's position, and writes there.
             self._said = os.pread(self._stderr.fileno(), _OUTPUT_LIMIT, 0)
             if ended:
                 self._stderr.close()
@@ -241,7 +243,7 @@ class SystemRunner:
     def start(
         self, argv: Sequence[str], *, pass_fds: Sequence[int] = (), stdout: IO[bytes] | None = None
     ) -> Server:
-        """See `Runner.start`. `stdout` is the file for what it says on its standard output."""
+        """See `Runner.start`. `stdout` is the file for its standard output."""
         import tempfile
 
         stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
@@ -253,7 +255,7 @@ class SystemRunner:
             raise
 
     def lend_terminal(self, argv: Sequence[str], terminal: Path) -> int:
-        """Leave a terminal to a program until it ends, however long that takes; its exit code.
+        """Leave a terminal to a program until it ends, with no time limit; its exit code.
 
         Nothing that is typed or shown there is seen here. Raises MissingToolError, OSError.
         """
@@ -262,7 +264,7 @@ class SystemRunner:
             environment = _CLEAN_ENVIRONMENT | {"TERM": "linux"}
             streams = (lent, lent, lent)
             with _start(
-                argv, streams=streams, environment=environment, apart=False, prepare=_heed_keys
+                argv, streams=streams, environment=environment, apart=False, prepare=_take_keys
             ) as program:
                 try:
                     return program.wait()
@@ -270,30 +272,23 @@ class SystemRunner:
                     program.kill()  # where we are ended first
 
     def has(self, program: str) -> bool:
-        """See `Runner.has`."""
         return shutil.which(program, path=_CLEAN_ENVIRONMENT["PATH"]) is not None
 
 
 def wait_until(server: Server, condition: Callable[[], bool], *, timeout: float, what: str) -> None:
     """Poll `condition()` until true while `server` runs; raises FailedError when the server ends first.
 
-    `timeout` is in seconds; `what` names the thing waited for in the message.
+    `timeout` is in seconds; `what` is how the message names the server.
     """
     deadline = time.monotonic() + timeout
     pause = 0.002
+    hint = "run it again; if it fails again, the disk may be failing: copy it first"
     while not condition():
         if server.poll() is not None:
-            said = server.read_error().decode(errors="replace").strip().splitlines()
-            raise FailedError(
-                f"{what} ended early" + (f": {said[-1][:300]}" if said else ""),
-                hint="run it again; if it fails again, the disk may be failing: copy it first",
-                reason=Reason.PROGRAM_FAILED,
-            )
+            why = _last_line(server.read_error())
+            raise FailedError(f"{what} ended early{why}", hint=hint, reason=Reason.PROGRAM_FAILED)
         if time.monotonic() > deadline:
-            raise FailedError(
-                f"{what} was not ready within {timeout:g} s",
-                hint="run it again; if it fails again, the disk may be failing: copy it first",
-                reason=Reason.TIMED_OUT,
-            )
+            why = f"{what} was not ready within {timeout:g} s"
+            raise FailedError(why, hint=hint, reason=Reason.TIMED_OUT)
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)

@@ -23,8 +23,7 @@ from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from unbrick.errors import FailedError, Reason, UnbrickError
-from unbrick.processes.child import Child, heed, heeded, hold_signals
-from unbrick.processes.core_dumps import forbid_core_dumps
+from unbrick.processes.child import Child, answer_signals, answered_signals, hold_signals
 from unbrick.processes.libc import (
     CLONE_NEWNS,
     CLONE_NEWPID,
@@ -32,6 +31,7 @@ from unbrick.processes.libc import (
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
+    forbid_core_dumps,
     make_mounts_private,
     mount,
     unshare,
@@ -54,7 +54,7 @@ def run_isolated(work: Callable[[Path], T]) -> T:
     What `work` returns or raises comes back through a pipe, so both must be picklable. SIGINT, SIGTERM and
     SIGHUP reach the child, which unwinds and cleans up; a second signal, or 20 s, kills it. Raises
     KeyboardInterrupt after SIGINT, SystemExit(128 + number) after the others, FailedError where the child
-    died (reason interrupted) or the namespaces cannot be had. The process must have one thread only.
+    died (reason interrupted) or there are no namespaces. The process must have one thread only.
     """
     if os.geteuid() != 0:
         raise FailedError(
@@ -88,7 +88,7 @@ class _Watch:
     def __enter__(self) -> _Watch:
         # Only the main thread may set handlers; elsewhere signals are not ours to answer.
         if threading.current_thread() is threading.main_thread():
-            self._former = {number: signal.signal(number, self._pass_on) for number in heeded()}
+            self._former = {number: signal.signal(number, self._pass_on) for number in answered_signals()}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -105,7 +105,7 @@ class _Watch:
             self._keeper.kill(self.received[0])
 
     def read_answer(self) -> bytes:
-        """Everything the worker wrote; empty where it died first."""
+        """All that the worker wrote; empty where it died first."""
         parts: list[bytes] = []
         waiting = select.poll()
         with self._keeper.channel as channel:
@@ -177,16 +177,16 @@ def _keep(work: Callable[[Path], T], answer: socket.socket) -> None:
         return
     worker = Child(lambda _: _work(work, answer))
     answer.close()
-    heed(dict.fromkeys(heeded(), lambda number, _: worker.kill(signal.Signals(number))))
+    answer_signals(dict.fromkeys(answered_signals(), lambda number, _: worker.kill(signal.Signals(number))))
     worker.wait()
 
 
 def _work(work: Callable[[Path], T], answer: socket.socket) -> None:
-    """The worker's life, as process 1, whose end is the end of everything in its namespace."""
+    """The worker's life, as process 1, whose end ends everything in its namespace."""
     forbid_core_dumps()
     message: _Message
     try:
-        heed(dict.fromkeys(heeded(), _interrupt))
+        answer_signals(dict.fromkeys(answered_signals(), _interrupt))
         _make_private()
         message = ("result", work(WORK_FOLDER))
     except KeyboardInterrupt:
@@ -200,13 +200,13 @@ def _work(work: Callable[[Path], T], answer: socket.socket) -> None:
 
 
 def _interrupt(*_: object) -> NoReturn:
-    """Unwind once; what comes after must not interrupt the cleaning up."""
+    """Unwind once; a later signal must not interrupt the cleaning up."""
     _ignore_signals()
     raise KeyboardInterrupt
 
 
 def _ignore_signals() -> None:
-    for number in heeded():
+    for number in answered_signals():
         # Not SIG_IGN: helpers started while cleaning up would inherit it.
         signal.signal(number, lambda *_: None)
 
@@ -214,11 +214,11 @@ def _ignore_signals() -> None:
 def _make_private() -> None:
     """Cut this namespace's mounts off from the others; give it an empty work folder.
 
-    /proc stays the one around us: who has a disk open is looked for there.
+    /proc stays that of the outer namespace: who has a disk open is looked for there.
     """
     try:
         make_mounts_private()
-        if not os.path.lexists("/proc/self/fd"):  # none, or that of a namespace which we are not in
+        if not os.path.lexists("/proc/self/fd"):  # no /proc, or that of another namespace
             mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
         WORK_FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
         mount("tmpfs", WORK_FOLDER, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700")
@@ -231,8 +231,8 @@ def _hide_fuseblk() -> None:
     """Have ntfs-3g mount block devices as plain `fuse`: it takes `fuseblk` where the kernel lists that.
 
     Unmounting a `fuseblk` waits for an answer of its server. When all of us are killed at once, the last to
-    leave the namespace, and so the one that unmounts, can be that server: it then waits for itself, for
-    ever, holds the disk, and blocks every `sync` on the machine.
+    leave the namespace, and so the one that unmounts, can be that server: it then waits for itself for ever,
+    holds the disk, and blocks every `sync` on the machine.
     """
     listed = Path("/proc/filesystems").read_text().splitlines()
     kept = [line for line in listed if line.split()[-1:] not in (["fuseblk"], ["fuse"])]

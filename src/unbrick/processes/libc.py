@@ -1,12 +1,13 @@
 """The calls to the kernel that Python does not have, by the C library: each raises OSError where it fails.
 
-No program is started for them, so they also work when little else does.
+No program is started for them, so they work when little else does.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 from pathlib import Path
 from typing import NoReturn
@@ -36,13 +37,19 @@ def signal_at_parents_death(number: signal.Signals = signal.SIGKILL) -> None:
     _check(_LIBC.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0), "prctl")
 
 
-def refuse_dumps() -> None:
-    """No core dump of this process, also none into a program; only root may attach to it."""
+def forbid_core_dumps() -> None:
+    """Keep what a process holds out of core dumps and away from debuggers: it may be a key.
+
+    For this process, its forks, and (the limit alone) the programs that it starts. From then on only root may
+    attach to it, read its memory, or open its files through /proc.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # The limit alone stops no dump into a program, as `core_pattern` may have it.
     _check(_LIBC.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
 
 
 def unshare(flags: int) -> None:
-    """Have namespaces of our own (`CLONE_NEW…`)."""
+    """`flags` are `CLONE_NEW…`."""
     _check(_LIBC.unshare(flags), "unshare")
 
 
@@ -59,7 +66,7 @@ def mount_data(device: Path, folder: Path, kind: str, options: str, *, read_only
 
 
 def make_mounts_private() -> None:
-    """In a mount namespace of our own: what is mounted from now on, nobody else sees."""
+    """In a mount namespace of our own: keep later mounts inside it."""
     mount("none", "/", None, MS_REC | MS_PRIVATE)
 
 
@@ -69,10 +76,8 @@ def unmount(path: Path, *, detach: bool = False) -> None:
 
 
 def read_xattr(path: Path, name: str) -> bytes:
-    """An extended attribute of at most 64 KiB, links not followed.
-
-    `os.getxattr` asks for the size first, which ntfs-3g answers with EIO for a reparse point.
-    """
+    """An extended attribute of at most 64 KiB, links not followed."""
+    # `os.getxattr` asks for the size first, which ntfs-3g answers with EIO for a reparse point.
     buffer = ctypes.create_string_buffer(_XATTR_LIMIT)
     length = _check(_LIBC.lgetxattr(os.fsencode(path), name.encode(), buffer, _XATTR_LIMIT), path)
     return buffer.raw[:length]
@@ -84,7 +89,6 @@ def restart_platform() -> NoReturn:
 
 
 def power_off_platform() -> NoReturn:
-    """Switch the machine off at once."""
     _reboot(_POWER_OFF)
 
 

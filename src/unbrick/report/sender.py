@@ -21,8 +21,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from unbrick.processes.child import Child, heed, set_apart
-from unbrick.processes.core_dumps import forbid_core_dumps
+from unbrick.processes.child import Child, answer_signals, set_apart
+from unbrick.processes.libc import forbid_core_dumps
 from unbrick.report.asking import Asks, Requester
 from unbrick.report.outbox import Outbox
 from unbrick.report.sender_status import SenderState, SenderStatus, StatusBoard
@@ -150,7 +150,7 @@ def _settle(orders: socket.socket, askers: socket.socket) -> None:
     orders.setblocking(False)
     _let_go_of_files(keep={orders.fileno(), askers.fileno()})
     forbid_core_dumps()
-    heed({signal.SIGTERM: _leave})
+    answer_signals({signal.SIGTERM: _leave})
 
 
 def _leave(_: int, __: FrameType | None) -> NoReturn:

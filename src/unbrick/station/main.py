@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from unbrick.errors import UnbrickError
 from unbrick.events.run_id import new_run_id
 from unbrick.processes.command import SystemRunner
-from unbrick.processes.core_dumps import forbid_core_dumps
+from unbrick.processes.libc import forbid_core_dumps
 from unbrick.station.telling.event_log import EventLog
 from unbrick.station.telling.serial_line import SerialLine
 from unbrick.station.telling.voice import Voice

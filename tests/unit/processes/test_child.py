@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from unbrick.processes.child import Child, heed, set_apart
+from unbrick.processes.child import Child, answer_signals, set_apart
 
 # The parent ends before its child has told the kernel that it wants to die with it.
 BORN_AN_ORPHAN = """
@@ -84,7 +84,7 @@ def test_it_finishes_when_its_channel_ends() -> None:
 
 def test_one_that_hangs_is_killed() -> None:
     def hang(channel: socket.socket) -> None:
-        heed({signal.SIGTERM: signal.SIG_IGN})
+        answer_signals({signal.SIGTERM: signal.SIG_IGN})
         channel.sendall(b"here")
         while True:
             time.sleep(600)
@@ -104,7 +104,7 @@ def test_our_handlers_do_not_run_in_it_and_no_signal_is_lost() -> None:
 
     def life(_: socket.socket) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
-        heed({signal.SIGTERM: signal.SIG_DFL})
+        answer_signals({signal.SIGTERM: signal.SIG_DFL})
 
     try:
         assert os.WTERMSIG(status_of(life)) == signal.SIGTERM
@@ -135,7 +135,7 @@ def test_a_signal_that_came_during_the_fork_ends_us_and_the_child(monkeypatch: p
 def test_ctrl_c_does_not_reach_one_that_is_set_apart() -> None:
     def life(channel: socket.socket) -> None:
         set_apart()
-        heed({})
+        answer_signals({})
         os.kill(os.getpid(), signal.SIGINT)
         channel.sendall(str(os.getsid(0)).encode())
         wait_for_the_end(channel)
