@@ -1,6 +1,6 @@
 """From the text of an exported CSV to numbered records of cells: line ends, delimiter, quotation marks.
 
-Knows nothing of what the cells mean. The file is somebody's: lines, cells and records are bounded.
+The file is a stranger's: lines, cells and records are bounded.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ _DECLARATION = re.compile(r'"?sep=([,;\t|:^~])"?[,;\t| ]*', re.IGNORECASE)
 
 
 class Record(NamedTuple):
-    """One record. `number` and `last` are its lines, from 1; `cells` is empty where it is absurdly long."""
+    """One record. `number` and `last` are its lines, from 1; `cells` is empty where it is absurdly long.
+
+    Not `closed`: a quotation mark is open at its end, so that the last cell may be half of one.
+    """
 
     number: int
     last: int
     cells: list[str]
     closed: bool
-    """False where a quotation mark is open at its end, so that the last cell may be half of one."""
 
 
 def physical_lines(text: str) -> list[str]:
@@ -40,7 +42,7 @@ def declared_delimiter(line: str) -> str | None:
 
 
 def split_cells(line: str, delimiter: str) -> list[str]:
-    """The cells of one record; an unclosed quotation mark takes the rest of the record."""
+    """The cells of one record; an open quotation mark takes the rest of it."""
     if '"' not in line:
         return line.split(delimiter)
     try:
@@ -50,7 +52,7 @@ def split_cells(line: str, delimiter: str) -> list[str]:
 
 
 def is_absurd(line: str, delimiter: str) -> bool:
-    """Whether a line is longer, or has more cells, than any line of a list of ours."""
+    """Whether a line is longer, or has more cells, than any real one."""
     return len(line) > _MOST_CHARACTERS_OF_A_RECORD or line.count(delimiter) >= _MOST_CELLS_OF_A_RECORD
 
 

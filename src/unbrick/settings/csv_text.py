@@ -1,4 +1,4 @@
-"""From a file that Windows, Excel or PowerShell wrote to its text; never shows what it holds in a message."""
+"""From a file that Windows, Excel or PowerShell wrote to its text; no message shows its content."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Sort(NamedTuple):
 
 @contextmanager
 def opened(path: Path, name: str, sort: Sort) -> Iterator[IO[bytes]]:
-    """A file, or a pipe, of which nothing was read yet; raises UsageError, which calls it `name`."""
+    """Open a file or a pipe; raises UsageError, which calls it `name`."""
     try:
         with path.open("rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
@@ -61,10 +61,7 @@ def read_bytes(stream: IO[bytes], name: str, sort: Sort) -> bytes:
 
 
 def decode(data: bytes, name: str, sort: Sort) -> str:
-    """The text; raises UsageError where it is none.
-
-    UTF-8 and UTF-16 with or without a byte order mark, else the Western code page 1252.
-    """
+    """From UTF-8 and UTF-16, with or without a byte order mark, else code page 1252; raises UsageError."""
     if not data.strip(b"\0 \t\r\n"):
         raise UsageError(f"{name} is empty", hint=sort.how_to_export)
     for magic, what in _OTHER_FORMATS:

@@ -1,6 +1,6 @@
 """Reads `unbrick.yaml`: which tally a station belongs to, its key, and how it behaves.
 
-What the file names lies beside it and may not leave its folder: a stick is moved and copied as a whole.
+A file that it names is beside it, in its folder: a stick is moved and copied as a whole.
 """
 
 from __future__ import annotations
@@ -92,7 +92,6 @@ class Network:
     vlan: Vlan | None = None
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """A gateway that no address goes with."""
         if self.gateway is not None and self.address is None:
             yield "gateway", "an address beside it: gateway goes with address only"
 
@@ -106,13 +105,11 @@ class Helpdesk:
 
     @property
     def line(self) -> str:
-        """Both as a screen shows them."""
         if self.telephone is None:
             return self.name or ""
         return f"{self.telephone} ({self.name})" if self.name else self.telephone
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Nobody to call."""
         if self.name is None and self.telephone is None:
             yield "", "a name, a telephone, or both"
 
@@ -123,7 +120,7 @@ class Tally:
 
     `host` has no brackets, also where it is an IPv6 address; `host_ca` is the tally's authority as an OpenSSH
     public key line; `key` and `certificate` are the station's own. `others` are further addresses, tried in
-    turn; `renewed` is where a certificate that the tally renewed is kept, None where there is no such place.
+    turn; `renewed` is where a renewed certificate is kept, if anywhere.
     """
 
     host: str
@@ -140,7 +137,7 @@ class Station:
     """What `unbrick.yaml` says. `path` is the file itself; `tally` is None at a site that has none.
 
     `network`, `shell` (may the technician have one) and `helpdesk` are for a booted medium. `named` is every
-    file that it names: as it is written there, and where it lies.
+    file that it names: as it is written there, and its path.
     """
 
     path: Path
@@ -171,8 +168,6 @@ class _Tally:
 
 @dataclass(frozen=True)
 class _Identity:
-    """The table `identity`."""
-
     key: FileBeside
     certificate: FileBeside
 
@@ -231,7 +226,7 @@ def _tally(tally: _Tally, identity: _Identity) -> Tally:
 
 
 def _beside(path: Path, name: str) -> Path:
-    """A file beside the station file; what leads out of its folder, also by a link, is refused."""
+    """A file beside the station file; raises ExpectedError where it is outside its folder, also by a link."""
     folder = path.parent.resolve()
     named = Path(name)
     try:

@@ -1,10 +1,10 @@
 """Reads YAML and JSON into frozen dataclasses: what is not understood in full is refused, all faults at once.
 
-What a file may hold is what its dataclass says. A field is annotated with how its value is written:
+A file may hold the fields of its dataclass. A field is annotated with how its value is written:
 `Annotated[T, Shape(…)]` one text, number or flag; `Literal[…]` or a `StrEnum` one of some words;
 `tuple[T, …]` a list, bounded by `Annotated[…, Span(…)]`; `Mapping[str, T]` a table with any keys; another
 dataclass a table of its fields. `metadata["named"]` is the key where Python's name differs. A method
-`faults()` yields what no single field can tell: a key, and what was expected of it.
+`faults()` yields what no single field can check: a key, and what was expected of it.
 
 YAML is read from PyYAML's nodes: every value has a line, and `no`, `010` and `2024-01-01` are not converted
 behind our back. Aliases, anchors and tags are refused before anything is built: a small file could grow
@@ -47,7 +47,7 @@ _FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "o
 
 
 class ScalarKind(Enum):
-    """The kinds of single value that JSON and YAML share."""
+    """The kinds of single value, by their names in a JSON Schema."""
 
     TEXT = "string"
     INTEGER = "integer"
@@ -56,13 +56,13 @@ class ScalarKind(Enum):
 
 @dataclass(frozen=True)
 class Shape:
-    """How a single value is written: what to say when it is not, its limits, its kind, and its reader.
+    """How a single value is written; `expected` completes "expected …" in the message about another.
 
-    `pattern` is a regular expression that JSON Schema and Python read alike. `read` turns the text into
-    the value; it raises ExpectedError with what was expected, or ValueError, for what `pattern` cannot tell.
-    `bare`: it may stand without quotes where YAML by itself would see a date or a number, and a flag may be
-    any word that YAML takes for one. `exact`: white space around it counts, as it does in JSON. `beside`:
-    it names a file beside the one that is read.
+    `pattern` is a regular expression that JSON Schema and Python read alike. `read` turns the text into the
+    value; it raises ExpectedError with what was expected, or ValueError, for what `pattern` cannot check.
+    `bare`: without quotes it may be what YAML takes for a date or a number, and a flag any word that YAML
+    takes for one. `exact`: white space around it counts, as it does in JSON. `beside`: it names a file beside
+    the one that is read.
     """
 
     expected: str
@@ -78,7 +78,7 @@ class Shape:
 
 
 def number(expected: str, lowest: int, highest: int) -> Shape:
-    """The shape of a whole number; both limits belong to it."""
+    """The shape of a whole number, limits included."""
     return Shape(expected, kind=ScalarKind.INTEGER, lowest=lowest, highest=highest)
 
 
@@ -93,10 +93,10 @@ class Span:
 
 @dataclass(frozen=True)
 class Form:
-    """A kind of file: its name in messages (`a playbook`), what to do about a bad one, and its bounds.
+    """A kind of file: its name in messages (`a playbook`), the hint about a bad one, and its bounds.
 
-    `blank_is_absent`: a key without a value counts as not given, unless it has a value by itself.
-    `may_be_newer`: keys that are not known are passed over.
+    `blank_is_absent`: a key without a value counts as not given, unless it has a default value.
+    `may_be_newer`: unknown keys are ignored.
     """
 
     noun: str
@@ -109,7 +109,7 @@ class Form:
 
 
 class ExpectedError(ValueError):
-    """A text that is not what was expected; the message says what was."""
+    """A text that is not what was expected; the message completes "expected …"."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Problem:
 
 
 class StrictError(UsageError):
-    """A file was refused; `problems` lists everything found wrong, in the order of the file."""
+    """A file was refused; `problems` is everything found wrong, in the order of the file."""
 
     def __init__(self, file: str, problems: Sequence[Problem], form: Form) -> None:
         first, *others = problems
@@ -139,7 +139,7 @@ def read_yaml(
 ) -> T:
     """A file's bytes as the dataclass `hint`; `file` is its name in messages. Raises StrictError.
 
-    `beside` finds the file that a text names; it raises ExpectedError.
+    `beside` finds the file that a text names, or raises ExpectedError.
     """
     try:
         node = _node(_compose(data, form))
@@ -149,9 +149,9 @@ def read_yaml(
 
 
 def read_json(hint: type[T], data: bytes, file: str, form: Form) -> T:
-    """As `read_yaml`, for JSON that a program of ours wrote; only that it is no JSON has a line.
+    """As `read_yaml`, for JSON that a program of ours wrote; only a syntax error has a line.
 
-    null is a key that is not given, and a key that is not known is a newer unbrick's.
+    null counts as a key that is not given, and an unknown key as a newer unbrick's.
     """
     try:
         node = _json_node(parse_json(data, form.most_bytes))
@@ -171,9 +171,9 @@ def _read(hint: type[T], node: _Node, file: str, form: Form, beside: Callable[[s
 
 
 def parse_json(data: bytes | str, most_bytes: int = 16 * 1024 * 1024) -> Any:
-    """A JSON document as Python has it, from whoever wrote it; raises ValueError and nothing else.
+    """A hostile JSON document as Python has it; raises ValueError and nothing else.
 
-    A key given twice is refused, as are NaN and Infinity, and what is longer or deeper than can be read.
+    A key given twice is refused, as are NaN and Infinity, and what is too long or too deep.
     """
     if len(data) > most_bytes:
         raise ValueError(f"more than {most_bytes} bytes")
@@ -198,7 +198,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_without_twins, parse_constant=_no
 
 
 def line_of_key(data: bytes, key: str) -> int:
-    """The line (from 1) of a key at the top of a YAML file that was read without a problem."""
+    """The line (from 1) of a key at the top of a YAML file that `read_yaml` has read."""
     import yaml
 
     node = yaml.compose(data.decode("utf-8-sig"), yaml.SafeLoader)
@@ -209,7 +209,7 @@ def line_of_key(data: bytes, key: str) -> int:
 
 def keys_of(hint: Any) -> Mapping[str, tuple[Field[Any], Any]]:
     """The keys of a dataclass's table as the file spells them, with the field each fills and its type."""
-    return _keys_of(hint)
+    return _keys_of(hint)  # `cache` has no types
 
 
 @cache  # working out the types of a class's fields takes longer than reading its values
@@ -227,7 +227,7 @@ class _RefusedError(Exception):
 
 
 def _compose(data: bytes, form: Form) -> yaml.Node:
-    """The file's one document as nodes, after its events were found free of everything we refuse."""
+    """The file's one document as nodes; its events are checked before anything is built."""
     import yaml
 
     if len(data) > form.most_bytes:
@@ -291,9 +291,9 @@ def _why_refused(event: yaml.Event) -> str | None:
 
 @dataclass(frozen=True)
 class _Node:
-    """A value in the file. `content` is a list's nodes, a table's pairs of nodes, or a text as it stands.
+    """A value in the file. `content` is a list's nodes, a table's pairs of nodes, or a text as it is written.
 
-    `kind` is what YAML takes it for, `plain` whether it stands without quotes.
+    `kind` is what YAML takes it for, `plain` whether it has no quotes.
     """
 
     line: int
@@ -303,7 +303,7 @@ class _Node:
 
     @property
     def shown(self) -> str:
-        """What stands in the file, for a message: short, and safe to print."""
+        """The value for a message: short, and safe to print."""
         if self.kind in ("a mapping", "a list"):
             return self.kind if self.content or self.kind == "a mapping" else "an empty list"
         return _shown(self.content) if self.content else "nothing"
@@ -338,7 +338,7 @@ class _UnreadError(Exception):
 
 
 class _HalfRead:
-    """A record of which some values were refused: its other faults are to be told in the same breath."""
+    """A record of which some values were refused: its other faults are reported with them."""
 
     def __init__(self, hint: type[Any], values: dict[str, Any]) -> None:
         defaults = {one.name: one.default for one in fields(hint) if one.default is not MISSING}
@@ -354,7 +354,7 @@ class _HalfRead:
 class _Reading:
     """Turns nodes into values of annotated types; goes on after a problem, to report all of them.
 
-    `where` is a value's place in the document, as `rules[0].when`; empty at the top.
+    `where` is a value's place in the document: `rules[0].when`; empty at the top.
     """
 
     def __init__(self, form: Form, beside: Callable[[str], Path] | None) -> None:
@@ -497,7 +497,7 @@ class _Reading:
 
 
 def _nearest(name: str | None, known: Mapping[str, Any]) -> str:
-    import difflib  # only for who mistyped
+    import difflib  # slow to load, and needed for a mistyped key only
 
     near = difflib.get_close_matches(name or "", known, 1)
     return f": did you mean {near[0]}?" if near else ""
