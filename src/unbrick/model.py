@@ -212,7 +212,8 @@ class FileFact:
 class Finding:
     """What one playbook says of one installation: its verdict, the files, and why, in sentences.
 
-    `reason` is the fixed word where the verdict is `person`; `explanation` can be read aloud.
+    `reason` is the fixed word where the verdict is `person`, `action` what the playbook asks for where it is
+    `faulty`; `explanation` can be read aloud.
     """
 
     playbook: str
@@ -220,6 +221,7 @@ class Finding:
     files: tuple[FileFact, ...]
     explanation: str
     reason: str | None = None
+    action: str | None = None
 
     def to_document(self) -> dict[str, Any]:
         """The contract's `findings[]` entry."""

@@ -177,7 +177,7 @@ def findings(root: Path, paths: Sequence[str] = (FAULTY, ZEROED)) -> tuple[Findi
     for path in paths:
         seen = observe_file(root, path)
         facts.append(FileFact(path, seen.sha256, seen.size, seen.modified))
-    return (Finding(PLAYBOOK, Verdict.FAULTY, tuple(facts), "faulty"),)
+    return (Finding(PLAYBOOK, Verdict.FAULTY, tuple(facts), "faulty", action="quarantine"),)
 
 
 def sync_of(root: Path) -> object:

@@ -18,7 +18,7 @@ from unbrick.errors import Reason
 from unbrick.incidents.deny import why_forbidden
 from unbrick.incidents.judge import Judgement, weigh
 from unbrick.incidents.pattern import PathPattern, component_matches, fold
-from unbrick.incidents.playbook import Playbook
+from unbrick.incidents.playbook import Playbook, Remedy
 from unbrick.model import FileFact, Finding, ObservedFile, Status, Verdict
 from unbrick.windows.installation import Installation
 from unbrick.windows.observe import UnreadableFileError, observe_file
@@ -74,6 +74,7 @@ class _Weighed:
     reason: Reason | None = None
     relievable: bool = False
     only_alone: bool = False
+    action: Remedy | None = None
 
 
 def diagnose(
@@ -212,9 +213,14 @@ def _weighed(file: ObservedFile, judgement: Judgement, latest: datetime | None) 
         sentence = wording.doubtful_time(file.modified, latest)
     else:
         sentence = judgement.rule.explanation
-    only_alone = judgement.rule.only_alone is True
     return _Weighed(
-        fact, judgement.verdict, sentence, judgement.reason, relievable=True, only_alone=only_alone
+        fact,
+        judgement.verdict,
+        sentence,
+        judgement.reason,
+        relievable=True,
+        only_alone=judgement.rule.only_alone is True,
+        action=judgement.rule.action,
     )
 
 
@@ -294,14 +300,16 @@ def _guard(one: _Weighed, installation: Installation, alike: set[str]) -> _Weigh
 
 
 def _findings(playbook: Playbook, files: Iterable[_Weighed]) -> list[Finding]:
-    """One finding for each verdict and reason, faulty ones first."""
-    groups: dict[tuple[Verdict, Reason | None], list[_Weighed]] = {}
+    """One finding for each verdict, reason and action, faulty ones first."""
+    groups: dict[tuple[Verdict, Reason | None, Remedy | None], list[_Weighed]] = {}
     for one in files:
-        groups.setdefault((one.verdict, one.reason), []).append(one)
+        action = one.action if one.verdict is Verdict.FAULTY else None
+        groups.setdefault((one.verdict, one.reason, action), []).append(one)
     order = list(Verdict)
     findings = []
-    for (verdict, reason), group in sorted(groups.items(), key=lambda item: order.index(item[0][0])):
+    for (verdict, reason, action), group in sorted(groups.items(), key=lambda item: order.index(item[0][0])):
         facts = tuple(one.fact for one in group)
         text = wording.finding_text(verdict, facts, [one.sentence for one in group])
-        findings.append(Finding(playbook.id, verdict, facts, text, str(reason) if reason else None))
+        why = str(reason) if reason else None
+        findings.append(Finding(playbook.id, verdict, facts, text, why, action))
     return findings

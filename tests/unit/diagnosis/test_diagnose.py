@@ -66,6 +66,7 @@ def test_a_finding_carries_every_fact_of_its_files(tmp_path: Path) -> None:
         }
     ]
     assert (finding.playbook, finding.verdict, finding.reason) == ("crowdstrike-cf291", Verdict.FAULTY, None)
+    assert finding.action == "quarantine"
 
 
 def test_healthy_has_no_findings_and_says_what_it_saw(tmp_path: Path) -> None:

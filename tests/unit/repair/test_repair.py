@@ -12,9 +12,11 @@ from unbrick.repair.repair import make_plan
 SHA = "a" * 64
 
 
-def finding(verdict: Verdict, *paths: str, sha256: str | None = SHA) -> Finding:
+def finding(
+    verdict: Verdict, *paths: str, sha256: str | None = SHA, action: str | None = "quarantine"
+) -> Finding:
     facts = tuple(FileFact(path, sha256, 3, None) for path in paths)
-    return Finding("some-incident", verdict, facts, "because")
+    return Finding("some-incident", verdict, facts, "because", action=action)
 
 
 def _planned(path: str) -> tuple[str, str, str]:
@@ -59,5 +61,13 @@ def test_too_many_files_are_for_a_person() -> None:
 def test_names_that_differ_by_case_only_are_left_to_a_person() -> None:
     facts = tuple(FileFact(f"\\Windows\\{name}.sys", "0" * 64, 8, None) for name in ("A", "a"))
     with pytest.raises(NeedsHandsError, match="differ by case only") as caught:
-        make_plan("20240719T061203Z-8f3a1c", [Finding("made-up", Verdict.FAULTY, facts, "Faulty.")])
+        make_plan(new_run_id(), [Finding("made-up", Verdict.FAULTY, facts, "Faulty.", None, "quarantine")])
     assert caught.value.reason == "person-decides"
+
+
+def test_a_kind_plans_only_what_the_playbook_asks_it_for() -> None:
+    for action in (None, "another"):
+        assert (
+            make_plan(new_run_id(), [finding(Verdict.FAULTY, "\\Windows\\a.sys", action=action)]).actions
+            == ()
+        )

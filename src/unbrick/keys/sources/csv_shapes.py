@@ -17,56 +17,24 @@ from typing import Any
 
 _ID_NAMES = frozenset(
     [
-        "keyid",
-        "bitlockerkeyid",
-        "bitlockerid",
-        "bitlockerrecoverykeyid",
-        "recoverykeyid",
-        "recoveryid",
-        "recoveryguid",
-        "recoverypasswordid",
-        "passwordid",
-        "keyprotectorid",
-        "protectorid",
-        "keyidentifier",
-        "recoverykeyidentifier",
-        "bitlockerkeyidentifier",
-        "msfverecoveryguid",
+        *("keyid", "bitlockerkeyid", "bitlockerid", "bitlockerrecoverykeyid", "recoverykeyid"),
+        *("recoveryid", "recoveryguid", "recoverypasswordid", "passwordid", "keyprotectorid"),
+        *("protectorid", "keyidentifier", "recoverykeyidentifier", "bitlockerkeyidentifier"),
+        *("msfverecoveryguid",),
     ]
 )
 _PASSWORD_NAMES = frozenset(
     [
-        "recoverykey",
-        "bitlockerkey",
-        "bitlockerrecoverykey",
-        "recoverypassword",
-        "bitlockerrecoverypassword",
-        "bitlockerpassword",
-        "numericalpassword",
-        "bitlockerrecoverykeypassword",
-        "msfverecoverypassword",
+        *("recoverykey", "bitlockerkey", "bitlockerrecoverykey", "recoverypassword"),
+        *("bitlockerrecoverypassword", "bitlockerpassword", "numericalpassword"),
+        *("bitlockerrecoverykeypassword", "msfverecoverypassword"),
     ]
 )
 _NAMES_OF_OTHER_GUIDS = frozenset(
     [
-        "entraobjectid",
-        "objectid",
-        "objectguid",
-        "entradeviceid",
-        "azureaddeviceid",
-        "aaddeviceid",
-        "deviceid",
-        "manageddeviceid",
-        "intunedeviceid",
-        "tenantid",
-        "userid",
-        "ownerid",
-        "volumeid",
-        "volumeguid",
-        "msfvevolumeguid",
-        "smbiosuuid",
-        "uuid",
-        "diskguid",
+        *("entraobjectid", "objectid", "objectguid", "entradeviceid", "azureaddeviceid"),
+        *("aaddeviceid", "deviceid", "manageddeviceid", "intunedeviceid", "tenantid", "userid"),
+        *("ownerid", "volumeid", "volumeguid", "msfvevolumeguid", "smbiosuuid", "uuid", "diskguid"),
     ]
 )
 

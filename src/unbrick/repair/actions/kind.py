@@ -48,7 +48,7 @@ class ActionKind(Protocol):
 
     @classmethod
     def plan(cls, findings: Sequence[Finding]) -> tuple[Action, ...]:
-        """What it would do about some findings; looks at nothing."""
+        """What it would do about those findings whose `action` asks for it; looks at nothing."""
 
     @classmethod
     def prepare(cls, root: Path, action: Action) -> Self:

@@ -15,6 +15,7 @@ from unbrick.events.event import EventKind
 from unbrick.files import PathError, find_entry, find_inside, windows_path_of
 from unbrick.incidents.deny import why_forbidden
 from unbrick.incidents.judge import judge, paths_match
+from unbrick.incidents.playbook import Remedy
 from unbrick.model import Action, ActionState, Finding, Touched, Verdict
 from unbrick.repair.actions.kind import MOST_ACTIONS, Words, not_done
 from unbrick.repair.disk_errors import damaged, look
@@ -141,14 +142,14 @@ class QuarantineFile:
 
     @classmethod
     def plan(cls, findings: Sequence[Finding]) -> tuple[Action, ...]:
-        """Quarantine every file that a finding calls faulty, each once, in order.
+        """Quarantine every file that a finding calls faulty and asks that for, each once, in order.
 
         Raises NeedsHandsError where a faulty file could not be read or there are too many.
         """
         actions: list[Action] = []
         planned: dict[str, str] = {}
         for finding in findings:
-            if finding.verdict is not Verdict.FAULTY:
+            if finding.verdict is not Verdict.FAULTY or finding.action != Remedy.QUARANTINE:
                 continue
             for fact in finding.files:
                 same = planned.get(fact.path.casefold())
