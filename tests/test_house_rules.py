@@ -70,7 +70,7 @@ FLOORS_INSIDE: dict[str, tuple[str, ...]] = {
         *("disk_errors", "security", "file_state", "trust", "actions"),
         *("quarantine", "journal", "history", "repair", "purge", "undo", "completion"),
     ),
-    "recovery": ("outcome", "case", "change", "story", "isolated"),
+    "recovery": ("outcome", "case", "looking", "change", "story", "isolated"),
     "station": (
         *("screen", "machine", "ending", "stick", "telling", "targets", "questions", "restart", "shell"),
         *("unattended", "another_try", "leaving", "guided_visit", "boot", "main", "__main__"),

@@ -18,7 +18,7 @@ from unbrick.disks.plain import PlainVolume
 from unbrick.errors import FailedError, NeedsHandsError, Reason, UnbrickError
 from unbrick.model import Action, ActionState, Changed, RunState, Status, Touched
 from unbrick.recovery.case import Found, Goal, Kit, Order, partition_detail
-from unbrick.recovery.outcome import Draft, VolumeCase
+from unbrick.recovery.outcome import CUT_OFF, Draft, VolumeCase
 from unbrick.repair.actions.kinds import KINDS
 from unbrick.repair.completion import judge_completion
 from unbrick.repair.history import program_name, read_runs
@@ -28,10 +28,6 @@ from unbrick.repair.repair import apply_plan, make_plan, verify_applied
 from unbrick.repair.trust import Authority
 from unbrick.repair.undo import apply_undo, find_runs, plan_undo
 
-CUT_OFF = (
-    "a repair or an undo was cut off here: run unbrick repair or unbrick undo, which finishes it, "
-    "before Windows is started"
-)
 _ORDERED_AS = {
     RunState.REPAIRED: (Goal.REPAIR, ActionState.DONE),
     RunState.UNDONE: (Goal.UNDO, ActionState.UNDONE),

@@ -26,6 +26,10 @@ from unbrick.model import (
 )
 
 TRY_AGAIN = "run it again; if it fails again, the disk may be failing: copy it first"
+CUT_OFF = (
+    "a repair or an undo was cut off here: run unbrick repair or unbrick undo, which finishes it, "
+    "before Windows is started"
+)
 _DESCRIBED_COMPUTER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]{0,62})\s")
 _NEVER_WINDOWS = {f"{Reason.FOREIGN_ENCRYPTION}:luks", f"{Reason.FOREIGN_ENCRYPTION}:filevault"}
 

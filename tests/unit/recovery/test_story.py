@@ -47,7 +47,7 @@ class Telling:
         for name in ("plan_change", "rehearse_change", "carry_out", "verify"):
             monkeypatch.setattr(story, name, getattr(self, name))
         monkeypatch.setattr(story, "open_disk", self.open_disk)
-        monkeypatch.setattr(story, "_look_into", self.look_into)
+        monkeypatch.setattr(story, "look_into", self.look_into)
 
     def of(self, goal: Goal, *, dry_run: bool = False) -> list[str]:
         kit = Kit(RecordedRunner(), Recorder(RUN, [self.hear]), KeyChain(()), (), PATH, self.confirm)
@@ -140,7 +140,7 @@ def test_no_older_run_is_taken_back_where_the_newest_cannot_be(
             raise NeedsHandsError("something is in the way", reason=Reason.SOMETHING_IN_THE_WAY)
         return telling.plan_change(found)
 
-    for name, part in (("open_disk", open_disk), ("_look_into", look_into), ("plan_change", plan_change)):
+    for name, part in (("open_disk", open_disk), ("look_into", look_into), ("plan_change", plan_change)):
         monkeypatch.setattr(story, name, part)
     kit = Kit(RecordedRunner(), Recorder(RUN, [telling.hear]), KeyChain(()), (), PATH)
     report = story.recover_disk(Order(PATH, Goal.UNDO, run=named), kit)

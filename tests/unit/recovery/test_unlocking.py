@@ -19,7 +19,7 @@ from unbrick.keys.chain import KeyChain
 from unbrick.keys.password import RecoveryPassword
 from unbrick.keys.sources.source import Candidate
 from unbrick.model import FilesystemState, Protector, ProtectorKind, Volume, VolumeKind, VolumeState
-from unbrick.recovery import story
+from unbrick.recovery import looking
 from unbrick.recovery.case import Goal, Kit, Order
 from unbrick.recovery.outcome import VolumeCase
 from unbrick.report.recorder import Recorder
@@ -55,11 +55,11 @@ def unlock(case: VolumeCase, monkeypatch: pytest.MonkeyPatch, untried: int) -> l
         raise KeyWrongError("wrong", untried=untried)
         yield
 
-    monkeypatch.setattr(story, "open_plain", refuse)
+    monkeypatch.setattr(looking, "open_plain", refuse)
     ids = [one.id for one in case.volume.protectors if one.kind is ProtectorKind.RECOVERY_PASSWORD]
     kit = Kit(RecordedRunner(), Recorder("RUN"), KeyChain([Source()]), (), Path("work"))
     with pytest.raises(NeedsKeyError) as caught, ExitStack() as held:
-        story._unlock(case, ids, KnownKey(), DISK, kit, held)
+        looking._unlock(case, ids, KnownKey(), DISK, kit, held)
     case.trouble = caught.value
     return wanted
 
@@ -91,6 +91,6 @@ def test_the_keys_that_a_windows_keeps_are_known_of_it_whatever_is_done() -> Non
     for goal in Goal:
         order = Order(Path("disk.img"), goal)
         diagnosis = Diagnosis((), (), None, "healthy")
-        report = story._report(windows, diagnosis, view, locked(), order)
+        report = looking._report(windows, diagnosis, view, locked(), order)
         assert report.auto_unlocked == ("KEPT",)
         assert "KEPT" not in str(report.to_document())
