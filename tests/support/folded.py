@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from unbrick.events.event import Event
-from unbrick.events.standing import Standing, fold
+from unbrick.events.standing import Standing, mark_of
+
+
+def fold(standing: Standing, event: Event) -> Standing:
+    mark = mark_of(event)
+    return standing if mark is None else standing.after(mark)
 
 
 def fold_all(events: Iterable[Event]) -> Standing:

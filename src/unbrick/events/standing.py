@@ -1,6 +1,6 @@
-"""How a machine stands, folded from its events: the same function at the station's screen and at the tally.
+"""How a machine stands, folded from its events.
 
-A fold by run and sequence number, never by arrival: any interleaving, repetition and late arrival of the
+By run and sequence number, never by arrival: any interleaving, repetition and late arrival of the
 same events gives the same standing, because each of its parts is a maximum.
 """
 
@@ -30,7 +30,7 @@ class MachineStatus(StrEnum):
     UNDONE = "undone"
 
 
-_BY_KIND = {
+_BY_KIND: dict[str, MachineStatus] = {
     EventKind.RUN_STARTED: MachineStatus.SEEN,
     EventKind.LOCKED: MachineStatus.LOCKED,
     EventKind.UNLOCKED: MachineStatus.UNLOCKED,
@@ -143,21 +143,11 @@ def mark_of(event: Event) -> Mark | None:
         status = _BY_OUTCOME.get(str(event.details.get("status")))
         reason = event.details.get("reason")
     else:
-        status, reason = _BY_KIND.get(_kind(event.kind)), None  # type: ignore[arg-type]
+        status, reason = _BY_KIND.get(event.kind), None
     if status is None:
         return None
     known = isinstance(reason, str) and _REASON.fullmatch(reason) is not None
     return Mark(event.run, event.sequence, status, str(reason) if known else "")
-
-
-def _kind(word: str) -> EventKind | None:
-    return EventKind(word) if word in set(EventKind) else None
-
-
-def fold(standing: Standing, event: Event) -> Standing:
-    """The standing after one more event, in whatever order events come and however often."""
-    mark = mark_of(event)
-    return standing if mark is None else standing.after(mark)
 
 
 def _later(one: Mark | None, other: Mark) -> Mark:

@@ -57,24 +57,19 @@ class Signer:
     def check_certificate(self, path: Path) -> datetime | None:
         """Raise UsageError unless the file is an OpenSSH certificate of this very key.
 
-        Tells until when it is valid by the tally's clock, None for ever. Whether it still is, and who signed
-        it, is for the tally to judge: our clock may be wrong.
+        Returns its end by the tally's clock, None for ever. Whether that has passed, and who signed it, is
+        for the tally to judge: our clock may be wrong.
         """
-        from unbrick.signing.certificates import (
-            CertificateError,
-            PlainKeyError,
-            certified_key,
-            read_certificate_line,
-        )
+        from unbrick.signing import certificates
 
         try:
             line = read_small_file(path, hint=_HINT).decode("ascii")
-            certificate = read_certificate_line(line)
-        except PlainKeyError as error:
+            certificate = certificates.read_certificate_line(line)
+        except certificates.PlainKeyError as error:
             raise StationKeyError(f"{path}: this is a key, not a certificate", hint=_HINT) from error
-        except (ValueError, CertificateError) as error:
+        except (ValueError, certificates.CertificateError) as error:
             raise StationKeyError(f"{path}: this is no OpenSSH certificate", hint=_HINT) from error
-        if certified_key(certificate) != blob_of_line(self.public_key):
+        if certificates.certified_key(certificate) != blob_of_line(self.public_key):
             raise StationKeyError(f"{path}: the certificate is for another key", hint=_HINT)
         try:
             return datetime.fromtimestamp(certificate.valid_before, UTC)

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.folded import fold_all
+from support.folded import fold, fold_all
 
 from unbrick.events.event import Event, EventKind
-from unbrick.events.standing import MachineStatus, Standing, fold, mark_of
+from unbrick.events.standing import MachineStatus, Standing, mark_of
 from unbrick.model import Status
 
 AT = "2024-07-19T06:12:03.000001Z"
