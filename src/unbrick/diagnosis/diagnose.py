@@ -192,11 +192,7 @@ def _latest_sensible(playbook: Playbook, clock: datetime) -> datetime | None:
 
 
 def _weigh_file(
-    root: Path,
-    installation: Installation,
-    playbook: Playbook,
-    candidate: Candidate,
-    latest: datetime | None,
+    root: Path, installation: Installation, playbook: Playbook, candidate: Candidate, latest: datetime | None
 ) -> _Weighed | None:
     try:
         file = observe_file(root, candidate.path)

@@ -116,11 +116,7 @@ def _struck(report: InstallationReport, error: UnbrickError, *, on_disk: bool) -
         for one in report.actions
     )
     return replace(
-        report,
-        status=status_of_error(error),
-        reason=error.reason,
-        explanation=error.message,
-        actions=actions,
+        report, status=status_of_error(error), reason=error.reason, explanation=error.message, actions=actions
     )
 
 

@@ -19,23 +19,11 @@ from unbrick.disks.plain import open_plain
 from unbrick.errors import FailedError, NeedsHandsError, Reason, UnbrickError
 from unbrick.events.event import EventKind
 from unbrick.events.run_id import order_of
-from unbrick.model import (
-    DiskReport,
-    FilesystemState,
-    RunState,
-    Status,
-    Verdict,
-    Volume,
-)
+from unbrick.model import DiskReport, FilesystemState, RunState, Status, Verdict, Volume
 from unbrick.recovery.case import Found, Goal, Kit, Order
 from unbrick.recovery.change import Change, Ready, carry_out, plan_change, rehearse_change, verify
 from unbrick.recovery.looking import look_into
-from unbrick.recovery.outcome import (
-    TRY_AGAIN,
-    Draft,
-    VolumeCase,
-    place_of,
-)
+from unbrick.recovery.outcome import TRY_AGAIN, Draft, VolumeCase, place_of
 
 _WRITE_PROTECTED = "this disk is write-protected here: lift that before a repair"
 _LIKE_FULL = {None, Reason.UNREADABLE_DISK, Reason.PROGRAM_FAILED, Reason.VERIFY_FAILED}

@@ -18,14 +18,7 @@ from unbrick.errors import FailedError
 from unbrick.events.event import MOST_BYTES, NAMESPACE
 from unbrick.events.wire import SignedEvent
 from unbrick.signing.signature import SignatureFormatError, armor, parse_signature
-from unbrick.signing.ssh_key import (
-    KEY_BYTES,
-    SIGNATURE_BYTES,
-    SshKeyError,
-    blob_of,
-    raw_key,
-    raw_signature,
-)
+from unbrick.signing.ssh_key import KEY_BYTES, SIGNATURE_BYTES, SshKeyError, blob_of, raw_key, raw_signature
 
 PREFIX = "UNBRICK1:"
 MOST_CHARACTERS = 64 * 1024

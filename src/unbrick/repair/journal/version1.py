@@ -11,15 +11,7 @@ from typing import Any
 from unbrick.model import RunState
 from unbrick.repair.actions.kind import MOST_ACTIONS
 from unbrick.repair.actions.quarantine_file import KEYS, TIMES, QuarantineFile
-from unbrick.repair.journal.document import (
-    MOMENT,
-    Journal,
-    Line,
-    encode_line,
-    load,
-    read_journal,
-    sound_line,
-)
+from unbrick.repair.journal.document import MOMENT, Journal, Line, encode_line, load, read_journal, sound_line
 from unbrick.repair.trust import JournalError, expect_keys, read_list, read_path, read_text
 
 VERSION = 1
