@@ -97,7 +97,7 @@ class Runner(Protocol):
         ok: Collection[int] | None = (0,),
         pass_fds: Sequence[int] = (),
     ) -> Result:
-        """Run to the end. Raises CommandError unless the exit code is in `ok` (None: any), and its kin."""
+        """Run to the end. Raises CommandError unless the exit code is in `ok` (None: any)."""
 
     def start(self, argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> Server:
         """Start a server in the foreground of its own process; it dies with us."""

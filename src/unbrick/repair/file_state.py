@@ -1,6 +1,6 @@
 """All that a file has beside its name and place: bytes, times, rights, streams, its 8.3 name.
 
-Read and set through ntfs-3g; everything here raises OSError.
+Read and set through ntfs-3g; all here raises OSError.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def despite_unlisted_names(done: Callable[[], bool] = lambda: True) -> Iterator[
 
 
 def expect_no_new_stream(path: Path, known: Sequence[str]) -> None:
-    """That a file or folder in the quarantine has no stream but these; raises NeedsHandsError besides."""
+    """Raise NeedsHandsError where a file or folder in the quarantine has a stream besides these."""
     new = sorted(set(list_streams(path)) - set(known))
     if new:
         raise changed_in_quarantine(path, f"has a stream that no run has put there: {new[0]}")

@@ -73,7 +73,7 @@ def touched_by_purge(root: Path, opened: JournalFile) -> Touched:
 
 
 def expect_purged(root: Path, plan: PurgePlan) -> None:
-    """That nothing of the run is left; raises NeedsHandsError (damaged-volume)."""
+    """Raise NeedsHandsError (damaged-volume) where the run is still there."""
     if any(name == plan.run for name, _ in find_run_folders(root)):
         raise damaged(f"the run {plan.run} is still listed after it was deleted")
 

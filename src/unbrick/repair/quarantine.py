@@ -115,7 +115,7 @@ def journal_in(folder: Path) -> Path:
 
 
 def check_run_folder(folder: Path) -> None:
-    """That a run's folder and its journal are plain and ours; raises NeedsHandsError (foreign-quarantine)."""
+    """Raise NeedsHandsError (foreign-quarantine) unless a run's folder and journal are plain and ours."""
     shown = f"\\{folder.parent.name}\\{folder.name}"
     journal = journal_in(folder)
     _expect_ours(folder, shown, folder=True)

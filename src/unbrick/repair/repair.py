@@ -98,7 +98,7 @@ def _prepare(root: Path, action: Action, playbooks: Sequence[Playbook], volume_w
 
 
 def _expect_belief(journal: Journal) -> None:
-    """That an undo will believe the journal: a hostile file has what no journal of ours may have."""
+    """Raise unless an undo will believe the journal: a hostile file has what no journal of ours may have."""
     try:
         parse(encode(journal))
     except JournalError as error:

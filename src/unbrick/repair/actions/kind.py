@@ -71,25 +71,25 @@ class ActionKind(Protocol):
     def apply(self, root: Path, folder: Path) -> None: ...
 
     def verify(self, root: Path, folder: Path) -> None:
-        """That it is done, from the volume alone; raises FailedError (verify-failed)."""
+        """Raise FailedError (verify-failed) unless it is done, by the volume alone."""
 
     def expect_free(self, root: Path, folder: Path) -> None:
-        """That nothing stands in the way of undoing it."""
+        """Raise where something stands in the way of undoing it."""
 
     def expect_trusted(self, root: Path, folder: Path, authority: Authority) -> None:
-        """That its playbook would have asked for it; a planted journal asks for something else."""
+        """Raise unless its playbook would have asked for it; a planted journal asks for something else."""
 
     def expect_as_left(self, folder: Path) -> None:
-        """That what it has put into the quarantine is unchanged."""
+        """Raise unless what it has put into the quarantine is unchanged."""
 
     def expect_only_its_own(self, folder: Path) -> None:
-        """That deleting what it has put into the quarantine deletes nothing that a stranger has put there."""
+        """Raise where deleting its files in the quarantine would delete what a stranger has put there."""
 
     def undo(self, root: Path, folder: Path) -> None:
         """Take it back; what was done after it is taken back already."""
 
     def verify_undone(self, root: Path, folder: Path) -> None:
-        """That it is taken back, when the whole run is."""
+        """Raise unless it is taken back; called when the whole run is."""
 
     def losses(self, root: Path, folder: Path) -> tuple[str, ...]:
         """What undoing it cannot bring back, in sentences."""
