@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from unbrick.errors import FailedError, MissingToolError, Reason
 from unbrick.processes.libc import signal_at_parents_death
@@ -116,6 +116,24 @@ def _take_keys() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+class _Program(subprocess.Popen[bytes]):
+    """Ends again where Ctrl-C or its like comes while it starts: no caller has it to end it then."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        try:
+            super().__init__(*arguments, **options)
+        except BaseException:
+            if self.pid:  # None until the fork
+                _kill(self)
+            raise
+
+
+def _kill(program: subprocess.Popen[bytes]) -> None:
+    program.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # as a disk that fails may hold it
+        program.wait(_KILL_SECONDS)
+
+
 def _start(
     argv: Sequence[str],
     *,
@@ -128,7 +146,7 @@ def _start(
     """The one place where a program starts; `apart`: in a session of its own. Raises MissingToolError."""
     stdin, stdout, stderr = streams
     try:
-        return subprocess.Popen(
+        return _Program(
             list(argv),
             stdin=stdin,
             stdout=stdout,
@@ -230,9 +248,7 @@ class SystemRunner:
             except BaseException as error:  # its time is over, or Ctrl-C or its like ends us
                 if tidies_up:
                     _end_session(process)
-                process.kill()
-                with contextlib.suppress(subprocess.TimeoutExpired):  # as a disk that fails may hold it
-                    process.wait(_KILL_SECONDS)
+                _kill(process)
                 if isinstance(error, subprocess.TimeoutExpired):
                     raise CommandTimeoutError(argv, timeout) from error
                 raise
