@@ -37,6 +37,7 @@ class Loss:
 
     `other`: what is there is not what the reports went into, so that the numbers are the most. `gone`: there
     is no database at all. `damaged`: more may be missing. `unmarked`: nothing says what was acknowledged.
+    `strange` names the files of another tally that are in this one's folder.
     """
 
     events: int
@@ -45,6 +46,7 @@ class Loss:
     gone: bool = False
     damaged: bool = False
     unmarked: bool = False
+    strange: str = ""
     acts: int = 0
     trust: int = 0
     revocations: int = 0
@@ -63,6 +65,11 @@ class Loss:
         return f"{self._reports()}, and {self.acts} {what} of persons at the tally (marks, decisions, lists)"
 
     def _reports(self) -> str:
+        if self.strange:
+            return (
+                f"{self.strange} of another tally: whether acknowledged reports of this one are missing "
+                "cannot be told"
+            )
         if self.unmarked:
             what = "the tally's database is gone, and tally.mark with it" if self.gone else _UNMARKED
             return f"{what}: whether acknowledged reports are missing cannot be told"

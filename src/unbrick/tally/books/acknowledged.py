@@ -34,11 +34,15 @@ _LOOK_SECONDS = 0.01
 
 @dataclass(frozen=True)
 class Mark:
-    """What must be in the database; `clean` says that nothing has served it since it was last closed well."""
+    """What must be in the database; `clean` says that nothing has served it since it was last closed well.
+
+    `folder` is the tally's that it is of (`lost_reports.folder_id`); empty where that was never written down.
+    """
 
     head: Head = field(default_factory=Head)
     clean: bool = True
     generation: int = 0
+    folder: str = ""
 
     def to_bytes(self) -> bytes:
         """One slot's text: a line of JSON, the hash of what stands before it at its end."""
@@ -51,6 +55,7 @@ class Mark:
             "chain": self.head.chain.hex(),
             "clean": self.clean,
             "acts": self.head.acts,
+            "folder": self.folder,
         }
         return _slot_of(told)
 
@@ -215,7 +220,7 @@ def _mark_of(slot: bytes) -> Mark | None:
         newest, chain = bytes.fromhex(told["newest"]), bytes.fromhex(told["chain"])
         branch, acts = int(told.get("branch", 0)), int(told.get("acts", 0))
         head = Head(int(told["events"]), newest, chain, int(told["changes"]), branch, acts)
-        mark = Mark(head, bool(told["clean"]), int(told["generation"]))
+        mark = Mark(head, bool(told["clean"]), int(told["generation"]), str(told.get("folder", "")))
     except (ValueError, KeyError, TypeError):
         return None
     return mark if len(newest) == len(chain) == len(NO_EVENT) else None

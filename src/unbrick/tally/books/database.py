@@ -22,7 +22,7 @@ from sqlalchemy.pool import QueuePool
 from unbrick.errors import Reason
 from unbrick.files import sync_directory
 from unbrick.tally.books.database_errors import errors_named
-from unbrick.tally.books.database_files import files_of
+from unbrick.tally.books.database_files import files_of, refuse_second_name
 from unbrick.tally.books.ledger import begin_branch, count_change, read_head
 from unbrick.tally.books.lost_reports import MarkedFile, Settled, gone_error
 from unbrick.tally.books.prepared import run_plain
@@ -103,6 +103,7 @@ class Database(ReadableDatabase):
         self._engine = self._open_engine()
 
     def _find(self, *, create: bool, accept_loss: bool) -> None:
+        refuse_second_name(self._path)
         if self._path.is_file() and (self._path.stat().st_size or accept_loss):
             return
         if not accept_loss:
@@ -226,6 +227,13 @@ class Database(ReadableDatabase):
                     settled = replace(settled, head=read_head(connection))
             self._marked.settle(settled.head)
             return settled
+
+    def bind(self) -> None:
+        """Write down, in the database and in the mark, of which tally's folder they are."""
+        with self._turn, self._marked.held():
+            with self._transaction() as connection:
+                self._marked.bind_database(connection)
+            self._marked.bind()
 
     def say_clean(self, clean: bool) -> bool:
         """Note that serving begins (False) or has ended well; gives what was noted before."""

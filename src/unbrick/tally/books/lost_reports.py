@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +12,8 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect
 
 from unbrick.errors import Reason
+from unbrick.signing.certificates import read_public_file
+from unbrick.signing.ssh_key import SshKeyError
 from unbrick.tally.books.acknowledged import Mark, MarkFile, read_mark
 from unbrick.tally.books.ledger import Head, chain_at, read_head
 from unbrick.tally.books.schema import ledger
@@ -19,6 +22,10 @@ from unbrick.tally.records import Loss, LossError, StoreError, StoreFullError
 _RESTORE = "restore a copy of tally.db (`unbrick help administrator`)"
 _ACCEPT = f"{_RESTORE}, or serve with --accept-loss"
 _ACCEPT_UNMARKED = "look where tally.mark was moved to; `unbrick tally serve DIR --accept-loss` makes it anew"
+_STRANGE = (
+    "put this tally's own tally.db and tally.mark back, or serve the folder that these are of; "
+    "`unbrick tally serve DIR --accept-loss` takes them over"
+)
 _TRUST = (
     "put the newest stations.json back; else revoke again whom audit.log says was revoked "
     "(`unbrick tally revoke`), and serve with --accept-loss"
@@ -30,12 +37,13 @@ _CHANGES_OF_NEW = 1
 @dataclass(frozen=True)
 class Settled:
     """What came of comparing: what was lost (and accepted), the head now, and whether the database no longer
-    knows that a loss was accepted before.
+    knows that a loss was accepted before. `is_bound`: database and mark say of which tally they are.
     """
 
     loss: Loss | None
     head: Head
     branch_was_lost: bool = False
+    is_bound: bool = True
 
     @property
     def goes_on_otherwise(self) -> bool:
@@ -48,11 +56,41 @@ def mark_path(database: Path) -> Path:
     return database.with_suffix(".mark")
 
 
-def find_loss(connection: Connection, mark: Mark | None) -> Loss | None:
-    """What the mark vouches for and the database does not have; None where it has all of it.
+def folder_id(database: Path) -> str:
+    """Tells a tally's folder from every other: a hash of its authority's key; empty where there is no key."""
+    try:
+        key = read_public_file(database.with_name("authority.pub"))
+    except SshKeyError:
+        return ""
+    return hashlib.sha256(key.public_bytes_raw()).hexdigest()[:32]
+
+
+def _number_of(folder: str) -> int:
+    return int(folder[:8], 16) >> 1 or 1
+
+
+def _number_in(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("PRAGMA application_id").scalar() or 0)
+
+
+def find_loss(connection: Connection, mark: Mark | None, folder: str = "") -> Loss | None:
+    """What the mark vouches for and the database does not have, or which of the two is not of this `folder`;
+    None where all is there.
 
     A database without a mark beside it must hold nothing, or be of before there were any.
     """
+    if not folder:
+        return _find_loss(connection, mark)
+    is_strange = _number_in(connection) not in (0, _number_of(folder))
+    if mark is not None and mark.folder not in ("", folder):
+        return Loss(0, 0, strange="tally.db and tally.mark are" if is_strange else "tally.mark is")
+    loss = _find_loss(connection, mark)
+    if is_strange and (loss is None or loss.unmarked):
+        return Loss(0, 0, strange="tally.db is")
+    return loss
+
+
+def _find_loss(connection: Connection, mark: Mark | None) -> Loss | None:
     is_of_before = not inspect(connection).has_table(ledger.name)
     if mark is None:
         holds_nothing = is_of_before or _holds_nothing(read_head(connection))
@@ -78,6 +116,8 @@ def lost_error(loss: Loss) -> LossError:
     """The loss as whoever would write is told it."""
     if loss.trust:
         return LossError(loss, hint=_TRUST, reason=Reason.REPORTS_MISSING)
+    if loss.strange:
+        return LossError(loss, hint=_STRANGE, reason=Reason.REPORTS_MISSING)
     hint = _RESTORE if loss.damaged else _ACCEPT_UNMARKED if loss.unmarked else _ACCEPT
     return LossError(loss, hint=hint, reason=Reason.REPORTS_MISSING)
 
@@ -99,6 +139,8 @@ class MarkedFile:
     def __init__(self, database: Path) -> None:
         self._path = mark_path(database)
         self._file = MarkFile(self._path)
+        self._folder = folder_id(database)
+        self._bound_to = ""
         self._known: Head | None = None
         self._unmarked: Loss | None = None
         self.accepting = False
@@ -122,7 +164,7 @@ class MarkedFile:
     def look(self, connection: Connection) -> None:
         """Raise LossError where no mark vouches for what is here, before a file is made for one."""
         if read_mark(self._path) is None:
-            self._unmarked = find_loss(connection, None)
+            self._unmarked = find_loss(connection, None, self._folder)
             if self._unmarked is not None and not self.accepting:
                 raise lost_error(self._unmarked)
 
@@ -133,13 +175,25 @@ class MarkedFile:
             mark = Mark(self._known)  # somebody took the file away under us
         elif self.accepting or (mark is not None and mark.head == self._known):
             return
-        loss = find_loss(connection, mark)
+        loss = find_loss(connection, mark, self._folder)
         if loss is not None:
             raise lost_error(loss)
 
+    def bind_database(self, connection: Connection) -> None:
+        """Say in the database of which tally it is: in SQLite's header, which every version of it has."""
+        connection.exec_driver_sql(f"PRAGMA application_id = {_number_of(self._folder)}")
+
+    def bind(self) -> None:
+        """Say so in the mark as well."""
+        self._bound_to = self._folder
+        self._write(replace(self._read() or self._new_mark(clean=False), folder=self._folder))
+
+    def _new_mark(self, *, clean: bool) -> Mark:
+        return Mark(clean=clean, folder=self._bound_to)
+
     def cover(self, head: Head) -> None:
         """Vouch for what is committed, durably; raises StoreFullError, StoreError."""
-        mark = self._read() or Mark(clean=not head.events)
+        mark = self._read() or self._new_mark(clean=not head.events)
         ahead = (head.events, head.changes) > (mark.head.events, mark.head.changes)
         if ahead or mark.generation == 0 or self._file.is_doubtful:
             self._write(replace(mark, head=head))
@@ -148,23 +202,27 @@ class MarkedFile:
     def compare(self, connection: Connection) -> Settled:
         """See `Database.settle`; raises LossError."""
         mark, head = self._read(), read_head(connection)
-        loss = self._unmarked or find_loss(connection, mark)
+        loss = self._unmarked or find_loss(connection, mark, self._folder)
         if loss is not None and not self.accepting:
             raise lost_error(loss)
-        return Settled(loss, head, mark is not None and mark.head.branch != head.branch)
+        self._bound_to = mark.folder if mark is not None else ""
+        is_bound = not self._folder or (
+            self._bound_to == self._folder and _number_in(connection) == _number_of(self._folder)
+        )
+        return Settled(loss, head, mark is not None and mark.head.branch != head.branch, is_bound)
 
     def settle(self, head: Head) -> None:
         """Vouch for this, and no longer for anything else."""
         self.accepting = False
         self._unmarked = None
-        mark = self._read() or Mark(clean=not head.events)
+        mark = self._read() or self._new_mark(clean=not head.events)
         if mark.head != head:
             self._write(replace(mark, head=head))
         self.cover(head)
 
     def say_clean(self, connection: Connection, clean: bool) -> bool:
         """See `Database.say_clean`."""
-        mark = self._read() or Mark(read_head(connection), clean=False)
+        mark = self._read() or replace(self._new_mark(clean=False), head=read_head(connection))
         if mark.clean != clean or mark.generation == 0:
             self._write(replace(mark, clean=clean))
         return mark.clean

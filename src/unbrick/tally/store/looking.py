@@ -27,7 +27,7 @@ from unbrick.tally.books.acknowledged import read_mark
 from unbrick.tally.books.database import Database, ReadableDatabase
 from unbrick.tally.books.database_errors import errors_named
 from unbrick.tally.books.database_files import files_of
-from unbrick.tally.books.lost_reports import find_loss, gone_error, mark_path
+from unbrick.tally.books.lost_reports import find_loss, folder_id, gone_error, mark_path
 from unbrick.tally.books.schema import ledger
 from unbrick.tally.records import Loss, StoreError
 from unbrick.tally.store.migrations import is_current, migrate
@@ -88,7 +88,7 @@ class LookingDatabase(ReadableDatabase):
         """What the mark vouches for and the database does not have, or that a mark is missing."""
         mark = read_mark(mark_path(self._path))  # first: whoever serves it may go on meanwhile
         with self.read() as connection:
-            loss = find_loss(connection, mark)
+            loss = find_loss(connection, mark, folder_id(self._path))
         return None if mark is None and self._is_of_before_marks else loss
 
     @contextmanager

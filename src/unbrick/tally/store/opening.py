@@ -11,7 +11,7 @@ from unbrick.errors import Reason
 from unbrick.tally.books.lost_reports import gone_error, lost_error, mark_path
 from unbrick.tally.books.quick_check import QuickCheck, quick_check
 from unbrick.tally.folder import TallyFolder
-from unbrick.tally.records import Loss, LossError, StoreError
+from unbrick.tally.records import Loss, LossError, StoreError, StoreFullError
 from unbrick.tally.store.looking import LookingDatabase
 from unbrick.tally.store.store import Store
 from unbrick.tally.trust.audit import AuditLog
@@ -91,7 +91,7 @@ def _compare_register(folder: TallyFolder, audit: AuditLog, opening: Opening) ->
 
 def _weighed(folder: TallyFolder, loss: Loss) -> Loss:
     """The loss with what else is gone: half of a checkpoint leaves less than the ledger tells of."""
-    if loss.gone or loss.other or loss.unmarked:
+    if loss.gone or loss.other or loss.unmarked or loss.strange:
         return loss
     try:
         found = _quick_look(folder)
@@ -135,6 +135,13 @@ def _opened(folder: TallyFolder, audit: AuditLog, opening: Opening) -> Store:
             name, events = mark_path(folder.database).name, settled.head.events
             reports = f"{counted(events, 'report')} that {are(events)}"
             opening.tell(f"{name} was made anew from the {reports} here")
+    if not settled.is_bound and settled.head.events:
+        with suppress(StoreFullError):  # the next start may find room for it
+            store.bind()
+            audit.tell("database-bound", events=settled.head.events)
+            opening.tell(
+                "tally.db and tally.mark are bound to this tally: another tally's folder refuses them"
+            )
     return store
 
 

@@ -95,6 +95,8 @@ class Store:
                 with database.write(large=True) as connection:
                     migrate(connection)
             store.settled = database.settle()
+            if not store.settled.is_bound and not store.settled.head.events:
+                store.bind()
         except StoreError:
             store.close()
             raise
@@ -114,6 +116,10 @@ class Store:
         if not isinstance(self._database, Database):
             raise StoreError("the tally was opened to look only")
         return self._database
+
+    def bind(self) -> None:
+        """Write down of which tally's folder the database and its mark are."""
+        self._own.bind()
 
     def begin_serving(self, seconds: float = SECONDS) -> QuickCheck | None:
         """Note that it is served from now on; where that did not end well the last time, look it over."""

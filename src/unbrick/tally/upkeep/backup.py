@@ -99,7 +99,8 @@ def _write_mark(database: Path, head: Head, mark: Mark | None, trust: Trust | No
     with LookingDatabase(database) as copy, copy.read() as connection:
         is_whole = mark is None or find_loss(connection, mark) is None
     with closing(MarkFile(mark_path(database))) as file, file.held():
-        file.write(Mark(head) if mark is None or is_whole else mark)
+        whole = Mark(head, folder=mark.folder if mark else "")
+        file.write(whole if mark is None or is_whole else mark)
         if trust is not None:  # an older register is an older one in the copy too
             file.write_trust(trust)
 

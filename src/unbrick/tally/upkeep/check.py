@@ -21,6 +21,7 @@ from unbrick.events.wire import SignedEvent
 from unbrick.tally.books.acknowledged import Mark, read_mark
 from unbrick.tally.books.clock import present
 from unbrick.tally.books.database import ReadableDatabase
+from unbrick.tally.books.database_files import refuse_second_name
 from unbrick.tally.books.ledger import NO_EVENT, blob, next_link, read_head
 from unbrick.tally.books.lost_reports import find_loss, mark_path
 from unbrick.tally.books.schema import events, ledger
@@ -88,6 +89,8 @@ def check_tally(directory: Path, *, signatures: bool, progress: Progress = no_pr
     with LookingDatabase(folder.database) as database:
         found = check(database, mark, register=register, progress=progress)
         look_for_mark(database, found)
+    with _complaining(found):
+        refuse_second_name(folder.database)
     trust = lost_trust(folder)
     if trust is not None:
         found.lacks_trust = True
@@ -100,6 +103,8 @@ def look_for_mark(looking: LookingDatabase, found: Checked) -> None:
         loss = looking.loss()
         if loss is not None and loss.unmarked:
             found.lacks_mark = True
+            found.complain(str(loss))
+        if loss is not None and loss.strange:
             found.complain(str(loss))
 
 
