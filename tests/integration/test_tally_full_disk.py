@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.tally_events import Told, disk
+from support.tally_sums import faults_of
 
 from unbrick.errors import Reason
 from unbrick.model import Machine
@@ -55,8 +56,8 @@ def test_a_batch_that_the_disk_has_no_room_for_is_taken_once_there_is(small_disk
         with Store.open(path, create=False) as watching:
             summary = watching.summary()
             assert (summary.total, summary.events) == (kept, kept * 11)
-            assert watching.check() == ()
+            assert faults_of(watching) == ()
         ballast.unlink()
         assert store.add(batch_of(kept)) == 11
         assert store.summary().total == kept + 1
-        assert store.check() == ()
+        assert faults_of(store) == ()

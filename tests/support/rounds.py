@@ -18,6 +18,7 @@ from pathlib import Path
 from support.hurt_process import Fate, do
 from support.tally_client import make_event
 from support.tally_server import new_tally, stored_ids
+from support.tally_sums import faults_of
 
 from unbrick.errors import UnbrickError
 from unbrick.events.event import Event
@@ -212,7 +213,7 @@ class Rounds:
             waiting = _kept_in(stick / OUTBOX) - set(stored_ids(self.tally))
             assert len(waiting) <= Outbox(stick / OUTBOX).count_set_aside()[0]
         with Store.open(self.tally / "tally.db") as store:
-            assert store.check() == ()
+            assert faults_of(store) == ()
 
     def _check_what_the_screen_says(self) -> None:
         status = read_status(self.memory)

@@ -26,6 +26,7 @@ from support.stations import make_station
 from support.tally_client import audit_lines, event_id, sign
 from support.tally_events import disk, run_id, uuid
 from support.tally_server import ServerProcess, served_by_program, stored_ids
+from support.tally_sums import faults_of
 
 from unbrick.events.event import Event, EventKind
 from unbrick.events.wire import SignedEvent
@@ -259,7 +260,7 @@ class Scene:
         assert shown["total"] == len(shown["machines"]) == len(truth)
         assert shown["by_status"] == dict(Counter(truth.values()))
         with Store.open(self.tally / "tally.db") as store:
-            assert store.check() == ()
+            assert faults_of(store) == ()
             assert store.summary().events == len(stored_ids(self.tally))
         self._judge_strangers()
 

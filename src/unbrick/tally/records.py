@@ -1,4 +1,4 @@
-"""The words that the store and its readers share, as frozen data: what goes in, and what the screens get out.
+"""What goes into the store and what comes out, as frozen data.
 
 Times are aware datetimes in UTC by the tally's own clock, unless said otherwise.
 """
@@ -31,13 +31,13 @@ _UNMARKED = "tally.mark, which says what was acknowledged, is missing or damaged
 
 @dataclass(frozen=True)
 class Loss:
-    """What was acknowledged and is not in the database: reports, and changes of any kind (marks, …), of which
-    some are `acts` of persons. Where it is the register of stations that lacks something, `trust` counts the
-    changes and `revocations` those that ended the trust in a station.
+    """What was acknowledged and is not in the database: reports (`events`), and changes of any kind, of which
+    some are `acts` of persons. Where the register of stations is an older copy, `trust` counts the changes
+    that it lacks, and `revocations` those that revoked a station.
 
-    `other`: what is there is not what the reports went into, so that the numbers are the most. `gone`: there
-    is no database at all. `damaged`: more may be missing. `unmarked`: nothing says what was acknowledged.
-    `strange` names the files of another tally that are in this one's folder.
+    `other`: it is another database or an old copy, so that the numbers are upper bounds. `gone`: there is no
+    database. `damaged`: more may be missing. `unmarked`: there is no mark to compare with. `strange`: the
+    files here that are another tally's, and the verb.
     """
 
     events: int
@@ -96,7 +96,7 @@ def _are(number: int) -> str:
 
 
 class LossError(StoreError):
-    """The database has less than was acknowledged: nobody may write until a person has decided."""
+    """The database has less than was acknowledged: no write until a person has decided."""
 
     def __init__(self, loss: Loss, *, hint: str, reason: str) -> None:
         super().__init__(str(loss), hint=hint, reason=reason)
@@ -104,11 +104,11 @@ class LossError(StoreError):
 
 
 class StatementError(UsageError):
-    """What a person said cannot be taken: an unknown word or machine, or a name that two machines have."""
+    """A person's statement is refused: an unknown word or machine, or a name that two machines have."""
 
 
 class Statement(StrEnum):
-    """What a person may say of a machine that no medium proved (`tally mark`, `tally confirm`)."""
+    """What a person may say of a machine (`tally mark`, `tally confirm`)."""
 
     CONFIRMED = "confirmed"
     FIXED_BY_REBOOTS = "fixed-by-reboots"
@@ -122,7 +122,7 @@ class Statement(StrEnum):
 
 
 class Basis(StrEnum):
-    """On whose word a machine is counted: its own signed events, a person's, or the inventory's alone."""
+    """What a machine's status rests on: its signed events, a person's statement, or the inventory alone."""
 
     PROVED = "proved"
     MARKED = "marked"
@@ -146,19 +146,17 @@ FINISHED = frozenset(
 """The statuses that leave nothing to do."""
 
 WORKED = frozenset({Statement.CONFIRMED, Statement.FIXED_BY_REBOOTS, Statement.RE_IMAGED, Statement.REPLACED})
-"""What a person did at a machine. The other words sort machines out at a desk, which is no pace."""
+"""Work at a machine, which counts for the pace; the other words sort machines out at a desk."""
 
 NAMED = "named:"
-"""How the key of a row begins that no medium has seen: known to the inventory or to a person only."""
+"""The prefix of the key of a machine that has not reported: known from the inventory or a person only."""
 
 
 @dataclass(frozen=True)
 class ReceivedEvent:
-    """A verified event on its way into the store. `station` names the station whose key signed it; `carried`
-    says that it was made some time before it came, so that it says nothing of the pace.
-
-    `site` is that of the station's enrolment, None where nobody enrolled it and its key was vouched for;
-    `everywhere` says that its word counts at every site.
+    """A verified event on its way into the store. `station`: whose key signed it. `carried`: made some time
+    before it came, so that it does not count for the pace. `site`: the station's by its enrolment, None where
+    its key was accepted without one. `everywhere`: it counts at every site.
     """
 
     signed: SignedEvent
@@ -172,11 +170,11 @@ class ReceivedEvent:
 
 @dataclass(frozen=True)
 class MachineRow:
-    """One machine as it is counted. `status` is a word of MachineStatus or of Statement.
+    """One machine as it is counted. `status` is a MachineStatus or a Statement.
 
-    `name` is always something to show: a computer name, else what the machine is known by. `run` and
-    `station` are those of the event that gave the status, None where a person or the inventory did.
-    `priority` is the inventory's text as it was written; `site` the inventory's, else the station's.
+    `name` is never empty: a computer name, else what identifies the machine. `run` and `station` are of the
+    event that gave the status, None where a person or the inventory did. `priority` is the inventory's text;
+    `site` the inventory's, else the station's.
     """
 
     key: str
@@ -197,16 +195,16 @@ class MachineRow:
 
     @property
     def code(self) -> str | None:
-        """What the last screen of a station has for its sticker; None where no medium has seen it."""
+        """The code that a station shows for the sticker; None where the machine has not reported."""
         if self.key.startswith(NAMED):
             return None
         kind, _, rest = self.key.partition(":")
-        # Clones of one disk are told apart here by their names, which a station does not need to.
+        # The key of a clone of a disk ends with its name, which a station's code does not have.
         return code_of_key(f"disk:{rest.partition(':')[0]}" if kind == "disk" else self.key)
 
 
 class MachineLine(NamedTuple):
-    """One machine of a list of all: as little of it as a script needs."""
+    """One machine in the list of all, as a script reads it."""
 
     name: str
     site: str | None
@@ -216,7 +214,7 @@ class MachineLine(NamedTuple):
 
 @dataclass(frozen=True)
 class Said:
-    """What a person said of a machine (`status` is a word of Statement), and who took it back, if anybody."""
+    """A person's statement on a machine (`status` is a Statement), and who took it back, if it was."""
 
     status: str
     reason: str | None
@@ -229,7 +227,7 @@ class Said:
 
 @dataclass(frozen=True)
 class RecentEvent:
-    """One of the last events to arrive, and the machine it counts for now."""
+    """One of the latest events; `name` and `site` are of the machine that it counts for now."""
 
     id: str
     run: str
@@ -247,7 +245,7 @@ class RecentEvent:
 
 @dataclass(frozen=True)
 class Rates:
-    """Machines a minute, over the last 5 and the last 60 minutes (or since the first event, if later)."""
+    """Machines a minute, over the last 5 and 60 minutes (or since the first event, if later)."""
 
     repaired_last_5: float = 0.0
     repaired_last_60: float = 0.0
@@ -257,8 +255,8 @@ class Rates:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Minutes until all that is not stuck is finished, at the pace of the window; nine times in ten between
-    the two bounds if that pace holds. `latest` is None where the count is too small to bound it.
+    """Minutes until all machines that are not stuck are finished, at the pace of the window; in nine of ten
+    cases between the bounds if that pace holds. `latest` is None where the count is too small for a bound.
     """
 
     minutes: float
@@ -270,17 +268,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Summary:
-    """The whole tally in numbers. Every machine is in `total`, `by_status` and one site exactly once.
+    """The tally in numbers. Every machine is in `total`, `by_status` and one site exactly once.
 
-    `reasons` is status → reason → machines (only where there is a reason), `sites` is site (`""` where none
-    is known) → status → machines. `proved`, `marked` split `by_status` by whose word it is; those on the
-    inventory's word alone are `expected`. `contradictions` counts those that no person has settled,
-    `uncounted` the machines that are in no number because of them, `without_identity` the visits that showed
-    nothing to know a machine by; `numbers` has that one and its like. `not_listed` counts machines that
-    reported and that the inventory does not have by the station that reported them (`""`: by a person), where
-    there is an inventory. `oddities` counts events that contradict an earlier one of the same run and number.
-    `last_finished` is when a medium last finished a machine, as far as reports came over a session; `stalled`
-    says that this is too long ago for the pace of the hour to be believed.
+    `reasons` is status → reason → machines (where there is a reason), `sites` is site (`""`: none known) →
+    status → machines. `proved`, `marked` and `expected` split `by_status` by `Basis`. `contradictions` counts
+    those not settled, `uncounted` the machines that are in no number because of them, `without_identity` (one
+    of `numbers`) the visits that showed nothing to identify a machine by. `not_listed` counts machines that
+    reported and are not in the inventory, by station (`""`: by a person), where there is an inventory.
+    `oddities` counts events that contradict an earlier one of the same run and number. `last_finished` is
+    when a medium last finished a machine and reported it at once; `stalled`: too long ago to believe the
+    hour's pace.
     """
 
     total: int = 0
@@ -307,13 +304,12 @@ class Summary:
 
     @property
     def without_identity(self) -> int:
-        """See above."""
         return self.numbers.get("without_identity", 0)
 
 
 @dataclass(frozen=True)
 class LineProblem:
-    """A line of the inventory that cannot be used, by its number in the file (from 1); shows no cell."""
+    """A line of the inventory that cannot be used, by its number from 1; `message` shows no cell."""
 
     line: int
     message: str
@@ -324,12 +320,12 @@ class LineProblem:
 
 @dataclass(frozen=True)
 class InventoryCounts:
-    """What an import did. `problems` are at most a hundred of the `bad` lines, `contradictions` of those
-    that contradict another line or what is known, `contradicting` in all.
+    """What an import did. `problems` are at most a hundred of the `bad` lines, `contradictions` at most a
+    hundred of the `contradicting` ones: they contradict another line or what is known.
 
-    `columns` are our columns with the list's headings for them, `ignored` its other headings. Where the list
-    replaced another, `kept` are the machines that it does not name and that stay, because they reported or
-    somebody spoke of them, and `emptied` how many cells of a column lost what was known.
+    `columns` maps our columns to the list's headings, `ignored` are its other headings. Where the list
+    replaced another, `kept` are machines that it lacks and that stay, because they reported or have a
+    statement, and `emptied` says how many cells of a column lost their value.
     """
 
     added: int = 0
@@ -349,7 +345,7 @@ class InventoryCounts:
 @dataclass(frozen=True)
 class Replacement:
     """What a list would take away if it replaced the one before: the keys and some names of the machines
-    that would go, how many there are in all, and what `InventoryCounts` has of the rest.
+    that would go, how many machines there are in all; `kept` and `emptied` as in InventoryCounts.
     """
 
     leaving: frozenset[str] = frozenset()

@@ -1,8 +1,8 @@
-"""What was acknowledged, kept outside the database: a database that has less of it has lost something.
+"""The mark `tally.mark`: what was acknowledged, so that a database that has less of it is noticed.
 
 A file of two slots beside `tally.db`, written in turn and in place: it needs no room on a full disk, and a
 torn write leaves the other slot. Whoever writes the database holds its lock, so that marks and commits come
-in one order. In the same slots stands how far the register of stations is.
+in one order. The same slots hold how far the register of stations is.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from unbrick.tally.books.ledger import NO_EVENT, Head
 _SLOT = 4096
 _TEXT = 512
 _AT_MARK, _AT_TRUST = 0, 2048
-"""Where in each slot the mark of the database stands, and that of the register."""
+"""The places of the database's mark and of the register's in each slot."""
 
 _PATIENCE_SECONDS = 15.0
 _LOOK_SECONDS = 0.01
@@ -34,9 +34,8 @@ _LOOK_SECONDS = 0.01
 
 @dataclass(frozen=True)
 class Mark:
-    """What must be in the database; `clean` says that nothing has served it since it was last closed well.
-
-    `folder` is the tally's that it is of (`lost_reports.folder_id`); empty where that was never written down.
+    """What must be in the database. `clean`: serving ended well and has not begun since. `folder`: the id of
+    its tally (`lost_reports.folder_id`); empty where an older unbrick wrote it.
     """
 
     head: Head = field(default_factory=Head)
@@ -45,8 +44,8 @@ class Mark:
     folder: str = ""
 
     def to_bytes(self) -> bytes:
-        """One slot's text: a line of JSON, the hash of what stands before it at its end."""
-        told = {
+        """The text of a slot: a line of JSON, and its SHA-256."""
+        document = {
             "generation": self.generation,
             "events": self.head.events,
             "changes": self.head.changes,
@@ -57,12 +56,12 @@ class Mark:
             "acts": self.head.acts,
             "folder": self.folder,
         }
-        return _slot_of(told)
+        return _slot_of(document)
 
 
 @dataclass(frozen=True)
 class Trust:
-    """How far a register of stations is: how often it was changed, and how many revocations that were."""
+    """How often a register of stations was changed, and how many of the changes were revocations."""
 
     changes: int = 0
     revocations: int = 0
@@ -84,7 +83,6 @@ class MarkFile:
         """Whether what was written last may not be on the disk."""
 
     def close(self) -> None:
-        """Let go of the file."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -102,7 +100,7 @@ class MarkFile:
 
     def _open(self) -> int:
         if self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0:
-            self.close()  # somebody took the file away under us
+            self.close()  # the file was deleted meanwhile
         if self._descriptor is None:
             self._descriptor = open_for_owner(self._path, os.O_RDWR)
         return self._descriptor
@@ -118,7 +116,7 @@ class MarkFile:
                 time.sleep(_LOOK_SECONDS)
 
     def read(self) -> Mark | None:
-        """The mark while it is held; None where there is none (yet), or neither slot is whole."""
+        """The mark, while the file is held; None where there is none, or neither slot is whole."""
         assert self._descriptor is not None
         data = os.pread(self._descriptor, _SLOT + _TEXT, _AT_MARK)
         if data != self._last[0]:
@@ -126,7 +124,7 @@ class MarkFile:
         return self._last[1]
 
     def write(self, mark: Mark) -> None:
-        """Write the next mark, durably, while it is held; raises OSError."""
+        """Write the next mark durably, while the file is held; raises OSError."""
         before = self.read()
         self._make_room()
         self.is_doubtful = True
@@ -135,17 +133,17 @@ class MarkFile:
         self.is_doubtful = False
 
     def read_trust(self) -> Trust | None:
-        """How far the register of stations was, while the file is held; None where nothing says so."""
+        """How far the register of stations was, while the file is held; None where that is not known."""
         assert self._descriptor is not None
         return _newest_trust(os.pread(self._descriptor, _SLOT + _TEXT, _AT_TRUST))
 
     def write_trust(self, trust: Trust) -> None:
-        """Write that down, durably, while the file is held; raises OSError."""
+        """Write that durably, while the file is held; raises OSError."""
         before = self.read_trust()
         self._make_room()
         generation = before.generation + 1 if before else 1
-        told = {"generation": generation, "changes": trust.changes, "revocations": trust.revocations}
-        self._put(_slot_of(told), generation, _AT_TRUST)
+        document = {"generation": generation, "changes": trust.changes, "revocations": trust.revocations}
+        self._put(_slot_of(document), generation, _AT_TRUST)
 
     def _make_room(self) -> None:
         assert self._descriptor is not None
@@ -162,9 +160,8 @@ class MarkFile:
 
 
 def read_mark(path: Path) -> Mark | None:
-    """The mark, for who only looks and holds no lock; None where there is none, or none that is whole.
-
-    For an account that may not read it: one that vouches for nothing.
+    """The mark, read without a lock; None where there is none, or no slot is whole. For an account that may
+    not read the file: an empty mark.
     """
     try:
         with path.open("rb") as stream:
@@ -176,7 +173,7 @@ def read_mark(path: Path) -> Mark | None:
 
 
 def read_trust(path: Path) -> Trust | None:
-    """How far the register of stations was, for who only looks; None where that is not known."""
+    """How far the register of stations was, read without a lock; None where that is not known."""
     try:
         with path.open("rb") as stream:
             stream.seek(_AT_TRUST)
@@ -195,40 +192,40 @@ def _newest_trust(data: bytes) -> Trust | None:
     return max((one for one in found if one), key=lambda one: one.generation, default=None)
 
 
-def _slot_of(told: dict[str, Any]) -> bytes:
-    text = json.dumps(told).encode()
+def _slot_of(document: dict[str, Any]) -> bytes:
+    text = json.dumps(document).encode()
     return (text + b" " + hashlib.sha256(text).hexdigest().encode() + b"\n").ljust(_TEXT, b" ")
 
 
-def _told(slot: bytes) -> dict[str, Any] | None:
+def _document_in(slot: bytes) -> dict[str, Any] | None:
     text, _, check = slot.strip(b" \n\0").rpartition(b" ")
     if not text or hashlib.sha256(text).hexdigest().encode() != check:
         return None
     try:
-        told = parse_json(text)
+        found = parse_json(text)
     except ValueError:
         return None
-    return told if isinstance(told, dict) else None
+    return found if isinstance(found, dict) else None
 
 
 @lru_cache(maxsize=4)  # a commit writes one slot and reads both
 def _mark_of(slot: bytes) -> Mark | None:
-    told = _told(slot)
-    if told is None:
+    found = _document_in(slot)
+    if found is None:
         return None
     try:
-        newest, chain = bytes.fromhex(told["newest"]), bytes.fromhex(told["chain"])
-        branch, acts = int(told.get("branch", 0)), int(told.get("acts", 0))
-        head = Head(int(told["events"]), newest, chain, int(told["changes"]), branch, acts)
-        mark = Mark(head, bool(told["clean"]), int(told["generation"]), str(told.get("folder", "")))
+        newest, chain = bytes.fromhex(found["newest"]), bytes.fromhex(found["chain"])
+        branch, acts = int(found.get("branch", 0)), int(found.get("acts", 0))
+        head = Head(int(found["events"]), newest, chain, int(found["changes"]), branch, acts)
+        mark = Mark(head, bool(found["clean"]), int(found["generation"]), str(found.get("folder", "")))
     except (ValueError, KeyError, TypeError):
         return None
     return mark if len(newest) == len(chain) == len(NO_EVENT) else None
 
 
 def _trust_of(slot: bytes) -> Trust | None:
-    told = _told(slot)
+    found = _document_in(slot)
     try:
-        return Trust(told["changes"], told["revocations"], told["generation"]) if told else None
+        return Trust(found["changes"], found["revocations"], found["generation"]) if found else None
     except KeyError:
         return None

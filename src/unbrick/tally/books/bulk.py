@@ -1,4 +1,4 @@
-"""Many rows at once, in statements of bounded length that are put together once and then reused."""
+"""Many rows at once, in statements of bounded length that are compiled once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MOST_ROWS = 10_000
 
 
 def chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
-    """The items in lists short enough for one statement."""
+    """Lists short enough for one statement."""
     iterator = iter(items)
     while chunk := list(islice(iterator, _MOST_VALUES)):
         yield chunk
@@ -39,7 +39,6 @@ def chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
 def rows_of(
     connection: Connection, query: Select[Any] | Prepared, values: Mapping[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The rows of a query, each as its own dictionary."""
     if isinstance(query, Prepared):
         yield from query.named_rows(connection, values)
         return
@@ -52,7 +51,6 @@ def rows_of(
 def rows_where(
     connection: Connection, table: Table, column: Column[Any], values: Iterable[Any]
 ) -> list[dict[str, Any]]:
-    """The rows of a table whose column has one of the values."""
     found: list[dict[str, Any]] = []
     for chunk in chunks(values):
         found += _selected(table, column).named_rows(connection, {"wanted": chunk})
@@ -60,7 +58,6 @@ def rows_where(
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add whole rows."""
     for start in range(0, len(rows), _MOST_ROWS):  # each is copied on its way, and there may be a million
         _inserted(table, tuple(rows[0])).run(connection, rows[start : start + _MOST_ROWS])
 
@@ -77,13 +74,19 @@ def delete_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str
         _deleted(table).run(connection, rows)
 
 
+@cache
+def key_of(table: Table) -> tuple[str, ...]:
+    """The names of the columns of its primary key."""
+    return tuple(column.name for column in table.primary_key)
+
+
 def move_numbers(
     connection: Connection, table: Table, moved: Mapping[tuple[Any, ...], dict[str, int]]
 ) -> None:
     """Add to the numbers of a table, by primary key; a row is made when it is needed and goes when all of it
     is nought.
     """
-    key = _key_of(table)
+    key = key_of(table)
     rows = [
         {**dict(zip(key, place, strict=True)), **numbers}
         for place, numbers in moved.items()
@@ -124,7 +127,7 @@ def _deleted(table: Table) -> Prepared:
 def _added_to(table: Table, numbers: tuple[str, ...]) -> Prepared:
     here = sqlite.insert(table)
     sums = {name: table.c[name] + here.excluded[name] for name in numbers}
-    key = _key_of(table)
+    key = key_of(table)
     return Prepared(here.on_conflict_do_update(index_elements=key, set_=sums), (*key, *numbers))
 
 
@@ -135,8 +138,3 @@ def _without_nought(table: Table, numbers: tuple[str, ...]) -> Prepared:
 
 def _has_key(table: Table) -> list[ColumnElement[bool]]:
     return [column == bindparam(column.name) for column in table.primary_key]
-
-
-@cache
-def _key_of(table: Table) -> tuple[str, ...]:
-    return tuple(column.name for column in table.primary_key)

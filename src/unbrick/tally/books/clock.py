@@ -10,15 +10,13 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def present() -> datetime:
-    """Now, by this computer's clock."""
     return datetime.now(UTC)
 
 
 def microseconds(time: datetime) -> int:
-    """A time as the database has it; an aware datetime is needed."""
+    """`time` is aware."""
     return (time - _EPOCH) // _MICROSECOND
 
 
 def moment_of(value: int | None) -> datetime | None:
-    """The reverse; None stays None."""
     return None if value is None else _EPOCH + timedelta(microseconds=value)

@@ -1,6 +1,5 @@
-"""The one place that knows which database it is: opens SQLite so that a commit is durable, names its errors.
+"""Opens SQLite so that a commit is durable; the mark (`acknowledged.py`) has it before it is acknowledged.
 
-Every commit is told to the mark outside the database (`acknowledged.py`) before anybody hears of it.
 PostgreSQL would be a second module beside this one; everything else speaks SQLAlchemy Core.
 """
 
@@ -14,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self
+from typing import Self
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
@@ -56,8 +55,7 @@ class ReadableDatabase(ABC):
         """A transaction that is durable when this ends, and leaves nothing when it raises."""
 
     @abstractmethod
-    def close(self) -> None:
-        """Close every connection."""
+    def close(self) -> None: ...
 
     def __enter__(self) -> Self:
         return self
@@ -65,18 +63,13 @@ class ReadableDatabase(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def settings(self) -> dict[str, Any]:
-        """The settings that durability rests on, as the database itself reports them."""
-        with self.read() as connection:
-            return {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in _NEEDED}
-
     def complaints(self) -> tuple[str, ...]:
-        """What the database's own integrity check finds."""
+        """The findings of the database's own integrity check."""
         with self.read() as connection:
             said = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
             strays = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-        told = [f"the database is damaged: {one}" for one in said if one != "ok"]
-        return (*told, *(f"a row of {row[0]} belongs to nothing" for row in strays))
+        damaged = [f"the database is damaged: {one}" for one in said if one != "ok"]
+        return (*damaged, *(f"a row of {row[0]} belongs to nothing" for row in strays))
 
 
 class Database(ReadableDatabase):
@@ -89,10 +82,11 @@ class Database(ReadableDatabase):
     """
 
     def __init__(self, path: Path, *, create: bool, accept_loss: bool = False) -> None:
-        """Raises StoreError where there is no such file (and none is to be made) or it cannot be used."""
+        """Raises StoreError where the file is missing (unless `create`) or cannot be used."""
         self._path = path
         self._real = files_of(path)
         self._marked = MarkedFile(path)
+        self._marked.accepting = accept_loss
         self._turn = Lock()
         self._open = 0
         self._files: dict[Path, tuple[int, int]] = {}
@@ -135,7 +129,6 @@ class Database(ReadableDatabase):
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only looks, and sees the same state throughout."""
         with errors_named(self._real.file), self._engine.connect() as connection, connection.begin():
             yield connection
 
@@ -150,11 +143,9 @@ class Database(ReadableDatabase):
     def write(self, *, large: bool = False, act: bool = False) -> Iterator[Connection]:
         """A transaction that is durable when this ends, and leaves nothing when it raises.
 
-        One exception: where only the mark could not be written, what was committed stays, and is not to be
-        acknowledged. Raises LossError where the database has less than the mark says.
-
-        A `large` one touches pages all over the file: they stay in memory until it ends, or each would be
-        written again and again. An `act` is a person's: it is counted as one.
+        One exception: where only the mark could not be written, the commit stays, and must not be
+        acknowledged. Raises LossError where the database has less than the mark says. `large` keeps the many
+        pages it touches in memory, which else would be written again and again; `act` counts a person's act.
         """
         with (
             self._turn,
@@ -185,7 +176,7 @@ class Database(ReadableDatabase):
                     own.execute(f"PRAGMA cache_size={-_CACHE_KIB}")
 
     def _check_files(self) -> None:
-        """Raise StoreError where the files were moved or replaced under us: a commit would go nowhere."""
+        """Raise StoreError where the files were moved or replaced meanwhile: a commit would be lost."""
         for name in (self._path, self._real.file, self._real.wal):
             try:
                 found = name.stat()
@@ -205,18 +196,18 @@ class Database(ReadableDatabase):
         )
 
     def accept_loss(self) -> None:
-        """A person has accepted that something is missing; the next `settle` says how much, and ends that."""
+        """A person accepts what is missing: holds until the next `settle`, which says how much that is."""
         self._marked.accepting = True
 
     def look_for_mark(self, connection: Connection) -> None:
-        """Raise LossError where no mark vouches for what is here, unless that was accepted; only looks."""
+        """Raise LossError where a database with reports has no mark, unless that was accepted."""
         self._marked.look(connection)
 
     def settle(self) -> Settled:
-        """Compare with the mark, and bring the mark up to what is here; a new tally's is made.
+        """Compare with the mark, and bring the mark up to the database; a new tally's is made.
 
-        Raises LossError where the database has less than was acknowledged, or nobody knows, unless that was
-        accepted.
+        Raises LossError where the database has less than was acknowledged, or that cannot be known, unless
+        it was accepted.
         """
         with self._turn, self._marked.held():
             with self.read() as connection:
@@ -229,19 +220,17 @@ class Database(ReadableDatabase):
             return settled
 
     def bind(self) -> None:
-        """Write down, in the database and in the mark, of which tally's folder they are."""
         with self._turn, self._marked.held():
             with self._transaction() as connection:
                 self._marked.bind_database(connection)
             self._marked.bind()
 
     def say_clean(self, clean: bool) -> bool:
-        """Note that serving begins (False) or has ended well; gives what was noted before."""
+        """Note that serving begins (False) or has ended well; returns what was noted before."""
         with self._turn, self._marked.held(), self.read() as connection:
             return self._marked.say_clean(connection, clean)
 
     def close(self) -> None:
-        """Close every connection."""
         self._engine.dispose()
         self._marked.close()
 

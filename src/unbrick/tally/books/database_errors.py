@@ -1,4 +1,4 @@
-"""What goes wrong with the database, in words and by kind."""
+"""The errors of SQLite as errors of the store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LEAST_FREE_BYTES = 256 * 1024
 
 @contextmanager
 def errors_named(path: Path) -> Iterator[None]:
-    """Raise what the database below `path` says as StoreError or StoreFullError."""
+    """Raise an error of the database `path` as StoreError or StoreFullError."""
     try:
         yield
     except DBAPIError as error:

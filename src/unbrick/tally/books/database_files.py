@@ -11,7 +11,7 @@ from unbrick.tally.records import StoreError
 
 @dataclass(frozen=True)
 class DatabaseFiles:
-    """The database itself, its write-ahead log, and the index of that."""
+    """`wal` is the write-ahead log, `shm` its index."""
 
     file: Path
     wal: Path
@@ -19,7 +19,7 @@ class DatabaseFiles:
 
 
 def files_of(database: Path) -> DatabaseFiles:
-    """Where they are, or would be; a database may have been moved to a larger disk and a link left."""
+    """Where they are, or would be; `database` may be a link to a larger disk."""
     # Path.resolve raises for a circle of links, which is no file to whoever looks then.
     file = Path(os.path.realpath(database))
     return DatabaseFiles(file, file.with_name(f"{file.name}-wal"), file.with_name(f"{file.name}-shm"))

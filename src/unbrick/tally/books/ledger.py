@@ -1,14 +1,14 @@
-"""The order in which events were committed, as a chain of hashes: two equal ends, one history.
+"""The order in which events were committed, as a chain of hashes: equal ends mean equal histories.
 
-`acknowledged.py` keeps the end of it outside the database. The number of changes counts transactions of every
-kind, so that a lost mark or inventory is noticed as a lost report is.
+`acknowledged.py` keeps the end outside the database. The number of changes counts transactions of every kind,
+so that a lost statement or inventory is noticed as a lost report is.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
 
@@ -19,7 +19,7 @@ from unbrick.tally.books.prepared import run_plain
 from unbrick.tally.books.schema import changes, events, ledger
 
 NO_EVENT = bytes(32)
-"""Stands for an event, and for the chain, before the first one."""
+"""The event and the chain before the first one."""
 
 _LAST = "SELECT number, event, chain FROM ledger ORDER BY number DESC LIMIT 1"
 _CHANGES = "SELECT * FROM changes"  # a database of an older version has its first column only
@@ -30,10 +30,8 @@ _COUNT_ACT = "UPDATE changes SET acts = coalesce(acts, 0) + 1"
 @dataclass(frozen=True)
 class Head:
     """How far the database is: events, the newest one, the chain over their ids, changes of any kind, and how
-    many of these were `acts` of persons (what they said, decided and listed).
-
-    `branch` is another number each time that a person accepted a loss: what goes on then is no longer what
-    an older copy would go on with.
+    many of these were `acts` of persons (statements, decisions, lists). `branch` is a new random number each
+    time that a person accepts a loss: from there an older copy has another history.
     """
 
     events: int = 0
@@ -45,17 +43,15 @@ class Head:
 
 
 def next_link(chain: bytes, event: bytes) -> bytes:
-    """The chain after one more event."""
     return hashlib.sha256(chain + event).digest()
 
 
 def blob(value: object) -> bytes:
-    """What stands in a column of bytes; nothing where a damaged database has something else there."""
+    """The value of a column of bytes; empty where a damaged database has something else there."""
     return value if isinstance(value, bytes) else b""
 
 
 def append(connection: Connection, ids: Iterable[bytes]) -> None:
-    """Write down events that are being committed, in this order."""
     head = read_head(connection)
     chain, rows = head.chain, []
     for number, event in zip(count(head.events + 1), ids, strict=False):
@@ -65,14 +61,12 @@ def append(connection: Connection, ids: Iterable[bytes]) -> None:
 
 
 def count_change(connection: Connection, *, act: bool = False) -> None:
-    """Say that this transaction changed something, and whether that was a person's act."""
     run_plain(connection, _COUNT)
     if act:
         run_plain(connection, _COUNT_ACT)
 
 
 def read_head(connection: Connection) -> Head:
-    """The end of the ledger as this transaction sees it."""
     last, counted = run_plain(connection, _LAST), run_plain(connection, _CHANGES)
     number, branch, acts = (one or 0 for one in (*(counted[0] if counted else ()), 0, 0, 0)[:3])
     if not last:
@@ -82,35 +76,15 @@ def read_head(connection: Connection) -> Head:
 
 
 def begin_branch(connection: Connection) -> None:
-    """Tell what follows from what went on before."""
     connection.execute(update(changes).values(branch=1 + secrets.randbelow(2**62)))
 
 
 def chain_at(connection: Connection, number: int) -> bytes | None:
-    """The chain when that many events had been committed; None where there are not so many."""
+    """The chain after so many events; None where there are fewer."""
     if number == 0:
         return NO_EVENT
     found = connection.execute(select(ledger.c.chain).where(ledger.c.number == number)).scalar()
     return None if found is None else blob(found)
-
-
-def broken_links(connection: Connection, rows: int = 20) -> Iterator[str]:
-    """Walk the whole ledger: each number once, each link the hash of the one before; a sentence a fault."""
-    chain, expected, said = NO_EVENT, 1, 0
-    found = connection.execute(select(ledger).order_by(ledger.c.number)).yield_per(1000)
-    for number, event, link in found:
-        if number != expected:
-            yield f"the ledger has no number {expected}, and goes on with {number}"
-        elif next_link(chain, blob(event)) != blob(link):
-            yield f"the ledger does not fit together at number {number}"
-        else:
-            chain, expected = blob(link), number + 1
-            continue
-        said += 1
-        if said == rows:
-            yield "there are more faults in the ledger than these"
-            return
-        chain, expected = blob(link), number + 1
 
 
 def fill(connection: Connection) -> None:
@@ -121,7 +95,7 @@ def fill(connection: Connection) -> None:
 
 
 def refill(connection: Connection) -> None:
-    """Make the ledger anew from the events that are here, in the order of their arrival."""
+    """Make the ledger anew from the events, in the order of their arrival."""
     found = select(events.c.id).order_by(events.c.received, events.c.id)
     known = connection.execute(found).scalars().all()
     connection.execute(delete(ledger))

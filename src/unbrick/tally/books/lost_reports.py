@@ -1,11 +1,11 @@
-"""Holds a database against the mark of what was acknowledged: what is missing, and what a person is told."""
+"""Compares a database with its mark: what is missing of what was acknowledged, and the error that says so."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,13 +31,13 @@ _TRUST = (
     "(`unbrick tally revoke`), and serve with --accept-loss"
 )
 _CHANGES_OF_NEW = 1
-"""A database that holds nothing has counted that its tables were made."""
+"""Making the tables is the one change of an empty database."""
 
 
 @dataclass(frozen=True)
 class Settled:
-    """What came of comparing: what was lost (and accepted), the head now, and whether the database no longer
-    knows that a loss was accepted before. `is_bound`: database and mark say of which tally they are.
+    """What a comparison found: the loss (accepted), and the head now. `branch_was_lost`: the database is of
+    before an accepted loss. `is_bound`: database and mark say of which tally they are.
     """
 
     loss: Loss | None
@@ -47,17 +47,16 @@ class Settled:
 
     @property
     def goes_on_otherwise(self) -> bool:
-        """Whether what follows must be told from what an older copy would go on with."""
+        """Whether an older copy would go on with another history."""
         return self.loss is not None or self.branch_was_lost
 
 
 def mark_path(database: Path) -> Path:
-    """Where the mark of a database lies."""
     return database.with_suffix(".mark")
 
 
 def folder_id(database: Path) -> str:
-    """Tells a tally's folder from every other: a hash of its authority's key; empty where there is no key."""
+    """The id of a tally's folder: a hash of its authority's key; empty where there is no key."""
     try:
         key = read_public_file(database.with_name("authority.pub"))
     except SshKeyError:
@@ -74,10 +73,9 @@ def _number_in(connection: Connection) -> int:
 
 
 def find_loss(connection: Connection, mark: Mark | None, folder: str = "") -> Loss | None:
-    """What the mark vouches for and the database does not have, or which of the two is not of this `folder`;
-    None where all is there.
+    """What the mark has and the database has not, or which of the two is not of this `folder`.
 
-    A database without a mark beside it must hold nothing, or be of before there were any.
+    A database without a mark must hold nothing, or be older than marks.
     """
     if not folder:
         return _find_loss(connection, mark)
@@ -113,7 +111,6 @@ def _holds_nothing(head: Head) -> bool:
 
 
 def lost_error(loss: Loss) -> LossError:
-    """The loss as whoever would write is told it."""
     if loss.trust:
         return LossError(loss, hint=_TRUST, reason=Reason.REPORTS_MISSING)
     if loss.strange:
@@ -123,7 +120,7 @@ def lost_error(loss: Loss) -> LossError:
 
 
 def gone_error(database: Path) -> StoreError:
-    """What is said where the database is missing or empty."""
+    """The error where the database is missing or empty."""
     mark = read_mark(mark_path(database))
     if mark is None or not mark.head.changes:
         return StoreError(
@@ -144,35 +141,31 @@ class MarkedFile:
         self._known: Head | None = None
         self._unmarked: Loss | None = None
         self.accepting = False
-        """Whether a person has accepted what is missing; until `settle` has told how much that is."""
+        """Whether a person has accepted what is missing; `settle` ends that."""
 
     def close(self) -> None:
-        """Let go of the file."""
         self._file.close()
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Lock it against every other writer; raises StoreError, StoreFullError."""
-        with self._errors_named():
-            lock = self._file.held()
-            lock.__enter__()
-        try:
+        with ExitStack() as held:
+            with self._errors_named():
+                held.enter_context(self._file.held())
             yield
-        finally:
-            lock.__exit__(None, None, None)
 
     def look(self, connection: Connection) -> None:
-        """Raise LossError where no mark vouches for what is here, before a file is made for one."""
+        """Raise LossError where a database with reports has no mark; before `held` makes the file."""
         if read_mark(self._path) is None:
             self._unmarked = find_loss(connection, None, self._folder)
             if self._unmarked is not None and not self.accepting:
                 raise lost_error(self._unmarked)
 
     def check(self, connection: Connection) -> None:
-        """Raise LossError where this transaction sees less than the mark vouches for."""
+        """Raise LossError where this transaction sees less than the mark has."""
         mark = self._read()
         if mark is None and self._known is not None:
-            mark = Mark(self._known)  # somebody took the file away under us
+            mark = Mark(self._known)  # the file was deleted meanwhile
         elif self.accepting or (mark is not None and mark.head == self._known):
             return
         loss = find_loss(connection, mark, self._folder)
@@ -180,11 +173,11 @@ class MarkedFile:
             raise lost_error(loss)
 
     def bind_database(self, connection: Connection) -> None:
-        """Say in the database of which tally it is: in SQLite's header, which every version of it has."""
+        """Write into SQLite's header of which tally the database is: every version of it has room there."""
         connection.exec_driver_sql(f"PRAGMA application_id = {_number_of(self._folder)}")
 
     def bind(self) -> None:
-        """Say so in the mark as well."""
+        """Write that into the mark."""
         self._bound_to = self._folder
         self._write(replace(self._read() or self._new_mark(clean=False), folder=self._folder))
 
@@ -192,7 +185,7 @@ class MarkedFile:
         return Mark(clean=clean, folder=self._bound_to)
 
     def cover(self, head: Head) -> None:
-        """Vouch for what is committed, durably; raises StoreFullError, StoreError."""
+        """Write what is committed into the mark, durably; raises StoreFullError, StoreError."""
         mark = self._read() or self._new_mark(clean=not head.events)
         ahead = (head.events, head.changes) > (mark.head.events, mark.head.changes)
         if ahead or mark.generation == 0 or self._file.is_doubtful:
@@ -212,7 +205,7 @@ class MarkedFile:
         return Settled(loss, head, mark is not None and mark.head.branch != head.branch, is_bound)
 
     def settle(self, head: Head) -> None:
-        """Vouch for this, and no longer for anything else."""
+        """Make this what the mark has, also where it had more."""
         self.accepting = False
         self._unmarked = None
         mark = self._read() or self._new_mark(clean=not head.events)
@@ -228,7 +221,7 @@ class MarkedFile:
         return mark.clean
 
     def refuse_new(self, database: Path) -> None:
-        """Raise where a new database would hide that another one is gone."""
+        """Raise where a new database would hide that one with reports is gone."""
         mark = read_mark(self._path)
         if mark is not None and mark.head.changes:
             raise gone_error(database)

@@ -1,6 +1,6 @@
-"""A look at the database after an unclean end, as far as some seconds go: the newest reports first.
+"""A look of some seconds at the database after an unclean end, the newest reports first.
 
-What a torn or half copied database lost lies at its end. `tally/upkeep/check.py` looks at everything.
+What a torn or half copied database lacks is at its end. `tally/upkeep/check.py` looks at everything.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _AT_ONCE = 500
 
 @dataclass(frozen=True)
 class QuickCheck:
-    """What was found: `missing` reports, sentences on damage, and whether all of it was looked at."""
+    """`whole`: there was time for all of it."""
 
     missing: int = 0
     complaints: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class QuickCheck:
 
 
 def quick_check(connection: Connection, seconds: float = SECONDS) -> QuickCheck:
-    """Look for at most about so many seconds; raises StoreError where what is read is damaged."""
+    """Look for about so many seconds at most; raises StoreError where what is read is damaged."""
     until = time.monotonic() + seconds
     try:
         missing, complaints, whole = _newest(connection, until - seconds / 2)
@@ -55,7 +55,7 @@ def quick_check(connection: Connection, seconds: float = SECONDS) -> QuickCheck:
 
 
 def _newest(connection: Connection, until: float) -> tuple[int, list[str], bool]:
-    """Go back through the ledger: each event is there, is what it was, and the links fit together."""
+    """Go back through the ledger: each event is there and unchanged, and the links fit together."""
     missing, complaints = 0, list[str]()
     number = read_head(connection).events
     above: bytes | None = None

@@ -1,9 +1,9 @@
 """Which runs of a machine bear on its row: those that hold a maximum, a minimum or a part of a union. Pure.
 
-A machine may have tens of thousands of runs, and all that is said of it is made of such parts. What the
-others say is said by those that bear too, whatever is added later; so an event reads these alone. The last
-runs bear in any case and stand before none: they still change. Where something was taken away (a run that
-stood before others says less, a person decides, the inventory changes), all runs are looked at anew.
+A machine may have tens of thousands of runs, and its row is made of such parts. The runs that bear say all
+that the others say, whatever is added later; so an event reads only these. The last runs always bear and
+stand for no others: they still change. Where something was taken away (a run that stood for others says less,
+a person decides, the inventory changes), all runs are compared anew.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from unbrick.tally.count.names import name_key, serial_key
 from unbrick.tally.count.runs import MOST_NAMES, RunRecord
 
 RECENT = 16
-"""So many of the last runs always bear; with twice as many, the older ones are looked through."""
+"""So many of the last runs always bear; with twice as many, the older ones are compared."""
 
 
 class Bears(IntEnum):
-    """Whether a run bears: not at all, for now without having been compared, or in the place of others."""
+    """Not at all; for now, before it was compared; or standing for others."""
 
     NOT = 0
     RECENT = 1
@@ -31,7 +31,7 @@ class Bears(IntEnum):
 
 
 def says_no_less(before: RunRecord, after: RunRecord) -> bool:
-    """Whether a run that stood before others still does all that it did after it changed."""
+    """Whether a run that stood for others still does after it changed."""
     told = ("smbios_uuid", "disk_guid", "names", "serial", "site", "everywhere", "second", "first", "place")
     if any(getattr(before, name) != getattr(after, name) for name in told):
         return False
@@ -42,15 +42,15 @@ def says_no_less(before: RunRecord, after: RunRecord) -> bool:
 
 
 def is_due(runs: Iterable[RunRecord]) -> bool:
-    """Whether so many bear without having been compared that it is time to."""
+    """Whether so many bear that were not compared yet."""
     return sum(one.bears == Bears.RECENT for one in runs) > 2 * RECENT
 
 
 def thin(
     judged: Judged, runs: Collection[RunRecord], meant: AbstractSet[int | None] = frozenset()
 ) -> dict[tuple[str, str], Bears]:
-    """What each of the runs is, of those that all count for one machine. By the number of their first event,
-    some are `meant` by persons' words, which stay the machine's only with them.
+    """What each of the runs of one machine is. Runs whose first event is `meant` by a statement stay: without
+    them the statement would not be the machine's.
     """
     in_order = sorted(runs, key=lambda one: (one.last_seen, one.id))
     recent = {one.id for one in in_order[-RECENT:]}
@@ -69,7 +69,7 @@ def thin(
 
 
 def _grows(run: RunRecord) -> tuple[Any, ...]:
-    """What a machine has the greatest of."""
+    """The values of which a machine has the greatest."""
     standing = standing_of_runs([run])
     marks = standing.marks
     return (
@@ -83,7 +83,7 @@ def _grows(run: RunRecord) -> tuple[Any, ...]:
 
 
 def _holders(claims: Sequence[Claim]) -> set[tuple[str, str]]:
-    """Of runs that count alike, those that tell what all of them do."""
+    """Of runs that count alike, those that say all that the others do."""
     runs = [claim.run for claim in claims]
     in_order = sorted(runs, key=lambda one: (one.place, one.id))
     holders = {in_order[-1].id, min(runs, key=lambda one: one.first).id}
@@ -108,7 +108,7 @@ def _holders(claims: Sequence[Claim]) -> set[tuple[str, str]]:
 
 
 def _first_two(runs: Iterable[RunRecord], value: Callable[[RunRecord], str | None]) -> set[tuple[str, str]]:
-    """The runs that show two different values, if there are such."""
+    """Two runs with different values, where there are such."""
     found: dict[str, tuple[str, str]] = {}
     for one in runs:
         shown = value(one)
@@ -120,7 +120,7 @@ def _first_two(runs: Iterable[RunRecord], value: Callable[[RunRecord], str | Non
 def _smallest(
     said: Iterable[tuple[str, tuple[int, str], tuple[str, str]]], most: int
 ) -> set[tuple[str, str]]:
-    """The runs that say the first words, each as it is written best."""
+    """The runs with the first `most` keys in order, each key as it is written best."""
     best: dict[str, tuple[tuple[int, str], tuple[str, str]]] = {}
     for key, written, id_ in said:
         best[key] = min(best.get(key, (written, id_)), (written, id_))

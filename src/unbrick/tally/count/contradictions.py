@@ -1,7 +1,7 @@
-"""The contradictions as they are kept: each once, noted with the rows it comes from, gone with its cause.
+"""Keeps the table of contradictions true.
 
-A machine's own come with its row; those between machines (one name, one serial number) and those of a station
-are looked up again where one of them changed.
+A machine's own are written with its row; those between machines (one name, one serial number) and those of a
+station are looked up again where one of them changed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _SAID_SITES = Prepared(
 
 
 def rows_of_machine(judged: Judged) -> list[dict[str, Any]]:
-    """The rows of a machine's own contradictions; one of them says so where the machine is in no number."""
+    """The rows of a machine's own contradictions; the first counts the machine where it is in no number."""
     rows = [
         {"kind": kind.value, "subject": subject, "machine": judged.key, "uncounted": 0}
         for kind, subject in sorted(judged.contradictions)
@@ -64,25 +64,23 @@ def rows_of_machine(judged: Judged) -> list[dict[str, Any]]:
 
 
 def shared_row(kind: Kind, subject: str) -> dict[str, Any]:
-    """The row of a contradiction that is of no single machine."""
     return {"kind": kind.value, "subject": subject, "machine": "", "uncounted": 0}
 
 
 def note_machines(connection: Connection, keys: Sequence[str], judged: Iterable[Judged]) -> None:
-    """Bring the contradictions of these machines to what they are now."""
     before = rows_where(connection, contradictions, contradictions.c.machine, keys)
     write_contradictions(connection, before, [row for one in judged for row in rows_of_machine(one)])
 
 
 def note_shared(connection: Connection, names: Collection[str], serials: Collection[str]) -> None:
-    """Look again whether several machines have one of these names, or of these serial numbers."""
+    """Look up again whether several machines have one of these names or serial numbers."""
     wanted = [(Kind.NAME, one) for one in sorted(names)] + [(Kind.SERIAL, one) for one in sorted(serials)]
     for chunk in chunks(wanted):
         _note_shared(connection, chunk, {Kind.NAME: _SHARED_NAMES, Kind.SERIAL: _SHARED_SERIALS})
 
 
 def note_said_sites(connection: Connection, stations: Collection[str]) -> None:
-    """Look again whether these stations name another site than theirs."""
+    """Look up again whether these stations name another site than theirs."""
     for chunk in chunks((Kind.SAID_SITE, one) for one in sorted(stations)):
         _note_shared(connection, chunk, {Kind.SAID_SITE: _SAID_SITES})
 
@@ -106,7 +104,7 @@ def _note_shared(
 def write_contradictions(
     connection: Connection, before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]
 ) -> None:
-    """Bring these contradictions to what they are now, and their numbers with them."""
+    """Replace contradictions, and move their numbers among the totals."""
     if not before and not after:
         return
     old = {(row["kind"], row["subject"]): row for row in before}

@@ -23,7 +23,7 @@ Line = Mapping[str, Any]
 
 
 class Kind(StrEnum):
-    """The kinds of contradiction."""
+    """What a contradiction is about."""
 
     INVENTORY = "inventory"
     SITE = "site"
@@ -39,8 +39,8 @@ class Kind(StrEnum):
 
 
 class Came(IntEnum):
-    """Whether a run brought a machine that nobody knew when it came: one of those that count, one beyond what
-    a station may bring in a day (or once more such a one), one too many of its name.
+    """Whether a run brought an unknown machine: one that counts, one beyond what a station may bring in a day
+    (or another run of such a one), one too many of its name.
     """
 
     KNOWN = 0
@@ -64,8 +64,8 @@ MOST_OTHERS = 16
 
 @dataclass(frozen=True)
 class Claim:
-    """A run that is not kept out by itself, what it settles of the inventory and by what (None: contradicts
-    it), and all lines (by name) that it claims.
+    """A run that may count: the line of the inventory that it settles and by what (None: contradicts it), and
+    all lines (by name) that it claims.
     """
 
     run: RunRecord
@@ -78,9 +78,9 @@ class Claim:
 class Judged:
     """The runs of a machine: those that count, those kept apart by why, and the line that they settle.
 
-    `others` are the lines (by name) that they claim besides. `claims` has the runs that may count; `firsts`
-    the numbers of the first events of all runs, also of those that do not; `merged` are the runs that count
-    because a person said that their machine is this one; `discounted` those of stations whose word does not.
+    `others`: the lines (by name) that they claim besides. `claims`: the runs that may count. `firsts`: the
+    numbers of the first events of all runs, counted or not. `merged`: runs that count because a person said
+    that their machine is this one. `discounted`: runs of stations that do not count.
     """
 
     key: str
@@ -95,14 +95,14 @@ class Judged:
 
     @property
     def name_keys(self) -> frozenset[str]:
-        """Every computer name of the machine, by whatever run: what is kept apart takes no name's place."""
+        """Every computer name of the machine, also of runs kept apart; they displace none of the others."""
         apart = merge_names(*(one.names for some in self.apart.values() for one in some))
         counted = merge_names(*(one.names for one in self.counted))
         return frozenset(map(name_key, (*counted, *apart)))
 
     @property
     def contradictions(self) -> set[tuple[Kind, str]]:
-        """Each by its kind and what it is about."""
+        """Each by its kind and subject."""
         found = {(Kind.RUN, subject_of(one)) for one in self.apart.get(Kind.RUN, ())}
         found |= {(Kind.EVENTS, subject_of(one)) for one in self.counted if one.contradicted}
         if self.apart.get(Kind.INVENTORY):
@@ -123,7 +123,7 @@ class Judged:
         return (now and now.status) != (then and then.status)
 
     def _is_several(self) -> bool:
-        """Whether one firmware UUID seems to be that of several computers."""
+        """Whether several computers seem to have one firmware UUID."""
         if not self.key.startswith("smbios:"):
             return False
         own = [one for one in self.counted if one.id not in self.merged]
@@ -134,7 +134,7 @@ class Judged:
 
 
 def held_as(run: RunRecord) -> tuple[Kind, str] | None:
-    """The contradiction by which a run is kept out of the count, whatever it says; None: it is not."""
+    """The contradiction by which a run does not count, whatever it says."""
     if run.came in (Came.BEYOND, Came.BEYOND_AGAIN):
         return Kind.MANY, many_subject(run.station, day_of(run))
     if run.came == Came.NAMESAKE:
@@ -143,27 +143,26 @@ def held_as(run: RunRecord) -> tuple[Kind, str] | None:
 
 
 def day_of(run: RunRecord) -> int:
-    """The day on which a run began to arrive, by the tally's clock, as a number."""
+    """The day on which a run began to arrive, in days since 1970."""
     return run.first_received // MICROSECONDS_A_DAY
 
 
 def many_subject(station: str, day: int) -> str:
-    """How a station and a day are named, as `stick-07/2026-11-30`."""
+    """A station and a day, as `stick-07/2026-11-30`."""
     return f"{station}/{datetime.fromtimestamp(day * 86_400, UTC):%Y-%m-%d}"
 
 
 def namesakes_subject(station: str, name_key: str | None) -> str:
-    """How a station and a computer name are named."""
     return f"{station}/{name_key or ''}"
 
 
 def subject_of(run: RunRecord) -> str:
-    """A run of one station, as contradictions and decisions name it."""
+    """A run, as contradictions and decisions name it."""
     return f"{run.run}/{run.station}"
 
 
 def first_of_runs(runs: Iterable[RunRecord], decided: Decisions) -> dict[str, int]:
-    """The number of the first event under each run's id, of stations whose word counts."""
+    """The number of the first event under each run's id, without those of discounted stations."""
     begun: dict[str, int] = {}
     for one in runs:
         if one.station not in decided.discounted:
@@ -177,7 +176,6 @@ def is_second(run: RunRecord, begun: Mapping[str, int]) -> bool:
 
 
 def standing_of_runs(runs: Iterable[RunRecord]) -> Standing:
-    """How runs stand together."""
     standing = Standing()
     for run in runs:
         for mark in run.marks:
@@ -186,7 +184,6 @@ def standing_of_runs(runs: Iterable[RunRecord]) -> Standing:
 
 
 def mark_of_runs(runs: Iterable[RunRecord]) -> Mark | None:
-    """The mark that counts of some runs."""
     return standing_of_runs(runs).mark
 
 
@@ -197,7 +194,7 @@ def judge(
     by_serial: Mapping[str, Line],
     decided: Decisions,
 ) -> Judged:
-    """Sort the runs of a machine; the lines of the inventory are by name, and by serial number."""
+    """Sort the runs of a machine."""
     apart: dict[Kind, list[RunRecord]] = defaultdict(list)
     agreed: list[tuple[RunRecord, Line | None, _Agrees]] = []
     claims: list[Claim] = []
@@ -244,7 +241,7 @@ def judge(
 
 
 def _homes(agreed: Sequence[tuple[RunRecord, Line | None, _Agrees]], line: Line | None) -> set[str]:
-    """The sites that a machine is at home at: its line's and those that agree with it, else the first."""
+    """The sites of a machine: its line's and those that agree with it, else the first that reported."""
     local = [(plain_site(run.site), how) for run, _, how in agreed if run.site and not run.everywhere]
     homes = {site for site, how in local if how is not _Agrees.NAME}
     if line and line["site"]:
@@ -255,7 +252,7 @@ def _homes(agreed: Sequence[tuple[RunRecord, Line | None, _Agrees]], line: Line 
 def _claim(
     run: RunRecord, by_name: Mapping[str, Line], by_serial: Mapping[str, Line]
 ) -> tuple[Line | None, _Agrees | None]:
-    """The one line that a run settles and by what they agree; None for the latter where they do not."""
+    """The one line that a run settles and by what they agree (None: they do not)."""
     claimed = [by_name[name] for name in sorted(run.name_keys) if name in by_name]
     if not claimed:
         line = by_serial.get(serial_key(run.serial)) if run.serial else None

@@ -23,7 +23,7 @@ from unbrick.tally.count.decisions import Decisions, read_decisions
 from unbrick.tally.count.identities import machine_of
 from unbrick.tally.count.machines import refresh
 from unbrick.tally.count.newcomers import NEW_MACHINES_A_DAY, note_newcomers
-from unbrick.tally.count.runs import Arrived, RunRecord, began_with, fold_run, run_of
+from unbrick.tally.count.runs import Arrived, RunId, RunRecord, began_with, fold_run, run_of
 from unbrick.tally.records import ReceivedEvent
 
 _KNOWN_IDS = Prepared(select(events.c.id).where(events.c.id.in_(bindparam("ids", expanding=True))))
@@ -61,7 +61,7 @@ def add_events(
 ) -> int:
     """Keep and count what is new of a batch; returns how many events that were.
 
-    So many machines that nobody knew count of one station and day.
+    `new_machines`: how many unknown machines count of one station and day.
     """
     fresh = _without_known(connection, batch)
     if not fresh:
@@ -106,18 +106,17 @@ def _arrived(id_: bytes, one: ReceivedEvent, number: int) -> Arrived:
 
 
 def _bearing(before: RunRecord | None, after: RunRecord) -> RunRecord:
-    """A run that changed bears on its machine; it stands before others only while it says no less."""
+    # A run that changed bears on its machine; it still stands for others only while it says no less.
     stands = before is not None and before.bears == Bears.STANDS and says_no_less(before, after)
     bears = (Bears.STANDS if stands else Bears.RECENT).value
     return after if after.bears == bears else replace(after, bears=bears)
 
 
 def _with_seconds(
-    known: Mapping[tuple[str, str], RunRecord],
-    after: Mapping[tuple[str, str], RunRecord],
+    known: Mapping[RunId, RunRecord],
+    after: Mapping[RunId, RunRecord],
     decided: Decisions,
-) -> dict[tuple[str, str], RunRecord]:
-    """Says of each run whether another station began one with the same id before."""
+) -> dict[RunId, RunRecord]:
     begun = first_of_runs(known.values(), decided)
     return {
         run: record
@@ -128,7 +127,7 @@ def _with_seconds(
 
 
 def next_number(connection: Connection) -> int:
-    """The number of what arrives next, an event or a person's word: later ones are greater."""
+    """The number for the next event or statement to arrive."""
     (last,) = _LAST_NUMBERS.named_rows(connection)
     return 1 + max(number or 0 for number in last.values())
 
@@ -163,22 +162,21 @@ def _event_row(one: ReceivedEvent, kept: Arrived) -> dict[str, Any]:
     }
 
 
-def _load_runs(connection: Connection, names: Iterable[str]) -> dict[tuple[str, str], RunRecord]:
-    """The runs with these ids, of all stations."""
+def _load_runs(connection: Connection, names: Iterable[str]) -> dict[RunId, RunRecord]:
     found = map(run_of, rows_where(connection, runs, runs.c.run, sorted(names)))
     return {record.id: record for record in found}
 
 
 def _choose(
-    connection: Connection, arrived: Sequence[Arrived], before: Mapping[tuple[str, str], RunRecord]
-) -> tuple[dict[tuple[str, str], list[Arrived]], set[tuple[str, str]], Counter[tuple[str, str]]]:
+    connection: Connection, arrived: Sequence[Arrived], before: Mapping[RunId, RunRecord]
+) -> tuple[dict[RunId, list[Arrived]], set[RunId], Counter[RunId]]:
     """The events to fold, by run; the runs to fold anew from the start; how many contradict another, by run.
 
     Of events with one number in one run, the one with the smallest id counts. Only where one of them was
     folded already, which no honest station brings about, everything is read again.
     """
-    by_place: dict[tuple[str, str], dict[int, Arrived]] = defaultdict(dict)
-    oddities: Counter[tuple[str, str]] = Counter()
+    by_place: dict[RunId, dict[int, Arrived]] = defaultdict(dict)
+    oddities: Counter[RunId] = Counter()
     for one in arrived:
         place = by_place[one.run]
         other = place.get(one.event.sequence)
@@ -197,18 +195,18 @@ def _choose(
     return {run: list(place.values()) for run, place in by_place.items()}, refolded, oddities
 
 
-def _of(run: tuple[str, str]) -> ColumnElement[bool]:
+def _of(run: RunId) -> ColumnElement[bool]:
     return and_(events.c.run == run[0], events.c.station == run[1])
 
 
-def _refold(connection: Connection, run: tuple[str, str]) -> RunRecord:
+def _refold(connection: Connection, run: RunId) -> RunRecord:
     return fold_rows(run, rows_of(connection, select(events).where(_of(run)).order_by(*FOLDED_IN)))
 
 
 FOLDED_IN = (events.c.sequence, events.c.id)
 
 
-def fold_rows(run: tuple[str, str], rows: Iterable[Mapping[str, Any]]) -> RunRecord:
+def fold_rows(run: RunId, rows: Iterable[Mapping[str, Any]]) -> RunRecord:
     """The record of one run of one station from all its rows of `events`, ordered by sequence and id."""
     record = RunRecord(*run)
     last = contradicted = 0
@@ -236,7 +234,7 @@ def fold_rows(run: tuple[str, str], rows: Iterable[Mapping[str, Any]]) -> RunRec
 class _KnownInDatabase:
     """Answers from the table of runs, each question once; the common one for many disks at a time.
 
-    A run of a station whose word does not count says nothing of any other.
+    Runs of discounted stations are left out.
     """
 
     def __init__(self, connection: Connection, asked: Iterable[RunRecord], decided: Decisions) -> None:
@@ -247,12 +245,8 @@ class _KnownInDatabase:
         named = [(one.disk_guid, one.first_name_key) for one in asked if not one.smbios_uuid]
         for chunk in chunks({(disk, name) for disk, name in named if disk and name}):
             self._uuids |= dict.fromkeys(chunk)
-            wanted = {
-                "disks": {disk for disk, _ in chunk},
-                "names": {name for _, name in chunk},
-                "discounted": decided.discounted,
-            }
-            for row in rows_of(connection, _FIRST_UUIDS, _listed(wanted)):
+            wanted = {**_disks_and_names(chunk), "discounted": self._discounted}
+            for row in rows_of(connection, _FIRST_UUIDS, wanted):
                 self._uuids[row["disk_guid"], row["first_name_key"]] = row["uuid"]
 
     def first_uuid(self, disk_guid: str, name_key: str | None) -> str | None:
@@ -275,22 +269,27 @@ class _KnownInDatabase:
         return self._names[disk_guid]
 
 
-def _listed(wanted: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
-    return {name: sorted(values) for name, values in wanted.items()}
+def _disks_and_names(places: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    disks, names = map(set, zip(*places, strict=True))
+    return {"disks": sorted(disks), "names": sorted(names)}
 
 
 def _store_runs(
     connection: Connection,
-    before: Mapping[tuple[str, str], RunRecord],
-    after: Mapping[tuple[str, str], RunRecord],
+    before: Mapping[RunId, RunRecord],
+    after: Mapping[RunId, RunRecord],
     decided: Decisions,
-) -> tuple[set[str], set[str], dict[tuple[str, str], RunRecord]]:
+) -> tuple[set[str], set[str], dict[RunId, RunRecord]]:
     """Write the runs and give each its machine; returns the keys of all machines that this touches, and of
     those that lost a run that stood before others, or what it said; and the runs with their machines.
     """
     insert_rows(connection, runs, [one.to_row() for run, one in after.items() if run not in before])
     update_rows(connection, runs, [one.to_row() for run, one in after.items() if run in before])
-    moved = {run: record for run, record in after.items() if record.identity != _identity_before(before, run)}
+    moved = {
+        run: record
+        for run, record in after.items()
+        if run not in before or record.identity != before[run].identity
+    }
     keys = {record.machine for record in (*before.values(), *after.values()) if record.machine}
     stood = {run: record for run, record in before.items() if record.bears == Bears.STANDS}
     lessened = {record.machine for run, record in stood.items() if after[run].bears != Bears.STANDS}
@@ -323,17 +322,11 @@ def assign(
     return moved
 
 
-def _identity_before(
-    before: Mapping[tuple[str, str], RunRecord], run: tuple[str, str]
-) -> tuple[str | None, ...] | None:
-    return before[run].identity if run in before else None
-
-
 def _neighbours(
     connection: Connection,
-    before: Mapping[tuple[str, str], RunRecord],
-    moved: Mapping[tuple[str, str], RunRecord],
-) -> dict[tuple[str, str], RunRecord]:
+    before: Mapping[RunId, RunRecord],
+    moved: Mapping[RunId, RunRecord],
+) -> dict[RunId, RunRecord]:
     """The runs without a firmware UUID whose machine may now be another one: those of the same disk that
     have the same first name, or none.
     """
@@ -346,8 +339,7 @@ def _neighbours(
         for row in rows_of(connection, _NAMELESS, {"disks": chunk}):
             found[row["run"], row["station"]] = run_of(row)
     for named in chunks({(disk, name) for disk, name in places if disk and name}):
-        wanted = {"disks": {disk for disk, _ in named}, "names": {name for _, name in named}}
-        for row in rows_of(connection, _NAMED, _listed(wanted)):
+        for row in rows_of(connection, _NAMED, _disks_and_names(named)):
             found[row["run"], row["station"]] = run_of(row)
     return found
 

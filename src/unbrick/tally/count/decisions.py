@@ -26,7 +26,7 @@ _IN_FORCE = Prepared(select(decisions).where(decisions.c.undone_at.is_(None)).or
 
 
 class What(StrEnum):
-    """The kinds of decision."""
+    """What was decided."""
 
     COUNT = "count"
     DISMISS = "dismiss"
@@ -37,8 +37,8 @@ class What(StrEnum):
 
 @dataclass(frozen=True)
 class Decisions:
-    """Those in force: contradictions (kind and subject) that count or are dismissed, stations whose word does
-    not count, machines (by key) that are another one or that are several.
+    """Those in force: contradictions (kind and subject) that count or are dismissed, stations that do not
+    count, machines (by key) that are another one or that are several.
     """
 
     counted: frozenset[tuple[str, str]] = frozenset()
@@ -109,7 +109,7 @@ def decide(
 ) -> None:
     """Write a decision down, in place of one of the same kind on the same subject.
 
-    `called` is what the person called the machines: by that it can always be taken back.
+    `called` is what the person called the machines, so that it can always be taken back by that.
     """
     if not is_seen(reason):
         raise UsageError("a decision needs a reason", hint="say in a few words why: --reason TEXT")
@@ -130,7 +130,7 @@ def decide(
 def take_back(
     connection: Connection, what: What, subject: str, *, kind: str = "", who: str, at: datetime | None = None
 ) -> bool:
-    """Take a decision back; whether there was one."""
+    """Take a decision back; False where there is none."""
     here = (
         (decisions.c.what == what.value)
         & (decisions.c.kind == kind)

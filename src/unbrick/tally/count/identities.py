@@ -17,15 +17,13 @@ NO_IDENTITY = "run:"
 
 
 class Known(Protocol):
-    """What the runs known so far say of a disk."""
+    """The smallest firmware UUID that was seen with a disk (and that first name, if given), and the smallest
+    first name, of all runs.
+    """
 
-    def first_uuid(self, disk_guid: str, name_key: str | None) -> str | None:
-        """The smallest firmware UUID that was seen with a disk (and with that first name, if given)."""
-        ...
+    def first_uuid(self, disk_guid: str, name_key: str | None) -> str | None: ...
 
-    def first_name(self, disk_guid: str) -> str | None:
-        """The smallest of the first names that were seen with a disk."""
-        ...
+    def first_name(self, disk_guid: str) -> str | None: ...
 
 
 def machine_of(run: RunRecord, known: Known, decided: Decisions) -> str:

@@ -1,7 +1,7 @@
-"""Keeps the rows of machines and the counters true, in the caller's transaction, touching no more than asked.
+"""Keeps the rows of machines and the counters true, in the caller's transaction.
 
-`refresh` makes the rows of some machines and names anew from the tables that it stands on, and moves the
-counters by the difference. Whatever changed those tables says which rows that touches.
+`refresh` makes the rows of some machines and names anew from the tables below them, and moves the counters by
+the difference. Whoever changed those tables says which rows that touches.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from unbrick.tally.books.schema import (
     machines,
     minutes,
     runs,
+    statements,
     unlisted,
 )
 from unbrick.tally.count.bearing import RECENT, Bears, is_due, thin
@@ -56,7 +57,6 @@ from unbrick.tally.count.rows import (
     words_kept_under,
 )
 from unbrick.tally.count.runs import RunRecord, run_of
-from unbrick.tally.count.spoken import ALL_WORDS, words_under
 from unbrick.tally.records import NAMED
 
 Answer = TypeVar("Answer")
@@ -73,6 +73,18 @@ _BEARS = Prepared(
     update(runs)
     .where(runs.c.run == bindparam("the_run"), runs.c.station == bindparam("the_station"))
     .values(bears=bindparam("the_bears"))
+)
+_UNDER = statements.c.name_key.in_(bindparam("wanted", expanding=True))
+_STATEMENTS = select(statements, runs.c.machine).outerjoin(runs, runs.c.first == statements.c.machine_first)
+_ALL_WORDS = Prepared(_STATEMENTS.where(_UNDER).order_by(statements.c.number))
+_LAST_WORDS = Prepared(
+    _STATEMENTS.where(
+        statements.c.number.in_(
+            select(func.max(statements.c.number))
+            .where(_UNDER, statements.c.taken_back_at.is_(None))
+            .group_by(statements.c.name_key, statements.c.machine_first)
+        )
+    )
 )
 _SEEN_NAMES = Prepared(
     select(machine_names.c.name_key)
@@ -98,8 +110,8 @@ def refresh(
 ) -> None:
     """Make the rows of these machines (by key) and of these names (upper case) what they should be.
 
-    `only_added` are those of the machines of which nothing was taken away: the runs that bear tell all.
-    `decided` are the decisions in force, where they are known.
+    `only_added` are machines that lost nothing: the runs that bear say all of them. `decided` are the
+    decisions in force, where the caller has them.
     """
     change = _Change(connection)
     decided = decided or read_decisions(connection)
@@ -107,7 +119,7 @@ def refresh(
     moved: set[str] = set()
     for chunk in chunks(keys):
         concerned |= _refresh_machines(connection, chunk, change, moved, only_added, decided)
-    # A word on a name that no machine had is about the first one to have it, which is known only now.
+    # A statement on a name that no machine had is about the first one to have it, which is known only now.
     for chunk in chunks(name for name, said in change.spoken.of(moved).items() if said_of_unseen(said)):
         called = rows_where(connection, machine_names, machine_names.c.name_key, chunk)
         for again in chunks({row["key"] for row in called}):
@@ -148,13 +160,13 @@ class _Change:
     unlisted: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.spoken = _Asked(partial(words_under, self.connection))
+        self.spoken = _Asked(partial(_words_under, self.connection))
         """The last statements under each name."""
         self.lines = _Asked(partial(_lines_of, self.connection))
         """The inventory's line of each name."""
 
     def write(self, connection: Connection, before: Mapping[str, Row], after: Mapping[str, Row]) -> None:
-        """Write the rows that differ and note what that does to the counters."""
+        """Write the rows that differ, and note by how much the counters move."""
         gone = [row for key, row in before.items() if key not in after]
         added = [row for key, row in after.items() if key not in before]
         changed = [row for key, row in after.items() if key in before and before[key] != row]
@@ -171,7 +183,6 @@ class _Change:
             getattr(self, counter)[place] += by
 
     def count(self, connection: Connection) -> None:
-        """Move the counters."""
         counted = {place: {"machines": by} for place, by in self.counted.items()}
         move_numbers(connection, counters, counted)
         moved = {
@@ -184,7 +195,7 @@ class _Change:
 
 
 def counted_places(row: Row) -> list[tuple[str, Any]]:
-    """Where one row counts: in which counter, and under what there."""
+    """Where a row counts: the counter, and the place in it."""
     places: list[tuple[str, Any]] = [("counted", (row["status"], row["site"], row["reason"], row["basis"]))]
     if row["finished_at"] is not None:
         minute = row["finished_at"] // MICROSECONDS_A_MINUTE
@@ -204,7 +215,7 @@ def _refresh_machines(
     only_added: Collection[str],
     decided: Decisions,
 ) -> set[str]:
-    """Returns the names whose own rows this may touch; adds to `moved` those that other machines have now."""
+    """Returns the names whose own rows this may touch; adds to `moved` the names that changed machines."""
     before = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
     runs_of = _runs_of(connection, keys, only_added)
     judged = _judge(change, runs_of, decided)
@@ -251,7 +262,7 @@ def _first(row: Row | None) -> int | None:
 def _runs_of(
     connection: Connection, keys: Sequence[str], bearing: Collection[str]
 ) -> dict[str, list[RunRecord]]:
-    """The runs of these machines, of some only those that bear; what shows no identity is none."""
+    """The runs of these machines, of those `bearing` only the runs that bear; none without identity."""
     found: dict[str, list[RunRecord]] = defaultdict(list)
     rows = rows_where(connection, runs, runs.c.machine, [key for key in keys if key not in bearing])
     for chunk in chunks(key for key in keys if key in bearing):
@@ -269,10 +280,7 @@ def _thin(
     meant: AbstractSet[int | None],
     only_added: Collection[str],
 ) -> None:
-    """Note which runs bear, of machines that have many that were not compared, or were read as a whole.
-
-    By the number of their first event, some are `meant` by persons' words.
-    """
+    """Note which runs bear, of machines with many that were not compared or that were read as a whole."""
     changed = []
     for one in judged:
         of_machine = runs_of[one.key]
@@ -289,7 +297,6 @@ def _thin(
 
 
 def _judge(change: _Change, runs_of: Mapping[str, Sequence[RunRecord]], decided: Decisions) -> list[Judged]:
-    """The machines with these runs."""
     found = [one for of_machine in runs_of.values() for one in of_machine]
     by_name = change.lines.of(name for one in found for name in one.name_keys)
     by_serial: dict[str, Row] = {}
@@ -309,9 +316,7 @@ def _replace_names(
     before: Mapping[str, Row],
     after: Mapping[str, Row],
 ) -> set[str]:
-    """Write the rows of machines and under which names (each with a key) they are found; returns the names
-    that changed.
-    """
+    """Write the rows of machines, and the names that they are found by; returns the names that changed."""
     was = {
         (row["name_key"], row["key"])
         for row in rows_where(connection, machine_names, machine_names.c.key, keys)
@@ -323,7 +328,7 @@ def _replace_names(
 
 
 def _refresh_names(connection: Connection, names: Sequence[str], change: _Change) -> None:
-    """The rows of those that no medium has seen: there while somebody speaks of them and no machine is it."""
+    """The rows of names that no machine has reported: there while the list or a statement has the name."""
     keys = [NAMED + name for name in names]
     before = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
     lines = change.lines.of(names)
@@ -346,36 +351,45 @@ def _lines_of(connection: Connection, names: Iterable[str]) -> dict[str, Row]:
     return {row["name_key"]: row for row in rows}
 
 
+def _words_under(
+    connection: Connection, names: Iterable[str], query: Prepared = _LAST_WORDS
+) -> dict[str, list[Row]]:
+    """The last statements under each name: on each machine that was meant, and on one not seen by then."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for chunk in chunks(names):
+        for row in rows_of(connection, query, {"wanted": chunk}):
+            found[row["name_key"]].append(row)
+    return found
+
+
 def statements_about(connection: Connection, key: str) -> list[Row]:
-    """All that persons said of the machine with this key, in that order, also what was taken back."""
+    """All statements on the machine with this key in their order, also those taken back."""
     if key.startswith(NAMED):
         name = key.removeprefix(NAMED)
-        said = words_under(connection, [name], ALL_WORDS)[name]
+        said = _words_under(connection, [name], _ALL_WORDS)[name]
         return [one for one in said if one["machine_first"] is None]
     judged = _judge(_Change(connection), _runs_of(connection, [key], [key]), read_decisions(connection))
     if not judged or not judged[0].counted:
         kept_under = words_kept_under(judged[0].firsts) if judged else ()
-        found = words_under(connection, kept_under, ALL_WORDS).values()
+        found = _words_under(connection, kept_under, _ALL_WORDS).values()
         about = [one for said in found for one in said if one["machine"] == key]
         return sorted(about, key=lambda one: int(one["number"]))
     machine = gather(judged[0])
     firsts = connection.execute(select(runs.c.first).where(runs.c.machine == key)).scalars()
     kept_under = machine.spoken_under | words_kept_under(firsts)
-    spoken = [one for said in words_under(connection, kept_under, ALL_WORDS).values() for one in said]
+    spoken = [one for said in _words_under(connection, kept_under, _ALL_WORDS).values() for one in said]
     first = _first_of(connection, machine.name_keys)
     return sorted(said_on(machine, spoken, first), key=lambda one: int(one["number"]))
 
 
 def runs_counted(connection: Connection, key: str) -> Sequence[RunRecord]:
-    """All runs that count for the machine with this key; where none does, those that would if their stations
-    were believed.
-    """
+    """All runs that count for the machine with this key; where none does, those of discounted stations."""
     judged = _judge(_Change(connection), _runs_of(connection, [key], ()), read_decisions(connection))
     return [run for one in judged for run in one.counted or one.discounted]
 
 
 def _first_of(connection: Connection, names: Iterable[str]) -> dict[str, int]:
-    """The number of the first event of any machine that has the name, by name."""
+    """By name, the number of the first event of any machine with it."""
     return {
         row["name_key"]: row["first"]
         for chunk in chunks(names)
@@ -384,7 +398,7 @@ def _first_of(connection: Connection, names: Iterable[str]) -> dict[str, int]:
 
 
 def machines_called(connection: Connection, name: str) -> list[str]:
-    """The keys of the machines that reported under a name, or that settle the inventory's line of it."""
+    """The keys of the machines that reported a name, or that settle the inventory's line of it."""
     named = rows_where(connection, machine_names, machine_names.c.name_key, [name])
     rows = rows_where(connection, machines, machines.c.key, {row["key"] for row in named})
     rows += rows_where(connection, machines, machines.c.line, [name])

@@ -1,8 +1,8 @@
-"""How many machines that nobody knew a station may add: so many a day, and few under one name.
+"""How many unknown machines a station may add: so many a day, and few under one name.
 
-What is beyond is kept and moves no number until a person decides: a stick in wrong hands can invent machines
-as fast as it can write. Whether a machine was known depends on when its run came: that is written down with
-the first event of the run, so that all that is added up can be made anew.
+More are kept and move no number until a person decides: a stick in wrong hands can invent machines as fast as
+it can write. Whether a machine was known depends on when its run came: that is written down with the first
+event of the run, so that all that is added up can be made anew.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from unbrick.tally.count.counted_runs import (
 )
 from unbrick.tally.count.decisions import Decisions
 from unbrick.tally.count.identities import NO_IDENTITY
-from unbrick.tally.count.runs import RunRecord, run_of
+from unbrick.tally.count.runs import RunId, RunRecord, run_of
 
 NEW_MACHINES_A_DAY = 1000
-"""So many machines that nobody knew count of one station and day, before a person decides."""
+"""So many unknown machines of one station and day count, until a person decides."""
 
 MOST_NAMESAKES = 4
 """So many machines of one name count of one station; with one more, only the first does."""
@@ -84,8 +84,6 @@ _HELD_OF_NAME = Prepared(
     )
 )
 
-RunId = tuple[str, str]
-
 
 def note_newcomers(
     connection: Connection,
@@ -94,9 +92,7 @@ def note_newcomers(
     decided: Decisions,
     most: int,
 ) -> set[str]:
-    """Judge what these runs bring, before their machines get their rows; returns the machines (by key) of
-    the runs that are held back.
-    """
+    """Judge what these runs bring, before their machines have rows; returns the keys of those held back."""
     judged = _judge_days(connection, before, after, most)
     _write(connection, judged, moved_by(after, judged))
     now = {**after, **judged}
@@ -111,7 +107,7 @@ def note_newcomers(
 def _judge_days(
     connection: Connection, before: Mapping[RunId, RunRecord], after: Mapping[RunId, RunRecord], most: int
 ) -> dict[RunId, RunRecord]:
-    """The runs that bring a machine which has no row yet, as they are with that."""
+    """The runs that bring a machine which has no row yet, with what they `came` as."""
     fresh = [
         one
         for run, one in after.items()
@@ -150,7 +146,7 @@ def _has_other_runs(connection: Connection, one: RunRecord) -> bool:
 def _judge_names(
     connection: Connection, before: Mapping[RunId, RunRecord], now: Mapping[RunId, RunRecord]
 ) -> dict[RunId, RunRecord]:
-    """The runs that bring one machine too many of a name, and those of before that are too many with them."""
+    """The runs that bring one machine too many of a name, and the earlier ones that now are too many."""
     named: dict[str, set[str]] = defaultdict(set)
     for run, one in now.items():
         old = before.get(run)
@@ -181,7 +177,7 @@ def _too_many(connection: Connection, station: str, names: Iterable[str]) -> lis
 def moved_by(
     before: Mapping[RunId, RunRecord], after: Mapping[RunId, RunRecord]
 ) -> dict[tuple[str, int], dict[str, int]]:
-    """By how much the numbers of table `newcomers` move where these runs change."""
+    """By how much the rows of table `newcomers` move where these runs change."""
     moved: dict[tuple[str, int], dict[str, int]] = defaultdict(lambda: {"machines": 0, "held": 0})
     for run, one in after.items():
         for record, by in ((before.get(run), -1), (one, 1)):
@@ -209,7 +205,7 @@ def _write(
 
 
 def note_held(connection: Connection, wanted: Collection[tuple[Kind, str]], decided: Decisions) -> None:
-    """Look again how many machines are held back by each of these contradictions (by kind and subject)."""
+    """Look up again how many machines each of these contradictions holds back."""
     if not wanted:
         return
     subjects = sorted({subject for _, subject in wanted})
@@ -220,7 +216,6 @@ def note_held(connection: Connection, wanted: Collection[tuple[Kind, str]], deci
 
 
 def rows_of_held(numbers: Mapping[tuple[Kind, str], int], decided: Decisions) -> list[dict[str, Any]]:
-    """The rows of these contradictions, by how many machines are held back."""
     return [
         {
             "kind": kind.value,
@@ -234,7 +229,6 @@ def rows_of_held(numbers: Mapping[tuple[Kind, str], int], decided: Decisions) ->
 
 
 def number_held(connection: Connection, kind: Kind, subject: str) -> int:
-    """How many machines a contradiction holds back."""
     station, _, rest = subject.partition("/")
     if kind is Kind.MANY:
         found = _HELD_OF_DAY.named_rows(connection, {"the_station": station, "the_day": _day(rest)})
@@ -244,7 +238,7 @@ def number_held(connection: Connection, kind: Kind, subject: str) -> int:
 
 
 def number_brought(connection: Connection, subject: str) -> int:
-    """How many machines that nobody knew count of a station and day, which the subject names."""
+    """How many unknown machines count of the station and day that the subject names."""
     station, _, day = subject.partition("/")
     here = (newcomers.c.station == station, newcomers.c.day == _day(day))
     return connection.execute(select(newcomers.c.machines).where(*here)).scalar() or 0

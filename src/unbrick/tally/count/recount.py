@@ -1,20 +1,20 @@
-"""Adds everything up again, slowly and from the events alone, and says where the kept numbers differ.
+"""Adds everything up again, slowly and from the events alone: to compare with what is kept, or to replace it.
 
 Reads all events in order of their runs, holds one record a run and one row a machine in memory, and shares
-with the counting only the pure rules (`runs.py`, `rows.py`, `identities.py`), not how they are kept true.
+with the counting only the pure rules (`runs.py`, `rows.py`, `identities.py`), not how the rows are kept true.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import groupby
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby, islice
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Table, select
 
-from unbrick.tally.books.bulk import rows_of
+from unbrick.tally.books.bulk import insert_rows, key_of, rows_of
 from unbrick.tally.books.schema import (
     contradictions,
     counters,
@@ -22,6 +22,7 @@ from unbrick.tally.books.schema import (
     expected,
     machine_names,
     machines,
+    metadata,
     minutes,
     newcomers,
     runs,
@@ -49,24 +50,24 @@ from unbrick.tally.count.rows import (
     word_left,
 )
 from unbrick.tally.count.runs import RunRecord
-from unbrick.tally.records import NAMED
 
 _MOST_DIFFERENCES = 20
 
+ADDED_UP = (runs, machines, machine_names, contradictions, newcomers, counters, unlisted, minutes, totals)
+"""The tables that hold nothing but what the others add up to."""
 
-@dataclass
+
 class Recount:
-    """What the tables should hold, each by its key."""
+    """What those tables should hold: their rows by primary key."""
 
-    runs: dict[Any, dict[str, Any]] = field(default_factory=dict)
-    machines: dict[Any, dict[str, Any]] = field(default_factory=dict)
-    machine_names: dict[Any, dict[str, Any]] = field(default_factory=dict)
-    counters: dict[Any, dict[str, Any]] = field(default_factory=dict)
-    minutes: dict[Any, dict[str, Any]] = field(default_factory=dict)
-    newcomers: dict[Any, dict[str, Any]] = field(default_factory=dict)
-    unlisted: dict[Any, dict[str, Any]] = field(default_factory=dict)
-    contradictions: dict[Any, dict[str, Any]] = field(default_factory=dict)
-    totals: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.rows: dict[Table, dict[tuple[Any, ...], dict[str, Any]]] = {table: {} for table in ADDED_UP}
+
+    def add(self, table: Table, row: dict[str, Any]) -> None:
+        self.rows[table][tuple(row[name] for name in key_of(table))] = row
+
+    def of(self, table: Table) -> Collection[dict[str, Any]]:
+        return self.rows[table].values()
 
 
 class _KnownInMemory:
@@ -98,14 +99,14 @@ def recount(connection: Connection) -> Recount:
     known = _KnownInMemory(records, decided)
     runs_of: dict[str, list[RunRecord]] = defaultdict(list)
     begun = first_of_runs(records.values(), decided)
-    for run, record in records.items():
+    for record in records.values():
         record = replace(record, second=is_second(record, begun))
         key = machine_of(record, known, decided)
         if not key.startswith(NO_IDENTITY):
             runs_of[key].append(record)
-        result.runs[run] = {**record.to_row(), "machine": key}
+        result.add(runs, {**record.to_row(), "machine": key})
     lines = {row["name_key"]: row for row in _rows(connection, expected)}
-    meant = {record["first"]: record["machine"] for record in result.runs.values()}
+    meant = {record["first"]: record["machine"] for record in result.of(runs)}
     spoken: dict[str, list[Row]] = defaultdict(list)
     for row in _rows(connection, statements):
         if row["taken_back_at"] is not None:
@@ -139,7 +140,8 @@ def _fold_events(connection: Connection, result: Recount) -> dict[tuple[str, str
             "first_event": min(arrivals),
             "last_event": max(arrivals),
         }
-        result.totals = {(name,): {"name": name, "value": value} for name, value in wanted.items()}
+        for name, value in wanted.items():
+            result.add(totals, {"name": name, "value": value})
     return records
 
 
@@ -159,7 +161,7 @@ def _make_rows(
     for one in judged:
         word = words.get(one.key)
         for name in one.name_keys | ({name_key(word["name"])} if word else set()):
-            result.machine_names[name, one.key] = {"name_key": name, "key": one.key}
+            result.add(machine_names, {"name_key": name, "key": one.key})
             if one.counted or word:
                 begun = word["machine_first"] if word else min(run.first for run in one.counted)
                 first[name] = min(first.get(name, begun), begun)
@@ -168,11 +170,11 @@ def _make_rows(
         if one.counted:
             machine = gather(one)
             statement = statement_on(machine, said_of(machine, spoken), first)
-            result.machines[(one.key,)] = machine_row(machine, statement)
+            result.add(machines, machine_row(machine, statement))
             settled |= {machine.line["name_key"]} if machine.line else set()
         elif word := words.get(one.key):
             line = lines.get(name_key(word["name"]))
-            result.machines[(one.key,)] = spoken_row(one, word, line)
+            result.add(machines, spoken_row(one, word, line))
             settled |= {line["name_key"]} if line else set()
     for name in lines.keys() | spoken.keys():
         line = lines.get(name)
@@ -180,15 +182,15 @@ def _make_rows(
             continue
         row = named_row(name, line, said_of_unseen(spoken.get(name, ())))
         if row:
-            result.machines[(NAMED + name,)] = row
+            result.add(machines, row)
 
 
 def _count_newcomers(
     result: Recount, records: Mapping[tuple[str, str], RunRecord]
 ) -> Counter[tuple[Kind, str]]:
-    """How many machines nobody knew, by station and day; returns how many are held back, by why."""
+    """Returns how many machines are held back, by why."""
     for (station, day), numbers in moved_by({}, records).items():
-        result.newcomers[station, day] = {"station": station, "day": day, **numbers}
+        result.add(newcomers, {"station": station, "day": day, **numbers})
     held = (held_as(one) for one in records.values() if one.came != Came.BEYOND_AGAIN)
     return Counter(one for one in held if one is not None)
 
@@ -200,78 +202,62 @@ def _find_contradictions(
     rows += [row for one in judged for row in rows_of_machine(one)]
     named: dict[str, set[str]] = defaultdict(set)
     serials: dict[str, set[str]] = defaultdict(set)
-    for name, key in result.machine_names:
-        if (key,) in result.machines:
+    for name, key in result.rows[machine_names]:
+        if (key,) in result.rows[machines]:
             named[name].add(key.partition(APART)[0])
-    for row in result.machines.values():
+    for row in result.of(machines):
         if row["serial_key"]:
             serials[row["serial_key"]].add(row["key"].partition(APART)[0])
     rows += [shared_row(Kind.NAME, name) for name, keys in named.items() if len(keys) > 1]
     rows += [shared_row(Kind.SERIAL, serial) for serial, keys in serials.items() if len(keys) > 1]
-    stations = {row["station"] for row in result.runs.values() if row["said_site"]}
+    stations = {row["station"] for row in result.of(runs) if row["said_site"]}
     rows += [shared_row(Kind.SAID_SITE, station) for station in stations]
-    result.contradictions = {(row["kind"], row["subject"]): row for row in rows}
-    found = result.contradictions.values()
-    for name, number in (
-        (CONTRADICTIONS, len(found)),
-        (UNCOUNTED, sum(row["uncounted"] for row in found)),
-    ):
+    for row in rows:
+        result.add(contradictions, row)
+    found = result.of(contradictions)
+    for name, number in ((CONTRADICTIONS, len(found)), (UNCOUNTED, sum(row["uncounted"] for row in found))):
         if number:
-            result.totals[(name,)] = {"name": name, "value": number}
+            result.add(totals, {"name": name, "value": number})
 
 
 def _count(result: Recount) -> None:
     counted: dict[str, Counter[Any]] = defaultdict(Counter)
-    for row in result.machines.values():
+    for row in result.of(machines):
         for counter, place in counted_places(row):
             counted[counter][place] += 1
     for place, number in counted["counted"].items():
-        status, site, reason, basis = place
-        result.counters[place] = {
-            "status": status,
-            "site": site,
-            "reason": reason,
-            "basis": basis,
-            "machines": number,
-        }
+        result.add(counters, {**dict(zip(key_of(counters), place, strict=True)), "machines": number})
     for station, number in counted["unlisted"].items():
-        result.unlisted[(station,)] = {"station": station, "machines": number}
+        result.add(unlisted, {"station": station, "machines": number})
     for minute, number in counted["finished"].items():
         repaired = counted["repaired"][minute]
-        result.minutes[(minute,)] = {"minute": minute, "repaired": repaired, "finished": number}
+        result.add(minutes, {"minute": minute, "repaired": repaired, "finished": number})
 
 
-def _rows(connection: Connection, table: Any) -> list[dict[str, Any]]:
-    return list(rows_of(connection, select(table)))
+def _rows(connection: Connection, table: Table) -> Iterator[dict[str, Any]]:
+    return rows_of(connection, select(table))
+
+
+def rebuild(connection: Connection) -> None:
+    """Drop every table that is added up, make it as it is today and fill it; slow: reads all events."""
+    metadata.drop_all(connection, ADDED_UP)
+    metadata.create_all(connection, ADDED_UP)
+    for table, rows in recount(connection).rows.items():
+        insert_rows(connection, table, list(rows.values()))
 
 
 def differences(connection: Connection) -> tuple[str, ...]:
     """Each difference between the tables and a recount, in a sentence, at most twenty of them."""
-    right = recount(connection)
-    said: list[str] = []
-    for sentence in _compare(connection, right):
-        if len(said) == _MOST_DIFFERENCES:
-            return (*said, "there are more differences than these")
-        said.append(sentence)
+    said = list(islice(_compare(connection, recount(connection)), _MOST_DIFFERENCES + 1))
+    if len(said) > _MOST_DIFFERENCES:
+        said[-1] = "there are more differences than these"
     return tuple(said)
 
 
 def _compare(connection: Connection, right: Recount) -> Iterator[str]:
-    for table in (
-        runs,
-        machines,
-        machine_names,
-        contradictions,
-        newcomers,
-        counters,
-        unlisted,
-        minutes,
-        totals,
-    ):
-        wanted: Mapping[Any, dict[str, Any]] = getattr(right, table.name)
-        key = [column.name for column in table.primary_key]
-        kept = {tuple(row[name] for name in key): row for row in _rows(connection, table)}
-        if table is runs:  # which runs bear is how rows are kept true, and shows in the rows
+    for table, wanted in right.rows.items():
+        kept = {tuple(row[name] for name in key_of(table)): row for row in _rows(connection, table)}
+        if table is runs:  # which runs bear depends on how rows were kept true, and shows in the rows
             for place in wanted.keys() & kept.keys():
                 kept[place]["bears"] = wanted[place]["bears"]
         for place in sorted(wanted.keys() | kept.keys(), key=repr):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unbrick.events.standing import MachineStatus, Mark, Standing
+from unbrick.tally.books.schema import machines
 from unbrick.tally.count.counted_runs import Judged, standing_of_runs
 from unbrick.tally.count.decisions import APART
 from unbrick.tally.count.names import name_key, serial_key
@@ -17,16 +18,16 @@ from unbrick.tally.count.runs import RunRecord, merge_names
 from unbrick.tally.records import FINISHED, NAMED, WORKED, Basis, Statement
 
 Row = Mapping[str, Any]
+_COLUMNS = tuple(machines.columns.keys())
 
 
 @dataclass(frozen=True)
 class Runs:
     """What the runs of one machine say together.
 
-    `first` is the number of the first event that arrived of it; `looked` and `troubled` that of the last one
-    that tells of a look inside, and of such a look that found something. `line` is the inventory's that it
-    settles, `others` are those (by name) that it claims besides; `firsts` are the numbers of the first events
-    of all its runs.
+    By number of arrival: `first` is its first event, `looked` the last one that reports a look inside,
+    `troubled` the last such look that found something; `firsts` are the first events of all its runs. `line`
+    is the inventory's that it settles, `others` are those (by name) that it claims besides.
     """
 
     key: str
@@ -46,18 +47,16 @@ class Runs:
 
     @property
     def name_keys(self) -> frozenset[str]:
-        """Every computer name of the machine, as they are compared."""
         return frozenset(map(name_key, self.names))
 
     @property
     def spoken_under(self) -> frozenset[str]:
-        """Under what the words of persons are kept that may be about it."""
+        """The keys of the statements that may be about it."""
         line = {self.line["name_key"]} if self.line else set()
         return self.name_keys | line | words_kept_under(self.firsts)
 
     @property
     def serial_key(self) -> str | None:
-        """The serial number as it is compared."""
         return serial_key(self.serial) if self.serial else None
 
 
@@ -85,23 +84,23 @@ def gather(judged: Judged) -> Runs:
 
 
 def words_kept_under(firsts: Iterable[int]) -> frozenset[str]:
-    """Under what the words on a machine that a medium had seen are kept: the first event of one of its runs,
-    while names come and go. No name is written so.
+    """The keys of statements on a machine that had reported: the first event of one of its runs, which stays
+    while names change. No name is written so.
     """
     return frozenset(f"{APART}{first}" for first in firsts)
 
 
 def statement_on(machine: Runs, said: Iterable[Row], first: Mapping[str, int]) -> Row | None:
-    """The last thing a person said of a machine; see `said_on`."""
+    """The last statement on a machine; see `said_on`."""
     return max(said_on(machine, said, first), key=lambda one: int(one["number"]), default=None)
 
 
 def said_on(machine: Runs, said: Iterable[Row], first: Mapping[str, int]) -> list[Row]:
-    """What was said of a machine, of all that was said under what words on it may be kept under.
+    """The statements on a machine, of those `said` under its keys: rows of `statements` with the key of the
+    `machine` that was meant.
 
-    A word is about the machine that had the name when it was said. Said of one that no medium had seen, it is
-    about the first to come. `said` has the rows of `statements` with the key of the `machine` that was meant;
-    `first` has the number of the first event of any machine, by name.
+    A statement is about the machine that had the name when it was made; where none had reported yet, about
+    the first to come. `first` has the number of the first event of any machine, by name.
     """
     by_line = machine.line["name_key"] if machine.line else None
 
@@ -118,20 +117,18 @@ def said_on(machine: Runs, said: Iterable[Row], first: Mapping[str, int]) -> lis
 
 
 def said_of(machine: Runs, spoken: Mapping[str, Iterable[Row]]) -> list[Row]:
-    """All that may be said of the machine, of what was `spoken` by what it is kept under."""
+    """The statements that may be about the machine, of those `spoken` by their key."""
     return [one for name in machine.spoken_under for one in spoken.get(name, ())]
 
 
 def said_of_unseen(said: Iterable[Row]) -> Row | None:
-    """The last thing a person said under a name that no machine had then."""
+    """The last statement under a name that no machine had then."""
     unseen = (one for one in said if one["machine_first"] is None)
     return max(unseen, key=lambda one: int(one["number"]), default=None)
 
 
 def word_left(judged: Judged, spoken: Mapping[str, Iterable[Row]]) -> Row | None:
-    """The last word of a person on a machine of which no report counts any more, because the stations that
-    reported it are not believed: what the person saw stays.
-    """
+    """The last statement on a machine that only discounted stations reported: what a person saw stays."""
     if judged.counted or not judged.discounted:
         return None
     kept_under = words_kept_under(run.first for run in judged.discounted)
@@ -141,10 +138,10 @@ def word_left(judged: Judged, spoken: Mapping[str, Iterable[Row]]) -> Row | None
 
 
 def person_counts(statement: Row | None, machine: Runs) -> bool:
-    """Whether a person's word counts before what the machine showed.
+    """Whether a person's statement counts before what the machine showed.
 
-    It does until a medium looks inside the machine again, whatever that finds, or sends for a person. What
-    was seen alive in Windows is not made less so by a look that finds all well. Later is what arrived later.
+    It does until a medium looks inside the machine again, whatever that finds, or sends for a person; a
+    confirmation also outlasts a look that finds all well. Later is what arrived later.
     """
     if statement is None or not statement["status"]:
         return False
@@ -153,7 +150,7 @@ def person_counts(statement: Row | None, machine: Runs) -> bool:
 
 
 def own_mark(machine: Runs, statement: Row | None) -> Mark | None:
-    """How a machine stands by its own word: only by what came after a person's that ended what was before."""
+    """How a machine stands by its reports: only by those after a statement that ended what was before."""
     if statement is None or statement["status"] in {"", Statement.CONFIRMED}:
         return machine.standing.mark
     later = [mark for mark in machine.standing.marks if mark.number > statement["arrival"]]
@@ -164,7 +161,6 @@ def own_mark(machine: Runs, statement: Row | None) -> Mark | None:
 
 
 def machine_row(machine: Runs, statement: Row | None) -> dict[str, Any]:
-    """The row of a machine that has reported."""
     line = machine.line or {}
     row = _row(machine.key, _shown_name(machine, line), line)
     row["site"] = line.get("site") or machine.site or ""
@@ -192,8 +188,8 @@ def machine_row(machine: Runs, statement: Row | None) -> dict[str, Any]:
 
 
 def spoken_row(judged: Judged, word: Row, line: Row | None) -> dict[str, Any]:
-    """The row of a machine that is known by a person's word alone (`word_left`), and by the inventory's line
-    of that name. Its site is the list's, else that of the station which showed it to the person.
+    """The row of a machine that is known by a person's statement alone (`word_left`), and by the inventory's
+    line of that name. Its site is the list's, else that of the station which showed it to the person.
     """
     row = _row(judged.key, line["name"] if line else word["name"], line or {})
     shown = next((one.site for one in judged.discounted if one.first == word["machine_first"]), None)
@@ -205,7 +201,7 @@ def spoken_row(judged: Judged, word: Row, line: Row | None) -> dict[str, Any]:
 
 
 def named_row(name: str, expectation: Row | None, statement: Row | None) -> dict[str, Any] | None:
-    """The row of a name that no machine has reported under; None where nobody speaks of it (any more)."""
+    """The row of a name that no machine has reported; None where neither list nor statement has it."""
     stated = statement is not None and bool(statement["status"])
     if expectation is None and not stated:
         return None
@@ -225,26 +221,12 @@ def named_row(name: str, expectation: Row | None, statement: Row | None) -> dict
 
 def _row(key: str, name: str, line: Row) -> dict[str, Any]:
     return {
+        **dict.fromkeys(_COLUMNS),
+        **dict.fromkeys(("status", "basis", "reason", "site"), ""),
+        **{column: line.get(column) for column in ("service", "priority", "owner")},
         "key": key,
         "name": name,
         "name_key": name_key(name),
-        "status": "",
-        "basis": "",
-        "reason": "",
-        "site": "",
-        "service": line.get("service"),
-        "priority": line.get("priority"),
-        "owner": line.get("owner"),
-        "serial": None,
-        "serial_key": None,
-        "run": None,
-        "station": None,
-        "last_seen": None,
-        "marked_by": None,
-        "marked_at": None,
-        "finished_at": None,
-        "first": None,
-        "line": None,
     }
 
 

@@ -29,13 +29,21 @@ MOST_NAMES = 16
 
 _LONGEST_CARRIED = 31 * 24 * 60 * MICROSECONDS_A_MINUTE
 _PARTS = ("proof", "look", "state")
+_OF_MARK = ("sequence", "reason", "received", "number")
+_AS_THEY_ARE = (
+    *("run", "station", "machine", "smbios_uuid", "disk_guid", "serial", "site", "said_site", "everywhere"),
+    *("second", "contradicted", "last_sequence", "last_seen", "first", "first_received", "bears", "came"),
+)
+"""The fields of a record that are columns of table `runs` without a change."""
+
+
+RunId = tuple[str, str]
+"""The id of a run and its station."""
 
 
 @dataclass(frozen=True)
 class Arrived:
-    """An event with its id as bytes, its arrival in microseconds, and its number in the order of arrival;
-    whether it was made some time before.
-    """
+    """`received` is in microseconds, `number` in the order of arrival; `carried`: made some time before."""
 
     id: bytes
     event: Event
@@ -48,8 +56,7 @@ class Arrived:
     came: int = 0
 
     @property
-    def run(self) -> tuple[str, str]:
-        """Which run it belongs to: its station's of that id."""
+    def run(self) -> RunId:
         return (self.event.run, self.station)
 
 
@@ -57,14 +64,11 @@ class Arrived:
 class RunRecord:
     """What the events of one run add up to. Times are microseconds; `names` are sorted without case.
 
-    `machine` is the key of the row it counts for, `""` before that is known. `first` is the number under
-    which the first of its events arrived, `first_received` the time.
-
-    `site` is that of the station's enrolment, or the one in the events where nobody enrolled it;
-    `said_site` is one that the events name and that it is not. `everywhere`: its word counts at every site.
-    `second`: another station began a run with this id before. `contradicted` counts events that have the
-    number of another one. `bears` is what `bearing.py` says of it among the runs of its machine, `came` what
-    `newcomers.py` says of the machine that it brought.
+    `machine`: the key of the row it counts for, `""` before that is known. `first`: the number of the first
+    of its events to arrive, `first_received`: when. `site`: the station's by its enrolment, or the events'
+    where nobody enrolled it; `said_site`: another one, which the events name. `everywhere`: its word counts
+    at every site. `second`: another station began a run with this id before. `contradicted` counts events
+    with the number of another one. `bears`: `Bears` in `bearing.py`; `came`: `Came` in `counted_runs.py`.
     """
 
     run: str
@@ -89,7 +93,6 @@ class RunRecord:
 
     @property
     def first_name_key(self) -> str | None:
-        """The computer name that the machine goes by where the firmware does not name it."""
         return name_key(self.names[0]) if self.names else None
 
     @property
@@ -99,30 +102,27 @@ class RunRecord:
 
     @property
     def code(self) -> str:
-        """The sticker code that the station of this run showed in the end, as `plain_code` writes it."""
+        """The code that the station of this run showed for the sticker, as `plain_code` writes it."""
         machine = Machine(self.smbios_uuid, self.serial, self.disk_guid, self.names)
         return plain_code(short_code(machine, self.run))
 
     @property
     def marks(self) -> tuple[Mark, ...]:
-        """Those of its standing, with its station and its place among all runs."""
         place = self.place
         return tuple(replace(mark, station=self.station, place=place) for mark in self.standing.marks)
 
     @property
     def name_keys(self) -> frozenset[str]:
-        """Every computer name, as they are compared."""
         return frozenset(map(name_key, self.names))
 
     @property
-    def id(self) -> tuple[str, str]:
-        """Which run it is."""
+    def id(self) -> RunId:
         return (self.run, self.station)
 
     @property
     def place(self) -> tuple[int, int]:
-        """Where it stands among all runs: by the time in its id where that is no later than its arrival, and
-        at most 31 days before it (a report may be carried for long), else by its arrival.
+        """Where it stands among all runs: by the time in its id, where that is at most 31 days before its
+        arrival (a report may be carried for long) and not after it; else by its arrival.
         """
         began = _time_of(self.run)
         believed = self.first_received - _LONGEST_CARRIED <= began <= self.first_received
@@ -130,75 +130,32 @@ class RunRecord:
 
     def to_row(self) -> dict[str, Any]:
         """The row of table `runs`."""
-        row: dict[str, Any] = {
-            "run": self.run,
-            "machine": self.machine,
-            "smbios_uuid": self.smbios_uuid,
-            "disk_guid": self.disk_guid,
-            "first_name_key": self.first_name_key,
-            "names": json.dumps(self.names, ensure_ascii=False),
-            "serial": self.serial,
-            "serial_key": serial_key(self.serial) if self.serial else None,
-            "site": self.site,
-            "said_site": self.said_site,
-            "everywhere": self.everywhere,
-            "second": self.second,
-            "contradicted": self.contradicted,
-            "station": self.station,
-            "last_sequence": self.last_sequence,
-            "last_seen": self.last_seen,
-            "first": self.first,
-            "first_received": self.first_received,
-            "bears": self.bears,
-            "came": self.came,
-        }
+        row: dict[str, Any] = {name: getattr(self, name) for name in _AS_THEY_ARE}
+        row["first_name_key"] = self.first_name_key
+        row["names"] = json.dumps(self.names, ensure_ascii=False)
+        row["serial_key"] = serial_key(self.serial) if self.serial else None
         for part in _PARTS:
             mark: Mark | None = getattr(self.standing, part)
-            row[f"{part}_sequence"] = mark.sequence if mark else None
+            row |= {f"{part}_{name}": getattr(mark, name, None) for name in _OF_MARK}
             row[f"{part}_status"] = mark.status.value if mark else None
-            row[f"{part}_reason"] = mark.reason if mark else None
-            row[f"{part}_received"] = mark.received if mark else None
-            row[f"{part}_number"] = mark.number if mark else None
         row["code"] = self.code
         return row
 
 
 def run_of(row: Mapping[str, Any]) -> RunRecord:
-    """The reverse of `to_row`."""
-    marks = {
-        part: Mark(
-            row["run"],
-            row[f"{part}_sequence"],
-            MachineStatus(row[f"{part}_status"]),
-            row[f"{part}_reason"],
-            received=row[f"{part}_received"],
-            number=row[f"{part}_number"],
-        )
-        if row[f"{part}_sequence"] is not None
-        else None
-        for part in _PARTS
-    }
+    """The record of a row of table `runs`."""
     return RunRecord(
-        run=row["run"],
-        machine=row["machine"],
-        smbios_uuid=row["smbios_uuid"],
-        disk_guid=row["disk_guid"],
+        **{name: row[name] for name in _AS_THEY_ARE},
         names=tuple(parse_json(row["names"])),
-        serial=row["serial"],
-        site=row["site"],
-        said_site=row["said_site"],
-        everywhere=row["everywhere"],
-        second=row["second"],
-        contradicted=row["contradicted"],
-        station=row["station"],
-        last_sequence=row["last_sequence"],
-        last_seen=row["last_seen"],
-        first=row["first"],
-        first_received=row["first_received"],
-        bears=row["bears"],
-        came=row["came"],
-        standing=Standing(**marks),
+        standing=Standing(**{part: _mark_in(row, part) for part in _PARTS}),
     )
+
+
+def _mark_in(row: Mapping[str, Any], part: str) -> Mark | None:
+    if row[f"{part}_sequence"] is None:
+        return None
+    status = MachineStatus(row[f"{part}_status"])
+    return Mark(row["run"], status=status, **{name: row[f"{part}_{name}"] for name in _OF_MARK})
 
 
 def fold_run(record: RunRecord, one: Arrived) -> RunRecord:
@@ -228,7 +185,7 @@ def fold_run(record: RunRecord, one: Arrived) -> RunRecord:
 
 
 def began_with(record: RunRecord, arrived: Iterable[Arrived]) -> RunRecord:
-    """The record with the first of its events to arrive, whether it counts or another has its number."""
+    """The record with the first of its events to arrive, also where another event with its number counts."""
     for one in arrived:
         if not record.first or one.number < record.first:
             record = replace(record, first=one.number, first_received=one.received, came=one.came)
@@ -237,7 +194,7 @@ def began_with(record: RunRecord, arrived: Iterable[Arrived]) -> RunRecord:
 
 @lru_cache(maxsize=50_000)  # every event of a machine asks for all its runs
 def _time_of(run: str) -> int:
-    """The time in a run's id, by the clock of its machine; 0 where no calendar has it."""
+    """By the clock of its machine; 0 where the id has no time of the calendar."""
     try:
         return microseconds(moment_of_run(run))
     except ValueError:
@@ -245,7 +202,7 @@ def _time_of(run: str) -> int:
 
 
 def merge_names(*groups: Iterable[str]) -> tuple[str, ...]:
-    """All the names once, sorted without case, at most sixteen: the first ones, whatever came first."""
+    """All the names once, sorted without case; the first sixteen in that order, not in that of arrival."""
     merged: dict[str, str] = {}
     for name in (name.strip() for group in groups for name in group):
         if name:
@@ -255,7 +212,7 @@ def merge_names(*groups: Iterable[str]) -> tuple[str, ...]:
 
 
 def _smaller(one: str | None, other: str | None) -> str | None:
-    """Of two claims of one run the smaller: a rule that no order of arrival changes."""
+    # Of two claims of one run the smaller, so that the order of arrival changes nothing.
     if one is None or other is None:
         return one if other is None else other
     return min(one, other)

@@ -1,12 +1,11 @@
-"""Opens a tally's database to look only: writes nothing, makes nothing, brings nothing forward.
+"""Opens a tally's database read-only: writes and makes no file, and migrates nothing.
 
-A database in WAL mode is not read by opening it: its last reports lie in `-wal`, and SQLite keeps an index of
-that in `-shm`, which it makes, or takes for its own, where it may write. Three ways look without that:
+Opening a database in WAL mode writes: its last reports are in `-wal`, and SQLite makes an index of that,
+`-shm`, or takes the one that is there. Three ways read without that:
 
-* nothing has it open, and no `-wal` is left: as a file that does not change (`immutable`; that is verified);
-* a `-wal` with its `-shm`: SQLite's own reading, with the index in memory, or shared with who serves it;
-* a `-wal` without: a private copy of both, as also for a database of an older version, which is brought
-  forward in the copy.
+* no `-wal` is left: as a file that does not change (`immutable`; it is verified afterwards);
+* a `-wal` with its `-shm`: SQLite's own reading, with the index in memory, or shared with the server;
+* a `-wal` without: a private copy of both. So is a database of an older version, which is migrated there.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ Stamp = tuple[tuple[int, int, int], ...]
 
 
 class LookingDatabase(ReadableDatabase):
-    """One SQLite file that is only read; each `read` sees one moment, and the newest one."""
+    """One SQLite file that is only read; each `read` sees the newest state."""
 
     def __init__(self, path: Path) -> None:
         """Raises LossError or StoreError where there is no database."""
@@ -67,7 +66,7 @@ class LookingDatabase(ReadableDatabase):
             raise gone_error(self._path)
 
     def close(self) -> None:
-        """Forget private copies."""
+        """Delete the private copy."""
         self._copied = None
         self._held.close()
 
@@ -80,13 +79,12 @@ class LookingDatabase(ReadableDatabase):
 
     @contextmanager
     def write(self, *, large: bool = False, act: bool = False) -> Iterator[Connection]:
-        """Refused."""
         raise StoreError(f"{self._path.name} was opened to look only")
         yield
 
     def loss(self) -> Loss | None:
-        """What the mark vouches for and the database does not have, or that a mark is missing."""
-        mark = read_mark(mark_path(self._path))  # first: whoever serves it may go on meanwhile
+        """What the mark has and the database has not, or that the mark is missing."""
+        mark = read_mark(mark_path(self._path))  # first: the server may go on meanwhile
         with self.read() as connection:
             loss = find_loss(connection, mark, folder_id(self._path))
         return None if mark is None and self._is_of_before_marks else loss
@@ -131,7 +129,7 @@ class LookingDatabase(ReadableDatabase):
         return connection
 
     def _copy(self) -> Database:
-        """A copy of what lies there now, brought to this version; kept while nothing changes."""
+        """A migrated copy of the files, kept while they do not change."""
         stamp = self._stamp()
         if self._copied is not None and self._copied[0] == stamp:
             return self._copied[1]
@@ -162,13 +160,12 @@ class LookingDatabase(ReadableDatabase):
         return False
 
     def _is_wal(self) -> bool:
-        """Whether the -wal begins as one, or is empty: beside another SQLite waits long for its index."""
+        """Whether the -wal begins as one, or is empty: else SQLite waits long for its index."""
         with suppress(OSError), self._real.wal.open("rb") as stream:
             return stream.read(4) in {b"", *_WAL_MAGIC}
         return True
 
     def _stamp(self) -> Stamp:
-        """Tells whether the files are those of before."""
         found = []
         for path in (self._path, self._real.wal):
             with suppress(OSError):

@@ -1,8 +1,7 @@
-"""Brings a database from whatever version it has to this one, step by step, and refuses a newer one.
+"""Brings a database of any older version to this one, step by step; refuses a newer one.
 
-A step is never changed once it was released; a new shape of the tables is a new step at the end. It must find
-nothing to do in new tables, which the first step makes as they are today. What is added up needs no step:
-after the last one it is made anew.
+A released step never changes; a new shape of the tables is a new step at the end. It must find nothing to do
+in new tables, which the first step makes in today's shape. What is added up is made anew after the last step.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from unbrick.tally.books.clock import microseconds, present
 from unbrick.tally.books.ledger import fill
 from unbrick.tally.count.decisions import APART, What
 from unbrick.tally.count.names import name_key, serial_key
+from unbrick.tally.count.recount import rebuild
 from unbrick.tally.records import StoreError
-from unbrick.tally.store.rebuild import rebuild
 
 Migration = Callable[[Connection], None]
 
@@ -29,7 +28,7 @@ def _first_tables(connection: Connection) -> None:
 
 
 def _bare_names(connection: Connection) -> None:
-    """Compare computer names without their domain; of two lines of one machine the bare one is kept."""
+    """Compare computer names without their domain; of two lines of one machine keep the bare one."""
     said = connection.execute(select(schema.statements.c.number, schema.statements.c.name)).all()
     for number, name in said:
         here = schema.statements.c.number == number
@@ -55,13 +54,13 @@ def _codes_of_runs(connection: Connection) -> None:
 
 
 def _ledger(connection: Connection) -> None:
-    """Write down in which order the events came, as well as their arrival tells."""
+    """Write down the order in which the events came, as far as their times tell."""
     schema.metadata.create_all(connection, tables=[schema.ledger, schema.changes])
     fill(connection)
 
 
 def _branch(connection: Connection) -> None:
-    """So that an old copy from before a loss was accepted is told from what went on after it."""
+    """Tell an old copy from before an accepted loss from the history after it."""
     add_column(connection, schema.changes.c.branch)
 
 
@@ -80,7 +79,7 @@ def add_index(connection: Connection, table: Table, name: str) -> None:
 
 
 def _numbers_of_arrival(connection: Connection) -> None:
-    """Number what was told to us in the order of its times, as far as is known."""
+    """Number events and statements by their times."""
     for column in (schema.events.c.number, schema.statements.c.arrival, schema.statements.c.machine_first):
         add_column(connection, column)
     told: list[tuple[int, int, bytes, int]] = []
@@ -116,16 +115,8 @@ def _sites_and_decisions(connection: Connection) -> None:
     schema.metadata.create_all(connection, tables=[schema.decisions])
 
 
-def _bearing_runs(_: Connection) -> None:
-    """Tell the runs that bear on their machine's row from the others; all of that is added up."""
-
-
-def _counted_contradictions(_: Connection) -> None:
-    """Keep the number of contradictions among the totals, which are added up."""
-
-
-def _serials_of_runs(_: Connection) -> None:
-    """Find a machine by every serial number that it ever showed; what runs add up to is made anew."""
+def _only_added_up(_: Connection) -> None:
+    """A version in which only what is added up changed: `migrate` makes all of that anew."""
 
 
 def _words_by_first_event(connection: Connection) -> None:
@@ -169,12 +160,12 @@ def _staged_lines(connection: Connection) -> None:
 
 
 def _newcomers(connection: Connection) -> None:
-    """Write down which runs brought a machine that nobody knew: none of those that were counted so far."""
+    """Write down which runs brought an unknown machine: none of those counted so far."""
     add_column(connection, schema.events.c.came)
 
 
 def _acts_of_persons(connection: Connection) -> None:
-    """Count what persons said and decided, so that it is told apart from reports where it is lost."""
+    """Count what persons said and decided, to name it beside lost reports."""
     add_column(connection, schema.changes.c.acts)
 
 
@@ -187,9 +178,9 @@ MIGRATIONS: tuple[Migration, ...] = (
     _words_taken_back,
     _branch,
     _sites_and_decisions,
-    _bearing_runs,
-    _counted_contradictions,
-    _serials_of_runs,
+    _only_added_up,  # which runs bear on their machine's row
+    _only_added_up,  # the number of contradictions, among the totals
+    _only_added_up,  # every serial number that a machine ever showed
     _words_by_first_event,
     _decisions_as_called,
     _staged_lines,
@@ -200,14 +191,13 @@ MIGRATIONS: tuple[Migration, ...] = (
 
 
 def version_of(connection: Connection) -> int:
-    """The version of the tables; 0 for an empty database."""
+    """0 for an empty database."""
     if not inspect(connection).has_table(schema.schema_version.name):
         return 0
     return connection.execute(select(func.max(schema.schema_version.c.version))).scalar() or 0
 
 
 def is_current(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> bool:
-    """Whether there is nothing to migrate."""
     return version_of(connection) == len(migrations)
 
 

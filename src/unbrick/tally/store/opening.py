@@ -1,10 +1,10 @@
-"""Opens a tally's database to be served: never a new one in silence, never one that has lost something."""
+"""Opens a tally's database to be served: makes none, and refuses one that has lost something."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unbrick.errors import Reason
@@ -31,22 +31,18 @@ _AFTER_ACTS = (
 )
 
 
-def _nobody_hears(_: str) -> None:
-    """Nothing is said."""
-
-
 @dataclass(frozen=True)
 class Opening:
-    """How it is to be opened: who accepts what is missing (None: nobody), and who is told what was found."""
+    """Who accepts what is missing (None: it is refused), and what shows what was found."""
 
     accepted_by: str | None = None
-    tell: Callable[[str], None] = field(default=_nobody_hears)
+    tell: Callable[[str], None] = lambda _: None
 
 
 def open_to_serve(folder: TallyFolder, audit: AuditLog, opening: Opening) -> Store:
     """The store, compared with the mark, and looked over where the last server did not end well.
 
-    Raises LossError where something is missing that nobody accepted, StoreError otherwise.
+    Raises LossError where something is missing and not accepted, StoreError otherwise.
     """
     try:
         return _open(folder, audit, opening)
@@ -78,7 +74,6 @@ def _open(folder: TallyFolder, audit: AuditLog, opening: Opening) -> Store:
 
 
 def _compare_register(folder: TallyFolder, audit: AuditLog, opening: Opening) -> None:
-    """Whom the tally trusts must not be rolled back in silence either."""
     loss = lost_trust(folder)
     if loss is not None:
         if opening.accepted_by is None:
@@ -90,7 +85,7 @@ def _compare_register(folder: TallyFolder, audit: AuditLog, opening: Opening) ->
 
 
 def _weighed(folder: TallyFolder, loss: Loss) -> Loss:
-    """The loss with what else is gone: half of a checkpoint leaves less than the ledger tells of."""
+    """The loss with what else is gone: half of a checkpoint leaves less than the ledger has."""
     if loss.gone or loss.other or loss.unmarked or loss.strange:
         return loss
     try:
@@ -101,7 +96,7 @@ def _weighed(folder: TallyFolder, loss: Loss) -> Loss:
 
 
 def _refuse_damaged(folder: TallyFolder) -> None:
-    """What is damaged cannot be accepted as it is: the mark must not be lowered for it."""
+    # A person cannot accept damage: the mark must not be lowered for it.
     if folder.database.is_file() and folder.database.stat().st_size:
         found = _quick_look(folder)
         if found.complaints:
@@ -109,7 +104,7 @@ def _refuse_damaged(folder: TallyFolder) -> None:
 
 
 def _gone(folder: TallyFolder) -> Loss | None:
-    """What is missing, where there is no database at all."""
+    """The loss where there is no database."""
     if folder.database.is_file() and folder.database.stat().st_size:
         return None
     error = gone_error(folder.database)

@@ -1,7 +1,7 @@
 """The tally's memory: events as they were signed, and what they add up to, kept up to date together.
 
-Every call is one transaction. What `add` returned from is on the disk (WAL, synchronous=FULL); what it
-raised from left no trace. A Store may be used from several threads and opened by several processes at once.
+Every call is one transaction: durable on return (WAL, synchronous=FULL), without a trace where it raises.
+A Store may be used from several threads and opened by several processes at once.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from unbrick.tally.books.database import Database, ReadableDatabase
-from unbrick.tally.books.ledger import broken_links, refill
+from unbrick.tally.books.ledger import refill
 from unbrick.tally.books.lost_reports import Settled
 from unbrick.tally.books.quick_check import SECONDS, QuickCheck, quick_check
 from unbrick.tally.count.counting import add_events
 from unbrick.tally.count.decisions import What
 from unbrick.tally.count.newcomers import NEW_MACHINES_A_DAY
-from unbrick.tally.count.recount import differences
+from unbrick.tally.count.recount import ADDED_UP, rebuild
 from unbrick.tally.office import disputes, joining, staged_inventory
 from unbrick.tally.office.disputes import Dispute
 from unbrick.tally.office.expectations import (
@@ -61,31 +61,27 @@ from unbrick.tally.show.summary import (
 )
 from unbrick.tally.store.looking import LookingDatabase
 from unbrick.tally.store.migrations import is_current, migrate
-from unbrick.tally.store.rebuild import ADDED_UP, rebuild
 from unbrick.tally.trust.stations import Visits, read_stored_since, read_visits
 from unbrick.text import is_seen
 
 
 class Store:
-    """The database of one tally; `open` one, `close` it in the end (or use `with`)."""
+    """The database of one tally: `open` it to write, `look` to read; `close` it in the end, or use `with`."""
 
     def __init__(self, database: ReadableDatabase) -> None:
         self._database = database
         self.settled: Settled | None = None
-        """What came of comparing with what was acknowledged, when it was opened."""
+        """How the database compared with the mark when it was opened."""
         self.new_machines_a_day = NEW_MACHINES_A_DAY
-        """How many machines that nobody knew count of one station and day, until a person decides."""
 
     @classmethod
     def open(cls, path: Path, *, create: bool = True, accept_loss: bool = False) -> Store:
-        """Open `tally.db`, made first where it is missing (unless not `create`), brought up to this version.
+        """Open `tally.db`, brought up to this version; with `create` it is made where it is missing.
 
         Raises StoreError: missing, no database, damaged, or written by a newer unbrick; StoreFullError;
-        LossError where it has less than was acknowledged, or nobody knows (unless `accept_loss`).
+        LossError where it has less than was acknowledged, or that cannot be known (unless `accept_loss`).
         """
         database = Database(path, create=create, accept_loss=accept_loss)
-        if accept_loss:
-            database.accept_loss()
         store = cls(database)
         try:
             with database.read() as connection:
@@ -104,11 +100,11 @@ class Store:
 
     @classmethod
     def look(cls, path: Path) -> Store:
-        """Open it to look only (`looking.py`): whatever would change it raises StoreError."""
+        """Open it read-only (`looking.py`): a call that would write raises StoreError."""
         return cls(LookingDatabase(path))
 
     def loss(self) -> Loss | None:
-        """What was acknowledged and is missing; of a store that was opened to look."""
+        """What was acknowledged and is missing; always None for a store that was opened to write."""
         return self._database.loss() if isinstance(self._database, LookingDatabase) else None
 
     @property
@@ -118,18 +114,17 @@ class Store:
         return self._database
 
     def bind(self) -> None:
-        """Write down of which tally's folder the database and its mark are."""
+        """Write down in the database and its mark of which tally's folder they are."""
         self._own.bind()
 
     def begin_serving(self, seconds: float = SECONDS) -> QuickCheck | None:
-        """Note that it is served from now on; where that did not end well the last time, look it over."""
+        """Note that serving begins; after an unclean end, gives what a look at the database found."""
         if self._own.say_clean(False):
             return None
         with self._database.read() as connection:
             return quick_check(connection, seconds)
 
     def end_serving(self) -> None:
-        """Note that serving ended well."""
         self._own.say_clean(True)
 
     def forget_missing(self) -> None:
@@ -147,7 +142,6 @@ class Store:
             rebuild(connection)
 
     def close(self) -> None:
-        """Let go of the file; what was added stays."""
         self._database.close()
 
     def __enter__(self) -> Store:
@@ -157,7 +151,7 @@ class Store:
         self.close()
 
     def add(self, batch: Sequence[ReceivedEvent]) -> int:
-        """Keep the events that are not here yet and count them; returns how many were new. Durable on return.
+        """Keep the events that are not here yet and count them; returns how many were new.
 
         Raises StoreFullError where the disk is full, StoreError otherwise; then nothing of it was kept.
         """
@@ -167,7 +161,7 @@ class Store:
             return add_events(connection, batch, self.new_machines_a_day)
 
     def summary(self, now: datetime | None = None) -> Summary:
-        """The numbers; what it costs does not depend on how many machines there are."""
+        """Its cost does not depend on how many machines there are."""
         with self._database.read() as connection:
             return summarise(connection, now)
 
@@ -180,13 +174,13 @@ class Store:
         limit: int | None = 100,
         offset: int = 0,
     ) -> tuple[MachineRow, ...]:
-        """Machines, by name. `name` (any computer name, any case) and the other filters narrow it."""
+        """Machines, sorted by name; `name` is any computer name of one, in any case."""
         with self._database.read() as connection:
             return list_machines(connection, status=status, site=site, name=name, limit=limit, offset=offset)
 
     @contextmanager
     def everything(self) -> Iterator[tuple[Summary, Iterator[MachineLine]]]:
-        """The numbers and every machine, by name, as both stood at one moment; read bit by bit.
+        """The numbers and every machine, sorted by name, as both were at one moment; read as it is asked for.
 
         While it is read, the database's log cannot be shortened: take it quickly.
         """
@@ -199,40 +193,38 @@ class Store:
             return find_machines(connection, wanted)
 
     def recent(self, limit: int = 20) -> tuple[RecentEvent, ...]:
-        """The events that arrived last, the latest first."""
+        """The latest events first."""
         with self._database.read() as connection:
             return recent_events(connection, limit)
 
     def key_ids(self, runs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
-        """The ids of the BitLocker keys that runs met locked volumes of, by run."""
+        """The ids of the BitLocker keys of the locked volumes that each run met, by run."""
         with self._database.read() as connection:
             return read_key_ids(connection, runs)
 
     def visits(self) -> Mapping[str, Visits]:
-        """How often and when last each station reported, by its name."""
+        """By the station's name."""
         with self._database.read() as connection:
             return read_visits(connection)
 
     def stored_since(self, since: datetime) -> Mapping[str, int]:
-        """How many bytes each station has stored since then, by its name."""
+        """How many bytes of each station were stored since then, by its name."""
         with self._database.read() as connection:
             return read_stored_since(connection, since)
 
     def foresee_replacement(self, inventory: Inventory) -> Replacement:
-        """What would be taken away if this list replaced the one before."""
         with self._database.read() as connection:
             return foresee_replacement(connection, inventory)
 
     def inventory_lines(self) -> list[Mapping[str, Any]]:
-        """Every line of the list of expected machines."""
         with self._database.read() as connection:
             return known_lines(connection)
 
     def take_inventory(self, inventory: Inventory, replacement: Replacement | None = None) -> InventoryCounts:
-        """Take the expected machines; with what was foreseen of it, the list replaces the one before.
+        """Take the expected machines; with a `replacement` (foreseen of it) in place of the list before.
 
-        All of the list or nothing, but a long one bit by bit, so that reports are stored meanwhile. Raises
-        UsageError where another list came between.
+        All of the list or nothing, but a long one in several transactions, so that reports are stored
+        meanwhile. Raises UsageError where another list came between.
         """
         leaving, token = (replacement.leaving if replacement is not None else None), secrets.token_hex(8)
         begun = False
@@ -262,7 +254,7 @@ class Store:
             staged_inventory.finish_staging(connection, token)
 
     def finish_inventory(self) -> int:
-        """Count what is left of a list that was taken; returns how many machines went with that."""
+        """Count the rest of a list that was taken; returns how many machines are no longer expected."""
         removed, more = 0, True
         while more:
             with self._database.write(large=True) as connection:
@@ -273,15 +265,12 @@ class Store:
         return removed
 
     def lines_waiting(self) -> int:
-        """How many lines of a list that was taken are not counted yet."""
+        """Of a list that was taken and not all counted."""
         with self._database.read() as connection:
             return staged_inventory.waiting(connection)
 
     def import_inventory(self, path: Path, *, replace: bool = False) -> InventoryCounts:
-        """Take the expected machines from a CSV; who is not in it stays unless `replace`.
-
-        Raises UsageError where the file is no such CSV.
-        """
+        """Take the expected machines from a CSV; raises UsageError."""
         inventory = read_inventory(path)
         return self.take_inventory(inventory, self.foresee_replacement(inventory) if replace else None)
 
@@ -298,9 +287,9 @@ class Store:
     ) -> MachineRow:
         """Write down what a person says of the machine with this name, serial number or sticker code.
 
-        `new` takes also a name that nobody knows; `unseen` means, of several, the one that never reported.
-        Gives its row now. Raises StatementError: an unknown status word or machine, no reason, or several
-        machines that are called so.
+        `new` also takes a name that is not known; `unseen` means, of several, the one that never reported.
+        Returns its new row. Raises StatementError: an unknown status word or machine, no reason, or several
+        machines with that name.
         """
         if not is_seen(reason):
             raise StatementError("a mark needs a reason", hint="say in a few words why: --reason TEXT")
@@ -316,13 +305,13 @@ class Store:
         new: bool = False,
         unseen: bool = False,
     ) -> MachineRow:
-        """Write down that a machine was seen alive in Windows; like `mark` otherwise."""
+        """Write down that a machine was seen alive in Windows; see `mark`."""
         return self._state(machine, Statement.CONFIRMED, reason, who, at, new=new, unseen=unseen)
 
     def unmark(
         self, machine: str, *, reason: str, who: str, at: datetime | None = None, unseen: bool = False
     ) -> tuple[Said, MachineRow | None]:
-        """Take the last word of a person back; gives it, and the machine's row now (None where none is left).
+        """Take a person's last statement back; returns it, and the machine's new row (None: it has none).
 
         Raises StatementError: no reason, no such machine, several of them, or nothing to take back.
         """
@@ -333,12 +322,12 @@ class Store:
             return said, machine_with(connection, key)
 
     def near_misses(self, wanted: str) -> list[str]:
-        """Machines that are written like `wanted`, the likest first."""
+        """The names of machines that are most like `wanted`, the likest first."""
         with self._database.read() as connection:
             return near_misses(connection, wanted)
 
     def said_of(self, row: MachineRow) -> tuple[Said, ...]:
-        """All that persons said of a machine, in that order, also what was taken back."""
+        """All statements on a machine in their order, also those that were taken back."""
         with self._database.read() as connection:
             return history(connection, row.key)
 
@@ -360,17 +349,17 @@ class Store:
         return row
 
     def disputes(self, limit: int | None = None, *, settled: bool = True) -> list[Dispute]:
-        """What contradicts what, those that keep a machine out of the numbers first; those `settled`, too."""
+        """The contradictions; those that keep a machine out of the numbers come first."""
         with self._database.read() as connection:
             return disputes.list_disputes(connection, limit, settled=settled)
 
     def settle(self, code: str, what: What | None, *, reason: str, who: str) -> Dispute:
-        """Count or dismiss a contradiction, by its code; None takes that back. Raises UsageError."""
+        """Count or dismiss the contradiction with this code; None takes that back. Raises UsageError."""
         with self._database.write(act=True) as connection:
             return disputes.settle(connection, code, what, reason=reason, who=who)
 
     def decisions(self) -> list[Decision]:
-        """What was decided on machines and stations and is in force, in the order in which it was."""
+        """The decisions on machines and stations that are in force, in their order."""
         with self._database.read() as connection:
             return list_decisions(connection)
 
@@ -380,7 +369,7 @@ class Store:
             return joining.merge(connection, one, other, reason=reason, who=who)
 
     def unmerge(self, one: str, *, who: str) -> list[MachineRow]:
-        """Take back what was merged into a machine, by a name of then or now or `decision:N`; UsageError."""
+        """Undo a merge, by a name of the machine then or now, or by `decision:N`; raises UsageError."""
         with self._database.write(act=True) as connection:
             return joining.unmerge(connection, one, who=who)
 
@@ -390,24 +379,11 @@ class Store:
             return joining.split(connection, one, by=by, reason=reason, who=who)
 
     def unsplit(self, one: str, *, who: str) -> list[MachineRow]:
-        """Take back that a machine was split, by a name of then or now or `decision:N`; raises UsageError."""
+        """Undo a split, by a name of the machine then or now, or by `decision:N`; raises UsageError."""
         with self._database.write(act=True) as connection:
             return joining.unsplit(connection, one, who=who)
 
     def discount(self, station: str, *, discounted: bool, reason: str, who: str) -> list[MachineRow]:
-        """Take a station's word out of the count, or in again; gives what `joining.discount` does."""
+        """Take a station's reports out of the count, or in again; returns what `joining.discount` does."""
         with self._database.write(act=True) as connection:
             return joining.discount(connection, station, discounted=discounted, reason=reason, who=who)
-
-    def check(self) -> tuple[str, ...]:
-        """Recount everything from the events and say each difference in a sentence; empty when all is well.
-
-        Slow (reads every event); also runs the database's own integrity check.
-        """
-        complaints = self._database.complaints()
-        with self._database.read() as connection:
-            return (*complaints, *broken_links(connection), *differences(connection))
-
-    def settings(self) -> Mapping[str, object]:
-        """The database's settings that durability rests on, as it reports them itself."""
-        return self._database.settings()

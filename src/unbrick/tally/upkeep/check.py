@@ -25,11 +25,10 @@ from unbrick.tally.books.database_files import refuse_second_name
 from unbrick.tally.books.ledger import NO_EVENT, blob, next_link, read_head
 from unbrick.tally.books.lost_reports import find_loss, mark_path
 from unbrick.tally.books.schema import events, ledger
-from unbrick.tally.count.recount import differences
+from unbrick.tally.count.recount import ADDED_UP, differences
 from unbrick.tally.door.intake import Intake, RefusedEventError, medium_name
 from unbrick.tally.folder import read_settings
 from unbrick.tally.store.looking import LookingDatabase
-from unbrick.tally.store.rebuild import ADDED_UP
 from unbrick.tally.store.store import Store
 from unbrick.tally.trust.audit import AuditLog
 from unbrick.tally.trust.register import Enrolment, StationRegister, lost_trust

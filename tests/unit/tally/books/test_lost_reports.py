@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from support.tally_events import Told, disk
+from support.tally_sums import faults_of
 
 from unbrick.errors import Reason
 from unbrick.model import Machine
@@ -101,7 +102,7 @@ def test_a_harmed_wal_is_said_with_the_number_of_reports(
         assert store.settled is not None
         assert store.settled.loss == caught.value.loss
         assert store.add(visit(VISITS - 1)) == 3
-        assert store.check() == ()
+        assert faults_of(store) == ()
     Store.open(database, create=False).close()
 
 
@@ -115,7 +116,7 @@ def test_the_shm_holds_nothing_that_could_be_lost(tmp_path: Path, content: bytes
         shm.write_bytes(content)
     with Store.open(database, create=False) as store:
         assert store.summary().events == REPORTS
-        assert store.check() == ()
+        assert faults_of(store) == ()
 
 
 @pytest.mark.parametrize("left", [None, b""])
@@ -263,7 +264,7 @@ def test_nothing_is_acknowledged_into_files_that_were_taken_away(tmp_path: Path,
             store.add(visit(2))
         (tmp_path / "aside").rename(tmp_path / name)
         assert store.add(visit(2)) == 3
-        assert store.check() == ()
+        assert faults_of(store) == ()
 
 
 def served(database: Path, accepted_by: str | None = None) -> tuple[list[str], list[dict[str, Any]]]:
@@ -377,7 +378,7 @@ def test_a_database_of_before_gets_its_ledger_and_its_mark(tmp_path: Path) -> No
     with Store.open(tmp_path / "tally.db", create=False) as store:
         assert store.settled is not None
         assert (store.settled.head.events, store.settled.loss) == (9, None)
-        assert store.check() == ()
+        assert faults_of(store) == ()
 
 
 @pytest.mark.parametrize("first", [2, VISITS, 550])

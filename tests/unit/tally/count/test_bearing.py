@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.database_trace import traced
 from support.tally_events import START, Told, disk, uuid
+from support.tally_sums import faults_of
 
 from unbrick.model import Machine
 from unbrick.tally.count import bearing, machines
@@ -27,7 +28,7 @@ STATIONS = {"north-1": "north", "north-2": "north", "south-1": "south", "all-1":
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "tally.db") as opened:
         yield opened
-        assert opened.check() == ()
+        assert faults_of(opened) == ()
 
 
 @pytest.fixture
@@ -142,10 +143,10 @@ def test_the_runs_that_bear_tell_what_all_of_them_do(
     with Store.open(tmp_path / "tally.db") as store:
         for minute in range(100):
             store.add([random_event(chance, minute) for _ in range(chance.choice([1, 1, 4]))])
-            assert store.check() == ()
+            assert faults_of(store) == ()
             if chance.random() < 0.1:
                 a_person_acts(chance, store, tmp_path)
-                assert store.check() == ()
+                assert faults_of(store) == ()
 
 
 def test_what_stood_behind_a_run_comes_forward_when_that_run_turns_out_to_be_another_machine_s(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.tally_events import START, Told, disk, uuid
+from support.tally_sums import faults_of
 
 from unbrick.errors import UsageError
 from unbrick.model import Machine
@@ -21,7 +22,7 @@ from unbrick.tally.store.store import Store
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "tally.db") as opened:
         yield opened
-        assert opened.check() == ()
+        assert faults_of(opened) == ()
         # What is kept up to date bit by bit is what a migration would make of it.
         before = (opened.summary(START), opened.machines(limit=None), opened.disputes())
         opened.rebuild()
@@ -408,7 +409,7 @@ def test_a_station_whose_word_is_taken_out_leaves_what_others_said(store: Store,
     rested = store.discount("lost", discounted=True, reason="lost", who="kim")
     assert [(row.name, row.status) for row in rested] == [("A", "repaired"), ("B", "repaired")]
     assert shown(store) == {"A": "expected", "B": "needs-key", "C": "repaired"}
-    assert store.check() == ()
+    assert faults_of(store) == ()
     back = store.discount("lost", discounted=False, reason="found", who="kim")
     assert {row.name for row in back} == {"A", "B"}
     assert shown(store) == {"A": "repaired", "B": "repaired", "C": "repaired"}

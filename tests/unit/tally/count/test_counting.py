@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.tally_events import START, Told, disk, uuid
+from support.tally_sums import faults_of
 
 from unbrick.events.event import canonical_json, parse_event
 from unbrick.events.wire import SignedEvent
@@ -22,7 +23,7 @@ from unbrick.tally.store.store import Store
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "tally.db") as opened:
         yield opened
-        assert opened.check() == ()
+        assert faults_of(opened) == ()
 
 
 def shown(store: Store) -> dict[str, str]:

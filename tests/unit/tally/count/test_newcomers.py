@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.tally_events import START, Told, disk, uuid
+from support.tally_sums import faults_of
 
 from unbrick.model import Machine
 from unbrick.tally.count.decisions import What
@@ -21,7 +22,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "tally.db") as opened:
         opened.new_machines_a_day = 10
         yield opened
-        assert opened.check() == ()
+        assert faults_of(opened) == ()
         before = (opened.summary(START), opened.machines(limit=None), opened.disputes())
         opened.rebuild()
         assert (opened.summary(START), opened.machines(limit=None), opened.disputes()) == before

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.tally_events import START, Told, disk, uuid
+from support.tally_sums import faults_of
 
 from unbrick.errors import UsageError
 from unbrick.model import Machine
@@ -25,7 +26,7 @@ HEADER = "name,serial,site,service,priority,owner\n"
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "tally.db") as opened:
         yield opened
-        assert opened.check() == ()
+        assert faults_of(opened) == ()
 
 
 @pytest.fixture
@@ -306,7 +307,7 @@ def test_a_line_is_of_the_machine_of_a_run_that_claims_it_by_whichever_name(stor
     take(store, csv, "name\nW-2-09\n")
     (row,) = store.machines()
     assert (row.status, store.find("W-2-09")) == ("repaired", (row,))
-    assert store.check() == ()
+    assert faults_of(store) == ()
 
 
 def test_a_list_that_replaces_keeps_who_reported_or_was_marked(store: Store, csv: Path) -> None:
@@ -434,7 +435,7 @@ def test_reports_are_stored_while_a_long_list_is_counted(
         number = next(numbers)
         machine = Machine(uuid(number), f"SN-{number}", disk(number), (f"W-{number:02}",))
         assert store.add(Told(number, machine, site="north").story("repaired")) == 3
-        assert store.check() == ()
+        assert faults_of(store) == ()
 
     monkeypatch.setattr(staged_inventory, "let_others_write", report)
     counts = take(store, csv, LONG)
@@ -468,7 +469,7 @@ def test_a_long_list_whose_counting_was_stopped_is_counted_whole_afterwards(
     with pytest.raises(KeyboardInterrupt):
         take(store, csv, LONG, replace=True)
     assert store.lines_waiting() == 23 + 3 - 5
-    assert store.check() == ()
+    assert faults_of(store) == ()
     stops_at(monkeypatch, 0)
     if finishes == "serve":
         told: list[str] = []

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.earlier_tallies import make_earlier_tally
 from support.tally_events import START, Told, disk, uuid
+from support.tally_sums import faults_of
 
 from unbrick.model import Machine
 from unbrick.tally.office.marks import statement_of
@@ -25,7 +26,7 @@ LATER = START + timedelta(minutes=30)
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "tally.db") as opened:
         yield opened
-        assert opened.check() == ()
+        assert faults_of(opened) == ()
 
 
 def expect(store: Store, folder: Path, text: str) -> None:
@@ -203,7 +204,7 @@ def test_what_a_typing_mistake_invented_before_this_version_can_be_taken_away(tm
         before = store.summary().total
         assert store.unmark("typo-7", reason="a typing mistake", who="kim")[1] is None
         assert store.summary().total == before - 1
-        assert store.check() == ()
+        assert faults_of(store) == ()
 
 
 def test_a_mark_under_the_inventorys_name_holds_for_the_machine_with_that_serial(

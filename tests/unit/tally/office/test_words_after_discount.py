@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.tally_events import START, Told, disk
+from support.tally_sums import faults_of
 
 from unbrick.model import Machine
 from unbrick.tally.records import StatementError
@@ -17,7 +18,7 @@ from unbrick.tally.store.store import Store
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "tally.db") as opened:
         yield opened
-        assert opened.check() == ()
+        assert faults_of(opened) == ()
         before = (opened.summary(START), opened.machines(limit=None), opened.disputes())
         opened.rebuild()
         assert (opened.summary(START), opened.machines(limit=None), opened.disputes()) == before

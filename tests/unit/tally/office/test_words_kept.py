@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.tally_events import Told, disk, uuid
+from support.tally_sums import faults_of
 
 from unbrick.model import Machine
 from unbrick.tally.count import bearing
@@ -22,7 +23,7 @@ NAMED = Machine(uuid(1), None, disk(1), ("WARD-1",))
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "tally.db") as opened:
         yield opened
-        assert opened.check() == ()
+        assert faults_of(opened) == ()
 
 
 def expect(store: Store, folder: Path, text: str) -> None:
@@ -90,7 +91,7 @@ def test_a_run_that_a_word_was_said_of_bears_after_any_number_of_others(
     expect(store, tmp_path, "WARD-1,SN-1,\n")
     for number in range(3, 12):
         store.add(Told(number, Machine(uuid(1), "SN-1", disk(1), ("WARD-1",))).story("needs-key"))
-        assert store.check() == ()
+        assert faults_of(store) == ()
     assert [(row.name, row.status) for row in store.machines()] == [("WARD-1", "re-imaged")]
 
 
@@ -126,7 +127,7 @@ def test_words_of_a_database_of_before_stay_with_their_machines(tmp_path: Path) 
         database.execute("UPDATE statements SET name_key = name")
         database.execute("DELETE FROM schema_version WHERE version > 11")
     with Store.open(path) as store:
-        assert store.check() == ()
+        assert faults_of(store) == ()
         assert {row.name: row.status for row in store.machines()} == {
             "SN-1": "re-imaged",
             "WARD-2": "replaced",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.tally_board import NOW, summary
 from support.tally_events import START, Told, disk
+from support.tally_sums import faults_of
 
 from unbrick.model import Machine
 from unbrick.tally.door.intake import as_carried, with_late_ones
@@ -78,7 +79,7 @@ def fleet(tmp_path: Path) -> Iterator[Store]:
         for number in range(20):
             repair(store, number, minute=number)
         yield store
-        assert store.check() == ()
+        assert faults_of(store) == ()
 
 
 def repair(store: Store, number: int, *, minute: float, status: str = "repaired") -> None:
@@ -170,7 +171,7 @@ def test_a_tally_that_knows_carried_reports_only_foresees_nothing(tmp_path: Path
             store.add(as_carried([Told(number, machine).outcome("repaired")]))
         assert sentence(store, 1) == "too early to say when it ends"
         assert store.summary(START).finished == 600
-        assert store.check() == ()
+        assert faults_of(store) == ()
 
 
 def test_what_waited_in_an_outbox_is_no_pace_and_a_visit_that_is_going_on_is() -> None:

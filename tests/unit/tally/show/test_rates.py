@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tally_events import START, Told, disk
+from support.tally_sums import faults_of
 
 from unbrick.model import Machine
 from unbrick.tally.show.pace import count_in, estimate, poisson_bounds, rates, window_minutes
@@ -86,4 +87,4 @@ def test_the_summary_knows_the_pace(tmp_path: Path) -> None:
         # A machine that was repaired again moves; it is not counted twice.
         store.add(Told(90, Machine(None, None, disk(1), ("W-1",)), minute=39).story("repaired"))
         assert store.summary(now).rates.repaired_last_60 == pytest.approx(0.5)
-        assert store.check() == ()
+        assert faults_of(store) == ()

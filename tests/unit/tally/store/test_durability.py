@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 from support.tally_events import Told, disk
+from support.tally_sums import faults_of, settings_of
 
 from unbrick.errors import Reason
 from unbrick.model import Machine
@@ -30,7 +31,7 @@ def repaired(number: int, **details: Any) -> list[ReceivedEvent]:
 
 def test_the_database_itself_says_that_a_commit_is_synced(tmp_path: Path) -> None:
     with Store.open(tmp_path / "tally.db") as store:
-        assert store.settings() == {
+        assert settings_of(store) == {
             "journal_mode": "wal",
             "synchronous": 2,
             "foreign_keys": 1,
@@ -77,11 +78,11 @@ def test_a_full_disk_keeps_nothing_of_a_batch_and_later_takes_all_of_it(tmp_path
                 store.add(large)
             assert caught.value.reason == Reason.DISK_FULL
             assert (store.summary().events, store.machines()) == before
-        assert store.check() == ()
+        assert faults_of(store) == ()
         limit_pages(store, 1_000_000)
         assert store.add(large) == len(large)
         assert store.summary().total == 39
-        assert store.check() == ()
+        assert faults_of(store) == ()
 
 
 def test_an_error_in_the_middle_of_a_batch_leaves_nothing(
@@ -97,7 +98,7 @@ def test_an_error_in_the_middle_of_a_batch_leaves_nothing(
                 store.add(repaired(1))
         assert (store.summary().events, store.machines()) == (0, ())
         assert store.add(repaired(1)) == 3
-        assert store.check() == ()
+        assert faults_of(store) == ()
 
 
 _WRITER = """
@@ -130,7 +131,7 @@ def test_after_a_kill_everything_acknowledged_is_there_and_all_of_it_agrees(
         os.kill(writer.pid, signal.SIGKILL)
         last = max([last, *map(int, said.read().split())])
     with Store.open(tmp_path / "tally.db", create=False) as store:
-        assert store.check() == ()
+        assert faults_of(store) == ()
         names = {row.name for row in store.machines(status="repaired", limit=None)}
         assert names >= {f"W-{number:05}" for number in range(last + 1)}
         store.add(repaired(last + 1))
@@ -159,7 +160,7 @@ def test_several_threads_add_and_one_more_looks_at_the_same_time(tmp_path: Path)
             assert summary.total == summary.events // 3
         assert errors == []
         assert other.summary().total == 15
-        assert other.check() == ()
+        assert faults_of(other) == ()
 
 
 def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -234,6 +235,6 @@ def test_a_number_that_was_tampered_with_is_told(tmp_path: Path) -> None:
         writer.execute("update machines set status = 'healthy'")
     writer.close()
     with Store.open(path) as store:
-        said = " / ".join(store.check())
+        said = " / ".join(faults_of(store))
     assert "counters" in said
     assert "differs in status" in said

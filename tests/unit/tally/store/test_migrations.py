@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.earlier_tallies import make_earlier_tally
 from support.tally_events import Told, disk, uuid
+from support.tally_sums import faults_of
 
 from unbrick.events.short_code import code_of_key
 from unbrick.model import Machine
@@ -25,7 +26,7 @@ def earlier(tmp_path: Path) -> Path:
 
 def test_an_earlier_database_counts_on_as_it_did(earlier: Path) -> None:
     with Store.open(earlier) as store:
-        assert store.check() == ()
+        assert faults_of(store) == ()
         assert store.summary().by_status == {
             "repaired": 1,
             "confirmed": 1,
@@ -77,7 +78,7 @@ def test_a_split_of_before_takes_one_serial_number_written_in_two_ways_for_one(t
         database.execute("DELETE FROM schema_version WHERE version > 12")
         database.commit()
     with Store.open(path) as store:
-        assert store.check() == ()
+        assert faults_of(store) == ()
         assert sorted(row.key.partition("\x1f")[2] for row in store.machines()) == ["SN-1", "SN-3"]
         store.unmerge("SN-2", who="kim")
         assert sorted(row.key.partition("\x1f")[2] for row in store.machines()) == ["SN-1", "SN-2", "SN-3"]
