@@ -190,7 +190,7 @@ def _open_image(
             )
         raw = layers.enter_context(plain_name(real, workdir))
         files: tuple[Path, ...] = (real,)
-        writing = opening.purpose is Purpose.WRITE  # the file is opened, no more: nothing in it changes
+        writing = opening.purpose is Purpose.WRITE  # this only opens the file: nothing in it changes
     else:
         raw = layers.enter_context(export_raw(image, runner, workdir, writable=writing))
         files = (raw, *image.files)

@@ -255,7 +255,7 @@ def _is_writer(process: Path, entry: Path, wanted: os.stat_result) -> bool:
             # A device may have several nodes. By name first: stat() of a file can wait for its server.
             opened = entry.stat() if str(entry.readlink()).startswith("/dev/") else None
             return opened is not None and stat.S_ISBLK(opened.st_mode) and opened.st_rdev == wanted.st_rdev
-        # By number first, for the same reason (Linux 5.14 and later tell it).
+        # By number first, for the same reason (Linux 5.14 and later show it).
         if int(facts.get("ino", wanted.st_ino)) != wanted.st_ino:
             return False
         return os.path.samestat(entry.stat(), wanted)

@@ -67,9 +67,9 @@ def commit(
 
 
 def find_changes(before: ByteView, after: PatchedView, geometry: Geometry) -> tuple[Change, ...]:
-    """The sectors in which a volume changes, without those of the dirty flag.
+    """The sectors in which a volume changes, without the dirty flag's record.
 
-    Raises NeedsHandsError (damaged-volume) where it changes what only unbrick may, in other ways.
+    Raises NeedsHandsError (damaged-volume) where the driver would change the boot sector or the journal.
     """
     changes = tuple(differences(after, geometry))
     if not are_allowed(changes, geometry, open_log(before, geometry)):
@@ -106,7 +106,7 @@ def complete(plain: PlainVolume, facts: VolumeFacts, pending: Pending, *, dirty_
 
 
 def write_replayed(plain: PlainVolume, facts: VolumeFacts, written: Written) -> None:
-    """Write what replaying the journal writes to the disk, the journal last; raises FailedError."""
+    """Bring to the disk what replaying the journal writes, the journal itself last; raises FailedError."""
     with open_view(plain.path, writable=True) as view:
         # Until the end, the journal can be replayed again, and asks for it: of its restart pages, the valid
         # one is written when the other is on the disk.

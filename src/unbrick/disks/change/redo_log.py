@@ -137,9 +137,9 @@ def too_old_to_judge() -> NeedsHandsError:
 
 
 def is_halfway(view: ByteView, geometry: Geometry, area: Stream) -> bool:
-    """Whether a change of unbrick's is done in part, by a record that may be out of date.
+    """Whether a change of unbrick's is done only in part, going by a record that may no longer hold.
 
-    So is a volume that was cut off in a change, and that another system has opened before it was completed.
+    It is where a run was cut off, and another system opened the volume before the change was completed.
     """
     for record in _records(area):
         done = left = False
@@ -155,9 +155,9 @@ def is_halfway(view: ByteView, geometry: Geometry, area: Stream) -> bool:
 
 
 def are_allowed(changes: Iterable[Change], geometry: Geometry, area: Stream) -> bool:
-    """Whether all are in the volume, one after the other, and not where other means make the changes.
+    """Whether changes are in the volume, in ascending order, and in nothing that is written separately.
 
-    Those places are the boot sectors, the journal, and the record with the dirty flag.
+    That is the boot sectors, the journal, and the record with the dirty flag.
     """
     flag = RECORD_VOLUME * geometry.record
     forbidden = [(0, _BOOT_FILE), *area.extents()]

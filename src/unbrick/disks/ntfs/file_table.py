@@ -201,7 +201,7 @@ def open_table(view: ByteView, geometry: Geometry) -> FileTable:
         raise damaged("its file table does not lie where its boot sector says")
     table = FileTable(view, geometry, Stream(view, data.runs, min(data.size, data.length)))
     if any(one.kind == ATTRIBUTE_LIST for one in found):
-        # The list of where the rest of the table is, is in the part that is known already.
+        # The records that list the table's other runs are in the part that is known already.
         data = table.find_attribute(0, DATA)
         assert data is not None
     expect_whole(data, "its file table")

@@ -156,7 +156,7 @@ class _ChangedRecords:
 
     def _expect_unlisted(self, record: Record) -> None:
         """Raise NeedsHandsError (damaged-volume) where a file still needs a record that is called free."""
-        # A record that was given up counts one higher than its references, also than those in old lists.
+        # A record that was given up has a sequence number one higher than any reference to it in an old list.
         reference = (record.sequence << 48 | record.number).to_bytes(8, "little")
         if record.base is not None:
             holders = {(record.base, ATTRIBUTE_LIST, "")}
@@ -200,7 +200,7 @@ class _ChangedRecords:
         return [(name.parent, name.text) for name in names] == [(_EXTEND, _OBJECT_INDEX_FILE)]
 
     def judge_object_ids(self, numbers: Iterable[int]) -> None:
-        """Files deleted are taken out of the index of object ids, and nothing else is. Needs `deleted`."""
+        """Deleted files go from the index of object ids, and no others. Call it after `judge_file`."""
         deleted = self.judged.deleted
         listed = [one for one in deleted if self.before.find_attribute(one, OBJECT_ID)]
         written = [number for number in numbers if self.is_object_index(number)]

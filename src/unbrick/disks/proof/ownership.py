@@ -326,7 +326,7 @@ class Proof:
         used_after = merged(one for owned in moving for one in _ranges(owned.after, cluster))
         taken, freed = without(used_after, used_before), without(used_before, used_after)
         if merged(changed) != merged(taken + freed) or not all(
-            are_all(maps[0], *one, used=False) for one in taken
+            are_marked(maps[0], *one, used=False) for one in taken
         ):
             raise damaged("the change would not mark exactly the clusters that it uses")
         self.questions += [claimed_by_none(a * cluster, (b - a) * cluster) for a, b in taken]
@@ -379,7 +379,7 @@ def _ranges(stream: Stream | None, cluster: int) -> Iterator[Range]:
         yield offset // cluster, (offset + length) // cluster
 
 
-def are_all(bitmap: Stream, first: int, end: int, *, used: bool) -> bool:
+def are_marked(bitmap: Stream, first: int, end: int, *, used: bool) -> bool:
     """Whether `$Bitmap` marks all clusters from `first` up to `end` as used, or all as free."""
     length = -(-end // 8) - first // 8
     data = bitmap.read(first // 8, length)

@@ -28,7 +28,7 @@ from unbrick.disks.proof.ownership import (
     CLUSTER_MAP,
     SECTOR,
     Question,
-    are_all,
+    are_marked,
     claimed_only_by,
     expect_apart,
     expect_mirrored,
@@ -82,7 +82,7 @@ def prove_reset(base: ByteView, prepared: ByteView, geometry: Geometry) -> list[
     bitmap = stream_of(table, CLUSTER_MAP, DATA, "")
     for offset, length in log.extents():
         first, end = offset // geometry.cluster, (offset + length) // geometry.cluster
-        if bitmap is None or not are_all(bitmap, first, end, used=True):
+        if bitmap is None or not are_marked(bitmap, first, end, used=True):
             raise damaged("its bitmap calls clusters of its $LogFile free")
     return [claimed_only_by(*extent, RECORD_LOG_FILE, DATA) for extent in log.extents()]
 
