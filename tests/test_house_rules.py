@@ -72,8 +72,8 @@ FLOORS_INSIDE: dict[str, tuple[str, ...]] = {
     ),
     "recovery": ("outcome", "case", "looking", "change", "story", "isolated"),
     "station": (
-        *("screen", "machine", "ending", "stick", "telling", "targets", "questions", "restart", "shell"),
-        *("unattended", "another_try", "leaving", "guided_visit", "boot", "main", "__main__"),
+        *("screen", "machine", "ending", "stick", "telling", "targets", "restart", "shell"),
+        *("unattended", "guided_visit", "another_try", "leaving", "boot", "main", "__main__"),
     ),
     "drill": (
         "options",

@@ -66,6 +66,11 @@ class SwitchFile:
             ActionState.FAILED: "could not turn on",
         },
         listed={ActionState.DONE: "off", ActionState.UNDONE: "on"},
+        noun="setting",
+        ask_repair=("It has the fault: {what} turned on.", "The repair turns {them} off."),
+        ask_undo=("An earlier repair turned {what} off.",),
+        repaired="The switch was turned off, and can be turned on again.",
+        partly="A switch was turned off, and can be turned on again.",
     )
 
     path: str

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from unbrick.keys.sources.source import Candidate, KeySource
 from unbrick.model import DiskReport, Status
 from unbrick.station.ending.next_in_windows import missing_keys
+from unbrick.station.guided_visit import GuidedKeySource
 from unbrick.station.machine.block_devices import list_block_devices
-from unbrick.station.questions import GuidedKeySource
 from unbrick.station.stick.key_files import open_key_files
 from unbrick.station.stick.partition import Stick, find_sticks, mounted, times_plugged_in
 from unbrick.station.targets import Target
@@ -28,24 +29,11 @@ class _Offered:
     """The passwords of a late stick that may open what is locked; its whole files would fill the memory."""
 
     candidates: tuple[Candidate, ...]
-
-    @property
-    def name(self) -> str:
-        """See `KeySource.name`."""
-        return "the stick"
-
-    @property
-    def interactive(self) -> bool:
-        """See `KeySource.interactive`."""
-        return False
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """See `KeySource.warnings`."""
-        return ()
+    name: ClassVar[str] = "the stick"
+    interactive: ClassVar[bool] = False
+    warnings: ClassVar[tuple[str, ...]] = ()
 
     def find(self, protector_ids: Sequence[str]) -> Iterator[Candidate]:
-        """See `KeySource.find`."""
         wanted = {one.upper() for one in protector_ids}
         return (one for one in self.candidates if one.protector_id is None or one.protector_id in wanted)
 

@@ -17,7 +17,7 @@ from unbrick.processes.libc import power_off_platform, restart_platform
 from unbrick.report.sender_status import SenderState
 from unbrick.signing.carried_text import CarriedTextError, write_text
 from unbrick.station.another_try import AnotherTry
-from unbrick.station.ending.case import Colour, EndingFacts
+from unbrick.station.ending.case import Colour, EndingFacts, already_done
 from unbrick.station.ending.ending import LATE, Ending, ending_of
 from unbrick.station.ending.instruction import Instruction, Moment
 from unbrick.station.ending.next_in_windows import missing_keys
@@ -167,7 +167,7 @@ class Leaving:
             reports_waiting=waiting,
             reports_on_stick=on_stick,
             tally_known=self._reports.has_tally and not self._reports.status().refused,
-            already=_already(done),
+            already=already_done(done),
             medium_id=self._medium.id,
             only_looked=only_looked,
             report_text=None if on_stick or not waiting else self._report_text(),
@@ -292,23 +292,6 @@ class Leaving:
 def _machine_of(done: Sequence[DiskReport]) -> Machine:
     """What the machine is known by on its first disk with a Windows, for its disks that have none."""
     return next((report.machine for report in done if report.machine.hostnames), Machine())
-
-
-def already_repaired(report: DiskReport) -> str | None:
-    """When and by which medium a disk was repaired by an earlier run, as a sentence goes on with it."""
-    earlier = report.repaired_before
-    if earlier is None:
-        return None
-    by = f" by medium {earlier.medium[:8]}" if earlier.medium else ""
-    return f"{earlier.when[:10]}{by}"
-
-
-def _already(done: Sequence[DiskReport]) -> str | None:
-    """The same for the whole machine: only where nothing had to be done now."""
-    if not done or any(report.status not in {Status.HEALTHY, Status.NEEDS_HANDS} for report in done):
-        return None
-    told = [already_repaired(report) for report in done if report.status is Status.HEALTHY]
-    return next((one for one in told if one), None)
 
 
 def _called(medium: Sequence[BlockDevice]) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from unbrick.errors import FailedError
-from unbrick.model import DiskReport, EarlierRun, RunState, Status
 from unbrick.station import restart as finish
-from unbrick.station.leaving import _already, already_repaired
 from unbrick.station.machine.block_devices import BlockDevice
 from unbrick.station.machine.firmware_entries import BootEntry
 from unbrick.station.restart import (
@@ -81,29 +78,3 @@ def test_the_partitions_of_a_disk_are_those_that_udev_has_read(tmp_path: Path) -
     )
 
     assert partitions_of(["/dev/sda"], devices, sysfs=tmp_path, udev=tmp_path) == {"AA-1"}
-
-
-def _report(status: Status, earlier: EarlierRun | None = None) -> DiskReport:
-    return DiskReport("/dev/sda", status, runs=(earlier,) if earlier else ())
-
-
-BEFORE = EarlierRun("20261125T170000Z-8f3a1c", "2026-11-25T17:00:00Z", "0123456789abcdef", RunState.REPAIRED)
-
-
-def test_a_machine_that_was_repaired_before_says_when_and_by_which_medium() -> None:
-    assert already_repaired(_report(Status.HEALTHY, BEFORE)) == "2026-11-25 by medium 01234567"
-    by_hand = replace(BEFORE, medium=None)
-    assert already_repaired(_report(Status.HEALTHY, by_hand)) == "2026-11-25"
-    assert already_repaired(_report(Status.HEALTHY)) is None
-    taken_back = replace(BEFORE, run="20261126T080000Z-000001", state=RunState.UNDONE)
-    assert already_repaired(_report(Status.HEALTHY, taken_back)) is None
-    report = DiskReport("/dev/sda", Status.HEALTHY, runs=(taken_back, BEFORE))
-    assert already_repaired(report) == "2026-11-25 by medium 01234567"
-
-
-def test_what_had_to_be_repaired_now_was_not_done_already() -> None:
-    assert _already([_report(Status.HEALTHY, BEFORE)]) is not None
-    assert _already([_report(Status.HEALTHY, BEFORE), _report(Status.REPAIRED)]) is None
-    assert _already([_report(Status.REPAIRED, BEFORE)]) is None
-    assert _already([_report(Status.HEALTHY)]) is None
-    assert _already([]) is None

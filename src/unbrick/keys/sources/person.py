@@ -21,6 +21,10 @@ _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 class PersonKeySource:
     """Asks on `output` and listens on `answers` (stderr and stdin, for a command)."""
 
+    name = "the keyboard"
+    interactive = True
+    warnings: tuple[str, ...] = ()
+
     def __init__(
         self,
         answers: TextIO,
@@ -34,21 +38,6 @@ class PersonKeySource:
         self._output = output
         self._questions = questions
         self._gone = False
-
-    @property
-    def name(self) -> str:
-        """See `KeySource.name`."""
-        return "the keyboard"
-
-    @property
-    def interactive(self) -> bool:
-        """See `KeySource.interactive`."""
-        return True
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """See `KeySource.warnings`."""
-        return ()
 
     def find(self, protector_ids: Sequence[str]) -> Iterator[Candidate]:
         """Ask for the password of one volume until it opens, the questions are used up, or an empty line.

@@ -19,8 +19,12 @@ MOST_ACTIONS = 1000  # of one run; the widest playbook may ask for as many files
 class Words:
     """What a person reads of a kind of action.
 
-    `looking`, `doing` and `undoing` complete "the volume ran full while …". The others precede an action's
-    path: in the report of a repair, of an undo, and in the list of a disk's runs.
+    `looking`, `doing` and `undoing` complete "the volume ran full while …". `repair`, `undo` and `listed`
+    precede an action's path: in the report of a repair, of an undo, and in the list of a disk's runs.
+
+    At a machine, `ask_repair` and `ask_undo` are read before the question; they are filled in with `what` is
+    touched (`2 files (a.sys, b.sys)`, counted by `noun`) and `them` (or `it`). `repaired` sums up
+    what was done, and so does `partly` where something else is left for a person.
     """
 
     looking: str
@@ -29,6 +33,11 @@ class Words:
     repair: Mapping[ActionState, str]
     undo: Mapping[ActionState, str]
     listed: Mapping[ActionState, str]
+    noun: str
+    ask_repair: tuple[str, ...]
+    ask_undo: tuple[str, ...]
+    repaired: str
+    partly: str
 
 
 class ActionKind(Protocol):

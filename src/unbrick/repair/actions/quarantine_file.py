@@ -111,6 +111,17 @@ class QuarantineFile:
             ActionState.FAILED: "could not put back",
         },
         listed={ActionState.DONE: "in quarantine", ActionState.UNDONE: "put back"},
+        noun="file",
+        ask_repair=(
+            "It has the fault, in {what}.",
+            "The repair moves {them} aside. Nothing is deleted, and all can be put back.",
+        ),
+        ask_undo=(
+            "An earlier repair took away {what}.",
+            "Putting {them} back brings the fault back as well.",
+        ),
+        repaired="The faulty file was taken away. Nothing was deleted, and it can be put back.",
+        partly="A faulty file was taken away and can be put back.",
     )
 
     source: str

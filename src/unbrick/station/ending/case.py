@@ -9,6 +9,7 @@ from enum import StrEnum
 from unbrick.errors import Reason
 from unbrick.events.short_code import short_code
 from unbrick.model import (
+    Action,
     ActionState,
     DiskReport,
     InstallationReport,
@@ -118,14 +119,14 @@ class Case:
         return self.found_no_windows and self.facts.hidden_disks > 0
 
     @property
+    def done(self) -> list[Action]:
+        """What was done, on any disk."""
+        installations = [one for report in self.reports for one in report.installations]
+        return [action for one in installations for action in one.actions if action.state is ActionState.DONE]
+
+    @property
     def was_changed(self) -> bool:
-        """Whether anything was done on a disk."""
-        return any(
-            action.state is ActionState.DONE
-            for report in self.reports
-            for installation in report.installations
-            for action in installation.actions
-        )
+        return bool(self.done)
 
     @property
     def missing_keys(self) -> list[str]:
@@ -157,6 +158,23 @@ def case_of(reports: tuple[DiskReport, ...], facts: EndingFacts) -> Case:
     else:
         name = f"Serial {drawable(machine.serial)}" if machine.serial else "No name"
     return Case(reports, facts, status, worst, name, short_code(machine, run))
+
+
+def already_repaired(report: DiskReport) -> str | None:
+    """When and by which medium an earlier run repaired a disk (`2026-11-25 by medium 01234567`)."""
+    earlier = report.repaired_before
+    if earlier is None:
+        return None
+    by = f" by medium {earlier.medium[:8]}" if earlier.medium else ""
+    return f"{earlier.when[:10]}{by}"
+
+
+def already_done(reports: Sequence[DiskReport]) -> str | None:
+    """`EndingFacts.already`: the same for the whole machine, only where nothing had to be done now."""
+    if not reports or any(one.status not in {Status.HEALTHY, Status.NEEDS_HANDS} for one in reports):
+        return None
+    said = [already_repaired(report) for report in reports if report.status is Status.HEALTHY]
+    return next((one for one in said if one), None)
 
 
 def no_disk(machine: Machine, run: str | None = None) -> DiskReport:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from unbrick.model import DiskReport, Status, Verdict
 from unbrick.station.ending.case import NO_DISK, Case, Colour, EndingFacts, case_of
@@ -54,11 +55,9 @@ _HEADLINE = {
     Status.SCANNED: "ONLY LOOKED",
 }
 _SUMMARY = {
-    Status.REPAIRED: "The faulty file was taken away. Nothing was deleted, and it can be put back.",
     Status.UNDONE: "The repair was taken back: the disk is as it was before, with the fault.",
     Status.HEALTHY: "This computer does not have the fault. If it does not start, the cause is another one.",
 }
-_TAKEN_AWAY = "A faulty file was taken away and can be put back. Something else is left:"
 _ONLY_LOOKED = {
     Status.FOUND: "The fault is on this computer",
     Status.SCANNED: "This computer was only looked at",
@@ -114,7 +113,10 @@ def _summary(case: Case) -> str:
         if not case.worst.disk and not case.is_hidden:
             return NO_DISK
         partly = case.status is Status.NEEDS_HANDS and case.was_changed
-        return f"{_TAKEN_AWAY} {_meaning(case).what}" if partly else _meaning(case).what
+        done = f"{_what_was_done(case, 'partly')} Something else is left: " if partly else ""
+        return done + _meaning(case).what
+    if case.status is Status.REPAIRED:
+        return _what_was_done(case, "repaired")
     if case.status not in _ONLY_LOOKED:
         return _SUMMARY[case.status]
     what, untouched = _ONLY_LOOKED[case.status], "Nothing was changed"
@@ -122,6 +124,15 @@ def _summary(case: Case) -> str:
         what, untouched = f"{what}, on one of its disks", "That disk was left as it was"
     why = f": {case.facts.only_looked}" if case.facts.only_looked else ""
     return f"{what}. {untouched}{why}."
+
+
+def _what_was_done(case: Case, word: Literal["repaired", "partly"]) -> str:
+    """What the kinds of the actions that were done say of them."""
+    # Loaded here: the first screen does not wait for it.
+    from unbrick.repair.actions.kinds import KINDS
+
+    done = {action.kind for action in case.done}
+    return " ".join(getattr(kind.WORDS, word) for name, kind in KINDS.items() if name in done or not done)
 
 
 def _next_in_windows(case: Case, instruction: Instruction) -> Iterator[str]:
