@@ -10,16 +10,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from unbrick.model import DiskReport, Status, Verdict
+from unbrick.errors import Reason
+from unbrick.manual.reasons import explain
+from unbrick.model import DiskReport, ProtectorKind, Status, Verdict, VolumeKind
 from unbrick.station.ending.case import NO_DISK, Case, Colour, EndingFacts, case_of
-from unbrick.station.ending.helpdesk import helpdesk_sentences, picture_text
 from unbrick.station.ending.instruction import Instruction, Then, instruction_for
-from unbrick.station.ending.next_in_windows import after_repair, only_way_in
-from unbrick.station.ending.words import Meaning, meaning_of
+from unbrick.station.ending.next_in_windows import (
+    after_repair,
+    is_suspended,
+    recovery_key_ids,
+    waited_for,
+    windows_volumes,
+)
+from unbrick.station.screen.sheet import drawable
 
 MISSED = "The stick's settings could not be read: next time leave it in until this screen comes."
 LATE = "The settings on a stick came too late and were not used. They are read only at the beginning."
 _MOST_LEFT_ALONE = 2
+_MEDIUM_SHOWN = 8
+_LONGEST_ERROR = 180
+_LONGEST_QR = 1200
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,42 @@ class Ending:
     qr: str | None
     key_ids: tuple[str, ...] = ()
     contact: str | None = None
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """One reason in words.
+
+    `what` it is and what `to_do` are for the person at the machine, who has never seen it: short sentences,
+    no word of the trade. `helpdesk` has the trade's words.
+    """
+
+    what: str
+    to_do: str
+    helpdesk: str
+
+
+_BY_STATUS: dict[Status, Meaning] = {
+    Status.FAILED: Meaning("Something went wrong.", "It may work at another try.", "The work failed."),
+    Status.NEEDS_HANDS: Meaning(
+        "A person has to look at this computer.",
+        "A person from IT has to look at this computer.",
+        "Nothing is written here without a person.",
+    ),
+}
+
+
+def meaning_of(status: Status, reason: str | None) -> Meaning:
+    """The words of the manual's page `reasons` for a troubled disk; of its status for a reason unknown here.
+
+    A reason may carry a detail (`foreign-encryption:luks`).
+    """
+    explained = explain(reason or "")
+    if explained is None and status is Status.NEEDS_KEY:
+        explained = explain(Reason.KEY_MISSING)
+    if explained is None:
+        return _BY_STATUS.get(status, _BY_STATUS[Status.NEEDS_HANDS])
+    return Meaning(explained.what, explained.at_the_machine, explained.for_it)
 
 
 _HEADLINE = {
@@ -78,7 +124,6 @@ def ending_of(reports: Sequence[DiskReport], facts: EndingFacts) -> Ending:
     """
     case = case_of(tuple(reports), facts)
     instruction = instruction_for(case)
-    calls = _calls_the_helpdesk(case)
     waits_in_memory = facts.reports_waiting > 0 and not facts.reports_on_stick
     return Ending(
         colour=case.colour,
@@ -89,21 +134,35 @@ def ending_of(reports: Sequence[DiskReport], facts: EndingFacts) -> Ending:
         instruction=instruction,
         next_in_windows=tuple(_next_in_windows(case, instruction)),
         to_do=(*_to_do(case, instruction, waits_in_memory), instruction.sentence),
-        helpdesk=tuple(helpdesk_sentences(case, _meaning(case).helpdesk)),
-        qr=picture_text(case) if waits_in_memory else None,
+        helpdesk=tuple(_helpdesk(case)),
+        qr=_picture(case) if waits_in_memory else None,
         key_ids=tuple(case.missing_keys),
-        contact=facts.contact if calls else None,
+        contact=None if case.starts else facts.contact,
     )
 
 
 def _meaning(case: Case) -> Meaning:
     if case.status is Status.NEEDS_KEY and not case.missing_keys:
-        return only_way_in(case.reports)
+        return _only_way_in(case.reports)
     return _HIDDEN if case.is_hidden else meaning_of(case.status, case.worst.reason)
 
 
-def _calls_the_helpdesk(case: Case) -> bool:
-    return not case.starts
+_ONLY_WAYS = {
+    ProtectorKind.PASSPHRASE: "Only the password that its owner knows opens it, and only in Windows.",
+    ProtectorKind.STARTUP_KEY: "Only the USB stick with its startup key opens it, and only in Windows.",
+    ProtectorKind.SMART_CARD: "Only its owner's card opens it, and only in Windows.",
+}
+_ITS_OWN_COMPUTER = "Only its own computer opens it."
+
+
+def _only_way_in(reports: Sequence[DiskReport]) -> Meaning:
+    kinds = {one.kind for volume in waited_for(reports) for one in volume.protectors}
+    way = next((said for kind, said in _ONLY_WAYS.items() if kind in kinds), _ITS_OWN_COMPUTER)
+    return Meaning(
+        "This disk is locked, and it has no recovery key.",
+        way,
+        "BitLocker: the volume has no recovery password; add one in Windows (manage-bde -protectors -add).",
+    )
 
 
 def _summary(case: Case) -> str:
@@ -170,7 +229,7 @@ def _to_do(case: Case, instruction: Instruction, waits_in_memory: bool) -> Itera
     elif case.troubled:
         yield _meaning(case).to_do
         yield from _left_alone(case)
-    if _calls_the_helpdesk(case) and not case.missing_keys:
+    if not case.starts and not case.missing_keys:
         again = instruction.then is Then.STICK_AGAIN
         call = "If this screen comes back, call the helpdesk" if again else "Call the helpdesk"
         yield f"{call} and say the sticker code {case.code}."
@@ -200,3 +259,64 @@ def _left_alone(case: Case) -> Iterator[str]:
             f"Plugged in from outside, and so left alone: {', '.join(disks[:_MOST_LEFT_ALONE])}{more}. "
             "IT can repair a Windows there at another computer."
         )
+
+
+def _helpdesk(case: Case) -> Iterator[str]:
+    """What IT wants to know: which machine, how it ended, what is known of its keys."""
+    facts, worst = case.facts, case.worst
+    serial = f", serial {worst.machine.serial}" if worst.machine.serial else ""
+    yield f"Computer {case.name}, sticker code {case.code}{serial}."
+    reason = f" ({worst.reason})" if worst.reason else ""
+    if facts.already:
+        yield f"Repaired before: {facts.already}. Now: {case.status}{reason}."
+    elif case.starts and facts.tally_known and not facts.reports_waiting:
+        yield f"Result: {case.status}{reason}. The tally knows it already."
+    else:
+        yield f"Result: {case.status}{reason}."
+    if case.troubled:
+        yield _meaning(case).helpdesk
+        if worst.error:
+            yield f"It says: {_clipped(worst.error)}"
+    yield from _about_the_lock(case)
+    if len(case.reports) > 1:
+        listed = (
+            f"{one.disk} {one.status}" + (f" ({one.reason})" if one.reason else "") for one in case.reports
+        )
+        yield f"Disks: {', '.join(listed)}."
+    yield f"Stick {facts.medium_id[:_MEDIUM_SHOWN]}." + _runs(case)
+
+
+def _picture(case: Case) -> str:
+    """What is photographed: the reports themselves where they are short enough, else who and what."""
+    if case.facts.report_text and len(case.facts.report_text) <= _LONGEST_QR:
+        return case.facts.report_text
+    lines = [f"UNBRICK {case.code} {case.name}"]
+    for one in case.reports:
+        disk = one.disk.removeprefix("/dev/")
+        lines.append(" ".join(filter(None, (disk, one.status, one.reason, one.run))))
+    serial = case.worst.machine.serial
+    lines.append(f"stick {case.facts.medium_id[:_MEDIUM_SHOWN]}" + (f" serial {serial}" if serial else ""))
+    return "\n".join(drawable(line) for line in lines)[:_LONGEST_QR]
+
+
+def _runs(case: Case) -> str:
+    runs = [report.run for report in case.reports if report.run]
+    return f" Run {', '.join(runs)}." if runs else ""
+
+
+def _about_the_lock(case: Case) -> Iterator[str]:
+    """Which recovery key belongs to this machine, should Windows or the next visit ask for it."""
+    if case.status is Status.NEEDS_KEY:
+        if ids := case.missing_keys:
+            yield f"Recovery key ID: {', '.join(ids)}."
+        return
+    volumes = [one for one in windows_volumes(case.reports) if one.kind is VolumeKind.BITLOCKER]
+    ids = [key for volume in volumes for key in recovery_key_ids(volume.protectors)]
+    if ids and case.starts:
+        yield f"Should Windows ask for a recovery key, its ID is {' or '.join(ids)}."
+    if any(is_suspended(volume) for volume in volumes):
+        yield "BitLocker is suspended here: resume it (manage-bde -protectors -enable C:)."
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _LONGEST_ERROR else text[: _LONGEST_ERROR - 3] + "..."

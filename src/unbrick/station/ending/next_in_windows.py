@@ -15,7 +15,6 @@ from unbrick.model import (
     VolumeState,
 )
 from unbrick.recovery.outcome import is_excused
-from unbrick.station.ending.words import Meaning
 
 _SHOWN = 8
 """How much of a key protector's id Windows' blue screen shows first, and every list of keys is sorted by."""
@@ -50,44 +49,23 @@ def windows_volumes(reports: Sequence[DiskReport]) -> Iterator[Volume]:
 
 
 def missing_keys(reports: Sequence[DiskReport]) -> list[str]:
-    """The ids of the recovery passwords that open what stayed locked for want of one.
-
-    Beside a Windows that was found, a volume for data is not waited for.
-    """
+    """The ids of the recovery passwords that open what stayed locked for want of one."""
     return [
         one.id
-        for volume in _waited_for(reports)
+        for volume in waited_for(reports)
         for one in volume.protectors
         if one.kind is ProtectorKind.RECOVERY_PASSWORD
     ]
 
 
-def _waited_for(reports: Sequence[DiskReport]) -> Iterator[Volume]:
+def waited_for(reports: Sequence[DiskReport]) -> Iterator[Volume]:
+    """The volumes that stayed locked; beside a Windows that was found, one for data is not waited for."""
     found = [one for report in reports for one in report.installations]
     volumes = [one for report in reports if report.status is Status.NEEDS_KEY for one in report.volumes]
     for volume in volumes:
         locked = volume.kind is VolumeKind.BITLOCKER and volume.state is VolumeState.LOCKED
         if locked and not is_excused(volume, found):
             yield volume
-
-
-_ONLY_WAYS = {
-    ProtectorKind.PASSPHRASE: "Only the password that its owner knows opens it, and only in Windows.",
-    ProtectorKind.STARTUP_KEY: "Only the USB stick with its startup key opens it, and only in Windows.",
-    ProtectorKind.SMART_CARD: "Only its owner's card opens it, and only in Windows.",
-}
-_ITS_OWN_COMPUTER = "Only its own computer opens it."
-
-
-def only_way_in(reports: Sequence[DiskReport]) -> Meaning:
-    """What is said of a disk that stayed locked because it has no recovery password."""
-    kinds = {one.kind for volume in _waited_for(reports) for one in volume.protectors}
-    way = next((said for kind, said in _ONLY_WAYS.items() if kind in kinds), _ITS_OWN_COMPUTER)
-    return Meaning(
-        "This disk is locked, and it has no recovery key.",
-        way,
-        "BitLocker: the volume has no recovery password; add one in Windows (manage-bde -protectors -add).",
-    )
 
 
 def is_suspended(volume: Volume) -> bool:

@@ -21,6 +21,7 @@ from unbrick.station.screen.sheet import (
     Line,
     Span,
     Style,
+    at_both_ends,
     centred,
     fitted,
     paragraphs,
@@ -147,9 +148,7 @@ def _head(ending: Ending, columns: int, headline_scale: int, name_scale: int) ->
     lines = [fitted((), columns, band)]
     for number, row in enumerate(letters):
         side = beside[number] if number < len(beside) and len(letters) >= len(beside) else ""
-        gap = columns - 2 * _MARGIN - len(row) - len(side)
-        text = f"{' ' * _MARGIN}{row}{' ' * gap}{side}"
-        lines.append(fitted((Span(text, band),), columns, band))
+        lines.append(at_both_ends(" " * _MARGIN + row, side + " " * _MARGIN, columns, band))
     lines += [fitted((), columns, band), BLANK]
     name = _letters(ending.machine, columns - 2 * _MARGIN, name_scale)
     return lines + [(Span(" " * _MARGIN + row, STRONG),) for row in name]
@@ -192,8 +191,7 @@ def _thin_band(ending: Ending, columns: int) -> list[Line]:
     band = BAND[ending.colour]
     left = f"{' ' * _MARGIN}{ending.headline}  {ending.machine}"
     right = f"{ending.code}  {ending.colour.upper()}{' ' * _MARGIN}"
-    gap = " " * max(columns - len(left) - len(right), 1)
-    return [fitted((Span(left[: columns - len(right) - 1] + gap + right, band),), columns, band)]
+    return [at_both_ends(left, right, columns, band)]
 
 
 def _code_page(code: Code, ending: Ending, columns: int, turning: str) -> Page:

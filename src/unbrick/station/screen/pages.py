@@ -16,8 +16,8 @@ from unbrick.station.screen.sheet import (
     Line,
     Span,
     Style,
+    at_both_ends,
     centred,
-    fitted,
     indented,
     paragraphs,
     spaced,
@@ -176,9 +176,7 @@ def _trouble(entry: PasswordEntry) -> str:
 
 
 def _band(machine: str | None, columns: int) -> list[Line]:
-    left, right = "  unbrick", f"{machine or ''}  "
-    gap = " " * max(columns - len(left) - len(right), 1)
-    return [fitted((Span(left + gap + right, _BAND),), columns, _BAND)]
+    return [at_both_ends("  unbrick", f"{machine or ''}  ", columns, _BAND)]
 
 
 def _title(text: str, columns: int) -> list[Line]:

@@ -78,6 +78,12 @@ def centred(line: Line, columns: int, fill: Style = PLAIN) -> Line:
     return fitted((Span(" " * before, fill), *line), columns, fill)
 
 
+def at_both_ends(left: str, right: str, columns: int, style: Style) -> Line:
+    """A line with a text at either end; the left one is cut where there is no room for both."""
+    left = left[: max(columns - len(right) - 1, 0)]
+    return fitted((Span(left + right.rjust(columns - len(left)), style),), columns, style)
+
+
 def wrapped(text: str, columns: int) -> list[str]:
     """The text in lines of at most so many columns; a word is cut only where it is longer than a line."""
     return textwrap.wrap(drawable(text), max(columns, 1), break_on_hyphens=False) or [""]

@@ -7,7 +7,7 @@ import pytest
 from unbrick.errors import Reason
 from unbrick.manual.reasons import explanations
 from unbrick.model import Status
-from unbrick.station.ending.words import meaning_of
+from unbrick.station.ending.ending import meaning_of
 
 
 @pytest.mark.parametrize("reason", Reason)
