@@ -1,7 +1,7 @@
 """Another try at the disks whose recovery key was missing: a stick is put in late, or the key is typed.
 
-Of a late stick only the recovery passwords are used. They vouch for nothing, and so need no signature: one
-that is not the disk's opens nothing. Settings and playbooks are read at the start alone.
+Of a late stick only the recovery passwords are used, which need no signature: a wrong one opens nothing.
+Settings and playbooks are read only at the start.
 """
 
 from __future__ import annotations
@@ -39,7 +39,11 @@ class _Offered:
 
 
 class AnotherTry:
-    """What can still be done for a machine once its disks were worked on; the key sources grow meanwhile."""
+    """What can still be done for a machine once its disks were worked on; the key sources grow meanwhile.
+
+    `work_with` gives what works on a disk with some keys; sticks are mounted at `place`. `keys` were tried
+    already, those of the stick among them that `identify` knew by the name `read`.
+    """
 
     def __init__(
         self,
@@ -52,10 +56,6 @@ class AnotherTry:
         find: Callable[[], Iterable[Stick]] = lambda: find_sticks(list_block_devices()),
         identify: Callable[[Stick], str | None] = times_plugged_in,
     ) -> None:
-        """Work on disks again by `work_with`; sticks are mounted at `place`.
-
-        `keys` were tried already, those of the stick among them that `identify` knew by the name `read`.
-        """
         self._work_with = work_with
         self._keys = list(keys)
         self._find_targets = find_targets
@@ -65,10 +65,8 @@ class AnotherTry:
         self._read = {read}
 
     def with_a_late_stick(self, done: Sequence[DiskReport]) -> list[DiskReport] | None:
-        """The reports after another try, where a stick has come with a missing key on it; else None.
-
-        The stick that we were started from may still be there: every one is looked at, and once.
-        """
+        """The reports after another try, where a stick has come with a missing key on it; else None."""
+        # The stick that we were started from may still be there: every one is looked at, and once.
         wanted = missing_keys(done)
         fresh = [one for one in self._find() if self._identify(one) not in self._read] if wanted else []
         offered = [source for stick in fresh if (source := self._passwords_on(stick, wanted)).candidates]

@@ -39,7 +39,7 @@ _PRINTK = Path("/proc/sys/kernel/printk")
 
 
 class Boot:
-    """One boot. `memory` is a folder that is on no disk."""
+    """One boot; `memory` is a folder that is on no disk."""
 
     def __init__(self, memory: Path, voice: Voice, runner: Runner) -> None:
         self._memory = memory
@@ -49,7 +49,6 @@ class Boot:
         self._reports: Reports | None = None
 
     def run(self) -> None:
-        """Do everything, from the settings to the restart; raises what went wrong."""
         voice = self._voice
         self._prepare()
         medium = read_medium_facts()
@@ -66,7 +65,7 @@ class Boot:
         done = work_on_all(self._find_targets, work_with(carried.keys))
         if not done:
             done = [_report_no_disk(reports, read_own_firmware())]
-        # The repair did not have to wait for their loading.
+        # Loaded here, so that the repair does not wait for it.
         from unbrick.station.another_try import AnotherTry
         from unbrick.station.leaving import Leaving
 
@@ -76,7 +75,7 @@ class Boot:
         Leaving(self._memory, voice, self._runner, settings, medium, reports, companions, another).leave(done)
 
     def abandon(self) -> None:
-        """Close everything, once what runs beside the work wrote what it can; for a `run` that failed."""
+        """Close everything after a `run` that failed, once what runs beside the work wrote what it can."""
         from unbrick.station.restart import close_everything
 
         if self._reports is not None:
@@ -93,7 +92,7 @@ class Boot:
             _PRINTK.write_text("1")
 
     def _correct_clock(self, medium: MediumFacts) -> bool:
-        """Whether the clock of this machine could not be believed."""
+        """Whether the clock of this machine was wrong."""
         try:
             doubt = correct_clock(medium)
         except OSError as error:
@@ -126,7 +125,6 @@ class Boot:
     def _start_reports(
         self, settings: Settings, medium: MediumFacts, carried: Carried, *, clock_was_wrong: bool
     ) -> Reports:
-        """Start what runs beside the work, and keep reports from now on."""
         keeper = StickKeeper(self._memory, self._memory / "stick", carried.reports, mark=carried.mark)
         self._companions.append(start_companion(keeper))
         station = settings.station
@@ -145,7 +143,7 @@ class Boot:
         return reports
 
     def _signer(self, settings: Settings) -> Signer:
-        """The station's own; that its key cannot be read is no reason to leave a machine broken."""
+        """The station's own signer; a key that cannot be read is no reason to leave a machine broken."""
         if settings.station is not None and settings.station.tally is not None:
             try:
                 return Signer.load(settings.station.tally.key)
@@ -156,7 +154,7 @@ class Boot:
     def _worker(
         self, settings: Settings, reports: Reports, medium: MediumFacts, keys: Sequence[KeySource]
     ) -> Callable[[Target], DiskReport]:
-        """What works on one disk with these keys: by itself, or with a person."""
+        """What works on one disk with these keys: unattended, or with a person."""
         voice, screens = self._voice, self._voice.screens
         visit = Visit(
             settings=settings,
@@ -169,13 +167,11 @@ class Boot:
         )
         if screens is None or not settings.guided:
             return visit.work_on
-        # Loaded only here: where nobody is asked, the repair does not have to wait for it.
         from unbrick.station.guided_visit import GuidedVisit
 
         return GuidedVisit(visit, screens, keys).work_on
 
     def _find_targets(self) -> list[Target]:
-        """The disks to work on, waited for where there is none yet, or where more are on their way."""
         settle()
         return wait_for(self._targets_now, _DISK_SECONDS)
 
@@ -184,7 +180,7 @@ class Boot:
 
 
 def _report_no_disk(reports: Reports, machine: Machine) -> DiskReport:
-    """What is said of a machine that shows no disk; it was visited, and whoever counts shall know why."""
+    """The report of a machine that shows no disk: the visit counts, and the tally shall know why."""
     from unbrick.station.ending.case import no_disk
 
     run = reports.run_in_order(new_run_id())

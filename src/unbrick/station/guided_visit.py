@@ -18,6 +18,7 @@ from unbrick.model import Action, DiskReport, Status
 from unbrick.recovery.case import Goal
 from unbrick.repair.actions.kinds import KINDS
 from unbrick.station.ending.case import already_repaired
+from unbrick.station.machine.block_devices import kernel_text
 from unbrick.station.targets import Target
 from unbrick.station.telling.screens import Question, Screens
 from unbrick.station.unattended import Visit
@@ -39,7 +40,7 @@ class GuidedVisit:
         self._undoing = replace(visit, confirm=confirm_plan(screens, hardware, undoing=True))
 
     def work_on(self, target: Target) -> DiskReport:
-        """Recover one disk; what was repaired before can be taken back, what hinders can be given up."""
+        """Recover one disk; an earlier repair can be undone, and what Windows keeps can be given up."""
         report = self._visit.work_on(target)
         if self._visit.settings.only_looks:  # whatever the answers, nothing may be written
             return report
@@ -78,25 +79,15 @@ class GuidedKeySource:
 
 
 def read_hardware(folder: Path = _DMI) -> str | None:
-    """What stands on the case: maker, model, serial number; None where the firmware does not say."""
-    words = []
-    for name in _ON_THE_CASE:
-        try:
-            text = (folder / name).read_text(errors="replace").strip()
-        except OSError:
-            continue
-        if text and text.isprintable():
-            words.append(text[:64])
-    return ", ".join(words) or None
+    """What is printed on the case: maker, model, serial number; None where the firmware does not know."""
+    words = [kernel_text(folder / name) for name in _ON_THE_CASE]
+    return ", ".join(word[:64] for word in words if word and word.isprintable()) or None
 
 
 def confirm_plan(
     screens: Screens, hardware: str | None = None, *, undoing: bool = False
 ) -> Callable[[DiskReport], bool]:
-    """What `Kit.confirm` takes: shows the machine and the plan, and asks.
-
-    `hardware` is what stands on the case: maker, model, serial number.
-    """
+    """A `Kit.confirm`, which shows the machine and the plan, and asks; `hardware` is that of the case."""
 
     def confirm(report: DiskReport) -> bool:
         return screens.ask(_about_the_plan(report, hardware, undoing=undoing)) == 0

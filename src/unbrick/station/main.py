@@ -1,8 +1,4 @@
-"""The station as a program: one life, and one line where it ends early.
-
-Whatever of ours fails, the disks are closed (each was worked on in a process of its own), the reports are
-kept, and one key restarts the machine.
-"""
+"""The station as a program. Whatever fails, the disks are closed, the reports kept, and one key restarts."""
 
 from __future__ import annotations
 
@@ -27,7 +23,7 @@ _FOREVER_SECONDS = 3600.0
 
 
 def main() -> int:
-    """Run the station; comes back only where the machine could not be restarted."""
+    """Run the station; returns only where the machine could not be restarted."""
     forbid_core_dumps()
     serial = SerialLine.open()
     serial.say("station started")
@@ -46,7 +42,7 @@ def main() -> int:
 
 
 def _guard(voice: Voice, boot: Boot | None, error: Exception) -> None:
-    """Say in one line what happened, and restart at a key: what was begun is finished by the next run."""
+    """Show in one line what happened, and restart at a key: what was begun is finished by the next run."""
     from unbrick.processes.libc import restart_platform
 
     why = error.message if isinstance(error, UnbrickError) else f"{type(error).__name__}: {error}"

@@ -1,7 +1,7 @@
 """The way out: everything closed, then a reset of the whole machine, into Windows where its firmware allows.
 
-Windows is never started from here: that would change what the TPM measures, and BitLocker would ask. BootNext
-is the only thing that is changed in the firmware.
+Windows is never started from here: that would change what the TPM measures, and BitLocker would ask for its
+key. BootNext is the only thing that is changed in the firmware.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from unbrick.errors import UnbrickError
 from unbrick.processes.command import Runner
-from unbrick.station.machine.block_devices import SYSFS, BlockDevice, list_block_devices
+from unbrick.station.machine.block_devices import SYSFS, BlockDevice, kernel_text, list_block_devices
 from unbrick.station.machine.firmware_entries import (
     BootEntry,
     find_windows_entry,
@@ -37,7 +37,7 @@ _LOOK_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class Restart:
-    """How this machine comes back into Windows: `way` is a word of `EndingFacts.restart_way`."""
+    """How this machine comes back into Windows: `way` is that of `EndingFacts.restart_way`."""
 
     way: str
     entry: BootEntry | None = None
@@ -73,17 +73,16 @@ def partitions_of(
     found = set()
     for device in devices:
         for name in device.partitions if str(device.path) in disks else ():
-            with suppress(OSError):
-                number = (sysfs / "class/block" / name / "dev").read_text().strip()
-                for line in (udev / f"b{number}").read_text(errors="replace").splitlines():
-                    key, _, value = line.partition("=")
-                    if key == _PARTITION_GUID:
-                        found.add(value.upper())
+            number = kernel_text(sysfs / "class/block" / name / "dev")
+            for line in kernel_text(udev / f"b{number}").splitlines():
+                key, _, value = line.partition("=")
+                if key == _PARTITION_GUID:
+                    found.add(value.upper())
     return frozenset(found)
 
 
 def take_boot_next(restart: Restart) -> tuple[Restart, str | None]:
-    """Write BootNext where that is the way; another way, and why, where the firmware will not have it."""
+    """Write BootNext where that is the way; gives another way, and why, where the firmware refuses."""
     if restart.entry is None:
         return restart, None
     try:
@@ -94,7 +93,6 @@ def take_boot_next(restart: Restart) -> tuple[Restart, str | None]:
 
 
 def present_medium() -> tuple[BlockDevice, ...]:
-    """What carries the medium, as far as it is plugged in now."""
     return find_medium(list_block_devices())
 
 
@@ -102,7 +100,7 @@ def wait_for_removal(
     find: Callable[[], Sequence[BlockDevice]] = present_medium,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Wait until nothing is plugged in any more that carries the medium; discs are put out."""
+    """Wait until nothing that carries the medium is plugged in any more; discs are ejected."""
     ejected: set[str] = set()
     while medium := find():
         for disk in medium:
@@ -122,7 +120,7 @@ def _eject(drive: Path) -> None:
 
 
 def close_everything(runner: Runner) -> list[str]:
-    """Stop the arrays clean, and have every disk keep what was written; sentences where one fails."""
+    """Stop the arrays clean, and sync every disk; sentences where one fails."""
     told = close_arrays(list_block_devices(), runner)
     syncing = threading.Thread(target=os.sync, daemon=True)
     syncing.start()

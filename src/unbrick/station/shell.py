@@ -23,7 +23,6 @@ _QUESTION = Question(
 
 
 def wants_shell(screens: Screens) -> bool:
-    """Whether the person would like a shell."""
     return screens.ask(_QUESTION) == 1
 
 

@@ -7,7 +7,7 @@ the same. Until the first write an array is read-only, so that looking changes n
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ class Target:
 def choose_targets(devices: Sequence[BlockDevice], *, medium: frozenset[str] = frozenset()) -> list[Target]:
     """Which of the devices to work on; `medium` names those that carry the medium itself."""
     return [
-        Target(device.path, _notes(device))
+        Target(device.path, tuple(_notes(device)))
         for device in devices
         if device.size > 0 and not device.outside and not device.optical and device.name not in medium
         if not device.held_by and not device.container
@@ -68,13 +68,11 @@ def _called(device: BlockDevice) -> str:
     return f"{device.name} ({device.model}, {size})" if device.model else f"{device.name} ({size})"
 
 
-def _notes(device: BlockDevice) -> tuple[str, ...]:
-    notes = []
+def _notes(device: BlockDevice) -> Iterator[str]:
     if device.degraded:
-        notes.append("a disk of this RAID is missing or has failed; it is worked on as it stands")
+        yield "a disk of this RAID is missing or has failed; it is worked on as it stands"
     if device.syncing:
-        notes.append("this RAID is rebuilding its disks; Windows' own driver goes on with that")
-    return tuple(notes)
+        yield "this RAID is rebuilding its disks; Windows' own driver goes on with that"
 
 
 def assemble_arrays(
@@ -85,8 +83,7 @@ def assemble_arrays(
 ) -> str | None:
     """Put the arrays together whose members are here; a sentence where that could not be done.
 
-    Starts no program where no disk carries a member's signature. An array that lacks a disk is started only
-    when that has had time to come.
+    An array that lacks a disk is started only when that has had time to come.
     """
     if not _has_free_members(find()):
         return None
@@ -94,7 +91,6 @@ def assemble_arrays(
         start_read_only.write_text("1")
 
     def assemble_more() -> bool | None:
-        """True once nothing is left to wait for."""
         if _has_free_members(find()):
             # 1 and 2: some array could not be had. What stands is worked on, a lone member is left alone.
             runner.run((*_ASSEMBLE, "--no-degraded"), timeout=_ASSEMBLY_SECONDS, ok=(0, 1, 2))
@@ -116,11 +112,9 @@ def gather_targets(
     find: Callable[[], Sequence[BlockDevice]] = list_block_devices,
     find_medium: Callable[[Sequence[BlockDevice]], Sequence[BlockDevice]] = find_medium,
 ) -> list[Target]:
-    """The disks to work on, arrays put together first; `tell` is given a sentence where that fails.
-
-    They are chosen in one look, in which no member was free but those that no array could be made of: one
-    that comes a moment later must not be taken for a disk of its own.
-    """
+    """The disks to work on, arrays put together first; `tell` is given a sentence where that fails."""
+    # They are chosen in one look, in which no member was free but those that no array could be made of: one
+    # that comes a moment later must not be taken for a disk of its own.
     tried: set[str] = set()
     while True:
         devices = find()
@@ -141,7 +135,7 @@ def _start_without_the_missing(runner: Runner, find: Callable[[], Sequence[Block
 
 
 def _unstarted(devices: Sequence[BlockDevice]) -> list[BlockDevice]:
-    """Containers with a disk that no started array has, and arrays that were put together only in part."""
+    # Containers with a disk that no started array has, and arrays that were put together only in part.
     containers = {device.name for device in devices if device.container}
     idle = {name for device in devices for name in device.held_by if set(device.held_by) <= containers}
     return [
@@ -157,7 +151,7 @@ def _has_free_members(devices: Sequence[BlockDevice]) -> bool:
 
 
 def close_arrays(devices: Sequence[BlockDevice], runner: Runner) -> list[str]:
-    """Mark every array clean and stop it, so that the firmware finds it whole; sentences where one stays."""
+    """Mark every array clean and stop it, so that the firmware finds it whole; sentences where one is not."""
     told = []
     arrays = [device for device in devices if device.array is not None]
     for device in sorted(arrays, key=lambda one: one.container):
@@ -174,7 +168,7 @@ def close_arrays(devices: Sequence[BlockDevice], runner: Runner) -> list[str]:
 def _holds_member(
     device: BlockDevice, *, open_device: Callable[[Path], int] = lambda path: os.open(path, os.O_RDONLY)
 ) -> bool:
-    """Whether a disk, or one of its partitions, carries the signature of a RAID member."""
+    """Whether a disk, or one of its partitions, has the signature of a RAID member."""
     if device.array is not None or device.held_by or device.outside or device.optical or not device.size:
         return False
     places = [device.path, *(device.path.with_name(name) for name in device.partitions)]

@@ -24,7 +24,7 @@ from unbrick.station.telling.reports import Reports
 class Visit:
     """What the work on each disk needs. `tell` is given each report; `confirm` is asked before writing.
 
-    `fault` is given a mistake of our own, which is then the report of that disk: the others are worked on.
+    `fault` is given a mistake of our own, which becomes the report of that disk: the others are worked on.
     """
 
     settings: Settings

@@ -17,7 +17,7 @@ _DEV = Path("/dev")
 _SECTOR = 512  # /sys counts in these, whatever the disk's own sector is
 _NEVER = ("loop", "ram", "zram", "fd", "dm-", "nbd", "mtdblock", "drbd", "rbd")
 _OPTICAL = ("sr", "scd")
-_MOST_BYTES = 256
+_MOST_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class BlockDevice:
 
 
 def list_block_devices(sysfs: Path = SYSFS) -> tuple[BlockDevice, ...]:
-    """Every device that could be a disk or a stick, by name; raises nothing of ours."""
+    """Every device that could be a disk or a stick, by name; raises nothing."""
     try:
         names = sorted(entry.name for entry in (sysfs / "block").iterdir())
     except OSError:
@@ -63,7 +63,7 @@ def count_hidden_disks(sysfs: Path = SYSFS) -> int:
 
 
 def _is_part_of_flash(name: str) -> bool:
-    """Whether it is one of the small extra areas of an eMMC: boot code and keys, never a Windows."""
+    # The small extra areas of an eMMC: boot code and keys, never a Windows.
     return name.startswith("mmcblk") and ("boot" in name or "rpmb" in name)
 
 
@@ -71,9 +71,9 @@ def _device(sysfs: Path, name: str) -> BlockDevice:
     folder = sysfs / "block" / name
     partitions = sorted(entry.parent.name for entry in folder.glob(f"{name}*/partition"))
     holders = {one for place in (folder, *(folder / part for part in partitions)) for one in _holders(place)}
-    state = _text(folder / "md" / "array_state")
-    removable = _text(folder / "removable") == "1" or _text(folder / "device" / "type") == "SD"
-    built_in = is_built_in(_text(folder / "dev") or "", block=sysfs / "dev" / "block")
+    state = kernel_text(folder / "md" / "array_state") or None
+    removable = kernel_text(folder / "removable") == "1" or kernel_text(folder / "device" / "type") == "SD"
+    built_in = is_built_in(kernel_text(folder / "dev"), block=sysfs / "dev" / "block")
     return BlockDevice(
         name=name,
         path=_DEV / name.replace("!", "/"),
@@ -85,14 +85,14 @@ def _device(sysfs: Path, name: str) -> BlockDevice:
         array=state,
         container=state is not None and _is_container(folder / "md"),
         degraded=_number(folder / "md" / "degraded") > 0,
-        model=_text(folder / "device" / "model") or _text(folder / "device" / "name") or "",
-        syncing=(_text(folder / "md" / "sync_action") or "idle") not in {"idle", "frozen"},
+        model=kernel_text(folder / "device" / "model") or kernel_text(folder / "device" / "name"),
+        syncing=(kernel_text(folder / "md" / "sync_action") or "idle") not in {"idle", "frozen"},
     )
 
 
 def _is_container(md: Path) -> bool:
-    """Whether an array only holds others: its metadata is the firmware's own, not a part of another's."""
-    version = _text(md / "metadata_version") or ""
+    # Its metadata is the firmware's own (`external:imsm`), no part of another array's (`external:/md127/0`).
+    version = kernel_text(md / "metadata_version")
     return version.startswith("external:") and not version.startswith(("external:/", "external:-"))
 
 
@@ -103,14 +103,15 @@ def _holders(folder: Path) -> Iterator[str]:
 
 def _number(path: Path) -> int:
     try:
-        return int(_text(path) or "0")
+        return int(kernel_text(path) or "0")
     except ValueError:
         return 0
 
 
-def _text(path: Path) -> str | None:
+def kernel_text(path: Path) -> str:
+    """What is in a small file of the kernel or of udev; nothing where it is missing or has just gone."""
     try:
         with path.open("rb") as stream:
             return stream.read(_MOST_BYTES).decode(errors="replace").strip()
     except OSError:
-        return None
+        return ""

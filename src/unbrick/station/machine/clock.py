@@ -1,8 +1,8 @@
 """Whether the machine's clock can be believed, and what is put in its place.
 
 A machine with an empty battery says 2009, one with a broken clock 2038. The clock is believed between the
-medium's build and its expiry; else the system runs from the build time on, until the tally says what time it
-is. The hardware clock is left alone: only Windows sets it.
+medium's build and its expiry; else the system runs from the build time on, until the tally gives the time.
+The hardware clock is left alone: only Windows sets it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from unbrick.station.machine.medium_facts import MediumFacts
 
 
 def present() -> datetime:
-    """What the system believes the time to be."""
     return datetime.now(UTC)
 
 
@@ -24,20 +23,15 @@ def set_system_clock(moment: datetime) -> None:
     time.clock_settime(time.CLOCK_REALTIME, moment.timestamp())
 
 
-def is_believed(now: datetime, medium: MediumFacts) -> bool:
-    """Whether a clock that says `now` can be right."""
-    return medium.built <= now <= medium.expires
-
-
 def correct_clock(
     medium: MediumFacts,
     *,
     clock: Callable[[], datetime] = present,
     set_clock: Callable[[datetime], None] = set_system_clock,
 ) -> str | None:
-    """Start from the build time where the clock cannot be right; a sentence where that was so."""
+    """Start from the build time where the clock cannot be right, and say so in a sentence; raises OSError."""
     now = clock()
-    if is_believed(now, medium):
+    if medium.built <= now <= medium.expires:
         return None
     set_clock(medium.built)
     if now > medium.expires:
@@ -55,11 +49,8 @@ def take_tally_time(
     was_wrong: bool,
     set_clock: Callable[[datetime], None] = set_system_clock,
 ) -> bool:
-    """Take over the time that a tally told, where the machine's own was not believed; whether that was done.
-
-    A tally's time before the medium was built is no better than ours. After its expiry it is: the medium is
-    old then, and the tally knows.
-    """
+    """Take over the tally's time where the machine's own was not believed; whether that was done."""
+    # Before the medium was built it is no better than ours. After its expiry it is: the medium is old then.
     if not was_wrong or moment is None or moment < medium.built:
         return False
     set_clock(moment)

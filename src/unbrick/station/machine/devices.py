@@ -1,8 +1,4 @@
-"""Waits for the devices of this machine, as short as can be: until udev has nothing left to do.
-
-A stick is waited for a little longer only where USB shows one that cannot be read yet, or was only just
-switched on.
-"""
+"""Waits for the devices of this machine, as short as can be: until udev has nothing left to do."""
 
 from __future__ import annotations
 
@@ -11,6 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
+
+from unbrick.station.machine.block_devices import kernel_text
 
 DRIVERS_LOADED = Path("/run/unbrick-drivers-loaded")
 """What the first program makes once it has asked for every driver."""
@@ -29,10 +27,7 @@ T = TypeVar("T")
 
 
 def settle(*, marker: Path = DRIVERS_LOADED, udev: Path = _UDEV) -> None:
-    """Wait until drivers were asked for, and udev has dealt with the devices that it knows of.
-
-    udev keeps a file as long as it is at work; to start `udevadm settle` would cost more than looking there.
-    """
+    """Wait until drivers were asked for, and udev has dealt with the devices that it knows of."""
     wait_for(lambda: True if marker.exists() else None, _DRIVERS_SECONDS)
     wait_for(lambda: None if _is_at_work(udev) else True, _SETTLE_SECONDS)
 
@@ -47,53 +42,46 @@ def is_stick_coming(
 ) -> bool:
     """Whether a stick that is plugged in may not be seen yet.
 
-    So it is while drivers are loaded, while USB has a mass storage interface whose disk udev has not been
-    told of (the kernel does that once it has read the partitions), while something is being switched on at a
-    port, and for a moment after a hub was found. Where the stick that we were started from is there, USB has
-    had that moment: `medium_is_there`.
+    It may while drivers are loaded, while USB has a mass storage interface whose disk udev does not know (the
+    kernel announces it once it has read the partitions), while something is being switched on at a port, and
+    for a moment after a hub was found. With `medium_is_there`, the stick that we were started from, USB has
+    had that moment.
     """
     if not marker.exists() or _is_at_work(udev):
         return True
     with suppress(OSError):
         for device in usb.iterdir():
-            if _text(device / "bInterfaceClass") == _MASS_STORAGE and _is_unfinished(device, udev):
+            if kernel_text(device / "bInterfaceClass") == _MASS_STORAGE and _is_unfinished(device, udev):
                 return True
-            is_hub = not medium_is_there and _text(device / "bDeviceClass") == _HUB
+            is_hub = not medium_is_there and kernel_text(device / "bDeviceClass") == _HUB
             if is_hub and (_is_new(device, udev, clock()) or _is_switching_on(device)):
                 return True
     return False
 
 
 def _is_at_work(udev: Path) -> bool:
+    # udev keeps this file as long as it is at work; starting `udevadm settle` would cost more than looking.
     return (udev / "queue").exists()
 
 
 def _is_unfinished(interface: Path, udev: Path) -> bool:
-    """Whether a mass storage interface has no disk yet, or one whose partitions are still being read."""
+    # A mass storage interface has no disk yet, or one whose partitions are still being read.
     disks = list(interface.glob("**/block/*"))
-    return not disks or not all((udev / "data" / f"b{_text(disk / 'dev')}").exists() for disk in disks)
+    return not disks or not all((udev / "data" / f"b{kernel_text(disk / 'dev')}").exists() for disk in disks)
 
 
 def _is_switching_on(hub: Path) -> bool:
-    """Whether the kernel is getting to know a device at a port; one that does not answer holds up others."""
-    return any(_text(state) in _SWITCHING_ON for state in hub.glob("*/*-port*/state"))
+    # The kernel is getting to know a device at a port; one that does not answer holds up others.
+    return any(kernel_text(state) in _SWITCHING_ON for state in hub.glob("*/*-port*/state"))
 
 
 def _is_new(hub: Path, udev: Path, now: float) -> bool:
-    """Whether udev was told of a hub a moment ago; it notes the time by a clock that nobody sets."""
-    for line in _text(udev / "data" / f"c{_text(hub / 'dev')}").splitlines():
+    # udev notes when it was told of a device (I:), by the monotonic clock.
+    for line in kernel_text(udev / "data" / f"c{kernel_text(hub / 'dev')}").splitlines():
         kind, _, microseconds = line.partition(":")
         if kind == "I" and microseconds.isdecimal():
             return now - int(microseconds) / 1e6 < _ENUMERATION_SECONDS
     return True
-
-
-def _text(path: Path) -> str:
-    """What is in a small file; nothing where it has just gone."""
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return ""
 
 
 def wait_for(
@@ -104,9 +92,9 @@ def wait_for(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """What `find` finds, as soon as it is something, or the time is up, or waiting makes no sense.
+    """What `find` finds, as soon as it is not empty or None, or the time is up, or waiting makes no sense.
 
-    Then there is one look more: what came in between is found, also where a look took all the time there was.
+    Then it looks once more: what came in between is found, also where a look took all the time there was.
     """
     deadline = clock() + seconds
     last = False

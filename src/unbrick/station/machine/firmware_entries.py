@@ -2,7 +2,7 @@
 
 Formats from the UEFI Specification 2.10, 3.1.3 (EFI_LOAD_OPTION), 3.3 (variables), 10.3 (device paths), and
 from the kernel's efivarfs: four bytes of attributes before the value. What firmware wrote is hostile: lengths
-are checked, and an entry that is not as the specification has it does not exist for us.
+are checked, and an entry that is not as the specification has it is passed over.
 """
 
 from __future__ import annotations
@@ -50,14 +50,13 @@ class BootEntry:
 
     @property
     def is_windows(self) -> bool:
-        """Whether it starts Windows' boot manager: by its file, or by its name where no file is said."""
+        """Whether it starts Windows' boot manager: by its file, or by its name where it has no file."""
         if self.file is not None:
             return [part for part in re.split(r"[\\/]", self.file.casefold()) if part] == _WINDOWS_FILE
         return self.is_called_windows
 
     @property
     def is_called_windows(self) -> bool:
-        """Whether the firmware's menu calls it as Windows does."""
         return self.description.strip().casefold() == _WINDOWS_NAME
 
 
@@ -66,7 +65,6 @@ class _NoEntryError(ValueError):
 
 
 def parse_load_option(number: int, data: bytes) -> BootEntry | None:
-    """A boot entry from the value of its variable, None where it is none."""
     try:
         attributes, length = _HEAD.unpack_from(data)
         end = data.find(b"\0\0", _HEAD.size)
@@ -111,7 +109,7 @@ def _nodes(path: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def read_boot_entries(folder: Path = VARIABLES) -> tuple[BootEntry, ...]:
-    """The firmware's boot entries by number; none where the machine was not started by UEFI."""
+    """Every boot entry, by number; none where the machine was not started by UEFI."""
     try:
         names = sorted(entry.name for entry in folder.iterdir())
     except OSError:
@@ -131,12 +129,14 @@ def find_windows_entry(
 ) -> BootEntry | None:
     """The entry that starts Windows, rather one on `partitions` (GUIDs of the disks that were worked on).
 
-    `present` are the GUIDs of all disks that are here. An entry that leads to none of them was left by a disk
-    that is gone: the firmware would pass it over, and start the medium again. Where nothing is known of the
-    disks that were worked on, nothing is left out. An entry of theirs that is only called so will do, too:
-    what `bcdedit /set {bootmgr} path` put before Windows starts that machine every day.
+    `present` are the GUIDs of all disks that are here. Where nothing is known of the disks that were worked
+    on, nothing is left out.
     """
+    # An entry that leads to no disk here was left by one that is gone: the firmware would pass it over, and
+    # start the medium again.
     here = {None, *partitions, *present}
+    # On a disk that was worked on an entry that only has the name will do, too: what `bcdedit /set {bootmgr}
+    # path` put before Windows starts that machine every day.
     windows = [
         entry
         for entry in entries
@@ -152,10 +152,7 @@ def find_windows_entry(
 
 
 def set_boot_next(entry: BootEntry, folder: Path = VARIABLES) -> None:
-    """Have the firmware start this entry at the next restart, once; raises FailedError where it will not.
-
-    Reads it back: some firmware takes a write and keeps nothing.
-    """
+    """Have the firmware start this entry at the next restart, once; raises FailedError where it will not."""
     wanted = _ATTRIBUTES + struct.pack("<H", entry.number)
     path = folder / _BOOT_NEXT
     try:
@@ -167,7 +164,7 @@ def set_boot_next(entry: BootEntry, folder: Path = VARIABLES) -> None:
             os.close(descriptor)
     except OSError as error:
         raise FailedError(f"the firmware does not take BootNext: {error.strerror}") from error
-    if _read(path) != wanted:
+    if _read(path) != wanted:  # some firmware takes a write and keeps nothing
         raise FailedError("the firmware did not keep BootNext")
 
 

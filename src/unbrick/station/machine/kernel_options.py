@@ -5,7 +5,7 @@
     unbrick.stick=1A2B-3C4D           repair nothing before the stick with this volume serial number was read
 
 The boot menu lies on FAT, ISO or a network server and is signed by nobody, so whoever can write there must
-not be able to switch questions off, name a tally, or add a key. Every other word is told of and not heeded.
+not be able to switch questions off, name a tally, or add a key. Every other word is reported and ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SERIAL = re.compile(r"[0-9A-F]{4}-[0-9A-F]{4}")
 
 @dataclass(frozen=True)
 class KernelOptions:
-    """What was said and may be heeded; `notes` are sentences about the rest.
+    """The options that count; `notes` are sentences about the rest.
 
     `stick` is the volume serial number of the partition UNBRICK that the boot menu has seen on its own stick.
     """

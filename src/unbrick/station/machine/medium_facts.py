@@ -50,7 +50,6 @@ class MediumFacts:
     site_key: _Text | None = None
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """A medium that expires before it was built."""
         if not self.built < self.expires:
             yield "expires", "a time after that of built"
 

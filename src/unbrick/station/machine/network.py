@@ -13,6 +13,7 @@ from unbrick.errors import UnbrickError
 from unbrick.processes.command import Runner, Server
 from unbrick.processes.companion import Orders
 from unbrick.settings.station_file import Network
+from unbrick.station.machine.block_devices import kernel_text
 
 _NETWORK_CLASS = Path("/sys/class/net")
 _RESOLVER = Path("/etc/resolv.conf")
@@ -32,20 +33,17 @@ def wired_interfaces(folder: Path = _NETWORK_CLASS) -> Iterator[str]:
     for entry in entries:
         with suppress(OSError):
             real = (entry / "device").exists() and not (entry / "phy80211").exists()
-            if real and (entry / "type").read_text().strip() == _ETHERNET:
+            if real and kernel_text(entry / "type") == _ETHERNET:
                 yield entry.name
 
 
 def has_carrier(interface: str, folder: Path = _NETWORK_CLASS) -> bool:
     """Whether a cable is plugged in that leads somewhere."""
-    try:
-        return (folder / interface / "carrier").read_text().strip() == "1"
-    except OSError:  # it is down
-        return False
+    return kernel_text(folder / interface / "carrier") == "1"  # it cannot be read where the interface is down
 
 
 def raise_links(runner: Runner, known: set[str], folder: Path = _NETWORK_CLASS) -> None:
-    """Switch on every wired interface that is not in `known` yet; it then holds those that are plugged in."""
+    """Switch on every wired interface that is not in `known` yet; `known` then holds those that are there."""
     present = set(wired_interfaces(folder))
     known &= present
     for name in sorted(present - known):
@@ -74,13 +72,12 @@ class NetworkLife:
         self._client: Server | None = None
 
     def __call__(self, orders: Orders) -> None:
-        """Live until told to finish."""
         while not orders.finish:
             self.look()
             orders.wait(_LOOK_SECONDS)
 
     def look(self) -> None:
-        """See to what is there now; what fails is tried again at the next look."""
+        """Bring up what is there now; what fails is tried again at the next look."""
         raise_links(self._runner, self._known, self._folder)
         with suppress(UnbrickError, OSError):
             if self._wanted.address is None and self._wanted.vlan is None:
@@ -103,20 +100,17 @@ class NetworkLife:
 
     def _set_up(self, name: str) -> None:
         device = self._device_on(name)
+        if self._wanted.vlan is not None and not (self._folder / device).exists():
+            vlan = ("name", device, "type", "vlan", "id", str(self._wanted.vlan))
+            self._runner.run(("ip", "link", "add", "link", name, *vlan), timeout=_SECONDS)
         if self._wanted.vlan is not None:
-            self._add_vlan(name, device, self._wanted.vlan)
+            self._runner.run(("ip", "link", "set", "dev", device, "up"), timeout=_SECONDS)
         if self._wanted.address is not None:
             self._give_address(device, self._wanted.address)
 
     def _device_on(self, name: str) -> str:
         """What carries the address: the interface itself, or the VLAN on it."""
         return name if self._wanted.vlan is None else f"unbrick.{self._wanted.vlan}"
-
-    def _add_vlan(self, name: str, device: str, number: int) -> None:
-        if not (self._folder / device).exists():
-            link = ("link", "add", "link", name, "name", device, "type", "vlan", "id", str(number))
-            self._runner.run(("ip", *link), timeout=_SECONDS)
-        self._runner.run(("ip", "link", "set", "dev", device, "up"), timeout=_SECONDS)
 
     def _give_address(self, device: str, address: str) -> None:
         wanted = self._wanted
@@ -128,7 +122,7 @@ class NetworkLife:
             self._resolver.write_text("".join(f"nameserver {one}\n" for one in wanted.dns))
 
     def _ask_by_dhcp(self, devices: tuple[str, ...]) -> None:
-        """Keep the DHCP client running: it sees to new interfaces by itself where none is named."""
+        """Keep the DHCP client running; where no device is named it finds new ones by itself."""
         if self._client is None or self._client.poll() is not None:
             servers = " ".join(self._wanted.dns)
             own = ("--static", f"domain_name_servers={servers}") if servers else ()

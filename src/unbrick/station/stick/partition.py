@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from unbrick.processes.libc import mount_data, unmount
-from unbrick.station.machine.block_devices import SYSFS, BlockDevice
+from unbrick.station.machine.block_devices import SYSFS, BlockDevice, kernel_text
 from unbrick.station.stick.fat_volume import FatVolume, read_fat
 
 LABEL = b"UNBRICK    "
@@ -53,10 +53,7 @@ def find_stick(devices: Sequence[BlockDevice]) -> Stick | None:
 
 def times_plugged_in(stick: Stick, sysfs: Path = SYSFS) -> str | None:
     """What tells one stick, and one time that it was put in, from another; None where it is gone."""
-    try:
-        return (sysfs / "block" / stick.disk.name / "diskseq").read_text()
-    except OSError:
-        return None
+    return kernel_text(sysfs / "block" / stick.disk.name / "diskseq") or None
 
 
 def find_medium(devices: Sequence[BlockDevice]) -> tuple[BlockDevice, ...]:
