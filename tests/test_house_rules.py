@@ -72,7 +72,7 @@ FLOORS_INSIDE: dict[str, tuple[str, ...]] = {
     ),
     "recovery": ("outcome", "case", "looking", "change", "story", "isolated"),
     "station": (
-        *("screen", "machine", "ending", "stick", "telling", "targets", "restart", "shell"),
+        *("screen", "machine", "ending", "stick", "telling", "targets", "restart"),
         *("unattended", "guided_visit", "another_try", "leaving", "boot", "main", "__main__"),
     ),
     "drill": (

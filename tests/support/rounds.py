@@ -33,8 +33,7 @@ from unbrick.signing.own_key import own_signer
 from unbrick.station.machine.block_devices import BlockDevice
 from unbrick.station.stick.keeper import LOG, OUTBOX, StickKeeper, read_status, take_over
 from unbrick.station.stick.partition import Stick
-from unbrick.station.telling.reports import Reports
-from unbrick.station.telling.spool import SPOOL, Spool
+from unbrick.station.telling.reports import SPOOL, Reports, Spool
 from unbrick.tally.door.intake import Intake
 from unbrick.tally.folder import TallyFolder
 from unbrick.tally.store.store import Store

@@ -23,9 +23,8 @@ from unbrick.station.stick.key_files import open_key_files
 from unbrick.station.stick.settings import Settings
 from unbrick.station.targets import Target
 from unbrick.station.telling.event_log import EventLog
-from unbrick.station.telling.reports import Reports
+from unbrick.station.telling.reports import SPOOL, Reports, Spool
 from unbrick.station.telling.serial_line import SerialLine
-from unbrick.station.telling.spool import SPOOL, Spool
 from unbrick.station.telling.voice import Voice
 from unbrick.station.unattended import Visit, work_on_all
 

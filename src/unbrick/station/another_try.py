@@ -38,6 +38,7 @@ class _Offered:
         return (one for one in self.candidates if one.protector_id is None or one.protector_id in wanted)
 
 
+@dataclass
 class AnotherTry:
     """What can still be done for a machine once its disks were worked on; the key sources grow meanwhile.
 
@@ -45,30 +46,23 @@ class AnotherTry:
     already, those of the stick among them that `identify` knew by the name `read`.
     """
 
-    def __init__(
-        self,
-        work_with: Callable[[Sequence[KeySource]], WorkOn],
-        keys: Sequence[KeySource],
-        find_targets: Callable[[], Sequence[Target]],
-        place: Path,
-        *,
-        read: str | None = None,
-        find: Callable[[], Iterable[Stick]] = lambda: find_sticks(list_block_devices()),
-        identify: Callable[[Stick], str | None] = times_plugged_in,
-    ) -> None:
-        self._work_with = work_with
-        self._keys = list(keys)
-        self._find_targets = find_targets
-        self._place = place
-        self._find = find
-        self._identify = identify
-        self._read = {read}
+    work_with: Callable[[Sequence[KeySource]], WorkOn]
+    keys: Sequence[KeySource]
+    find_targets: Callable[[], Sequence[Target]]
+    place: Path
+    read: str | None = None
+    find: Callable[[], Iterable[Stick]] = lambda: find_sticks(list_block_devices())
+    identify: Callable[[Stick], str | None] = times_plugged_in
+
+    def __post_init__(self) -> None:
+        self._keys = list(self.keys)
+        self._read = {self.read}
 
     def with_a_late_stick(self, done: Sequence[DiskReport]) -> list[DiskReport] | None:
         """The reports after another try, where a stick has come with a missing key on it; else None."""
         # The stick that we were started from may still be there: every one is looked at, and once.
         wanted = missing_keys(done)
-        fresh = [one for one in self._find() if self._identify(one) not in self._read] if wanted else []
+        fresh = [one for one in self.find() if self.identify(one) not in self._read] if wanted else []
         offered = [source for stick in fresh if (source := self._passwords_on(stick, wanted)).candidates]
         if not offered:
             return None
@@ -77,11 +71,11 @@ class AnotherTry:
 
     def _passwords_on(self, stick: Stick, wanted: Sequence[str]) -> _Offered:
         try:
-            with mounted(stick, self._place):
-                found, _ = open_key_files((), self._place)
+            with mounted(stick, self.place):
+                found, _ = open_key_files((), self.place)
         except OSError:  # it is being written to, or was pulled again: the next look tells
             return _Offered(())
-        self._read.add(self._identify(stick))
+        self._read.add(self.identify(stick))
         return _Offered(tuple(one for source in found for one in source.find(wanted)))
 
     def with_a_typed_key(self, done: Sequence[DiskReport], screens: Screens) -> list[DiskReport] | None:
@@ -98,8 +92,8 @@ class AnotherTry:
         return self._try_again(done, [*self._keys, GuidedKeySource(screens)])
 
     def _try_again(self, done: Sequence[DiskReport], keys: Sequence[KeySource]) -> list[DiskReport]:
-        targets = {str(target.path): target for target in self._find_targets()}
-        work_on = self._work_with(keys)
+        targets = {str(target.path): target for target in self.find_targets()}
+        work_on = self.work_with(keys)
         return [
             work_on(targets[report.disk])
             if report.status is Status.NEEDS_KEY and report.disk in targets

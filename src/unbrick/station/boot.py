@@ -28,8 +28,7 @@ from unbrick.station.stick.carried import WAITS, Carried, StickReader
 from unbrick.station.stick.keeper import LOG, OUTBOX, StickKeeper
 from unbrick.station.stick.settings import Settings, find_settings
 from unbrick.station.targets import Target, gather_targets
-from unbrick.station.telling.reports import Reports
-from unbrick.station.telling.spool import SPOOL, Spool
+from unbrick.station.telling.reports import SPOOL, Reports, Spool
 from unbrick.station.telling.voice import Voice
 from unbrick.station.unattended import Visit, work_on_all
 

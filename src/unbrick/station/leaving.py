@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
 from unbrick.errors import UnbrickError
 from unbrick.model import DiskReport, Machine, Status
 from unbrick.processes.child import Child
-from unbrick.processes.command import Runner
+from unbrick.processes.command import Runner, SystemRunner
 from unbrick.processes.libc import power_off_platform, restart_platform
 from unbrick.report.sender_status import SenderState
 from unbrick.signing.carried_text import CarriedTextError, write_text
@@ -34,11 +34,11 @@ from unbrick.station.restart import (
     take_boot_next,
     wait_for_removal,
 )
-from unbrick.station.shell import open_shell, wants_shell
 from unbrick.station.stick.keeper import read_status
 from unbrick.station.stick.settings import Settings
 from unbrick.station.targets import find_left_alone
 from unbrick.station.telling.reports import Reports
+from unbrick.station.telling.screens import Question
 from unbrick.station.telling.voice import Voice
 from unbrick.text import counted
 
@@ -55,87 +55,93 @@ _REMOVAL_SECONDS = 1.0
 _LATE_STICK_SECONDS = 4.0  # long enough for the terminal to draw the screen again meanwhile
 _MOST_CARRIED = 8
 _MOST_CHARACTERS = 1200
+_SHELL = ("/bin/sh", "-i")
+_TERMINAL = Path("/dev/tty1")
+_SHELL_QUESTION = Question(
+    "What now?",
+    ("This site allows a shell here. That one was opened is reported.",),
+    ("Go on without a shell", "Open a shell"),
+)
 
 
+@dataclass
 class Leaving:
     """What is needed to leave a machine in order."""
 
-    def __init__(
-        self,
-        memory: Path,
-        voice: Voice,
-        runner: Runner,
-        settings: Settings,
-        medium: MediumFacts,
-        reports: Reports,
-        companions: Sequence[Child],
-        another: AnotherTry | None = None,
-    ) -> None:
-        self._memory = memory
-        self._voice = voice
-        self._runner = runner
-        self._settings = settings
-        self._medium = medium
-        self._reports = reports
-        self._companions = companions
-        self._another = None if settings.only_looks else another
+    memory: Path
+    voice: Voice
+    runner: Runner
+    settings: Settings
+    medium: MediumFacts
+    reports: Reports
+    companions: Sequence[Child]
+    another: AnotherTry | None = None
+
+    def __post_init__(self) -> None:
+        if self.settings.only_looks:
+            self.another = None
 
     def leave(self, done: Sequence[DiskReport]) -> NoReturn:
         """Send, show, wait where a person has to see it, close, and restart or power off."""
         for disk in self._left_alone():
-            self._voice.log.say(f"left alone, as it is plugged in from outside: {disk}")
+            self.voice.log.say(f"left alone, as it is plugged in from outside: {disk}")
         if self._stick_was_late():
-            self._voice.note(LATE)
+            self.voice.note(LATE)
         again: Sequence[DiskReport] | None = done
         while again is not None:
             done = again
             self._send_last_reports(_machine_of(done))
             restart = find_restart([report.disk for report in done])
             ending = self._ending(done, restart)
-            self._voice.show(ending)
-            self._voice.line(f"end {ending.colour}")
+            self.voice.show(ending)
+            self.voice.line(f"end {ending.colour}")
             ending, again = self._until_it_ends(done, restart, ending)
-        screens = self._voice.screens
+        screens = self.voice.screens
         by_itself = ending.instruction.by_itself
-        shell = not by_itself and self._settings.shell and screens is not None and wants_shell(screens)
+        shell = (
+            not by_itself
+            and self.settings.shell
+            and screens is not None
+            and screens.ask(_SHELL_QUESTION) == 1
+        )
         if shell:
-            self._reports.note(done[0].machine if done else Machine(), note="shell-opened")
-            self._reports.sign_all(_machine_of(done))
+            self.reports.note(done[0].machine if done else Machine(), note="shell-opened")
+            self.reports.sign_all(_machine_of(done))
         self._close()
         if shell:
-            open_shell(self._voice)
+            open_shell(self.voice)
         self._go(restart, ending.instruction)
 
     def _send_last_reports(self, machine: Machine) -> None:
         """Wait for the reports to go out, as long as that has a chance; say how many did."""
-        reports = self._reports
+        reports = self.reports
         reports.sign_all(machine)
         if reports.has_tally and reports.waiting():
-            self._voice.progress("Sending the report")
+            self.voice.progress("Sending the report")
             begun = time.monotonic()
             while reports.waiting() and time.monotonic() - begun < self._patience():
                 time.sleep(_LOOK_SECONDS)
         if reports.waiting():
             self._wait_for_the_stick()
-            self._voice.line(f"report kept {reports.waiting()}")
+            self.voice.line(f"report kept {reports.waiting()}")
             if why := reports.status().why:
-                self._voice.note(f"reports could not be sent: {why}")
+                self.voice.note(f"reports could not be sent: {why}")
         else:
-            self._voice.line(f"report sent {reports.status().acknowledged}")
+            self.voice.line(f"report sent {reports.status().acknowledged}")
         if notice := reports.status().notice:
-            self._voice.note(notice)
+            self.voice.note(notice)
         if refused := reports.status().refused:
-            stick = read_status(self._memory)
+            stick = read_status(self.memory)
             them = "it" if refused == 1 else "them"
             if stick and stick.present and not stick.trouble:
                 where = f"the stick keeps {them} in outbox\\refused"
             else:
                 where = f"put in a stick UNBRICK to keep {them}, before the restart"
-            self._voice.note(f"the tally refused {counted(refused, 'report')}; {where}")
+            self.voice.note(f"the tally refused {counted(refused, 'report')}; {where}")
 
     def _patience(self) -> float:
         """How many seconds of waiting make sense as things stand."""
-        state = self._reports.status().state
+        state = self.reports.status().state
         if state in (SenderState.REFUSED, SenderState.ENDED):
             return 0.0
         if has_network():
@@ -148,35 +154,35 @@ class Leaving:
         """Give what is not sent a moment to reach the stick, where there is one."""
         deadline = time.monotonic() + _KEEP_SECONDS
         while time.monotonic() < deadline:
-            stick = read_status(self._memory)
+            stick = read_status(self.memory)
             if stick and (stick.trouble or not stick.present or self._are_on_stick()):
                 return
             time.sleep(_LOOK_SECONDS)
 
     def _facts(self, done: Sequence[DiskReport], restart: Restart) -> EndingFacts:
-        waiting = self._reports.waiting()
+        waiting = self.reports.waiting()
         on_stick = self._are_on_stick()
-        by_itself = self._may_be_left(waiting) and not self._settings.guided
-        finish = self._settings.finish if by_itself else "wait"
-        only_looked = self._settings.only_looks
-        if only_looked is None and self._settings.guided and _was_declined(done):
+        by_itself = self._may_be_left(waiting) and not self.settings.guided
+        finish = self.settings.finish if by_itself else "wait"
+        only_looked = self.settings.only_looks
+        if only_looked is None and self.settings.guided and _was_declined(done):
             only_looked = "that is what was chosen here"
         return EndingFacts(
             finish=finish,
             restart_way=restart.way,
             reports_waiting=waiting,
             reports_on_stick=on_stick,
-            tally_known=self._reports.has_tally and not self._reports.status().refused,
+            tally_known=self.reports.has_tally and not self.reports.status().refused,
             already=already_done(done),
-            medium_id=self._medium.id,
+            medium_id=self.medium.id,
             only_looked=only_looked,
             report_text=None if on_stick or not waiting else self._report_text(),
             medium=_called(present_medium()),
-            takes_keys=self._another is not None and not self._settings.guided,
+            takes_keys=self.another is not None and not self.settings.guided,
             hidden_disks=count_hidden_disks(),
             left_alone=self._left_alone(),
-            contact=self._settings.contact,
-            missed=self._settings.missed,
+            contact=self.settings.contact,
+            missed=self.settings.missed,
             late=self._stick_was_late(),
         )
 
@@ -186,7 +192,7 @@ class Leaving:
 
     def _stick_was_late(self) -> bool:
         """Whether a stick showed itself, with settings, when those had been read."""
-        stick = read_status(self._memory)
+        stick = read_status(self.memory)
         return stick is not None and stick.late
 
     def _ending(self, done: Sequence[DiskReport], restart: Restart) -> Ending:
@@ -199,7 +205,7 @@ class Leaving:
     @property
     def _are_wanted(self) -> bool:
         """Whether anybody waits for the reports; unattended settings without a tally say that nobody does."""
-        return self._reports.has_tally or self._settings.guided or self._settings.station is None
+        return self.reports.has_tally or self.settings.guided or self.settings.station is None
 
     def _may_be_left(self, reports: int) -> bool:
         """Whether this machine may be left with so many reports in memory."""
@@ -207,13 +213,13 @@ class Leaving:
 
     def _are_on_stick(self) -> bool:
         """Whether all reports that wait are safe there."""
-        stick = read_status(self._memory)
-        return stick is not None and stick.present and self._reports.are_among(stick.kept)
+        stick = read_status(self.memory)
+        return stick is not None and stick.present and self.reports.are_among(stick.kept)
 
     def _report_text(self) -> str | None:
         """The outcomes that wait, the latest first, as many as fit a picture and one key has signed."""
         try:
-            outcomes = self._reports.outcomes(_MOST_CARRIED)
+            outcomes = self.reports.outcomes(_MOST_CARRIED)
         except UnbrickError:
             return None
         for count in range(len(outcomes), 0, -1):
@@ -233,60 +239,72 @@ class Leaving:
         """
         enough = ending.colour == Colour.GREEN and ending.qr is None and bool(present_medium())
         seconds = _REMOVAL_SECONDS if enough else _REDRAW_SECONDS
-        if self._another and missing_keys(done):
+        if self.another and missing_keys(done):
             seconds = _LATE_STICK_SECONDS
         while not ending.instruction.by_itself:
-            if self._voice.screens is None:
+            if self.voice.screens is None:
                 time.sleep(seconds)  # what happened can be read from outside
-            elif self._voice.wait_for_key(seconds):
+            elif self.voice.wait_for_key(seconds):
                 return ending, self._with_a_typed_key(done)
             if enough and not present_medium():
                 return ending, None
-            if self._another and (again := self._another.with_a_late_stick(done)):
+            if self.another and (again := self.another.with_a_late_stick(done)):
                 return ending, again
             now = self._ending(done, restart)
             if now != ending:
                 ending = now
-                self._voice.show(ending)
-        self._voice.wait_for_key(_SHOWN_SECONDS)
+                self.voice.show(ending)
+        self.voice.wait_for_key(_SHOWN_SECONDS)
         return ending, None
 
     def _with_a_typed_key(self, done: Sequence[DiskReport]) -> Sequence[DiskReport] | None:
         """Another try where somebody types a missing key; a guided visit has asked for it already."""
-        screens = self._voice.screens
-        if self._another is None or self._settings.guided or screens is None:
+        screens = self.voice.screens
+        if self.another is None or self.settings.guided or screens is None:
             return None
-        return self._another.with_a_typed_key(done, screens)
+        return self.another.with_a_typed_key(done, screens)
 
     def _close(self) -> None:
-        more = self._reports.waiting() and has_network()
-        self._reports.finish_sending(_LAST_SECONDS if more else _GOODBYE_SECONDS)
-        for companion in reversed(self._companions):
+        more = self.reports.waiting() and has_network()
+        self.reports.finish_sending(_LAST_SECONDS if more else _GOODBYE_SECONDS)
+        for companion in reversed(self.companions):
             if not companion.finish(_END_SECONDS):
-                self._voice.note("something beside the work did not end in time")
-        for sentence in close_everything(self._runner):
-            self._voice.note(sentence)
+                self.voice.note("something beside the work did not end in time")
+        for sentence in close_everything(self.runner):
+            self.voice.note(sentence)
 
     def _go(self, restart: Restart, instruction: Instruction) -> NoReturn:
         if instruction.powers_off:
-            self._voice.line("powering off")
+            self.voice.line("powering off")
             power_off_platform()
         chosen, why = take_boot_next(restart)
         if why:
-            self._voice.note(why)
+            self.voice.note(why)
         if chosen.way == BOOT_NEXT and chosen.entry is not None:
-            self._voice.line(f"restarting into Windows (BootNext {chosen.entry.number:04X})")
+            self.voice.line(f"restarting into Windows (BootNext {chosen.entry.number:04X})")
             restart_platform()
         if chosen.way == REMOVE_STICK:
-            self._voice.line("waiting for the stick to be removed")
+            self.voice.line("waiting for the stick to be removed")
             asked_already = instruction.moment is Moment.STICK_OUT and chosen == restart
             if present_medium() and not asked_already:
-                self._voice.message(replace(instruction, moment=Moment.STICK_OUT).sentence)
+                self.voice.message(replace(instruction, moment=Moment.STICK_OUT).sentence)
             wait_for_removal()
-        self._voice.line("restarting")
+        self.voice.line("restarting")
         with suppress(OSError):
-            self._voice.close()
+            self.voice.close()
         restart_platform()
+
+
+def open_shell(voice: Voice) -> None:
+    """Leave the terminal to a shell until that ends. The site's own settings allow it, and it is reported.
+
+    The disks must be closed by then; afterwards the machine is restarted or switched off.
+    """
+    voice.line("shell opened")
+    voice.close()
+    with suppress(UnbrickError, OSError):
+        SystemRunner().lend_terminal(_SHELL, _TERMINAL)
+    voice.line("shell closed")
 
 
 def _machine_of(done: Sequence[DiskReport]) -> Machine:

@@ -11,8 +11,7 @@ from unbrick.events.standing import MachineStatus
 from unbrick.model import Machine, Status
 from unbrick.signing.event_signer import Signer
 from unbrick.station.boot import _report_no_disk
-from unbrick.station.telling.reports import Reports
-from unbrick.station.telling.spool import Spool
+from unbrick.station.telling.reports import Reports, Spool
 
 MACHINE = Machine(smbios_uuid="4C4C4544-0051-3510-8052-B4C04F4A3132")
 

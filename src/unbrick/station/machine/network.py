@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from unbrick.errors import UnbrickError
@@ -52,24 +53,17 @@ def raise_links(runner: Runner, known: set[str], folder: Path = _NETWORK_CLASS) 
         known.add(name)
 
 
+@dataclass
 class NetworkLife:
     """What the companion for the network does all its life."""
 
-    def __init__(
-        self,
-        wanted: Network,
-        runner: Runner,
-        *,
-        folder: Path = _NETWORK_CLASS,
-        resolver: Path = _RESOLVER,
-    ) -> None:
-        self._wanted = wanted
-        self._runner = runner
-        self._folder = folder
-        self._resolver = resolver
-        self._known: set[str] = set()
-        self._configured: str | None = None
-        self._client: Server | None = None
+    wanted: Network
+    runner: Runner
+    folder: Path = _NETWORK_CLASS
+    resolver: Path = _RESOLVER
+    _known: set[str] = field(default_factory=set)
+    _configured: str | None = None
+    _client: Server | None = None
 
     def __call__(self, orders: Orders) -> None:
         while not orders.finish:
@@ -78,9 +72,9 @@ class NetworkLife:
 
     def look(self) -> None:
         """Bring up what is there now; what fails is tried again at the next look."""
-        raise_links(self._runner, self._known, self._folder)
+        raise_links(self.runner, self._known, self.folder)
         with suppress(UnbrickError, OSError):
-            if self._wanted.address is None and self._wanted.vlan is None:
+            if self.wanted.address is None and self.wanted.vlan is None:
                 if self._known:
                     self._ask_by_dhcp(())
             else:
@@ -91,42 +85,42 @@ class NetworkLife:
         if self._configured not in self._known:
             self._configured = None
             for name in sorted(self._known):
-                if has_carrier(name, self._folder):
+                if has_carrier(name, self.folder):
                     self._set_up(name)
                     self._configured = name
                     break
-        if self._configured is not None and self._wanted.address is None:
+        if self._configured is not None and self.wanted.address is None:
             self._ask_by_dhcp((self._device_on(self._configured),))
 
     def _set_up(self, name: str) -> None:
         device = self._device_on(name)
-        if self._wanted.vlan is not None and not (self._folder / device).exists():
-            vlan = ("name", device, "type", "vlan", "id", str(self._wanted.vlan))
-            self._runner.run(("ip", "link", "add", "link", name, *vlan), timeout=_SECONDS)
-        if self._wanted.vlan is not None:
-            self._runner.run(("ip", "link", "set", "dev", device, "up"), timeout=_SECONDS)
-        if self._wanted.address is not None:
-            self._give_address(device, self._wanted.address)
+        if self.wanted.vlan is not None and not (self.folder / device).exists():
+            vlan = ("name", device, "type", "vlan", "id", str(self.wanted.vlan))
+            self.runner.run(("ip", "link", "add", "link", name, *vlan), timeout=_SECONDS)
+        if self.wanted.vlan is not None:
+            self.runner.run(("ip", "link", "set", "dev", device, "up"), timeout=_SECONDS)
+        if self.wanted.address is not None:
+            self._give_address(device, self.wanted.address)
 
     def _device_on(self, name: str) -> str:
         """What carries the address: the interface itself, or the VLAN on it."""
-        return name if self._wanted.vlan is None else f"unbrick.{self._wanted.vlan}"
+        return name if self.wanted.vlan is None else f"unbrick.{self.wanted.vlan}"
 
     def _give_address(self, device: str, address: str) -> None:
-        wanted = self._wanted
-        self._runner.run(("ip", "address", "replace", address, "dev", device), timeout=_SECONDS)
+        wanted = self.wanted
+        self.runner.run(("ip", "address", "replace", address, "dev", device), timeout=_SECONDS)
         if wanted.gateway is not None:
             route = ("route", "replace", "default", "via", wanted.gateway, "dev", device)
-            self._runner.run(("ip", *route), timeout=_SECONDS)
+            self.runner.run(("ip", *route), timeout=_SECONDS)
         if wanted.dns:
-            self._resolver.write_text("".join(f"nameserver {one}\n" for one in wanted.dns))
+            self.resolver.write_text("".join(f"nameserver {one}\n" for one in wanted.dns))
 
     def _ask_by_dhcp(self, devices: tuple[str, ...]) -> None:
         """Keep the DHCP client running; where no device is named it finds new ones by itself."""
         if self._client is None or self._client.poll() is not None:
-            servers = " ".join(self._wanted.dns)
+            servers = " ".join(self.wanted.dns)
             own = ("--static", f"domain_name_servers={servers}") if servers else ()
-            self._client = self._runner.start((*_DHCP, *own, *devices))
+            self._client = self.runner.start((*_DHCP, *own, *devices))
 
 
 def has_network(folder: Path = Path("/proc/net")) -> bool:

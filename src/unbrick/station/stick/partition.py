@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,6 @@ from pathlib import Path
 
 from unbrick.processes.libc import mount_data, unmount
 from unbrick.station.machine.block_devices import SYSFS, BlockDevice, kernel_text
-from unbrick.station.stick.fat_volume import FatVolume, read_fat
 
 LABEL = b"UNBRICK    "
 _OPTIONS = "umask=0077,flush,shortname=mixed,errors=remount-ro"
@@ -23,6 +23,18 @@ _OPTIONS = "umask=0077,flush,shortname=mixed,errors=remount-ro"
 _ISO_DESCRIPTOR, _ISO_MAGIC, _ISO_LABEL = 16 * 2048, b"\x01CD001", slice(40, 72)
 # The names that NTFS and BitLocker give themselves in their first sector.
 _WINDOWS = {b"NTFS    ", b"-FVE-FS-"}
+_SECTOR = 512
+_SIGNATURE = (510, b"\x55\xaa")
+# Microsoft's FAT specification, offsets in the boot sector: kind of file system, label, serial number.
+_KINDS = ((82, 71, 67, b"FAT32   "), (54, 43, 39, b"FAT16   "), (54, 43, 39, b"FAT12   "))
+_GEOMETRY = struct.Struct("<HBHBH")  # from byte 11: sector, cluster, reserved sectors, tables, root entries
+_SECTOR_SIZES = {512, 1024, 2048, 4096}
+_ENTRY = 32
+_MOST_BYTES = 64 * 1024
+_LABEL, _LONG_NAME, _DELETED = 0x08, 0x0F, 0xE5
+
+Read = Callable[[int, int], bytes]
+"""`read(offset, length)`: that many bytes, or as many as there are."""
 
 
 @dataclass(frozen=True)
@@ -118,3 +130,46 @@ def _read(device: Path, offset: int, length: int) -> bytes:
             os.close(descriptor)
     except OSError:
         return b""
+
+
+@dataclass(frozen=True)
+class FatVolume:
+    """`labels` are eleven bytes each, `serial` is the volume serial number (`1A2B-3C4D`)."""
+
+    labels: frozenset[bytes]
+    serial: str
+
+
+def read_fat(read: Read) -> FatVolume | None:
+    """What a FAT file system says of itself; None where there is none."""
+    sector = read(0, _SECTOR)
+    at, signature = _SIGNATURE
+    if len(sector) < _SECTOR or sector[at : at + 2] != signature:
+        return None
+    for kind_at, label_at, serial_at, kind in _KINDS:
+        if sector[kind_at : kind_at + 8] == kind:
+            low, high = struct.unpack_from("<HH", sector, serial_at)
+            labels = {sector[label_at : label_at + 11], *_root_labels(read, sector, kind_at == _KINDS[0][0])}
+            return FatVolume(frozenset(one.upper() for one in labels), f"{high:04X}-{low:04X}")
+    return None
+
+
+def _root_labels(read: Read, sector: bytes, is_fat32: bool) -> Iterator[bytes]:
+    # Windows writes the name into the root folder alone, and NO NAME into the boot sector; Linux writes both.
+    size, cluster, reserved, tables, entries = _GEOMETRY.unpack_from(sector, 11)
+    if size not in _SECTOR_SIZES:
+        return
+    length = struct.unpack_from("<I", sector, 36)[0] if is_fat32 else struct.unpack_from("<H", sector, 22)[0]
+    begins = (reserved + tables * length) * size
+    most = entries * _ENTRY
+    if is_fat32:
+        begins += max(struct.unpack_from("<I", sector, 44)[0] - 2, 0) * cluster * size
+        most = cluster * size
+    folder = read(begins, min(most, _MOST_BYTES))
+    for start in range(0, len(folder) - _ENTRY + 1, _ENTRY):
+        name, attributes = folder[start : start + 11], folder[start + 11]
+        if name[0] == 0:
+            return
+        if name[0] != _DELETED and attributes & _LABEL and attributes != _LONG_NAME:
+            yield name
+            return

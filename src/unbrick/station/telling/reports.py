@@ -7,14 +7,16 @@ nor a slow, full or pulled stick holds up a repair.
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from unbrick.errors import UnbrickError
-from unbrick.events.event import MOST_EVENTS_IN_A_RUN, Event, EventKind, moment
+from unbrick.events.event import MOST_EVENTS_IN_A_RUN, Event, EventError, EventKind, moment, parse_event
 from unbrick.events.facts import plain_machine, short_facts
 from unbrick.events.run_id import new_run_id
 from unbrick.events.run_order import run_in_order
@@ -28,8 +30,9 @@ from unbrick.report.station_login import with_renewals
 from unbrick.settings.station_file import Station
 from unbrick.signing.event_signer import Signer
 from unbrick.station.machine.network import has_network
-from unbrick.station.telling.spool import Spool
 
+SPOOL = "spool"
+_EVENT_FILE = re.compile(r"[0-9A-Za-z-]+-[0-9]{6}\.event")
 _NETWORK_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
 
@@ -170,3 +173,72 @@ class Reports:
             details=short_facts(facts),
         )
         self(event)
+
+
+class Spool:
+    """One folder of unsigned events, for any process of the station, one at a time.
+
+    Where the firmware has no UUID that tells machines apart, a tally knows a machine by the name of its
+    Windows. What is said of a disk without one is held back until the names of the others are known.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held = folder / "held"
+
+    def __call__(self, event: Event) -> None:
+        """Write one event down; where even memory is full it is lost, and the work goes on."""
+        name = f"{event.run}-{event.sequence:06}.event"
+        told_apart = _is_told_apart(event.machine)
+        with suppress(OSError):
+            self._write(self._folder if told_apart else self._held, name, event)
+            for earlier in _events_in(self._held) if told_apart else ():
+                if earlier.startswith(f"{event.run}-"):
+                    (self._held / earlier).rename(self._folder / earlier)
+
+    def count(self) -> int:
+        """How many events are not signed yet."""
+        return len(_events_in(self._folder)) + len(_events_in(self._held))
+
+    def release(self, machine: Machine) -> None:
+        """Let go what was held back, as said of this machine; as it is where that is not known either."""
+        known = plain_machine(machine)
+        for name in _events_in(self._held):
+            path = self._held / name
+            with suppress(OSError, EventError):
+                if _is_told_apart(known):
+                    self._write(self._folder, name, replace(parse_event(path.read_bytes()), machine=known))
+                    path.unlink()
+                else:
+                    path.rename(self._folder / name)
+
+    def _write(self, folder: Path, name: str, event: Event) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        fresh = (folder / name).with_suffix(".new")
+        fresh.write_bytes(event.to_bytes())
+        fresh.rename(folder / name)
+
+    def empty_into(self, outbox: Outbox, signer: Signer) -> None:
+        """Sign what is there, in order, and put it into the outbox; what cannot be put stays."""
+        for name in _events_in(self._folder):
+            path = self._folder / name
+            try:
+                data = path.read_bytes()
+                with suppress(EventError):  # no tally would take it
+                    outbox.put(SignedEvent(data, signer.sign(data)))
+                path.unlink()
+            except (OSError, UnbrickError):
+                return
+
+
+def _is_told_apart(machine: Machine) -> bool:
+    """Whether the tally can tell which machine this is, not only which disk; it does not go by serials."""
+    return bool(machine.smbios_uuid or machine.hostnames)
+
+
+def _events_in(folder: Path) -> list[str]:
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except OSError:
+        return []
+    return sorted(name for name in names if _EVENT_FILE.fullmatch(name))

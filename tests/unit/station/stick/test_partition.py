@@ -22,13 +22,11 @@ from unbrick.signing.event_signer import Signer
 from unbrick.signing.own_key import KEY_NAME, own_signer
 from unbrick.station.machine.block_devices import BlockDevice
 from unbrick.station.stick import keeper as stick_keeper
-from unbrick.station.stick.fat_volume import read_fat
 from unbrick.station.stick.keeper import LOG, OUTBOX, StickKeeper, StickStatus, read_status, take_over
 from unbrick.station.stick.key_files import open_key_files
-from unbrick.station.stick.partition import Stick, find_medium, find_stick
+from unbrick.station.stick.partition import Stick, find_medium, find_stick, read_fat
 from unbrick.station.stick.settings import settings_mark
-from unbrick.station.telling.reports import Reports
-from unbrick.station.telling.spool import SPOOL, Spool
+from unbrick.station.telling.reports import SPOOL, Reports, Spool
 
 
 def _fat(path: Path, label: str, size: int = 64) -> Path:

@@ -13,8 +13,7 @@ from unbrick.events.wire import SignedEvent
 from unbrick.model import Machine
 from unbrick.report.outbox import Outbox, OutboxFullError
 from unbrick.signing.event_signer import Signer
-from unbrick.station.telling.reports import Reports
-from unbrick.station.telling.spool import Spool
+from unbrick.station.telling.reports import Reports, Spool
 
 
 def _signer() -> Signer:
