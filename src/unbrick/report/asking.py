@@ -56,12 +56,12 @@ class AskRefusedError(FailedError):
         self.word = word
 
 
+@dataclass(frozen=True)
 class Requester:
     """Asks; for any process that was forked from the one that started the sender."""
 
-    def __init__(self, sender: socket.socket, status: Callable[[], SenderStatus]) -> None:
-        self._sender = sender
-        self._status = status
+    _sender: socket.socket
+    _status: Callable[[], SenderStatus]
 
     def ask(self, kind: str, payload: Mapping[str, Any], seconds: float) -> Answer:
         """Ask the tally, and wait so many seconds at most, `LONGEST_ASK_SECONDS` at the very most.
@@ -122,7 +122,7 @@ class _Waiting:
     tries: int = 0
 
     def give(self, said: bytes) -> None:
-        """Say what came of it; an asker that is gone misses nothing."""
+        """Say what came of it; the asker may be gone."""
         with suppress(OSError):
             self.reply.send(said)
         self.reply.close()
@@ -132,26 +132,21 @@ class AskedSession(Protocol):
     """What asking needs of a `session.TallySession`."""
 
     @property
-    def protocol(self) -> int:
-        """What both ends speak."""
-
-    def ask(self, ask: Ask) -> None:
-        """Put a question; raises TallyUnreachableError."""
-
-    def answers(self) -> list[tuple[int, Answer]]:
-        """What was answered meanwhile; raises TallyUnreachableError."""
-
-    def fileno(self) -> int:
-        """What becomes readable with an answer."""
+    def protocol(self) -> int: ...
+    def ask(self, ask: Ask) -> None: ...
+    def answers(self) -> list[tuple[int, Answer]]: ...
+    def fileno(self) -> int: ...
 
 
 class Asks:
-    """The asks in the sender's process: taken in, put to the tally, and each answered to who asked it."""
+    """The asks in the sender's process: taken in, put to the tally, and each answered to who asked it.
+
+    `askers` is where asks come in; None where nobody asks.
+    """
 
     def __init__(
         self, askers: socket.socket | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`askers` is where asks come in; None where nobody asks."""
         self._askers = askers
         if askers is not None:
             askers.setblocking(False)
@@ -186,13 +181,13 @@ class Asks:
                     asked.give(_said(answer))
 
     def session_ended(self) -> None:
-        """What was put in it waits for the next one, in the order in which it came."""
+        """Have what was put in it wait for the next one, in the order in which it came."""
         self._waiting.extendleft(reversed(self._put.values()))
         self._put.clear()
         self._session = None
 
     def close(self) -> None:
-        """Let everybody who waits know that no answer comes."""
+        """Tell everybody who waits that no answer comes."""
         for asked in (*self._waiting, *self._put.values()):
             asked.reply.close()
         self._waiting.clear()
@@ -212,7 +207,7 @@ class Asks:
         session.ask(Ask(self._number, asked.kind, min(max(left, 1), LONGEST_ASK_SECONDS), asked.body))
 
     def _take_in(self) -> None:
-        """Read what our processes ask, and let go of what nobody waits for any longer."""
+        """Read what our processes ask, and drop what nobody waits for any longer."""
         while self._askers is not None:
             try:
                 data, files, *_ = socket.recv_fds(self._askers, _MOST_BYTES, 1)

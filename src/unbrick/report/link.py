@@ -10,17 +10,17 @@ import shlex
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
 from unbrick.errors import UnbrickError
-from unbrick.events.event import MOST_EVENTS_IN_A_RUN, Event, EventError, EventKind, moment
-from unbrick.events.facts import plain_machine, short_facts
+from unbrick.events.event import Event, EventError
 from unbrick.events.run_order import run_in_order
 from unbrick.events.wire import SignedEvent
 from unbrick.model import DiskReport
 from unbrick.report.outbox import Outbox, OutboxError, outbox_folder
+from unbrick.report.recorder import tell_last_word
 from unbrick.report.sender import BackgroundSender
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.sending_loop import in_frames
@@ -42,7 +42,7 @@ Tell = Callable[[str], None]
 
 
 def load_station_and_signer(path: Path) -> tuple[Station, Signer | None, datetime | None]:
-    """A station file, what the tally knows it by, and until when that is valid (None: for ever).
+    """A station file, the signer that the tally knows, and when its certificate ends (None: never).
 
     The signer is None where the file names no tally. Raises UsageError where any of its files cannot be used.
     """
@@ -109,38 +109,24 @@ class StationLink:
 
     @property
     def site(self) -> str | None:
-        """The station's site."""
         return self.station.site
 
     def run_in_order(self, proposed: str) -> str:
-        """The id of a new run, after all earlier ones of this medium, whatever this machine's clock says."""
         return run_in_order(proposed, self._folder, latest=self._valid_until)
 
     def listener(self) -> OutboxListener:
-        """What listens to the work on one disk; made and used in the process that does this work."""
         nudge = None if self._sender is None else self._sender.nudge
         return OutboxListener(self._outbox, self._signer, self._tell_trouble, nudge)
 
     def take_back(self, kept: Sequence[SignedEvent]) -> None:
-        """Take over the events that the process of one disk could not put into the outbox."""
         self._in_memory += kept
         if kept:
             self._trouble_told = True
         self._empty_memory()
 
     def tell_last_word(self, run: str, report: DiskReport) -> None:
-        """Report what became of a run whose process died: after everything that it can have told itself."""
-        event = Event(
-            run=run,
-            sequence=MOST_EVENTS_IN_A_RUN,
-            kind=EventKind.OUTCOME.value,
-            at=moment(datetime.now(UTC)),
-            machine=plain_machine(report.machine),
-            site=self.station.site,
-            details=short_facts({"status": report.status.value, "reason": report.reason}),
-        )
         listener = self.listener()
-        listener(event)
+        tell_last_word(run, report, listener, self.site)
         self.take_back(listener.kept)
 
     def __exit__(
@@ -153,7 +139,7 @@ class StationLink:
         self._tell_what_is_left(status, waiting)
 
     def _finish_sending(self, *, stopped: bool) -> tuple[SenderStatus, int]:
-        """Wait a little for the sender; how it stood at its end, and how many reports still wait."""
+        """Wait a little for the sender; gives its last status, and how many reports still wait."""
         if self._sender is None:
             return SenderStatus(SenderState.ENDED), self._count()
         status = self._sender.status()
@@ -178,30 +164,28 @@ class StationLink:
 
     def _empty_memory(self) -> None:
         """Try the outbox again: acknowledged reports may have made room."""
-        try:
+        with suppress(UnbrickError):  # it was told when it first failed
             while self._in_memory and self._outbox is not None:
                 self._outbox.put(self._in_memory[0])
                 del self._in_memory[0]
-        except UnbrickError:  # it was told of when it first failed
-            pass
 
     def _send_from_memory(self, status: SenderStatus) -> None:
-        """What no outbox holds goes out directly, or is lost with this process."""
+        """Send directly what no outbox holds: it would be lost with this process."""
         tally = self.station.tally
         if not self._in_memory or tally is None or status.state is SenderState.REFUSED:
             return
-        try:
-            with TallySession.open(tally, limits=_HASTY) as session:
-                for batch in in_frames(tuple(self._in_memory)):
-                    answer = session.send(batch)
-                    refused = {one for refusal in answer.refused for one in refusal.ids}
-                    answered = {*answer.acknowledged, *refused}
-                    self._refused_unkept |= refused
-                    self._in_memory = [one for one in self._in_memory if one.id not in answered]
-                    if answer.busy is not None or not answered:
-                        return
-        except (UnbrickError, KeyboardInterrupt):  # that they are lost is told below
-            pass
+        with (
+            suppress(UnbrickError, KeyboardInterrupt),  # that they are lost is told below
+            TallySession.open(tally, limits=_HASTY) as session,
+        ):
+            for batch in in_frames(tuple(self._in_memory)):
+                answer = session.send(batch)
+                refused = {one for refusal in answer.refused for one in refusal.ids}
+                answered = {*answer.acknowledged, *refused}
+                self._refused_unkept |= refused
+                self._in_memory = [one for one in self._in_memory if one.id not in answered]
+                if answer.busy is not None or not answered:
+                    return
 
     def _tell_trouble(self, sentence: str) -> None:
         """Tell once that reports are in trouble, not again for each disk."""
@@ -246,9 +230,10 @@ class StationLink:
 
 
 class OutboxListener:
-    """Event → signed → outbox. What the outbox cannot take stays in memory, in `kept`, and is tried again.
+    """Listens to the work on one disk, in its process: signs each event, and puts it into the outbox.
 
-    `tell` is given one sentence, the first time the outbox fails; `nudge` is called for each event kept.
+    What that cannot take (or all, where there is none) stays in memory, in `kept`, and is tried again. `tell`
+    is given one sentence, the first time the outbox fails; `nudge` is called for each event kept.
     """
 
     def __init__(
@@ -258,7 +243,6 @@ class OutboxListener:
         tell: Callable[[str], None],
         nudge: Callable[[], None] | None = None,
     ) -> None:
-        """Keep events in an outbox; None where there is none to be had, so that all stay in memory."""
         self._outbox = outbox
         self._signer = signer
         self._tell = tell
@@ -268,11 +252,9 @@ class OutboxListener:
 
     @property
     def kept(self) -> tuple[SignedEvent, ...]:
-        """The events that no outbox holds, in order."""
         return tuple(self._kept)
 
     def __call__(self, event: Event) -> None:
-        """Keep one event; raises nothing of ours."""
         data = event.to_bytes()
         self._kept.append(SignedEvent(data, self._signer.sign(data)))
         if self._outbox is None:

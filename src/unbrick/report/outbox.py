@@ -56,14 +56,10 @@ def outbox_folder(station_path: Path) -> Path:
     return own if own.is_dir() and os.access(own, os.W_OK | os.X_OK) else DEFAULT_FOLDER
 
 
-def _silent(_: str) -> None:
-    """Nobody listens."""
-
-
 class Outbox:
     """The events that wait in one folder. `tell` is given a sentence for whatever was set aside."""
 
-    def __init__(self, folder: Path, tell: Tell = _silent) -> None:
+    def __init__(self, folder: Path, tell: Tell = lambda _: None) -> None:
         """Use a folder, and make it where it is missing; raises OutboxError."""
         self.folder = folder
         self._tell = tell
@@ -86,7 +82,7 @@ class Outbox:
             raise _failure(self.folder, error) from error
 
     def pending(self) -> Iterator[tuple[Path, SignedEvent]]:
-        """What waits, in the order of runs and events; damaged and foreign files are set aside and told of.
+        """What waits, in the order of runs and events; damaged and foreign files are set aside.
 
         Raises OutboxError where the folder cannot be read.
         """
@@ -98,7 +94,7 @@ class Outbox:
                 yield path, signed
 
     def acknowledge(self, ids: Collection[str]) -> None:
-        """Let go of events that the tally keeps durably now; ids that are not here are none of ours."""
+        """Delete events that the tally keeps durably now; ids that are not here are ignored."""
         try:
             for path in self._paths_of(ids):
                 path.unlink(missing_ok=True)
@@ -109,7 +105,6 @@ class Outbox:
     def set_aside(self, ids: Collection[str], reason: str) -> None:
         """Move events that the tally will never take to `refused/`, with its reason beside each.
 
-        Of an id its first 16 digits do, which are in the file's name.
         Raises OutboxError where one of them stays: it would be sent, and refused, again and again.
         """
         said = printable(reason, " ")[:500]
@@ -126,7 +121,7 @@ class Outbox:
             self._sync()
 
     def refused(self) -> Iterator[tuple[Path, SignedEvent, str]]:
-        """What the tally refused and was set aside here, each with the reason that it gave."""
+        """What the tally refused and was set aside here, each with the tally's reason."""
         for name in sorted(self.refused_names()):
             path, reason = self.folder / _REFUSED / name, ""
             with suppress(OSError, ValueError):
@@ -135,19 +130,20 @@ class Outbox:
                 yield path, _load(path), reason
 
     def refused_names(self) -> set[str]:
-        """The names of the files in which they lie, the same that they had while they waited."""
-        return self._names_aside(_REFUSED)
+        """The names of their files, the same as while they waited."""
+        with suppress(OSError):
+            return {one.name for one in (self.folder / _REFUSED).iterdir() if _NAME.fullmatch(one.name)}
+        return set()
 
     def was_set_aside(self, name: str) -> bool:
-        """Whether the report in a file of that name is gone from what waits, yet no tally has taken it."""
+        """Whether the report in a file of that name no longer waits, yet no tally has taken it."""
         return any(os.path.lexists(self.folder / aside / name) for aside in (_REFUSED, _DAMAGED))
 
     def holds(self, name: str, signed: SignedEvent) -> bool:
         """Whether this report waits here, whole, in a file of that name."""
-        try:
+        with suppress(WireError, EventError, OSError):
             return _load(self.folder / name) == signed
-        except (WireError, EventError, OSError):
-            return False
+        return False
 
     def export(self, path: Path) -> int:
         """Write what waits to a new file, one JSON line an event; how many. Nothing leaves the outbox.
@@ -190,20 +186,14 @@ class Outbox:
 
     def count_set_aside(self) -> tuple[int, int]:
         """How many files were set aside: refused by the tally, damaged."""
-        counts = []
-        for folder in (_REFUSED, _DAMAGED):
-            try:
-                names = [entry.name for entry in (self.folder / folder).iterdir()]
-            except OSError:
-                names = []
-            counts.append(sum(not name.endswith(".reason.txt") for name in names))
-        return counts[0], counts[1]
 
-    def _names_aside(self, folder: str) -> set[str]:
-        try:
-            return {one.name for one in (self.folder / folder).iterdir() if _NAME.fullmatch(one.name)}
-        except OSError:
-            return set()
+        def count(folder: str) -> int:
+            with suppress(OSError):
+                names = [entry.name for entry in (self.folder / folder).iterdir()]
+                return sum(not name.endswith(".reason.txt") for name in names)
+            return 0
+
+        return count(_REFUSED), count(_DAMAGED)
 
     def _listing(self) -> list[str]:
         try:
@@ -218,7 +208,7 @@ class Outbox:
             return True
 
     def _paths_of(self, ids: Collection[str]) -> list[Path]:
-        wanted = {one[:16] for one in ids}
+        wanted = {one[:16] for one in ids}  # as many digits as there are in a file's name
         found = ((name, _NAME.fullmatch(name)) for name in self._listing())
         return [self.folder / name for name, match in found if match and match[3] in wanted]
 
@@ -260,11 +250,9 @@ class Outbox:
         return target
 
     def _write(self, path: Path, content: bytes) -> None:
-        """Temporary, synced, renamed, folder synced.
-
-        The temporary has a name of its own, and is locked by who writes it: the number of a process says
-        nothing here, for each disk is worked on in a process namespace of its own.
-        """
+        """Temporary, synced, renamed, folder synced."""
+        # The temporary has a name of its own, and its writer locks it: the number of a process says nothing
+        # here, for each disk is worked on in a process namespace of its own.
         while True:
             temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(8)}"
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -303,9 +291,9 @@ class Outbox:
 
 
 def read_carried(folder: Path, most: int) -> Iterator[tuple[Path, SignedEvent]]:
-    """The first reports in an outbox that somebody brought, of at most so many files; raises OutboxError.
+    """The first reports, at most so many, in an outbox that somebody brought; raises OutboxError.
 
-    Nothing is set aside there, or changed: what else lies in it may be anything, and any number of files.
+    Nothing is changed or set aside there: what else is in it may be anything, and any number of files.
     """
     try:
         names = heapq.nsmallest(most, (one.name for one in folder.iterdir() if _NAME.fullmatch(one.name)))
@@ -322,9 +310,11 @@ def read_carried(folder: Path, most: int) -> Iterator[tuple[Path, SignedEvent]]:
 def _load(path: Path) -> SignedEvent:
     """The event in a file; raises WireError, EventError, OSError."""
     try:
-        signed = _parse(read_plain(path, _MOST_FILE_BYTES))
+        signed = signed_event(json.loads(read_plain(path, _MOST_FILE_BYTES).decode("utf-8")))
     except (NoPlainFileError, TooLargeError) as error:
         raise WireError(error.strerror or str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise WireError("it is torn") from error
     if _name_of(signed.event(), signed) != path.name:
         raise WireError("its name belongs to another report")
     return signed
@@ -332,13 +322,6 @@ def _load(path: Path) -> SignedEvent:
 
 def _name_of(event: Event, signed: SignedEvent) -> str:
     return f"{event.run}-{event.sequence:06}-{signed.id[:16]}.json"
-
-
-def _parse(content: bytes) -> SignedEvent:
-    try:
-        return signed_event(json.loads(content.decode("utf-8")))
-    except (ValueError, RecursionError) as error:
-        raise WireError("it is torn") from error
 
 
 def _failure(path: Path, error: OSError) -> OutboxError:

@@ -54,7 +54,6 @@ class PinnedTransport(Transport):  # type: ignore[misc]
 
     @property
     def preferred_keys(self) -> tuple[str, ...]:
-        """The host key algorithms that are offered: one."""
         return (CERTIFICATE_TYPE,)
 
     def get_exception(self) -> Exception | None:
@@ -85,7 +84,7 @@ class PinnedTransport(Transport):  # type: ignore[misc]
 
 
 def _keep_quiet() -> None:
-    """paramiko logs stack traces, which would end up on the screen; what counts reaches us as errors."""
+    # paramiko logs stack traces, which would end up on the screen; what counts reaches us as errors.
     logger = logging.getLogger(_LOG)
     logger.propagate = False
     if not logger.handlers:

@@ -11,17 +11,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from unbrick.errors import UnbrickError
-from unbrick.events.event import Event, EventKind, Listener, moment
+from unbrick.events.event import MOST_EVENTS_IN_A_RUN, Event, EventKind, Listener, moment
 from unbrick.events.facts import plain_machine, short_facts
-from unbrick.model import Machine
-
-
-def _present() -> datetime:
-    return datetime.now(UTC)
+from unbrick.model import DiskReport, Machine
 
 
 class Recorder:
-    """Numbers what happens in one run on one disk and tells each listener, in order, in the same thread."""
+    """Numbers what happens in one run on one disk and tells each listener, in order, in the same thread.
+
+    `told` events of this run were told before: it goes on with the next number.
+    """
 
     def __init__(
         self,
@@ -29,21 +28,22 @@ class Recorder:
         listeners: Sequence[Listener] = (),
         *,
         site: str | None = None,
-        clock: Callable[[], datetime] = _present,
+        told: int = 0,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.run = run
         self._listeners = tuple(listeners)
         self._site = site
         self._clock = clock
         self._machine = Machine()
-        self._sequence = 0
+        self._sequence = told
 
     def identify(self, machine: Machine) -> None:
         """Say what is now known of the machine; every later event carries it."""
         self._machine = plain_machine(machine)
 
     def tell(self, kind: EventKind, step: str | None = None, **details: Any) -> None:
-        """Record one event. Details are facts, cut short where need be; None values are left out."""
+        """Record one event. Details are cut short where need be; None values are left out."""
         self._sequence += 1
         event = Event(
             run=self.run,
@@ -71,3 +71,10 @@ class Recorder:
             self.tell(EventKind.STEP_FAILED, name, error=type(error).__name__, **details)
             raise
         self.tell(EventKind.STEP_ENDED, name, **details)
+
+
+def tell_last_word(run: str, report: DiskReport, listener: Listener, site: str | None) -> None:
+    """Tell what became of a run whose process died, after everything that it can have told itself."""
+    recorder = Recorder(run, (listener,), site=site, told=MOST_EVENTS_IN_A_RUN - 1)
+    recorder.identify(report.machine)
+    recorder.tell(EventKind.OUTCOME, status=report.status.value, reason=report.reason)

@@ -49,7 +49,7 @@ class BackgroundSender:
         *,
         connect: Callable[[], Session] | None = None,
     ) -> None:
-        """Start sending what is in a folder; raises OutboxError where it cannot be had."""
+        """Start sending what is in a folder; raises OutboxError where that cannot be read."""
         self._outbox = Outbox(outbox_folder)
         self._board = StatusBoard()
         open_session = connect or partial(TallySession.open, station)
@@ -76,12 +76,12 @@ class BackgroundSender:
         return status
 
     def nudge(self) -> None:
-        """Say that something new waits, so that it goes out without the delay of a poll; never waits."""
+        """Tell it that something new waits, so that it goes out without the delay of a poll; never waits."""
         with contextlib.suppress(OSError):
             self._child.channel.send(_NUDGE)
 
     def finish(self, seconds: float) -> int:
-        """Wait until the outbox is empty or the time is up, and end; tells how many events still wait.
+        """Wait until the outbox is empty or the time is up, and end it; how many events still wait.
 
         Ends at once where the tally refused us. Interrupted (Ctrl-C), it still ends the process.
         """
@@ -101,7 +101,7 @@ class BackgroundSender:
 
 
 class _SocketOrders:
-    """The sending process's ear: what the parent says, and that somebody asks or was answered."""
+    """What the sending process waits for: an order of the parent, somebody who asks, an answer."""
 
     def __init__(self, connection: socket.socket, asks: Asks) -> None:
         self._connection = connection
@@ -117,8 +117,7 @@ class _SocketOrders:
             while order := self._connection.recv(_LONGEST_ORDER):
                 if order.startswith(_FINISH):
                     self.finish_by = float(order.removeprefix(_FINISH))
-            # Everyone who could say anything is gone.
-            self.finish_by = time.monotonic()
+            self.finish_by = time.monotonic()  # everyone who could give an order is gone
 
 
 def _live(
@@ -128,7 +127,6 @@ def _live(
     askers: socket.socket,
     orders: socket.socket,
 ) -> None:
-    """The sending process's whole life."""
     try:
         _settle(orders, askers)
         asks = Asks(askers)
@@ -145,7 +143,7 @@ def _ended(board: StatusBoard, why: str) -> SenderStatus:
 
 
 def _settle(orders: socket.socket, askers: socket.socket) -> None:
-    """Cut the process off from its parent's terminal, files and signals, but not from its death."""
+    """Cut the process off from its parent's terminal, files and signals; it still dies with it."""
     set_apart()
     orders.setblocking(False)
     _let_go_of_files(keep={orders.fileno(), askers.fileno()})
@@ -154,7 +152,7 @@ def _settle(orders: socket.socket, askers: socket.socket) -> None:
 
 
 def _leave(_: int, __: FrameType | None) -> NoReturn:
-    """Unwind once: saying goodbye must not be interrupted by a second signal."""
+    # Unwind once: saying goodbye must not be interrupted by a second signal.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit
 

@@ -45,14 +45,14 @@ class SenderStatus:
 
 
 class StatusBoard:
-    """The page itself: one writer, any number of readers; made before the fork."""
+    """The page: one writer, any number of readers; made before the fork."""
 
     def __init__(self) -> None:
         self._page = mmap.mmap(-1, _PAGE)
         self._last = SenderStatus()
 
     def write(self, status: SenderStatus) -> None:
-        """Put a new status up; only the sender's process does."""
+        """Only the sender's process does."""
         document = asdict(status) | {"state": status.state.value, "why": status.why[:_LONGEST_WHY]}
         body = json.dumps(document).encode()
         self._page[_HEAD.size : _HEAD.size + len(body)] = body

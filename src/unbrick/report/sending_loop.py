@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -23,44 +24,30 @@ from unbrick.report.session import Receipt, TallyUnreachableError
 POLL_SECONDS = 0.15
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
-LONGEST_PAUSE_WHERE_ASKED = 3.0  # somebody stands at a machine
-# A session that stood this long was a good one: its end is not a sign of trouble that grows.
+LONGEST_PAUSE_WHERE_ASKED = 3.0  # somebody waits at a machine
+# The end of a session that lasted this long is no sign of growing trouble.
 _GOOD_SESSION_SECONDS = 30.0
 _FRAME_HEAD_BYTES = 1024
 
 
 class Waiting(Protocol):
-    """What the loop needs of an outbox."""
+    """What the loop needs of an outbox; each raises OutboxError."""
 
-    def pending(self) -> Iterator[tuple[Path, SignedEvent]]:
-        """What waits, in order."""
-
-    def acknowledge(self, ids: Collection[str]) -> None:
-        """Let go of what is durable at the tally."""
-
-    def set_aside(self, ids: Collection[str], reason: str) -> None:
-        """Put away what the tally will never take; raises OutboxError where that cannot be done."""
-
-    def count(self) -> int:
-        """How many wait."""
+    def pending(self) -> Iterator[tuple[Path, SignedEvent]]: ...
+    def acknowledge(self, ids: Collection[str]) -> None: ...
+    def set_aside(self, ids: Collection[str], reason: str) -> None: ...
+    def count(self) -> int: ...
 
 
 class Session(AskedSession, Protocol):
     """What the loop needs of a `session.TallySession`."""
 
     @property
-    def is_open(self) -> bool:
-        """Whether it still stands."""
-
+    def is_open(self) -> bool: ...
     @property
-    def notice(self) -> str:
-        """What a person should know of the station's certificate."""
-
-    def send(self, events: Sequence[SignedEvent]) -> Receipt:
-        """Send some and wait for the answers; raises TallyUnreachableError."""
-
-    def close(self) -> None:
-        """Hang up."""
+    def notice(self) -> str: ...
+    def send(self, events: Sequence[SignedEvent]) -> Receipt: ...
+    def close(self) -> None: ...
 
 
 class Orders(Protocol):
@@ -74,38 +61,31 @@ class Orders(Protocol):
         """Sleep that long, or until told something new."""
 
 
+@dataclass
 class SendingLoop:
-    """One session a run, opened again with growing pauses where it breaks."""
+    """One session a run, opened again with growing pauses where it breaks.
 
-    def __init__(
-        self,
-        outbox: Waiting,
-        connect: Callable[[], Session],
-        orders: Orders,
-        show: Callable[[SenderStatus], None],
-        asks: Asks | None = None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] | None = None,
-    ) -> None:
-        self._outbox = outbox
-        self._connect = connect
-        self._orders = orders
-        self._show = show
-        self._asks = asks or Asks()
-        self._clock = clock
-        self._chance = chance or _chance
-        self._session: Session | None = None
-        self._opened = 0.0
-        self._not_before = 0.0
-        self._not_before_where_asked = 0.0
-        self._failures = 0
-        self._finishing = False
-        self._nothing_to_send = False
-        self._acknowledged = 0
-        self._refused = 0
-        self._notice = ""
-        self._state = SenderState.CONNECTING
+    `show` is given each new status; `chance` gives a number from 0 to 1 that no other station has.
+    """
+
+    outbox: Waiting
+    connect: Callable[[], Session]
+    orders: Orders
+    show: Callable[[SenderStatus], None]
+    asks: Asks = field(default_factory=Asks)
+    clock: Callable[[], float] = time.monotonic
+    chance: Callable[[], float] = lambda: int.from_bytes(os.urandom(4), "big") / 2**32
+    _session: Session | None = None
+    _opened: float = 0.0
+    _not_before: float = 0.0
+    _not_before_where_asked: float = 0.0
+    _failures: int = 0
+    _finishing: bool = False
+    _nothing_to_send: bool = False
+    _acknowledged: int = 0
+    _refused: int = 0
+    _notice: str = ""
+    _state: SenderState = SenderState.CONNECTING
 
     def run(self) -> None:
         """Send until told to finish and nothing waits, or the time is up, or it makes no sense to go on."""
@@ -115,7 +95,7 @@ class SendingLoop:
                 try:
                     self._round()
                 except TallyUnreachableError as error:
-                    if self._session is not None and self._clock() - self._opened >= _GOOD_SESSION_SECONDS:
+                    if self._session is not None and self.clock() - self._opened >= _GOOD_SESSION_SECONDS:
                         self._failures = 0
                     self._hang_up()
                     self._put_off(SenderState.UNREACHABLE, error.message)
@@ -124,14 +104,14 @@ class SendingLoop:
                 except UnbrickError as error:
                     self._tell(SenderState.REFUSED, error.message)
                     return
-                self._orders.wait(self._pause())
+                self.orders.wait(self._pause())
             self._tell(SenderState.ENDED)
         finally:
             self._hang_up()
-            self._asks.close()
+            self.asks.close()
 
     def _is_done(self) -> bool:
-        deadline = self._orders.finish_by
+        deadline = self.orders.finish_by
         if deadline is None:
             return False
         if not self._finishing:
@@ -141,24 +121,24 @@ class SendingLoop:
             self._failures = 0
             self._nothing_to_send = False
         # What cannot be read now is counted as waiting, and could be waited for without end.
-        if self._clock() >= deadline or self._nothing_to_send:
+        if self.clock() >= deadline or self._nothing_to_send:
             return True
         try:
-            return self._outbox.count() == 0
+            return self.outbox.count() == 0
         except OutboxError:
             return False
 
     def _round(self) -> None:
         if self._session is not None:  # no pause of the sending holds up who asks
-            self._asks.serve(self._session)
-        if self._clock() < self._next_try():
+            self.asks.serve(self._session)
+        if self.clock() < self._next_try():
             return
         session = self._open_session()
         self._nothing_to_send = False
         while not self._nothing_to_send:
             self._nothing_to_send = True
             # One look at the outbox, which may be large, for many frames.
-            for batch in in_frames(event for _, event in self._outbox.pending()):
+            for batch in in_frames(event for _, event in self.outbox.pending()):
                 self._nothing_to_send = False
                 if not self._send(session, batch):
                     return
@@ -166,39 +146,39 @@ class SendingLoop:
             self._tell(SenderState.CONNECTED)
 
     def _send(self, session: Session, batch: Sequence[SignedEvent]) -> bool:
-        """Send one frame and heed the answer; whether to go on at once."""
+        """Send one frame and take the answer; whether to go on at once."""
         answer = session.send(batch)
-        self._asks.serve(session)
+        self.asks.serve(session)
         # Counted when they are gone from here: what stays is sent again, and answered again.
         if answer.acknowledged:
-            self._outbox.acknowledge(answer.acknowledged)
+            self.outbox.acknowledge(answer.acknowledged)
             self._acknowledged += len(answer.acknowledged)
         for refusal in answer.refused:
-            self._outbox.set_aside(refusal.ids, f"{refusal.reason}: {refusal.text}".strip(": "))
+            self.outbox.set_aside(refusal.ids, f"{refusal.reason}: {refusal.text}".strip(": "))
             self._refused += len(refusal.ids)
         if answer.busy is not None:
             self._put_off(SenderState.BUSY, answer.busy)
             return False
         self._failures = 0
         self._tell(SenderState.CONNECTED)
-        deadline = self._orders.finish_by
-        return deadline is None or self._clock() < deadline
+        deadline = self.orders.finish_by
+        return deadline is None or self.clock() < deadline
 
     def _open_session(self) -> Session:
         if self._session is not None:
             if self._session.is_open:
                 return self._session
             raise TallyUnreachableError("the tally hung up")
-        session = self._connect()
+        session = self.connect()
         self._session, self._notice = session, session.notice
-        self._opened = self._clock()
+        self._opened = self.clock()
         self._tell(SenderState.CONNECTED)
-        self._asks.serve(session)
+        self.asks.serve(session)
         return session
 
     def _put_off(self, state: SenderState, why: str) -> None:
         """Try again after a pause that doubles, and that no two stations of a fleet share."""
-        now, spread = self._clock(), 0.5 + 0.5 * self._chance()
+        now, spread = self.clock(), 0.5 + 0.5 * self.chance()
         pause = min(FIRST_PAUSE * 2.0 ** min(self._failures, 16), LONGEST_PAUSE)
         self._not_before = now + pause * spread
         self._not_before_where_asked = now + min(pause, LONGEST_PAUSE_WHERE_ASKED) * spread
@@ -206,23 +186,23 @@ class SendingLoop:
         self._tell(state, why)
 
     def _pause(self) -> float:
-        now = self._clock()
+        now = self.clock()
         pause = max(POLL_SECONDS, self._next_try() - now)
-        deadline = self._orders.finish_by
+        deadline = self.orders.finish_by
         return pause if deadline is None else max(0.0, min(pause, deadline - now))
 
     def _next_try(self) -> float:
-        return self._not_before_where_asked if self._asks.wait_for_a_session() else self._not_before
+        return self._not_before_where_asked if self.asks.wait_for_a_session() else self._not_before
 
     def _hang_up(self) -> None:
         session, self._session = self._session, None
-        self._asks.session_ended()
+        self.asks.session_ended()
         if session is not None:
             session.close()
 
     def _tell(self, state: SenderState, why: str = "") -> None:
         self._state = state
-        self._show(SenderStatus(state, why, self._acknowledged, self._refused, self._notice))
+        self.show(SenderStatus(state, why, self._acknowledged, self._refused, self._notice))
 
 
 def in_frames(events: Iterable[SignedEvent]) -> Iterator[list[SignedEvent]]:
@@ -238,8 +218,3 @@ def in_frames(events: Iterable[SignedEvent]) -> Iterator[list[SignedEvent]]:
         size += length
     if batch:
         yield batch
-
-
-def _chance() -> float:
-    """A number from 0 to 1 that no other station has."""
-    return int.from_bytes(os.urandom(4), "big") / 2**32

@@ -47,7 +47,7 @@ _MOST_READ_AT_ONCE = 16
 
 
 class TallyRefusedError(FailedError):
-    """It makes no sense to try again: the other end is not our tally, or our tally does not take us."""
+    """It makes no sense to try again: the other end is not our tally, or our tally refuses us."""
 
 
 class TallyUnreachableError(FailedError):
@@ -89,7 +89,7 @@ class TallySession:
     """An open session, over which events are sent and the tally is asked; `open` makes one. One thread's."""
 
     def __init__(self, address: str, transport: PinnedTransport, limits: Limits) -> None:
-        self._address = address
+        self.address = address  # HOST:PORT
         self._transport = transport
         self._limits = limits
         self._channel: Channel | None = None
@@ -108,8 +108,8 @@ class TallySession:
     def open(cls, tally: Tally, *, limits: Limits | None = None) -> TallySession:
         """Dial, check the host, log in, open our subsystem and exchange greetings.
 
-        Of several addresses the first that leads to our tally is taken.
-        Raises TallyRefusedError (not our tally, or it does not let us in), TallyUnreachableError, and
+        Of several addresses the first that leads to our tally is taken. Raises TallyRefusedError,
+        TallyUnreachableError, and
         UsageError where the station's own key or certificate cannot be read.
         """
         authority = blob_of_line(tally.host_ca)
@@ -141,11 +141,6 @@ class TallySession:
             raise
         session._heed_certificate(login, offered, authority, renewed)
         return session
-
-    @property
-    def address(self) -> str:
-        """Where the tally answered, as HOST:PORT."""
-        return self._address
 
     @property
     def is_open(self) -> bool:
@@ -181,33 +176,28 @@ class TallySession:
             self._write(ask.to_message())
 
     def answers(self) -> list[tuple[int, Answer]]:
-        """What was answered meanwhile, with the numbers of the asks; never waits.
-
-        Raises TallyUnreachableError.
-        """
+        """What was answered meanwhile, with the asks' numbers; never waits. Raises TallyUnreachableError."""
         for _ in range(_MOST_READ_AT_ONCE):
             if self._channel is None or not self._channel.recv_ready():
                 break
             with self._limited(self._limits.answer):
                 self._receive()
         if self._channel is not None and self._channel.recv_stderr_ready():
-            self._channel.recv_stderr(
-                _READ_BYTES
-            )  # nothing of ours; but `fileno` would go on saying it is there
+            self._channel.recv_stderr(_READ_BYTES)  # nothing of ours; unread, `fileno` would stay readable
         while self._messages:  # nobody waits for them; a goodbye counts
             self._next_message()
         if not self._answers and (self._channel is None or self._channel.eof_received or not self.is_open):
-            raise TallyUnreachableError(f"the tally at {self._address} hung up")
+            raise TallyUnreachableError(f"the tally at {self.address} hung up")
         found, self._answers = self._answers, []
         return found
 
     def fileno(self) -> int:
-        """What becomes readable when `answers` has something to look at."""
+        """Becomes readable when `answers` has something to look at."""
         number: int = self._channel.fileno() if self._channel is not None else -1
         return number
 
     def close(self) -> None:
-        """Say goodbye and hang up; never raises for a session that is already broken."""
+        """Say goodbye and hang up; raises nothing where the session is broken."""
         with contextlib.suppress(TallyUnreachableError):
             if self.is_open:
                 with self._limited(2.0):
@@ -229,7 +219,7 @@ class TallySession:
             self._transport.start_client()
         except HostRefusedError as error:
             raise TallyRefusedError(
-                f"the tally at {self._address} is not the one this stick was made for: {error}; "
+                f"the tally at {self.address} is not the one this stick was made for: {error}; "
                 "nothing was sent",
                 hint="somebody else answers there, or the tally was set up anew: ask for a new unbrick.yaml",
             ) from error
@@ -249,7 +239,7 @@ class TallySession:
         self._channel.invoke_subsystem(SUBSYSTEM)
 
     def _not_let_in(self, login: Login) -> TallyRefusedError:
-        message = f"the tally at {self._address} does not let this station ({login.name}) in"
+        message = f"the tally at {self.address} does not let this station ({login.name}) in"
         if login.ends <= datetime.now(UTC):
             return TallyRefusedError(
                 f"{message}: its certificate ended on {login.ends:%Y-%m-%d}",
@@ -261,10 +251,8 @@ class TallySession:
         )
 
     def _greet(self, *, renews: bool) -> object:
-        """Exchange greetings; gives the new certificate that the tally offers, or whatever it says there.
-
-        A tally that does not know of renewals ignores that we would take one.
-        """
+        """Exchange greetings; gives the new certificate that the tally offers, or whatever it says there."""
+        # A tally that does not know of renewals ignores this.
         more = {"renew": True} if renews else {}
         hello = {"type": "hello", "protocol": FIRST_PROTOCOL, "highest": PROTOCOL}
         self._write({**hello, "version": __version__, **more})
@@ -272,7 +260,7 @@ class TallySession:
         protocol: Any = message.get("protocol")
         if message["type"] != "welcome" or protocol not in (FIRST_PROTOCOL, PROTOCOL):
             raise TallyRefusedError(
-                f"the tally at {self._address} speaks another version of unbrick's protocol",
+                f"the tally at {self.address} speaks another version of unbrick's protocol",
                 hint="bring stick and tally to the same version of unbrick",
             )
         self.protocol = protocol
@@ -290,7 +278,7 @@ class TallySession:
 
     def _write(self, message: dict[str, Any]) -> None:
         if self._channel is None:
-            raise TallyUnreachableError(f"no session with the tally at {self._address}")
+            raise TallyUnreachableError(f"no session with the tally at {self.address}")
         self._channel.sendall(encode_frame(message))
 
     def _read(self) -> dict[str, Any]:
@@ -306,7 +294,7 @@ class TallySession:
             error = self._transport.get_exception()
             if error is not None and not isinstance(error, EOFError):
                 raise error
-            raise TallyUnreachableError(f"the tally at {self._address} hung up")
+            raise TallyUnreachableError(f"the tally at {self.address} hung up")
         for message in self._reader.feed(data):
             if message["type"] != "answer":
                 self._messages.append(message)
@@ -319,16 +307,14 @@ class TallySession:
     def _next_message(self) -> dict[str, Any]:
         message = self._messages.pop(0)
         if message["type"] == "bye":
-            raise TallyUnreachableError(f"the tally at {self._address} hung up: {_text(message, 'text')}")
+            raise TallyUnreachableError(f"the tally at {self.address} hung up: {_text(message, 'text')}")
         return message
 
     @contextlib.contextmanager
     def _limited(self, seconds: float) -> Iterator[None]:
-        """Hang up when the time is over, which ends every wait; say what went wrong in our own errors.
-
-        paramiko measures its waits with the wall clock, which jumps on the machines we are made for; and a
-        limit on each read lets a host that says one byte a second go on for ever.
-        """
+        """Hang up when the time is over, which ends every wait; raises what went wrong as our own errors."""
+        # paramiko measures its waits with the wall clock, which jumps on the machines we are made for; and a
+        # limit on each read lets a host that says one byte a second go on for ever.
         from paramiko.ssh_exception import SSHException
 
         over = threading.Event()
@@ -346,14 +332,14 @@ class TallySession:
             self._transport.close()
             if over.is_set():
                 raise TallyUnreachableError(
-                    f"the tally at {self._address} did not answer within {seconds:g} s",
+                    f"the tally at {self.address} did not answer within {seconds:g} s",
                     reason=Reason.TIMED_OUT,
                 ) from error
             if isinstance(error, TallyUnreachableError):
                 raise
             said = _plain(str(error) or "end of data")
             raise TallyUnreachableError(
-                f"the session with the tally at {self._address} broke off: {said}"
+                f"the session with the tally at {self.address} broke off: {said}"
             ) from error
         finally:
             timer.cancel()
@@ -373,7 +359,7 @@ def _dial(host: str, port: int, seconds: float) -> socket.socket:
 
 
 def _worst(errors: Sequence[TallyUnreachableError | TallyRefusedError]) -> FailedError:
-    """What to say where no address of a tally led anywhere: worth another try as long as one may."""
+    """The error where no address led anywhere: unreachable where any was, as another try may help."""
     if len(errors) == 1:
         return errors[0]
     said = "; ".join(error.message for error in errors)
@@ -384,14 +370,14 @@ def _worst(errors: Sequence[TallyUnreachableError | TallyRefusedError]) -> Faile
 
 
 def _answered(message: dict[str, Any], waiting: set[str]) -> tuple[str, ...]:
-    """The ids of an answer that were still waited for, each once; they are waited for no longer."""
+    """The ids of an answer that were in `waiting`, each once; takes them out of it."""
     ids = tuple(dict.fromkeys(one for one in ids_of(message) if one in waiting))
     waiting.difference_update(ids)
     return ids
 
 
 def _time(message: dict[str, Any]) -> datetime | None:
-    """The tally's clock, None where it did not say, or says what no clock does."""
+    """The tally's clock; None where it gave no time, or nonsense."""
     text = _text(message, "time")
     try:
         return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""What a station logs in with: its key, and the certificate that is valid longest of the two it may have.
+"""What a station logs in with: its key, and of the two certificates it may have the one that is valid longer.
 
 The tally renews a certificate over the session. The new one is kept in the outbox, the one folder of a medium
 that is always written to; the station's own file stays as it is, for a site's key may have signed it.
@@ -40,7 +40,6 @@ class Login:
 
     @property
     def ends(self) -> datetime:
-        """When the certificate ends, by the tally's clock."""
         return end_of(self.certificate)
 
 
@@ -92,7 +91,7 @@ def newer_certificate(own: Certificate, renewed: Path | None, authority: bytes) 
 
 
 def later_end(tally: Tally, ends: datetime | None) -> datetime | None:
-    """Until when a station is let in whose own certificate ends then (None: never), renewals included."""
+    """When a station's certificate ends, a renewed one included; `ends` is that of its own (None: never)."""
     if ends is None or tally.renewed is None:
         return ends
     try:
@@ -120,7 +119,7 @@ def take_renewed(offered: object, own: Certificate, authority: bytes, renewed: P
 
 
 def certificate_notice(ends: datetime, now: datetime) -> str:
-    """What a person should know of a certificate that ends soon, or did; empty where there is time."""
+    """What a person should know of a certificate that ends soon, or has ended; empty where there is time."""
     if ends - now > SOON:
         return ""
     what = "ended" if ends <= now else "ends"

@@ -138,7 +138,7 @@ class World:
             self.connect,
             self,
             self.shown.append,
-            self.asks,
+            self.asks or Asks(),
             clock=lambda: self.now,
             chance=lambda: self.chance,
         ).run()

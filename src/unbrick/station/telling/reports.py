@@ -9,20 +9,21 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from unbrick.errors import UnbrickError
-from unbrick.events.event import MOST_EVENTS_IN_A_RUN, Event, EventError, EventKind, moment, parse_event
-from unbrick.events.facts import plain_machine, short_facts
+from unbrick.events.event import Event, EventError, EventKind, parse_event
+from unbrick.events.facts import plain_machine
 from unbrick.events.run_id import new_run_id
 from unbrick.events.run_order import run_in_order
 from unbrick.events.wire import SignedEvent
 from unbrick.model import DiskReport, Machine
 from unbrick.report.outbox import Outbox, OutboxError
+from unbrick.report.recorder import Recorder, tell_last_word
 from unbrick.report.sender import BackgroundSender
 from unbrick.report.sender_status import SenderState, SenderStatus
 from unbrick.report.session import TallySession, TallyUnreachableError
@@ -55,7 +56,7 @@ class Reports:
         latest: datetime | None = None,
         is_online: Callable[[], bool] = has_network,
     ) -> None:
-        """Keep reports in a folder in memory; raises OutboxError where it cannot be made."""
+        """`folder` is the outbox, in memory; raises OutboxError where it cannot be made."""
         self._is_online = is_online
         self.outbox = Outbox(folder, tell)
         self._folder = folder
@@ -69,12 +70,10 @@ class Reports:
 
     @property
     def site(self) -> str | None:
-        """What every event says of the place."""
         return self._station.site if self._station else None
 
     @property
     def has_tally(self) -> bool:
-        """Whether anybody is there to send to."""
         return self._tally is not None
 
     def start_sending(self, on_session: Callable[[TallySession], None]) -> None:
@@ -100,7 +99,6 @@ class Reports:
             self._tell(f"reports cannot be sent: {error}; they are kept")
 
     def run_in_order(self, proposed: str) -> str:
-        """See `ReportLink.run_in_order`."""
         return run_in_order(proposed, self._folder, latest=self._latest)
 
     def listener(self) -> Reports:
@@ -115,13 +113,13 @@ class Reports:
         pass
 
     def tell_last_word(self, run: str, report: DiskReport) -> None:
-        """See `ReportLink.tell_last_word`."""
-        facts = {"status": report.status.value, "reason": report.reason}
-        self._put(run, MOST_EVENTS_IN_A_RUN, EventKind.OUTCOME, report.machine, facts)
+        tell_last_word(run, report, self, self.site)
 
-    def note(self, machine: Machine, **facts: object) -> None:
+    def note(self, machine: Machine, note: str) -> None:
         """Report something that changes no status, such as that a shell was opened, as a run of its own."""
-        self._put(self.run_in_order(new_run_id()), 1, EventKind.NOTE, machine, facts)
+        recorder = Recorder(self.run_in_order(new_run_id()), (self,), site=self.site)
+        recorder.identify(machine)
+        recorder.tell(EventKind.NOTE, note=note)
 
     def waiting(self) -> int:
         """How many reports nobody has acknowledged."""
@@ -142,11 +140,10 @@ class Reports:
         self._spool.empty_into(self.outbox, self._signer)
 
     def status(self) -> SenderStatus:
-        """How the sending goes."""
         return self._sender.status() if self._sender else SenderStatus(SenderState.ENDED)
 
     def finish_sending(self, seconds: float) -> None:
-        """Give the sender so long to empty the outbox, then end it; at once where it was refused."""
+        """End the sender once the outbox is empty or the time is up, at once where the tally refused us."""
         if self._sender is not None:
             with suppress(OutboxError):
                 self._sender.finish(seconds)
@@ -159,20 +156,6 @@ class Reports:
             if signed.event().kind == EventKind.OUTCOME
         ]
         return found[::-1][:most]
-
-    def _put(
-        self, run: str, sequence: int, kind: EventKind, machine: Machine, facts: Mapping[str, object]
-    ) -> None:
-        event = Event(
-            run=run,
-            sequence=sequence,
-            kind=kind.value,
-            at=moment(datetime.now(UTC)),
-            machine=plain_machine(machine),
-            site=self.site,
-            details=short_facts(facts),
-        )
-        self(event)
 
 
 class Spool:
