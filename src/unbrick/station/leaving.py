@@ -96,14 +96,9 @@ class Leaving:
             self.voice.show(ending)
             self.voice.line(f"end {ending.colour}")
             ending, again = self._until_it_ends(done, restart, ending)
-        screens = self.voice.screens
-        by_itself = ending.instruction.by_itself
-        shell = (
-            not by_itself
-            and self.settings.shell
-            and screens is not None
-            and screens.ask(_SHELL_QUESTION) == 1
-        )
+        may_open = self.settings.shell and not ending.instruction.by_itself
+        screens = self.voice.screens if may_open else None
+        shell = screens is not None and screens.ask(_SHELL_QUESTION) == 1
         if shell:
             self.reports.note(done[0].machine if done else Machine(), note="shell-opened")
             self.reports.sign_all(_machine_of(done))
@@ -140,7 +135,7 @@ class Leaving:
             self.voice.note(f"the tally refused {counted(refused, 'report')}; {where}")
 
     def _patience(self) -> float:
-        """How many seconds of waiting make sense as things stand."""
+        """How many seconds of waiting make sense now."""
         state = self.reports.status().state
         if state in (SenderState.REFUSED, SenderState.ENDED):
             return 0.0
@@ -151,7 +146,7 @@ class Leaving:
         return _SEND_SECONDS_WITHOUT_CABLE
 
     def _wait_for_the_stick(self) -> None:
-        """Give what is not sent a moment to reach the stick, where there is one."""
+        """Give what is not sent a moment to reach the stick."""
         deadline = time.monotonic() + _KEEP_SECONDS
         while time.monotonic() < deadline:
             stick = read_status(self.memory)
@@ -162,10 +157,11 @@ class Leaving:
     def _facts(self, done: Sequence[DiskReport], restart: Restart) -> EndingFacts:
         waiting = self.reports.waiting()
         on_stick = self._are_on_stick()
-        by_itself = self._may_be_left(waiting) and not self.settings.guided
-        finish = self.settings.finish if by_itself else "wait"
+        may_be_left = not waiting or on_stick or not self._are_wanted
+        finish = self.settings.finish if may_be_left and not self.settings.guided else "wait"
         only_looked = self.settings.only_looks
-        if only_looked is None and self.settings.guided and _was_declined(done):
+        declined = self.settings.guided and any(report.status is Status.FOUND for report in done)
+        if only_looked is None and declined:
             only_looked = "that is what was chosen here"
         return EndingFacts(
             finish=finish,
@@ -191,7 +187,6 @@ class Leaving:
         return find_left_alone(list_block_devices(), medium=medium)
 
     def _stick_was_late(self) -> bool:
-        """Whether a stick showed itself, with settings, when those had been read."""
         stick = read_status(self.memory)
         return stick is not None and stick.late
 
@@ -204,15 +199,11 @@ class Leaving:
 
     @property
     def _are_wanted(self) -> bool:
-        """Whether anybody waits for the reports; unattended settings without a tally say that nobody does."""
+        """Whether anybody waits for the reports: with unattended settings and no tally nobody does."""
         return self.reports.has_tally or self.settings.guided or self.settings.station is None
 
-    def _may_be_left(self, reports: int) -> bool:
-        """Whether this machine may be left with so many reports in memory."""
-        return not reports or self._are_on_stick() or not self._are_wanted
-
     def _are_on_stick(self) -> bool:
-        """Whether all reports that wait are safe there."""
+        """Whether all reports that wait are safe on the stick."""
         stick = read_status(self.memory)
         return stick is not None and stick.present and self.reports.are_among(stick.kept)
 
@@ -234,9 +225,9 @@ class Leaving:
     ) -> tuple[Ending, Sequence[DiskReport] | None]:
         """Show the end for a while, or until somebody presses Enter; reports go out meanwhile.
 
-        What was shown last, and the reports of another try where that could be made. Where all is well,
-        taking the medium out is as good an answer as Enter.
+        Gives what was shown last, and the reports of another try where there was one.
         """
+        # Where all is well, taking the medium out is as good an answer as Enter.
         enough = ending.colour == Colour.GREEN and ending.qr is None and bool(present_medium())
         seconds = _REMOVAL_SECONDS if enough else _REDRAW_SECONDS
         if self.another and missing_keys(done):
@@ -258,8 +249,8 @@ class Leaving:
         return ending, None
 
     def _with_a_typed_key(self, done: Sequence[DiskReport]) -> Sequence[DiskReport] | None:
-        """Another try where somebody types a missing key; a guided visit has asked for it already."""
         screens = self.voice.screens
+        # A guided visit has asked for it already.
         if self.another is None or self.settings.guided or screens is None:
             return None
         return self.another.with_a_typed_key(done, screens)
@@ -308,14 +299,9 @@ def open_shell(voice: Voice) -> None:
 
 
 def _machine_of(done: Sequence[DiskReport]) -> Machine:
-    """What the machine is known by on its first disk with a Windows, for its disks that have none."""
+    """The machine as its first disk with a Windows names it, for its disks that have none."""
     return next((report.machine for report in done if report.machine.hostnames), Machine())
 
 
 def _called(medium: Sequence[BlockDevice]) -> str:
-    """What a person calls what is plugged in."""
     return "" if not medium else "disc" if all(one.optical for one in medium) else "stick"
-
-
-def _was_declined(done: Sequence[DiskReport]) -> bool:
-    return any(report.status is Status.FOUND for report in done)

@@ -50,7 +50,7 @@ class Person(Screens):
         return self._answers.pop(0)
 
     def ask_password(
-        self, protector_ids: Sequence[str], volume: str = "This disk", *, tried_wrong: bool = False
+        self, protector_ids: Sequence[str], *, tried_wrong: bool = False
     ) -> RecoveryPassword | None:
         self.tried_wrong.append(tried_wrong)
         password = self._passwords.pop(0)

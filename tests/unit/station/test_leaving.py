@@ -152,7 +152,7 @@ class Scene:
     def keep_on_stick(self, kept: int, trouble: str = "") -> None:
         names = [f"{number}.json" for number in range(kept)]
         (self.memory / "stick-status").write_text(
-            json.dumps({"present": True, "kept": names, "missing": 0, "trouble": trouble})
+            json.dumps({"present": True, "kept": names, "trouble": trouble})
         )
 
 

@@ -95,27 +95,24 @@ class Case:
 
     @property
     def already(self) -> bool:
-        """Whether nothing had to be done because an earlier visit had done it."""
+        """Whether nothing had to be done as an earlier visit had done it."""
         return bool(self.facts.already) and self.status in {Status.HEALTHY, Status.SCANNED}
 
     @property
     def troubled(self) -> bool:
-        """Whether something stands in the way of a repair."""
         return self.status in TROUBLED and not self.already
 
     @property
     def starts(self) -> bool:
-        """Whether Windows may start now."""
         return self.already or self.status in _STARTS
 
     @property
     def found_no_windows(self) -> bool:
-        """Whether the Windows of this machine was looked for in vain, on every disk that was looked at."""
         return self.status is Status.NEEDS_HANDS and _is_for_data(self.worst)
 
     @property
     def is_hidden(self) -> bool:
-        """Whether the Windows that was not found may be on a disk that the firmware hides."""
+        """Whether its Windows may be on a disk that the firmware hides."""
         return self.found_no_windows and self.facts.hidden_disks > 0
 
     @property
@@ -130,13 +127,13 @@ class Case:
 
     @property
     def missing_keys(self) -> list[str]:
-        """The ids of the recovery keys without which it does not go on, as Windows shows them."""
+        """The ids of the recovery keys that are missing, as Windows shows them."""
         locked = self.status is Status.NEEDS_KEY
         return list(dict.fromkeys(map(as_shown, missing_keys(self.reports)))) if locked else []
 
 
 def case_of(reports: tuple[DiskReport, ...], facts: EndingFacts) -> Case:
-    """The case of one machine; no disk at all means that none was found, unless it was repaired already."""
+    """The case of one machine; no report means that no disk was found, unless it was repaired already."""
     if not reports:
         nothing = DiskReport(disk="", status=Status.SCANNED) if facts.already else no_disk(Machine())
         reports = (nothing,)
@@ -178,12 +175,11 @@ def already_done(reports: Sequence[DiskReport]) -> str | None:
 
 
 def no_disk(machine: Machine, run: str | None = None) -> DiskReport:
-    """What is said of a machine that shows no disk."""
     return DiskReport("", Status.NEEDS_HANDS, Reason.NO_WINDOWS, run, machine, error=NO_DISK)
 
 
 def _deciding(reports: tuple[DiskReport, ...]) -> tuple[DiskReport, ...]:
-    """The disks that say how it went: where one has a Windows, those that only hold data do not."""
+    """The disks that count: where one has a Windows, those that only hold data do not."""
     found = [one for report in reports for one in report.installations]
     if not found:
         return reports
@@ -191,7 +187,7 @@ def _deciding(reports: tuple[DiskReport, ...]) -> tuple[DiskReport, ...]:
 
 
 def _is_for_data(report: DiskReport, found: Sequence[InstallationReport] = ()) -> bool:
-    """Whether nothing is wrong with a disk but that it holds no Windows, or a lock with none behind it."""
+    """Whether nothing is wrong with a disk but that it has no Windows, or a lock with none behind it."""
     if report.installations:
         return False
     if report.status is Status.NEEDS_KEY:

@@ -15,7 +15,7 @@ from unbrick.station.ending.case import Case, Colour
 
 
 class Moment(Enum):
-    """When it happens."""
+    """When the computer restarts or is switched off."""
 
     BY_ITSELF = auto()
     STICK_OUT = auto()
@@ -44,7 +44,6 @@ class Instruction:
 
     @property
     def by_itself(self) -> bool:
-        """Whether nobody has to press a key."""
         return self.moment in {Moment.BY_ITSELF, Moment.STICK_OUT}
 
     @property
@@ -94,7 +93,6 @@ _AFTER_A_REASON: dict[str, Then] = {
 
 
 def instruction_for(case: Case) -> Instruction:
-    """The one instruction of an ending."""
     facts, then = case.facts, _then(case)
     if then is not Then.WINDOWS:
         return Instruction(Moment.ENTER, then, powers_off=True, medium=facts.medium)

@@ -29,7 +29,7 @@ DISK_CHECK = "Windows checks its disk first. Let it run, even if it takes an hou
 
 
 def after_repair(reports: Sequence[DiskReport]) -> tuple[str, ...]:
-    """What will be seen on a machine whose Windows may start now."""
+    """What a machine will show whose Windows may start now."""
     volumes = list(windows_volumes(reports))
     sentences = [_asked_for(volume) for volume in volumes if volume.kind is VolumeKind.BITLOCKER]
     waiting = [sentence for sentence in sentences if sentence != BY_ITSELF]
@@ -42,7 +42,6 @@ def after_repair(reports: Sequence[DiskReport]) -> tuple[str, ...]:
 
 
 def windows_volumes(reports: Sequence[DiskReport]) -> Iterator[Volume]:
-    """The volumes that a Windows was found on."""
     for report in reports:
         partitions = {installation.partition for installation in report.installations}
         yield from (volume for volume in report.volumes if volume.partition in partitions)
@@ -69,12 +68,11 @@ def waited_for(reports: Sequence[DiskReport]) -> Iterator[Volume]:
 
 
 def is_suspended(volume: Volume) -> bool:
-    """Whether BitLocker is switched off for the time being: its key lies open on the disk."""
+    """Whether BitLocker is suspended: its key lies open on the disk."""
     return any(protector.kind is ProtectorKind.CLEAR_KEY for protector in volume.protectors)
 
 
 def recovery_key_ids(protectors: Sequence[Protector]) -> list[str]:
-    """The beginning of each recovery password's id."""
     return [as_shown(one.id) for one in protectors if one.kind is ProtectorKind.RECOVERY_PASSWORD]
 
 
@@ -84,7 +82,6 @@ def as_shown(key_id: str) -> str:
 
 
 def _asked_for(volume: Volume) -> str:
-    """What somebody has to give before this volume's Windows starts."""
     kinds = {protector.kind for protector in volume.protectors}
     if ProtectorKind.CLEAR_KEY in kinds:
         return BY_ITSELF

@@ -53,7 +53,7 @@ class _Part:
 
 
 def ending_pages(ending: Ending, columns: int, rows: int) -> list[Page]:
-    """Every page of an ending on a screen of so many columns and rows, the most important first."""
+    """The pages of an ending, the most important first."""
     room = rows - 1  # the last row says how the pages are turned
     now = [_Part("", (ending.summary,), STRONG), _Part("Now", ending.to_do)]
     if ending.contact:
@@ -96,7 +96,7 @@ def _with_key_ids(now: list[_Part], ending: Ending, columns: int, room: int) -> 
 
 
 def _fits(parts: Sequence[_Part], ending: Ending, columns: int, room: int, spacing: int = 0) -> bool:
-    """Whether parts find room below the smallest head."""
+    """Whether there is room for the parts below the smallest head."""
     head = _head(ending, columns, 1, _smallest_name(ending))
     return len(head) + 1 + len(_body(parts, columns, spacing)) <= room
 
@@ -195,7 +195,7 @@ def _thin_band(ending: Ending, columns: int) -> list[Line]:
 
 
 def _code_page(code: Code, ending: Ending, columns: int, turning: str) -> Page:
-    """The code at the left, and at its right which machine it is of, so that the photograph shows both."""
+    """The code, and at its right which machine it is of, so that a photograph shows both."""
     which = [f"code {code.number} of {code.of}", ""] if code.of > 1 else []
     said = ["Photograph this and", "send it to the helpdesk.", "", *which]
     caption: list[Line] = [

@@ -6,9 +6,10 @@ of dots, one above the other, is one character of the console's font.
 
 from __future__ import annotations
 
+from unbrick.station.screen.sheet import half_blocks
+
 HEIGHT = 7
 _GAP = 1
-_BLOCKS = {(False, False): " ", (True, False): "▀", (False, True): "▄", (True, True): "█"}
 
 _DRAWN = (
     """
@@ -62,20 +63,14 @@ def can_draw(text: str) -> bool:
 
 
 def columns_of(text: str, scale: int = 1) -> int:
-    """How wide a text will be."""
     glyphs = [_GLYPHS[character] for character in text.upper()]
     return (sum(len(glyph[0]) for glyph in glyphs) + _GAP * (len(glyphs) - 1)) * scale
 
 
 def big(text: str, scale: int = 1) -> list[str]:
     """The text in big letters, one string a row, all of one width; each dot is `scale` columns wide."""
-    dots = []
+    dots: list[list[bool]] = []
     for row in range(HEIGHT):
         line = ("." * _GAP).join(_GLYPHS[character][row] for character in text.upper())
-        dots += ["".join(dot * scale for dot in line)] * scale
-    if len(dots) % 2:
-        dots.append("." * len(dots[0]))
-    return [
-        "".join(_BLOCKS[upper == "#", lower == "#"] for upper, lower in zip(above, below, strict=True))
-        for above, below in zip(dots[::2], dots[1::2], strict=True)
-    ]
+        dots += [[dot == "#" for dot in line for _ in range(scale)]] * scale
+    return half_blocks(dots, below=False)

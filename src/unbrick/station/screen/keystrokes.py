@@ -16,7 +16,7 @@ _LONGEST_SEQUENCE = 32
 
 
 class KeyKind(StrEnum):
-    """What was pressed."""
+    """What a key does."""
 
     CHARACTER = auto()
     ENTER = auto()
@@ -73,7 +73,7 @@ class KeyDecoder:
 
     @property
     def undecided(self) -> bool:
-        """Whether an ESC has come that may be the key itself or the beginning of a sequence."""
+        """Whether an ESC has come that may be the key itself or begin a sequence."""
         return bool(self._waiting)
 
     def feed(self, data: bytes) -> list[Key]:

@@ -1,7 +1,7 @@
-"""What only the Linux console can do for who stands before it: larger letters, clear colours, NumLock.
+"""What only the Linux console can do: larger letters, clear colours, NumLock.
 
-Never needed: on a serial line, an xterm or an old kernel nothing of it happens and everything else works.
-The requests and structures are the kernel's (`include/uapi/linux/kd.h`, console_ioctl(2)).
+On a serial line, an xterm or an old kernel none of it happens, and everything else works. The requests and
+structures are the kernel's (`include/uapi/linux/kd.h`, console_ioctl(2)).
 """
 
 from __future__ import annotations
@@ -41,17 +41,14 @@ class Font:
 
 
 def is_linux_console(descriptor: int) -> bool:
-    """Whether this terminal is a console of the kernel, and not a serial line or a window."""
-    answer = bytearray(1)
-    try:
-        fcntl.ioctl(descriptor, _KDGKBTYPE, answer)
-    except OSError:
-        return False
-    return True
+    with suppress(OSError):
+        fcntl.ioctl(descriptor, _KDGKBTYPE, bytearray(1))
+        return True
+    return False
 
 
 def prepare(descriptor: int, columns: int, rows: int) -> None:
-    """Make letters as large as 80 by 25 allows, set the colours, switch NumLock on; raises nothing."""
+    """Make letters as large as 80 by 25 allows, set the colours, switch NumLock on, as far as possible."""
     with suppress(OSError):
         _enlarge_letters(descriptor, columns, rows)
     with suppress(OSError):

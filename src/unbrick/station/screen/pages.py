@@ -46,7 +46,6 @@ class Question:
 
 
 def progress_page(now: str, done: Sequence[str], machine: str | None, columns: int, rows: int) -> Page:
-    """What is being done, below what has been done in this visit."""
     page = [*_band(machine, columns), BLANK, *_title("Working", columns), BLANK]
     last = paragraphs(["Please wait. Do not switch the computer off."], columns - 2 * _MARGIN, STRONG)
     room = (rows - len(page) - 4) // 2
@@ -75,7 +74,6 @@ def question_page(question: Question, chosen: int | None, columns: int, rows: in
 
 
 def message_page(title: str, lines: Sequence[str], columns: int, rows: int) -> Page:
-    """Some sentences under a title."""
     page = [*_band(None, columns), BLANK, *_title(title, columns), BLANK]
     width = min(columns, _WIDEST) - 2 * _MARGIN
     return page + indented(_sentences(lines, width, rows - len(page)), _MARGIN)
@@ -90,20 +88,19 @@ def _sentences(sentences: Sequence[str], columns: int, room: int) -> list[Line]:
 
 @dataclass(frozen=True)
 class KeyRequest:
-    """What is said beside the fields of a recovery password."""
+    """What stands beside the fields of a recovery password."""
 
     protector_ids: tuple[str, ...]
-    volume: str
     tried_wrong: bool = False
     trouble: str | None = None
     contact: str | None = None
 
 
 def password_page(request: KeyRequest, entry: PasswordEntry, columns: int, rows: int) -> Page:
-    """The key ID in big letters, and eight fields, which say in a word whether they are right."""
+    """The key ID in big letters, and eight fields, each with a word that says whether it is right."""
     width = min(columns, _WIDEST) - 2 * _MARGIN
     page = [*_band(None, columns), BLANK]
-    said = [f"{request.volume} is locked by BitLocker. Its recovery key opens it: 48 digits."]
+    said = ["This disk is locked by BitLocker. Its recovery key opens it: 48 digits."]
     if request.tried_wrong:
         said = ["That is a recovery key, but not the one for this disk. Compare the key ID."]
     page += indented(paragraphs(said, width, STRONG), _MARGIN)

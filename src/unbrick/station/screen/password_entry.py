@@ -25,7 +25,6 @@ class PasswordEntry:
 
     @property
     def complete(self) -> bool:
-        """Whether all digits are there, right or wrong."""
         return all(len(group) == DIGITS for group in self.groups)
 
     def is_wrong(self, number: int) -> bool:
@@ -39,17 +38,14 @@ class PasswordEntry:
         return [number for number in range(GROUPS) if self.is_wrong(number)]
 
     def password(self) -> RecoveryPassword | None:
-        """The password, once every group is there and right."""
         if not self.complete or self.wrong:
             return None
         return RecoveryPassword.parse("-".join(self.groups))
 
     def clear(self) -> None:
-        """Forget every digit."""
         self.__init__()  # type: ignore[misc]
 
     def go_to_trouble(self) -> None:
-        """Move to the first group that is wrong or not complete."""
         troubled = (n for n in range(GROUPS) if len(self.groups[n]) != DIGITS or self.is_wrong(n))
         self._go_to(next(troubled, GROUPS))
 
@@ -94,7 +90,7 @@ class PasswordEntry:
             self._advance()
 
     def _advance(self) -> None:
-        """To the next group that needs typing; wrong ones before this one wait until they are gone to."""
+        """Go on to the next group that needs typing; wrong ones before this one wait for the arrow keys."""
         after = range(self.current + 1, GROUPS)
         waiting = (n for n in after if len(self.groups[n]) != DIGITS or self.is_wrong(n))
         self.current = next(waiting, GROUPS)

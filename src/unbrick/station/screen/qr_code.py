@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from unbrick.station.screen.sheet import half_blocks
+
 QUIET_ZONE = 4
 _SMALLEST, _LARGEST = 1, 40
 _MOST_CODES = 99
@@ -25,14 +27,14 @@ class Code:
 def codes_for(text: str, columns: int, rows: int) -> tuple[Code, ...]:
     """The codes for a text on so many columns and rows; none where not even the smallest code fits.
 
-    A text that needs several is cut, and each part is written `1/3:part.`, to be put together again: the
-    tally's import takes them, in their order. (The full stop keeps a blank at the end of a part.)
-    What is not ASCII becomes `?`: readers guess at the encoding of anything else, and guess wrong.
+    A text that needs several is cut, and each part is written `1/3:part.`, which the tally's import puts
+    together again. (The full stop keeps a blank at the end of a part.) What is not ASCII becomes `?`.
     """
     side = min(columns, rows * 2)
     version = min((side - 2 * QUIET_ZONE - 17) // 4, _LARGEST)
     if version < _SMALLEST:
         return ()
+    # Readers guess at the encoding of what is not ASCII, and guess wrong.
     plain = text.encode("ascii", "replace").decode()
     for count in range(1, _MOST_CODES + 1):
         made = [_modules(part, version) for part in _parts(plain, count)]
@@ -71,13 +73,7 @@ def _modules(text: str, most_version: int) -> list[list[bool]] | None:
 
 
 def _drawn(modules: list[list[bool]], side: int) -> tuple[str, ...]:
-    """The modules as half blocks, each several times as large where there is room."""
+    """The modules as half blocks, as large as there is room."""
     times = max(side // len(modules), 1)
     dots = [[dot for dot in row for _ in range(times)] for row in modules for _ in range(times)]
-    if len(dots) % 2:
-        dots.append([True] * len(dots[0]))
-    blocks = {(True, True): "█", (True, False): "▀", (False, True): "▄", (False, False): " "}
-    return tuple(
-        "".join(blocks[pair] for pair in zip(above, below, strict=True))
-        for above, below in zip(dots[::2], dots[1::2], strict=True)
-    )
+    return tuple(half_blocks(dots, below=True))

@@ -25,7 +25,7 @@ class Hue(Enum):
 
 @dataclass(frozen=True)
 class Style:
-    """How a piece of text looks."""
+    """The look of a piece of text."""
 
     fore: Hue = Hue.WHITE
     back: Hue = Hue.BLACK
@@ -56,7 +56,6 @@ def drawable(text: str) -> str:
 
 
 def width_of(line: Line) -> int:
-    """How many columns a line takes."""
     return sum(len(span.text) for span in line)
 
 
@@ -73,7 +72,6 @@ def fitted(line: Line, columns: int, fill: Style = PLAIN) -> Line:
 
 
 def centred(line: Line, columns: int, fill: Style = PLAIN) -> Line:
-    """A line moved to the middle of so many columns."""
     before = max((columns - width_of(line)) // 2, 0)
     return fitted((Span(" " * before, fill), *line), columns, fill)
 
@@ -94,11 +92,21 @@ def paragraphs(sentences: Iterable[str], columns: int, style: Style = PLAIN) -> 
     return [(Span(piece, style),) for sentence in sentences for piece in wrapped(sentence, columns)]
 
 
+_BLOCKS = {(False, False): " ", (True, False): "▀", (False, True): "▄", (True, True): "█"}
+
+
+def half_blocks(dots: Sequence[Sequence[bool]], *, below: bool) -> list[str]:
+    """Rows of dots as text, two of them in one line; `below` are the dots that an odd row lacks below it."""
+    rows = [*dots, [below] * len(dots[0])] if len(dots) % 2 else dots
+    return [
+        "".join(_BLOCKS[pair] for pair in zip(upper, lower, strict=True))
+        for upper, lower in zip(rows[::2], rows[1::2], strict=True)
+    ]
+
+
 def indented(lines: Iterable[Line], columns: int) -> list[Line]:
-    """Lines moved to the right."""
     return [(Span(" " * columns), *line) if line else line for line in lines]
 
 
 def spaced(lines: Sequence[Line]) -> list[Line]:
-    """Lines with an empty one between them."""
     return [one for line in lines for one in (line, BLANK)][:-1]

@@ -1,7 +1,7 @@
 """A terminal as a sheet of lines and a row of keys: the Linux console, a serial line, an xterm.
 
-Never decides what is said; draws what it is given and hands on what is pressed. Nothing that is pressed is
-echoed, logged or kept. A terminal that takes nothing (Scroll Lock is down) never holds up a repair.
+Nothing that is pressed is echoed, logged or kept. A terminal that takes nothing (Scroll Lock is down) never
+holds up a repair.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import tty
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from types import TracebackType
 
 from unbrick.errors import FailedError
 from unbrick.station.screen import linux_console
@@ -88,7 +87,7 @@ class Terminal:
     def update(self, lines: Sequence[Line]) -> None:
         """The same, but only rows that differ from what this process has drawn last are written.
 
-        Not for a screen that another process, which works on a disk, may have drawn on since.
+        Not where another process, which works on a disk, may have drawn since.
         """
         self._lines = tuple(lines)
         columns, rows = self.size()
@@ -102,10 +101,7 @@ class Terminal:
         self._write("".join(output))
 
     def read_key(self, timeout_seconds: float | None) -> Key | None:
-        """The next key, None where none came in time; raises FailedError where the terminal has gone.
-
-        While it waits, the screen is drawn again now and then: a message of the kernel may lie across it.
-        """
+        """The next key, None where none came in time; raises FailedError where the terminal has gone."""
         end = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         while not self._keys:
             left = _REDRAW_SECONDS if end is None else end - time.monotonic()
@@ -115,12 +111,12 @@ class Terminal:
                 self._keys.extend(self._decoder.feed(self._read()))
             elif left <= _REDRAW_SECONDS and end is not None:
                 return None
-            else:
+            else:  # a message of the kernel may lie across it
                 self.draw(self._lines)
         return self._keys.popleft()
 
     def drain(self) -> None:
-        """Forget what was pressed before now, as what it answered is no longer asked."""
+        """Forget what was pressed before now: it answered something else."""
         self._keys.clear()
         self._decoder = KeyDecoder()
         with suppress(termios.error):
@@ -137,13 +133,11 @@ class Terminal:
     def __enter__(self) -> Terminal:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _finish_sequence(self) -> list[Key]:
-        """What ESC turns out to be: the key itself where nothing follows at once."""
+        """What ESC is: the key itself where nothing follows at once."""
         if self._wait_for_input(_ESCAPE_SECONDS):
             return self._decoder.feed(self._read())
         return self._decoder.settle()

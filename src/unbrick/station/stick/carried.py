@@ -1,7 +1,7 @@
-"""What a stick brings, read once at the start: settings, recovery passwords, reports that wait.
+"""What a stick brings, read once at the start into memory: settings, recovery passwords, waiting reports.
 
-All of it is in memory then, so that the stick may be pulled. Until a stick that must come was read nothing is
-repaired: its settings may forbid it. A stick must come where GRUB has seen it, or where it was seen here.
+The stick may be pulled then. Where a stick must come, as GRUB has seen it or it was seen here, nothing is
+repaired until it was read: its settings may forbid it.
 """
 
 from __future__ import annotations
@@ -45,11 +45,8 @@ class Carried:
 
 
 def present_sticks(listed: Callable[[], Sequence[BlockDevice]] = list_block_devices) -> list[Stick]:
-    """The sticks that can be read now.
-
-    A disk whose partitions the kernel is reading keeps who looks at it until it has read them: then the list
-    of partitions is an old one.
-    """
+    """The sticks that can be read now."""
+    # The kernel has who opens a disk wait until it has read its partitions: the list is an old one then.
     for _ in range(_MOST_LOOKS):
         devices = listed()
         found = list(find_sticks(devices))
@@ -59,7 +56,6 @@ def present_sticks(listed: Callable[[], Sequence[BlockDevice]] = list_block_devi
 
 
 def may_come() -> bool:
-    """Whether a stick may be plugged in that cannot be seen yet."""
     medium = find_medium(list_block_devices())
     return is_stick_coming(medium_is_there=any(not disk.optical for disk in medium))
 
@@ -86,7 +82,7 @@ class StickReader:
     _has_waited: bool = False
 
     def read(self) -> Carried:
-        """What the stick brought, or what there is without one; raises nothing of ours."""
+        """What the stick brought, or what there is without one; raises nothing."""
         seconds = _EXPECTED_SECONDS if self.options.stick else _STICK_SECONDS
         carried = self.wait(self._from_a_stick, seconds, worth_waiting=self._is_worth_waiting)
         return carried or self._without_a_stick()
@@ -100,7 +96,7 @@ class StickReader:
         return True
 
     def _from_a_stick(self) -> Carried | None:
-        """None where no stick can be read, for now; one that is pulled meanwhile was not read."""
+        """None where no stick can be read now; one that is pulled meanwhile was not read."""
         wanted = self.options.stick
         stick = next((one for one in self.find() if wanted in (None, one.serial)), None)
         if stick is None:

@@ -6,10 +6,10 @@ When it is gone everything waits in memory, and goes to the next stick labelled 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -42,33 +42,29 @@ _MOST_LOGS = 500
 class StickStatus:
     """How the copying goes: `kept` are the reports in memory that the stick has; `trouble` is a sentence.
 
-    Told by their names: a number, said a moment ago, says nothing of those that came since. `late`: a stick
-    had other settings than those that were read at the start.
+    By their names: a number says nothing of those that came since. `late`: a stick had other settings than
+    those that were read at the start.
     """
 
     present: bool = False
     kept: tuple[str, ...] = ()
-    missing: int = 0
     trouble: str = ""
     late: bool = False
 
 
 def read_status(memory: Path) -> StickStatus | None:
     """What the keeper said last; None where it has not said anything yet."""
-    try:
+    with suppress(ValueError, TypeError, KeyError):
         said = parse_json(read_word(memory / _STATUS))
         return StickStatus(**said | {"kept": tuple(said["kept"])})
-    except (ValueError, TypeError, KeyError):
-        return None
+    return None
 
 
 def take_over(stick: Path, memory: Path) -> set[str]:
-    """Copy what waits on a mounted stick into memory, to be sent from there; the names now in both.
-
-    Only reads, and only so much: the repair waits for it, and needs the memory for its own reports.
-    """
+    """Copy what waits on a mounted stick into memory, to be sent from there; the names now in both."""
+    # Only so much: the repair waits for it, and needs the memory for its own reports.
     ours = Outbox(memory / OUTBOX)
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         for name in (_LAST_RUN, KEY_NAME, RENEWED_NAME):
             source, target = stick / OUTBOX / name, memory / OUTBOX / name
             if source.is_file() and not target.exists():
@@ -76,7 +72,7 @@ def take_over(stick: Path, memory: Path) -> set[str]:
                 target.chmod(0o600)
     taken: set[str] = set()
     room = _MOST_BYTES_TAKEN_OVER
-    with contextlib.suppress(UnbrickError, OSError):
+    with suppress(UnbrickError, OSError):
         for path, signed in read_carried(stick / OUTBOX, _MOST_TAKEN_OVER):
             room -= len(signed.data) + len(signed.signature)
             if room < 0:
@@ -87,7 +83,6 @@ def take_over(stick: Path, memory: Path) -> set[str]:
 
 
 def _beginning(path: Path, length: int) -> bytes:
-    """So many bytes of a file, which may have any size; none where there is no file."""
     if not path.is_file():
         return b""
     with path.open("rb") as stream:
@@ -98,9 +93,9 @@ def _beginning(path: Path, length: int) -> bytes:
 class StickKeeper:
     """What the companion for the stick does all its life.
 
-    `memory` holds `outbox` and `log`; `on_stick` are the names of reports that the stick held at the start,
-    `refused` of those that it keeps although the tally refused them. `mark` is that of the settings that were
-    read at the start.
+    `memory` holds `outbox` and `log`; `on_stick` are the names of the reports that the stick held at the
+    start, `refused` of those that it keeps although the tally refused them; `mark` (`settings_mark`) tells
+    which settings were read at the start.
     """
 
     memory: Path
@@ -115,12 +110,11 @@ class StickKeeper:
     _not_before: float = 0.0
 
     def __call__(self, orders: Orders) -> None:
-        """Live until told to finish, and then once more write what is left."""
         unshare(CLONE_NEWNS)
         make_mounts_private()
         self._say(self.find() is not None, self._names(), "")
         while True:
-            last = orders.finish
+            last = orders.finish  # then it writes once more what is left
             self.look(now=time.monotonic() if not last else float("inf"))
             if last:
                 return
@@ -168,14 +162,14 @@ class StickKeeper:
 
     def _let_go(self, ours: Outbox, theirs: Outbox) -> None:
         """Remove what we brought there, or found there, and is gone from memory: it was acknowledged."""
-        in_memory = {entry.name for entry in ours.folder.iterdir()}  # where that fails nothing is taken away
+        in_memory = {entry.name for entry in ours.folder.iterdir()}  # where that fails nothing is removed
         for name in self.on_stick - in_memory:
             if not ours.was_set_aside(name):
                 (theirs.folder / name).unlink(missing_ok=True)
             self.on_stick.discard(name)
 
     def _set_aside(self, ours: Outbox, theirs: Outbox) -> None:
-        """Keep there what the tally refused, also what it refused before we brought it there."""
+        """Keep there what the tally refused, also before we brought it there."""
         for path, signed, reason in ours.refused():
             if path.name not in self.refused:
                 if not theirs.holds(path.name, signed):
@@ -185,7 +179,7 @@ class StickKeeper:
 
     def _write_small(self, folder: Path) -> None:
         names = [_LAST_RUN, KEY_NAME, RENEWED_NAME]
-        with contextlib.suppress(UnbrickError):
+        with suppress(UnbrickError):
             Signer.load(folder / KEY_NAME)
             names.remove(KEY_NAME)  # a stick that came late has one of its own, which a tally may know
         for name in names:
@@ -208,26 +202,22 @@ class StickKeeper:
     def _has_work(self, names: set[str]) -> bool:
         if names != self.on_stick or self._logs() != self._logged:
             return True
-        try:
+        with suppress(UnbrickError):
             return Outbox(self.memory / OUTBOX).refused_names() != self.refused
-        except UnbrickError:
-            return False
+        return False
 
     def _names(self) -> set[str]:
-        try:
+        with suppress(OSError):
             names = [entry.name for entry in (self.memory / OUTBOX).iterdir()]
-        except OSError:
-            return set()
-        return {name for name in names if name.endswith(".json") and not name.startswith(".")}
+            return {name for name in names if name.endswith(".json") and not name.startswith(".")}
+        return set()
 
     def _logs(self) -> dict[str, int]:
-        try:
+        with suppress(OSError):
             return {path.name: path.stat().st_size for path in (self.memory / LOG).glob("*.log")}
-        except OSError:
-            return {}
+        return {}
 
     def _say(self, present: bool, names: set[str], trouble: str) -> None:
-        kept = tuple(sorted(names & self.on_stick))
-        status = StickStatus(present, kept, len(names) - len(kept), trouble, self._late)
-        with contextlib.suppress(OSError):
+        status = StickStatus(present, tuple(sorted(names & self.on_stick)), trouble, self._late)
+        with suppress(OSError):
             write_word(self.memory / _STATUS, json.dumps(asdict(status)))

@@ -1,6 +1,6 @@
 """The recovery passwords that a station has: the files its settings name, and every CSV on the stick.
 
-They are read once, into memory, and written nowhere. A file that cannot be used is told of by its name.
+They are read once, into memory, and written nowhere.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ def open_key_files(named: Sequence[Path], stick: Path | None) -> tuple[list[KeyS
 
 
 def _on_stick(stick: Path) -> Iterator[Path]:
-    """Every CSV at the top of the stick and in its folder `keys`."""
     for folder in (stick, stick / KEYS_FOLDER):
         with suppress(OSError):
             entries = sorted(folder.iterdir())

@@ -59,12 +59,12 @@ def find_sticks(devices: Sequence[BlockDevice]) -> Iterator[Stick]:
 
 
 def find_stick(devices: Sequence[BlockDevice]) -> Stick | None:
-    """The first of them, which settings are read from and reports written to."""
+    """The one that settings are read from and reports written to."""
     return next(find_sticks(devices), None)
 
 
 def times_plugged_in(stick: Stick, sysfs: Path = SYSFS) -> str | None:
-    """What tells one stick, and one time that it was put in, from another; None where it is gone."""
+    """What tells one stick, and each time that it is put in, from another; None where it is gone."""
     return kernel_text(sysfs / "block" / stick.disk.name / "diskseq") or None
 
 
@@ -76,10 +76,8 @@ def find_medium(devices: Sequence[BlockDevice]) -> tuple[BlockDevice, ...]:
 
 
 def _is_medium(disk: BlockDevice) -> bool:
-    """Whether the medium is on a disk; where there is a Windows too, it is that one's, whatever else it says.
-
-    The image's mark lies between a table and the first partition, where it outlives what comes later.
-    """
+    # The image's mark lies between the table and the first partition, and outlives what comes later: a disk
+    # that has a Windows now is that one's.
     places = [disk.path.with_name(name) for name in disk.partitions]
     labelled = (*places, disk.path) if disk.outside else (disk.path,)
     if not _holds_image(disk) and not any(_read_unbrick(place) for place in labelled):
@@ -92,13 +90,12 @@ def _holds_image(disk: BlockDevice) -> bool:
 
 
 def _read_unbrick(device: Path) -> FatVolume | None:
-    """The FAT file system on a device where it is called UNBRICK."""
     volume = read_fat(partial(_read, device))
     return volume if volume is not None and LABEL in volume.labels else None
 
 
 def is_unbrick_iso(descriptor: bytes) -> bool:
-    """Whether a volume descriptor is that of an ISO image of ours."""
+    """Whether a volume descriptor is that of our ISO image."""
     return descriptor.startswith(_ISO_MAGIC) and descriptor[_ISO_LABEL].strip().startswith(b"UNBRICK")
 
 

@@ -5,7 +5,7 @@ Sources, the first that counts wins:
 3. what was built into the medium: trusted as it stands.
 Where none of these has an `unbrick.yaml`, an unsigned one on the stick or from the network makes the station
 look only: nothing is repaired, and its tally and its authority are not used. Beside trusted settings an
-unsigned one is told of and not read. With none at all the station asks a person, and reports to the stick.
+unsigned one is not read. With none at all the station asks a person, and reports to the stick.
 
 Recovery passwords are no root of trust: every CSV on the stick is a key source, signed or not.
 """
@@ -57,18 +57,17 @@ class Settings:
 
     @property
     def shell(self) -> bool:
-        """Whether the site allows a shell here."""
         return self.station is not None and self.station.shell
 
     @property
     def contact(self) -> str | None:
-        """Whom the site has a person call, as the screens show it."""
+        """Whom a person here can call, as the screens show it."""
         return self.station.helpdesk.line if self.station and self.station.helpdesk else None
 
 
 @dataclass
 class _Search:
-    """The sources as they are gone through."""
+    """What was found so far in the sources."""
 
     site_key: str | None
     memory: Path
@@ -76,7 +75,7 @@ class _Search:
     playbooks: dict[str, bytes] = field(default_factory=dict)
 
     def signed(self, folder: Path, place: str) -> Path | None:
-        """A signed folder, copied into memory; None where it is not, or not by the site's key (told)."""
+        """A signed folder, copied into memory; None where it is not signed, or not by the site's key."""
         if not is_signed(folder):
             return None
         if self.site_key is None:
@@ -111,20 +110,20 @@ def find_settings(
     Settings that cannot be used are told of in `notes`. Raises OSError where the stick breaks off.
     """
     search = _Search(site_key, memory, list(options.notes))
-    carried = [(stick, "on the stick"), (from_network, "from the network")]
     trusted: list[tuple[Path, str]] = []
     unsigned: list[str] = []
-    for folder, place in carried:
-        copied = search.signed(folder, place) if folder is not None else None
+    for folder, place in ((stick, "on the stick"), (from_network, "from the network")):
+        if folder is None:
+            continue
+        copied = search.signed(folder, place)
         if copied is not None:
             trusted.append((copied, f"signed settings {place}"))
-        if folder is not None and has_station_file(folder) and not has_station_file(copied):
+        if not has_station_file(folder):
+            wrong = [name for name in _names_in(folder) if name.lower() in _MISNAMED]
+            search.notes += [f"{name} {place} is not read: call it {STATION_FILE}" for name in wrong]
+        elif not has_station_file(copied):
             unsigned.append(place)
-        if folder is not None and not has_station_file(folder):
-            search.notes += [
-                f"{name} {place} is not read: call it {STATION_FILE}" for name in _misnamed(folder)
-            ]
-        if folder is not None and _playbook_names(folder) - _playbook_names(copied):
+        if _playbook_names(folder) - _playbook_names(copied):
             search.notes.append(f"playbooks {place} that the site's key has not signed are not used")
     if built_in.is_dir():
         trusted.append((built_in, "settings built into this medium"))
@@ -150,7 +149,7 @@ def playbooks_of(settings: Settings) -> tuple[Playbook, ...]:
 
 
 def _first_station(trusted: Sequence[tuple[Path, str]], search: _Search) -> tuple[Station | None, str, bool]:
-    """The first station file among trusted folders; the last value tells of one that cannot be used."""
+    """The first station file among trusted folders; the last value: whether one cannot be used."""
     broken = False
     for folder, origin in trusted:
         if not (folder / STATION_FILE).is_file():
@@ -181,24 +180,14 @@ def _conclude(
     return Settings()
 
 
-def _misnamed(folder: Path) -> list[str]:
-    """Files that were meant for a station file; editors hide or add an ending."""
-    try:
-        return sorted(one.name for one in folder.iterdir() if one.name.lower() in _MISNAMED)
-    except OSError:
-        return []
-
-
 def has_station_file(folder: Path | None) -> bool:
-    """Whether there is a station file in a folder, and a folder at all."""
-    try:
+    with suppress(OSError):
         return folder is not None and (folder / STATION_FILE).is_file()
-    except OSError:
-        return False
+    return False
 
 
 def settings_mark(folder: Path) -> str | None:
-    """What tells one folder's settings from another's, believed or not; None where it has none."""
+    """A digest of a folder's settings, believed or not; None where it has none."""
     found = hashlib.sha256()
     for name in (STATION_FILE, MANIFEST_NAME, SIGNATURE_NAME):
         with suppress(OSError, UnbrickError):
@@ -206,24 +195,25 @@ def settings_mark(folder: Path) -> str | None:
     return found.hexdigest() if found.digest() != hashlib.sha256().digest() else None
 
 
+def _names_in(folder: Path) -> list[str]:
+    with suppress(OSError):
+        return sorted(entry.name for entry in folder.iterdir())
+    return []
+
+
 def _playbook_names(folder: Path | None) -> set[str]:
-    try:
-        entries = list((folder / PLAYBOOKS).iterdir()) if folder is not None else []
-    except OSError:
-        return set()
-    return {entry.name for entry in entries if entry.suffix == ".yaml" and not entry.name.startswith(".")}
+    names = _names_in(folder / PLAYBOOKS) if folder is not None else []
+    return {name for name in names if name.endswith(".yaml") and not name.startswith(".")}
 
 
 def _playbook_files(folder: Path) -> Iterator[tuple[str, bytes]]:
     for name in sorted(_playbook_names(folder)):
-        try:
+        with suppress(OSError, UnbrickError):
             yield name, read_plain_file(folder, f"{PLAYBOOKS}/{name}", _MOST_PLAYBOOK_BYTES)
-        except (OSError, UnbrickError):
-            continue
 
 
 def _sound_playbooks(search: _Search) -> Iterator[tuple[str, bytes]]:
-    """Those that can be used; the others are told of, here and not in the middle of a repair."""
+    """Those that can be used; the others are noted here, and not in the middle of a repair."""
     if not search.playbooks:
         return
     collection = Collection()

@@ -1,7 +1,6 @@
 """Settings that somebody carried here: copied into memory, then believed only where the site signed them.
 
-Copied before they are looked at, so that a stick which is changed or pulled meanwhile changes nothing; and
-only what the signed list names is copied.
+Copied first, so that a stick which is changed or pulled meanwhile changes nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _BROKEN_OFF = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOMEDIUM, errno.ETIM
 
 
 class NotTrustedError(FailedError):
-    """A folder that the site's key has not signed as it is now; nothing of it was used."""
+    """A folder that the site's key has not signed as it is now; nothing of it is used."""
 
 
 def is_signed(folder: Path) -> bool:
@@ -40,12 +39,10 @@ def is_signed(folder: Path) -> bool:
 
 
 def copy_signed(folder: Path, target: Path, site_key: str) -> SignedFiles:
-    """Copy the signed files of a folder to a new one in memory; raises NotTrustedError, with none copied.
+    """Copy the files that a folder's signed list names to a new one in memory, each checked as it was read.
 
-    Raises OSError where the stick breaks off: then nobody knows what was signed.
-
-    `site_key` is an OpenSSH public key line. Only what the list names is copied, each file checked as the
-    bytes that were copied.
+    `site_key` is an OpenSSH public key line. Raises NotTrustedError, with none copied, and OSError where the
+    stick breaks off: then nobody knows what was signed.
     """
     try:
         manifest = read_plain_file(folder, MANIFEST_NAME, MOST_MANIFEST_BYTES)

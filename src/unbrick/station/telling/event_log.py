@@ -1,7 +1,7 @@
-"""A log: one line for each event and for each sentence that a person was told. No secrets.
+"""A log: one line for each event and for each sentence that a person was told.
 
-Events hold none, by construction, and sentences come from errors, which hold none either. That of a boot is
-kept in memory; `station/stick/keeper.py` brings it to the stick.
+Neither holds a secret: events by construction, and sentences come from errors, which have none. A boot's log
+is kept in memory; `station/stick/keeper.py` copies it to the stick.
 """
 
 from __future__ import annotations
@@ -40,13 +40,11 @@ class EventLog:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def __call__(self, event: Event) -> None:
-        """Write down an event: when, which run, what, and its details."""
         words = [event.kind, *([event.step] if event.step else [])]
         details = json.dumps(dict(event.details), sort_keys=True) if event.details else ""
         self.say(f"{event.run} {event.sequence} {' '.join(words)} {details}".rstrip())
 
     def say(self, sentence: str) -> None:
-        """Write down a sentence, with the time."""
         line = f"{self._stamp()} {printable(sentence)[:_LONGEST]}\n"
         with suppress(OSError), self._path.open("a", encoding="utf-8") as stream:
             if stream.tell() < self._most_bytes:

@@ -1,7 +1,6 @@
 """Every screen of the station: progress, a question, the recovery password, a message, the end.
 
-Draws words that others chose and hands back what a person answered; decides nothing about a disk. What is
-typed as a recovery password is on the screen while it is typed, and nowhere else.
+What is typed as a recovery password is on the screen while it is typed, and nowhere else.
 """
 
 from __future__ import annotations
@@ -99,11 +98,11 @@ class Screens:
             self._terminal.update(question_page(question, chosen, *self._terminal.size()))
 
     def ask_password(
-        self, protector_ids: Sequence[str], volume: str = "This disk", *, tried_wrong: bool = False
+        self, protector_ids: Sequence[str], *, tried_wrong: bool = False
     ) -> RecoveryPassword | None:
         """The recovery password for one of these protectors as a person types it; None: they have none."""
         self._say(f"asks recovery-password {' '.join(protector_ids)}{' again' if tried_wrong else ''}")
-        request = KeyRequest(tuple(protector_ids), volume, tried_wrong, contact=self.contact)
+        request = KeyRequest(tuple(protector_ids), tried_wrong, contact=self.contact)
         entry = PasswordEntry()
         self._terminal.drain()
         try:
@@ -127,15 +126,15 @@ class Screens:
         """Show how it ended. Returns at once; `wait_for_key` then turns its pages."""
         self._show(ending_pages(ending, *self._terminal.size()))
 
-    def message(self, lines: Sequence[str], *, title: str = "unbrick") -> None:
+    def message(self, lines: Sequence[str]) -> None:
         """Show some sentences. Returns at once."""
-        self._show([message_page(title, lines, *self._terminal.size())])
+        self._show([message_page("unbrick", lines, *self._terminal.size())])
 
     def wait_for_key(self, seconds: float | None) -> bool:
         """Whether Enter was pressed within so many seconds (None: wait for ever).
 
-        Arrow keys turn the pages of an ending; where nobody does, they turn by themselves now and then,
-        however often this is called meanwhile.
+        Arrow keys turn the pages of an ending; until then they turn by themselves now and then, however often
+        this is called meanwhile.
         """
         end = None if seconds is None else time.monotonic() + seconds
         while True:

@@ -66,7 +66,7 @@ def test_a_missing_keys_id_is_as_large_as_where_it_is_typed(
     for name in ("PC-17", "DESKTOP-NPM7RCA", None):
         ending = ending_of([ended(Status.NEEDS_KEY, Reason.KEY_MISSING, name=name)], known)
         page = texts(ending_pages(ending, columns, rows)[0])
-        typing = texts(password_page(KeyRequest((KEY_ID,), "This disk"), PasswordEntry(), columns, rows))
+        typing = texts(password_page(KeyRequest((KEY_ID,)), PasswordEntry(), columns, rows))
         for shown in (page, typing):
             assert any(row in line for line in shown for row in big(KEY_ID)[1:2])
         assert not _shows(page, ending.code, 1), "the code for the sticker is no key ID"

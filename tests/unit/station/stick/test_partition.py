@@ -360,7 +360,7 @@ def test_without_a_stick_reports_wait_and_go_to_the_next_one(
 
     keeper.look(now=0.0)
 
-    assert read_status(memory) == StickStatus(present=False, missing=1)
+    assert read_status(memory) == StickStatus(present=False)
     keeper.write(stick)
     assert _names(stick / OUTBOX) == _names(memory / OUTBOX)
 

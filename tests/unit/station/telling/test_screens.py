@@ -111,7 +111,7 @@ def test_a_recovery_password_is_typed_group_by_group(columns: int, rows: int) ->
     groups = password.split("-")
     with visit(columns, rows) as (screens, person, start):
         screens.contact = CONTACT
-        given = start(lambda: screens.ask_password([_ID], "This disk"))
+        given = start(lambda: screens.ask_password([_ID]))
         person.wait_for("Type the key here")
         assert f"Helpdesk: {CONTACT}" in person.text
         assert _ID[8:] in person.text, "the rest of the key ID, below its beginning in big letters"
