@@ -1,5 +1,4 @@
-"""What happens to a machine is told from here: recorded, signed, kept in an outbox, sent to the tally.
-The tally is asked from here, too.
+"""Reports what happens to a machine: recorded, signed, kept in an outbox, sent to the tally; and asks the tally.
 
 Never looks at a disk, never decides anything, and never stops or delays the work on one.
 Read `recorder.py` first, then `link.py`.

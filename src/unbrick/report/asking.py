@@ -1,7 +1,7 @@
-"""Asking the tally from any process of ours, over the one session, which the sender's process holds.
+"""Asks the tally from any process of ours, over the one session, which the sender's process holds.
 
-Each ask hands the sender a socket of its own, and its answer comes back there. So any number of processes ask
-at once, none sees what another was answered, and the end of the sender is the end of that socket.
+Each ask hands the sender a socket of its own, and its answer comes back there: any number of processes ask at
+once, none sees another's answer, and the end of the sender is the end of that socket.
 
 What is asked and answered may be a secret: it is in no file, no log, no status, no `repr` and no error.
 """
@@ -41,11 +41,11 @@ _ANSWERED, _REFUSED, _TOO_OLD, _GIVEN_UP = b"+", b"-", b"<", b"!"
 
 
 class NoAnswerError(FailedError):
-    """Nothing was answered in time, or nobody is there who could: the tally, or the sender's process."""
+    """No answer came in time, or the tally or the sender's process is not there."""
 
 
 class CannotAskError(FailedError):
-    """The tally is of a version that takes reports and answers nothing."""
+    """The tally is of a version that only takes reports."""
 
 
 class AskRefusedError(FailedError):
@@ -181,7 +181,7 @@ class Asks:
                     asked.give(_said(answer))
 
     def session_ended(self) -> None:
-        """Have what was put in it wait for the next one, in the order in which it came."""
+        """Have what was put to the tally wait for the next session, in its order."""
         self._waiting.extendleft(reversed(self._put.values()))
         self._put.clear()
         self._session = None

@@ -1,6 +1,6 @@
-"""What a station adds to the work on disks: each event is kept, signed, and sent in the background.
+"""What a station file adds to the work on disks: each event is signed, kept, and sent in the background.
 
-Never stops and never delays that work: whatever fails here is a sentence for whoever listens.
+Never stops and never delays that work: what fails here is told in a sentence.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import itertools
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -66,34 +66,28 @@ def open_link(path: Path, tell: Tell, on_last_wait: Callable[[], None] | None = 
     return StationLink(station, signer, tell, valid_until=valid_until, on_last_wait=on_last_wait)
 
 
+@dataclass
 class StationLink:
-    """The tie to the tally while some disks are worked on; used as a context around that work."""
+    """A `recovery.isolated.ReportLink`, used as a context around the work on some disks."""
 
-    def __init__(
-        self,
-        station: Station,
-        signer: Signer,
-        tell: Tell,
-        *,
-        valid_until: datetime | None = None,
-        on_last_wait: Callable[[], None] | None = None,
-    ) -> None:
-        self.station = station
-        self._tell = tell
-        self._on_last_wait = on_last_wait
-        self._valid_until = valid_until
-        self._signer = signer
-        self._folder = outbox_folder(station.path)
-        self._outbox: Outbox | None = None
-        self._sender: BackgroundSender | None = None
-        self._in_memory: list[SignedEvent] = []
-        self._refused_unkept: set[str] = set()
-        self._trouble_told = False
-        self._damaged = 0
+    station: Station
+    signer: Signer
+    tell: Tell
+    valid_until: datetime | None = None
+    on_last_wait: Callable[[], None] | None = None
+    _outbox: Outbox | None = None
+    _sender: BackgroundSender | None = None
+    _in_memory: list[SignedEvent] = field(default_factory=list)
+    _refused_unkept: set[str] = field(default_factory=set)
+    _trouble_told: bool = False
+    _damaged: int = 0
+
+    def __post_init__(self) -> None:
+        self._folder = outbox_folder(self.station.path)
 
     def __enter__(self) -> StationLink:
         try:
-            self._outbox = Outbox(self._folder, self._tell)
+            self._outbox = Outbox(self._folder, self.tell)
             for _ in itertools.islice(self._outbox.pending(), _MOST_LOOKED_AT):
                 pass  # tells what a power cut has damaged
             self._damaged = self._outbox.count_set_aside()[1]
@@ -112,11 +106,11 @@ class StationLink:
         return self.station.site
 
     def run_in_order(self, proposed: str) -> str:
-        return run_in_order(proposed, self._folder, latest=self._valid_until)
+        return run_in_order(proposed, self._folder, latest=self.valid_until)
 
     def listener(self) -> OutboxListener:
         nudge = None if self._sender is None else self._sender.nudge
-        return OutboxListener(self._outbox, self._signer, self._tell_trouble, nudge)
+        return OutboxListener(self._outbox, self.signer, self._tell_trouble, nudge)
 
     def take_back(self, kept: Sequence[SignedEvent]) -> None:
         self._in_memory += kept
@@ -146,8 +140,8 @@ class StationLink:
         patience = _PATIENCE_SECONDS
         if status.state in (SenderState.UNREACHABLE, SenderState.BUSY):
             patience = _PATIENCE_WHERE_NOBODY_ANSWERS
-        if self._on_last_wait is not None and not stopped and self._count():
-            self._on_last_wait()
+        if self.on_last_wait is not None and not stopped and self._count():
+            self.on_last_wait()
         with suppress(OutboxError, KeyboardInterrupt):  # the work on disks is done; only the waiting ends
             self._sender.finish(_PATIENCE_WHEN_STOPPED if stopped else patience)
         waiting = self._count()
@@ -191,32 +185,32 @@ class StationLink:
         """Tell once that reports are in trouble, not again for each disk."""
         if not self._trouble_told:
             self._trouble_told = True
-            self._tell(sentence)
+            self.tell(sentence)
 
     def _tell_what_is_left(self, status: SenderStatus, waiting: int) -> None:
         why = f" ({status.why})" if status.why and (waiting or self._in_memory) else ""
         if waiting:
-            self._tell(self._what_waits(waiting) + why)
+            self.tell(self._what_waits(waiting) + why)
         if self._in_memory:
             lost = len(self._in_memory)
             could = f"{counted(lost, 'report')} could be neither kept nor sent"
-            self._tell(f"{could}, and {are(lost)} lost{why}")
+            self.tell(f"{could}, and {are(lost)} lost{why}")
         if self._refused_unkept:
             refused = len(self._refused_unkept)
             those = "it is" if refused == 1 else "they are"
             what = f"{counted(refused, 'report')} that could not be kept"
-            self._tell(f"the tally refused {what}: {those} lost")
+            self.tell(f"the tally refused {what}: {those} lost")
         if status.refused:
             those = "it is" if status.refused == 1 else "they are"
             refusal = f"the tally refused {counted(status.refused, 'report')}"
-            self._tell(f"{refusal}; {those} kept in {self._folder / 'refused'}")
+            self.tell(f"{refusal}; {those} kept in {self._folder / 'refused'}")
         if status.notice:
-            self._tell(status.notice)
+            self.tell(status.notice)
         damaged = 0 if self._outbox is None else self._outbox.count_set_aside()[1] - self._damaged
         if damaged > 0:
             were = "was" if damaged == 1 else "were"
             reports = counted(damaged, "damaged report")
-            self._tell(f"{reports} {were} set aside in {self._folder / 'damaged'}")
+            self.tell(f"{reports} {were} set aside in {self._folder / 'damaged'}")
 
     def _what_waits(self, waiting: int) -> str:
         option = f"--station {shlex.quote(str(self.station.path))}"
@@ -229,6 +223,7 @@ class StationLink:
         return f"{reports}; send them with unbrick outbox send {option}"
 
 
+@dataclass
 class OutboxListener:
     """Listens to the work on one disk, in its process: signs each event, and puts it into the outbox.
 
@@ -236,19 +231,12 @@ class OutboxListener:
     is given one sentence, the first time the outbox fails; `nudge` is called for each event kept.
     """
 
-    def __init__(
-        self,
-        outbox: Outbox | None,
-        signer: Signer,
-        tell: Callable[[str], None],
-        nudge: Callable[[], None] | None = None,
-    ) -> None:
-        self._outbox = outbox
-        self._signer = signer
-        self._tell = tell
-        self._nudge = nudge
-        self._kept: list[SignedEvent] = []
-        self._failed = False
+    outbox: Outbox | None
+    signer: Signer
+    tell: Tell
+    nudge: Callable[[], None] | None = None
+    _kept: list[SignedEvent] = field(default_factory=list)
+    _failed: bool = False
 
     @property
     def kept(self) -> tuple[SignedEvent, ...]:
@@ -256,16 +244,16 @@ class OutboxListener:
 
     def __call__(self, event: Event) -> None:
         data = event.to_bytes()
-        self._kept.append(SignedEvent(data, self._signer.sign(data)))
-        if self._outbox is None:
+        self._kept.append(SignedEvent(data, self.signer.sign(data)))
+        if self.outbox is None:
             del self._kept[:-_MOST_KEPT]
             return
         try:
             while self._kept:
-                self._put(self._outbox, self._kept[0])
+                self._put(self.outbox, self._kept[0])
                 del self._kept[0]
-            if self._nudge is not None:
-                self._nudge()
+            if self.nudge is not None:
+                self.nudge()
         except OutboxError as error:
             del self._kept[:-_MOST_KEPT]
             self._tell_once(f"reports cannot be kept in the outbox: {error.message}; the work goes on")
@@ -279,4 +267,4 @@ class OutboxListener:
     def _tell_once(self, sentence: str) -> None:
         if not self._failed:
             self._failed = True
-            self._tell(sentence)
+            self.tell(sentence)

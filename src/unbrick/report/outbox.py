@@ -42,7 +42,7 @@ class OutboxError(FailedError):
 
 
 class OutboxFullError(OutboxError):
-    """The file system of the outbox is full (reason disk-full)."""
+    """Its file system is full (reason disk-full)."""
 
 
 def outbox_folder(station_path: Path) -> Path:
@@ -171,11 +171,11 @@ class Outbox:
         return count
 
     def count(self) -> int:
-        """How many events wait; counts names and reads no file. Raises OutboxError."""
+        """How many events wait; reads no file. Raises OutboxError."""
         return len(self.names())
 
     def names(self) -> list[str]:
-        """The names of the files of what waits, in its order; reads none. Raises OutboxError."""
+        """The names of the files of what waits, in its order. Raises OutboxError."""
         names = []
         for name in self._listing():
             if _NAME.fullmatch(name):
@@ -213,7 +213,7 @@ class Outbox:
         return [self.folder / name for name, match in found if match and match[3] in wanted]
 
     def _read(self, path: Path) -> SignedEvent | None:
-        """The event in a file, None where another process has taken the file, or it was set aside."""
+        """The event in a file; None where the file is gone, or was set aside."""
         try:
             return _load(path)
         except FileNotFoundError:

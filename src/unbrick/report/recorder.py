@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,27 +17,19 @@ from unbrick.events.facts import plain_machine, short_facts
 from unbrick.model import DiskReport, Machine
 
 
+@dataclass
 class Recorder:
     """Numbers what happens in one run on one disk and tells each listener, in order, in the same thread.
 
-    `told` events of this run were told before: it goes on with the next number.
+    `told` is how many events of this run there are already: the next number is one more.
     """
 
-    def __init__(
-        self,
-        run: str,
-        listeners: Sequence[Listener] = (),
-        *,
-        site: str | None = None,
-        told: int = 0,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self.run = run
-        self._listeners = tuple(listeners)
-        self._site = site
-        self._clock = clock
-        self._machine = Machine()
-        self._sequence = told
+    run: str
+    listeners: Sequence[Listener] = ()
+    site: str | None = None
+    told: int = 0
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _machine: Machine = field(default_factory=Machine)
 
     def identify(self, machine: Machine) -> None:
         """Say what is now known of the machine; every later event carries it."""
@@ -44,18 +37,18 @@ class Recorder:
 
     def tell(self, kind: EventKind, step: str | None = None, **details: Any) -> None:
         """Record one event. Details are cut short where need be; None values are left out."""
-        self._sequence += 1
+        self.told += 1
         event = Event(
             run=self.run,
-            sequence=self._sequence,
+            sequence=self.told,
             kind=kind.value,
-            at=moment(self._clock()),
+            at=moment(self.clock()),
             step=step,
             machine=self._machine,
-            site=self._site,
+            site=self.site,
             details=short_facts(details),
         )
-        for listener in self._listeners:
+        for listener in self.listeners:
             listener(event)
 
     @contextmanager

@@ -43,11 +43,7 @@ class BackgroundSender:
     """
 
     def __init__(
-        self,
-        station: Tally,
-        outbox_folder: Path,
-        *,
-        connect: Callable[[], Session] | None = None,
+        self, station: Tally, outbox_folder: Path, *, connect: Callable[[], Session] | None = None
     ) -> None:
         """Start sending what is in a folder; raises OutboxError where that cannot be read."""
         self._outbox = Outbox(outbox_folder)
@@ -95,7 +91,6 @@ class BackgroundSender:
         return self._outbox.count()
 
     def end(self) -> None:
-        """End the process now; what is not acknowledged stays in the outbox."""
         self._child.end(_GRACE_SECONDS)
         self._asking.close()
 
@@ -104,8 +99,7 @@ class _SocketOrders:
     """What the sending process waits for: an order of the parent, somebody who asks, an answer."""
 
     def __init__(self, connection: socket.socket, asks: Asks) -> None:
-        self._connection = connection
-        self._asks = asks
+        self._connection, self._asks = connection, asks
         self.finish_by: float | None = None
 
     def wait(self, seconds: float) -> None:
@@ -127,19 +121,18 @@ def _live(
     askers: socket.socket,
     orders: socket.socket,
 ) -> None:
+    def end(why: str) -> None:
+        board.write(replace(board.read(), state=SenderState.ENDED, why=why))
+
     try:
         _settle(orders, askers)
         asks = Asks(askers)
         SendingLoop(outbox, connect, _SocketOrders(orders, asks), board.write, asks).run()
     except SystemExit:
-        board.write(_ended(board, "it was told to end"))
+        end("it was told to end")
     except BaseException as error:
-        board.write(_ended(board, f"the process that sends failed ({type(error).__name__})"))
+        end(f"the process that sends failed ({type(error).__name__})")
         raise
-
-
-def _ended(board: StatusBoard, why: str) -> SenderStatus:
-    return replace(board.read(), state=SenderState.ENDED, why=why)
 
 
 def _settle(orders: socket.socket, askers: socket.socket) -> None:

@@ -1,7 +1,7 @@
-"""How the sending goes, told by the sender's process to every process that was forked from the same parent.
+"""How the sending goes, for every process that was forked from the parent of the sender's process.
 
-A page of shared memory and not a pipe: the screen may be in a fork of the parent, several may look, nobody
-has to empty anything, and the sender never waits for a reader.
+A page of shared memory and not a pipe: several may look, nobody has to empty anything, and the sender never
+waits for a reader.
 """
 
 from __future__ import annotations
@@ -52,7 +52,6 @@ class StatusBoard:
         self._last = SenderStatus()
 
     def write(self, status: SenderStatus) -> None:
-        """Only the sender's process does."""
         document = asdict(status) | {"state": status.state.value, "why": status.why[:_LONGEST_WHY]}
         body = json.dumps(document).encode()
         self._page[_HEAD.size : _HEAD.size + len(body)] = body

@@ -1,7 +1,6 @@
-"""What the sender's process does all its life: connect, send what waits, let go of it, try again later.
+"""What the sender's process does all its life: connect, send what waits, delete it here, try again later.
 
-It also puts to the tally what our processes ask (`asking.py`), between two frames of events.
-Knows no processes and no signals (`sender.py` does) and no SSH (`session.py` does).
+Between two frames of events it puts to the tally what our processes ask (`asking.py`).
 """
 
 from __future__ import annotations
@@ -51,14 +50,11 @@ class Session(AskedSession, Protocol):
 
 
 class Orders(Protocol):
-    """What the loop is told from outside."""
+    """When to have ended (`time.monotonic()`, None while the run goes on), and a sleep that an order ends."""
 
     @property
-    def finish_by(self) -> float | None:
-        """When to have ended (`time.monotonic()`); None while the run goes on."""
-
-    def wait(self, seconds: float) -> None:
-        """Sleep that long, or until told something new."""
+    def finish_by(self) -> float | None: ...
+    def wait(self, seconds: float) -> None: ...
 
 
 @dataclass

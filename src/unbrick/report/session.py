@@ -109,8 +109,7 @@ class TallySession:
         """Dial, check the host, log in, open our subsystem and exchange greetings.
 
         Of several addresses the first that leads to our tally is taken. Raises TallyRefusedError,
-        TallyUnreachableError, and
-        UsageError where the station's own key or certificate cannot be read.
+        TallyUnreachableError, and UsageError where the station's own key or certificate cannot be read.
         """
         authority = blob_of_line(tally.host_ca)
         login = read_login(tally.key, tally.certificate, tally.renewed, authority)
@@ -139,7 +138,11 @@ class TallySession:
             session._transport.close()
             connection.close()
             raise
-        session._heed_certificate(login, offered, authority, renewed)
+        ends = login.ends
+        if renewed is not None and offered is not None:
+            taken = take_renewed(offered, login.certificate, authority, renewed)
+            ends = end_of(taken) if taken is not None else ends
+        session.notice = certificate_notice(ends, session.tally_time or datetime.now(UTC))
         return session
 
     @property
@@ -197,7 +200,7 @@ class TallySession:
         return number
 
     def close(self) -> None:
-        """Say goodbye and hang up; raises nothing where the session is broken."""
+        """Say goodbye and hang up; raises nothing."""
         with contextlib.suppress(TallyUnreachableError):
             if self.is_open:
                 with self._limited(2.0):
@@ -267,15 +270,6 @@ class TallySession:
         self.tally_time = _time(message)
         return message.get("certificate")
 
-    def _heed_certificate(
-        self, login: Login, offered: object, authority: bytes, renewed: Path | None
-    ) -> None:
-        ends = login.ends
-        if renewed is not None and offered is not None:
-            taken = take_renewed(offered, login.certificate, authority, renewed)
-            ends = end_of(taken) if taken is not None else ends
-        self.notice = certificate_notice(ends, self.tally_time or datetime.now(UTC))
-
     def _write(self, message: dict[str, Any]) -> None:
         if self._channel is None:
             raise TallyUnreachableError(f"no session with the tally at {self.address}")
@@ -288,7 +282,6 @@ class TallySession:
         return self._next_message()
 
     def _receive(self) -> None:
-        """Take in what comes next, and put the answers to asks aside."""
         data = self._channel.recv(_READ_BYTES) if self._channel is not None else b""
         if not data:
             error = self._transport.get_exception()
@@ -377,7 +370,6 @@ def _answered(message: dict[str, Any], waiting: set[str]) -> tuple[str, ...]:
 
 
 def _time(message: dict[str, Any]) -> datetime | None:
-    """The tally's clock; None where it gave no time, or nonsense."""
     text = _text(message, "time")
     try:
         return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)

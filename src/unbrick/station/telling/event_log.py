@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.events.event import Event
@@ -24,20 +25,20 @@ def seconds_since_boot() -> str:
     return f"{time.monotonic():9.2f}"
 
 
+@dataclass(frozen=True)
 class EventLog:
     """Appends to one file; also in forks of the process that made it. Fails in silence.
 
     `stamp` gives what a line begins with: the time.
     """
 
-    def __init__(
-        self, path: Path, *, stamp: Callable[[], str] = seconds_since_boot, most_bytes: int = _MOST_BYTES
-    ) -> None:
-        self._path = path
-        self._stamp = stamp
-        self._most_bytes = most_bytes
+    path: Path
+    stamp: Callable[[], str] = seconds_since_boot
+    most_bytes: int = _MOST_BYTES
+
+    def __post_init__(self) -> None:
         with suppress(OSError):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def __call__(self, event: Event) -> None:
         words = [event.kind, *([event.step] if event.step else [])]
@@ -45,7 +46,7 @@ class EventLog:
         self.say(f"{event.run} {event.sequence} {' '.join(words)} {details}".rstrip())
 
     def say(self, sentence: str) -> None:
-        line = f"{self._stamp()} {printable(sentence)[:_LONGEST]}\n"
-        with suppress(OSError), self._path.open("a", encoding="utf-8") as stream:
-            if stream.tell() < self._most_bytes:
+        line = f"{self.stamp()} {printable(sentence)[:_LONGEST]}\n"
+        with suppress(OSError), self.path.open("a", encoding="utf-8") as stream:
+            if stream.tell() < self.most_bytes:
                 stream.write(line)

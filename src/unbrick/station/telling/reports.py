@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -40,37 +40,31 @@ _LOOK_SECONDS = 0.1
 Tell = Callable[[str], None]
 
 
+@dataclass
 class Reports:
-    """The reports of one boot: a `recovery.isolated.ReportLink`, and the `EventKeeper` that it gives."""
+    """The reports of one boot: a `recovery.isolated.ReportLink`, and the `EventKeeper` that it gives.
 
+    `folder` is the outbox, in memory; raises OutboxError where it cannot be made.
+    """
+
+    folder: Path
+    spool: Spool
+    station: Station | None
+    signer: Signer
+    tell: Tell
+    latest: datetime | None = None
+    is_online: Callable[[], bool] = has_network
     kept: tuple[SignedEvent, ...] = ()  # nothing stays in the memory of a process
+    _sender: BackgroundSender | None = None
 
-    def __init__(
-        self,
-        folder: Path,
-        spool: Spool,
-        station: Station | None,
-        signer: Signer,
-        tell: Tell,
-        *,
-        latest: datetime | None = None,
-        is_online: Callable[[], bool] = has_network,
-    ) -> None:
-        """`folder` is the outbox, in memory; raises OutboxError where it cannot be made."""
-        self._is_online = is_online
-        self.outbox = Outbox(folder, tell)
-        self._folder = folder
-        self._station = station
-        self._tally = with_renewals(station.tally, folder) if station and station.tally else None
-        self._spool = spool
-        self._signer = signer
-        self._tell = tell
-        self._latest = latest
-        self._sender: BackgroundSender | None = None
+    def __post_init__(self) -> None:
+        self.outbox = Outbox(self.folder, self.tell)
+        tally = self.station.tally if self.station else None
+        self._tally = with_renewals(tally, self.folder) if tally else None
 
     @property
     def site(self) -> str | None:
-        return self._station.site if self._station else None
+        return self.station.site if self.station else None
 
     @property
     def has_tally(self) -> bool:
@@ -85,7 +79,7 @@ class Reports:
         def connect() -> TallySession:
             # Before there is a network, not even paramiko is worth its loading: the repair needs the time.
             deadline = time.monotonic() + _NETWORK_SECONDS
-            while not self._is_online():
+            while not self.is_online():
                 if time.monotonic() > deadline:
                     raise TallyUnreachableError("there is no network")
                 time.sleep(_LOOK_SECONDS)
@@ -94,20 +88,20 @@ class Reports:
             return session
 
         try:
-            self._sender = BackgroundSender(tally, self._folder, connect=connect)
+            self._sender = BackgroundSender(tally, self.folder, connect=connect)
         except (UnbrickError, OSError) as error:
-            self._tell(f"reports cannot be sent: {error}; they are kept")
+            self.tell(f"reports cannot be sent: {error}; they are kept")
 
     def run_in_order(self, proposed: str) -> str:
-        return run_in_order(proposed, self._folder, latest=self._latest)
+        return run_in_order(proposed, self.folder, latest=self.latest)
 
     def listener(self) -> Reports:
         return self
 
     def __call__(self, event: Event) -> None:
         """Write one event down first: what cannot be signed into the outbox now is tried again later."""
-        self._spool(event)
-        self._spool.empty_into(self.outbox, self._signer)
+        self.spool(event)
+        self.spool.empty_into(self.outbox, self.signer)
 
     def take_back(self, kept: Sequence[SignedEvent]) -> None:
         pass
@@ -123,7 +117,7 @@ class Reports:
 
     def waiting(self) -> int:
         """How many reports nobody has acknowledged."""
-        unsigned = self._spool.count()
+        unsigned = self.spool.count()
         with suppress(OutboxError):
             return unsigned + self.outbox.count()
         return unsigned
@@ -131,13 +125,13 @@ class Reports:
     def are_among(self, names: Collection[str]) -> bool:
         """Whether all that wait are signed and lie in files of these names."""
         with suppress(OutboxError):
-            return not self._spool.count() and set(self.outbox.names()) <= set(names)
+            return not self.spool.count() and set(self.outbox.names()) <= set(names)
         return False
 
     def sign_all(self, machine: Machine) -> None:
         """Sign also what does not say which machine it is of, as said of this one."""
-        self._spool.release(machine)
-        self._spool.empty_into(self.outbox, self._signer)
+        self.spool.release(machine)
+        self.spool.empty_into(self.outbox, self.signer)
 
     def status(self) -> SenderStatus:
         return self._sender.status() if self._sender else SenderStatus(SenderState.ENDED)

@@ -9,6 +9,7 @@ import fcntl
 import os
 import struct
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.text import printable
@@ -19,11 +20,11 @@ _SERIAL_STRUCT_BYTES = 72
 _LONGEST = 300
 
 
+@dataclass(frozen=True)
 class SerialLine:
     """Where lines go; nowhere where there is no port."""
 
-    def __init__(self, descriptor: int | None) -> None:
-        self._descriptor = descriptor
+    descriptor: int | None
 
     @classmethod
     def open(cls, port: Path = PORT) -> SerialLine:
@@ -42,7 +43,7 @@ class SerialLine:
         return cls(descriptor)
 
     def say(self, words: str) -> None:
-        """Write one line; whatever fails is not worth a word."""
-        if self._descriptor is not None:
+        """Write one line, as far as possible."""
+        if self.descriptor is not None:
             with suppress(OSError):
-                os.write(self._descriptor, f"unbrick: {printable(words)[:_LONGEST]}\r\n".encode())
+                os.write(self.descriptor, f"unbrick: {printable(words)[:_LONGEST]}\r\n".encode())
