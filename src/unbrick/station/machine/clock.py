@@ -14,10 +14,6 @@ from datetime import UTC, datetime
 from unbrick.station.machine.medium_facts import MediumFacts
 
 
-def present() -> datetime:
-    return datetime.now(UTC)
-
-
 def set_system_clock(moment: datetime) -> None:
     """Set the system's clock, not the hardware's; raises OSError."""
     time.clock_settime(time.CLOCK_REALTIME, moment.timestamp())
@@ -26,7 +22,7 @@ def set_system_clock(moment: datetime) -> None:
 def correct_clock(
     medium: MediumFacts,
     *,
-    clock: Callable[[], datetime] = present,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     set_clock: Callable[[datetime], None] = set_system_clock,
 ) -> str | None:
     """Start from the build time where the clock cannot be right, and say so in a sentence; raises OSError."""

@@ -14,9 +14,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from unbrick.station.machine.block_devices import kernel_text
+
 COMMAND_LINE = Path("/proc/cmdline")
 _PREFIX = "unbrick."
-_MOST_BYTES = 4096
 _SERIAL = re.compile(r"[0-9A-F]{4}-[0-9A-F]{4}")
 
 
@@ -35,11 +36,7 @@ class KernelOptions:
 
 def read_kernel_options(path: Path = COMMAND_LINE) -> KernelOptions:
     """The options of this boot; none where the line cannot be read."""
-    try:
-        with path.open("rb") as stream:
-            return parse_kernel_options(stream.read(_MOST_BYTES).decode("ascii", errors="replace"))
-    except OSError:
-        return KernelOptions()
+    return parse_kernel_options(kernel_text(path))
 
 
 def parse_kernel_options(line: str) -> KernelOptions:
