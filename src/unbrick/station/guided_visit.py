@@ -18,7 +18,7 @@ from unbrick.model import Action, DiskReport, Status
 from unbrick.recovery.case import Goal
 from unbrick.repair.actions.kinds import KINDS
 from unbrick.station.ending.case import already_repaired
-from unbrick.station.machine.block_devices import kernel_text
+from unbrick.station.machine.small_files import text_of
 from unbrick.station.targets import Target
 from unbrick.station.telling.screens import Question, Screens
 from unbrick.station.unattended import Visit
@@ -80,8 +80,12 @@ class GuidedKeySource:
 
 def read_hardware(folder: Path = _DMI) -> str | None:
     """What is printed on the case: maker, model, serial number; None where the firmware does not know."""
-    words = [kernel_text(folder / name) for name in _ON_THE_CASE]
-    return ", ".join(word[:64] for word in words if word and word.isprintable()) or None
+    words = []
+    for name in _ON_THE_CASE:
+        word = text_of(folder / name)
+        if word and word.isprintable():
+            words.append(word[:64])
+    return ", ".join(words) or None
 
 
 def confirm_plan(

@@ -17,13 +17,14 @@ from pathlib import Path
 
 from unbrick.errors import UnbrickError
 from unbrick.processes.command import Runner
-from unbrick.station.machine.block_devices import SYSFS, BlockDevice, kernel_text, list_block_devices
+from unbrick.station.machine.block_devices import SYSFS, BlockDevice, list_block_devices
 from unbrick.station.machine.firmware_entries import (
     BootEntry,
     find_windows_entry,
     read_boot_entries,
     set_boot_next,
 )
+from unbrick.station.machine.small_files import text_of
 from unbrick.station.stick.partition import find_medium
 from unbrick.station.targets import close_arrays
 
@@ -73,8 +74,8 @@ def partitions_of(
     found = set()
     for device in devices:
         for name in device.partitions if str(device.path) in disks else ():
-            number = kernel_text(sysfs / "class/block" / name / "dev")
-            for line in kernel_text(udev / f"b{number}").splitlines():
+            number = text_of(sysfs / "class/block" / name / "dev")
+            for line in text_of(udev / f"b{number}").splitlines():
                 key, _, value = line.partition("=")
                 if key == _PARTITION_GUID:
                     found.add(value.upper())

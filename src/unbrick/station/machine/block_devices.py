@@ -5,19 +5,17 @@ Only looks. Where a disk sits decides what it is: inside the machine, plugged in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.disks.firmware import is_built_in
+from unbrick.station.machine.small_files import names_in, text_of
 
 SYSFS = Path("/sys")
 _DEV = Path("/dev")
 _SECTOR = 512  # /sys counts in these, whatever the disk's own sector is
 _NEVER = ("loop", "ram", "zram", "fd", "dm-", "nbd", "mtdblock", "drbd", "rbd")
 _OPTICAL = ("sr", "scd")
-_MOST_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -45,13 +43,8 @@ class BlockDevice:
 
 def list_block_devices(sysfs: Path = SYSFS) -> tuple[BlockDevice, ...]:
     """Every device that could be a disk or a stick, by name; raises nothing."""
-    try:
-        names = sorted(entry.name for entry in (sysfs / "block").iterdir())
-    except OSError:
-        return ()
-    return tuple(
-        _device(sysfs, name) for name in names if not name.startswith(_NEVER) and not _is_part_of_flash(name)
-    )
+    names = [name for name in names_in(sysfs / "block") if not name.startswith(_NEVER)]
+    return tuple(_device(sysfs, name) for name in names if not _is_part_of_flash(name))
 
 
 def count_hidden_disks(sysfs: Path = SYSFS) -> int:
@@ -70,10 +63,11 @@ def _is_part_of_flash(name: str) -> bool:
 def _device(sysfs: Path, name: str) -> BlockDevice:
     folder = sysfs / "block" / name
     partitions = sorted(entry.parent.name for entry in folder.glob(f"{name}*/partition"))
-    holders = {one for place in (folder, *(folder / part for part in partitions)) for one in _holders(place)}
-    state = kernel_text(folder / "md" / "array_state") or None
-    removable = kernel_text(folder / "removable") == "1" or kernel_text(folder / "device" / "type") == "SD"
-    built_in = is_built_in(kernel_text(folder / "dev"), block=sysfs / "dev" / "block")
+    places = (folder, *(folder / part for part in partitions))
+    holders = {one for place in places for one in names_in(place / "holders")}
+    state = text_of(folder / "md" / "array_state") or None
+    removable = text_of(folder / "removable") == "1" or text_of(folder / "device" / "type") == "SD"
+    built_in = is_built_in(text_of(folder / "dev"), block=sysfs / "dev" / "block")
     return BlockDevice(
         name=name,
         path=_DEV / name.replace("!", "/"),
@@ -85,33 +79,19 @@ def _device(sysfs: Path, name: str) -> BlockDevice:
         array=state,
         container=state is not None and _is_container(folder / "md"),
         degraded=_number(folder / "md" / "degraded") > 0,
-        model=kernel_text(folder / "device" / "model") or kernel_text(folder / "device" / "name"),
-        syncing=(kernel_text(folder / "md" / "sync_action") or "idle") not in {"idle", "frozen"},
+        model=text_of(folder / "device" / "model") or text_of(folder / "device" / "name"),
+        syncing=(text_of(folder / "md" / "sync_action") or "idle") not in {"idle", "frozen"},
     )
 
 
 def _is_container(md: Path) -> bool:
     # Its metadata is the firmware's own (`external:imsm`), no part of another array's (`external:/md127/0`).
-    version = kernel_text(md / "metadata_version")
+    version = text_of(md / "metadata_version")
     return version.startswith("external:") and not version.startswith(("external:/", "external:-"))
-
-
-def _holders(folder: Path) -> Iterator[str]:
-    with suppress(OSError):
-        yield from (entry.name for entry in (folder / "holders").iterdir())
 
 
 def _number(path: Path) -> int:
     try:
-        return int(kernel_text(path) or "0")
+        return int(text_of(path) or "0")
     except ValueError:
         return 0
-
-
-def kernel_text(path: Path) -> str:
-    """What is in a small file of the kernel or of udev; nothing where it is missing or has just gone."""
-    try:
-        with path.open("rb") as stream:
-            return stream.read(_MOST_BYTES).decode(errors="replace").strip()
-    except OSError:
-        return ""

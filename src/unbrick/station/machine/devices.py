@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from unbrick.station.machine.block_devices import kernel_text
+from unbrick.station.machine.small_files import text_of
 
 DRIVERS_LOADED = Path("/run/unbrick-drivers-loaded")
 """What the first program makes once it has asked for every driver."""
@@ -51,9 +51,9 @@ def is_stick_coming(
         return True
     with suppress(OSError):
         for device in usb.iterdir():
-            if kernel_text(device / "bInterfaceClass") == _MASS_STORAGE and _is_unfinished(device, udev):
+            if text_of(device / "bInterfaceClass") == _MASS_STORAGE and _is_unfinished(device, udev):
                 return True
-            is_hub = not medium_is_there and kernel_text(device / "bDeviceClass") == _HUB
+            is_hub = not medium_is_there and text_of(device / "bDeviceClass") == _HUB
             if is_hub and (_is_new(device, udev, clock()) or _is_switching_on(device)):
                 return True
     return False
@@ -67,17 +67,17 @@ def _is_at_work(udev: Path) -> bool:
 def _is_unfinished(interface: Path, udev: Path) -> bool:
     # A mass storage interface has no disk yet, or one whose partitions are still being read.
     disks = list(interface.glob("**/block/*"))
-    return not disks or not all((udev / "data" / f"b{kernel_text(disk / 'dev')}").exists() for disk in disks)
+    return not disks or not all((udev / "data" / f"b{text_of(disk / 'dev')}").exists() for disk in disks)
 
 
 def _is_switching_on(hub: Path) -> bool:
     # The kernel is getting to know a device at a port; one that does not answer holds up others.
-    return any(kernel_text(state) in _SWITCHING_ON for state in hub.glob("*/*-port*/state"))
+    return any(text_of(state) in _SWITCHING_ON for state in hub.glob("*/*-port*/state"))
 
 
 def _is_new(hub: Path, udev: Path, now: float) -> bool:
     # udev notes when it was told of a device (I:), by the monotonic clock.
-    for line in kernel_text(udev / "data" / f"c{kernel_text(hub / 'dev')}").splitlines():
+    for line in text_of(udev / "data" / f"c{text_of(hub / 'dev')}").splitlines():
         kind, _, microseconds = line.partition(":")
         if kind == "I" and microseconds.isdecimal():
             return now - int(microseconds) / 1e6 < _ENUMERATION_SECONDS

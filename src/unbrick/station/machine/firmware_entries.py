@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.errors import FailedError
+from unbrick.station.machine.small_files import names_in
 
 VARIABLES = Path("/sys/firmware/efi/efivars")
 _GLOBAL = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
@@ -110,12 +111,8 @@ def _nodes(path: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 def read_boot_entries(folder: Path = VARIABLES) -> tuple[BootEntry, ...]:
     """Every boot entry, by number; none where the machine was not started by UEFI."""
-    try:
-        names = sorted(entry.name for entry in folder.iterdir())
-    except OSError:
-        return ()
     entries = []
-    for name in names[: 16 * _MOST_ENTRIES]:
+    for name in names_in(folder)[: 16 * _MOST_ENTRIES]:
         match = _BOOT_ENTRY.fullmatch(name)
         data = _read(folder / name) if match else None
         entry = parse_load_option(int(match[1], 16), data[4:]) if match and data else None

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.station.machine.block_devices import kernel_text
+from unbrick.station.machine.small_files import text_of
 
 COMMAND_LINE = Path("/proc/cmdline")
 _PREFIX = "unbrick."
@@ -36,7 +36,7 @@ class KernelOptions:
 
 def read_kernel_options(path: Path = COMMAND_LINE) -> KernelOptions:
     """The options of this boot; none where the line cannot be read."""
-    return parse_kernel_options(kernel_text(path))
+    return parse_kernel_options(text_of(path))
 
 
 def parse_kernel_options(line: str) -> KernelOptions:

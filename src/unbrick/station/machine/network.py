@@ -14,7 +14,7 @@ from unbrick.errors import UnbrickError
 from unbrick.processes.command import Runner, Server
 from unbrick.processes.companion import Orders
 from unbrick.settings.station_file import Network
-from unbrick.station.machine.block_devices import kernel_text
+from unbrick.station.machine.small_files import names_in, text_of
 
 _NETWORK_CLASS = Path("/sys/class/net")
 _RESOLVER = Path("/etc/resolv.conf")
@@ -27,20 +27,16 @@ _DHCP = ("dhcpcd", "--nobackground", "--quiet", "--noipv4ll", "--noarp", "--time
 
 def wired_interfaces(folder: Path = _NETWORK_CLASS) -> Iterator[str]:
     """The Ethernet interfaces of this machine that are real ones, by name."""
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError:
-        return
-    for entry in entries:
+    for name in names_in(folder):
         with suppress(OSError):
-            real = (entry / "device").exists() and not (entry / "phy80211").exists()
-            if real and kernel_text(entry / "type") == _ETHERNET:
-                yield entry.name
+            real = (folder / name / "device").exists() and not (folder / name / "phy80211").exists()
+            if real and text_of(folder / name / "type") == _ETHERNET:
+                yield name
 
 
 def has_carrier(interface: str, folder: Path = _NETWORK_CLASS) -> bool:
     """Whether a cable is plugged in that leads somewhere."""
-    return kernel_text(folder / interface / "carrier") == "1"  # it cannot be read where the interface is down
+    return text_of(folder / interface / "carrier") == "1"  # it cannot be read where the interface is down
 
 
 def raise_links(runner: Runner, known: set[str], folder: Path = _NETWORK_CLASS) -> None:

@@ -23,6 +23,7 @@ from unbrick.settings.strict import parse_json
 from unbrick.signing.event_signer import Signer
 from unbrick.signing.own_key import KEY_NAME
 from unbrick.station.machine.block_devices import list_block_devices
+from unbrick.station.machine.small_files import names_in
 from unbrick.station.stick.partition import Stick, find_stick, mounted
 from unbrick.station.stick.settings import settings_mark
 
@@ -207,10 +208,8 @@ class StickKeeper:
         return False
 
     def _names(self) -> set[str]:
-        with suppress(OSError):
-            names = [entry.name for entry in (self.memory / OUTBOX).iterdir()]
-            return {name for name in names if name.endswith(".json") and not name.startswith(".")}
-        return set()
+        names = names_in(self.memory / OUTBOX)
+        return {name for name in names if name.endswith(".json") and not name.startswith(".")}
 
     def _logs(self) -> dict[str, int]:
         with suppress(OSError):

@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from unbrick.processes.libc import mount_data, unmount
-from unbrick.station.machine.block_devices import SYSFS, BlockDevice, kernel_text
+from unbrick.station.machine.block_devices import SYSFS, BlockDevice
+from unbrick.station.machine.small_files import text_of
 
 LABEL = b"UNBRICK    "
 _OPTIONS = "umask=0077,flush,shortname=mixed,errors=remount-ro"
@@ -65,7 +66,7 @@ def find_stick(devices: Sequence[BlockDevice]) -> Stick | None:
 
 def times_plugged_in(stick: Stick, sysfs: Path = SYSFS) -> str | None:
     """What tells one stick, and each time that it is put in, from another; None where it is gone."""
-    return kernel_text(sysfs / "block" / stick.disk.name / "diskseq") or None
+    return text_of(sysfs / "block" / stick.disk.name / "diskseq") or None
 
 
 def find_medium(devices: Sequence[BlockDevice]) -> tuple[BlockDevice, ...]:

@@ -24,6 +24,7 @@ from unbrick.incidents.playbook import Playbook
 from unbrick.settings.station_file import Station, load_station
 from unbrick.signing.signed_folder import MANIFEST_NAME, MOST_MANIFEST_BYTES, SIGNATURE_NAME
 from unbrick.station.machine.kernel_options import KernelOptions
+from unbrick.station.machine.small_files import names_in
 from unbrick.station.stick.trust import NotTrustedError, copy_signed, is_signed, read_plain_file
 
 BUILT_IN = Path("/etc/unbrick/settings")
@@ -119,7 +120,7 @@ def find_settings(
         if copied is not None:
             trusted.append((copied, f"signed settings {place}"))
         if not has_station_file(folder):
-            wrong = [name for name in _names_in(folder) if name.lower() in _MISNAMED]
+            wrong = [name for name in names_in(folder) if name.lower() in _MISNAMED]
             search.notes += [f"{name} {place} is not read: call it {STATION_FILE}" for name in wrong]
         elif not has_station_file(copied):
             unsigned.append(place)
@@ -195,14 +196,8 @@ def settings_mark(folder: Path) -> str | None:
     return found.hexdigest() if found.digest() != hashlib.sha256().digest() else None
 
 
-def _names_in(folder: Path) -> list[str]:
-    with suppress(OSError):
-        return sorted(entry.name for entry in folder.iterdir())
-    return []
-
-
 def _playbook_names(folder: Path | None) -> set[str]:
-    names = _names_in(folder / PLAYBOOKS) if folder is not None else []
+    names = names_in(folder / PLAYBOOKS) if folder is not None else []
     return {name for name in names if name.endswith(".yaml") and not name.startswith(".")}
 
 

@@ -31,6 +31,7 @@ from unbrick.report.station_login import with_renewals
 from unbrick.settings.station_file import Station
 from unbrick.signing.event_signer import Signer
 from unbrick.station.machine.network import has_network
+from unbrick.station.machine.small_files import names_in
 
 SPOOL = "spool"
 _EVENT_FILE = re.compile(r"[0-9A-Za-z-]+-[0-9]{6}\.event")
@@ -214,8 +215,4 @@ def _is_told_apart(machine: Machine) -> bool:
 
 
 def _events_in(folder: Path) -> list[str]:
-    try:
-        names = [entry.name for entry in folder.iterdir()]
-    except OSError:
-        return []
-    return sorted(name for name in names if _EVENT_FILE.fullmatch(name))
+    return [name for name in names_in(folder) if _EVENT_FILE.fullmatch(name)]
