@@ -1,4 +1,4 @@
-"""Asks the tally from any process of ours, over the one session, which the sender's process holds.
+"""Asks the tally from any of our processes, over the one session, which the sender's process holds.
 
 Each ask hands the sender a socket of its own, and its answer comes back there: any number of processes ask at
 once, none sees another's answer, and the end of the sender is the end of that socket.
@@ -141,7 +141,7 @@ class AskedSession(Protocol):
 class Asks:
     """The asks in the sender's process: taken in, put to the tally, and each answered to who asked it.
 
-    `askers` is where asks come in; None where nobody asks.
+    `askers` is where asks come in; None where there are none.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """What a station file adds to the work on disks: each event is signed, kept, and sent in the background.
 
-Never stops and never delays that work: what fails here is told in a sentence.
+Never stops and never delays that work: what fails here is a sentence for `tell`.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class StationLink:
 
     def _empty_memory(self) -> None:
         """Try the outbox again: acknowledged reports may have made room."""
-        with suppress(UnbrickError):  # it was told when it first failed
+        with suppress(UnbrickError):  # said when it first failed
             while self._in_memory and self._outbox is not None:
                 self._outbox.put(self._in_memory[0])
                 del self._in_memory[0]
@@ -169,7 +169,7 @@ class StationLink:
         if not self._in_memory or tally is None or status.state is SenderState.REFUSED:
             return
         with (
-            suppress(UnbrickError, KeyboardInterrupt),  # that they are lost is told below
+            suppress(UnbrickError, KeyboardInterrupt),  # that they are lost is said below
             TallySession.open(tally, limits=_HASTY) as session,
         ):
             for batch in in_frames(tuple(self._in_memory)):

@@ -21,13 +21,13 @@ from unbrick.model import DiskReport, Machine
 class Recorder:
     """Numbers what happens in one run on one disk and tells each listener, in order, in the same thread.
 
-    `told` is how many events of this run there are already: the next number is one more.
+    `last` is the number of the run's last event so far.
     """
 
     run: str
     listeners: Sequence[Listener] = ()
     site: str | None = None
-    told: int = 0
+    last: int = 0
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     _machine: Machine = field(default_factory=Machine)
 
@@ -37,10 +37,10 @@ class Recorder:
 
     def tell(self, kind: EventKind, step: str | None = None, **details: Any) -> None:
         """Record one event. Details are cut short where need be; None values are left out."""
-        self.told += 1
+        self.last += 1
         event = Event(
             run=self.run,
-            sequence=self.told,
+            sequence=self.last,
             kind=kind.value,
             at=moment(self.clock()),
             step=step,
@@ -68,6 +68,6 @@ class Recorder:
 
 def tell_last_word(run: str, report: DiskReport, listener: Listener, site: str | None) -> None:
     """Tell what became of a run whose process died, after everything that it can have told itself."""
-    recorder = Recorder(run, (listener,), site=site, told=MOST_EVENTS_IN_A_RUN - 1)
+    recorder = Recorder(run, (listener,), site=site, last=MOST_EVENTS_IN_A_RUN - 1)
     recorder.identify(report.machine)
     recorder.tell(EventKind.OUTCOME, status=report.status.value, reason=report.reason)

@@ -1,6 +1,6 @@
 """Sends the outbox to the tally in a process of its own, so that no network ever delays a repair.
 
-The same session also takes what other processes of ours ask the tally (`asking.py`). The process is forked
+The same session also takes what our other processes ask the tally (`asking.py`). The process is forked
 early, from a parent with one thread, and only there paramiko and its threads come to life: later forks of the
 parent never see them. It dies with the parent, however that ends; what it had not sent waits in the outbox
 for the next run. It writes nothing to the terminal and no Ctrl-C reaches it.
@@ -154,7 +154,7 @@ def _let_go_of_files(*, keep: Collection[int]) -> None:
     """Put /dev/null in the place of every inherited file.
 
     A reader of our parent's output must see its end when the parent ends. The numbers stay taken, so that an
-    inherited Python object that still holds one can never write into a socket of ours.
+    inherited Python object that still holds one can never write into one of our sockets.
     """
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for entry in list(Path("/proc/self/fd").iterdir()):

@@ -1,6 +1,6 @@
 """How the sending goes, for every process that was forked from the parent of the sender's process.
 
-A page of shared memory and not a pipe: several may look, nobody has to empty anything, and the sender never
+A page of shared memory and not a pipe: several may look, nothing has to be emptied, and the sender never
 waits for a reader.
 """
 

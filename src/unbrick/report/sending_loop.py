@@ -112,7 +112,7 @@ class SendingLoop:
             return False
         if not self._finishing:
             self._finishing = True
-            # Once more at once, and soon again, whatever the last attempts came to.
+            # Once more at once, and soon again, however the last attempts ended.
             self._not_before = self._not_before_where_asked = 0.0
             self._failures = 0
             self._nothing_to_send = False

@@ -186,8 +186,8 @@ class TallySession:
             with self._limited(self._limits.answer):
                 self._receive()
         if self._channel is not None and self._channel.recv_stderr_ready():
-            self._channel.recv_stderr(_READ_BYTES)  # nothing of ours; unread, `fileno` would stay readable
-        while self._messages:  # nobody waits for them; a goodbye counts
+            self._channel.recv_stderr(_READ_BYTES)  # not the protocol's; unread, `fileno` stays readable
+        while self._messages:  # only a goodbye counts
             self._next_message()
         if not self._answers and (self._channel is None or self._channel.eof_received or not self.is_open):
             raise TallyUnreachableError(f"the tally at {self.address} hung up")
@@ -226,13 +226,13 @@ class TallySession:
                 "nothing was sent",
                 hint="somebody else answers there, or the tally was set up anew: ask for a new unbrick.yaml",
             ) from error
-        # Only a checked key exchange sets it; without one, nothing of ours may go out.
+        # Only a checked key exchange sets it; without one nothing may be sent.
         self._transport.get_remote_server_key()
         self._transport.set_keepalive(_KEEPALIVE_SECONDS)
         try:
             more = self._transport.auth_publickey(login.name, login.key)
         except AuthenticationException as error:
-            # paramiko also says this where the line broke or nobody answered in time.
+            # paramiko also says this where the line broke or no answer came in time.
             if "shut down" in str(error) or "timeout" in str(error):
                 raise
             raise self._not_let_in(login) from error
@@ -344,7 +344,7 @@ def _dial(host: str, port: int, seconds: float) -> socket.socket:
     except OSError as error:
         said = error.strerror or str(error)
         raise TallyUnreachableError(f"the tally at {host}:{port} cannot be reached: {said}") from error
-    # Frames are small and each is waited for; and a line that is dead shall be noticed within a minute.
+    # Frames are small and each is waited for; a dead line is noticed within a minute.
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 45_000)

@@ -2,7 +2,7 @@
 
 The tally renews a certificate over the session. The new one is kept in the outbox, the one folder of a medium
 that is always written to; the station's own file stays as it is, for a site's key may have signed it.
-Whatever lies there is hostile: only what the tally's authority signed, for this very key and name, is used.
+What is there is hostile: only what the tally's authority signed, for this very key and name, is used.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class Boot:
     def _prepare(self) -> None:
         for name in (OUTBOX, SPOOL, LOG, "settings", "stick"):
             (self._memory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(OSError):  # the kernel's messages shall not get in between
+        with suppress(OSError):  # keeps the kernel's messages off the screen
             _PRINTK.write_text("1")
 
     def _correct_clock(self, medium: MediumFacts) -> bool:
@@ -184,6 +184,6 @@ def _report_no_disk(reports: Reports, machine: Machine) -> DiskReport:
 
     run = reports.run_in_order(new_run_id())
     report = no_disk(machine, run)
-    if machine != Machine():  # nobody could say which one it was
+    if machine != Machine():  # else the tally could not tell which one it was
         reports.tell_last_word(run, report)
     return report

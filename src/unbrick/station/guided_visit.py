@@ -1,7 +1,7 @@
 """A visit with somebody at the keyboard: the same work on each disk, with a question where one decides.
 
-As few questions as can be. Looking needs none, as it changes nothing; before anything is written one is
-asked: is this the computer, and shall it be repaired.
+As few questions as can be. Looking needs none, as it changes nothing; before anything is written there
+is one: is this the computer, and may it be repaired?
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class GuidedVisit:
     def work_on(self, target: Target) -> DiskReport:
         """Recover one disk; an earlier repair can be undone, and what Windows keeps can be given up."""
         report = self._visit.work_on(target)
-        if self._visit.settings.only_looks:  # whatever the answers, nothing may be written
+        if self._visit.settings.only_looks:  # nothing may be written
             return report
         while (already := already_repaired(report)) is not None and report.status is Status.HEALTHY:
             name = next(iter(report.machine.hostnames), "This computer")

@@ -54,6 +54,6 @@ def _guard(voice: Voice, boot: Boot | None, error: Exception) -> None:
             boot.abandon()
     with suppress(Exception):
         voice.stopped(why)
-    while voice.screens is None:  # nobody can press a key: not in a circle of restarts
+    while voice.screens is None:  # without a screen there is no key: do not restart in a circle
         time.sleep(_FOREVER_SECONDS)
     restart_platform()

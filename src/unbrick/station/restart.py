@@ -122,10 +122,10 @@ def _eject(drive: Path) -> None:
 
 def close_everything(runner: Runner) -> list[str]:
     """Stop the arrays clean, and sync every disk; sentences where one fails."""
-    told = close_arrays(list_block_devices(), runner)
+    problems = close_arrays(list_block_devices(), runner)
     syncing = threading.Thread(target=os.sync, daemon=True)
     syncing.start()
     syncing.join(_SYNC_SECONDS)
     if syncing.is_alive():
-        told.append("a disk does not answer any more; the restart does not wait for it")
-    return told
+        problems.append("a disk does not answer any more; the restart does not wait for it")
+    return problems

@@ -122,8 +122,8 @@ def gather_targets(
         if free <= tried:
             return choose_targets(devices, medium=frozenset(disk.name for disk in find_medium(devices)))
         tried |= free
-        if told := assemble_arrays(runner, find=find):
-            tell(told)
+        if problems := assemble_arrays(runner, find=find):
+            tell(problems)
 
 
 def _start_without_the_missing(runner: Runner, find: Callable[[], Sequence[BlockDevice]]) -> None:
@@ -152,7 +152,7 @@ def _has_free_members(devices: Sequence[BlockDevice]) -> bool:
 
 def close_arrays(devices: Sequence[BlockDevice], runner: Runner) -> list[str]:
     """Mark every array clean and stop it, so that the firmware finds it whole; sentences where one is not."""
-    told = []
+    problems = []
     arrays = [device for device in devices if device.array is not None]
     for device in sorted(arrays, key=lambda one: one.container):
         try:
@@ -161,8 +161,8 @@ def close_arrays(devices: Sequence[BlockDevice], runner: Runner) -> list[str]:
                 runner.run(("mdadm", "--wait-clean", str(device.path)), timeout=_STOP_SECONDS, ok=(0, 1))
             runner.run(("mdadm", "--stop", str(device.path)), timeout=_STOP_SECONDS)
         except UnbrickError as error:
-            told.append(f"the RAID {device.name} was not closed: {error.message}")
-    return told
+            problems.append(f"the RAID {device.name} was not closed: {error.message}")
+    return problems
 
 
 def _holds_member(

@@ -1,4 +1,4 @@
-"""The work on every disk of this machine, one after the other; nobody has to touch anything.
+"""The work on every disk of this machine, one after the other, without a person.
 
 Disks that appear while others are worked on are worked on too.
 """

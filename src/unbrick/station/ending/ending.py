@@ -152,12 +152,13 @@ _ONLY_WAYS = {
     ProtectorKind.STARTUP_KEY: "Only the USB stick with its startup key opens it, and only in Windows.",
     ProtectorKind.SMART_CARD: "Only its owner's card opens it, and only in Windows.",
 }
-_ITS_OWN_COMPUTER = "Only its own computer opens it."
 
 
 def _only_way_in(reports: Sequence[DiskReport]) -> Meaning:
     kinds = {one.kind for volume in waited_for(reports) for one in volume.protectors}
-    way = next((said for kind, said in _ONLY_WAYS.items() if kind in kinds), _ITS_OWN_COMPUTER)
+    way = next(
+        (said for kind, said in _ONLY_WAYS.items() if kind in kinds), "Only its own computer opens it."
+    )
     return Meaning(
         "This disk is locked, and it has no recovery key.",
         way,
@@ -276,14 +277,16 @@ def _helpdesk(case: Case) -> Iterator[str]:
     if case.troubled:
         yield _meaning(case).helpdesk
         if worst.error:
-            yield f"It says: {_clipped(worst.error)}"
+            whole = len(worst.error) <= _LONGEST_ERROR
+            yield f"It says: {worst.error if whole else worst.error[: _LONGEST_ERROR - 3] + '...'}"
     yield from _about_the_lock(case)
     if len(case.reports) > 1:
         listed = (
             f"{one.disk} {one.status}" + (f" ({one.reason})" if one.reason else "") for one in case.reports
         )
         yield f"Disks: {', '.join(listed)}."
-    yield f"Stick {facts.medium_id[:_MEDIUM_SHOWN]}." + _runs(case)
+    runs = ", ".join(report.run for report in case.reports if report.run)
+    yield f"Stick {facts.medium_id[:_MEDIUM_SHOWN]}." + (f" Run {runs}." if runs else "")
 
 
 def _picture(case: Case) -> str:
@@ -299,11 +302,6 @@ def _picture(case: Case) -> str:
     return "\n".join(drawable(line) for line in lines)[:_LONGEST_QR]
 
 
-def _runs(case: Case) -> str:
-    runs = [report.run for report in case.reports if report.run]
-    return f" Run {', '.join(runs)}." if runs else ""
-
-
 def _about_the_lock(case: Case) -> Iterator[str]:
     """Which recovery key belongs to this machine, should Windows or the next visit ask for it."""
     if case.status is Status.NEEDS_KEY:
@@ -316,7 +314,3 @@ def _about_the_lock(case: Case) -> Iterator[str]:
         yield f"Should Windows ask for a recovery key, its ID is {' or '.join(ids)}."
     if any(is_suspended(volume) for volume in volumes):
         yield "BitLocker is suspended here: resume it (manage-bde -protectors -enable C:)."
-
-
-def _clipped(text: str) -> str:
-    return text if len(text) <= _LONGEST_ERROR else text[: _LONGEST_ERROR - 3] + "..."

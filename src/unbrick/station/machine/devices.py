@@ -76,7 +76,7 @@ def _is_switching_on(hub: Path) -> bool:
 
 
 def _is_new(hub: Path, udev: Path, now: float) -> bool:
-    # udev notes when it was told of a device (I:), by the monotonic clock.
+    # udev notes when it first saw a device (I:), by the monotonic clock.
     for line in text_of(udev / "data" / f"c{text_of(hub / 'dev')}").splitlines():
         kind, _, microseconds = line.partition(":")
         if kind == "I" and microseconds.isdecimal():

@@ -4,8 +4,8 @@
     unbrick.finish=wait|power-off     do not restart at the end
     unbrick.stick=1A2B-3C4D           repair nothing before the stick with this volume serial number was read
 
-The boot menu lies on FAT, ISO or a network server and is signed by nobody, so whoever can write there must
-not be able to switch questions off, name a tally, or add a key. Every other word is reported and ignored.
+The boot menu is on FAT, ISO or a network server, and unsigned: who can write there must not be able to switch
+questions off, name a tally, or add a key. Every other word is reported and ignored.
 """
 
 from __future__ import annotations

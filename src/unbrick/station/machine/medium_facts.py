@@ -3,7 +3,7 @@
     {"id": "<16 hex digits>", "version": "0.1.0", "built": "2026-11-25T17:00:00Z",
      "expires": "2027-11-25T17:00:00Z", "site_key": "ssh-ed25519 …"}
 
-It lies in the initramfs, so it is as trustworthy as the program that reads it.
+It is in the initramfs, as trustworthy as the program that reads it.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _MOST_BYTES = 32 * 1024 * 1024  # while it is read, a file takes ten times as mu
 def open_key_files(named: Sequence[Path], stick: Path | None) -> tuple[list[KeySource], list[str]]:
     """The key sources, and sentences about what cannot be used of them."""
     sources: list[KeySource] = []
-    told: list[str] = []
+    notes: list[str] = []
     files = [*named, *(_on_stick(stick) if stick is not None else ())]
     room = _MOST_BYTES
     for path in files[:_MOST_FILES]:
@@ -32,11 +32,11 @@ def open_key_files(named: Sequence[Path], stick: Path | None) -> tuple[list[KeyS
             source = CsvKeySource.open(path)
             room -= size
         except (UnbrickError, OSError) as error:
-            told.append(f"a keys file is not used: {error}")
+            notes.append(f"a keys file is not used: {error}")
             continue
         sources.append(source)
-        told += source.warnings
-    return sources, told
+        notes += source.warnings
+    return sources, notes
 
 
 def _on_stick(stick: Path) -> Iterator[Path]:

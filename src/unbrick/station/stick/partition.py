@@ -1,6 +1,6 @@
 """The stick's partition UNBRICK: found among what is plugged in from outside, and mounted as data.
 
-FAT, so that any PC can open it; whatever lies there is hostile. A stick may be pulled at any moment.
+FAT, so that any PC can open it; what is on it is hostile. A stick may be pulled at any moment.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def find_settings(
 ) -> Settings:
     """The settings of this boot; `stick` is the mounted partition, `memory` a folder that is not on it.
 
-    Settings that cannot be used are told of in `notes`. Raises OSError where the stick breaks off.
+    `notes` say which settings cannot be used. Raises OSError where the stick breaks off.
     """
     search = _Search(site_key, memory, list(options.notes))
     trusted: list[tuple[Path, str]] = []

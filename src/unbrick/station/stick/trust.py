@@ -42,7 +42,7 @@ def copy_signed(folder: Path, target: Path, site_key: str) -> SignedFiles:
     """Copy the files that a folder's signed list names to a new one in memory, each checked as it was read.
 
     `site_key` is an OpenSSH public key line. Raises NotTrustedError, with none copied, and OSError where the
-    stick breaks off: then nobody knows what was signed.
+    stick breaks off: what was signed is not known then.
     """
     try:
         manifest = read_plain_file(folder, MANIFEST_NAME, MOST_MANIFEST_BYTES)

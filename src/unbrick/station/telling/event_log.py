@@ -1,4 +1,4 @@
-"""A log: one line for each event and for each sentence that a person was told.
+"""A log: one line for each event and for each sentence that a person can read.
 
 Neither holds a secret: events by construction, and sentences come from errors, which have none. A boot's log
 is kept in memory; `station/stick/keeper.py` copies it to the stick.

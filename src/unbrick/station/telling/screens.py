@@ -28,7 +28,7 @@ from unbrick.station.screen.terminal import Terminal
 __all__ = ["Question", "Screens"]
 
 _PAGE_SECONDS = 15.0
-"""How long each page of an ending is shown where nobody turns them, so that a code to photograph comes by."""
+"""How long each page of an ending is shown before the next one, so that a code to photograph comes by."""
 
 _ENDS_TYPING = {KeyKind.ENTER, KeyKind.TAB, KeyKind.ESCAPE}
 
