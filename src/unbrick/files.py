@@ -10,6 +10,8 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -140,6 +142,16 @@ def open_for_owner(path: Path, flags: int) -> int:
     if owner is not None:
         os.fchown(descriptor, *owner)
     return descriptor
+
+
+@contextmanager
+def opened_for_owner(path: Path, flags: int) -> Iterator[int]:
+    """`open_for_owner` while the block lasts; a lock on the descriptor ends with it, and with the process."""
+    descriptor = open_for_owner(path, flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def split_windows_path(path: str) -> tuple[str, ...]:

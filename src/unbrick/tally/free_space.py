@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.files import is_disk_full, open_for_owner
+from unbrick.files import is_disk_full, opened_for_owner
 
 RESERVE = "reserve"
 _MOST_RESERVED = 4 * 1024 * 1024
@@ -61,14 +61,10 @@ def keep_room(folder: Path) -> None:
     room = room_below(folder)
     if room is None or room.is_short or room.reserved < _PIECE:
         return
-    with suppress(OSError):
-        descriptor = open_for_owner(folder / RESERVE, os.O_RDWR)
-        try:
-            if os.fstat(descriptor).st_size < room.reserved:
-                os.posix_fallocate(descriptor, 0, room.reserved)
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    with suppress(OSError), opened_for_owner(folder / RESERVE, os.O_RDWR) as descriptor:
+        if os.fstat(descriptor).st_size < room.reserved:
+            os.posix_fallocate(descriptor, 0, room.reserved)
+            os.fsync(descriptor)
 
 
 def give_way(folder: Path) -> bool:

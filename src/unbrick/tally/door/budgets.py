@@ -17,7 +17,7 @@ from pathlib import Path
 
 from unbrick.errors import Reason
 from unbrick.events.event import Event, EventKind
-from unbrick.files import open_for_owner
+from unbrick.files import opened_for_owner
 from unbrick.settings.strict import parse_json
 from unbrick.tally.count.newcomers import NEW_MACHINES_A_DAY
 from unbrick.tally.records import ReceivedEvent
@@ -155,14 +155,10 @@ class DayBudgets:
             for name, one in self._spent.items()
         }
         data = json.dumps({"day": self._day, "stations": stations}).encode()
-        with suppress(OSError):
-            descriptor = open_for_owner(self._path, os.O_WRONLY)
-            try:
-                os.pwrite(descriptor, data + b" " * 256, 0)
-                os.ftruncate(descriptor, len(data))
-                self._changed = False
-            finally:
-                os.close(descriptor)
+        with suppress(OSError), opened_for_owner(self._path, os.O_WRONLY) as descriptor:
+            os.pwrite(descriptor, data + b" " * 256, 0)
+            os.ftruncate(descriptor, len(data))
+            self._changed = False
 
     def _sums(self, events: Sequence[ReceivedEvent]) -> Iterator[tuple[str, Spent, Spent]]:
         added: dict[str, Spent] = {}

@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from unbrick.files import open_for_owner
+from unbrick.files import opened_for_owner
 from unbrick.tally.folder import TallyFolder
 
 _SIZE = 512
@@ -23,12 +23,8 @@ _FIRST_NAMESPACE = Path("pid:[4026531836]")
 def write_condition(path: Path, text: str) -> None:
     """Write what is wrong, empty where nothing is. An error in writing it stops nothing else."""
     data = text.encode()[:_SIZE].decode(errors="ignore").encode().ljust(_SIZE)
-    with suppress(OSError):
-        descriptor = open_for_owner(path, os.O_WRONLY)
-        try:
-            os.pwrite(descriptor, data, 0)
-        finally:
-            os.close(descriptor)
+    with suppress(OSError), opened_for_owner(path, os.O_WRONLY) as descriptor:
+        os.pwrite(descriptor, data, 0)
 
 
 def read_condition(path: Path) -> str | None:

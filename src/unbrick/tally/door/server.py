@@ -27,6 +27,7 @@ import asyncssh
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from unbrick.errors import FailedError, UsageError
+from unbrick.files import opened_for_owner
 from unbrick.signing.certificates import read_public_file
 from unbrick.signing.ssh_key import KEY_TYPE
 from unbrick.tally.books.clock import present
@@ -47,7 +48,7 @@ from unbrick.tally.store.opening import Opening, open_to_serve
 from unbrick.tally.store.store import Store
 from unbrick.tally.trust.audit import AuditLog, Log
 from unbrick.tally.trust.authority import signing_key
-from unbrick.tally.trust.register import StationRegister, lock_file
+from unbrick.tally.trust.register import StationRegister
 from unbrick.tally.trust.renewals import Renewals
 
 _WINDOW = 128 * 1024
@@ -289,7 +290,7 @@ def _only_server(folder: TallyFolder) -> Iterator[None]:
         # A linked database may belong to another folder, which another server serves.
         for lock in (folder.lock, *([] if real == folder.lock.resolve() else [real])):
             try:
-                _lock(held.enter_context(lock_file(lock)))
+                _lock(held.enter_context(opened_for_owner(lock, os.O_RDWR)))
             except BlockingIOError as error:
                 raise UsageError(
                     f"{lock.parent} is being served already",

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from unbrick.events.event import moment
-from unbrick.files import is_disk_full, open_for_owner
+from unbrick.files import is_disk_full, opened_for_owner
 from unbrick.tally.free_space import give_way
 from unbrick.tally.networks import network_of
 from unbrick.text import printable
@@ -177,21 +177,16 @@ class _Lines:
     def _write_waiting(self) -> bool:
         """False where the disk is full; after any other error the next line tries again."""
         try:
-            descriptor = open_for_owner(self._path, os.O_WRONLY | os.O_APPEND)
+            with opened_for_owner(self._path, os.O_WRONLY | os.O_APPEND) as descriptor:
+                while self._waiting:
+                    written = os.write(descriptor, self._waiting[0])
+                    if written < len(self._waiting[0]):  # the disk is full in the middle of a line
+                        os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+                        return False
+                    self._waiting.popleft()
+                full = os.fstat(descriptor).st_size >= self._settings.most_bytes
         except OSError as error:
             return not is_disk_full(error)
-        try:
-            while self._waiting:
-                written = os.write(descriptor, self._waiting[0])
-                if written < len(self._waiting[0]):  # the disk is full in the middle of a line
-                    os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
-                    return False
-                self._waiting.popleft()
-            full = os.fstat(descriptor).st_size >= self._settings.most_bytes
-        except OSError as error:
-            return not is_disk_full(error)
-        finally:
-            os.close(descriptor)
         if full:
             with suppress(OSError):  # rather a file that grows than a lost line
                 self._rotate()

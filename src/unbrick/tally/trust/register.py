@@ -23,7 +23,7 @@ from typing import Any
 
 from unbrick.errors import FailedError, UsageError
 from unbrick.events.event import moment
-from unbrick.files import atomic_write, folder_owner, open_for_owner
+from unbrick.files import atomic_write, folder_owner, opened_for_owner
 from unbrick.settings.strict import parse_json
 from unbrick.signing.ssh_key import SshKeyError, blob_of_line, fingerprint
 from unbrick.tally.books.acknowledged import MarkFile, Trust, read_trust
@@ -247,19 +247,9 @@ def _enrolment(fields: dict[str, Any]) -> Enrolment:
 @contextmanager
 def changing(path: Path) -> Iterator[tuple[Enrolment, ...]]:
     """The stations; until the block ends no other process can change them."""
-    with lock_file(path.with_name(f".{path.name}.lock")) as lock:
+    with opened_for_owner(path.with_name(f".{path.name}.lock"), os.O_RDWR) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield read_register(path)[0]
-
-
-@contextmanager
-def lock_file(path: Path) -> Iterator[int]:
-    """A descriptor to hold a lock on; the kernel frees the lock however this process ends."""
-    descriptor = open_for_owner(path, os.O_RDWR)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def new_serial(stations: tuple[Enrolment, ...], name: str) -> int:

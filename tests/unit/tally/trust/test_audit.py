@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -12,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from unbrick.files import opened_for_owner
 from unbrick.tally.door import condition, server
 from unbrick.tally.door.condition import is_served, read_condition, read_trouble, write_condition
 from unbrick.tally.folder import TallyFolder
 from unbrick.tally.trust.audit import AuditLog, AuditSettings
-from unbrick.tally.trust.register import lock_file
 
 
 class Clock:
@@ -135,7 +136,10 @@ def test_many_addresses_cannot_flood_the_log_either(tmp_path: Path) -> None:
 def test_who_only_looks_keeps_no_server_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = TallyFolder(tmp_path)
     assert not is_served(folder)
-    with lock_file(folder.lock) as looking, lock_file(folder.lock) as serving:
+    with (
+        opened_for_owner(folder.lock, os.O_RDWR) as looking,
+        opened_for_owner(folder.lock, os.O_RDWR) as serving,
+    ):
         fcntl.flock(looking, fcntl.LOCK_SH)
         monkeypatch.setattr(time, "sleep", lambda _: fcntl.flock(looking, fcntl.LOCK_UN))
         server._lock(serving)
@@ -165,7 +169,7 @@ def test_an_account_that_may_only_look_is_told_whether_anything_serves_and_what_
             )
             return done.stdout
 
-        with lock_file(folder.lock) as serving:
+        with opened_for_owner(folder.lock, os.O_RDWR) as serving:
             server._lock(serving)
             assert told() == "None\n"
             write_condition(folder.condition, "")
