@@ -315,6 +315,7 @@ def serve(
     host: str | None = None,
     port: int | None = None,
     ready: Callable[[Address], None],
+    limits: Limits = Limits(),  # noqa: B008 - frozen
     opening: Opening = Opening(),  # noqa: B008 - frozen
     log: Log = lambda *_: None,
     authority: Path | None = None,
@@ -331,7 +332,7 @@ def serve(
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
     key = signing_key(folder, authority) if authority is not None else None
     with _only_server(folder):
-        server = TallyServer(folder, opening=opening, log=log, authority=key, day_limits=day_limits)
+        server = TallyServer(folder, limits, opening=opening, log=log, authority=key, day_limits=day_limits)
         asyncio.run(_serve(server, where, settings.address.port if port is None else port, ready))
         if server.out_of_memory.is_set():
             raise FailedError(
