@@ -5,13 +5,14 @@ the file. `faults()` yields the combinations that mean nothing. A class's docstr
 schema.
 """
 
+# ruff: noqa: RUF009 - `_optional` makes a field, no shared default
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from unbrick.incidents.deny import why_too_wide
 from unbrick.incidents.pattern import PathPattern, parse_pattern
@@ -94,13 +95,17 @@ def about(purpose: str, *, named: str | None = None) -> dict[str, str | None]:
     return {"about": purpose, "named": named}
 
 
+def _optional(purpose: str, *, named: str | None = None) -> Any:
+    return field(default=None, metadata=about(purpose, named=named))
+
+
 @dataclass(frozen=True)
 class SizeCondition:
     """How large a file must be, in bytes."""
 
-    exact: Size | None = field(default=None, metadata=about("This many bytes."))
-    at_least: Size | None = field(default=None, metadata=about("This many bytes or more."))
-    at_most: Size | None = field(default=None, metadata=about("This many bytes or fewer."))
+    exact: Size | None = _optional("This many bytes.")
+    at_least: Size | None = _optional("This many bytes or more.")
+    at_most: Size | None = _optional("This many bytes or fewer.")
 
     @property
     def largest(self) -> int | None:
@@ -120,13 +125,10 @@ class SizeCondition:
 class TimeCondition:
     """When a file must have been written last."""
 
-    since: Moment | None = field(default=None, metadata=about("At this time or later.", named="from"))
-    before: Moment | None = field(default=None, metadata=about("Before this time."))
-    whole_hours_off: Hours | None = field(
-        default=None,
-        metadata=about(
-            "Or that span moved by up to this many whole hours either way, as by a clock in local time."
-        ),
+    since: Moment | None = _optional("At this time or later.", named="from")
+    before: Moment | None = _optional("Before this time.")
+    whole_hours_off: Hours | None = _optional(
+        "Or that span moved by up to this many whole hours either way, as by a clock in local time."
     )
 
     def faults(self) -> Iterator[Fault]:
@@ -142,13 +144,11 @@ class TimeCondition:
 class Match:
     """What a file must be like; every condition given must hold, and none given is any file."""
 
-    first_bytes: HexBytes | None = field(default=None, metadata=about("The file begins with these bytes."))
-    size: SizeCondition | None = field(default=None, metadata=about("How large it is."))
-    sha256: tuple[Digest, ...] | None = field(default=None, metadata=about("Its SHA-256 is one of these."))
-    modified: TimeCondition | None = field(default=None, metadata=about("When it was written last, in UTC."))
-    all_zero: Flag | None = field(
-        default=None, metadata=about("Whether it holds zero bytes only (an empty file does not).")
-    )
+    first_bytes: HexBytes | None = _optional("The file begins with these bytes.")
+    size: SizeCondition | None = _optional("How large it is.")
+    sha256: tuple[Digest, ...] | None = _optional("Its SHA-256 is one of these.")
+    modified: TimeCondition | None = _optional("When it was written last, in UTC.")
+    all_zero: Flag | None = _optional("Whether it holds zero bytes only (an empty file does not).")
 
     def faults(self) -> Iterator[Fault]:
         if self == Match():
@@ -171,15 +171,10 @@ class Rule:
     explanation: Sentence = field(
         metadata=about("Plain sentences to read aloud, said of one file or of many: 'This is …'.")
     )
-    when: Match | None = field(
-        default=None, metadata=about("What the file must be like; without it, any file at the path.")
-    )
-    action: Remedy | None = field(default=None, metadata=about("What to do with a faulty file."))
-    only_alone: Flag | None = field(
-        default=None,
-        metadata=about(
-            "With the verdict person: asks only where no file at the path is surely good or faulty."
-        ),
+    when: Match | None = _optional("What the file must be like; without it, any file at the path.")
+    action: Remedy | None = _optional("What to do with a faulty file.")
+    only_alone: Flag | None = _optional(
+        "With the verdict person: asks only where no file at the path is surely good or faulty."
     )
 
     def faults(self) -> Iterator[Fault]:
@@ -202,12 +197,8 @@ class Rule:
 class Requirement:
     """What must be present for the playbook to apply; what is unknown counts as present."""
 
-    services: tuple[Name, ...] | None = field(
-        default=None, metadata=about("One of these services is in the registry.")
-    )
-    products: tuple[Name, ...] | None = field(
-        default=None, metadata=about("Windows' product name fits one of these, with * and ?.")
-    )
+    services: tuple[Name, ...] | None = _optional("One of these services is in the registry.")
+    products: tuple[Name, ...] | None = _optional("Windows' product name fits one of these, with * and ?.")
 
     def faults(self) -> Iterator[Fault]:
         if self.services is None and self.products is None:
@@ -219,10 +210,8 @@ class Dates:
     """When the incident was."""
 
     published: Day = field(metadata=about("The day on which this playbook's facts were published."))
-    begins: Moment | None = field(
-        default=None, metadata=about("When the fault was first sent out.", named="from")
-    )
-    ends: Moment | None = field(default=None, metadata=about("When it was taken back.", named="to"))
+    begins: Moment | None = _optional("When the fault was first sent out.", named="from")
+    ends: Moment | None = _optional("When it was taken back.", named="to")
 
     def faults(self) -> Iterator[Fault]:
         if self.begins is not None and self.ends is not None and self.begins >= self.ends:
@@ -249,14 +238,9 @@ class Playbook:
     rules: tuple[Rule, ...] = field(
         metadata=about("The rules in order: for each file the first one that fits decides.")
     )
-    requires: Requirement | None = field(
-        default=None, metadata=about("What must be present for the playbook to apply.")
-    )
-    doubt_times_before: Moment | None = field(
-        default=None,
-        metadata=about(
-            "Earlier file times make no sense; a rule that asks for the time leaves such a file to a person."
-        ),
+    requires: Requirement | None = _optional("What must be present for the playbook to apply.")
+    doubt_times_before: Moment | None = _optional(
+        "Earlier file times make no sense; a rule that asks for the time leaves such a file to a person."
     )
 
     def faults(self) -> Iterator[Fault]:
