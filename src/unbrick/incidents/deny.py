@@ -7,7 +7,7 @@ It is asked when a playbook is loaded (could this pattern ever reach one?), and 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from unbrick.errors import FailedError
@@ -27,16 +27,12 @@ class _Protected:
     whole_tree: bool
 
 
-def _root_tree(path: str, why: str) -> _Protected:
-    return _Protected(tuple(path.split("\\")), why, from_root=True, whole_tree=True)
-
-
-def _tree(path: str, why: str) -> _Protected:
-    return _Protected(tuple(path.split("\\")), why, from_root=False, whole_tree=True)
-
-
-def _name(name: str, why: str) -> _Protected:
-    return _Protected((name,), why, from_root=False, whole_tree=False)
+def _protected(
+    table: Mapping[str, tuple[str, ...]], *, from_root: bool, whole_tree: bool
+) -> Iterator[_Protected]:
+    for why, paths in table.items():
+        for path in paths:
+            yield _Protected(tuple(path.split("\\")), why, from_root, whole_tree)
 
 
 _QUARANTINE = "it lies in a quarantine"
@@ -49,58 +45,39 @@ _INTEGRITY = "it is a code-integrity policy or a catalogue of signatures"
 _SERVICING = "it belongs to Windows' own store of components"
 _MEMORY = "Windows keeps the contents of memory in it"
 
-_DENY_LIST: tuple[_Protected, ...] = (
-    _name("NTUSER.DAT*", _HIVES),
-    _name("UsrClass.dat*", _HIVES),
-    _name("*.hve", _HIVES),
-    _name("BCD", _BOOT),
-    _name("BCD.*", _BOOT),
-    _name("BCD-Template*", _BOOT),
-    _name("bootmgr*", _LOADER),
-    _name("bootmgfw*", _LOADER),
-    _name("BOOTNXT", _LOADER),
-    _name("bootx64.efi", _LOADER),
-    _name("bootaa64.efi", _LOADER),
-    _name("winload.*", _LOADER),
-    _name("winresume.*", _LOADER),
-    _name("tcblaunch.*", _LOADER),
-    _name("hvloader.*", _LOADER),
-    _name("ntoskrnl*", _KERNEL),
-    _name("ntkrnl*", _KERNEL),
-    _name("securekernel*", _KERNEL),
-    _name("hal*.dll", _KERNEL),
-    _name("ci.dll", _KERNEL),
-    _name("skci.dll", _KERNEL),
-    _name("kd*.dll", _KERNEL),
-    _name("pshed.dll", _KERNEL),
-    _name("bootvid.dll", _KERNEL),
-    _name("ntdll.dll", _KERNEL),
-    _name("clfs.sys", _KERNEL),
-    _name("win32k*.sys", _KERNEL),
-    _name("smss.exe", _KERNEL),
-    _name("*.p7b", _INTEGRITY),
-    _name("*.cip", _INTEGRITY),
-    _name("SiPolicy*", _INTEGRITY),
-    _name("pagefile.sys", _MEMORY),
-    _name("swapfile.sys", _MEMORY),
-    _name("hiberfil.sys", _MEMORY),
-    _root_tree("EFI", _BOOT),
-    _root_tree("Boot", _BOOT),
-    _root_tree("Recovery", "it belongs to Windows' recovery environment"),
-    _root_tree("Users", _PEOPLE),
-    _root_tree("Documents and Settings", _PEOPLE),
-    _root_tree("Windows.old*\\Users", _PEOPLE),
-    _root_tree("Unbrick", _QUARANTINE),
-    _root_tree("Unbrick-*", _QUARANTINE),
-    _root_tree("System Volume Information", "it belongs to the file system's own records"),
-    _root_tree("$*", "it belongs to the file system or to Windows' own set-up"),
-    _tree("System32\\config", _HIVES),
-    _tree("System32\\CodeIntegrity", _INTEGRITY),
-    _tree("System32\\catroot*", _INTEGRITY),
-    _tree("System32\\Boot", _LOADER),
-    _tree("Windows\\Boot", _BOOT),
-    _tree("WinSxS", _SERVICING),
-    _tree("servicing", _SERVICING),
+_NAMES = {  # anywhere
+    _HIVES: ("NTUSER.DAT*", "UsrClass.dat*", "*.hve"),
+    _BOOT: ("BCD", "BCD.*", "BCD-Template*"),
+    _LOADER: (
+        *("bootmgr*", "bootmgfw*", "BOOTNXT", "bootx64.efi", "bootaa64.efi", "winload.*"),
+        *("winresume.*", "tcblaunch.*", "hvloader.*"),
+    ),
+    _KERNEL: (
+        *("ntoskrnl*", "ntkrnl*", "securekernel*", "hal*.dll", "ci.dll", "skci.dll", "kd*.dll"),
+        *("pshed.dll", "bootvid.dll", "ntdll.dll", "clfs.sys", "win32k*.sys", "smss.exe"),
+    ),
+    _INTEGRITY: ("*.p7b", "*.cip", "SiPolicy*"),
+    _MEMORY: ("pagefile.sys", "swapfile.sys", "hiberfil.sys"),
+}
+_ROOT_TREES = {  # at the root, with all below
+    _BOOT: ("EFI", "Boot"),
+    "it belongs to Windows' recovery environment": ("Recovery",),
+    _PEOPLE: ("Users", "Documents and Settings", "Windows.old*\\Users"),
+    _QUARANTINE: ("Unbrick", "Unbrick-*"),
+    "it belongs to the file system's own records": ("System Volume Information",),
+    "it belongs to the file system or to Windows' own set-up": ("$*",),
+}
+_TREES = {  # anywhere, with all below
+    _HIVES: ("System32\\config",),
+    _INTEGRITY: ("System32\\CodeIntegrity", "System32\\catroot*"),
+    _LOADER: ("System32\\Boot",),
+    _BOOT: ("Windows\\Boot",),
+    _SERVICING: ("WinSxS", "servicing"),
+}
+_DENY_LIST = (
+    *_protected(_NAMES, from_root=False, whole_tree=False),
+    *_protected(_ROOT_TREES, from_root=True, whole_tree=True),
+    *_protected(_TREES, from_root=False, whole_tree=True),
 )
 
 _HOMES_OF_NAMES = ((), ("Windows",), ("Windows", "System32"), ("Windows", "System32", "drivers"))
