@@ -8,13 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unbrick.errors import Reason, UsageError
 from unbrick.files import read_small_file
 from unbrick.incidents.playbook import Playbook
 from unbrick.settings.strict import Form, Problem, StrictError, line_of_key, read_yaml
 
+if TYPE_CHECKING:
+    from unbrick.settings.station_file import Station
+
 MAX_FILE_SIZE = 64 * 1024
+_PLAYBOOKS = "playbooks"
+_LOOKS_LIKE_A_PLAYBOOK = {".yaml", ".yml"}
 _FORM = Form("a playbook", "`unbrick playbook show --schema` prints what a playbook may hold", MAX_FILE_SIZE)
 
 
@@ -88,3 +94,34 @@ class Collection:
             )
             raise StrictError(file, (Problem(line_of_key(data, "id"), message),), _FORM)
         return playbook
+
+
+def with_playbooks(files: Sequence[Path], station: Station | None) -> tuple[Playbook, ...]:
+    """The library, these files, and what a medium with that station file would use besides.
+
+    Raises UsageError where one is bad, or has the id of another.
+    """
+    collection = Collection()
+    for path in (*files, *(station.playbooks if station else ())):
+        collection.add(read_playbook_file(path), str(path))
+    if station:
+        read_folder(station.path.parent, collection)
+    return collection.playbooks
+
+
+def read_folder(folder: Path, collection: Collection) -> dict[str, bytes]:
+    """Add the files of a folder's `playbooks/`; returns them by name on a medium. Raises UsageError."""
+    found = {}
+    for path in sorted((folder / _PLAYBOOKS).glob("*.*")):
+        if path.suffix.lower() not in _LOOKS_LIKE_A_PLAYBOOK:
+            continue
+        if path.suffix != ".yaml":  # else it would be left out without a word
+            raise UsageError(
+                f"{path}: its name must end in .yaml", hint="rename it: no station would read it"
+            )
+        if path.is_symlink():
+            raise UsageError(f"{path}: is a link", hint="put the file itself there")
+        data = read_playbook_file(path)
+        collection.add(data, str(path))
+        found[f"{_PLAYBOOKS}/{path.name}"] = data
+    return found

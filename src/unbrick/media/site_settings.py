@@ -7,8 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from unbrick.errors import UsageError
 from unbrick.files import read_small_file
-from unbrick.incidents.library import Collection
-from unbrick.incidents.site_playbooks import read_folder, with_playbooks
+from unbrick.incidents.library import Collection, read_folder, with_playbooks
 from unbrick.signing.signed_settings import MOST_FILE_BYTES
 
 SETTINGS_NAME = "unbrick.yaml"

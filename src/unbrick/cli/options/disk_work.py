@@ -33,9 +33,8 @@ from unbrick.cli.terminal.wording import (
     run_lines,
 )
 from unbrick.disks.images.image import ImageFormat
-from unbrick.incidents.library import load_library
+from unbrick.incidents.library import load_library, with_playbooks
 from unbrick.incidents.playbook import Playbook
-from unbrick.incidents.site_playbooks import with_playbooks
 from unbrick.keys.chain import KeyChain, open_sources
 from unbrick.model import DiskReport, exit_code, worst_status
 from unbrick.recovery.case import Goal, Order
