@@ -209,7 +209,7 @@ def line_of_key(data: bytes, key: str) -> int:
 
 def keys_of(hint: Any) -> Mapping[str, tuple[Field[Any], Any]]:
     """The keys of a dataclass's table as the file spells them, with the field each fills and its type."""
-    return _keys_of(hint)  # `cache` has no types
+    return _keys_of(hint)  # to `cache` itself mypy gives no class: it is not `Hashable`
 
 
 @cache  # working out the types of a class's fields takes longer than reading its values
