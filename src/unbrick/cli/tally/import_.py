@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unbrick.cli.options.answer import PATH, warn
+from unbrick.cli.options.answer import PATH, answer, warn
 from unbrick.cli.options.tally_act import Act, act_options, reason_option
 from unbrick.cli.options.tally_folder import directory_argument
 from unbrick.text import are, printable
@@ -58,7 +58,7 @@ def command(act: Act, file: Path, accepted: tuple[str, ...], reason: str | None)
         refused=counts.refused.total(),
         expired=counts.expired.total(),
     )
-    act.answer(_lines(counts), lambda: _document(counts))
+    answer(_document(counts), _lines(counts), as_json=act.as_json)
     if not act.as_json:
         _warn(counts)
     if not counts.all_taken:
