@@ -108,6 +108,10 @@ def test_a_change_of_trust_answers_with_the_station(folder: TallyFolder, tmp_pat
     renewed = answer(folder, "renew", "stick-7", "--days", "900", "--out", str(tmp_path / "new.pub"))
     assert (renewed["stations"], renewed["out"]) == (stations(folder, "stick-7"), str(tmp_path / "new.pub"))
     assert renewed["changed"][0]["until"] == renewed["stations"][0]["certificate_ends"]
+    with Store.open(folder.database) as store:  # without the station's word, what another one saw counts
+        machine = Machine(uuid(1), "SN-1", disk(1), ("WARD-1",))
+        earlier = Told(0, machine, site="north", minute=-5, station="stick-7")
+        store.add(earlier.story("failed"))
     lost = answer(folder, "revoke", "station", "--discount", "--reason", LONG, "--who", "kim", "--yes")
     assert [(one["what"], one["who"], one["reason"]) for one in lost["changed"]] == [
         ("revoked", "kim", LONG),
@@ -117,6 +121,7 @@ def test_a_change_of_trust_answers_with_the_station(folder: TallyFolder, tmp_pat
         ("WARD-1", "needs-key"),
         ("WARD-2", "needs-key"),
     ]
+    assert listed(folder, "WARD-1")[0]["status"] == "failed"
     assert lost["stations"] == stations(folder, "station")
     assert (lost["stations"][0]["revoked_by"], lost["stations"][0]["revoked_reason"]) == ("kim", LONG)
     again = answer(folder, "unrevoke", "station", "--reason", "found", "--who", "lee")
@@ -126,6 +131,7 @@ def test_a_change_of_trust_answers_with_the_station(folder: TallyFolder, tmp_pat
     ]
     assert again["stations"] == stations(folder, "station")
     assert again["machines"] == [*listed(folder, "WARD-1"), *listed(folder, "WARD-2")]
+    assert [one["status"] for one in again["machines"]] == ["needs-key", "needs-key"]
 
 
 def test_trust_is_answered_also_where_the_database_is_damaged(folder: TallyFolder, tmp_path: Path) -> None:
