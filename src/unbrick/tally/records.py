@@ -16,6 +16,7 @@ from unbrick.events.event import Event
 from unbrick.events.short_code import code_of_key
 from unbrick.events.standing import MachineStatus
 from unbrick.events.wire import SignedEvent
+from unbrick.text import are
 
 
 class StoreError(FailedError):
@@ -57,7 +58,7 @@ class Loss:
             some = f", {self.revocations} of them revoked a station" if self.revocations else ""
             return (
                 f"stations.json is an older copy: {self.trust} {what} of who may report"
-                f" {_are(self.trust)} missing{some}"
+                f" {are(self.trust)} missing{some}"
             )
         if not self.acts or not (self.events or self.gone or self.other or self.damaged):
             return self._reports()
@@ -83,16 +84,12 @@ class Loss:
             return f"{_acknowledged(self.events)} missing"
         what = "change" if self.changes == 1 else "changes"
         return (
-            f"{self.changes} {what} made at the tally (marks, decisions, lists) {_are(self.changes)} missing"
+            f"{self.changes} {what} made at the tally (marks, decisions, lists) {are(self.changes)} missing"
         )
 
 
 def _acknowledged(number: int) -> str:
-    return f"{number} acknowledged report{'' if number == 1 else 's'} {_are(number)}"
-
-
-def _are(number: int) -> str:
-    return "is" if number == 1 else "are"
+    return f"{number} acknowledged report{'' if number == 1 else 's'} {are(number)}"
 
 
 class LossError(StoreError):

@@ -56,6 +56,10 @@ _ASSIGN = Prepared(
 _TOTALS = Prepared(select(totals))
 
 
+FOLDED_IN = (events.c.sequence, events.c.id)
+"""The order in which `fold_rows` takes a run's events."""
+
+
 def add_events(
     connection: Connection, batch: Sequence[ReceivedEvent], new_machines: int = NEW_MACHINES_A_DAY
 ) -> int:
@@ -74,15 +78,19 @@ def add_events(
         connection, events, [_event_row(one, kept) for one, kept in zip(fresh.values(), arrived, strict=True)]
     )
     append(connection, fresh)
+    arrived_of: dict[RunId, list[Arrived]] = defaultdict(list)
+    for one in arrived:
+        arrived_of[one.run].append(one)
     after = {}
     for run, chosen in winners.items():
         record = before.get(run, RunRecord(*run))
         if run in refolded:
-            record = replace(_refold(connection, run), machine=record.machine)
+            whole = rows_of(connection, select(events).where(_of(run)).order_by(*FOLDED_IN))
+            record = replace(fold_rows(run, whole), machine=record.machine)
         else:
             for one in chosen:
                 record = fold_run(record, one)
-            record = began_with(record, (one for one in arrived if one.run == run))
+            record = began_with(record, arrived_of[run])
             if oddities[run]:
                 record = replace(record, contradicted=record.contradicted + oddities[run])
         after[run] = record
@@ -197,13 +205,6 @@ def _choose(
 
 def _of(run: RunId) -> ColumnElement[bool]:
     return and_(events.c.run == run[0], events.c.station == run[1])
-
-
-def _refold(connection: Connection, run: RunId) -> RunRecord:
-    return fold_rows(run, rows_of(connection, select(events).where(_of(run)).order_by(*FOLDED_IN)))
-
-
-FOLDED_IN = (events.c.sequence, events.c.id)
 
 
 def fold_rows(run: RunId, rows: Iterable[Mapping[str, Any]]) -> RunRecord:
