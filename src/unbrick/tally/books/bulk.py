@@ -51,10 +51,12 @@ def rows_of(
 def rows_where(
     connection: Connection, table: Table, column: Column[Any], values: Iterable[Any]
 ) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for chunk in chunks(values):
-        found += _selected(table, column).named_rows(connection, {"wanted": chunk})
-    return found
+    return rows_for(connection, _selected(table, column), values)
+
+
+def rows_for(connection: Connection, query: Prepared, wanted: Iterable[Any]) -> list[dict[str, Any]]:
+    """The rows of a query whose list is `wanted`."""
+    return [row for chunk in chunks(wanted) for row in query.named_rows(connection, {"wanted": chunk})]
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, update
 
 from unbrick.events.event import parse_event
-from unbrick.tally.books.bulk import chunks, insert_rows, rows_of, rows_where, update_rows
+from unbrick.tally.books.bulk import chunks, insert_rows, rows_for, rows_of, rows_where, update_rows
 from unbrick.tally.books.clock import microseconds
 from unbrick.tally.books.ledger import append
 from unbrick.tally.books.prepared import Prepared
@@ -26,7 +26,7 @@ from unbrick.tally.count.newcomers import NEW_MACHINES_A_DAY, note_newcomers
 from unbrick.tally.count.runs import Arrived, RunId, RunRecord, began_with, fold_run, run_of
 from unbrick.tally.records import ReceivedEvent
 
-_KNOWN_IDS = Prepared(select(events.c.id).where(events.c.id.in_(bindparam("ids", expanding=True))))
+_KNOWN_IDS = Prepared(select(events.c.id).where(events.c.id.in_(bindparam("wanted", expanding=True))))
 _LAST_NUMBERS = Prepared(
     select(
         select(func.max(events.c.number)).scalar_subquery(),
@@ -147,9 +147,8 @@ def _without_known(connection: Connection, batch: Sequence[ReceivedEvent]) -> di
         other = fresh.get(id_)
         if other is None or (one.received, one.station) < (other.received, other.station):
             fresh[id_] = one
-    for ids in chunks(list(fresh)):
-        for row in rows_of(connection, _KNOWN_IDS, {"ids": ids}):
-            del fresh[bytes(row["id"])]
+    for row in rows_for(connection, _KNOWN_IDS, list(fresh)):
+        del fresh[bytes(row["id"])]
     return fresh
 
 

@@ -21,7 +21,7 @@ from unbrick.tally.books.bulk import (
     delete_rows,
     insert_rows,
     move_numbers,
-    rows_of,
+    rows_for,
     rows_where,
     update_rows,
 )
@@ -66,7 +66,7 @@ _BEARING = Prepared(
         runs.c.machine.in_(bindparam("wanted", expanding=True)), runs.c.bears > Bears.NOT.value
     )
 )
-_SHOWED_SERIALS = (
+_SHOWED_SERIALS = Prepared(
     select(runs.c.machine).where(runs.c.serial_key.in_(bindparam("wanted", expanding=True))).distinct()
 )
 _BEARS = Prepared(
@@ -265,8 +265,7 @@ def _runs_of(
     """The runs of these machines, of those `bearing` only the runs that bear; none without identity."""
     found: dict[str, list[RunRecord]] = defaultdict(list)
     rows = rows_where(connection, runs, runs.c.machine, [key for key in keys if key not in bearing])
-    for chunk in chunks(key for key in keys if key in bearing):
-        rows += rows_of(connection, _BEARING, {"wanted": chunk})
+    rows += rows_for(connection, _BEARING, (key for key in keys if key in bearing))
     for row in rows:
         if not row["machine"].startswith(NO_IDENTITY):
             found[row["machine"]].append(run_of(row))
@@ -334,7 +333,7 @@ def _refresh_names(connection: Connection, names: Sequence[str], change: _Change
     lines = change.lines.of(names)
     spoken = change.spoken.of(names)
     settled = {row["line"] for row in rows_where(connection, machines, machines.c.line, names)}
-    seen = {row["name_key"] for row in rows_of(connection, _SEEN_NAMES, {"wanted": list(names)})}
+    seen = {row["name_key"] for row in rows_for(connection, _SEEN_NAMES, names)}
     after = {}
     for name in names:
         expectation = lines.get(name)
@@ -356,9 +355,8 @@ def _words_under(
 ) -> dict[str, list[Row]]:
     """The last statements under each name: on each machine that was meant, and on one not seen by then."""
     found: dict[str, list[Row]] = defaultdict(list)
-    for chunk in chunks(names):
-        for row in rows_of(connection, query, {"wanted": chunk}):
-            found[row["name_key"]].append(row)
+    for row in rows_for(connection, query, names):
+        found[row["name_key"]].append(row)
     return found
 
 
@@ -390,11 +388,7 @@ def runs_counted(connection: Connection, key: str) -> Sequence[RunRecord]:
 
 def _first_of(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     """By name, the number of the first event of any machine with it."""
-    return {
-        row["name_key"]: row["first"]
-        for chunk in chunks(names)
-        for row in rows_of(connection, _FIRST_OF_NAMES, {"wanted": chunk})
-    }
+    return {row["name_key"]: row["first"] for row in rows_for(connection, _FIRST_OF_NAMES, names)}
 
 
 def machines_called(connection: Connection, name: str) -> list[str]:
@@ -407,8 +401,4 @@ def machines_called(connection: Connection, name: str) -> list[str]:
 
 def machines_with_serials(connection: Connection, serials: Iterable[str]) -> set[str]:
     """The keys of the machines that ever showed one of these serial numbers, also before a repair."""
-    return {
-        key
-        for chunk in chunks(serials)
-        for key in connection.execute(_SHOWED_SERIALS, {"wanted": chunk}).scalars()
-    }
+    return {row["machine"] for row in rows_for(connection, _SHOWED_SERIALS, serials)}
