@@ -352,10 +352,13 @@ def test_with_sixty_four_descriptors_a_crowd_keeps_nobody_out(tally: OutsideTall
     assert tally.status()["by_status"] == {"repaired": 10}
 
 
-def test_a_kill_and_a_lost_file_of_the_day_give_no_second_day(tally: OutsideTally) -> None:
+@pytest.mark.parametrize("machines", [1, 5])
+def test_a_kill_and_a_lost_file_of_the_day_give_no_second_day(tally: OutsideTally, machines: int) -> None:
+    """Also of what waited in an outbox and comes as one frame of several machines."""
     today = tally.folder / "today.json"
+    events = [one for number in range(machines) for one in tally.station.visit(number)]
     with tally.served() as running:
-        asyncio.run(tally.station.report(running.port, tally.station.visit(1)))
+        asyncio.run(tally.station.report(running.port, events))
     today.unlink(missing_ok=True)
     for _ in range(2):
         with tally.served() as running:

@@ -298,8 +298,10 @@ def test_a_station_has_so_many_asks_a_day(tally: Path) -> None:
             served_here(tally, day_limits=DayLimits(asks=3)) as port,
             OutsideStation(tally).asking(port) as talk,
         ):
-            words = [(await talk.ask(number, "echo")).get("error", "") for number in range(1, 7)]
-            assert words == ["", "", "", "budget-spent", "budget-spent", "budget-spent"]
+            kinds = ["echo", "nobody-knows", "echo", "echo", "nobody-knows", "echo"]
+            answers = [await talk.ask(number, kind) for number, kind in enumerate(kinds, 1)]
+            words = [answer.get("error", "") for answer in answers]
+            assert words == ["", "unknown-kind", "", "budget-spent", "budget-spent", "budget-spent"]
             await talk.deliver(OutsideStation(tally).visit(1))
 
     asyncio.run(main())

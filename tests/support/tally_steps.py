@@ -14,7 +14,7 @@ from support.tally_events import Told, disk, uuid
 from unbrick.errors import UsageError
 from unbrick.model import Machine
 from unbrick.tally.count.decisions import What
-from unbrick.tally.records import MachineRow, ReceivedEvent, StatementError
+from unbrick.tally.records import Carried, MachineRow, ReceivedEvent, StatementError
 from unbrick.tally.store.store import Store
 
 SOON = datetime(2024, 7, 19, 1, tzinfo=UTC)
@@ -81,7 +81,7 @@ def random_event(chance: random.Random, *, stations: tuple[str, ...] = ()) -> Re
         received=SOON + timedelta(minutes=int(one.event.id[:4], 16) % 90),
         site=site,
         everywhere=everywhere,
-        carried=int(one.event.id[4], 16) == 0,
+        carried=Carried.BY_HAND if int(one.event.id[4], 16) == 0 else Carried.NO,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 from unbrick.errors import FailedError, UsageError
@@ -149,18 +149,25 @@ NAMED = "named:"
 """The prefix of the key of a machine that has not reported: known from the inventory or a person only."""
 
 
+class Carried(IntEnum):
+    """Whether an event was made some time before it came, so that it says nothing of the pace."""
+
+    NO = 0
+    BY_HAND = 1
+    LATE = 2  # it waited in its station's outbox
+
+
 @dataclass(frozen=True)
 class ReceivedEvent:
-    """A verified event on its way into the store. `station`: whose key signed it. `carried`: made some time
-    before it came, so that it does not count for the pace. `site`: the station's by its enrolment, None where
-    its key was accepted without one. `everywhere`: it counts at every site.
+    """A verified event on its way into the store. `station`: whose key signed it. `site`: the station's by
+    its enrolment, None where its key was accepted without one. `everywhere`: it counts at every site.
     """
 
     signed: SignedEvent
     event: Event
     station: str
     received: datetime
-    carried: bool = False
+    carried: Carried = Carried.NO
     site: str | None = None
     everywhere: bool = False
 

@@ -110,7 +110,7 @@ def add_events(
 
 def _arrived(id_: bytes, one: ReceivedEvent, number: int) -> Arrived:
     received = microseconds(one.received)
-    return Arrived(id_, one.event, one.station, received, number, one.site, one.everywhere, one.carried)
+    return Arrived(id_, one.event, one.station, received, number, one.site, one.everywhere, bool(one.carried))
 
 
 def _bearing(before: RunRecord | None, after: RunRecord) -> RunRecord:
@@ -160,7 +160,7 @@ def _event_row(one: ReceivedEvent, kept: Arrived) -> dict[str, Any]:
         "station": one.station,
         "received": kept.received,
         "number": kept.number,
-        "carried": int(kept.carried),
+        "carried": one.carried.value,
         "site": one.site,
         "everywhere": one.everywhere or one.site is None,
         "at": one.event.at,

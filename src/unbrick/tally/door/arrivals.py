@@ -19,6 +19,7 @@ _NEWCOMERS_PER_SECOND = 250
 _LEAST_SHARE = 16
 _CROWDED = 0.75
 _SILENT, _UNKNOWN, _AGREED = 8.0, 1.0, 0.25
+_FAR_AWAY_SECONDS = 0.35  # behind a relay, the first bytes come a round trip after the connection
 SPOKE = 0
 _KEYS_AGREED = 21
 # The SSH messages of a login: service (5), key exchange (20, 30) and its end (21), authentication (50).
@@ -31,11 +32,12 @@ class _Waiting:
     since: float
     kinds: set[int] = field(default_factory=set)
 
-    @property
-    def weight(self) -> float:
-        if not self.kinds:
-            return _SILENT
-        return _AGREED if _KEYS_AGREED in self.kinds else _UNKNOWN  # of a second without progress
+    def patience_used(self, now: float) -> float:
+        """The seconds of standing still, which count nearly nothing where keys were agreed on."""
+        seconds = now - self.since
+        if not self.kinds and seconds > _FAR_AWAY_SECONDS:
+            return seconds * _SILENT
+        return seconds * (_AGREED if _KEYS_AGREED in self.kinds else _UNKNOWN)
 
 
 class Arrivals:
@@ -104,7 +106,7 @@ class Arrivals:
         share = max(min(_LEAST_SHARE, self._most // 2), self._most // len({*self._networks, newcomer}))
         greedy = {network for network, count in self._networks.items() if count > share}
         found = [
-            ((one.since - now) * one.weight, number)
+            (-one.patience_used(now), number)
             for number, one in enumerate(self._waiting.values())
             if (not greedy or one.network in greedy)
             and (

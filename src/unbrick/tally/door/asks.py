@@ -77,12 +77,12 @@ class AnswerDesk:
         return Answer(error=word, text=text)
 
     async def _answer(self, ask: Ask, station: str) -> Answer:
-        handler = self._kinds.get(ask.kind)
-        if handler is None:
-            return Answer(error="unknown-kind", text=f"this tally does not know what {ask.kind} is")
         beyond = self._budgets.spend_ask(station)
         if beyond is not None:
             return Answer(error="budget-spent", text=beyond)
+        handler = self._kinds.get(ask.kind)
+        if handler is None:
+            return Answer(error="unknown-kind", text=f"this tally does not know what {ask.kind} is")
         try:
             return Answer(payload_bytes(await handler(Question(station, ask.payload))))
         except WireError as error:

@@ -25,6 +25,7 @@ from unbrick.text import counted
 
 _WORDS = frozenset(Reason)
 _MOST_BYTES = 16 * 1024 * 1024
+_MOST_UNSAVED_WORDS = 20
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
@@ -77,6 +78,7 @@ class DayBudgets:
         self._spent: dict[str, Spent] = {}
         self._stopped: dict[str, str] = {}
         self._changed = False
+        self._unsaved_words = 0
         self._read()
 
     @property
@@ -135,6 +137,10 @@ class DayBudgets:
             spent.seen_words |= more.seen_words
             spent.seen_names |= more.seen_names
             self._changed = True
+            self._unsaved_words += more.words + more.names
+        # A kill must give no second day of what no report tells again.
+        if self._unsaved_words >= _MOST_UNSAVED_WORDS:
+            self.save()
 
     def spend_ask(self, station: str) -> str | None:
         """Count an ask; gives why it may not be answered today, or None."""
@@ -159,6 +165,7 @@ class DayBudgets:
             os.pwrite(descriptor, data + b" " * 256, 0)
             os.ftruncate(descriptor, len(data))
             self._changed = False
+            self._unsaved_words = 0
 
     def _sums(self, events: Sequence[ReceivedEvent]) -> Iterator[tuple[str, Spent, Spent]]:
         added: dict[str, Spent] = {}

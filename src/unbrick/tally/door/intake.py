@@ -16,7 +16,7 @@ from unbrick.events.event import NAMESPACE, Event, EventError, moment, parse_eve
 from unbrick.events.wire import SignedEvent
 from unbrick.signing.signature import SignatureFormatError, parse_signature
 from unbrick.signing.ssh_key import SshKeyError, fingerprint, line_of_blob, raw_key
-from unbrick.tally.records import ReceivedEvent
+from unbrick.tally.records import Carried, ReceivedEvent
 from unbrick.tally.trust.register import Enrolment, StationRegister
 
 _AT_A_STRETCH = 16
@@ -146,18 +146,17 @@ def medium_name(blob: bytes) -> str:
     return f"medium-{hashlib.sha256(blob).hexdigest()[:12]}"
 
 
-def as_carried(received: Sequence[ReceivedEvent]) -> list[ReceivedEvent]:
-    """The same events, marked as made some time before they came: they say nothing of the pace."""
-    return [replace(one, carried=True) for one in received]
+def as_carried(received: Sequence[ReceivedEvent], how: Carried = Carried.BY_HAND) -> list[ReceivedEvent]:
+    return [replace(one, carried=how) for one in received]
 
 
 def with_late_ones(frame: Sequence[ReceivedEvent]) -> list[ReceivedEvent]:
-    """The events of one frame, marked as carried where it has several machines.
+    """The events of one frame, marked as late where it has several machines.
 
     A station sends what it does while it does it: such a frame waited in its outbox.
     """
     runs = {one.event.run for one in frame}
-    return as_carried(frame) if len(runs) > _RUNS_OF_ONE_VISIT else list(frame)
+    return as_carried(frame, Carried.LATE) if len(runs) > _RUNS_OF_ONE_VISIT else list(frame)
 
 
 def _event_of(signed: SignedEvent) -> Event:

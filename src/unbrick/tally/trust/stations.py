@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select
 from unbrick.tally.books import schema
 from unbrick.tally.books.clock import microseconds, moment_of, present
 from unbrick.tally.folder import TallyFolder
+from unbrick.tally.records import Carried
 from unbrick.tally.trust.register import Enrolment, RegisterError, StationRegister
 
 SOON = timedelta(days=30)
@@ -35,7 +36,7 @@ def read_stored_since(connection: Connection, since: datetime) -> Mapping[str, i
     events = schema.events
     size = func.sum(func.length(events.c.data) + func.length(events.c.signature))
     query = select(events.c.station, size).where(
-        events.c.received >= microseconds(since), events.c.carried == 0
+        events.c.received >= microseconds(since), events.c.carried != Carried.BY_HAND
     )
     rows = connection.execute(query.group_by(events.c.station))
     return {station: int(stored) for station, stored in rows}

@@ -140,3 +140,25 @@ def test_who_has_got_on_least_goes_first_and_the_count_is_kept() -> None:
         arrivals.leave(name)
     assert len(arrivals) == 0
     assert arrivals.enter("again", "10.0.0.1") is None
+
+
+@pytest.mark.parametrize("networks", [1, 60])
+def test_with_few_places_a_station_behind_a_slow_relay_gets_in_beside_strangers(networks: int) -> None:
+    """64 descriptors, 25 strangers a second that send a version; the relay holds back each of its steps, the
+    first bytes too, for 300 ms."""
+    clock = Clock()
+    arrivals = Arrivals(14, clock)
+    gone: set[object] = set()
+    for tick in range(25 * 120):
+        clock.now = tick * 0.04
+        gone.add(arrivals.enter(tick, f"10.0.{tick % networks}.1"))
+        arrivals.step(tick, SPOKE)
+        visit, at = divmod(tick - 100, 100)
+        if visit >= 0 and at == 0:
+            gone.add(arrivals.enter(f"station {visit}", f"10.0.{visit % networks}.2"))
+        elif visit >= 0 and at % 8 == 0 and at <= 48:
+            arrivals.step(f"station {visit}", STEPS[at // 8 - 1])
+        elif at == 50:
+            arrivals.leave(f"station {visit}")
+    assert not [one for one in gone if isinstance(one, str)]
+    assert len(gone) > 2000, "strangers went instead"

@@ -130,3 +130,17 @@ def test_a_file_that_is_missing_or_behind_gives_no_second_day(scene: Scene) -> N
     budgets = scene.budgets()
     budgets.spend([_event(1)])
     assert budgets.recount({"stick-1": 1}) is None, "what came twice was counted twice"
+
+
+def test_a_kill_gives_no_second_day_of_new_words(scene: Scene) -> None:
+    limits = replace(LIMITS, bytes=10**9, words=60)
+
+    def budgets() -> DayBudgets:
+        return DayBudgets(scene.path, limits, lambda: scene.now, set)
+
+    taken = 0
+    for life in range(6):
+        killed = budgets()
+        for number in range(40):
+            taken += _store(killed, _event(number, site=f"invented-{life}-{number}"))
+    assert 60 <= taken < 60 + 6 * 20

@@ -14,6 +14,7 @@ from unbrick.events.wire import SignedEvent
 from unbrick.signing.certificates import new_key
 from unbrick.tally.door.intake import Intake
 from unbrick.tally.folder import parse_address
+from unbrick.tally.records import Carried
 from unbrick.tally.trust.authority import create_authority, enrol, revoke
 from unbrick.tally.trust.register import StationRegister
 
@@ -94,6 +95,6 @@ def test_the_events_of_a_revoked_station_are_refused(tally: Path) -> None:
 def test_what_waited_in_an_outbox_is_told_from_what_is_going_on(tally: Path) -> None:
     station, intake = StationFiles(tally), _intake(tally)
     visit = station.signed(1, 5)
-    assert [one.carried for one in asyncio.run(intake.judge_gently(visit)).received] == [False] * 5
+    assert [one.carried for one in asyncio.run(intake.judge_gently(visit)).received] == [Carried.NO] * 5
     waited = [one for n in range(20) for one in station.signed(1, 2, run=f"20240719T0900{n:02}Z-0000ab")]
-    assert [one.carried for one in asyncio.run(intake.judge_gently(waited)).received] == [True] * 40
+    assert [one.carried for one in asyncio.run(intake.judge_gently(waited)).received] == [Carried.LATE] * 40
