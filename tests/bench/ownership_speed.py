@@ -19,7 +19,7 @@ from unbrick.disks.ntfs.file_table import FileTable, open_table
 from unbrick.disks.ntfs.stream import Stream
 from unbrick.disks.ntfs.structures import open_view, read_geometry
 from unbrick.disks.proof.claims import find_claims
-from unbrick.drill.fleet import make_fleet, read_truth_file
+from unbrick.drill.fleet import make_fleet
 from unbrick.drill.options import FleetOptions, MachineOptions
 from unbrick.processes.command import SystemRunner
 
@@ -80,7 +80,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="unbrick-bench-") as folder:
         machine = MachineOptions("LARGE", 11, "LARGE", files=2000, size=512 << 20)
         fleet = make_fleet(Path(folder) / "fleet", FleetOptions((machine,), 11), SystemRunner(), print)
-        volume = next(iter(read_truth_file(fleet.truth))).volumes[0]
+        volume = fleet.machines[0].volumes[0]
         whole = fleet.machines[0].disk.read_bytes()
         plain = Path(folder) / "volume"
         plain.write_bytes(whole[volume.offset : volume.offset + volume.length])

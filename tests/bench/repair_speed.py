@@ -20,8 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from unbrick.drill.disk.windows_volume import volume_key
-from unbrick.drill.fleet import Fleet, make_fleet, read_truth_file
+from unbrick.drill.disk.partition import plan_layout
+from unbrick.drill.disk.windows_volume import bitlocker_settings
+from unbrick.drill.fleet import Fleet, make_fleet
 from unbrick.drill.options import Encryption, FleetOptions, MachineOptions
 from unbrick.processes.command import SystemRunner
 
@@ -69,23 +70,18 @@ def make_cases(work: Path) -> tuple[Fleet, dict[str, Case]]:
     )
     fleet = make_fleet(work / "fleet", FleetOptions(machines, 11), SystemRunner(), print)
     cases = {}
-    for machine, truth in zip(fleet.machines, read_truth_file(fleet.truth), strict=True):
-        volume = truth.volumes[0]
-        key = next(
-            (key for key in _keys(machine.options) if key),
-            "",
-        )
+    for machine in fleet.machines:
+        volume = machine.volumes[0]
+        key = _key(machine.options)
         cases[machine.options.name] = Case(
             machine.options.name, machine.disk, volume.partition, volume.offset, volume.length, key
         )
     return fleet, cases
 
 
-def _keys(machine: MachineOptions) -> list[str]:
-    from unbrick.drill.disk.partition import Role, plan_layout
-
-    found = (volume_key(machine, partition) for partition in plan_layout(machine).of(Role.WINDOWS))
-    return [key.password.reveal().decode() for key in found if key]
+def _key(machine: MachineOptions) -> str:
+    locked = bitlocker_settings(machine, plan_layout(machine), 0)
+    return locked.recovery_password.reveal().decode() if locked else ""
 
 
 def timed(case: Case, work: Path, act: Callable[[Path], None]) -> float:

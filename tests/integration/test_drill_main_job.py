@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 from dissect.fve.bde import BDE
 from support.ntfs_reader import partition_view, read_independently
+from support.truth_file import MachineTruth, differences, read_truth_file
 
-from unbrick.drill.disk.truth import FileTruth, VolumeTruth, differences, sha256_of
-from unbrick.drill.fleet import MachineTruth, make_fleet, read_truth_file
+from unbrick.drill.disk.truth import FileTruth, VolumeTruth, sha256_of
+from unbrick.drill.fleet import make_fleet
 from unbrick.drill.options import MIB, Encryption, FleetOptions, MachineOptions
 from unbrick.processes.command import SystemRunner
 

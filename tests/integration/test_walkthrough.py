@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from support.fresh_machine import fresh_machine
+from support.truth_file import read_truth_file
 from support.walkthrough import SaveFile, follow, read_page
 
-from unbrick.drill.fleet import read_truth_file
 from unbrick.incidents.library import load_library, parse_playbook
 
 _ONE_SESSION = """

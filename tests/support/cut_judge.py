@@ -13,8 +13,9 @@ from typing import Any, BinaryIO
 
 from support.ntfs_check import TornError, inconsistencies, is_marked_dirty
 from support.ntfs_reader import read_independently
+from support.truth_file import differences
 
-from unbrick.drill.disk.truth import VolumeTruth, differences
+from unbrick.drill.disk.truth import VolumeTruth
 
 OpenVolume = Callable[[], AbstractContextManager[BinaryIO]]
 

@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.truth_file import MachineTruth, differences, read_truth_file
+
 from unbrick.disks.bitlocker.master_key import check_password, open_clear_key
 from unbrick.disks.bitlocker.metadata import read_metadata
 from unbrick.drill.disk import ntfs
-from unbrick.drill.disk.truth import FileTruth, VolumeTruth, differences, read_truth, sha256_of
-from unbrick.drill.fleet import MachineTruth, make_fleet, read_truth_file
+from unbrick.drill.disk.truth import FileTruth, VolumeTruth, read_truth, sha256_of
+from unbrick.drill.fleet import make_fleet
 from unbrick.drill.options import MIB, Encryption, FleetOptions, ImageFormat, MachineOptions
 from unbrick.processes.command import SystemRunner, wait_until
 from unbrick.secret import Secret

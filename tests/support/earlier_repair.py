@@ -21,9 +21,9 @@ from pathlib import Path
 
 from support.bricked_volume import CROWDSTRIKE, make_volume, mounted, place
 from support.ntfs_reader import read_independently
+from support.truth_file import read_truth_file
 
-from unbrick.drill.disk.truth import FileTruth, file_truth
-from unbrick.drill.fleet import read_truth_file
+from unbrick.drill.disk.truth import FileTruth
 
 DATA = Path(__file__).parents[1] / "data"
 _HIVES = "\\Windows\\System32\\config"
@@ -32,7 +32,7 @@ _HIVES = "\\Windows\\System32\\config"
 def unpack(name: str, target: Path) -> dict[str, FileTruth]:
     """Write the volume to `target`; gives what lay on it before it was repaired, by path."""
     target.write_bytes(lzma.decompress((DATA / f"{name}.img.xz").read_bytes()))
-    truths = map(file_truth, json.loads((DATA / f"{name}.json").read_text()))
+    truths = (FileTruth(**file) for file in json.loads((DATA / f"{name}.json").read_text()))
     return {truth.path: truth for truth in truths}
 
 
@@ -47,7 +47,7 @@ def make(tree: Path, target: Path) -> None:
         for verb in ("repair", "undo", "repair"):
             _unbrick(tree, verb, volume, "--yes")
         target.with_suffix(".img.xz").write_bytes(lzma.compress(volume.read_bytes(), preset=9))
-    documents = [one.to_document() for _, one in sorted(before.items())]
+    documents = [vars(one) for _, one in sorted(before.items())]
     target.with_suffix(".json").write_text(json.dumps(documents, indent=1) + "\n")
 
 

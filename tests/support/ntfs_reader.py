@@ -96,7 +96,7 @@ def _truth(volume: Any, record: Any, path: str, parent: int | None) -> FileTruth
         information.file_attributes | (_DIRECTORY if record.is_dir() else 0),
         _short_name(names, parent),
         hashlib.sha256(_descriptor(volume, record, information.security_id)).hexdigest(),
-        tuple((name, hashlib.sha256(record.open(name).read()).hexdigest()) for name in sorted(streams)),
+        {name: hashlib.sha256(record.open(name).read()).hexdigest() for name in sorted(streams)},
         1 if kind == "folder" else sum(name.flags != _DOS_NAME for name in names),
     )
 

@@ -1,7 +1,7 @@
-"""Makes a fleet of simulated machines: their disks, the inventory, the escrow of keys, and the truth.
+"""Makes a fleet of simulated machines, in one folder.
 
-The folder holds one image a machine, `inventory.csv`, `keys.csv` (the escrow: only what is in it may be
-known) and `truth.json` (what must go, and all that must stay). Nothing outside the folder is written.
+It holds an image for each machine, `inventory.csv`, `keys.csv` (the escrow: a repair may know no other
+password) and `truth.json` (what must go, and all that must stay). Nothing outside the folder is written.
 """
 
 from __future__ import annotations
@@ -10,28 +10,25 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from unbrick.drill.contents.faults import unplayed_rules
 from unbrick.drill.disk.machine_disk import MadeMachine, make_machine
 from unbrick.drill.disk.partition import Role, plan_layout
-from unbrick.drill.disk.truth import VolumeTruth, volume_truth
-from unbrick.drill.disk.windows_volume import check_playable, volume_key
+from unbrick.drill.disk.truth import VolumeTruth
+from unbrick.drill.disk.windows_volume import bitlocker_settings, check_playable
 from unbrick.drill.options import FleetOptions, MachineOptions, dice
 from unbrick.errors import FailedError, UsageError
 from unbrick.files import atomic_write
-from unbrick.model import Status
 from unbrick.processes.command import Runner
 from unbrick.processes.isolation import run_isolated
-from unbrick.settings.strict import parse_json
 
 INVENTORY = "inventory.csv"
 KEYS = "keys.csv"
 TRUTH = "truth.json"
 _TRUTH_FORMAT = 1
-_MOST_TRUTH_BYTES = 1024 * 1024 * 1024
 _SITES = ("st-marys", "elm-road", "harbour", "north-clinic")
 _SERVICES = ("emergency", "pharmacy", "outpatients", "administration", "laboratory")
 _OWNERS = ("A. Brown", "B. Okafor", "C. Weber", "D. Ismail", "E. Martin")
@@ -39,7 +36,7 @@ _OWNERS = ("A. Brown", "B. Okafor", "C. Weber", "D. Ismail", "E. Martin")
 
 @dataclass(frozen=True)
 class Fleet:
-    """A fleet as it was made."""
+    """A fleet as it was made, and its files."""
 
     directory: Path
     machines: tuple[MadeMachine, ...]
@@ -48,26 +45,13 @@ class Fleet:
     truth: Path
 
 
-@dataclass(frozen=True)
-class MachineTruth:
-    """One machine of `truth.json`."""
-
-    name: str
-    scenario: str
-    disk: str
-    disk_guid: str
-    expected: Status
-    volumes: tuple[VolumeTruth, ...]
-    untouched: tuple[dict[str, Any], ...]
-
-
 def make_fleet(
     directory: Path, options: FleetOptions, runner: Runner, progress: Callable[[str], None]
 ) -> Fleet:
     """Make every machine and the files that belong to the fleet; `progress` gets one line a machine.
 
-    Raises UsageError where the folder is not new or empty or a fault cannot be played, and FailedError
-    where a tool fails. Each machine is made in a mount namespace of its own.
+    Each machine is made in a mount namespace of its own. Raises UsageError where the folder is not new or
+    empty or a fault cannot be played, and FailedError where a tool fails.
     """
     _check_incidents(options.machines, progress)
     # Absolute, because the programs that fill it are started elsewhere.
@@ -85,7 +69,7 @@ def make_fleet(
 
 
 def _check_incidents(machines: Sequence[MachineOptions], progress: Callable[[str], None]) -> None:
-    """That each incident can be played, once for each of its shapes; says which rules no drill can play."""
+    """Raise UnplayableError where an incident cannot be played; reports single rules that cannot."""
     checked: set[tuple[str, int, bool, bool]] = set()
     for machine in machines:
         shape = (machine.incident.id, machine.variant % 4, machine.spared, machine.two_windows)
@@ -127,7 +111,6 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def serial_number(machine: MachineOptions) -> str:
-    """The serial number of a machine, as on the sticker below it."""
     return f"PF{dice(machine.seed, machine.name, 'serial').randrange(36**5):06d}"
 
 
@@ -142,13 +125,14 @@ def _inventory(options: FleetOptions) -> str:
 
 
 def _escrow(machines: Iterable[MachineOptions]) -> bytes:
-    """The one file that recovery passwords are meant to be written to: the drill's made-up escrow."""
+    """The one file that recovery passwords are meant to be written to."""
     rows = []
     for machine in machines:
-        for partition in plan_layout(machine).of(Role.WINDOWS):
-            key = volume_key(machine, partition)
-            if key and machine.key_in_escrow:
-                rows.append((key.protector, key.password.reveal().decode()))
+        layout = plan_layout(machine)
+        for order in range(len(layout.of(Role.WINDOWS))):
+            locked = bitlocker_settings(machine, layout, order)
+            if locked and machine.key_in_escrow:
+                rows.append((locked.protector_id, locked.recovery_password.reveal().decode()))
     return _table(("KeyID", "RecoveryKey"), rows).encode()
 
 
@@ -163,8 +147,8 @@ def _truth_document(fleet: Fleet, options: FleetOptions) -> str:
             "disk": machine.disk.name,
             "disk_guid": machine.disk_guid,
             "expected": machine.options.expected.value,
-            "options": machine.options.to_document(),
-            "untouched": [asdict(part) for part in machine.untouched],
+            "options": {**vars(machine.options), "incident": machine.options.incident.id},
+            "untouched": [vars(part) for part in machine.untouched],
         }
         volumes = ",\n".join(_volume_text(volume) for volume in machine.volumes)
         parts.append(f'{json.dumps(document)[:-1]}, "volumes": [\n{volumes}]}}')
@@ -173,28 +157,6 @@ def _truth_document(fleet: Fleet, options: FleetOptions) -> str:
 
 
 def _volume_text(volume: VolumeTruth) -> str:
-    document = volume.to_document()
-    files = ",\n".join(json.dumps(file, ensure_ascii=False) for file in document.pop("files"))
+    document = {name: value for name, value in vars(volume).items() if name != "files"}
+    files = ",\n".join(json.dumps(vars(file), ensure_ascii=False) for file in volume.files)
     return f'{json.dumps(document)[:-1]}, "files": [\n{files}]}}'
-
-
-def read_truth_file(path: Path) -> tuple[MachineTruth, ...]:
-    """The machines of a `truth.json`; raises UsageError where it is not one that we wrote."""
-    try:
-        document = parse_json(path.read_bytes(), _MOST_TRUTH_BYTES)
-        if document["format"] != _TRUTH_FORMAT:
-            raise UsageError(f"{path} is of another version of unbrick")
-        return tuple(
-            MachineTruth(
-                machine["name"],
-                machine["scenario"],
-                machine["disk"],
-                machine["disk_guid"],
-                Status(machine["expected"]),
-                tuple(volume_truth(volume) for volume in machine["volumes"]),
-                tuple(machine["untouched"]),
-            )
-            for machine in document["machines"]
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is not the truth.json of a drill") from error

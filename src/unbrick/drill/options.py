@@ -1,13 +1,10 @@
-"""What a simulated machine and a simulated fleet shall be, and what unbrick is expected to say of each.
-
-Only says; makes nothing. The eight machines of `standard_fleet` are the drill's own fleet.
-"""
+"""What a simulated machine and a fleet are to be, and what unbrick is expected to report of each."""
 
 from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -32,7 +29,7 @@ _UNITS = {"": 1, "K": 1024, "M": MIB, "G": 1024 * MIB, "T": 1024 * 1024 * MIB}
 
 
 class ImageFormat(StrEnum):
-    """The disk image formats a machine can be written as; the value is also qemu-img's word."""
+    """The formats of a machine's disk image; the value is also qemu-img's word."""
 
     RAW = "raw"
     QCOW2 = "qcow2"
@@ -41,7 +38,6 @@ class ImageFormat(StrEnum):
 
     @property
     def extension(self) -> str:
-        """The file name extension, with its dot."""
         return ".img" if self is ImageFormat.RAW else f".{self.value}"
 
 
@@ -55,7 +51,6 @@ class Encryption(StrEnum):
 
 @cache
 def default_incident() -> Playbook:
-    """The incident that a drill plays where none was asked for."""
     return find_playbook(load_library(), DEFAULT_INCIDENT)
 
 
@@ -63,10 +58,9 @@ def default_incident() -> Playbook:
 class MachineOptions:
     """One machine. `size` is the disk's, in bytes; `files` the ordinary files on each Windows volume.
 
-    `incident` is what went wrong, `spared` says that it passed this machine by, `variant` picks one of the
-    shapes that it comes in. `clear_key` is BitLocker's suspended state: the volume opens without a password.
-    `used_space_only` leaves the free clusters alone, as Windows does on a new machine; otherwise every
-    sector is encrypted.
+    `incident` is what went wrong, `variant` picks one of its shapes; a machine that is `spared` has no fault.
+    `clear_key` is BitLocker's suspended state: the volume opens without a password. `used_space_only` leaves
+    the free clusters alone, as Windows does on a new machine; otherwise every sector is encrypted.
     """
 
     name: str
@@ -115,11 +109,6 @@ class MachineOptions:
             return Status.HEALTHY
         return Status.NEEDS_HANDS if self.hibernated else Status.REPAIRED
 
-    def to_document(self) -> dict[str, Any]:
-        """As it stands in `truth.json`: the incident by its id."""
-        document = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {**document, "incident": self.incident.id}
-
 
 @dataclass(frozen=True)
 class FleetOptions:
@@ -153,58 +142,24 @@ def machine_name(seed: int, index: int) -> str:
     return f"{place[:9]}-{index + 1:03d}"
 
 
-def fleet_options(
-    machines: int,
-    *,
-    seed: int = 1,
-    size: int = DEFAULT_SIZE,
-    files: int = DEFAULT_FILES,
-    incident: Playbook | None = None,
-    spared: bool = False,
-    encryption: Encryption = Encryption.NONE,
-    dirty: bool = False,
-    crashed: bool = False,
-    hibernated: bool = False,
-    two_windows: bool = False,
-    image_format: ImageFormat = ImageFormat.RAW,
-) -> FleetOptions:
-    """`machines` machines with the same properties, as `unbrick drill new` asks for; raises UsageError."""
+def fleet_of(machines: int, like: MachineOptions) -> FleetOptions:
+    """`machines` machines like one, each with a name and a variant of its own; raises UsageError."""
     if not 1 <= machines <= _MOST_MACHINES:
         raise UsageError(f"{machines} machines: give a number from 1 to {_MOST_MACHINES}")
-    words = [encryption.value] if encryption is not Encryption.NONE else []
-    words += [
-        word
-        for word, wanted in (
-            ("dirty", dirty),
-            ("crashed", crashed),
-            ("hibernated", hibernated),
-            ("two Windows", two_windows),
-            ("healthy", spared),
-        )
-        if wanted
-    ]
-    return FleetOptions(
-        tuple(
-            MachineOptions(
-                machine_name(seed, index),
-                seed,
-                ", ".join(words) or "plain",
-                size=size,
-                files=files,
-                incident=incident or default_incident(),
-                spared=spared,
-                variant=index,
-                encryption=encryption,
-                dirty=dirty,
-                crashed=crashed,
-                hibernated=hibernated,
-                two_windows=two_windows,
-                image_format=image_format,
-            )
-            for index in range(machines)
-        ),
-        seed,
+    words = {
+        like.encryption.value: like.encryption is not Encryption.NONE,
+        "dirty": like.dirty,
+        "crashed": like.crashed,
+        "hibernated": like.hibernated,
+        "two Windows": like.two_windows,
+        "healthy": like.spared,
+    }
+    scenario = ", ".join(word for word, applies in words.items() if applies) or "plain"
+    made = (
+        replace(like, name=machine_name(like.seed, index), scenario=scenario, variant=index)
+        for index in range(machines)
     )
+    return FleetOptions(tuple(made), like.seed)
 
 
 def standard_fleet(
@@ -214,11 +169,11 @@ def standard_fleet(
     incident: Playbook | None = None,
 ) -> tuple[MachineOptions, ...]:
     """The drill's eight machines: five to be repaired, one without a key, one for hands, one healthy."""
+    like = MachineOptions("PC-1", seed, size=size, files=files, incident=incident or default_incident())
 
-    def machine(index: int, scenario: str, **properties: object) -> MachineOptions:
-        played = incident or default_incident()
-        settings = {"size": size, "files": files, "variant": index, "incident": played, **properties}
-        return MachineOptions(machine_name(seed, index), seed, scenario, **settings)  # type: ignore[arg-type]
+    def machine(index: int, scenario: str, **properties: Any) -> MachineOptions:
+        properties = {"variant": index, **properties}
+        return replace(like, name=machine_name(seed, index), scenario=scenario, **properties)
 
     return (
         machine(0, "plain"),
@@ -233,7 +188,7 @@ def standard_fleet(
 
 
 def chosen_incident(fault: str | None, file: Path | None) -> Playbook | None:
-    """The playbook that is to be played; None is the drill's own choice."""
+    """The playbook that is to be played; None: the drill's own choice."""
     named = fault if fault != "none" else None
     if file is not None and named is not None:
         raise UsageError("--fault and --playbook both name an incident", hint="give one of them")

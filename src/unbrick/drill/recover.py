@@ -1,4 +1,4 @@
-"""A drill's fleet recovered disk by disk by the real command, while a tally counts the machines."""
+"""Recovers a drill's fleet disk by disk with the real command, while a tally counts the machines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from unbrick.tally.show.board import Board
 from unbrick.text import printable
 
 _TALLY = "tally"
-_SITE = "drill"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LAST_REPORTS_SECONDS = 30.0
 _STOP_SECONDS = 25.0
@@ -41,12 +40,11 @@ class Recovered:
 
     @property
     def status(self) -> Status:
-        """What the report says."""
         return Status(self.document["status"])
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The computer names the report found, in upper case."""
+        """The computer names that the report has, in upper case."""
         return tuple(str(name).upper() for name in self.document["machine"]["hostnames"])
 
     @property
@@ -57,13 +55,12 @@ class Recovered:
 
     @property
     def as_expected(self) -> bool:
-        """Whether the machine ended as the fleet's truth says."""
         return self.status is self.machine.options.expected
 
 
 @dataclass(frozen=True)
 class Drilled:
-    """How a fleet ended: by the reports, on the tally's board, and in sentences where the two differ."""
+    """How a fleet ended; `wrong` has a sentence for each difference between reports and tally."""
 
     results: tuple[Recovered, ...]
     board: Board
@@ -72,18 +69,17 @@ class Drilled:
 
     @property
     def as_expected(self) -> bool:
-        """Whether every machine ended as it should, and the tally counted just that."""
         return not self.wrong and all(result.as_expected for result in self.results)
 
 
 class DrillScreen(Protocol):
-    """Where a drill tells what it does. Whatever waits calls the drill's `check`, which may raise."""
+    """Where a drill shows what it does."""
 
     def say(self, line: str) -> None:
-        """One line of the log; may be coloured."""
+        """Show one line, which may be coloured."""
 
     def pause(self) -> None:
-        """A moment in which nothing else is to be done."""
+        """Wait a moment, and call the drill's `check`, which may raise."""
 
 
 OpenScreen = Callable[[Callable[[], Board], Callable[[], None]], AbstractContextManager[DrillScreen]]
@@ -96,7 +92,7 @@ def recover_fleet(
     """Recover every disk of a fleet, each with the options `own` too, while a tally counts them."""
     runner = SystemRunner()
     stop = _Stop()
-    with stop.heeded(), drill_tally(fleet.directory / _TALLY, fleet.inventory, _SITE, runner) as tally:
+    with stop.handled(), drill_tally(fleet.directory / _TALLY, fleet.inventory, runner) as tally:
         with open_screen(tally.board, stop.check) as screen:
             results = []
             for machine in fleet.machines:
@@ -108,9 +104,9 @@ def recover_fleet(
 
 
 class _Stop:
-    """SIGINT, SIGTERM and SIGHUP end the drill: programs are ended and the terminal is put back.
+    """SIGINT, SIGTERM and SIGHUP end the drill, its programs, and put the terminal back.
 
-    They are only noted, and looked for ten times a second: an exception that a handler raises is lost where
+    They are only noted, and looked for ten times a second: an exception that a handler raises is lost while
     the interpreter starts a program (its hooks around a fork let none through).
     """
 
@@ -118,7 +114,6 @@ class _Stop:
         self._asked: int | None = None
 
     def check(self) -> None:
-        """Raise what the signal asks for, if one came."""
         if self._asked is not None:
             number, self._asked = self._asked, None
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
@@ -127,8 +122,8 @@ class _Stop:
         self._asked = number
 
     @contextmanager
-    def heeded(self) -> Iterator[None]:
-        """For this long; a signal that our caller has us ignore stays ignored."""
+    def handled(self) -> Iterator[None]:
+        # A signal that our caller has us ignore stays ignored.
         numbers = [one for one in _SIGNALS if signal.getsignal(one) != signal.SIG_IGN]
         former = {number: signal.signal(number, self._ask) for number in numbers}
         try:
@@ -147,17 +142,9 @@ def _recover(
     screen: DrillScreen,
     own: Sequence[str],
 ) -> Recovered:
-    """Recover one disk by the command that a technician would type."""
-    shown = [
-        "repair",
-        machine.disk.name,
-        "--keys",
-        fleet.keys.name,
-        "--station",
-        "tally/unbrick.yaml",
-        *own,
-        "--yes",
-    ]
+    # As a technician would type it in the fleet's folder.
+    shown = ["repair", machine.disk.name, "--keys", fleet.keys.name, "--station", "tally/unbrick.yaml"]
+    shown += [*own, "--yes"]
     screen.say(f"\nunbrick {shlex.join(shown)}")
     started = time.monotonic()
     options = ["--keys", str(fleet.keys), "--station", str(tally.station), *own, "--yes", "--json"]
@@ -171,7 +158,7 @@ def _recover(
 
 
 def _repair(disk: Path, options: Sequence[str], runner: SystemRunner, screen: DrillScreen) -> dict[str, Any]:
-    """Run `unbrick repair`; raises FailedError where it says nothing that can be understood."""
+    """The document of `unbrick repair --json`; raises FailedError where it prints none."""
     with tempfile.TemporaryFile() as answer:
         command = [sys.executable, "-m", "unbrick", "repair", str(disk), *options]
         repair = runner.start(command, stdout=answer)
@@ -193,14 +180,14 @@ def _repair(disk: Path, options: Sequence[str], runner: SystemRunner, screen: Dr
 
 
 def _wait_for_last_reports(results: Sequence[Recovered], tally: DrillTally, screen: DrillScreen) -> None:
-    """Reports travel beside the repair: the last may still be on its way."""
+    # Reports travel beside the repair: the last may still be on its way.
     deadline = time.monotonic() + _LAST_REPORTS_SECONDS
     while any(differences(results, tally.counted())) and time.monotonic() < deadline:
         screen.pause()
 
 
 def differences(results: Sequence[Recovered], counted: Mapping[str, str]) -> Iterator[str]:
-    """Where the tally's status of each machine (`counted`, by name) is not the report's, in sentences."""
+    """Sentences on each machine whose status at the tally (`counted`, by name) is not the report's."""
     counted = dict(counted)
     for result in results:
         name = next((name for name in result.names if name in counted), None)

@@ -1,6 +1,6 @@
 """A drill with a machine that is switched on: the medium boots it, repairs it, and restarts it into Windows.
 
-Everything is real but the machine, which is virtual, and Windows, for which a signed loader stands in.
+The machine is virtual, and a signed loader stands in for Windows; all else is real.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from unbrick.text import printable
 Tell = Callable[[str], None]
 
 _MACHINE = "RECEPTION-1"
-_SITE = "drill"
 _BUILD_SECONDS = 1800.0
 _RUN_SECONDS = 900.0
 _STOP_SECONDS = 10.0
@@ -42,7 +41,7 @@ _STATION_FILES = ("station", "station-cert.pub")
 
 @dataclass(frozen=True)
 class SwitchedOn:
-    """How it ended: the line by which the stand-in said that it was started, and the status at the tally."""
+    """`started` is the line by which the stand-in said that it was started, `counted` the tally's status."""
 
     fleet: Fleet
     started: str | None
@@ -50,7 +49,6 @@ class SwitchedOn:
 
     @property
     def windows_is_back(self) -> bool:
-        """Whether the stand-in was really started, with Secure Boot on."""
         return self.started is not None and SECURE in self.started
 
 
@@ -62,7 +60,7 @@ def switch_machine_on(folder: Path, seed: int, tell: Tell) -> SwitchedOn:
     fleet = make_fleet(
         folder / "fleet", FleetOptions((options,), seed), runner, lambda line: tell(f"  {line}")
     )
-    with drill_tally(folder / "tally", fleet.inventory, _SITE, runner, seen_at=HOST) as tally:
+    with drill_tally(folder / "tally", fleet.inventory, runner, seen_at=HOST) as tally:
         _write_settings(folder / "settings", tally, fleet.keys)
         image = _build(folder / "unbrick.iso", folder / "settings" / "unbrick.yaml", runner, tell)
         machine = folder / "machine"
@@ -76,7 +74,7 @@ def switch_machine_on(folder: Path, seed: int, tell: Tell) -> SwitchedOn:
 
 
 def _write_settings(folder: Path, tally: DrillTally, keys: Path) -> None:
-    """What the medium is told: the tally, this station's key, and the escrow of recovery passwords."""
+    """The medium's settings: the tally, this station's key, and the escrow of recovery passwords."""
     folder.mkdir()
     for name in _STATION_FILES:
         shutil.copy(tally.folder / name, folder / name)
@@ -88,7 +86,7 @@ def _write_settings(folder: Path, tally: DrillTally, keys: Path) -> None:
 
 
 def _build(image: Path, settings: Path, runner: SystemRunner, tell: Tell) -> Path:
-    """By the command that an administrator would type; it says what it does."""
+    # As an administrator would type it.
     shown = ["media", "build", "--out", image.name, "--station", "settings/unbrick.yaml"]
     tell(f"\nunbrick {shlex.join(shown)}")
     arguments = ["media", "build", "--out", str(image), "--station", str(settings)]
@@ -112,7 +110,7 @@ def _build(image: Path, settings: Path, runner: SystemRunner, tell: Tell) -> Pat
 
 
 def _pass_on(text: bytes, said: int, tell: Tell) -> int:
-    """Show the whole lines beyond the first `said` bytes; how many bytes have been shown then."""
+    """Show the whole lines behind the first `said` bytes; the bytes that have been shown then."""
     end = text.rfind(b"\n") + 1
     for line in text[said:end].splitlines():
         tell(f"  {printable(line.decode(errors='replace'))}")
@@ -120,10 +118,8 @@ def _pass_on(text: bytes, said: int, tell: Tell) -> int:
 
 
 def _boot(shape: MachineShape, folder: Path, runner: SystemRunner, tell: Tell) -> str | None:
-    """Show what the machine says, with the seconds since it was switched on; how the stand-in started.
-
-    The emulated processor fails a kernel now and then in its first second: then it is switched on again.
-    """
+    """Show what the machine says, with the seconds since it was switched on; how the stand-in started."""
+    # The emulated processor fails a kernel now and then in its first second: then it is switched on again.
     for _ in range(_STARTS):
         on = time.monotonic()
         with running(shape, folder, runner) as machine:
@@ -135,7 +131,7 @@ def _boot(shape: MachineShape, folder: Path, runner: SystemRunner, tell: Tell) -
 
 
 def _watch(machine: VirtualMachine, on: float, tell: Tell) -> str | None:
-    """The line by which the stand-in said that it was started, or that of a failing kernel."""
+    """The line by which the stand-in said that it was started, or that of a failing kernel, if any."""
     deadline = time.monotonic() + _RUN_SECONDS
     while time.monotonic() < deadline:
         alive = machine.is_running()

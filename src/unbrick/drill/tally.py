@@ -1,4 +1,4 @@
-"""The tally of a drill: on this computer, in the fleet's folder, ended with the drill whatever happens."""
+"""The tally of a drill: on this computer, in the fleet's folder; it ends with the drill."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from unbrick.tally.store.store import Store
 from unbrick.tally.trust.authority import create_authority
 
 _HERE = "127.0.0.1"
+_SITE = "drill"
 _START_SECONDS = 60
 _STOP_SECONDS = 10
 
@@ -30,7 +31,6 @@ class DrillTally:
         self._reader = Reader(store)
 
     def board(self) -> Board:
-        """What it has counted by now."""
         return self._reader.read(datetime.now().astimezone())
 
     def counted(self) -> dict[str, str]:
@@ -40,15 +40,15 @@ class DrillTally:
 
 @contextmanager
 def drill_tally(
-    folder: Path, inventory: Path, site: str, runner: SystemRunner, *, seen_at: str = _HERE
+    folder: Path, inventory: Path, runner: SystemRunner, *, seen_at: str = _HERE
 ) -> Iterator[DrillTally]:
-    """Make a tally in the new `folder`, tell it which machines to expect, and serve it on this computer only.
+    """Make a tally in the new `folder`, with its `inventory`, and serve it on this computer only.
 
-    The server is a process of its own that dies with this one; stations find this computer at the address
-    `seen_at`. Raises FailedError where it does not come up.
+    The server is a process that dies with this one; stations find it at the address `seen_at`. Raises
+    FailedError where it does not come up.
     """
     address = Address(seen_at, _free_port())
-    made = create_authority(folder, address, site=site, everywhere=True)
+    made = create_authority(folder, address, site=_SITE, everywhere=True)
     with Store.open(made.database) as store:
         store.import_inventory(inventory)
         server = runner.start(
@@ -70,7 +70,7 @@ def _free_port() -> int:
 
 
 def _is_served(folder: TallyFolder) -> bool:
-    """Its own word for it: a connection that only tries the door would stand in the audit as a refusal."""
+    # Its own word: a connection that only tries the door would stand in the audit as a refusal.
     with suppress(FileNotFoundError):
         return b'"started"' in folder.audit.read_bytes()
     return False

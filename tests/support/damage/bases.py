@@ -238,7 +238,7 @@ def fill_windows(root: Path, shape: Shape, folder: Path) -> None:
 def _hives(folder: Path) -> dict[str, bytes]:
     disk = uuid.UUID(int=5)
     partition = Partition(1, Role.WINDOWS, uuid.UUID(int=6), 0, _SIZE)
-    windows = hives.SimulatedWindows("WARD-001", hives.VERSIONS[0], disk, partition, agent=True)
+    windows = hives.SimulatedWindows("WARD-001", hives.VERSIONS[0], disk, partition)
     trees = {
         "SYSTEM": hives.system_tree(windows),
         "SOFTWARE": hives.software_tree(windows),

@@ -11,7 +11,7 @@ from unbrick.drill.options import (
     FleetOptions,
     ImageFormat,
     MachineOptions,
-    fleet_options,
+    fleet_of,
     parse_size,
     standard_fleet,
 )
@@ -94,11 +94,11 @@ def test_machines_that_cannot_be_are_refused(properties: dict[str, Any]) -> None
 
 
 def test_a_fleet_has_names_of_its_own_that_follow_from_its_seed() -> None:
-    fleet = fleet_options(50, seed=3, image_format=ImageFormat.VHDX)
+    fleet = fleet_of(50, MachineOptions("PC-1", 3, image_format=ImageFormat.VHDX))
     names = [machine.name for machine in fleet.machines]
     assert len(set(names)) == 50
-    assert names == [machine.name for machine in fleet_options(50, seed=3).machines]
-    assert names != [machine.name for machine in fleet_options(50, seed=4).machines]
+    assert names == [machine.name for machine in fleet_of(50, MachineOptions("PC-1", 3)).machines]
+    assert names != [machine.name for machine in fleet_of(50, MachineOptions("PC-1", 4)).machines]
     assert {machine.variant for machine in fleet.machines} == set(range(50))
 
 
@@ -107,7 +107,7 @@ def test_two_machines_of_one_name_and_a_fleet_of_none_are_refused() -> None:
     with pytest.raises(UsageError):
         FleetOptions((machine, machine), 1)
     with pytest.raises(UsageError):
-        fleet_options(0)
+        fleet_of(0, machine)
 
 
 def test_disks_with_large_sectors_must_be_larger() -> None:

@@ -76,16 +76,24 @@ def command(
     Example: unbrick drill new practice --machines 2 --bitlocker xts-256 --two-windows
     """
     from unbrick.drill.fleet import make_fleet
-    from unbrick.drill.options import Encryption, ImageFormat, chosen_incident, fleet_options, parse_size
+    from unbrick.drill.options import (
+        Encryption,
+        ImageFormat,
+        MachineOptions,
+        chosen_incident,
+        default_incident,
+        fleet_of,
+        parse_size,
+    )
     from unbrick.processes.command import SystemRunner
 
     path, encryption = _split(directory, bitlocker)
-    options = fleet_options(
-        machines,
-        seed=seed,
+    like = MachineOptions(
+        "LIKE-THIS",
+        seed,
         size=parse_size(size),
         files=files,
-        incident=chosen_incident(fault, playbook),
+        incident=chosen_incident(fault, playbook) or default_incident(),
         spared=fault == "none",
         encryption=Encryption(encryption),
         dirty=dirty,
@@ -94,7 +102,7 @@ def command(
         two_windows=two_windows,
         image_format=ImageFormat(image_format),
     )
-    fleet = make_fleet(path, options, SystemRunner(), partial(say, err=True))
+    fleet = make_fleet(path, fleet_of(machines, like), SystemRunner(), partial(say, err=True))
     for machine in fleet.machines:
         click.echo(machine.disk)
 

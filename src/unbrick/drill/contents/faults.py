@@ -1,6 +1,6 @@
-"""What an incident leaves on a disk, played from its playbook's own data: the faulty files, and others.
+"""What an incident leaves on a disk, played from its playbook's own data.
 
-Beside the faulty files lie what must stay: good and older editions, and files that only look alike.
+Beside the faulty files: what must stay, namely good and older editions, and files that only look alike.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _FITS_8_3 = re.compile(r"[^.]{1,8}(\.[^.]{1,3})?")
 
 
 class UnplayableError(UsageError):
-    """A playbook that no drill can play; says why in one line."""
+    """A playbook that no drill can play."""
 
     def __init__(self, playbook: Playbook, why: str) -> None:
         super().__init__(
@@ -61,10 +61,10 @@ class UnplayableError(UsageError):
 
 @dataclass(frozen=True)
 class Victim:
-    """What an incident needs to know of a machine. `documents` is a user's folder, for look-alikes.
+    """A machine. `documents` is a user's folder, for look-alikes; a `spared` one has no faulty file.
 
-    `variant` picks the shape that a fault comes in, by fours: each faulty path once; the same in another of
-    its shapes; beside good files; every shape of every path at once. `spared` has no faulty file at all.
+    `variant` picks the shape of the fault, by fours: each faulty path once; the same in another of its
+    shapes; beside good files; every shape of every path at once.
     """
 
     documents: str
@@ -112,7 +112,7 @@ def unplayed_rules(playbook: Playbook, rng: random.Random) -> Mapping[int, str]:
 
 
 def _shapes(playbook: Playbook, rng: random.Random) -> list[list[Rule]]:
-    """The faulty rules that can be played, together where they look at one path.
+    """The faulty rules that can be played, grouped by path.
 
     What a crash leaves of a file (zero bytes) comes after the file's other shapes.
     """
@@ -138,7 +138,7 @@ def _most_bytes(playbook: Playbook) -> int:
 def _faulty(
     playbook: Playbook, shapes: list[list[Rule]], rng: random.Random, variant: int
 ) -> Iterator[PlannedFile]:
-    """The faulty files, no more than the playbook may move; the first carries all that a move could lose."""
+    """The faulty files, within the playbook's limits; the first has all that a move could lose."""
     if variant % 4 == 3:
         rules = [rule for same_path in shapes for rule in same_path]
     else:
@@ -175,10 +175,8 @@ def _tried(playbook: Playbook, rules: Iterable[Rule], rng: random.Random) -> Ite
 
 
 def _marked(playbook: Playbook, file: PlannedFile, rng: random.Random, *, linked: bool) -> PlannedFile:
-    """A faulty file with everything that a move could lose: streams, own rights, a short or a second name.
-
-    Not both names at once: ntfs-3g neither reads nor sets the short name of a file with several long ones.
-    """
+    """A faulty file with all that a move could lose: streams, own rights, a short or a second name."""
+    # Not both names: ntfs-3g neither reads nor sets the short name of a file with several long ones.
     link = f"{_LINKS}\\{rng.randrange(10**8):08d}.bin"
     linked = linked and not is_named(playbook, link)
     return replace(
@@ -201,7 +199,7 @@ def _short_name(name: str) -> str | None:
 
 
 def _look_alikes(playbook: Playbook, sample: PlannedFile, victim: Victim) -> Iterator[PlannedFile]:
-    """Everything that reads like the faulty file and must stay: right bytes and time, wrong place or name."""
+    """What must stay: the faulty file's bytes and time under another name or in another place."""
     folder, _, name = sample.path.rpartition("\\")
     for path in (
         f"{victim.documents}\\{name}",

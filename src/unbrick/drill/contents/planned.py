@@ -1,28 +1,16 @@
-"""What is to be written on a Windows volume, as data: folders, files, names, times, streams, rights.
-
-Pure: `tree.py` and `faults.py` say it in these words, `drill/disk/ntfs.py` writes it.
-"""
+"""What a Windows volume is made of, as data: folders, files, names, times, streams, rights. Pure."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from unbrick.drill.contents.security import PROGRAM_FILES, Protection
-from unbrick.windows.ntfs_file import FileAttributes, datetime_to_filetime
+from unbrick.windows.ntfs_file import FileAttributes, NtfsTimes, datetime_to_filetime
 
 _NO_BITS = FileAttributes(0)
 _TICKS_PER_SECOND = 10_000_000
-
-
-@dataclass(frozen=True)
-class Times:
-    """Three FILETIMEs."""
-
-    created: int
-    modified: int
-    accessed: int
 
 
 @dataclass(frozen=True)
@@ -30,22 +18,18 @@ class PlannedFolder:
     """A folder by its Windows path from the volume's root; the folders above it exist already."""
 
     path: str
-    times: Times
+    times: NtfsTimes
     protection: Protection = PROGRAM_FILES
-    attributes: FileAttributes = _NO_BITS
     short_name: str | None = None
 
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """A file. `streams` are its alternate streams; `links` further names of it (hard links).
-
-    `faulty` marks what a repair must take away.
-    """
+    """A file with its alternate streams; `links` are further names, `faulty`: a repair takes it away."""
 
     path: str
     content: bytes
-    times: Times
+    times: NtfsTimes
     protection: Protection = PROGRAM_FILES
     attributes: FileAttributes = _NO_BITS
     short_name: str | None = None
@@ -56,38 +40,33 @@ class PlannedFile:
 
 @dataclass(frozen=True)
 class PlannedJunction:
-    """A junction (mount point reparse point, [MS-FSCC] 2.1.2.5) to a folder of the same volume."""
+    """A hidden junction (mount point reparse point, [MS-FSCC] 2.1.2.5) to a folder of the same volume."""
 
     path: str
     target: str
-    times: Times
-    attributes: FileAttributes = field(default=FileAttributes.HIDDEN | FileAttributes.SYSTEM)
+    times: NtfsTimes
 
 
 def moment(text: str) -> int:
-    """A UTC time written as `2024-07-19 04:09:00` as a FILETIME."""
+    """The FILETIME of a UTC time such as `2024-07-19 04:09:00`."""
     return datetime_to_filetime(datetime.fromisoformat(text).replace(tzinfo=UTC))
-
-
-def between(rng: random.Random, first: int, last: int) -> int:
-    """A FILETIME in a range, with its last digits in use as on a real volume."""
-    return rng.randrange(first, last)
 
 
 _INSTALLED = moment("2021-03-02 08:00:00")
 LAST_EVENING = moment("2024-07-18 18:00:00")
 
 
-def ordinary_times(rng: random.Random) -> Times:
-    """Times of something that came and was used between installation and the evening before the incident."""
-    created = between(rng, _INSTALLED, LAST_EVENING)
-    modified = between(rng, created, LAST_EVENING + _TICKS_PER_SECOND)
-    return Times(created, modified, between(rng, modified, LAST_EVENING + 2 * _TICKS_PER_SECOND))
+def ordinary_times(rng: random.Random) -> NtfsTimes:
+    """Times of a file that was made and used between installation and the evening before the incident."""
+    created = rng.randrange(_INSTALLED, LAST_EVENING)
+    modified = rng.randrange(created, LAST_EVENING + _TICKS_PER_SECOND)
+    accessed = rng.randrange(modified, LAST_EVENING + 2 * _TICKS_PER_SECOND)
+    return NtfsTimes(created, modified, accessed, 0)
 
 
-def written_once(rng: random.Random, first: int, last: int) -> Times:
-    """Times of a file that was made in a range and not touched since (modified within a second of it)."""
+def written_once(rng: random.Random, first: int, last: int) -> NtfsTimes:
+    """Times of a file that was made in a range of FILETIMEs and modified within a second of that."""
     tail = min(_TICKS_PER_SECOND, (last - first) // 2)
-    created = between(rng, first, last - tail)
+    created = rng.randrange(first, last - tail)
     modified = created + rng.randrange(max(tail, 1))
-    return Times(created, modified, modified)
+    return NtfsTimes(created, modified, modified, 0)

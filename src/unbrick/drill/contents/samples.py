@@ -1,7 +1,6 @@
-"""Files made up from a rule's own data: where it looks, what it asks of a file, when that was written.
+"""Files made up from a rule's own data: where it looks, what it asks of a file, when that was written. Pure.
 
-Pure. Each is weighed by the whole playbook before it is given out: where an earlier rule would speak first,
-another is tried.
+The whole playbook judges each of them first: where an earlier rule would decide, another file is tried.
 """
 
 from __future__ import annotations
@@ -32,19 +31,17 @@ _AFTER = timedelta(hours=18)
 
 
 class NoSampleError(Exception):
-    """No file that fits a rule can be made up; the message says why, as half a sentence."""
+    """No file that fits a rule can be made up; the message is half a sentence that says why."""
 
 
 @dataclass(frozen=True)
 class _Span:
-    """From a time on, and before another."""
-
     first: datetime
     end: datetime
 
 
 def observed(file: PlannedFile) -> ObservedFile:
-    """A planned file as a diagnosis will see it."""
+    """A planned file as a diagnosis sees it."""
     return ObservedFile(
         file.path,
         len(file.content),
@@ -56,7 +53,7 @@ def observed(file: PlannedFile) -> ObservedFile:
 
 
 def judgement_of(playbook: Playbook, file: PlannedFile) -> Judgement | None:
-    """What a playbook says of a planned file; a file that none of its paths names is not looked into."""
+    """What a playbook says of a planned file; None where none of its paths names the file."""
     if not is_named(playbook, file.path):
         return None
     return weigh(playbook, observed(file), WINDOWS, datetime.now(UTC))
@@ -68,7 +65,7 @@ def is_named(playbook: Playbook, path: str) -> bool:
 
 
 def make_sample(playbook: Playbook, rule: Rule, rng: random.Random, most_bytes: int = LARGEST) -> PlannedFile:
-    """A file of which the playbook says what this rule says; raises NoSampleError."""
+    """A file that this rule of the playbook decides; raises NoSampleError."""
     when = rule.when or Match()
     lowest, highest = _sizes(when)
     if when.sha256 is not None:
@@ -94,13 +91,12 @@ def make_sample(playbook: Playbook, rule: Rule, rng: random.Random, most_bytes: 
 
 
 def make_older(playbook: Playbook, file: PlannedFile, rng: random.Random) -> PlannedFile | None:
-    """The same file as it was months before; None where the playbook would move it or ask a person."""
+    """The file as it was months before; None where the playbook would move it or ask a person."""
     modified = filetime_to_datetime(file.times.modified)
     if modified is None:
         return None
     span = _Span(modified - _LONG_BEFORE[0], modified - _LONG_BEFORE[1])
-    folder, _, name = file.path.rpartition("\\")
-    older = _dated(f"{folder}\\{name}", file.content, span, rng)
+    older = _dated(file.path, file.content, span, rng)
     judgement = judgement_of(playbook, older)
     return None if judgement and judgement.verdict in (Verdict.FAULTY, Verdict.PERSON) else older
 
@@ -119,7 +115,7 @@ def _sizes(when: Match) -> tuple[int, int]:
 
 
 def _spans(playbook: Playbook, when: Match) -> Iterator[_Span]:
-    """When such a file can have been written: as the rule says, else around the incident and before it."""
+    """When such a file can have been written: as the rule says, else around and before the incident."""
     now = datetime.now(UTC) - timedelta(hours=1)
     if when.modified is not None:
         since, before = when.modified.since, when.modified.before
@@ -155,13 +151,13 @@ def _spans(playbook: Playbook, when: Match) -> Iterator[_Span]:
 
 
 def _edges(playbook: Playbook) -> list[datetime]:
-    """The times at which the playbook begins to say something else."""
+    """The times at which the playbook's verdict may change."""
     spans = [rule.when.modified for rule in playbook.rules if rule.when and rule.when.modified]
     return sorted({edge for span in spans for edge in (span.since, span.before) if edge is not None})
 
 
 def _cut(span: _Span, edges: list[datetime]) -> Iterator[_Span]:
-    """A span in pieces: each of them is tried, however short it is."""
+    """A span in pieces, each of which is tried, however short it is."""
     first = span.first
     for edge in edges:
         if first < edge < span.end:

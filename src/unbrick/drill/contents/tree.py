@@ -1,6 +1,6 @@
-"""The files of a simulated Windows volume: the system, programs, people's data, the product at fault.
+"""The files of a simulated Windows volume: the system, programs, people's data, a security product. Pure.
 
-Pure and lazy: says what is to be written, in an order in which it can be written.
+The product is there on every machine: a fault lies among the neighbours that it had in 2024.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from unbrick.drill.contents import product, words
+from unbrick.drill.contents import words
 from unbrick.drill.contents.faults import UnplayableError, Victim, play
 from unbrick.drill.contents.planned import (
     PlannedFile,
@@ -38,6 +38,9 @@ from unbrick.incidents.playbook import Playbook
 from unbrick.model import Verdict
 from unbrick.windows.ntfs_file import FileAttributes
 
+PRODUCT = "\\Windows\\System32\\drivers\\CrowdStrike"
+_CHANNELS = (0, 7, 285, 290, 292, 293, 297)
+_THAT_HOUR = moment("2024-07-19 04:09:00"), moment("2024-07-19 05:27:00")
 _HIDDEN_SYSTEM = FileAttributes.HIDDEN | FileAttributes.SYSTEM
 _PAGE_FILE_BYTES = 1024 * 1024
 _HIBERNATION_BYTES = 1024 * 1024
@@ -62,7 +65,7 @@ _PROGRAMS = (
 
 @dataclass(frozen=True)
 class VolumePlan:
-    """All that goes on one Windows volume. `files` can be gone through once: contents are made on the way."""
+    """All that goes on one Windows volume, parents before children. `files` can be iterated once."""
 
     folders: tuple[PlannedFolder, ...]
     files: Iterator[PlannedFile]
@@ -71,9 +74,9 @@ class VolumePlan:
 
 @dataclass(frozen=True)
 class TreeOptions:
-    """What a volume's tree depends on. `budget` is how many bytes the ordinary files may take in all.
+    """What a volume's tree depends on; `budget` is how many bytes the ordinary files may take in all.
 
-    `spared` is a machine that `incident` passed by, and `variant` the shape that it comes in elsewhere.
+    The others are as in `MachineOptions`.
     """
 
     seed: int
@@ -90,7 +93,7 @@ def _protection_for(path: str, profiles: Mapping[str, Protection]) -> Protection
     parts = path.split("\\")
     if parts[1] == "Users" and len(parts) > 2:
         return profiles.get(parts[2], PROGRAM_FILES)
-    if path.startswith((product.FOLDER, "\\Windows\\System32\\config")):
+    if path.startswith((PRODUCT, "\\Windows\\System32\\config")):
         return ONLY_SYSTEM
     return SYSTEM_FILES if parts[1] == "Windows" else PROGRAM_FILES
 
@@ -127,6 +130,22 @@ def _system_files(options: TreeOptions, rng: random.Random) -> Iterator[PlannedF
         yield PlannedFile(
             "\\hiberfil.sys", saved, written_once(rng, *evening), ONLY_SYSTEM, attributes=_HIDDEN_SYSTEM
         )
+
+
+def _driver(rng: random.Random) -> PlannedFile:
+    """What Windows loads of the product at each start."""
+    program = stand_in_program(rng, 200_000)
+    return PlannedFile(f"{PRODUCT}\\csagent.sys", program, ordinary_times(rng), ONLY_SYSTEM)
+
+
+def _channel_files(rng: random.Random) -> Iterator[PlannedFile]:
+    """What the driver reads, of every number but the one that went wrong."""
+    for channel in _CHANNELS:
+        content = b"\xaa\xaa\xaa\xaa\x01\x00" + channel.to_bytes(2, "little") + rng.randbytes(6_000)
+        # Some of the others were written in the very same hour: the number decides, not the time.
+        times = written_once(rng, *_THAT_HOUR) if channel > 289 else ordinary_times(rng)
+        name = f"C-{channel:08d}-00000000-{rng.randrange(1, 99):08d}.sys"
+        yield PlannedFile(f"{PRODUCT}\\{name}", content, times, ONLY_SYSTEM)
 
 
 def _curious_files(person: str, user: bytes, rng: random.Random) -> Iterator[PlannedFile]:
@@ -177,7 +196,7 @@ def _folder_of(path: str) -> str:
 
 
 def _spelled(files: Iterable[PlannedFile], folders: Iterable[str]) -> tuple[PlannedFile, ...]:
-    """Those files in the folders that are there already, whatever a playbook's letters are."""
+    """Those files, their folders written as they are there already, whatever case a playbook uses."""
     known = {folder.casefold(): folder for folder in folders}
 
     def spelled(path: str) -> str:
@@ -199,11 +218,11 @@ class _Others:
         self._taken = {path.casefold() for file in played for path in (file.path, *file.links)}
 
     def unnamed(self, files: Iterable[PlannedFile]) -> Iterator[PlannedFile]:
-        """Without those that lie in the way, or that the playbook would speak of."""
+        """Without those that are in the way, or that the playbook would name."""
         return (file for file in files if not self._concerns(file))
 
     def all_of(self, files: Iterable[PlannedFile]) -> Iterator[PlannedFile]:
-        """Every one of them, as Windows does not start without; raises UnplayableError."""
+        """Each of them, because Windows does not start without; raises UnplayableError."""
         for file in files:
             if self._concerns(file):
                 raise UnplayableError(
@@ -227,7 +246,7 @@ def plan_volume(options: TreeOptions, rng: random.Random) -> VolumePlan:
     system = words.system_folders(rng, stores=2 + options.files // 100)
     wanted = [*system, *(folder for home in homes.values() for folder in home)]
     wanted += [_folder_of(path) for path in _PROGRAMS]
-    wanted += [product.FOLDER, "\\Windows\\System32\\config", "\\Windows\\Temp", "\\Windows\\Minidump"]
+    wanted += [PRODUCT, "\\Windows\\System32\\config", "\\Windows\\Temp", "\\Windows\\Minidump"]
     wanted += ["\\ProgramData", "\\Users\\Public\\Documents", "\\Recovery\\WindowsRE"]
     victim = Victim(f"\\Users\\{persons[0]}\\Documents", options.variant, spared=options.spared)
     played = _spelled(play(options.incident, rng, victim), _with_parents(wanted))
@@ -236,9 +255,9 @@ def plan_volume(options: TreeOptions, rng: random.Random) -> VolumePlan:
     def files() -> Iterator[PlannedFile]:
         others = _Others(options.incident, played)
         yield from others.all_of(_system_files(options, rng))
-        yield from others.all_of([product.driver(rng)])
+        yield from others.all_of([_driver(rng)])
         yield from played
-        yield from others.unnamed(product.channel_files(rng))
+        yield from others.unnamed(_channel_files(rng))
         for person in persons:
             yield from others.unnamed(_curious_files(person, users[person], rng))
         yield from others.unnamed(_ordinary_files(options, system, homes, profiles, rng))

@@ -47,17 +47,15 @@ _PROFILE_FOLDERS = (
 
 
 def people(rng: random.Random) -> tuple[str, ...]:
-    """Two names of user profiles."""
     return tuple(rng.sample(_PEOPLE, 2))
 
 
 def profile_folders(person: str) -> tuple[str, ...]:
-    """The folders of a person's profile that hold files."""
     return tuple(f"\\Users\\{person}\\{folder}" for folder in _PROFILE_FOLDERS)
 
 
 def system_folders(rng: random.Random, stores: int) -> tuple[str, ...]:
-    """Folders of Windows and programs that hold files, among them `stores` of the component stores' kind."""
+    """Folders of Windows and programs; `stores` of them each in the component and in the driver store."""
     components = [
         f"\\Windows\\WinSxS\\amd64_microsoft-windows-{rng.choice(_SYSTEM_STEMS)}_{rng.getrandbits(64):016x}"
         for _ in range(stores)

@@ -1,8 +1,8 @@
 """The registry of a simulated Windows: SYSTEM, SOFTWARE, the small hives, and the boot store (BCD).
 
-Key and value names, types and the odd ones out (Windows 11 calls itself "Windows 10" in `ProductName`; a
-server of 2019 has a `ReleaseId` and no `DisplayVersion`) are as on real installations; the BCD device
-element's layout was compared with a Windows-made store.
+Names and types are those of real installations, odd ones too: Windows 11 calls itself "Windows 10" in
+`ProductName`; a server of 2019 has a `ReleaseId` and no `DisplayVersion`. The BCD device element was compared
+with a store that Windows made.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from unbrick.drill.disk.partition import Partition
-from unbrick.drill.disk.registry import RegistryTree, binary, expandable, number, several, text
+from unbrick.drill.disk.registry import RegistryTree, RegistryValue, binary, expandable, number, several, text
 
+_AGENT = "\\??\\C:\\Windows\\system32\\drivers\\CrowdStrike\\csagent.sys"
 _CRASH_DUMP_AUTOMATIC = 7
 _BOOT_MANAGER = "{9dea862c-5cdd-4e70-acc1-f32b344d4795}"
 _BOOT_MANAGER_TYPE = 0x10100002
@@ -35,7 +36,7 @@ class WindowsVersion:
 
     @property
     def product_name(self) -> str:
-        """The product as people call it: Windows 11 calls itself Windows 10 in the registry."""
+        """The product as people call it."""
         return self.product.replace("10", "11") if self.build >= 22000 else self.product
 
 
@@ -49,20 +50,19 @@ VERSIONS = (
 
 @dataclass(frozen=True)
 class SimulatedWindows:
-    """One installation to be made; `services` are there besides those that every Windows has."""
+    """One installation; `services` are besides those that every Windows has."""
 
     computer: str
     version: WindowsVersion
     disk_guid: uuid.UUID
     partition: Partition
-    agent: bool
     services: tuple[str, ...] = ()
 
 
 def _service(
     start: int, image: str, *, kind: int = 1, group: str | None = None, error: int = 1
 ) -> RegistryTree:
-    values: dict[str, object] = {
+    values: dict[str, RegistryValue | RegistryTree] = {
         "ErrorControl": number(error),
         "ImagePath": expandable(image),
         "Start": number(start),
@@ -70,7 +70,7 @@ def _service(
     }
     if group:
         values["Group"] = text(group)
-    return values  # type: ignore[return-value]
+    return values
 
 
 def _services(windows: SimulatedWindows) -> RegistryTree:
@@ -79,6 +79,8 @@ def _services(windows: SimulatedWindows) -> RegistryTree:
     services = {
         "ACPI": _service(0, f"{drivers}\\ACPI.sys", group="Core", error=3),
         "BITS": _service(3, f"{host} netsvcs -p", kind=0x20),
+        "CSAgent": _service(1, _AGENT, kind=2, group="FSFilter Activity Monitor"),
+        "CSFalconService": _service(2, "%ProgramFiles%\\CrowdStrike\\CSFalconService.exe", kind=0x10),
         "disk": _service(0, f"{drivers}\\disk.sys", error=0),
         "Dnscache": _service(2, f"{host} NetworkService -p", kind=0x20),
         "EventLog": _service(2, f"{host} LocalServiceNetworkRestricted -p", kind=0x20),
@@ -96,11 +98,6 @@ def _services(windows: SimulatedWindows) -> RegistryTree:
         "volsnap": _service(0, f"{drivers}\\volsnap.sys", error=3),
         "WinDefend": _service(2, "%ProgramFiles%\\Windows Defender\\MsMpEng.exe", kind=0x10),
     }
-    if windows.agent:
-        image = "\\??\\C:\\Windows\\system32\\drivers\\CrowdStrike\\csagent.sys"
-        services["CSAgent"] = _service(1, image, kind=2, group="FSFilter Activity Monitor")
-        falcon = "%ProgramFiles%\\CrowdStrike\\CSFalconService.exe"
-        services["CSFalconService"] = _service(2, falcon, kind=0x10)
     known = {name.casefold() for name in services}
     for name in windows.services:
         if name.casefold() not in known:
@@ -156,9 +153,9 @@ def system_tree(windows: SimulatedWindows) -> RegistryTree:
 
 
 def software_tree(windows: SimulatedWindows) -> RegistryTree:
-    """The SOFTWARE hive: the version, and the product whose update went wrong."""
+    """The SOFTWARE hive: the version, and the security product."""
     version = windows.version
-    current: dict[str, object] = {
+    current: dict[str, RegistryValue | RegistryTree] = {
         "CurrentBuild": text(str(version.build)),
         "CurrentBuildNumber": text(str(version.build)),
         "CurrentMajorVersionNumber": number(10),
@@ -174,13 +171,13 @@ def software_tree(windows: SimulatedWindows) -> RegistryTree:
     }
     if version.display:
         current["DisplayVersion"] = text(version.display)
-    uninstall: dict[str, object] = {}
-    if windows.agent:
-        uninstall["{D7F8E5A1-6C33-4C0B-9B0D-2F1A40B1C291}"] = {
+    uninstall: RegistryTree = {
+        "{D7F8E5A1-6C33-4C0B-9B0D-2F1A40B1C291}": {
             "DisplayName": text("CrowdStrike Windows Sensor"),
             "DisplayVersion": text("7.15.18513.0"),
         }
-    tree: dict[str, object] = {
+    }
+    return {
         "Microsoft": {
             "Windows": {
                 "CurrentVersion": {"ProgramFilesDir": text("C:\\Program Files"), "Uninstall": uninstall}
@@ -188,11 +185,10 @@ def software_tree(windows: SimulatedWindows) -> RegistryTree:
             "Windows NT": {"CurrentVersion": current},
         }
     }
-    return tree  # type: ignore[return-value]
 
 
 def small_trees(rng: random.Random) -> Mapping[str, RegistryTree]:
-    """The hives that unbrick never reads but that every Windows has, by file name."""
+    """By file name, the hives that every Windows has and unbrick never reads."""
     return {
         "DEFAULT": {"Control Panel": {"International": {"Locale": text("00000809")}}},
         "SAM": {"SAM": {"Domains": {"Account": {"V": binary(rng.randbytes(64))}}}},
@@ -218,7 +214,7 @@ def boot_store_tree(
 ) -> RegistryTree:
     """The BCD: the boot manager and one loader for each (title, object id, Windows partition)."""
     braced = [f"{{{str(identity).lower()}}}" for _, identity, _ in installations]
-    objects: dict[str, object] = {
+    objects: dict[str, RegistryValue | RegistryTree] = {
         _BOOT_MANAGER: {
             "Description": {"Type": number(_BOOT_MANAGER_TYPE)},
             "Elements": {
@@ -241,8 +237,7 @@ def boot_store_tree(
                 "22000002": {"Element": text("\\Windows")},
             },
         }
-    tree: dict[str, object] = {
+    return {
         "Description": {"KeyName": text("BCD00000000"), "System": number(1), "TreatAsSystem": number(1)},
         "Objects": objects,
     }
-    return tree  # type: ignore[return-value]

@@ -1,32 +1,30 @@
-"""Makes one simulated machine's disk: partitions, boot files, Windows, recovery, encryption, image format."""
+"""Makes a machine's disk: partitions, boot files, Windows, recovery, encryption, image format."""
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.drill.bitlocker.encrypt import encrypt_volume
 from unbrick.drill.contents.planned import moment
+from unbrick.drill.contents.programs import stand_in_program
 from unbrick.drill.disk import hives, ntfs
-from unbrick.drill.disk.esp import make_esp
 from unbrick.drill.disk.partition import Layout, Partition, Role, plan_layout, seeded_guid, write_table
 from unbrick.drill.disk.registry import make_hive
 from unbrick.drill.disk.truth import VolumeTruth, sha256_of
-from unbrick.drill.disk.windows_volume import (
-    bitlocker_settings,
-    computer_name,
-    make_windows_volume,
-    simulated_windows,
-)
-from unbrick.drill.options import Encryption, ImageFormat, MachineOptions, dice
+from unbrick.drill.disk.windows_volume import bitlocker_settings, make_windows_volume, simulated_windows
+from unbrick.drill.options import ImageFormat, MachineOptions, dice
 from unbrick.processes.command import Runner
 
+_TIMEOUT = 60.0
 _CONVERT_TIMEOUT = 3600.0
+_EFI_APPLICATION = 10
 
 
 @dataclass(frozen=True)
 class UntouchedTruth:
-    """A partition on which nothing may ever change: bytes from the start of the disk, and their SHA-256."""
+    """A partition on which nothing may ever change; `offset` and `length` are bytes of the disk."""
 
     partition: int
     role: str
@@ -59,6 +57,40 @@ def _boot_store(machine: MachineOptions, layout: Layout, workdir: Path) -> bytes
     tree = hives.boot_store_tree(layout.guid, layout.of(Role.ESP)[0], loaders)
     name = f"\\Device\\HarddiskVolume{layout.of(Role.ESP)[0].number}\\EFI\\Microsoft\\Boot\\BCD"
     return make_hive(tree, file_name=name, written=moment("2024-06-12 07:40:00"), workdir=workdir)
+
+
+def _make_esp(
+    image: Path,
+    layout: Layout,
+    esp: Partition,
+    boot_store: bytes,
+    rng: random.Random,
+    runner: Runner,
+    workdir: Path,
+) -> None:
+    """FAT32 with Microsoft's boot files and the boot store."""
+    with image.open("wb") as stream:
+        stream.truncate(esp.length)
+    sectors_before = esp.offset // layout.sector_size
+    serial = f"{rng.getrandbits(32):08x}"
+    shape = ["-F", "32", "-S", str(layout.sector_size), "-s", "1", "-h", str(sectors_before)]
+    argv = ["mkfs.vfat", *shape, "-n", "SYSTEM", "-i", serial, str(image)]
+    runner.run(argv, timeout=_TIMEOUT)
+    manager = stand_in_program(rng, 120_000, subsystem=_EFI_APPLICATION)
+    files = {
+        "EFI/Boot/bootx64.efi": manager,
+        "EFI/Microsoft/Boot/BCD": boot_store,
+        "EFI/Microsoft/Boot/BCD.LOG": b"",
+        "EFI/Microsoft/Boot/bootmgfw.efi": manager,
+        "EFI/Microsoft/Boot/memtest.efi": stand_in_program(rng, 40_000, subsystem=_EFI_APPLICATION),
+        "EFI/Microsoft/Boot/en-US/bootmgfw.efi.mui": rng.randbytes(2_000),
+        "EFI/Microsoft/Boot/Fonts/segmono_boot.ttf": rng.randbytes(8_000),
+    }
+    for name, content in files.items():
+        path = workdir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    runner.run(["mcopy", "-s", "-Q", "-i", str(image), str(workdir / "EFI"), "::/"], timeout=_TIMEOUT)
 
 
 def _make_recovery(
@@ -94,7 +126,7 @@ def _make_parts(
             if partition.role is Role.ESP:
                 rng = dice(machine.seed, machine.name, "esp")
                 store = _boot_store(machine, layout, workdir)
-                make_esp(scratch, layout, partition, store, rng, runner, workdir)
+                _make_esp(scratch, layout, partition, store, rng, runner, workdir)
             elif partition.role is Role.RECOVERY:
                 _make_recovery(scratch, machine, layout, partition, runner, workdir)
             else:
@@ -103,11 +135,6 @@ def _make_parts(
             ntfs.copy_sparse(scratch, stream, partition.offset)
             scratch.unlink()
     return tuple(truths)
-
-
-def _convert(raw: Path, image: Path, image_format: ImageFormat, runner: Runner) -> None:
-    argv = ["qemu-img", "convert", "-f", "raw", "-O", image_format.value, str(raw), str(image)]
-    runner.run(argv, timeout=_CONVERT_TIMEOUT)
 
 
 def make_machine(machine: MachineOptions, directory: Path, runner: Runner, workdir: Path) -> MadeMachine:
@@ -123,9 +150,8 @@ def make_machine(machine: MachineOptions, directory: Path, runner: Runner, workd
         with raw.open("xb") as stream:
             stream.truncate(layout.size)
         volumes = _make_parts(scratch, raw, machine, layout, runner, workdir)
-        if machine.encryption is not Encryption.NONE:
-            for order, partition in enumerate(layout.of(Role.WINDOWS)):
-                settings = bitlocker_settings(machine, partition, computer_name(machine, order))
+        for order, partition in enumerate(layout.of(Role.WINDOWS)):
+            if settings := bitlocker_settings(machine, layout, order):
                 place = (partition.offset, partition.length)
                 encrypt_volume(raw, *place, settings, used_space_only=machine.used_space_only)
         untouched = tuple(
@@ -142,7 +168,17 @@ def make_machine(machine: MachineOptions, directory: Path, runner: Runner, workd
         if machine.image_format is ImageFormat.RAW:
             raw.rename(image)
         else:
-            _convert(raw, image, machine.image_format, runner)
+            argv = [
+                "qemu-img",
+                "convert",
+                "-f",
+                "raw",
+                "-O",
+                machine.image_format.value,
+                str(raw),
+                str(image),
+            ]
+            runner.run(argv, timeout=_CONVERT_TIMEOUT)
     except BaseException:
         image.unlink(missing_ok=True)
         raise

@@ -1,6 +1,6 @@
 """A real NTFS volume in a file: made by mkntfs, filled through ntfs-3g.
 
-Writes only to the file and below the mount point it is given; when a block ends, nothing is mounted.
+Writes only to the file and below the mount point it is given, and leaves nothing mounted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from unbrick.drill.contents.planned import PlannedFile, PlannedFolder, PlannedJunction, Times
+from unbrick.drill.contents.planned import PlannedFile, PlannedJunction
 from unbrick.drill.contents.security import SYSTEM_FILES
 from unbrick.drill.contents.tree import VolumePlan
 from unbrick.errors import FailedError, UnbrickError
@@ -92,19 +92,10 @@ def _place(root: Path, windows_path: str) -> Path:
     return root.joinpath(*windows_path.split("\\"))
 
 
-def _set_times(path: Path, times: Times) -> None:
-    write_times(path, NtfsTimes(times.created, times.modified, times.accessed, 0))
-
-
 def _write_file(root: Path, file: PlannedFile) -> None:
     path = _place(root, file.path)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    try:
-        view = memoryview(file.content)
-        while view:
-            view = view[os.write(descriptor, view) :]
-    finally:
-        os.close(descriptor)
+    with path.open("xb") as stream:
+        stream.write(file.content)
     for name, content in file.streams:
         os.setxattr(path, f"user.{name}", content)
     write_acl(path, file.protection.descriptor(folder=False))
@@ -115,7 +106,7 @@ def _write_file(root: Path, file: PlannedFile) -> None:
     if file.attributes:
         write_attributes(path, file.attributes)
     # Last, because everything above would move them.
-    _set_times(path, file.times)
+    write_times(path, file.times)
 
 
 def _junction_data(target: str) -> bytes:
@@ -131,22 +122,15 @@ def _make_junction(root: Path, junction: PlannedJunction) -> None:
     path = _place(root, junction.path)
     path.mkdir()
     write_acl(path, SYSTEM_FILES.descriptor(folder=True))
-    write_attributes(path, read_attributes(path) | junction.attributes)
-    _set_times(path, junction.times)
+    write_attributes(path, read_attributes(path) | FileAttributes.HIDDEN | FileAttributes.SYSTEM)
+    write_times(path, junction.times)
     os.setxattr(path, "system.ntfs_reparse_data", _junction_data(junction.target), follow_symlinks=False)
 
 
-def _finish_folder(root: Path, folder: PlannedFolder) -> None:
-    path = _place(root, folder.path)
-    if folder.attributes:
-        write_attributes(path, FileAttributes.DIRECTORY | folder.attributes)
-    _set_times(path, folder.times)
-
-
 def write_volume(root: Path, plan: VolumePlan) -> tuple[str, ...]:
-    """Write a whole planned tree below `root`, a volume mounted for writing; gives the faulty files' paths.
+    """Write a planned tree below `root`, a volume mounted for writing; the faulty files' paths.
 
-    `finish_folders` is to be called afterwards, when nothing more is added. Raises OSError.
+    Call `finish_folders` when nothing more is added. Raises OSError.
     """
     faulty = []
     write_acl(root, SYSTEM_FILES.descriptor(folder=True))
@@ -165,11 +149,11 @@ def write_volume(root: Path, plan: VolumePlan) -> tuple[str, ...]:
     return tuple(faulty)
 
 
-def finish_folders(root: Path, plan: VolumePlan, root_times: Times) -> None:
-    """Set the folders' own times, deepest first: whatever is written inside one moves them."""
+def finish_folders(root: Path, plan: VolumePlan, root_times: NtfsTimes) -> None:
+    """Set the folders' own times, deepest first: writing inside one moves them."""
     for folder in reversed(plan.folders):
-        _finish_folder(root, folder)
-    _set_times(root, root_times)
+        write_times(_place(root, folder.path), folder.times)
+    write_times(root, root_times)
 
 
 def copy_sparse(source: Path, target: BinaryIO, offset: int) -> None:

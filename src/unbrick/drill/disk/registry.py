@@ -1,8 +1,7 @@
-"""Makes registry hives from nothing: an empty hive in our own bytes, filled by hivex.
+"""Makes registry hives: an empty one in our own bytes, filled by hivex.
 
-hivex can add keys and values but not make a hive, and Debian ships no empty one. The layout of the empty
-hive (base block, one bin, a root key, its security cell) is that of the public description of the regf
-format, version 1.5.
+hivex adds keys and values but makes no hive, and Debian ships no empty one. The empty hive (base block, one
+bin, a root key, its security cell) follows the public description of the regf format, version 1.5.
 """
 
 from __future__ import annotations
@@ -78,10 +77,7 @@ def _root_key(name: str, security_cell: int, written: int) -> bytes:
 
 
 def empty_hive(root_name: str, file_name: str, written: int) -> bytes:
-    """A clean hive with a root key and nothing else.
-
-    `file_name` is what Windows stores in the base block (its last 31 characters); `written` a FILETIME.
-    """
+    """A clean hive with a root key only; Windows stores the end of `file_name`. `written` is a FILETIME."""
     grants = (Grant(SYSTEM, _KEY_ALL_ACCESS), Grant(ADMINISTRATORS, _KEY_ALL_ACCESS))
     rights = Protection(ADMINISTRATORS, grants).descriptor(folder=True)
     hive_bin = bytearray(_BLOCK)
@@ -118,10 +114,7 @@ def _add(hive: Any, node: int, tree: RegistryTree) -> None:
 
 
 def make_hive(tree: RegistryTree, *, file_name: str, written: int, workdir: Path) -> bytes:
-    """The bytes of a clean hive holding `tree`; the same tree gives the same bytes.
-
-    Raises MissingLibraryError.
-    """
+    """A clean hive with `tree`; the same tree gives the same bytes. Raises MissingLibraryError."""
     hivex = load_hivex()
     scratch = workdir / "making.hive"
     scratch.write_bytes(empty_hive("ROOT", file_name, written))

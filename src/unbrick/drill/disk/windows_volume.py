@@ -1,20 +1,19 @@
-"""Makes one Windows volume of a machine: NTFS, hives, tree, the state Windows left it in, and its truth."""
+"""Makes one Windows volume of a machine: NTFS, hives, tree, the state Windows left it in."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from unbrick.drill.bitlocker.areas import FOLDER, RESERVED_FILES, prepare_reserved_files
 from unbrick.drill.bitlocker.settings import BitLockerSettings, make_recovery_password
 from unbrick.drill.contents.faults import UnplayableError
-from unbrick.drill.contents.planned import Times, moment, ordinary_times, written_once
+from unbrick.drill.contents.planned import moment, ordinary_times, written_once
 from unbrick.drill.contents.security import ONLY_SYSTEM
-from unbrick.drill.contents.tree import TreeOptions, VolumePlan, plan_volume
+from unbrick.drill.contents.tree import TreeOptions, plan_volume
 from unbrick.drill.disk import hives, ntfs, states
-from unbrick.drill.disk.partition import Layout, Partition, Role, seeded_guid
+from unbrick.drill.disk.partition import Layout, Role, seeded_guid
 from unbrick.drill.disk.registry import make_hive
 from unbrick.drill.disk.truth import VolumeTruth, read_truth
 from unbrick.drill.options import Encryption, MachineOptions, dice
@@ -22,8 +21,7 @@ from unbrick.errors import UsageError
 from unbrick.incidents.pattern import component_matches
 from unbrick.incidents.playbook import Playbook
 from unbrick.processes.command import Runner
-from unbrick.secret import Secret
-from unbrick.windows.ntfs_file import NtfsTimes, write_acl, write_times
+from unbrick.windows.ntfs_file import write_acl, write_times
 
 _HIVE_FOLDER = "\\SystemRoot\\System32\\Config\\"
 # A file costs its record, and on average half of its last cluster.
@@ -31,46 +29,29 @@ _FILE_OVERHEAD = 1024 + 2048
 _ENCRYPTED_ON = datetime(2023, 9, 4, 7, 12, 30, tzinfo=UTC)
 
 
-@dataclass(frozen=True)
-class VolumeKey:
-    """What a volume is locked with. Never written down here: the fleet decides what goes to the escrow."""
-
-    protector: str
-    password: Secret
-
-
-def volume_key(machine: MachineOptions, partition: Partition) -> VolumeKey | None:
-    """The recovery password of one Windows volume, by the machine's seed; None where it is not encrypted."""
-    if machine.encryption is Encryption.NONE:
-        return None
-    place = (machine.seed, machine.name, partition.number)
-    protector = str(seeded_guid(*place, "protector")).upper()
-    return VolumeKey(protector, make_recovery_password(dice(*place, "recovery password")))
-
-
-def bitlocker_settings(machine: MachineOptions, partition: Partition, computer: str) -> BitLockerSettings:
-    """How a volume is to be encrypted; raises UsageError where it is not to be."""
-    key = volume_key(machine, partition)
-    if key is None:
-        raise UsageError(f"{machine.name} is not to be encrypted")
-    return BitLockerSettings(
-        method="aes-xts-128" if machine.encryption is Encryption.XTS_128 else "aes-xts-256",
-        computer=computer,
-        recovery_password=key.password,
-        protector_id=key.protector,
-        clear_key=machine.clear_key,
-        seed=dice(machine.seed, machine.name, partition.number, "bitlocker").getrandbits(63),
-        created=_ENCRYPTED_ON,
-    )
-
-
 def computer_name(machine: MachineOptions, order: int) -> str:
     """The name of a machine's first (0) or second installation."""
     return machine.name if order == 0 else f"{machine.name[:13]}-{order + 1}"
 
 
+def bitlocker_settings(machine: MachineOptions, layout: Layout, order: int) -> BitLockerSettings | None:
+    """How the machine's Windows volume number `order` is encrypted, by its seed; None where it is not."""
+    if machine.encryption is Encryption.NONE:
+        return None
+    place = (machine.seed, machine.name, layout.of(Role.WINDOWS)[order].number)
+    return BitLockerSettings(
+        method="aes-xts-128" if machine.encryption is Encryption.XTS_128 else "aes-xts-256",
+        computer=computer_name(machine, order),
+        recovery_password=make_recovery_password(dice(*place, "recovery password")),
+        protector_id=str(seeded_guid(*place, "protector")).upper(),
+        clear_key=machine.clear_key,
+        seed=dice(*place, "bitlocker").getrandbits(63),
+        created=_ENCRYPTED_ON,
+    )
+
+
 def fitting_versions(incident: Playbook) -> tuple[hives.WindowsVersion, ...]:
-    """The editions that an incident can befall; raises UnplayableError where a drill has none of them."""
+    """The editions that an incident is for; raises UnplayableError where a drill has none of them."""
     wanted = incident.requires.products if incident.requires else None
     if wanted is None:
         return hives.VERSIONS
@@ -111,7 +92,6 @@ def simulated_windows(machine: MachineOptions, layout: Layout, order: int) -> hi
         dice(machine.seed, machine.name, "version", order).choice(fitting_versions(machine.incident)),
         layout.guid,
         layout.of(Role.WINDOWS)[order],
-        agent=True,
         services=required.services or () if required else (),
     )
 
@@ -130,17 +110,17 @@ def _make_hives(windows: hives.SimulatedWindows, rng: random.Random, workdir: Pa
 
 
 def _reserve(root: Path, rng: random.Random) -> None:
-    """BitLocker's own files, with times of the day the volume was encrypted."""
     prepare_reserved_files(root)
+    # The day the volume was encrypted.
     times = written_once(rng, moment("2023-09-04 07:00:00"), moment("2023-09-04 07:30:00"))
     folder = root / FOLDER
     for path in (*(folder / name for name in RESERVED_FILES), folder):
         write_acl(path, ONLY_SYSTEM.descriptor(folder=path is folder))
-        write_times(path, NtfsTimes(times.created, times.modified, times.accessed, 0))
+        write_times(path, times)
 
 
 def _budget(machine: MachineOptions, length: int) -> int:
-    """Bytes the ordinary files may have in all: half the volume, less what they cost besides."""
+    """Bytes that the ordinary files may have in all: half the volume, less what they cost besides."""
     budget = length // 2 - machine.files * _FILE_OVERHEAD
     if budget < machine.files * 256:
         raise UsageError(
@@ -156,10 +136,11 @@ def make_windows_volume(
     """Make the file `image` the machine's Windows volume number `order`; not yet encrypted.
 
     Raises UsageError where the files do not fit or the fault cannot be played, and FailedError and OSError
-    where a tool does not do its work.
+    where a tool fails.
     """
     windows = simulated_windows(machine, layout, order)
     partition = windows.partition
+    locked = bitlocker_settings(machine, layout, order)
     rng = dice(machine.seed, machine.name, "volume", order)
     tree = TreeOptions(
         seed=machine.seed,
@@ -181,40 +162,26 @@ def make_windows_volume(
         serial=rng.getrandbits(64),
         runner=runner,
     )
-    faulty = _fill(image, machine, plan, rng, runner, workdir)
+    root_times = ordinary_times(rng)
+    with ntfs.mounted(image, workdir / "windows", runner) as root:
+        if locked:
+            # First of all, while the volume is empty: each must lie in one piece.
+            _reserve(root, rng)
+        faulty = ntfs.write_volume(root, plan)
+        ntfs.finish_folders(root, plan, root_times)
     with ntfs.mounted(image, workdir / "windows", runner, read_only=True) as root:
         files = read_truth(root)
     if machine.dirty:
         states.mark_dirty(image)
     if machine.crashed:
         states.leave_journal_open(image)
-    key = volume_key(machine, partition)
     return VolumeTruth(
         partition.number,
         partition.offset,
         partition.length,
         windows.computer,
-        key.protector if key else None,
+        locked.protector_id if locked else None,
         faulty,
         ("\\hiberfil.sys",) if machine.hibernated else (),
         files,
     )
-
-
-def _fill(
-    image: Path,
-    machine: MachineOptions,
-    plan: VolumePlan,
-    rng: random.Random,
-    runner: Runner,
-    workdir: Path,
-) -> tuple[str, ...]:
-    """Write the tree and say which of its files are faulty."""
-    root_times: Times = ordinary_times(rng)
-    with ntfs.mounted(image, workdir / "windows", runner) as root:
-        if machine.encryption is not Encryption.NONE:
-            # First of all, while the volume is empty: each must lie in one piece.
-            _reserve(root, rng)
-        faulty = ntfs.write_volume(root, plan)
-        ntfs.finish_folders(root, plan, root_times)
-    return faulty

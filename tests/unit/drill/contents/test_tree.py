@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 import pytest
 from support.own_playbooks import INVENTED
 
-from unbrick.drill.contents import product
 from unbrick.drill.contents.faults import UnplayableError
 from unbrick.drill.contents.planned import PlannedFile
 from unbrick.drill.contents.samples import judgement_of
-from unbrick.drill.contents.tree import TreeOptions, plan_volume
+from unbrick.drill.contents.tree import PRODUCT, TreeOptions, plan_volume
 from unbrick.drill.options import default_incident, dice
 from unbrick.incidents.library import load_library, parse_playbook
 from unbrick.incidents.playbook import Playbook
@@ -52,8 +51,8 @@ def _channel_291(files: Sequence[PlannedFile]) -> list[PlannedFile]:
     return [
         file
         for file in files
-        if file.path.rpartition("\\")[0] == product.FOLDER
-        and file.path.startswith(f"{product.FOLDER}\\C-00000291")
+        if file.path.rpartition("\\")[0] == PRODUCT
+        and file.path.startswith(f"{PRODUCT}\\C-00000291")
         and file.path.endswith(".sys")
     ]
 

@@ -18,11 +18,9 @@ from unbrick.drill.options import MachineOptions
 _WRITTEN = 133_700_000_000_000_000
 
 
-def _windows(agent: bool = True) -> hives.SimulatedWindows:
+def _windows() -> hives.SimulatedWindows:
     layout = plan_layout(MachineOptions("WARD-001", 1))
-    return hives.SimulatedWindows(
-        "WARD-001", hives.VERSIONS[0], layout.guid, layout.of(Role.WINDOWS)[0], agent
-    )
+    return hives.SimulatedWindows("WARD-001", hives.VERSIONS[0], layout.guid, layout.of(Role.WINDOWS)[0])
 
 
 def _regipy(tree: RegistryTree, folder: Path) -> Any:
@@ -70,17 +68,10 @@ def test_system_says_what_windows_and_the_agent_are(tmp_path: Path) -> None:
         assert hive.get_key(f"\\ControlSet001\\Services\\{driver}").get_value("Start") == 0
 
 
-def test_without_the_agent_nothing_speaks_of_it() -> None:
-    assert "CSAgent" in str(hives.system_tree(_windows()))
-    for tree in (hives.system_tree(_windows(agent=False)), hives.software_tree(_windows(agent=False))):
-        assert "CSAgent" not in str(tree)
-        assert "CrowdStrike" not in str(tree)
-
-
 @pytest.mark.parametrize("version", hives.VERSIONS)
 def test_software_says_the_version(version: hives.WindowsVersion, tmp_path: Path) -> None:
     base = _windows()
-    windows = hives.SimulatedWindows(base.computer, version, base.disk_guid, base.partition, agent=True)
+    windows = hives.SimulatedWindows(base.computer, version, base.disk_guid, base.partition)
     key = _regipy(hives.software_tree(windows), tmp_path).get_key("\\Microsoft\\Windows NT\\CurrentVersion")
     assert key.get_value("ProductName") == version.product
     assert key.get_value("CurrentBuild") == str(version.build)

@@ -7,7 +7,7 @@ import pytest
 
 from unbrick.drill.contents.security import ONLY_SYSTEM, SYSTEM, SYSTEM_FILES, Protection
 from unbrick.drill.disk.states import mark_dirty, restart_page
-from unbrick.errors import FailedError
+from unbrick.errors import NeedsHandsError
 
 
 @pytest.mark.parametrize("log_bytes", [2 * 1024 * 1024, 4 * 1024 * 1024 + 4096, 64 * 1024 * 1024])
@@ -29,7 +29,7 @@ def test_a_restart_page_says_open_and_version_1_1(log_bytes: int) -> None:
 def test_what_is_no_ntfs_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "zeros"
     path.write_bytes(bytes(8192))
-    with pytest.raises(FailedError):
+    with pytest.raises(NeedsHandsError):
         mark_dirty(path)
     assert path.read_bytes() == bytes(8192)
 

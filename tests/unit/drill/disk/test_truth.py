@@ -4,7 +4,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from unbrick.drill.disk.truth import FileTruth, VolumeTruth, differences, sha256_of, volume_truth
+from support.truth_file import differences, volume_truth
+
+from unbrick.drill.disk.truth import FileTruth, VolumeTruth, sha256_of
+from unbrick.drill.fleet import _volume_text
 
 _FOLDER = "\\Windows\\CrowdStrike"
 _FAULTY = f"{_FOLDER}\\bad.sys"
@@ -13,7 +16,7 @@ _STAYS = f"{_FOLDER}\\good.sys"
 
 def _entry(path: str, kind: str = "file", links: int = 1, sha256: str | None = None) -> FileTruth:
     digest = (sha256 or path) if kind == "file" else None
-    return FileTruth(path, kind, digest, 5, 1, 2, 3, 32, None, "acl", (("a", "b"),), links)
+    return FileTruth(path, kind, digest, 5, 1, 2, 3, 32, None, "acl", {"a": "b"}, links)
 
 
 _FILES = (
@@ -54,7 +57,7 @@ def test_every_kind_of_harm_is_told() -> None:
     stayed = next(entry for entry in _REPAIRED if entry.path == _STAYS)
     others = tuple(entry for entry in _REPAIRED if entry is not stayed)
     assert differences(_TRUTH, others, repaired=True) == (f"{_STAYS} is missing",)
-    for change in (
+    changes: tuple[dict[str, object], ...] = (
         {"sha256": "other"},
         {"size": 6},
         {"created": 0},
@@ -63,10 +66,11 @@ def test_every_kind_of_harm_is_told() -> None:
         {"attributes": 33},
         {"short_name": "GOOD~1.SYS"},
         {"acl": "other"},
-        {"streams": ()},
+        {"streams": {}},
         {"links": 2},
-    ):
-        harmed = replace(stayed, **change)
+    )
+    for change in changes:
+        harmed = replace(stayed, **change)  # type: ignore[arg-type]
         (said,) = differences(_TRUTH, (*others, harmed), repaired=True)
         assert said.startswith(f"{_STAYS}: {next(iter(change))} was")
     assert differences(_TRUTH, (*_REPAIRED, _entry("\\new.txt")), repaired=True) == ("\\new.txt is new",)
@@ -88,7 +92,7 @@ def test_what_may_change_may_also_go() -> None:
 
 
 def test_a_truth_survives_its_document() -> None:
-    assert volume_truth(json.loads(json.dumps(_TRUTH.to_document()))) == _TRUTH
+    assert volume_truth(json.loads(_volume_text(_TRUTH))) == _TRUTH
 
 
 def test_a_part_of_a_file_has_its_own_digest(tmp_path: Path) -> None:
