@@ -17,8 +17,8 @@ from support.program import at_terminal, run_program
 from support.stations import make_station
 
 from unbrick.media import build
+from unbrick.media.build import BuildRequest
 from unbrick.media.system import cached_part
-from unbrick.media.system.build_inputs import BuildRequest
 from unbrick.media.system.definition import read_definition
 from unbrick.processes.command import SystemRunner
 

@@ -1,4 +1,4 @@
-"""The story of a build: the system, settings, the image, its signed manifest, what lies beside it."""
+"""Builds a medium: the system, settings, the image, its signed manifest, the files beside it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,9 @@ from unbrick import __version__
 from unbrick.errors import FailedError, UsageError
 from unbrick.files import atomic_write
 from unbrick.media.image import manifest as image_manifest
-from unbrick.media.image.iso_image import write_image
-from unbrick.media.image.manifest import ImageManifest, ListedFile
-from unbrick.media.system.boot_files import make_efi_partition
-from unbrick.media.system.boot_words import LANGUAGE, make_catalogue
-from unbrick.media.system.build_inputs import BuildRequest, Progress
-from unbrick.media.system.cached_part import SystemPart, cache_folder, make_system
+from unbrick.media.image.manifest import ImageBytes, ImageManifest, ListedFile
+from unbrick.media.system.boot_files import LANGUAGE, make_catalogue, make_efi_partition
+from unbrick.media.system.cached_part import Progress, SystemPart, cache_folder, make_system
 from unbrick.media.system.definition import Definition, read_definition
 from unbrick.media.system.file_tree import FileTree, write_cpio
 from unbrick.media.system.software import bill_of_materials
@@ -36,14 +33,32 @@ _MONTHS_13 = 396 * 24 * 3600
 _SETTINGS = "etc/unbrick/settings"
 _SUMS_NAMESPACE = "file"
 _ALIGN = 512
+_VOLUME_LABEL = "UNBRICK_ISO"
+_XORRISO_SECONDS = 300.0
 _EARLIEST, _LATEST = 1704067200, 4102444800
+RESERVED = {
+    image_manifest.MANIFEST_NAME: image_manifest.MANIFEST_BYTES,
+    image_manifest.SIGNATURE_NAME: image_manifest.SIGNATURE_BYTES,
+}
 # What programs say of a full disk; the second is xorriso.
 _FULL = (b"No space left on device", b"exceeds free space on media")
 
 
 @dataclass(frozen=True)
+class BuildRequest:
+    """What is asked for; times in seconds since 1970, None for the usual."""
+
+    out: Path
+    settings: Mapping[str, bytes]
+    site_key: Path
+    built: int | None = None
+    expires: int | None = None
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
 class Built:
-    """What a build made; times as in the manifest."""
+    """What a build made; `beside` are the files beside the image."""
 
     image: Path
     beside: tuple[Path, ...]
@@ -71,7 +86,7 @@ def build_medium(request: BuildRequest, progress: Progress, runner: SystemRunner
 
 
 def _no_room(request: BuildRequest) -> FailedError:
-    """Says which disk is full: what failed names the file that was read as often as the one written."""
+    # By the free space: what failed names the file that was read as often as the one written.
     folders = [folder for folder in (cache_folder(), request.out.parent) if folder.is_dir()]
     full = min(folders, key=lambda folder: shutil.disk_usage(folder).free)
     return FailedError(
@@ -139,7 +154,7 @@ def _refuse(request: BuildRequest) -> None:
 
 
 def _facts(request: BuildRequest, system: SystemPart, site_key: str) -> dict[str, str]:
-    """What the medium says of itself; its id is a hash of everything that makes it what it is."""
+    """What the medium says of itself; its id is a hash of all that went into it."""
     built = request.built if request.built is not None else system.root.newest
     expires = request.expires if request.expires is not None else built + _MONTHS_13
     if expires <= built:
@@ -198,20 +213,30 @@ def _make_image(
     find = definition.boot_find.replace("@ID@", facts["id"]).encode()
     make_efi_partition(system.root, system.boot, find, work / "efi.img", seconds, runner)
     image = work / "image.iso"
-    write_image(system.root, staged, system.boot, work / "efi.img", image, seconds, runner)
+    _write_image(system, staged, work / "efi.img", image, seconds, runner)
     return image
 
 
-RESERVED = {
-    image_manifest.MANIFEST_NAME: image_manifest.MANIFEST_BYTES,
-    image_manifest.SIGNATURE_NAME: image_manifest.SIGNATURE_BYTES,
-}
+def _write_image(
+    system: SystemPart, staged: Path, efi_partition: Path, out: Path, seconds: int, runner: SystemRunner
+) -> None:
+    """The hybrid image `out`: CD and USB stick, UEFI and legacy BIOS; every date in it is `seconds`."""
+    arguments = [
+        *("-as", "mkisofs", "-quiet", "-iso-level", "3", "-r", "-V", _VOLUME_LABEL),
+        *("-b", "boot/grub/eltorito.img", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"),
+        *("--grub2-boot-info", "--grub2-mbr", str(system.boot / "boot_hybrid.img")),
+        *("-append_partition", "2", "0xef", str(efi_partition), "-appended_part_as_gpt"),
+        *("-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot"),
+        *("--set_all_file_dates", f"={seconds}", "-o", str(out), str(staged)),
+    ]
+    settings = {"SOURCE_DATE_EPOCH": str(seconds)}
+    system.root.run(runner, "usr/bin/xorriso", *arguments, timeout=_XORRISO_SECONDS, environment=settings)
 
 
 def _write_initrd(
     path: Path, system: SystemPart, settings: Mapping[str, bytes], facts: Mapping[str, str]
 ) -> None:
-    """The system's archive, and behind it a small one with what this build was given."""
+    """The system's archive, and behind it a small one with the facts and settings of this build."""
     tree = FileTree()
     tree.add_file("etc/unbrick/medium.json", json.dumps(facts, indent=1).encode() + b"\n")
     tree.add_folder(_SETTINGS)
@@ -237,15 +262,12 @@ def complete_image(
             zeros.append((at, length))
         whole, pieces = image_manifest.hash_image(lambda at, length: data[at : at + length], size, zeros)
         manifest = ImageManifest(
+            image_manifest.SCHEMA,
             id=facts["id"],
             version=facts["version"],
             built=facts["built"],
             expires=facts["expires"],
-            size=size,
-            sha256=whole,
-            piece=image_manifest.PIECE,
-            pieces=pieces,
-            zeros=tuple(zeros),
+            image=ImageBytes(size, whole, image_manifest.PIECE, pieces, tuple(zeros)),
             files=_listed_files(staged),
         )
         listed = image_manifest.manifest_bytes(manifest)
@@ -256,7 +278,8 @@ def complete_image(
 
 
 def _listed_files(staged: Path) -> dict[str, ListedFile]:
-    """Every file that is on the image as it was staged; the loader for BIOS is patched by xorriso."""
+    """Every file that is on the image as it was staged."""
+    # The loader for BIOS is patched by xorriso.
     patched = {*RESERVED, "boot/grub/eltorito.img"}
     return {
         name: ListedFile(path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
@@ -284,6 +307,7 @@ def _write_beside(
         sums.append(f"{hashlib.sha256(data).hexdigest()}  {path.name}\n")
     listed = "".join(sums).encode()
     signature = sign(listed, request.site_key, _SUMS_NAMESPACE, runner)
-    atomic_write(out.with_name("SHA256SUMS"), listed, mode=0o644)
-    atomic_write(out.with_name("SHA256SUMS.sig"), signature.encode(), mode=0o644)
-    return (*contents, out.with_name("SHA256SUMS"), out.with_name("SHA256SUMS.sig"))
+    sums_file, signature_file = out.with_name("SHA256SUMS"), out.with_name("SHA256SUMS.sig")
+    atomic_write(sums_file, listed, mode=0o644)
+    atomic_write(signature_file, signature.encode(), mode=0o644)
+    return (*contents, sums_file, signature_file)

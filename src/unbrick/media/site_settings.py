@@ -1,4 +1,4 @@
-"""Gathers a site's settings for a medium: `unbrick.yaml`, what it names, and the playbooks beside it."""
+"""Reads a site's settings for a medium: `unbrick.yaml`, what it names, and the playbooks beside it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SETTINGS_NAME = "unbrick.yaml"
 
 @dataclass(frozen=True)
 class Settings:
-    """Files by the name they have on a medium; `key_files` are those that hold recovery passwords.
+    """Files by their names on a medium, among them `key_files` with recovery passwords.
 
     `identity` is the station's private key, None where the settings name no tally.
     """
@@ -28,7 +28,7 @@ class Settings:
 def read_settings(station_file: Path) -> Settings:
     """A station file, all that it names and `playbooks/*.yaml` beside it; raises UsageError.
 
-    Whatever the station file is called, it is `unbrick.yaml` on a medium.
+    On a medium the station file is always called `unbrick.yaml`.
     """
     from unbrick.keys.sources.csv_file import CsvKeySource
     from unbrick.settings.station_file import HINT, load_station
@@ -46,7 +46,7 @@ def read_settings(station_file: Path) -> Settings:
             raise UsageError(f"{station_file}: names a file {name}, which is its own name on a medium")
         files[name] = read_small_file(path, MOST_FILE_BYTES, hint=HINT)
     for path in station.keys:
-        # Forty machines would be told that there is no key, and nobody why.
+        # Otherwise forty machines would report that there is no key, and not why.
         CsvKeySource(path.name, files[path.relative_to(folder).as_posix()])
     with_playbooks((), station)
     for name, data in read_folder(folder, Collection()).items():

@@ -1,7 +1,7 @@
-"""Checks every byte of an image or of a stick against the signed manifest that lies on it.
+"""Checks every byte of an image or of a stick against the signed manifest that is on it.
 
-What is not the image's and not the partition table's has no signature: files on the partition UNBRICK are
-listed, and what lies behind it is said.
+What belongs neither to the image nor to the partition table has no signature: files on the partition UNBRICK
+are listed, and what lies behind it is reported.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from unbrick.media.image.manifest import (
     NAMESPACE,
     SIGNATURE_BYTES,
     SIGNATURE_NAME,
+    ImageBytes,
     ImageManifest,
     ManifestError,
     fill,
@@ -29,7 +30,6 @@ from unbrick.media.image.manifest import (
     parse_manifest,
     signed_bytes,
 )
-from unbrick.media.image.trusted_key import refuse_other_key
 from unbrick.media.stick.fat_entries import FatError, read_contents
 from unbrick.media.stick.layout import StickLayout, find_differences, plan_stick
 from unbrick.media.stick.volume import README, README_NAME, find_boot_files, read_boot_code, written_boot_code
@@ -38,7 +38,7 @@ from unbrick.signing.signed_folder import MANIFEST_NAME as SETTINGS_LIST
 from unbrick.signing.signed_folder import SIGNATURE_NAME as SETTINGS_SIGNATURE
 from unbrick.signing.signed_folder import SignedFolderError
 from unbrick.signing.signed_settings import check_files
-from unbrick.signing.site_key import SignatureError, plain_form, signer_of, verify
+from unbrick.signing.site_key import SignatureError, fingerprint, plain_form, signer_of, verify
 
 _TIMEOUT = 300.0
 _HINT = "start no machine from it; name the image, or the whole stick"
@@ -54,7 +54,7 @@ _IS_A_SETTING = re.compile(r"unbrick\.ya?ml(\.txt)?|playbooks/.+|unbrick-signed\
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found. `problems` make the medium bad; `unsigned` are files that nobody vouches for."""
+    """What was found. `problems` make the medium bad; `unsigned` are files that nobody has signed."""
 
     manifest: ImageManifest
     stick: bool
@@ -99,12 +99,12 @@ def verify_medium(
 
 
 def check_image(image: Path, site_key: str | None, progress: Callable[[str, int, int], None]) -> int:
-    """The size of an image whose every byte is as its own signed list says; what lies behind is none of it.
+    """The size of an image whose every byte is as its own signed list says, without what lies behind it.
 
-    Raises UsageError for one that is damaged, not all there, no image of ours or one of another site.
+    Raises UsageError for one that is damaged, cut short, no image of ours or one of another site.
     """
     if site_key is not None:
-        refuse_other_key(image, site_key)
+        _refuse_other_key(image, site_key)
     descriptor = _open(image)
     try:
         size = _size(descriptor)
@@ -114,11 +114,11 @@ def check_image(image: Path, site_key: str | None, progress: Callable[[str, int,
             return os.pread(descriptor, length, offset)
 
         manifest, problems = _read_manifest(image, read, size, site_key)
-        if size < manifest.size:
-            problems = [f"is cut short: {size} of {manifest.size} bytes are there"]
+        if size < manifest.image.size:
+            problems = [f"is cut short: {size} of {manifest.image.size} bytes are there"]
         if not problems:
-            whole, pieces = hash_image(read, manifest.size, manifest.zeros, manifest.piece)
-            problems = _changed_pieces(manifest, whole, pieces)
+            whole, pieces = hash_image(read, manifest.image.size, manifest.image.zeros, manifest.image.piece)
+            problems = _changed_pieces(manifest.image, whole, pieces)
         progress("checking", size, size)
     except FailedError as error:
         raise UsageError(error.message, hint=_COPY) from error
@@ -128,7 +128,40 @@ def check_image(image: Path, site_key: str | None, progress: Callable[[str, int,
         os.close(descriptor)
     if problems:
         raise UsageError(f"{image}: {problems[0]}", hint=_COPY)
-    return manifest.size
+    return manifest.image.size
+
+
+def _refuse_other_key(image: Path, line: str) -> None:
+    """Raise UsageError where an image was built with another site key than the public key `line`.
+
+    Settings that another key signed would be carried to forty machines before anybody noticed that none of
+    them is repaired. An image without a signature of its own is none of ours, and judged elsewhere.
+    """
+    theirs = _key_of(image)
+    if theirs is not None and theirs != line:
+        raise UsageError(
+            f"{image} was built with another site key and would not believe these settings",
+            hint=f"sign with the key {fingerprint(theirs)}; the one that was named is {fingerprint(line)}",
+        )
+
+
+def _key_of(image: Path) -> str | None:
+    """The public key line of whoever signed the image's list; it is not verified here."""
+    try:
+        descriptor = os.open(image, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"{image}: cannot be read: {error.strerror}") from error
+    try:
+        files = find_files(lambda offset, size: os.pread(descriptor, size, offset))
+        place = files.get(SIGNATURE_NAME)
+        if place is None or place.size > SIGNATURE_BYTES:
+            return None
+        text = os.pread(descriptor, place.size, place.offset).rstrip(b"\0\n ")
+        return signer_of(text.decode("ascii", errors="replace"))
+    except (IsoError, SignatureError):
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _open(path: Path) -> int:
@@ -156,23 +189,23 @@ def _verify(
     progress: Callable[[str, int, int], None],
 ) -> Verdict:
     manifest, problems = _read_manifest(path, read, size, site_key)
-    if size < manifest.size:
-        problems.append(f"it is cut short: {size} of {manifest.size} bytes are there")
+    if size < manifest.image.size:
+        problems.append(f"it is cut short: {size} of {manifest.image.size} bytes are there")
     head, layout, notes = b"", None, []
-    if size > manifest.size:
-        head, layout, differences = _compare_table(read, manifest.size, size)
+    if size > manifest.image.size:
+        head, layout, differences = _compare_table(read, manifest.image.size, size)
         problems += differences
         if layout is None:
-            notes.append(f"{size - manifest.size} bytes behind the image do not belong to it")
+            notes.append(f"{size - manifest.image.size} bytes behind the image do not belong to it")
 
     def read_image(offset: int, length: int) -> bytes:
-        progress("checking", offset, manifest.size)
+        progress("checking", offset, manifest.image.size)
         data = read(offset, length)
         return (head + data[len(head) :] if head and offset == 0 else data).ljust(length, b"\0")
 
-    whole, pieces = hash_image(read_image, manifest.size, manifest.zeros, manifest.piece)
-    progress("checking", manifest.size, manifest.size)
-    problems += _changed_pieces(manifest, whole, pieces)
+    whole, pieces = hash_image(read_image, manifest.image.size, manifest.image.zeros, manifest.image.piece)
+    progress("checking", manifest.image.size, manifest.image.size)
+    problems += _changed_pieces(manifest.image, whole, pieces)
     settings: tuple[str, ...] = ()
     unsigned: tuple[str, ...] = ()
     if layout is not None:
@@ -204,7 +237,7 @@ def _read_manifest(
     except ManifestError as error:
         raise FailedError(f"{path}: {error.message}", hint=_HINT) from error
     expected = tuple((file.offset, file.size) for file in reserved)
-    if manifest.zeros != expected:
+    if manifest.image.zeros != expected:
         problems.append("the list of its files does not lie where it says")
     return manifest, problems
 
@@ -212,7 +245,7 @@ def _read_manifest(
 def _check_list(listed: bytes, signature: bytes, site_key: str | None) -> list[str]:
     """What is wrong with the list and its signature, the only bytes of an image that no sum covers.
 
-    Without a site's key, the one that the signature names says at least whether they are damaged.
+    Without a site's key, that of the signature itself shows at least whether they are damaged.
     """
     text = signature.rstrip(b"\n").decode("ascii", errors="replace") + "\n"
     try:
@@ -220,7 +253,7 @@ def _check_list(listed: bytes, signature: bytes, site_key: str | None) -> list[s
         plain = plain_form(text)
     except SignatureError as error:
         return [f"the list of its files is not {'the site' if site_key else 'its maker'}'s: {error.message}"]
-    # Spaces that fill up, and how a signature is wrapped in lines, change what is signed in nothing.
+    # Padding, and how a signature is wrapped in lines, do not change what is signed.
     exact = (fill(signed_bytes(listed), MANIFEST_BYTES), fill(plain.encode(), SIGNATURE_BYTES))
     return [] if (listed, signature) == exact else ["the list of its files is not written as it was"]
 
@@ -236,19 +269,19 @@ def _compare_table(
         return b"", None, []  # the image was copied as it stands: its own head is the stick's
 
 
-def _changed_pieces(manifest: ImageManifest, whole: str, pieces: tuple[str, ...]) -> list[str]:
+def _changed_pieces(image: ImageBytes, whole: str, pieces: tuple[str, ...]) -> list[str]:
     changed = [
-        index for index, pair in enumerate(zip(pieces, manifest.pieces, strict=True)) if pair[0] != pair[1]
+        index for index, pair in enumerate(zip(pieces, image.pieces, strict=True)) if pair[0] != pair[1]
     ]
     if not changed:
-        return [] if whole == manifest.sha256 else ["the list of its files contradicts itself"]
-    places = ", ".join(f"{index * manifest.piece}" for index in changed[:8])
+        return [] if whole == image.sha256 else ["the list of its files contradicts itself"]
+    places = ", ".join(f"{index * image.piece}" for index in changed[:8])
     more = f" and {len(changed) - 8} more" if len(changed) > 8 else ""
-    return [f"bytes of the image were changed, in the {manifest.piece >> 20} MiB from byte {places}{more}"]
+    return [f"bytes of the image were changed, in the {image.piece >> 20} MiB from byte {places}{more}"]
 
 
 def _behind_partition(read: Callable[[int, int], bytes], layout: StickLayout) -> list[str]:
-    """What is said of the room that belongs to nothing; nobody ever reads it, so it makes no stick bad."""
+    """Notes on the room that belongs to nothing: nobody ever reads it, so it makes no stick bad."""
     start = layout.partition_offset + layout.partition_size
     length = layout.pieces[-1][0] - start
     if length > _MOST_READ_BEHIND:

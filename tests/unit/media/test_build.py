@@ -15,7 +15,8 @@ import pytest
 
 from unbrick.errors import FailedError, UsageError
 from unbrick.media import build
-from unbrick.media.system.build_inputs import BuildRequest, digest_of_package
+from unbrick.media.build import BuildRequest
+from unbrick.media.system.cached_part import digest_of_package
 from unbrick.processes.command import CommandError, SystemRunner
 
 

@@ -18,9 +18,8 @@ import click
 from unbrick.cli.options.answer import PATH, json_flag, tell, warn
 from unbrick.cli.terminal.manners import can_redraw
 from unbrick.errors import UsageError
-from unbrick.media.build import Built, build_medium
+from unbrick.media.build import BuildRequest, Built, build_medium
 from unbrick.media.site_settings import Settings, read_settings
-from unbrick.media.system.build_inputs import BuildRequest
 from unbrick.processes.command import SystemRunner
 from unbrick.signing.site_key import fingerprint
 
@@ -146,7 +145,7 @@ def _report(done: Built, request: BuildRequest, settings: Settings, seconds: flo
             "id": manifest.id,
             "built": manifest.built,
             "expires": manifest.expires,
-            "size": manifest.size,
+            "size": manifest.image.size,
             "site_key": fingerprint(done.site_key),
             "settings": sorted(settings.files),
             "suites": list(done.suites),
@@ -156,7 +155,7 @@ def _report(done: Built, request: BuildRequest, settings: Settings, seconds: flo
         }
         click.echo(json.dumps(document))
         return
-    tell(f"{done.image}: {manifest.size / 1e6:.0f} MB, medium {manifest.id}")
+    tell(f"{done.image}: {manifest.image.size / 1e6:.0f} MB, medium {manifest.id}")
     click.echo(f"built {manifest.built}, a machine's clock is believed until {manifest.expires}")
     tell(f"signed by the site key {fingerprint(done.site_key)}")
     click.echo(

@@ -1,7 +1,7 @@
 """The signed list of an image: every file on it, and a hash of each piece of all its bytes.
 
-It lies on the image itself, in two files that are reserved before they are known; while hashing, the bytes of
-those two count as zeros. So a stick alone is enough to check every byte of it against the site's key.
+It is on the image itself, in two files whose room is reserved before their content is known; their bytes are
+hashed as zeros. So a stick alone is enough to check every byte of it against the site's key.
 
     {"schema": 1, "id": "<16 hex>", "version": "0.1.0", "built": "…Z", "expires": "…Z",
      "image": {"size": 0, "sha256": "…", "piece": 4194304, "pieces": ["…", …],
@@ -26,9 +26,10 @@ SIGNATURE_NAME = "manifest.sig"
 MANIFEST_BYTES = 64 * 1024
 SIGNATURE_BYTES = 4096
 PIECE = 4 * 1024 * 1024
-_SCHEMA = 1
+SCHEMA = 1
 _MOST_BYTES = 16 * 1024 * 1024 * 1024
 _MOST_FILES = 1000
+_PADDING = b"\0\n "
 _FORM = Form("a list of an image's files", most_bytes=MANIFEST_BYTES)
 
 Hash = Annotated[str, Shape("a SHA-256 of 64 hex digits", r"^[0-9a-f]{64}$")]
@@ -52,24 +53,8 @@ class ListedFile:
 
 
 @dataclass(frozen=True)
-class ImageManifest:
-    """What an image is; sizes and offsets in bytes."""
-
-    id: str
-    version: str
-    built: str
-    expires: str
-    size: int
-    sha256: str
-    piece: int
-    pieces: tuple[str, ...]
-    zeros: tuple[tuple[int, int], ...]
-    files: Mapping[str, ListedFile]
-
-
-@dataclass(frozen=True)
-class _Image:
-    """The table `image`."""
+class ImageBytes:
+    """The bytes of an image; `zeros` are the areas (offset, length) that count as zeros."""
 
     size: Size
     sha256: Hash
@@ -85,15 +70,15 @@ class _Image:
 
 
 @dataclass(frozen=True)
-class _Manifest:
+class ImageManifest:
     """What manifest.json holds."""
 
-    schema: Annotated[int, number(str(_SCHEMA), _SCHEMA, _SCHEMA)]
+    schema: Annotated[int, number(str(SCHEMA), SCHEMA, SCHEMA)]
     id: Annotated[str, Shape("an id of 16 hex digits", r"^[0-9a-f]{16}$")]
     version: Annotated[str, Shape("a version", longest=40)]
     built: Moment
     expires: Moment
-    image: _Image
+    image: ImageBytes
     files: Mapping[str, ListedFile]
 
     def faults(self) -> Iterator[tuple[str, str]]:
@@ -102,13 +87,13 @@ class _Manifest:
 
 
 def reserved(medium: str, length: int, what: str) -> bytes:
-    """What stands in a reserved file until its content is known, so that it can be found in the image."""
+    """What a reserved file holds until its content is known, so that it can be found in the image."""
     mark = hashlib.sha256(f"{medium} {what}".encode()).digest()
     return (mark * (length // len(mark) + 1))[:length]
 
 
 def fill(content: bytes, length: int) -> bytes:
-    """What stands in a reserved file in the end."""
+    """`content` as a reserved file holds it; `signed_bytes` takes the padding off."""
     return content.ljust(length, b"\n")
 
 
@@ -131,21 +116,8 @@ def hash_image(
 
 def manifest_bytes(manifest: ImageManifest) -> bytes:
     """Its JSON form; the same manifest, the same bytes."""
-    document = {
-        "schema": _SCHEMA,
-        "id": manifest.id,
-        "version": manifest.version,
-        "built": manifest.built,
-        "expires": manifest.expires,
-        "image": {
-            "size": manifest.size,
-            "sha256": manifest.sha256,
-            "piece": manifest.piece,
-            "pieces": list(manifest.pieces),
-            "zeros": [list(area) for area in manifest.zeros],
-        },
-        "files": {name: asdict(manifest.files[name]) for name in sorted(manifest.files)},
-    }
+    document = asdict(manifest)
+    document["files"] = dict(sorted(document["files"].items()))
     data = json.dumps(document, indent=1).encode() + b"\n"
     if len(data) > MANIFEST_BYTES:
         raise ManifestError("the list of the image's files is too long")
@@ -155,24 +127,11 @@ def manifest_bytes(manifest: ImageManifest) -> bytes:
 def parse_manifest(data: bytes) -> ImageManifest:
     """Read a manifest from an image, padding and all; raises ManifestError."""
     try:
-        found = read_json(_Manifest, data.rstrip(b"\0\n "), MANIFEST_NAME, _FORM)
+        return read_json(ImageManifest, data.rstrip(_PADDING), MANIFEST_NAME, _FORM)
     except StrictError as error:
         raise ManifestError(f"the list of the image's files cannot be read: {error.message}") from error
-    image = found.image
-    return ImageManifest(
-        id=found.id,
-        version=found.version,
-        built=found.built,
-        expires=found.expires,
-        size=image.size,
-        sha256=image.sha256,
-        piece=image.piece,
-        pieces=image.pieces,
-        zeros=image.zeros,
-        files=found.files,
-    )
 
 
 def signed_bytes(data: bytes) -> bytes:
     """The part of a reserved file that was signed: without its padding."""
-    return data.rstrip(b"\0\n ") + b"\n"
+    return data.rstrip(_PADDING) + b"\n"

@@ -1,4 +1,4 @@
-"""Which of this computer's networks is served: an interface, its IPv4 address, its net."""
+"""Finds the network of this computer that is served: an interface, its IPv4 address, its net."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ _TIMEOUT = 30.0
 
 @dataclass(frozen=True)
 class ServedNetwork:
-    """One interface of this computer, and where machines reach us through it."""
+    """One interface of this computer, and its address."""
 
     interface: str
     address: ipaddress.IPv4Interface
 
     @property
     def host(self) -> str:
-        """Our address."""
         return str(self.address.ip)
 
 
 def find_network(interface: str | None, runner: Runner) -> ServedNetwork:
-    """The network of an interface; without one, the only one there is, else that of the default route.
+    """The network of `interface`; if None, the only one there is, else that of the default route.
 
-    Raises UsageError, which names those there are.
+    Raises UsageError, which names the networks there are.
     """
     networks = _networks(runner)
     if interface is not None:

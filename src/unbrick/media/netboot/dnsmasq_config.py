@@ -1,4 +1,4 @@
-"""What dnsmasq is told: answer boot requests beside the site's own DHCP server, and hand out the files. Pure.
+"""Makes dnsmasq's configuration: boot answers beside the site's own DHCP server, and TFTP. Pure.
 
 Proxy DHCP (PXE 2.1, 2.2.3; dnsmasq's dhcp-range=…,proxy): the site's server gives addresses as before and
 is not touched; dnsmasq adds what to boot, for PXE and HTTP clients only. Numbers of architectures are those
@@ -19,7 +19,7 @@ LOADER = "shimx64.efi"
 BIOS_LOADER = "pxelinux.0"
 _MOST_TRANSFERS = 500
 
-# What the configuration can name without quoting; a `#` would begin a comment, a line's end another option.
+# What needs no quotes; a `#` would begin a comment, a line's end another option.
 _PLAIN_PATH = re.compile(r"[\w./+@=~ -]+")
 
 _COMMON = """\
@@ -71,7 +71,7 @@ dhcp-ignore=tag:repaired
 
 
 def dhcp_config(network: ServedNetwork, url: str, *, bios: bool, repaired: Repaired) -> str:
-    """The part that answers DHCP; `url` is where our HTTP server is, without a slash at its end."""
+    """The part that answers DHCP; `url` is that of our web server, without a slash at its end."""
     net = network.address.network
     text = _COMMON.format(interface=network.interface) + "\n"
     text += _DHCP.format(
@@ -85,12 +85,12 @@ def dhcp_config(network: ServedNetwork, url: str, *, bios: bool, repaired: Repai
 
 
 def tftp_config(network: ServedNetwork, served: Path) -> str:
-    """The part that hands out the files in the folder `served`; runs apart, so that the other can restart."""
+    """The part that hands out the folder `served`; it runs by itself, so that the other can restart."""
     return _COMMON.format(interface=network.interface) + "\n" + _tftp(served)
 
 
 def whole_config(network: ServedNetwork, url: str, served: Path, *, bios: bool, repaired: Repaired) -> str:
-    """Both parts, for a dnsmasq that is run by hand; comments say how."""
+    """Both parts, for a dnsmasq that is run by hand; comments in it say how."""
     head = (
         "# Made by `unbrick media netboot`, complete in itself. By hand, as root:\n"
         f"#     dnsmasq --keep-in-foreground --log-facility=- --conf-file={served.parent / 'dnsmasq.conf'}\n"
@@ -101,7 +101,7 @@ def whole_config(network: ServedNetwork, url: str, served: Path, *, bios: bool, 
 
 
 def refuse_name(folder: Path) -> None:
-    """Raise UsageError for a folder whose name would say something else in the configuration."""
+    """Raise UsageError for a folder whose name dnsmasq would read as something else."""
     if _PLAIN_PATH.fullmatch(str(folder)) is None:
         raise UsageError(f"{str(folder)!r}: dnsmasq cannot serve a folder with such a name")
 

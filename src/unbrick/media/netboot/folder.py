@@ -16,6 +16,7 @@ beside itself, Debian's network GRUB for `/grub/grub.cfg` (its built-in prefix),
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -23,12 +24,12 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from unbrick.errors import FailedError, UsageError
 from unbrick.files import atomic_write
 from unbrick.media.netboot.dnsmasq_config import BIOS_LOADER, LOADER, refuse_name
-from unbrick.media.netboot.settings import padding, settings_archive
+from unbrick.media.system.file_tree import Entry, FileTree, write_cpio
 from unbrick.processes.command import CommandError, Runner
 
 SERVED = "served"
@@ -37,6 +38,8 @@ MENU = "grub/grub.cfg"
 BIOS_MENU = "pxelinux.cfg/default"
 INITRD = "initrd.img"
 
+_SETTINGS = "netboot/settings"  # where a station finds them, from its root
+_ALIGNMENT = 4
 _TIMEOUT = 300.0
 _MOST_MENU_BYTES = 64 * 1024
 _REQUIRED = {
@@ -48,7 +51,7 @@ _REQUIRED = {
 }
 _OPTIONAL = {f"/netboot/{name}": name for name in (BIOS_LOADER, "ldlinux.c32")}
 _KERNEL_LINE = re.compile(r"^\s*linux \$folder/vmlinuz((?: [\w.,:=/-]+)*)(?: \$stick)?$", re.MULTILINE)
-# What xorriso says of a full disk; of one that takes a part of a write it names another reason, any.
+# What xorriso says of a full disk; of one that takes a part of a write it names any reason.
 _FULL = (b"No space left on device", b"Cannot write all bytes")
 _ROOM = "make room: a folder needs as much as the image, and twice that while it is made anew"
 _HINT = "give the file that `unbrick media build --out` of this version made"
@@ -86,7 +89,7 @@ def make_folder(
     """Make `directory` (new, empty, or made by this function before) from an image.
 
     `settings` are relative names with slashes, signature included; `server` is HOST:PORT of the web server.
-    Raises UsageError: no image of ours, a folder with something else in it.
+    Raises UsageError for another image, or a folder with something else in it.
     """
     directory = directory.absolute()  # the programs that are asked do not run in our folder
     _refuse_foreign(directory)
@@ -118,12 +121,11 @@ def name_server(directory: Path, server: str) -> None:
 
 
 def write_config(directory: Path, text: str) -> None:
-    """Write the complete dnsmasq configuration."""
     atomic_write(directory / CONFIG, text.encode(), mode=0o644)
 
 
 def served_files(directory: Path) -> dict[str, Path]:
-    """What may be fetched, by name; raises UsageError where the folder is none of ours, or leads outside."""
+    """What may be fetched, by name; raises UsageError where a file is missing or a link leads outside."""
     for path in sorted((directory / SERVED).rglob("*")):
         if path.is_symlink():  # dnsmasq would follow it
             raise UsageError(
@@ -137,7 +139,7 @@ def served_files(directory: Path) -> dict[str, Path]:
 
 
 def _read_menu(path: Path) -> str:
-    """A menu of GRUB; an empty one where it is no text, or longer than any of ours."""
+    """A menu of GRUB; empty where it is no text or longer than any of ours."""
     with path.open("rb") as stream:
         data = stream.read(_MOST_MENU_BYTES + 1)
     try:
@@ -164,7 +166,7 @@ def _refuse_foreign(directory: Path) -> None:
 
 @contextmanager
 def _beside(directory: Path) -> Iterator[Path]:
-    """A folder on its way to become DIR/served."""
+    """The folder that is to become DIR/served."""
     place = Path(tempfile.mkdtemp(prefix=".new-", dir=directory))
     try:
         yield place
@@ -201,11 +203,24 @@ def _append_settings(initrd: Path, settings: Mapping[str, bytes]) -> None:
     """The kernel unpacks archives one after another; one file is one thing less that a server can mix up."""
     with initrd.open("r+b") as stream:
         size = stream.seek(0, os.SEEK_END)
-        stream.write(padding(size) + settings_archive(settings))
+        stream.write(bytes(-size % _ALIGNMENT) + settings_archive(settings))
+
+
+def settings_archive(files: Mapping[str, bytes]) -> bytes:
+    """A cpio archive of settings, by relative name with slashes; only root may read what is unpacked."""
+    tree = FileTree()
+    for name, data in files.items():
+        path = PurePosixPath(_SETTINGS, name)
+        for folder in reversed(path.parents[:-1]):
+            tree.add_folder(str(folder), 0o700)
+        tree.entries[str(path)] = Entry(stat.S_IFREG | 0o600, data)
+    archive = io.BytesIO()
+    write_cpio(tree, archive, 0)
+    return archive.getvalue()
 
 
 def _exchange(place: Path, served: Path) -> None:
-    """Put the new folder where the old one was; who is just fetching an old file gets all of it."""
+    """Replace the old folder; who is fetching an old file gets all of it."""
     old = place.with_name(place.name + ".old")
     if served.exists():
         served.rename(old)

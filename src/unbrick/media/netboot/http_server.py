@@ -1,7 +1,7 @@
-"""A small web server for firmware and GRUB: GET and HEAD of a fixed list of files, and nothing else.
+"""A small web server for firmware and GRUB: GET and HEAD of a fixed list of files.
 
-Bounded in threads, in how many of them one address has once half are taken, in the time for a request's head,
-and in the time for an answer. A path is looked up in the list, and never joined to a folder.
+It bounds the threads, how many of them one address has once half are taken, and the times for a request's
+head and for an answer. A path is looked up in the list, and never joined to a folder.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from unbrick.errors import FailedError
 from unbrick.files import open_plain
 
 Seen = Callable[[str, str, int], None]
-"""Called as `seen(address, name, status)` when a file was sent or refused, in a thread of the server."""
+"""`seen(address, name, status)` is called when a file was sent or refused, in a thread of the server."""
 
 _MOST_AT_ONCE = 100
 _FREE_FOR_ALL = _MOST_AT_ONCE // 2  # many machines may come from behind one router
@@ -34,7 +34,7 @@ _PIECE = 256 * 1024
 
 
 class BootServer(ThreadingHTTPServer):
-    """Serves `files`, by name (relative, slashes), until `shutdown`; raises FailedError: it cannot listen."""
+    """Serves `files`, by name (relative, slashes); raises FailedError where it cannot listen."""
 
     daemon_threads = True
     block_on_close = False
@@ -55,7 +55,7 @@ class BootServer(ThreadingHTTPServer):
             ) from error
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Take a connection, if one of the places is free; who is turned away asks again."""
+        # Whoever is turned away asks again.
         if not self._take_place(client_address[0]):
             self.shutdown_request(request)
             return
@@ -66,7 +66,7 @@ class BootServer(ThreadingHTTPServer):
             self.shutdown_request(request)
 
     def _take_place(self, address: str) -> bool:
-        """Whether one is free for this address: nobody gets more than a share of the second half."""
+        """Whether a place is free for this address, which gets no more than a share of the second half."""
         with self._lock:
             taken = self._places.total()
             if taken >= _MOST_AT_ONCE or (taken >= _FREE_FOR_ALL and self._places[address] >= _SHARE):
@@ -81,17 +81,16 @@ class BootServer(ThreadingHTTPServer):
                 del self._places[address]
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer, in a thread of its own."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._give_back(client_address[0])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A machine that was switched off in the middle is no news."""
+        """Nothing: a machine may be switched off in the middle."""
 
     def server_bind(self) -> None:
-        """Like the standard library's, without asking DNS for our name."""
+        # Like the standard library's, without asking DNS for our name.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         host, port = self.socket.getsockname()[:2]
@@ -105,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def setup(self) -> None:
-        """Have the head of the request until a deadline, however it comes."""
+        # The head of the request must be there by a deadline, in whatever pieces it comes.
         super().setup()
         reader = _ReadsUntil(self.connection, time.monotonic() + _HEAD_SECONDS)
         self.rfile = io.BufferedReader(reader)
@@ -117,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: `seen` is told."""
+        """Nothing: `seen` is called."""
 
     def _answer(self, *, with_body: bool) -> None:
         name = self.path.partition("?")[0].lstrip("/")
@@ -143,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.seen(self.client_address[0], name, HTTPStatus.OK)
 
     def _send(self, stream: Any, size: int) -> None:
-        """The file, in pieces, so that nobody who takes it by the byte holds a place for ever."""
+        # A client that takes it byte by byte must not hold a place for ever.
         deadline = time.monotonic() + _IDLE_SECONDS + size / _SLOWEST
         for offset in range(0, size, _PIECE):
             if time.monotonic() > deadline:
@@ -158,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _ReadsUntil(io.RawIOBase):
-    """What a connection sends, up to a moment of `time.monotonic`."""
+    """What a connection sends until `deadline`, a moment of `time.monotonic`."""
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         self._connection = connection

@@ -1,6 +1,6 @@
-"""The machines that get no boot answer any more: by firmware UUID or by MAC address.
+"""The machines that get no boot answer any more, by firmware UUID or MAC address.
 
-A machine that tries the network first would start the medium again after every restart, for ever.
+A machine that tries the network first would otherwise start the medium after every restart.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 @dataclass(frozen=True)
 class Repaired:
-    """Firmware UUIDs as Linux shows them (upper case), MAC addresses in small digits with colons."""
+    """Firmware UUIDs as Linux shows them (upper case), MAC addresses in lower case with colons."""
 
     uuids: frozenset[str] = frozenset()
     macs: frozenset[str] = frozenset()
@@ -36,12 +36,12 @@ class Repaired:
 
 
 def repaired_uuids(uuids: Iterable[str]) -> Repaired:
-    """Those of some firmware UUIDs that tell machines apart; a vendor's filler would silence many."""
+    """The firmware UUIDs that tell machines apart, without vendors' fillers, which many machines share."""
     return Repaired(frozenset(valid for one in uuids if (valid := valid_smbios_uuid(one))))
 
 
 def read_repaired(path: Path) -> Repaired:
-    """Read a list: a UUID or a MAC address a line, `#` begins a comment; raises UsageError with the line."""
+    """Read a list with a UUID or a MAC address a line; `#` begins a comment. Raises UsageError."""
     try:
         with path.open("rb") as stream:
             data = stream.read(_MOST_BYTES + 1)
@@ -71,17 +71,18 @@ def read_repaired(path: Path) -> Repaired:
 
 
 def wire_forms(text: str) -> tuple[bytes, bytes]:
-    """A firmware UUID as DHCP option 97 carries it: as UEFI sends it (the first three fields little-endian,
-    as they stand in SMBIOS), and as some PXE ROMs do (big-endian throughout).
+    """A firmware UUID in DHCP option 97: as UEFI sends it (the first three fields little-endian, as in
+    SMBIOS), and as some PXE ROMs do (big-endian throughout).
     """
     parsed = uuid.UUID(text)
     return parsed.bytes_le, parsed.bytes
 
 
 class DoneAtTally:
-    """Who is done at a tally. Counting is quick and listing is not: it lists when the counts have changed.
+    """The machines that are done at a tally, by their firmware's UUID.
 
-    `counts` gives the machines by status, `keys` the tally's keys of those that are done.
+    `counts` gives the number of machines by status, `keys` the tally's keys of those that are done. Counting
+    is quick and listing is not, so it lists only when the counts have changed.
     """
 
     def __init__(self, counts: Callable[[], dict[str, int]], keys: Callable[[], Iterable[str]]) -> None:
@@ -92,7 +93,6 @@ class DoneAtTally:
         self._done = Repaired()
 
     def __call__(self) -> Repaired:
-        """The machines, by their firmware's UUID."""
         counts = self._count()
         if counts != self._counts or time.monotonic() - self._listed_at > _LIST_ANYWAY_SECONDS:
             uuids = (key.removeprefix(_BY_UUID) for key in self._keys() if key.startswith(_BY_UUID))

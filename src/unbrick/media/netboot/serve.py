@@ -1,7 +1,7 @@
-"""Serves a netboot folder until it is told to stop: dnsmasq for DHCP, dnsmasq for TFTP, our own web server.
+"""Serves a netboot folder: dnsmasq for DHCP, another dnsmasq for TFTP, our own web server.
 
-Two of them because dnsmasq reads whom to ignore when it starts and not again: the one that answers DHCP keeps
-nothing and is started anew whenever a machine was repaired, the one that hands out files goes on.
+Two, because dnsmasq reads whom to ignore only when it starts: the one that answers DHCP keeps nothing and is
+restarted whenever a machine was repaired, the one that hands out files goes on.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ _CAPABILITIES = "+net_bind_service,+net_admin,+net_raw"
 
 @dataclass(frozen=True)
 class Serving:
-    """What is served, where, and to whom not: `repaired` is asked again every few seconds.
+    """What is served, and where. It ends when `stop` is set.
 
-    `tell` is given sentences, from several threads. Ends when `stop` is set.
+    `repaired`, called every few seconds, gives the machines that get no answer. `tell` gets sentences, from
+    several threads.
     """
 
     directory: Path
@@ -46,12 +47,11 @@ class Serving:
 
 
 def url_of(network: ServedNetwork, port: int) -> str:
-    """Where our web server is."""
     return f"http://{network.host}:{port}"
 
 
 def serve(serving: Serving, runner: Runner) -> None:
-    """Serve until told to stop; raises UsageError and FailedError where something of it cannot, or ends."""
+    """Serve until told to stop; raises UsageError and FailedError where a part cannot start, or ends."""
     files = served_files(serving.directory)
     _refuse_unreadable(serving.directory / SERVED, list(files.values()))
     with tempfile.TemporaryDirectory(prefix="unbrick-netboot-") as name, _web_server(serving, files):
@@ -105,29 +105,22 @@ class _Dnsmasq:
         self._server: Server | None = None
 
     def restart(self, text: str) -> None:
-        """Start it with this configuration, in the place of the one that runs."""
+        """End it if it runs, and start it with this configuration."""
         self.stop()
         self._config.write_text(text, encoding="utf-8")
         self._config.chmod(0o644)
         user = _user()
-        # Set in this order: the kernel forgets "die with your parent" when a program changes its user itself.
+        # In this order: the kernel forgets "die with your parent" when a program changes its user itself.
         rights = ["--inh-caps", _CAPABILITIES, "--ambient-caps", _CAPABILITIES, "--no-new-privs"]
-        changed = [
-            "setpriv",
-            "--reuid",
-            str(user.pw_uid),
-            "--regid",
-            str(user.pw_gid),
-            "--clear-groups",
-            *rights,
-        ]
+        user_options = ["--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups"]
+        changed = ["setpriv", *user_options, *rights]
         options = ["--keep-in-foreground", "--log-facility=-", "--pid-file=", f"--conf-file={self._config}"]
         self._server = self._runner.start([*changed, "--pdeathsig", "KILL", "dnsmasq", *options])
         threading.Event().wait(_START_SECONDS)
         self.check()
 
     def check(self) -> None:
-        """Raise FailedError where it has ended by itself."""
+        """Raise FailedError if it has ended by itself."""
         if self._server is None or self._server.poll() is None:
             return
         said = self._server.read_error().decode(errors="replace").strip().splitlines()
@@ -137,14 +130,13 @@ class _Dnsmasq:
         )
 
     def stop(self) -> None:
-        """End it."""
         if self._server is not None:
             self._server.stop(_STOP_SECONDS)
             self._server = None
 
 
 def _user() -> pwd.struct_passwd:
-    """Debian's dnsmasq-base makes a user for it."""
+    # Debian's dnsmasq-base makes a user for it.
     for name in ("dnsmasq", "nobody"):
         try:
             return pwd.getpwnam(name)
@@ -170,7 +162,7 @@ def _web_server(serving: Serving, files: dict[str, Path]) -> Iterator[None]:
 
 
 def _refuse_unreadable(served: Path, files: list[Path]) -> None:
-    """TFTP is served by a user that owns nothing: what is closed to others, it cannot hand out."""
+    # TFTP is served by a user that owns nothing: what is closed to others, it cannot hand out.
     for path in (*served.resolve().parents, served.resolve(), *files):
         needed = stat.S_IXOTH if path.is_dir() else stat.S_IROTH
         if not path.stat().st_mode & needed:

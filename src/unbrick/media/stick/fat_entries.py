@@ -1,8 +1,8 @@
-"""Names the files and folders of a FAT32 volume as Linux finds them, to be held against what others list.
+"""Lists the files and folders of a FAT32 volume as Linux finds them, to compare with what others list.
 
-Linux goes by the first table in any case, and reads a folder to the end of its clusters; others go by the
-table that the volume names, or stop at the first free entry. What lies between is seen by some and not by
-others. Offsets are those of Microsoft's FAT specification (fatgen103).
+Linux always goes by the first table, and reads a folder to the end of its clusters; others go by the table
+that the volume names, or stop at the first free entry, so not all see the same files. Offsets are those of
+Microsoft's FAT specification (fatgen103).
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _VOLUME, _FOLDER, _LONG, _ALL = 0x08, 0x10, 0x0F, 0x3F
 _LAST_PART = 0x40
 _PARTS_OF_A_LONG_NAME = ((1, 11), (14, 26), (28, 32))
 _LOWER_NAME, _LOWER_SUFFIX = 0x08, 0x10
-# The first two places of a table belong to no file: Windows and Linux note there that a stick was pulled.
+# The first two entries of a table belong to no file: Windows and Linux note there that a stick was pulled.
 _OF_NO_FILE = 8
 
 
 class FatError(FailedError):
-    """A volume that is not the FAT32 that we make, or one whose folders go round in a circle."""
+    """A volume that is not the FAT32 that we make, or whose folders go round in a circle."""
 
 
 @dataclass(frozen=True)
 class FatContents:
-    """`names` are relative, with slashes, a folder's ends with one; `faults` what no sound volume has.
+    """`names` are relative, with slashes, a folder's with one at its end; a sound volume has no `faults`.
 
-    A name that is no text is shown as mtools shows it: `_` for each half of a character beyond 16 bits.
+    As mtools does, a name has `_` for each half of a character beyond 16 bits.
     """
 
     names: tuple[str, ...]
@@ -60,7 +60,7 @@ def read_contents(read: Callable[[int, int], bytes], offset: int) -> FatContents
 
 
 def _named(entries: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
-    """The entries of files and folders, each with its name: the long one where it belongs to it."""
+    """The entries of files and folders, each with its long name if it has one, else the short one."""
     parts: list[bytes] = []
     for entry in entries:
         if entry[0] in _FREE:
@@ -69,13 +69,13 @@ def _named(entries: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
             parts = [entry] if entry[0] & _LAST_PART else [*parts, entry]
         else:
             long, parts = _long_name(parts, entry), []
-            # A label, the folder itself, and the one above.
+            # Without a label, the folder itself, and the one above.
             if not entry[11] & _VOLUME and not entry.startswith((b".  ", b"..  ")):
                 yield long or _short_name(entry), entry
 
 
 def _long_name(parts: Sequence[bytes], entry: bytes) -> str | None:
-    """The long name of an entry; None where the parts before it are not in order, or another's."""
+    """The long name of an entry; None where the parts are out of order, or belong to another entry."""
     numbers = [part[0] & ~_LAST_PART for part in parts]
     if not parts or numbers != list(range(len(parts), 0, -1)):
         return None

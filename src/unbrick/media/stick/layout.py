@@ -1,9 +1,9 @@
-"""Where everything lies on a stick, and the bytes of its partition table: from the image and the sizes alone.
+"""The layout of a stick, and the bytes of its partition table, from the image and the sizes. Pure.
 
-A stick is the image as it stands, but for its first 32 KiB (boot code and GPT): there the GPT is made to fit
-the stick (UEFI specification, chapter 5) and gets one more partition, FAT32 `UNBRICK`. What the image had in
-those 32 KiB lies untouched behind the image, so that a stick alone is enough to check it against a signature
-over the image. The same image and size of stick give the same bytes. Pure.
+A stick is the image, except for its first 32 KiB (boot code and GPT): there the GPT is made to fit the stick
+(UEFI specification, chapter 5) and gets one more partition, FAT32 `UNBRICK`. The image's own 32 KiB are kept
+behind the image, so that a stick alone is enough to check it against a signature over the image. The same
+image and size of stick give the same bytes.
 
     0         the head: boot code as in the image, GPT of the stick
     32 KiB    the image from here on
@@ -40,9 +40,10 @@ _HINT = "give the file that `unbrick media build --out` made"
 
 @dataclass(frozen=True)
 class StickLayout:
-    """All bytes of a stick that are neither the image's nor the partition's; offsets and sizes in bytes.
+    """Offsets and sizes are bytes.
 
-    `pieces` are `(offset, bytes)` in the order of the stick; the first is the head, the last the second GPT.
+    `pieces` are `(offset, bytes)` of all that is neither the image's nor the partition's, in the order of the
+    stick: the head, the image's own head and zeros, the second GPT.
     """
 
     image_size: int
@@ -54,14 +55,13 @@ class StickLayout:
 
     @property
     def head(self) -> bytes:
-        """The first 32 KiB of the stick."""
         return self.pieces[0][1]
 
 
 def plan_stick(image_head: bytes, image_size: int, disk_size: int) -> StickLayout:
-    """How an image, of which the first 32 KiB are given, lies on a stick of `disk_size` bytes.
+    """The layout of an image with these first 32 KiB on a stick of `disk_size` bytes.
 
-    Raises UsageError: no image of ours, or too small a stick.
+    Raises UsageError for another image, or too small a stick.
     """
     image, image_entries = _read_gpt(image_head, image_size)
     sectors = disk_size // SECTOR
@@ -108,11 +108,11 @@ def plan_stick(image_head: bytes, image_size: int, disk_size: int) -> StickLayou
 def find_differences(
     read: Callable[[int, int], bytes], image_size: int, disk_size: int
 ) -> tuple[bytes, list[str]]:
-    """What a stick has that no stick of its image has, in sentences, and the head of its image.
+    """The head of a stick's image, and in sentences where the stick is not as it was written.
 
-    `read(offset, size)` reads the stick. The head comes from the stick itself: it is to be believed only once
-    the head and the stick's bytes from 32 KiB to `image_size`, together, were checked against a signature.
-    Raises UsageError where that head is none.
+    `read(offset, size)` reads the stick. The head comes from the stick itself: believe it only once the head
+    and the stick's bytes from 32 KiB to `image_size`, together, were checked against a signature. Raises
+    UsageError where it is no head.
     """
     image_head = read(image_size, HEAD_BYTES)
     layout = plan_stick(image_head, image_size, disk_size)
@@ -130,7 +130,7 @@ def find_differences(
 
 
 def _read_gpt(head: bytes, image_size: int) -> tuple[gpt.Header, bytes]:
-    """The header and the entries of the image's own table; raises UsageError where it is not sound."""
+    """The header and the entries of the image's own table; raises UsageError."""
     if len(head) != HEAD_BYTES or image_size < HEAD_BYTES or image_size % SECTOR:
         raise UsageError("the image is not one of a boot medium", hint=_HINT)
     sector = head[SECTOR : 2 * SECTOR]
@@ -148,10 +148,8 @@ def _read_gpt(head: bytes, image_size: int) -> tuple[gpt.Header, bytes]:
 
 
 def _entries(image: bytes, guid: uuid.UUID, first: int, last: int) -> bytes:
-    """The image's entries and UNBRICK's, the only one that Windows may show: it offers to format what it
-    cannot read, and an ISO 9660 partition of a type that it knows is such a one.
-    """
     entries = [image[at : at + gpt.ENTRY_SIZE] for at in range(0, len(image), gpt.ENTRY_SIZE)]
+    # Windows offers to format an ISO 9660 partition of a type that it knows: it may show UNBRICK only.
     entries = [_LINUX_DATA + one[16:] if one[:16] == _BASIC_DATA else one for one in entries]
     free = next((index for index, one in enumerate(entries) if one[:16] == gpt.UNUSED), None)
     if free is None:
@@ -161,7 +159,7 @@ def _entries(image: bytes, guid: uuid.UUID, first: int, last: int) -> bytes:
 
 
 def _fit_protective_mbr(head: bytearray, sectors: int) -> None:
-    """Make the protective entry span the stick; the other entries and the boot code stay (legacy BIOS)."""
+    """Make the protective entry span the stick; a legacy BIOS needs the rest as it is."""
     for at in _MBR_ENTRIES:
         if head[at + 4] == _PROTECTIVE:
             first = int.from_bytes(head[at + 8 : at + 12], "little")

@@ -1,6 +1,6 @@
 """What a stick is before it is written: model, serial number, size, contents; and whether it may be wiped.
 
-Only looks. A plain file is a virtual machine's disk; a loop device is a file that is attached.
+Only looks. A plain file is a virtual machine's disk.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _WINDOWS_TYPES = {
     "E75CAF8F-F680-4CEE-AFA3-B001E56EFC2D",
 }
 _WINDOWS_FILE_SYSTEMS = {"ntfs": "NTFS", "bitlocker": "BitLocker", "refs": "ReFS"}
-# The same by their first sector's name alone: a damaged one is not known to blkid, and is a Windows still.
+# By their first sector alone: blkid does not know a damaged one, which is still a Windows.
 _WINDOWS_MARKS = {b"NTFS    ": "NTFS", b"-FVE-FS-": "BitLocker", b"ReFS\0\0\0\0": "ReFS"}
 _MOST_PARTITIONS = 256
 
 
 class TargetKind(StrEnum):
-    """What we were told to write to."""
+    """What is to be written to; a loop device is an attached file."""
 
     DISK = "disk"
     LOOP = "loop"
@@ -46,7 +46,7 @@ class TargetKind(StrEnum):
 class Content:
     """One partition, or the whole disk (`number` None); `length` in bytes.
 
-    `windows` says why it is taken for a part of one; `reports` counts what an outbox on it holds.
+    `windows` says why it is taken for a part of a Windows; `reports` counts the reports in an outbox on it.
     """
 
     number: int | None
@@ -71,12 +71,12 @@ class Target:
 
     @property
     def windows(self) -> str | None:
-        """Why this disk is taken for one of a Windows; None where nothing speaks for it."""
+        """Why this disk is taken for one of a Windows, if it is."""
         return next((content.windows for content in self.contents if content.windows), None)
 
 
 def look_at(path: Path, runner: Runner) -> Target:
-    """Look at a disk, loop device or file; raises UsageError for anything else, a partition for one."""
+    """Look at a disk, loop device or file; raises UsageError for anything else, also for a partition."""
     path = path.absolute()  # the programs that are asked do not run in our folder
     try:
         mode = path.stat().st_mode
@@ -113,9 +113,9 @@ def look_at(path: Path, runner: Runner) -> Target:
 
 
 def refuse(target: Target, serial: str | None) -> None:
-    """Raise UsageError where a target must not be wiped, unless its serial number was said.
+    """Raise UsageError where a target must not be wiped, unless `serial` is its serial number.
 
-    Whether it is in use is another question, and no serial number answers it.
+    Does not ask whether the target is in use.
     """
     if serial is not None:
         if target.serial is None or target.serial.casefold() != serial.strip().casefold():
@@ -135,7 +135,7 @@ def refuse(target: Target, serial: str | None) -> None:
 
 
 def refuse_another(target: Target, now: Target) -> None:
-    """Raise UsageError where what is there now is not what was looked at: sticks change hands, and places."""
+    """Raise UsageError where what is there `now` is not what was looked at: sticks change places."""
     if now != target:
         raise UsageError(
             f"{target.path}: is not what it was a moment ago", hint="nothing was touched: begin again"
@@ -197,7 +197,7 @@ def _kind(path: Path, facts: dict[str, Any]) -> TargetKind:
 
 
 def _is_sd_card(path: Path) -> bool:
-    """A card in a built-in reader says that it is not removable; what is soldered in calls itself MMC."""
+    # A card in a built-in reader says that it is not removable; soldered memory calls itself MMC.
     try:
         return Path("/sys/class/block", path.resolve().name, "device/type").read_text().strip() == "SD"
     except OSError:
@@ -220,61 +220,39 @@ def _contents(path: Path, size: int, runner: Runner) -> tuple[Content, ...]:
     if result.returncode == 0:
         table = parse_json(result.stdout)["partitiontable"]
         sector = int(table.get("sectorsize", SECTOR))
-        found = [
-            _partition(path, number, entry, sector, runner)
-            for number, entry in enumerate(table.get("partitions", ())[:_MOST_PARTITIONS], 1)
-        ]
+        found = []
+        for number, entry in enumerate(table.get("partitions", ())[:_MOST_PARTITIONS], 1):
+            offset, length = int(entry["start"]) * sector, int(entry["size"]) * sector
+            found.append(_content(path, number, entry, offset, length, runner))
         if found:
             return tuple(found)
-    whole = _probe(path, 0, size, runner)
-    if "TYPE" not in whole:
-        return ()
-    return (_content(None, 0, size, whole, None, path, runner),)
-
-
-def _partition(path: Path, number: int, entry: dict[str, Any], sector: int, runner: Runner) -> Content:
-    offset, length = int(entry["start"]) * sector, int(entry["size"]) * sector
-    seen = _probe(path, offset, length, runner)
-    return _content(number, offset, length, seen, entry, path, runner)
+    whole = _content(path, None, {}, 0, size, runner)
+    return (whole,) if whole.file_system is not None else ()
 
 
 def _content(
-    number: int | None,
-    offset: int,
-    length: int,
-    seen: dict[str, str],
-    entry: dict[str, Any] | None,
-    path: Path,
-    runner: Runner,
+    path: Path, number: int | None, entry: dict[str, Any], offset: int, length: int, runner: Runner
 ) -> Content:
+    """`entry` is sfdisk's of a partition."""
+    seen = _probe(path, offset, length, runner)
     kind = seen.get("TYPE")
-    name = _text((entry or {}).get("name"))
     place = f"partition {number}" if number is not None else "it"
     windows = None
     word = _WINDOWS_FILE_SYSTEMS.get((kind or "").casefold()) or _WINDOWS_MARKS.get(_mark(path, offset))
     if word:
         windows = f"{place} is {word}"
-    elif str((entry or {}).get("type", "")).upper() in _WINDOWS_TYPES:
+    elif str(entry.get("type", "")).upper() in _WINDOWS_TYPES:
         windows = f"{place} is of a type that only Windows makes"
     elif kind == "vfat" and _has_windows_loader(path, offset, runner):
         windows = f"{place} has Windows' boot files (EFI\\Microsoft)"
-    label = seen.get("LABEL") or name
+    label = seen.get("LABEL") or _text(entry.get("name"))
     reports = _waiting_reports(path, offset, runner) if (kind, label) == ("vfat", LABEL) else 0
     return Content(number, length, kind, label, windows, reports)
 
 
 def _probe(path: Path, offset: int, length: int, runner: Runner) -> dict[str, str]:
-    argv = [
-        "blkid",
-        "--probe",
-        "--output",
-        "export",
-        "--offset",
-        str(offset),
-        "--size",
-        str(length),
-        str(path),
-    ]
+    place = ["--offset", str(offset), "--size", str(length)]
+    argv = ["blkid", "--probe", "--output", "export", *place, str(path)]
     result = runner.run(argv, timeout=_TIMEOUT, ok=None)
     lines = result.stdout.decode(errors="replace").splitlines() if result.returncode == 0 else []
     pairs = (line.partition("=") for line in lines)
@@ -296,7 +274,7 @@ def _has_windows_loader(path: Path, offset: int, runner: Runner) -> bool:
 
 
 def _waiting_reports(path: Path, offset: int, runner: Runner) -> int:
-    """How many reports a stick of ours still has; a station takes away those that were sent."""
+    """How many reports a stick of ours holds; a station removes those that were sent."""
     argv = ["mdir", "-b", "-i", f"{path}@@{offset}", "::/outbox"]
     listed = runner.run(argv, timeout=_TIMEOUT, ok=None).stdout.splitlines()
     return sum(line.endswith(b".json") for line in listed)

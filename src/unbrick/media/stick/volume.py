@@ -1,4 +1,4 @@
-"""The partition UNBRICK: FAT32, so that any PC can open it, with the site's settings and room for reports."""
+"""The partition UNBRICK: FAT32, which any PC can open, with the site's settings and room for reports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TIMEOUT = 120.0
 _EDGE = 4 * MIB
 _SPARE = 32 * MIB
 # Microsoft's FAT specification: of the sectors before the tables, the first two have a copy in the seventh
-# and eighth. What a volume is called and how large it is, whether it was pulled, how much of it is free.
+# and eighth. `_FACTS` are a volume's name and size, whether it was pulled, how much of it is free.
 _RESERVED_SECTORS = 32
 _SECOND_COPY = 6
 _FACTS = ((3, 90), (SECTOR + 488, SECTOR + 496))
@@ -39,21 +39,20 @@ An unsigned change is not used for repairs; the stick then only looks.
 To start a machine from this stick, plug it in, switch on, and choose it in the boot menu
 (mostly F12, F9, F8 or Esc). Secure Boot can stay on.
 """.replace("\n", "\r\n").encode("ascii")
-"""What the file of that name says to whoever opens the partition."""
 
 
 def make_volume(
     layout: StickLayout, files: Mapping[str, bytes], runner: Runner
 ) -> tuple[tuple[int, bytes], ...]:
-    """The partition as `(offset in it, bytes)`: all that holds something, and both of its edges.
+    """The partition as `(offset in it, bytes)`: all that holds data, and both of its edges.
 
-    `files` are relative names with slashes. Made in memory: the settings may hold recovery passwords. Raises
-    UsageError where the files do not fit.
+    `files` are relative names with slashes. Raises UsageError where they do not fit.
     """
     contents = {README_NAME: README, **files}
     _refuse_names(contents)
     if sum(len(data) for data in contents.values()) > layout.partition_size - _SPARE:
         raise UsageError("the settings do not fit on the stick", hint="take a larger stick, or smaller files")
+    # In memory: the settings may hold recovery passwords.
     descriptor = os.memfd_create("unbrick-volume")
     try:
         os.ftruncate(descriptor, layout.partition_size)
@@ -65,16 +64,16 @@ def make_volume(
 
 
 def find_boot_files(stick: Path, layout: StickLayout, runner: Runner) -> bool:
-    """Whether somebody put a boot loader on UNBRICK: firmware looks for one on every FAT volume.
+    """Whether there is a boot loader on UNBRICK: firmware looks for one on every FAT volume.
 
-    None of ours lies there, and no signature covers that partition.
+    We put none there, and no signature covers that partition.
     """
     argv = ["mdir", "-b", "-i", f"{stick}@@{layout.partition_offset}", "::/EFI"]
     return runner.run(argv, timeout=_TIMEOUT, ok=None).returncode == 0
 
 
 def read_boot_code(read: Callable[[int, int], bytes], partition_offset: int) -> bytes:
-    """What the sectors before a volume's tables hold, but for its facts and the room that is left in it."""
+    """The sectors before a volume's tables, without what a computer changes in them (`_FACTS`)."""
     sectors = bytearray(read(partition_offset, _RESERVED_SECTORS * SECTOR))
     for first, last in _FACTS:
         for sector in (0, _SECOND_COPY):
@@ -95,7 +94,7 @@ def written_boot_code(layout: StickLayout, runner: Runner) -> bytes:
 
 
 def _refuse_names(names: Iterable[str]) -> None:
-    """Refuse what would lie on the stick under another name, where no station looks for it."""
+    """Refuse what would get another name on the stick, where no station looks for it."""
     ours = {MANIFEST_NAME, SIGNATURE_NAME}
     inside = (f"{folder}/{README_NAME}" for folder in FOLDERS)  # no file may have the name of a folder
     try:
@@ -117,13 +116,12 @@ def _fill(descriptor: int, layout: StickLayout, contents: Mapping[str, bytes], r
 
 
 def _making(image: str, layout: StickLayout) -> list[str]:
-    """The command that makes the empty volume."""
     sectors_before = layout.partition_offset // SECTOR
     return ["mkfs.fat", "-F", "32", "-n", LABEL, "-i", layout.volume_id, "-h", str(sectors_before), image]
 
 
 def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """Start and end of what holds data; at the edges lie the marks of what was on the stick before."""
+    """Start and end of what holds data, and of both edges: there are the marks of an earlier content."""
     found = [(0, _EDGE), (size - _EDGE, size)]
     position = _seek(descriptor, 0, os.SEEK_DATA, size)
     while position < size:

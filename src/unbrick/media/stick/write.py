@@ -1,7 +1,7 @@
 """Writes a stick and reads every written byte back from it.
 
-The head, which alone makes a stick start, is wiped first and written last: a stick that was pulled too early
-starts nothing, instead of something half.
+The head, which makes a stick start, is wiped first and written last: a stick that is pulled too early starts
+nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from unbrick.errors import FailedError, HalfDoneError, NeedsHandsError, Reason
 from unbrick.media.stick.layout import HEAD_BYTES, MIB, StickLayout
 
 Progress = Callable[[str, int, int], None]
-"""Called as `progress("writing" or "reading back", bytes done, bytes in all)`."""
+"""`progress("writing" or "reading back", bytes done, bytes in all)`."""
 
 _CHUNK = 4 * MIB
 # linux/fs.h: drop what is cached of a block device, so that reading reads the stick; read its table again.
@@ -32,7 +32,7 @@ _BROKEN = "the stick is broken, or smaller than it says: throw it away"
 
 @dataclass(frozen=True)
 class Written:
-    """What was done: bytes, and the seconds that writing (to the stick itself) and reading back took."""
+    """Bytes, and the seconds that writing (to the stick itself) and reading back took."""
 
     size: int
     write_seconds: float
@@ -41,7 +41,7 @@ class Written:
 
 @contextmanager
 def open_exclusively(path: Path) -> Iterator[int]:
-    """A stick, open for reading and writing, that nobody else can mount while it is open.
+    """A stick, open for reading and writing, which cannot be mounted while it is open.
 
     Raises NeedsHandsError (disk-in-use) and FailedError.
     """
@@ -71,9 +71,9 @@ def write_stick(
     volume: Sequence[tuple[int, bytes]],
     progress: Progress,
 ) -> Written:
-    """Write image, table and partition to an open stick, then compare it; raises FailedError, HalfDoneError.
+    """Write image, table and `volume` (of `make_volume`) to an open stick, then compare it.
 
-    `volume` is what `make_volume` gave. Everything that was on the stick is lost with the first byte.
+    All that was on the stick is lost with the first byte. Raises FailedError, HalfDoneError.
     """
     try:
         return _write_and_compare(stick, image, layout, volume, progress)
@@ -116,7 +116,7 @@ def _write_and_compare(
 def _chunks(
     image: Path, layout: StickLayout, volume: Sequence[tuple[int, bytes]]
 ) -> Iterator[tuple[int, bytes]]:
-    """Everything but the head, in the order of the stick, in pieces of at most 4 MiB."""
+    """All but the head, in the order of the stick, in pieces of at most 4 MiB."""
     with image.open("rb") as stream:
         position = stream.seek(HEAD_BYTES)
         while position < layout.image_size:
@@ -133,13 +133,13 @@ def _chunks(
 
 
 def _wipe(stick: int, size: int) -> None:
-    """Both copies of the old partition table, and what marks a file system on the whole stick."""
+    # Both copies of the old partition table, and the marks of a file system on the whole stick.
     for offset in (0, max(size - MIB, 0)):
         _write(stick, offset, bytes(min(MIB, size - offset)))
 
 
 def _write(stick: int, offset: int, data: bytes) -> None:
-    """Write, and wait until the stick has it: else the progress would be that of our memory."""
+    """Write, and wait until the stick has it: the progress is not to be that of our memory."""
     try:
         view = memoryview(data)
         while view:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 from unbrick.media.system.debian_root import DebianRoot
@@ -15,42 +17,20 @@ _PXELINUX = "usr/lib/PXELINUX/pxelinux.0"
 _PXELINUX_CORE = "usr/lib/syslinux/modules/bios/ldlinux.c32"
 _BIOS = "usr/lib/grub/i386-pc"
 _BIOS_MODULES = (
-    *(
-        "biosdisk",
-        "iso9660",
-        "part_gpt",
-        "part_msdos",
-        "fat",
-        "search",
-        "search_fs_file",
-        "configfile",
-        "normal",
-        "probe",
-        "regexp",
-        "smbios",
-        "gettext",
-    ),
-    *(
-        "linux",
-        "echo",
-        "test",
-        "reboot",
-        "halt",
-        "vbe",
-        "vga",
-        "video",
-        "all_video",
-        "ls",
-        "minicmd",
-        "sleep",
-    ),
+    *("biosdisk", "iso9660", "part_gpt", "part_msdos", "fat", "search", "search_fs_file", "configfile"),
+    *("normal", "probe", "regexp", "smbios", "gettext", "linux", "echo", "test", "reboot", "halt", "vbe"),
+    *("vga", "video", "all_video", "ls", "minicmd", "sleep"),
 )
+LANGUAGE = "unbrick"
+_CATALOGUE = struct.Struct("<7I")
+_CATALOGUE_MAGIC = 0x950412DE
+_PAIR = struct.Struct("<2I")
 _SECTOR = 512
 _SLACK = 192 * 1024
 
 
 def copy_boot_files(root: DebianRoot, folder: Path, runner: Runner) -> None:
-    """Fill a new folder with the boot programs and the kernel, by the names that `build` copies them by."""
+    """Fill a new folder with the boot programs and the kernel."""
     folder.mkdir(parents=True)
     for name, path in (
         ("shimx64.efi", _SHIM),
@@ -92,3 +72,17 @@ def make_efi_partition(
     mtools("mmd", "-i", str(image), "::/EFI", "::/EFI/BOOT", "::/boot", "::/boot/grub")
     for place, path in files.items():
         mtools("mcopy", "-i", str(image), str(path), place)
+
+
+def make_catalogue(words: Mapping[str, str]) -> bytes:
+    """A gettext catalogue (its manual, 10.3) of words in place of GRUB's own; sorted, as GRUB searches it."""
+    pairs = sorted((theirs.encode(), ours.encode()) for theirs, ours in words.items())
+    originals_at = _CATALOGUE.size
+    ours_at = originals_at + len(pairs) * _PAIR.size
+    texts = bytearray()
+    tables = []
+    for text in (*(theirs for theirs, _ in pairs), *(ours for _, ours in pairs)):
+        tables.append(_PAIR.pack(len(text), ours_at + len(pairs) * _PAIR.size + len(texts)))
+        texts += text + b"\0"
+    header = _CATALOGUE.pack(_CATALOGUE_MAGIC, 0, len(pairs), originals_at, ours_at, 0, 0)
+    return header + b"".join(tables) + bytes(texts)

@@ -1,7 +1,7 @@
 """What is the same on every site's medium: system archive, kernel, boot programs. Kept in a cache.
 
 <cache>/debian-<hash>/    unpacked packages, fetched anew after a week or when asked
-<cache>/system-<hash>/    what was made of them; the hash covers everything that it was made of
+<cache>/system-<hash>/    what was made of them; the hash covers all that went into it
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from unbrick.media.system import debian_root
 from unbrick.media.system.boot_files import copy_boot_files
-from unbrick.media.system.build_inputs import PACKAGE, Progress, digest_of_package
-from unbrick.media.system.contents import SystemParts, add_libraries, add_system
+from unbrick.media.system.contents import add_libraries, add_system
 from unbrick.media.system.debian_root import DebianRoot
-from unbrick.media.system.definition import Definition, SystemDefinition
+from unbrick.media.system.definition import PACKAGE, Definition, SystemDefinition
 from unbrick.media.system.file_tree import FileTree, write_cpio
 from unbrick.media.system.firmware import FirmwareChoice, choose_firmware
 from unbrick.media.system.hardware import describe_hardware
 from unbrick.media.system.kernel_modules import Choice, choose_modules, read_modules, write_index
-from unbrick.media.system.licences import write_licences
 from unbrick.media.system.python_part import add_python, fetch_packages, read_packages
-from unbrick.media.system.software import list_software
+from unbrick.media.system.software import list_software, write_licences
 from unbrick.processes.command import SystemRunner
+
+Progress = Callable[[str], AbstractContextManager[None]]
+"""Shows a person, while a block runs, the step that it is given."""
 
 _FORMAT = 1  # counted up when the same inputs are to give something else
 _DAY = 24 * 3600.0
@@ -41,7 +42,7 @@ _LEVEL = "-12"
 
 @dataclass(frozen=True)
 class SystemPart:
-    """Where the parts lie, and what is known of them."""
+    """Where the parts are: each by its path, `software` (the bill of materials' components) as JSON."""
 
     folder: Path
     root: DebianRoot
@@ -49,32 +50,26 @@ class SystemPart:
 
     @property
     def archive(self) -> Path:
-        """The packed system."""
         return self.folder / "system.img"
 
     @property
     def boot(self) -> Path:
-        """The kernel and the boot programs."""
         return self.folder / "boot"
 
     @property
     def licences(self) -> Path:
-        """Everybody's licences, packed."""
         return self.folder / "licences.tar.xz"
 
     @property
     def software(self) -> bytes:
-        """The components of the bill of materials, as JSON."""
         return (self.folder / "software.json").read_bytes()
 
     @property
     def hardware(self) -> bytes:
-        """What hardware is covered and what is not, as text."""
         return (self.folder / "hardware.txt").read_bytes()
 
 
 def cache_folder() -> Path:
-    """Where parts are kept between builds."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base, "unbrick", "media")
 
@@ -96,6 +91,17 @@ def make_system(
         os.utime(folder)
         _remove_old(cache)
         return SystemPart(folder, root, key)
+
+
+def digest_of_package(package: Path = PACKAGE) -> str:
+    """A hash over every file of unbrick's source, by name and content."""
+    digest = hashlib.sha256()
+    found = (Path(above, name) for above, _, names in os.walk(package) for name in names)
+    for path in sorted(path for path in found if path.parent.name != "__pycache__"):
+        data = path.read_bytes()
+        digest.update(f"{path.relative_to(package).as_posix()}\0{len(data)}\0".encode())
+        digest.update(data)
+    return digest.hexdigest()
 
 
 def _debian(
@@ -123,7 +129,7 @@ def _make(
         choice, firmware = _choose(definition, root, work, runner)
     tree = FileTree()
     with progress("putting the system together"):
-        add_system(tree, SystemParts(root, choice, firmware, work), definition, runner)
+        add_system(tree, root, choice, firmware, work, definition, runner)
         add_python(tree, root, definition.system, work / "packages", PACKAGE, work / "bytecode", runner)
         add_libraries(tree, root, definition.system)
         software = list_software(tree, root, read_packages(work / "packages"))
@@ -152,10 +158,8 @@ def _choose(
 
 
 def _remove_old(cache: Path) -> None:
-    """Take away systems that no build has used for a day; another build may be reading a newer one.
-
-    And packages that would be fetched anew: those of an older list of packages are never asked for again.
-    """
+    # Systems that no build has used for a day: another build may be reading a newer one. And packages that
+    # would be fetched anew: those of an older list of packages are never asked for again.
     for pattern, stamp, seconds in (("system-*", ".", _DAY), ("debian-*", "fetched", _WEEK)):
         for folder in cache.glob(pattern):
             mark = folder / stamp
@@ -169,7 +173,6 @@ def _key(*parts: object) -> str:
 
 @contextmanager
 def _locked(path: Path, progress: Progress) -> Iterator[None]:
-    """One build at a time in one cache."""
     with path.open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -181,7 +184,7 @@ def _locked(path: Path, progress: Progress) -> Iterator[None]:
 
 @contextmanager
 def _whole_or_not(folder: Path) -> Iterator[Path]:
-    """A folder that appears under its name once it is complete; an older one of the name makes room."""
+    """A folder that gets its name once it is complete, in the place of an older one."""
     place = folder.with_name(f".new-{folder.name}")
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()

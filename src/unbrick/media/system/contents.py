@@ -1,10 +1,9 @@
-"""The system of the medium as a file tree: what the definition names and what that needs, nothing else."""
+"""The system of the medium as a file tree: what the definition names, and what that needs."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from unbrick.errors import FailedError
@@ -30,53 +29,35 @@ _TEXTS = {
     "etc/mdadm/mdadm.conf": "HOMEHOST <ignore>\nAUTO +all\n",
 }
 # The groups that udev's rules name, with Debian's numbers where there are any.
-_GROUPS = [
-    *(
-        "root:0",
-        "tty:5",
-        "disk:6",
-        "lp:7",
-        "kmem:15",
-        "dialout:20",
-        "cdrom:24",
-        "tape:26",
-        "audio:29",
-        "video:44",
-    ),
-    *("render:992", "sgx:993", "kvm:994", "input:995", "clock:996", "nogroup:65534"),
-]
+_GROUPS = (
+    *("root:0", "tty:5", "disk:6", "lp:7", "kmem:15", "dialout:20", "cdrom:24", "tape:26", "audio:29"),
+    *("video:44", "render:992", "sgx:993", "kvm:994", "input:995", "clock:996", "nogroup:65534"),
+)
 
 
 class SystemTreeError(FailedError):
     """The definition names something that no package has."""
 
 
-@dataclass(frozen=True)
-class SystemParts:
-    """What the tree is made of."""
-
-    root: DebianRoot
-    choice: Choice
-    firmware: FirmwareChoice
-    workdir: Path
-
-    @property
-    def module_index(self) -> Path:
-        """Where `kernel_modules.write_index` has written."""
-        return self.workdir / "modules"
-
-
-def add_system(tree: FileTree, parts: SystemParts, definition: Definition, runner: Runner) -> None:
-    """Put everything but Python into the tree."""
+def add_system(
+    tree: FileTree,
+    root: DebianRoot,
+    choice: Choice,
+    firmware: FirmwareChoice,
+    workdir: Path,
+    definition: Definition,
+    runner: Runner,
+) -> None:
+    """Put everything but Python into the tree; `kernel_modules.write_index` has written `workdir`/modules."""
     _add_frame(tree, definition)
-    _add_named(tree, parts.root, definition.system)
-    _add_modules(tree, parts)
-    add_firmware(tree, parts.firmware, parts.root, parts.workdir / "firmware", runner)
-    _add_busybox_names(tree, parts.root, definition.system, runner)
+    _add_named(tree, root, definition.system)
+    _add_modules(tree, root, choice, workdir / "modules")
+    add_firmware(tree, firmware, root, workdir / "firmware", runner)
+    _add_busybox_names(tree, root, definition.system, runner)
 
 
 def add_libraries(tree: FileTree, root: DebianRoot, definition: SystemDefinition) -> None:
-    """Put in the libraries that the programs in the tree need; raises SystemTreeError for a missing one."""
+    """Add the libraries that the programs in the tree need; raises SystemTreeError where one is missing."""
     waiting = [(path, entry) for path, entry in tree.entries.items() if _may_be_program(path, entry)]
     for name in definition.libraries:
         waiting.extend(_add_library(tree, root, name, (), "recovery_media/system.yaml"))
@@ -125,11 +106,7 @@ def _add_path(tree: FileTree, root: DebianRoot, path: str, *, executable: bool) 
     here = root.folder / path
     if here.is_symlink():
         target = str(here.readlink())
-        joined = (
-            target.lstrip("/")
-            if target.startswith("/")
-            else os.path.normpath(f"{PurePosixPath(path).parent}/{target}")
-        )
+        joined = os.path.normpath(PurePosixPath("/", path).parent / target).lstrip("/")
         tree.add_link(path, target)
         return _add_path(tree, root, merged_path(joined), executable=executable)
     tree.add_file(path, here, executable=executable)
@@ -183,22 +160,21 @@ def _add_files(tree: FileTree, root: DebianRoot, path: str, definition: SystemDe
             _add_path(tree, root, each.relative_to(root.folder).as_posix(), executable=executable)
 
 
-def _add_modules(tree: FileTree, parts: SystemParts) -> None:
-    kernel = parts.root.kernel
-    source = parts.root.folder / "usr/lib/modules" / kernel
-    for module in parts.choice.modules:
-        tree.add_file(f"usr/lib/modules/{kernel}/{module.path}", source / module.path)
-    for index in sorted(parts.module_index.glob(f"lib/modules/{kernel}/modules.*")):
-        tree.add_file(f"usr/lib/modules/{kernel}/{index.name}", index)
+def _add_modules(tree: FileTree, root: DebianRoot, choice: Choice, index: Path) -> None:
+    folder = f"usr/lib/modules/{root.kernel}"
+    for module in choice.modules:
+        tree.add_file(f"{folder}/{module.path}", root.folder / folder / module.path)
+    for path in sorted(index.glob(f"lib/modules/{root.kernel}/modules.*")):
+        tree.add_file(f"{folder}/{path.name}", path)
 
 
 def _add_busybox_names(
     tree: FileTree, root: DebianRoot, definition: SystemDefinition, runner: Runner
 ) -> None:
-    told = root.run(runner, "usr/bin/busybox", "--list", timeout=_APPLETS_SECONDS, called="busybox").stdout
+    listed = root.run(runner, "usr/bin/busybox", "--list", timeout=_APPLETS_SECONDS, called="busybox").stdout
     taken = {path.rsplit("/", 1)[-1] for path in tree.entries if path.startswith(("usr/bin/", "usr/sbin/"))}
     # The first program makes the name modprobe, for kmod.
     taken.update({"modprobe", *definition.busybox_left_out})
-    for name in told.decode().split():
+    for name in listed.decode().split():
         if canonical(name) not in {canonical(each) for each in taken}:
             tree.add_link(f"usr/bin/{name}", "busybox")

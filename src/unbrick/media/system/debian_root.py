@@ -1,7 +1,7 @@
 """The Debian packages of the medium, unpacked into a folder, from this machine's own mirror.
 
-Packages are only unpacked; none of their scripts runs, so an ordinary user can build and the outcome depends
-on the packages alone. Programs of the unpacked system are run with its own loader and libraries.
+None of their scripts runs, so an ordinary user can build and the outcome depends on the packages alone.
+Programs of the unpacked system are run with its own loader and libraries.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _TARGETS_SECONDS = 60.0
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"
 _LOADER = f"{_LIBRARIES}/ld-linux-x86-64.so.2"
 MERGED = ("bin", "lib", "lib64", "sbin")
-"""The folders that are links into /usr since Debian 13."""
+"""Links into /usr since Debian 13."""
 NETWORK_ENVIRONMENT = (
     *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     "SSL_CERT_FILE",
 )
-"""What a computer behind a proxy has in its environment: whatever fetches needs it."""
+"""Environment of a computer behind a proxy, for all that fetches."""
 _ENVIRONMENT = ("TMPDIR", *NETWORK_ENVIRONMENT)
 # Run by mmdebstrap, $1 is the unpacked system: which packages these are, and which files each of them has.
 # Kernel and firmware are large to list, and the medium always has files of theirs.
@@ -118,15 +118,10 @@ class DebianRoot:
 def find_mirrors(definition: SystemDefinition, runner: Runner) -> tuple[str, ...]:
     """Lines for apt's list of sources, with the mirrors that this machine itself uses.
 
-    Without any (a machine of another kind) none, and mmdebstrap's own default is taken.
+    None on a machine that is no Debian: then mmdebstrap takes its own default.
     """
-    asked = [
-        "apt-get",
-        "indextargets",
-        "--format",
-        "$(REPO_URI) $(ORIGIN) $(CODENAME)",
-        "Created-By: Packages",
-    ]
+    shown = "$(REPO_URI) $(ORIGIN) $(CODENAME)"
+    asked = ["apt-get", "indextargets", "--format", shown, "Created-By: Packages"]
     try:
         told = runner.run(asked, timeout=_TARGETS_SECONDS).stdout.decode(errors="replace")
     except FailedError:
@@ -137,21 +132,14 @@ def find_mirrors(definition: SystemDefinition, runner: Runner) -> tuple[str, ...
         parts = line.split()
         if len(parts) != 3 or parts[1] != "Debian":
             continue
-        for ending, suite in (
-            ("-security", "-security"),
-            ("-updates", "-updates"),
-            ("-backports", None),
-            ("", ""),
-        ):
-            if parts[2].endswith(ending):
-                if suite is not None:
-                    lines.setdefault(suite, f"deb {parts[0]} {definition.suite}{suite} {components}")
-                break
+        suite = next(one for one in ("-security", "-updates", "-backports", "") if parts[2].endswith(one))
+        if suite != "-backports":
+            lines.setdefault(suite, f"deb {parts[0]} {definition.suite}{suite} {components}")
     return tuple(lines[suite] for suite in sorted(lines)) if "" in lines else ()
 
 
 def fetch(definition: SystemDefinition, mirrors: Sequence[str], folder: Path, runner: SystemRunner) -> None:
-    """Unpack the packages into a new folder; raises DebianError with what to do about it."""
+    """Unpack the packages into a new folder; raises DebianError."""
     archive = folder.with_name(f"{folder.name}.tar")
     argv = [
         "mmdebstrap",
@@ -168,16 +156,9 @@ def fetch(definition: SystemDefinition, mirrors: Sequence[str], folder: Path, ru
     try:
         runner.run(argv, timeout=_FETCH_SECONDS, keep=_ENVIRONMENT, tidies_up=True)
         folder.mkdir()
-        unpack = [
-            "tar",
-            "-xf",
-            str(archive),
-            "-C",
-            str(folder),
-            "--exclude=./dev/*",
-            "--exclude=./var/cache/*",
-        ]
-        runner.run([*unpack, "--no-same-owner", "--no-same-permissions"], timeout=_UNPACK_SECONDS)
+        unpack = ["tar", "-xf", str(archive), "-C", str(folder), "--no-same-owner", "--no-same-permissions"]
+        unpack += ["--exclude=./dev/*", "--exclude=./var/cache/*"]
+        runner.run(unpack, timeout=_UNPACK_SECONDS)
     except CommandError as error:
         raise _explained(error) from error
     finally:
@@ -201,17 +182,14 @@ def open_root(folder: Path) -> DebianRoot:
 
 
 def merged_path(path: str) -> str:
-    """Where a path (relative) really lies, which a package may name by its old folder."""
+    """Where a relative path really is; a package may name it by its old folder."""
     return f"usr/{path}" if path.split("/")[0] in MERGED else path
 
 
 def _newest_file(folder: Path) -> int:
     """When the newest file was made, in seconds since 1970; packages carry their files' times."""
-    newest = 0
-    for above, _, names in os.walk(folder):
-        for name in names:
-            newest = max(newest, int(os.lstat(f"{above}/{name}").st_mtime))
-    return newest
+    files = (f"{above}/{name}" for above, _, names in os.walk(folder) for name in names)
+    return max((int(os.lstat(file).st_mtime) for file in files), default=0)
 
 
 _CAUSES = (

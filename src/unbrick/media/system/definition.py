@@ -13,12 +13,14 @@ from typing import Annotated, Any
 from unbrick.errors import UsageError
 from unbrick.settings.strict import Form, Shape, Span, read_yaml
 
-_FOLDER = Path(__file__).resolve().parents[4] / "recovery_media"
+PACKAGE = Path(__file__).resolve().parents[2]
+"""The folder of unbrick's own source."""
+_FOLDER = PACKAGE.parents[1] / "recovery_media"
 _FORM = Form("a table of the definition")
 
 
 class DefinitionError(UsageError):
-    """A definition that is not there, or a file of it that cannot be read."""
+    """The definition, or a file of it, is missing or cannot be read."""
 
 
 Word = Annotated[str, Shape("a text", exact=True)]
@@ -27,7 +29,7 @@ Words = Annotated[tuple[Word, ...], Span(0)]
 
 @dataclass(frozen=True)
 class PythonDefinition:
-    """The Python that comes along, and what of it does not."""
+    """The Python on the medium, and what of it is left out."""
 
     version: Word
     left_out: Mapping[str, Word]
@@ -36,7 +38,7 @@ class PythonDefinition:
 
 @dataclass(frozen=True)
 class SystemDefinition:
-    """`system.yaml`: packages, programs, files; what is left out is told with a reason."""
+    """`system.yaml`: packages, programs, files; what is left out has a reason."""
 
     suite: Word
     architecture: Word
@@ -61,7 +63,7 @@ class ModuleClass:
 
 @dataclass(frozen=True)
 class ModulesDefinition:
-    """`kernel_modules.yaml`: the classes, what of them is left out, firmware that is, and what is loaded."""
+    """`kernel_modules.yaml`: the classes, modules and firmware that are left out, and what is loaded."""
 
     classes: Annotated[tuple[ModuleClass, ...], Span(0)]
     left_out: Mapping[str, Word]
@@ -137,12 +139,12 @@ def _text(folder: Path, name: str) -> str:
 
 
 def matching(patterns: Mapping[str, str], path: str) -> str | None:
-    """The first pattern that a path, or a folder above it, matches; None where none does."""
+    """The first pattern that names a path, as in `matches`."""
     return next((pattern for pattern in patterns if _compiled(pattern).match(path)), None)
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether a path, or a folder above it, is what the pattern names: `*`, `**` at any depth, `[…]`."""
+    """Whether a pattern (`*`, `**` at any depth, `[…]`) names a path or a folder above it."""
     return _compiled(pattern).match(path) is not None
 
 

@@ -21,7 +21,7 @@ class ElfError(FailedError):
 
 @dataclass(frozen=True)
 class Needs:
-    """What the loader looks for: names of libraries, the folders to look in first, and the loader itself."""
+    """Names of libraries, the folders to look for them in first, and the loader."""
 
     libraries: tuple[str, ...]
     folders: tuple[str, ...]
@@ -37,7 +37,7 @@ class _Segment:
 
 
 def read_needs(data: bytes) -> Needs | None:
-    """What an ELF file needs, None for bytes that are no 64-bit ELF file; raises ElfError."""
+    """What a 64-bit ELF file needs; None for other bytes. Raises ElfError."""
     if not data.startswith(_MAGIC):
         return None
     try:

@@ -27,37 +27,33 @@ class TreeError(FailedError):
 
 @dataclass(frozen=True)
 class Entry:
-    """One file, folder or link: its mode with the type's bits, and its content (or where to read it)."""
+    """A file, folder or link: its mode with the type's bits, and its content or the path of it."""
 
     mode: int
     content: bytes | Path = b""
 
     @property
     def size(self) -> int:
-        """Bytes of content."""
         return self.content.stat().st_size if isinstance(self.content, Path) else len(self.content)
 
     def read(self) -> bytes:
-        """The content."""
         return self.content.read_bytes() if isinstance(self.content, Path) else self.content
 
 
 @dataclass
 class FileTree:
-    """Paths (relative, with slashes) and what is there; folders above a file come by themselves."""
+    """Entries by path (relative, with slashes); folders above a file are added by themselves."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
 
     def add_file(self, path: str, content: bytes | Path, *, executable: bool = False) -> None:
-        """A plain file."""
         self._add(path, Entry(stat.S_IFREG | (0o755 if executable else 0o644), content))
 
     def add_link(self, path: str, target: str) -> None:
-        """A symbolic link."""
         self._add(path, Entry(stat.S_IFLNK | 0o777, target.encode()))
 
     def add_folder(self, path: str, mode: int = 0o755) -> None:
-        """A folder, unless it is there."""
+        """Keeps a folder that is there."""
         if path not in self.entries:
             self._add(path, Entry(stat.S_IFDIR | mode))
 

@@ -28,7 +28,7 @@ for source, target in json.load(sys.stdin):
 
 @dataclass(frozen=True)
 class FirmwareChoice:
-    """Files by their names below /lib/firmware; what was left out (name: reason); what Debian has not."""
+    """By name below /lib/firmware: the files; why one is left out; the driver that names a missing one."""
 
     files: Mapping[str, Path]
     left_out: Mapping[str, str]
@@ -36,7 +36,6 @@ class FirmwareChoice:
 
 
 def choose_firmware(modules: Iterable[Module], root: Path, left_out: Mapping[str, str]) -> FirmwareChoice:
-    """Find the files; a name may be a pattern."""
     files: dict[str, Path] = {}
     out: dict[str, str] = {}
     missing: dict[str, str] = {}
@@ -68,7 +67,7 @@ def _find(root: Path, name: str) -> dict[str, Path]:
 def add_firmware(
     tree: FileTree, choice: FirmwareChoice, root: DebianRoot, workdir: Path, runner: Runner
 ) -> None:
-    """Put the files into the tree, once each, packed as the kernel unpacks them (xz with CRC-32)."""
+    """Add the files, each once, packed as the kernel unpacks them (xz with CRC-32)."""
     first: dict[Path, str] = {}
     for name, path in sorted(choice.files.items()):
         place = f"{_FOLDER}/{name}.xz"

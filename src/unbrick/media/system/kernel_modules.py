@@ -1,6 +1,6 @@
-"""Which kernel modules are on the medium: classes of hardware, what they depend on, the firmware they name.
+"""Chooses the kernel modules of the medium: by class of hardware, with what they depend on.
 
-Written from `depmod`'s files (modules.dep(5), modules.softdep) and what `modinfo` says.
+Known from what `modinfo` prints; `depmod` writes the index of those that were chosen.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ModulesError(FailedError):
 
 @dataclass(frozen=True)
 class Module:
-    """One module as `modinfo` tells it; `path` is relative to the kernel's folder, as in modules.dep."""
+    """One module as `modinfo` shows it; `path` is relative to the kernel's folder, as in modules.dep(5)."""
 
     name: str
     path: str
@@ -37,13 +37,13 @@ class Module:
 
     @property
     def source(self) -> str:
-        """Where its source lies: `drivers/net/ethernet/intel/e1000e/e1000e`."""
+        """Such as `drivers/net/ethernet/intel/e1000e/e1000e`."""
         return re.sub(r"^kernel/|\.ko(\.\w+)?$", "", self.path)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen: by class, with what those depend on, and what was left out and why."""
+    """The modules by class; all with what they depend on; those left out, and why; the others."""
 
     by_class: Mapping[str, tuple[Module, ...]]
     modules: tuple[Module, ...]
@@ -57,14 +57,13 @@ def canonical(name: str) -> str:
 
 
 def read_modules(root: DebianRoot, runner: Runner) -> dict[str, Module]:
-    """Every module of the kernel, by name."""
     folder = root.folder / "usr/lib/modules" / root.kernel
     files = sorted(folder.glob("kernel/**/*.ko*"))
     if not files:
         raise ModulesError("the kernel package has no modules")
-    told = root.run(runner, _KMOD, *map(str, files), timeout=_MODINFO_SECONDS, called="modinfo").stdout
+    shown = root.run(runner, _KMOD, *map(str, files), timeout=_MODINFO_SECONDS, called="modinfo").stdout
     found = {}
-    for block in re.split(r"^filename:", told.decode(errors="replace"), flags=re.MULTILINE)[1:]:
+    for block in re.split(r"^filename:", shown.decode(errors="replace"), flags=re.MULTILINE)[1:]:
         module = _module(block, folder)
         found[module.name] = module
     if len(found) != len(files):
@@ -90,7 +89,6 @@ def _module(block: str, folder: Path) -> Module:
 
 
 def choose_modules(modules: Mapping[str, Module], definition: ModulesDefinition) -> Choice:
-    """Choose by class; what those depend on comes along."""
     by_class: dict[str, tuple[Module, ...]] = {}
     left_out = []
     chosen: set[str] = set()
@@ -106,7 +104,7 @@ def choose_modules(modules: Mapping[str, Module], definition: ModulesDefinition)
         ]
         by_class[kind.name] = tuple(members)
         chosen.update(module.name for module in members)
-    needed = with_dependencies(modules, chosen)
+    needed = _with_dependencies(modules, chosen)
     return Choice(
         by_class=by_class,
         modules=tuple(modules[name] for name in sorted(needed)),
@@ -115,8 +113,8 @@ def choose_modules(modules: Mapping[str, Module], definition: ModulesDefinition)
     )
 
 
-def with_dependencies(modules: Mapping[str, Module], names: Iterable[str]) -> set[str]:
-    """These modules and all they depend on, softly too; an alias that is none of the modules is built in."""
+def _with_dependencies(modules: Mapping[str, Module], names: Iterable[str]) -> set[str]:
+    """These modules and all they depend on, softly too; what is none of the modules is built in."""
     by_alias = {alias: module.name for module in modules.values() for alias in module.aliases}
     needed: set[str] = set()
     waiting = [canonical(name) for name in names]

@@ -1,7 +1,7 @@
 """Python on the medium: Debian's interpreter and standard library, the locked packages, unbrick itself.
 
-Everything is byte-compiled by the medium's own Python, without time stamps: the same source, the same bytes.
-Only unbrick keeps its source beside the byte code, for the log of a crash.
+The medium's own Python compiles it all, without time stamps: the same source gives the same bytes. Only
+unbrick keeps its source, for the log of a crash.
 """
 
 from __future__ import annotations
@@ -24,16 +24,8 @@ _COMPILE_SECONDS = 600.0
 _PACKAGES = "usr/lib/python3/dist-packages"
 _PLATFORMS = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
 _ENVIRONMENT = (
-    "HOME",
-    *NETWORK_ENVIRONMENT,
-    *(
-        "PIP_CERT",
-        "PIP_CONFIG_FILE",
-        "PIP_EXTRA_INDEX_URL",
-        "PIP_FIND_LINKS",
-        "PIP_INDEX_URL",
-        "PIP_TRUSTED_HOST",
-    ),
+    *("HOME", *NETWORK_ENVIRONMENT, "PIP_CERT", "PIP_CONFIG_FILE", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"),
+    *("PIP_INDEX_URL", "PIP_TRUSTED_HOST"),
 )
 _CLASSIFIED = "License :: OSI Approved :: "
 # Run by the medium's own Python: [[source, name in tracebacks, byte code], …] on its standard input.
@@ -52,7 +44,7 @@ class PythonError(FailedError):
 
 @dataclass(frozen=True, order=True)
 class PythonPackage:
-    """A package of the lock file as it was installed."""
+    """A package of the lock file, as installed."""
 
     name: str
     version: str
@@ -112,23 +104,15 @@ def add_python(
 ) -> None:
     """Put the standard library, the locked packages and unbrick into the tree, compiled in `workdir`."""
     library = f"usr/lib/python{definition.python.version}"
+    left_out = definition.python.packages_left_out
+    own_left_out = {pattern.removeprefix("unbrick/"): why for pattern, why in left_out.items()}
     sources = [
-        *_collect(tree, root.folder / library, library, definition.python.left_out, keep=False),
-        *_collect(tree, root.folder / _PACKAGES, _PACKAGES, {}, keep=False, only=("hivex",)),
-        *_collect(tree, packages, _PACKAGES, definition.python.packages_left_out, keep=False),
-        *_collect(
-            tree,
-            unbrick,
-            f"{_PACKAGES}/unbrick",
-            _below(definition.python.packages_left_out, "unbrick"),
-            keep=True,
-        ),
+        *_collect(tree, root.folder / library, library, definition.python.left_out),
+        *_collect(tree, root.folder / _PACKAGES, _PACKAGES, {}, only=("hivex", "libhivexmod")),
+        *_collect(tree, packages, _PACKAGES, left_out),
+        *_collect(tree, unbrick, f"{_PACKAGES}/unbrick", own_left_out, keep=True),
     ]
     _compile(tree, root, definition, sources, workdir, runner)
-
-
-def _below(patterns: Mapping[str, str], folder: str) -> dict[str, str]:
-    return {pattern.removeprefix(f"{folder}/"): why for pattern, why in patterns.items()}
 
 
 def _collect(
@@ -137,17 +121,14 @@ def _collect(
     place: str,
     left_out: Mapping[str, str],
     *,
-    keep: bool,
-    only: Sequence[str] = (),
+    keep: bool = False,
+    only: tuple[str, ...] = (),
 ) -> list[_Source]:
+    """Add the files of a folder, sources only with `keep`; `only` are the names that count, up to a dot."""
     sources = []
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder).as_posix()
-        if (
-            only
-            and relative.split("/")[0].split(".")[0] not in only
-            and not relative.startswith("libhivexmod")
-        ):
+        if only and relative.split("/")[0].split(".")[0] not in only:
             continue
         if "__pycache__" in relative or matching(left_out, relative) or path.is_dir():
             continue

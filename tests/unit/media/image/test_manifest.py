@@ -10,6 +10,8 @@ import pytest
 
 from unbrick.media.image.manifest import (
     PIECE,
+    SCHEMA,
+    ImageBytes,
     ImageManifest,
     ListedFile,
     ManifestError,
@@ -22,20 +24,17 @@ from unbrick.media.image.manifest import (
 SIZE = PIECE + 1000
 
 
-def manifest(**changed: Any) -> ImageManifest:
-    facts: dict[str, Any] = {
-        "id": "0123456789abcdef",
-        "version": "0.1.0",
-        "built": "2026-11-25T17:00:00Z",
-        "expires": "2027-12-25T17:00:00Z",
-        "size": SIZE,
-        "sha256": "0" * 64,
-        "piece": PIECE,
-        "pieces": ("1" * 64, "2" * 64),
-        "zeros": ((4096, 65536), (70000, 4096)),
-        "files": {"boot/vmlinuz": ListedFile(12, "3" * 64)},
-    }
-    return ImageManifest(**{**facts, **changed})
+def manifest() -> ImageManifest:
+    zeros = ((4096, 65536), (70000, 4096))
+    return ImageManifest(
+        SCHEMA,
+        id="0123456789abcdef",
+        version="0.1.0",
+        built="2026-11-25T17:00:00Z",
+        expires="2027-12-25T17:00:00Z",
+        image=ImageBytes(SIZE, "0" * 64, PIECE, ("1" * 64, "2" * 64), zeros),
+        files={"boot/vmlinuz": ListedFile(12, "3" * 64)},
+    )
 
 
 def test_a_manifest_is_read_back_also_with_padding_behind_it() -> None:

@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from unbrick.media.system.boot_words import make_catalogue
+from unbrick.media.system.boot_files import make_catalogue
 from unbrick.media.system.definition import read_definition
 
 
