@@ -49,7 +49,6 @@ class Recovered:
 
     @property
     def moved(self) -> tuple[str, ...]:
-        """The paths of the files that went to quarantine."""
         actions = [action for one in self.document["installations"] for action in one["actions"]]
         return tuple(str(one["path"]) for one in actions if one["state"] == ActionState.DONE)
 

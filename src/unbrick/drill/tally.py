@@ -34,7 +34,6 @@ class DrillTally:
         return self._reader.read(datetime.now().astimezone())
 
     def counted(self) -> dict[str, str]:
-        """Each machine's status by its name."""
         return {row.name.upper(): row.status for row in self._store.machines(limit=None)}
 
 

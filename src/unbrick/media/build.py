@@ -97,7 +97,8 @@ def _no_room(request: BuildRequest) -> FailedError:
 
 def _build(request: BuildRequest, progress: Progress, runner: SystemRunner) -> Built:
     definition = read_definition()
-    new_key = not request.site_key.exists() and not _public(request.site_key).exists()
+    public = request.site_key.with_name(f"{request.site_key.name}.pub")
+    new_key = not request.site_key.exists() and not public.exists()
     site_key = make_site_key(request.site_key, runner) if new_key else public_line(request.site_key)
     system = make_system(definition, cache_folder(), fresh=request.fresh, progress=progress, runner=runner)
     with tempfile.TemporaryDirectory(prefix=".unbrick-", dir=request.out.parent) as folder:
@@ -120,10 +121,6 @@ def _build(request: BuildRequest, progress: Progress, runner: SystemRunner) -> B
         packages=len(parse_json(system.software)),
         system_bytes=system.archive.stat().st_size,
     )
-
-
-def _public(key: Path) -> Path:
-    return key.with_name(f"{key.name}.pub")
 
 
 def _refuse(request: BuildRequest) -> None:
@@ -278,7 +275,6 @@ def complete_image(
 
 
 def _listed_files(staged: Path) -> dict[str, ListedFile]:
-    """Every file that is on the image as it was staged."""
     # The loader for BIOS is patched by xorriso.
     patched = {*RESERVED, "boot/grub/eltorito.img"}
     return {

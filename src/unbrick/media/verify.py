@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -78,9 +79,7 @@ def verify_medium(
     `strict` counts it as a problem where settings or playbooks lie there that the site has not signed.
     """
     path = path.absolute()  # the programs that are asked do not run in our folder
-    descriptor = _open(path)
-    try:
-        size = _size(descriptor)
+    with _opened(path) as (descriptor, size):
 
         def read(offset: int, length: int) -> bytes:
             try:
@@ -89,8 +88,6 @@ def verify_medium(
                 raise FailedError(f"{path}: cannot be read at byte {offset}: {error.strerror}") from error
 
         verdict = _verify(path, read, size, site_key, runner, progress)
-    finally:
-        os.close(descriptor)
     if not strict:
         return verdict
     loose = [name for name in verdict.unsigned if _IS_A_SETTING.fullmatch(name.lower())]
@@ -105,27 +102,25 @@ def check_image(image: Path, site_key: str | None, progress: Callable[[str, int,
     """
     if site_key is not None:
         _refuse_other_key(image, site_key)
-    descriptor = _open(image)
-    try:
-        size = _size(descriptor)
+    with _opened(image) as (descriptor, size):
 
         def read(offset: int, length: int) -> bytes:
             progress("checking", offset, size)
             return os.pread(descriptor, length, offset)
 
-        manifest, problems = _read_manifest(image, read, size, site_key)
-        if size < manifest.image.size:
-            problems = [f"is cut short: {size} of {manifest.image.size} bytes are there"]
-        if not problems:
-            whole, pieces = hash_image(read, manifest.image.size, manifest.image.zeros, manifest.image.piece)
-            problems = _changed_pieces(manifest.image, whole, pieces)
-        progress("checking", size, size)
-    except FailedError as error:
-        raise UsageError(error.message, hint=_COPY) from error
-    except OSError as error:
-        raise UsageError(f"{image}: cannot be read: {error.strerror}", hint=_COPY) from error
-    finally:
-        os.close(descriptor)
+        try:
+            manifest, problems = _read_manifest(image, read, size, site_key)
+            if size < manifest.image.size:
+                problems = [f"is cut short: {size} of {manifest.image.size} bytes are there"]
+            if not problems:
+                bytes_of = manifest.image
+                whole, pieces = hash_image(read, bytes_of.size, bytes_of.zeros, bytes_of.piece)
+                problems = _changed_pieces(bytes_of, whole, pieces)
+            progress("checking", size, size)
+        except FailedError as error:
+            raise UsageError(error.message, hint=_COPY) from error
+        except OSError as error:
+            raise UsageError(f"{image}: cannot be read: {error.strerror}", hint=_COPY) from error
     if problems:
         raise UsageError(f"{image}: {problems[0]}", hint=_COPY)
     return manifest.image.size
@@ -164,20 +159,22 @@ def _key_of(image: Path) -> str | None:
         os.close(descriptor)
 
 
-def _open(path: Path) -> int:
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, int]]:
+    """A descriptor of a file or disk, and its size in bytes; raises UsageError."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would never open
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would never open
     except OSError as error:
         raise UsageError(
             f"{path}: {error.strerror}", hint="name the image, or the whole stick; as root, for a stick"
         ) from error
-
-
-def _size(descriptor: int) -> int:
-    kind = os.fstat(descriptor).st_mode
-    if not stat.S_ISBLK(kind) and not stat.S_ISREG(kind):
-        raise UsageError("neither a file nor a disk", hint="name the image, or the whole stick")
-    return os.lseek(descriptor, 0, os.SEEK_END)
+    try:
+        kind = os.fstat(descriptor).st_mode
+        if not stat.S_ISBLK(kind) and not stat.S_ISREG(kind):
+            raise UsageError("neither a file nor a disk", hint="name the image, or the whole stick")
+        yield descriptor, os.lseek(descriptor, 0, os.SEEK_END)
+    finally:
+        os.close(descriptor)
 
 
 def _verify(
@@ -315,9 +312,10 @@ def _check_partition(
         check = check_files(partial(_read_from, drive, runner), site_key, ())
         good = check.good
         problems += [f"on the partition UNBRICK, {problem}" for problem in check.problems]
-    known = {name.lower() for name in (*good, *(_SIGNATURES if good else ()))}
-    if _is_our_readme(drive, runner):
-        known.add(README_NAME.lower())
+    known = {name.lower() for name in (*good, *((SETTINGS_LIST, SETTINGS_SIGNATURE) if good else ()))}
+    with suppress(SignedFolderError):
+        if _read_from(drive, runner, README_NAME, len(README)) == README:
+            known.add(README_NAME.lower())
     unsigned = tuple(name for name in names if name.lower() not in known and not _OWN.fullmatch(name.lower()))
     return good, unsigned, problems
 
@@ -336,13 +334,6 @@ def _seen_by_others(
         yield "the partition UNBRICK shows other files to other programs than to unbrick"
 
 
-def _is_our_readme(drive: str, runner: Runner) -> bool:
-    try:
-        return _read_from(drive, runner, README_NAME, len(README)) == README
-    except SignedFolderError:
-        return False
-
-
 def _read_from(drive: str, runner: Runner, name: str, most: int) -> bytes:
     """A file of the partition; in memory only, for there may be recovery passwords in it."""
     done = runner.run(["mcopy", "-n", "-i", drive, f"::/{name}", "-"], timeout=_TIMEOUT, ok=None)
@@ -351,6 +342,3 @@ def _read_from(drive: str, runner: Runner, name: str, most: int) -> bytes:
     if len(done.stdout) > most:
         raise SignedFolderError(f"{name} is too large")
     return done.stdout
-
-
-_SIGNATURES = (SETTINGS_LIST, SETTINGS_SIGNATURE)

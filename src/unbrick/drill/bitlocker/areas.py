@@ -56,7 +56,6 @@ class ReservedAreas:
         return (*blocks, (self.header_offset, self.header_offset + HEADER_SIZE))
 
     def all(self) -> tuple[tuple[int, int], ...]:
-        """Start and end of every reserved area."""
         return (*self.unencrypted(), (self.extra_offset, self.extra_offset + EXTRA_SIZE))
 
 

@@ -41,7 +41,6 @@ class _Span:
 
 
 def observed(file: PlannedFile) -> ObservedFile:
-    """A planned file as a diagnosis sees it."""
     return ObservedFile(
         file.path,
         len(file.content),
@@ -60,7 +59,6 @@ def judgement_of(playbook: Playbook, file: PlannedFile) -> Judgement | None:
 
 
 def is_named(playbook: Playbook, path: str) -> bool:
-    """Whether some rule looks at that path at all."""
     return any(rule.path.matches(path, WINDOWS) for rule in playbook.rules)
 
 
@@ -102,7 +100,6 @@ def make_older(playbook: Playbook, file: PlannedFile, rng: random.Random) -> Pla
 
 
 def _sizes(when: Match) -> tuple[int, int]:
-    """The smallest and the largest size that the conditions leave."""
     size = when.size
     lowest, highest = 0, 2**63
     if size is not None:
@@ -188,7 +185,6 @@ def _content(when: Match, size: int, rng: random.Random) -> bytes:
 
 
 def _name(component: str, rng: random.Random) -> str:
-    """A name that fits one component of a pattern."""
     made = ""
     for character in component:
         if character == "*":

@@ -99,7 +99,6 @@ def _protection_for(path: str, profiles: Mapping[str, Protection]) -> Protection
 
 
 def _with_parents(folders: Iterable[str]) -> list[str]:
-    """Those folders and all above them, each once, parents first."""
     found: dict[str, str] = {}
     for folder in folders:
         parts = folder.split("\\")

@@ -69,10 +69,8 @@ def system_folders(rng: random.Random, stores: int) -> tuple[str, ...]:
 
 
 def system_file(rng: random.Random, count: int) -> str:
-    """A file name as in System32; `count` keeps it unique."""
     return f"{rng.choice(_SYSTEM_STEMS)}{count}{rng.choice(_SYSTEM_KINDS)}"
 
 
 def office_file(rng: random.Random, count: int) -> str:
-    """A document's name; `count` keeps it unique."""
     return f"{rng.choice(_OFFICE)} {rng.randrange(2019, 2025)}-{count}{rng.choice(_OFFICE_KINDS)}"

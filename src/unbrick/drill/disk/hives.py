@@ -36,7 +36,6 @@ class WindowsVersion:
 
     @property
     def product_name(self) -> str:
-        """The product as people call it."""
         return self.product.replace("10", "11") if self.build >= 22000 else self.product
 
 
@@ -153,7 +152,6 @@ def system_tree(windows: SimulatedWindows) -> RegistryTree:
 
 
 def software_tree(windows: SimulatedWindows) -> RegistryTree:
-    """The SOFTWARE hive: the version, and the security product."""
     version = windows.version
     current: dict[str, RegistryValue | RegistryTree] = {
         "CurrentBuild": text(str(version.build)),

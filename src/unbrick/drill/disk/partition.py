@@ -60,7 +60,6 @@ class Layout:
     partitions: tuple[Partition, ...]
 
     def of(self, role: Role) -> tuple[Partition, ...]:
-        """The partitions with that role, in the order of the disk."""
         return tuple(partition for partition in self.partitions if partition.role is role)
 
 
@@ -138,7 +137,6 @@ def _header(layout: Layout, entries: bytes, *, at: int, other: int, entries_at: 
 
 
 def write_table(stream: BinaryIO, layout: Layout) -> None:
-    """Write the protective MBR and both copies of the GPT."""
     entries = _entries(layout)
     entry_sectors = len(entries) // layout.sector_size
     last = layout.size // layout.sector_size - 1

@@ -41,7 +41,6 @@ class FileTruth:
 
 
 def sha256_of(path: Path, offset: int = 0, length: int | None = None) -> str:
-    """The SHA-256 of a file or of a part of it, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         left = stream.seek(0, os.SEEK_END) - offset if length is None else length

@@ -68,7 +68,6 @@ class FirmwareVariables:
         return found
 
     def get(self, name: str, vendor: uuid.UUID = GLOBAL) -> bytes | None:
-        """A variable's value, None where there is none."""
         found = self.all().get((vendor, name))
         return None if found is None else found.value
 

@@ -31,7 +31,6 @@ class Monitor:
         self._events: list[dict[str, Any]] = []
 
     def greet(self) -> None:
-        """Take the greeting and enter command mode."""
         deadline = time.monotonic() + _ANSWER_SECONDS
         while (message := self._read(deadline)) is not None:
             if "QMP" in message:
@@ -69,7 +68,6 @@ class Monitor:
         self._events = [one for one in self._events if one["event"] != event]
 
     def close(self) -> None:
-        """Let go of the connection."""
         self._connection.close()
 
     def _read(self, deadline: float) -> dict[str, Any] | None:

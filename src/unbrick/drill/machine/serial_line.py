@@ -75,11 +75,9 @@ class SerialLine:
             time.sleep(_GLANCE_SECONDS)
 
     def said(self, text: str) -> bool:
-        """Whether any line so far contains `text`."""
         self.read()
         return any(text in line.text for line in self.lines)
 
     def tail(self, lines: int = 25) -> str:
-        """The last lines, for a person."""
         rest = _CONTROL.sub(b"", self._rest).decode(errors="replace").strip()
         return "\n".join(f"  {line}" for line in [*(one.text for one in self.lines[-lines:]), rest] if line)

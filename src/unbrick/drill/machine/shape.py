@@ -102,7 +102,6 @@ class MachineShape:
     usb_keyboard: bool = True
 
     def stick_path(self) -> bytes:
-        """The device path of the stick, for a boot entry."""
         return usb_path(_USB_SLOT, _STICK_PORT - 1)
 
     def drive_path(self, name: str) -> bytes:

@@ -36,7 +36,6 @@ class VirtualMachine:
         self.variables = variables
 
     def is_running(self) -> bool:
-        """Whether the process is there; a machine that powered off is not."""
         return self.server.poll() is None
 
     def wait_for(self, text: str, *, seconds: float) -> SerialText:

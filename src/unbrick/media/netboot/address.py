@@ -31,20 +31,15 @@ def find_network(interface: str | None, runner: Runner) -> ServedNetwork:
     Raises UsageError, which names the networks there are.
     """
     networks = _networks(runner)
-    if interface is not None:
-        for network in networks:
-            if network.interface == interface:
-                return network
-        raise UsageError(
-            f"{interface}: there is no such interface with an IPv4 address", hint=_choice(networks)
-        )
-    if len(networks) == 1:
+    if interface is None and len(networks) == 1:
         return networks[0]
-    default = _default_interface(runner)
+    wanted = interface if interface is not None else _default_interface(runner)
     for network in networks:
-        if network.interface == default:
+        if network.interface == wanted:
             return network
-    raise UsageError("which network is to be served cannot be known", hint=_choice(networks))
+    if interface is None:
+        raise UsageError("which network is to be served cannot be known", hint=_choice(networks))
+    raise UsageError(f"{interface}: there is no such interface with an IPv4 address", hint=_choice(networks))
 
 
 def _networks(runner: Runner) -> list[ServedNetwork]:

@@ -22,8 +22,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from unbrick.errors import FailedError, UsageError
@@ -94,7 +93,8 @@ def make_folder(
     directory = directory.absolute()  # the programs that are asked do not run in our folder
     _refuse_foreign(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    with _beside(directory) as place:
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=directory, ignore_cleanup_errors=True) as name:
+        place = Path(name)  # on its way to become DIR/served
         _extract(image, place, runner)
         menu = _read_menu(place / MENU)
         line = _KERNEL_LINE.search(menu)
@@ -162,16 +162,6 @@ def _refuse_foreign(directory: Path) -> None:
         raise UsageError(f"{directory}: {error.strerror}", hint="name a new folder") from error
     if names and not names & {SERVED, CONFIG}:
         raise UsageError(f"{directory}: is not empty, and not made by this command", hint="name a new folder")
-
-
-@contextmanager
-def _beside(directory: Path) -> Iterator[Path]:
-    """The folder that is to become DIR/served."""
-    place = Path(tempfile.mkdtemp(prefix=".new-", dir=directory))
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def _extract(image: Path, place: Path, runner: Runner) -> None:

@@ -123,7 +123,10 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.server.files.get(name)
         self.connection.settimeout(_IDLE_SECONDS)
         if path is None:
-            self._refuse(name)
+            self.send_response(HTTPStatus.NOT_FOUND)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            self.server.seen(self.client_address[0], name, HTTPStatus.NOT_FOUND)
             return
         try:
             with open_plain(path) as stream:
@@ -148,12 +151,6 @@ class _Handler(BaseHTTPRequestHandler):
             if time.monotonic() > deadline:
                 raise TimeoutError
             self.connection.sendfile(stream, offset, min(_PIECE, size - offset))
-
-    def _refuse(self, name: str) -> None:
-        self.send_response(HTTPStatus.NOT_FOUND)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-        self.server.seen(self.client_address[0], name, HTTPStatus.NOT_FOUND)
 
 
 class _ReadsUntil(io.RawIOBase):

@@ -105,7 +105,6 @@ class _Dnsmasq:
         self._server: Server | None = None
 
     def restart(self, text: str) -> None:
-        """End it if it runs, and start it with this configuration."""
         self.stop()
         self._config.write_text(text, encoding="utf-8")
         self._config.chmod(0o644)

@@ -143,7 +143,6 @@ def refuse_another(target: Target, now: Target) -> None:
 
 
 def describe(target: Target) -> Iterator[str]:
-    """What will be wiped, in lines for a person."""
     yield f"{target.path}: {_description(target)}"
     for content in target.contents:
         place = f"partition {content.number}" if content.number is not None else "the whole disk"
@@ -155,7 +154,6 @@ def describe(target: Target) -> Iterator[str]:
 
 
 def in_words(size: int) -> str:
-    """A size in bytes as it is printed on sticks."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 

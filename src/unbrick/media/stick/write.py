@@ -65,52 +65,40 @@ def open_exclusively(path: Path) -> Iterator[int]:
 
 
 def write_stick(
-    stick: int,
-    image: Path,
-    layout: StickLayout,
-    volume: Sequence[tuple[int, bytes]],
-    progress: Progress,
+    stick: int, image: Path, layout: StickLayout, volume: Sequence[tuple[int, bytes]], progress: Progress
 ) -> Written:
     """Write image, table and `volume` (of `make_volume`) to an open stick, then compare it.
 
     All that was on the stick is lost with the first byte. Raises FailedError, HalfDoneError.
     """
     try:
-        return _write_and_compare(stick, image, layout, volume, progress)
+        total = layout.image_size + sum(len(data) for _, data in (*layout.pieces[1:], *volume))
+        began = time.monotonic()
+        # Both copies of the old partition table, and the marks of a file system on the whole stick.
+        for offset in (0, max(layout.disk_size - MIB, 0)):
+            _write(stick, offset, bytes(min(MIB, layout.disk_size - offset)))
+        done = 0
+        for offset, data in _chunks(image, layout, volume):
+            _write(stick, offset, data)
+            done += len(data)
+            progress("writing", done, total)
+        _write(stick, 0, layout.head)
+        progress("writing", total, total)
+        _drop_cache(stick)
+        written = time.monotonic()
+        done = 0
+        for offset, data in chain(_chunks(image, layout, volume), [(0, layout.head)]):
+            _compare(stick, offset, data)
+            done += len(data)
+            progress("reading back", done, total)
+        # A file has no table that the kernel would read; a stick that is closed is read anyway.
+        with suppress(OSError):
+            fcntl.ioctl(stick, _BLKRRPART)
+        return Written(total, written - began, time.monotonic() - written)
     except KeyboardInterrupt as error:
         raise HalfDoneError(
             "stopped: the stick is not complete", hint="write it again; it is wiped already"
         ) from error
-
-
-def _write_and_compare(
-    stick: int,
-    image: Path,
-    layout: StickLayout,
-    volume: Sequence[tuple[int, bytes]],
-    progress: Progress,
-) -> Written:
-    total = layout.image_size + sum(len(data) for _, data in (*layout.pieces[1:], *volume))
-    began = time.monotonic()
-    _wipe(stick, layout.disk_size)
-    done = 0
-    for offset, data in _chunks(image, layout, volume):
-        _write(stick, offset, data)
-        done += len(data)
-        progress("writing", done, total)
-    _write(stick, 0, layout.head)
-    progress("writing", total, total)
-    _drop_cache(stick)
-    written = time.monotonic()
-    done = 0
-    for offset, data in chain(_chunks(image, layout, volume), [(0, layout.head)]):
-        _compare(stick, offset, data)
-        done += len(data)
-        progress("reading back", done, total)
-    # A file has no table that the kernel would read; a stick that is closed is read anyway.
-    with suppress(OSError):
-        fcntl.ioctl(stick, _BLKRRPART)
-    return Written(total, written - began, time.monotonic() - written)
 
 
 def _chunks(
@@ -130,12 +118,6 @@ def _chunks(
     for start, data in (behind, *inside, second):
         for at in range(0, len(data), _CHUNK):
             yield start + at, data[at : at + _CHUNK]
-
-
-def _wipe(stick: int, size: int) -> None:
-    # Both copies of the old partition table, and the marks of a file system on the whole stick.
-    for offset in (0, max(size - MIB, 0)):
-        _write(stick, offset, bytes(min(MIB, size - offset)))
 
 
 def _write(stick: int, offset: int, data: bytes) -> None:

@@ -10,12 +10,8 @@ from unbrick.media.system.debian_root import DebianRoot
 from unbrick.processes.command import Runner
 
 _SECONDS = 120.0
-_SHIM = "usr/lib/shim/shimx64.efi.signed"
-_GRUB = "usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed"
-_NETWORK_GRUB = "usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"
-_PXELINUX = "usr/lib/PXELINUX/pxelinux.0"
-_PXELINUX_CORE = "usr/lib/syslinux/modules/bios/ldlinux.c32"
-_BIOS = "usr/lib/grub/i386-pc"
+_SIGNED_GRUB = "usr/lib/grub/x86_64-efi-signed"
+_BIOS_GRUB = "usr/lib/grub/i386-pc"
 _BIOS_MODULES = (
     *("biosdisk", "iso9660", "part_gpt", "part_msdos", "fat", "search", "search_fs_file", "configfile"),
     *("normal", "probe", "regexp", "smbios", "gettext", "linux", "echo", "test", "reboot", "halt", "vbe"),
@@ -30,19 +26,18 @@ _SLACK = 192 * 1024
 
 
 def copy_boot_files(root: DebianRoot, folder: Path, runner: Runner) -> None:
-    """Fill a new folder with the boot programs and the kernel."""
     folder.mkdir(parents=True)
     for name, path in (
-        ("shimx64.efi", _SHIM),
-        ("grubx64.efi", _GRUB),
-        ("grubnetx64.efi", _NETWORK_GRUB),
-        ("pxelinux.0", _PXELINUX),
-        ("ldlinux.c32", _PXELINUX_CORE),
-        ("boot_hybrid.img", f"{_BIOS}/boot_hybrid.img"),
+        ("shimx64.efi", "usr/lib/shim/shimx64.efi.signed"),
+        ("grubx64.efi", f"{_SIGNED_GRUB}/gcdx64.efi.signed"),
+        ("grubnetx64.efi", f"{_SIGNED_GRUB}/grubnetx64.efi.signed"),
+        ("pxelinux.0", "usr/lib/PXELINUX/pxelinux.0"),
+        ("ldlinux.c32", "usr/lib/syslinux/modules/bios/ldlinux.c32"),
+        ("boot_hybrid.img", f"{_BIOS_GRUB}/boot_hybrid.img"),
         ("vmlinuz", f"boot/vmlinuz-{root.kernel}"),
     ):
         (folder / name).write_bytes((root.folder / path).read_bytes())
-    arguments = ("-d", str(root.folder / _BIOS), "-O", "i386-pc-eltorito", "-p", "/boot/grub")
+    arguments = ("-d", str(root.folder / _BIOS_GRUB), "-O", "i386-pc-eltorito", "-p", "/boot/grub")
     output = ("-o", str(folder / "eltorito.img"))
     root.run(runner, "usr/bin/grub-mkimage", *arguments, *output, *_BIOS_MODULES, timeout=_SECONDS)
 

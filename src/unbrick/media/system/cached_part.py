@@ -22,10 +22,14 @@ from unbrick.media.system.boot_files import copy_boot_files
 from unbrick.media.system.contents import add_libraries, add_system
 from unbrick.media.system.debian_root import DebianRoot
 from unbrick.media.system.definition import PACKAGE, Definition, SystemDefinition
+from unbrick.media.system.drivers import (
+    choose_firmware,
+    choose_modules,
+    describe_hardware,
+    read_modules,
+    write_index,
+)
 from unbrick.media.system.file_tree import FileTree, write_cpio
-from unbrick.media.system.firmware import FirmwareChoice, choose_firmware
-from unbrick.media.system.hardware import describe_hardware
-from unbrick.media.system.kernel_modules import Choice, choose_modules, read_modules, write_index
 from unbrick.media.system.python_part import add_python, fetch_packages, read_packages
 from unbrick.media.system.software import list_software, write_licences
 from unbrick.processes.command import SystemRunner
@@ -77,7 +81,6 @@ def cache_folder() -> Path:
 def make_system(
     definition: Definition, cache: Path, *, fresh: bool, progress: Progress, runner: SystemRunner
 ) -> SystemPart:
-    """Make the system, or find it in the cache."""
     cache.mkdir(parents=True, exist_ok=True)
     with _locked(cache / "lock", progress):
         for unfinished in cache.glob(".new-*"):  # of builds that were killed
@@ -94,7 +97,6 @@ def make_system(
 
 
 def digest_of_package(package: Path = PACKAGE) -> str:
-    """A hash over every file of unbrick's source, by name and content."""
     digest = hashlib.sha256()
     found = (Path(above, name) for above, _, names in os.walk(package) for name in names)
     for path in sorted(path for path in found if path.parent.name != "__pycache__"):
@@ -126,16 +128,17 @@ def _make(
     with progress("fetching Python packages"):
         fetch_packages(definition.requirements, definition.system.python.version, work / "packages", runner)
     with progress("choosing drivers and firmware"):
-        choice, firmware = _choose(definition, root, work, runner)
+        choice = choose_modules(read_modules(root, runner), definition.modules)
+        write_index(root, choice, work / "modules", runner)
+        firmware = choose_firmware(choice.modules, root.folder, definition.modules.firmware_left_out)
     tree = FileTree()
     with progress("putting the system together"):
         add_system(tree, root, choice, firmware, work, definition, runner)
         add_python(tree, root, definition.system, work / "packages", PACKAGE, work / "bytecode", runner)
         add_libraries(tree, root, definition.system)
         software = list_software(tree, root, read_packages(work / "packages"))
-    (place / "hardware.txt").write_text(
-        describe_hardware(choice, firmware, definition.modules), encoding="utf-8"
-    )
+    covered = describe_hardware(choice, firmware, definition.modules)
+    (place / "hardware.txt").write_text("\n".join(covered) + "\n", encoding="utf-8")
     (place / "software.json").write_text(json.dumps(software, indent=1, sort_keys=True), encoding="utf-8")
     copy_boot_files(root, place / "boot", runner)
     write_licences(root, software, work / "packages", place / "licences.tar.xz", runner)
@@ -146,15 +149,6 @@ def _make(
         arguments = ("-q", _LEVEL, "-T2", str(work / "system.cpio"), "-o", str(packed))
         root.run(runner, "usr/bin/zstd", *arguments, timeout=_PACK_SECONDS)
     shutil.rmtree(work)
-
-
-def _choose(
-    definition: Definition, root: DebianRoot, work: Path, runner: SystemRunner
-) -> tuple[Choice, FirmwareChoice]:
-    modules = read_modules(root, runner)
-    choice = choose_modules(modules, definition.modules)
-    write_index(root, choice, work / "modules", runner)
-    return choice, choose_firmware(choice.modules, root.folder, definition.modules.firmware_left_out)
 
 
 def _remove_old(cache: Path) -> None:

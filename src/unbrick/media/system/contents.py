@@ -9,10 +9,9 @@ from pathlib import Path, PurePosixPath
 from unbrick.errors import FailedError
 from unbrick.media.system.debian_root import MERGED, DebianRoot, merged_path
 from unbrick.media.system.definition import Definition, SystemDefinition
+from unbrick.media.system.drivers import Choice, FirmwareChoice, add_firmware, canonical
 from unbrick.media.system.elf import read_needs
 from unbrick.media.system.file_tree import Entry, FileTree
-from unbrick.media.system.firmware import FirmwareChoice, add_firmware
-from unbrick.media.system.kernel_modules import Choice, canonical
 from unbrick.processes.command import Runner
 
 _LIBRARIES = ("usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/systemd", "usr/lib")
@@ -35,10 +34,6 @@ _GROUPS = (
 )
 
 
-class SystemTreeError(FailedError):
-    """The definition names something that no package has."""
-
-
 def add_system(
     tree: FileTree,
     root: DebianRoot,
@@ -48,7 +43,7 @@ def add_system(
     definition: Definition,
     runner: Runner,
 ) -> None:
-    """Put everything but Python into the tree; `kernel_modules.write_index` has written `workdir`/modules."""
+    """Put everything but Python into the tree; `drivers.write_index` has written `workdir`/modules."""
     _add_frame(tree, definition)
     _add_named(tree, root, definition.system)
     _add_modules(tree, root, choice, workdir / "modules")
@@ -57,7 +52,7 @@ def add_system(
 
 
 def add_libraries(tree: FileTree, root: DebianRoot, definition: SystemDefinition) -> None:
-    """Add the libraries that the programs in the tree need; raises SystemTreeError where one is missing."""
+    """Add the libraries that the programs in the tree need; raises FailedError where one is missing."""
     waiting = [(path, entry) for path, entry in tree.entries.items() if _may_be_program(path, entry)]
     for name in definition.libraries:
         waiting.extend(_add_library(tree, root, name, (), "recovery_media/system.yaml"))
@@ -93,7 +88,7 @@ def _add_library(
         found = root.folder / place / name
         if found.exists():
             return _add_path(tree, root, f"{place}/{name}", executable=True)
-    raise SystemTreeError(
+    raise FailedError(
         f"{needed_by} needs {name}, which no package has",
         hint="name the package in recovery_media/system.yaml",
     )
@@ -136,7 +131,7 @@ def _add_frame(tree: FileTree, definition: Definition) -> None:
 def _add_named(tree: FileTree, root: DebianRoot, definition: SystemDefinition) -> None:
     for path in definition.programs:
         if not (root.folder / path).exists():
-            raise SystemTreeError(
+            raise FailedError(
                 f"no package has {path}",
                 hint="correct the programs, or the packages, of recovery_media/system.yaml",
             )
@@ -150,9 +145,7 @@ def _add_named(tree: FileTree, root: DebianRoot, definition: SystemDefinition) -
 def _add_files(tree: FileTree, root: DebianRoot, path: str, definition: SystemDefinition) -> None:
     here = root.folder / path
     if not here.exists():
-        raise SystemTreeError(
-            f"no package has {path}", hint="correct the files of recovery_media/system.yaml"
-        )
+        raise FailedError(f"no package has {path}", hint="correct the files of recovery_media/system.yaml")
     found = [here] if not here.is_dir() else sorted(below for below in here.rglob("*") if not below.is_dir())
     for each in found:
         if each.name not in definition.udev_rules_left_out:

@@ -45,10 +45,6 @@ done >"$1/packages"
 """
 
 
-class DebianError(FailedError):
-    """The Debian packages could not be had."""
-
-
 @dataclass(frozen=True, order=True)
 class DebianPackage:
     """One binary package, and the source package it was built from."""
@@ -82,7 +78,7 @@ class DebianRoot:
         """The version of its kernel, as `uname -r` says it."""
         found = sorted(path.name for path in (self.folder / "usr/lib/modules").iterdir())
         if len(found) != 1:
-            raise DebianError(f"expected one kernel on the medium, found {len(found)}")
+            raise FailedError(f"expected one kernel on the medium, found {len(found)}")
         return found[0]
 
     def run(
@@ -109,7 +105,7 @@ class DebianRoot:
         settings = {"PYTHONHOME": str(self.folder / "usr"), "PYTHONHASHSEED": "0"}
         found = sorted((self.folder / "usr/bin").glob("python3.[0-9]*"))
         if not found:
-            raise DebianError("the package python3 is not among the packages of the medium")
+            raise FailedError("the package python3 is not among the packages of the medium")
         interpreter = found[0].relative_to(self.folder).as_posix()
         arguments = ("-S", "-B", "-c", program)
         return self.run(runner, interpreter, *arguments, timeout=timeout, environment=settings, stdin=stdin)
@@ -139,7 +135,7 @@ def find_mirrors(definition: SystemDefinition, runner: Runner) -> tuple[str, ...
 
 
 def fetch(definition: SystemDefinition, mirrors: Sequence[str], folder: Path, runner: SystemRunner) -> None:
-    """Unpack the packages into a new folder; raises DebianError."""
+    """Unpack the packages into a new folder; raises FailedError."""
     archive = folder.with_name(f"{folder.name}.tar")
     argv = [
         "mmdebstrap",
@@ -166,12 +162,11 @@ def fetch(definition: SystemDefinition, mirrors: Sequence[str], folder: Path, ru
 
 
 def open_root(folder: Path) -> DebianRoot:
-    """The unpacked system of a folder that `fetch` filled."""
     packages = []
     for line in (folder / "packages").read_text(encoding="utf-8").splitlines():
         fields = line.split("\t")
         if len(fields) != 5:
-            raise DebianError(f"not a line about a package: {line[:80]!r}")
+            raise FailedError(f"not a line about a package: {line[:80]!r}")
         packages.append(DebianPackage(*fields))
     suites = re.findall(
         r"^deb \S+ (\S+)", (folder / "etc/apt/sources.list").read_text(encoding="utf-8"), re.M
@@ -221,12 +216,12 @@ _CAUSES = (
 )
 
 
-def _explained(error: CommandError) -> DebianError:
+def _explained(error: CommandError) -> FailedError:
     for pattern, message, hint in _CAUSES:
         found = re.search(pattern, error.stderr)
         if found:
-            return DebianError(
+            return FailedError(
                 message.format(*(part.decode(errors="replace") for part in found.groups())), hint=hint
             )
     said = error.stderr.decode(errors="replace").strip().splitlines()
-    return DebianError(f"mmdebstrap: {said[-1][:300] if said else f'exit code {error.returncode}'}")
+    return FailedError(f"mmdebstrap: {said[-1][:300] if said else f'exit code {error.returncode}'}")

@@ -19,10 +19,6 @@ _FOLDER = PACKAGE.parents[1] / "recovery_media"
 _FORM = Form("a table of the definition")
 
 
-class DefinitionError(UsageError):
-    """The definition, or a file of it, is missing or cannot be read."""
-
-
 Word = Annotated[str, Shape("a text", exact=True)]
 Words = Annotated[tuple[Word, ...], Span(0)]
 
@@ -90,9 +86,8 @@ class Definition:
 
 
 def read_definition(folder: Path = _FOLDER) -> Definition:
-    """Read the definition; raises UsageError with the file and what is wrong."""
     if not folder.is_dir():
-        raise DefinitionError(
+        raise UsageError(
             f"{folder}: not there",
             hint="build from a checkout of unbrick: the folder recovery_media holds the image's parts",
         )
@@ -135,7 +130,7 @@ def _text(folder: Path, name: str) -> str:
     try:
         return (folder / name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DefinitionError(f"{folder / name}: {error}") from error
+        raise UsageError(f"{folder / name}: {error}") from error
 
 
 def matching(patterns: Mapping[str, str], path: str) -> str | None:

@@ -15,10 +15,6 @@ _DYNAMIC_ENTRY = struct.Struct("<QQ")
 _MOST_HEADERS = 128
 
 
-class ElfError(FailedError):
-    """A program file that cannot be read."""
-
-
 @dataclass(frozen=True)
 class Needs:
     """Names of libraries, the folders to look for them in first, and the loader."""
@@ -37,7 +33,7 @@ class _Segment:
 
 
 def read_needs(data: bytes) -> Needs | None:
-    """What a 64-bit ELF file needs; None for other bytes. Raises ElfError."""
+    """What a 64-bit ELF file needs; None for other bytes. Raises FailedError."""
     if not data.startswith(_MAGIC):
         return None
     try:
@@ -52,7 +48,7 @@ def read_needs(data: bytes) -> Needs | None:
             for tag in (_NEEDED, _RPATH, _RUNPATH)
         }
     except (struct.error, UnicodeDecodeError, ValueError) as error:
-        raise ElfError(f"not a whole program file: {error}") from error
+        raise FailedError(f"not a whole program file: {error}") from error
     folders = ":".join([*names[_RUNPATH], *names[_RPATH]])
     return Needs(
         tuple(names[_NEEDED]), tuple(filter(None, folders.split(":"))), loader[0] if loader else None

@@ -21,10 +21,6 @@ _CHUNK = 1024 * 1024
 _MOST_FILE = 0xFFFFFFFF
 
 
-class TreeError(FailedError):
-    """A tree that contradicts itself."""
-
-
 @dataclass(frozen=True)
 class Entry:
     """A file, folder or link: its mode with the type's bits, and its content or the path of it."""
@@ -63,55 +59,53 @@ class FileTree:
     def _add(self, path: str, entry: Entry) -> None:
         parts = path.split("/")
         if not path or any(part in ("", ".", "..") for part in parts):
-            raise TreeError(f"not a path inside the tree: {path!r}")
+            raise FailedError(f"not a path inside the tree: {path!r}")
         for depth in range(1, len(parts)):
             above = self.entries.setdefault("/".join(parts[:depth]), Entry(stat.S_IFDIR | 0o755))
             if not stat.S_ISDIR(above.mode):
-                raise TreeError(f"{path} lies below {'/'.join(parts[:depth])}, which is no folder")
+                raise FailedError(f"{path} lies below {'/'.join(parts[:depth])}, which is no folder")
         self.entries[path] = entry
 
 
-def write_cpio(tree: FileTree, out: IO[bytes], seconds: int) -> int:
-    """Write the tree as a newc archive with one time stamp (seconds since 1970); its length in bytes."""
-    length = 0
+def write_cpio(tree: FileTree, out: IO[bytes], seconds: int) -> None:
+    """Write the tree as a newc archive with one time stamp (seconds since 1970).
+
+    `out` must be at a multiple of 512.
+    """
     for number, path in enumerate(sorted(tree.entries), start=1):
         entry = tree.entries[path]
         if entry.size > _MOST_FILE:
-            raise TreeError(f"{path} is too large for the archive")
+            raise FailedError(f"{path} is too large for the archive")
         links = 2 if stat.S_ISDIR(entry.mode) else 1
-        length += _write_header(out, path, number, entry.mode, links, seconds, entry.size)
-        length += _write_content(out, entry)
-    length += _write_header(out, _LAST, 0, 0, 1, 0, 0)
-    return length + _pad(out, length, _BLOCK)
+        _write_header(out, path, number, entry.mode, links, seconds, entry.size)
+        _write_content(out, entry)
+    _write_header(out, _LAST, 0, 0, 1, 0, 0)
+    _pad(out, _BLOCK)
 
 
 def _write_header(
     out: IO[bytes], path: str, number: int, mode: int, links: int, seconds: int, size: int
-) -> int:
+) -> None:
     name = path.encode() + b"\0"
     fields = (number, mode, 0, 0, links, seconds, size, 0, 0, 0, 0, len(name), 0)
-    header = _MAGIC + b"".join(b"%08X" % value for value in fields) + name
-    out.write(header)
-    return len(header) + _pad(out, len(header), _ALIGN)
+    out.write(_MAGIC + b"".join(b"%08X" % value for value in fields) + name)
+    _pad(out, _ALIGN)
 
 
-def _write_content(out: IO[bytes], entry: Entry) -> int:
-    size = entry.size
+def _write_content(out: IO[bytes], entry: Entry) -> None:
     if isinstance(entry.content, Path):
-        left = size
+        left = entry.size
         with entry.content.open("rb") as source:
             while left:
                 chunk = source.read(min(left, _CHUNK))
                 if not chunk:
-                    raise TreeError(f"{entry.content} shrank while it was read")
+                    raise FailedError(f"{entry.content} shrank while it was read")
                 out.write(chunk)
                 left -= len(chunk)
     else:
         out.write(entry.content)
-    return size + _pad(out, size, _ALIGN)
+    _pad(out, _ALIGN)
 
 
-def _pad(out: IO[bytes], length: int, to: int) -> int:
-    padding = -length % to
-    out.write(bytes(padding))
-    return padding
+def _pad(out: IO[bytes], to: int) -> None:
+    out.write(bytes(-out.tell() % to))

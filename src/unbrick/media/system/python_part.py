@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 
 from unbrick.errors import FailedError
@@ -38,10 +39,6 @@ for source, name, target in json.load(sys.stdin):
 """
 
 
-class PythonError(FailedError):
-    """The Python packages could not be had or compiled."""
-
-
 @dataclass(frozen=True, order=True)
 class PythonPackage:
     """A package of the lock file, as installed."""
@@ -64,33 +61,22 @@ def fetch_packages(requirements: Path, version: str, folder: Path, runner: Syste
             raise  # the story of the build says where
         said = error.stderr.decode(errors="replace").strip().splitlines()
         last = next((line for line in reversed(said) if line.startswith("ERROR")), error.message)
-        raise PythonError(
+        raise FailedError(
             f"the Python packages could not be fetched: {last.removeprefix('ERROR: ')}",
             hint="check that pip reaches its index on this machine",
         ) from error
 
 
 def read_packages(folder: Path) -> tuple[PythonPackage, ...]:
-    """What `fetch_packages` installed."""
     found = []
-    for metadata in folder.glob("*.dist-info/METADATA"):
-        fields: dict[str, str] = {}
-        for line in metadata.read_text(encoding="utf-8").partition("\n\n")[0].splitlines():
-            name, _, value = line.partition(": ")
-            if value.startswith(_CLASSIFIED):
-                name, value = "Classified", value.removeprefix(_CLASSIFIED)
-            fields.setdefault(name, value)
-        named = (fields.get(name) for name in ("License-Expression", "License", "Classified"))
+    for distribution in distributions(path=[str(folder)]):
+        fields = distribution.metadata
+        named = [one for name in ("License-Expression", "License") for one in fields.get_all(name) or ()]
+        classes = fields.get_all("Classifier") or ()
+        named += [one.removeprefix(_CLASSIFIED) for one in classes if one.startswith(_CLASSIFIED)]
         licence = next(filter(None, named), "see its licence file")
         found.append(PythonPackage(fields["Name"], fields["Version"], licence.splitlines()[0][:80]))
     return tuple(sorted(found))
-
-
-@dataclass(frozen=True)
-class _Source:
-    path: Path
-    place: str
-    keep: bool
 
 
 def add_python(
@@ -103,57 +89,39 @@ def add_python(
     runner: Runner,
 ) -> None:
     """Put the standard library, the locked packages and unbrick into the tree, compiled in `workdir`."""
-    library = f"usr/lib/python{definition.python.version}"
+    shutil.rmtree(workdir, ignore_errors=True)
+    version = definition.python.version
+    tag = f"cpython-{version.replace('.', '')}"
+    library = f"usr/lib/python{version}"
     left_out = definition.python.packages_left_out
     own_left_out = {pattern.removeprefix("unbrick/"): why for pattern, why in left_out.items()}
-    sources = [
-        *_collect(tree, root.folder / library, library, definition.python.left_out),
-        *_collect(tree, root.folder / _PACKAGES, _PACKAGES, {}, only=("hivex", "libhivexmod")),
-        *_collect(tree, packages, _PACKAGES, left_out),
-        *_collect(tree, unbrick, f"{_PACKAGES}/unbrick", own_left_out, keep=True),
-    ]
-    _compile(tree, root, definition, sources, workdir, runner)
+    work: list[tuple[str, str, str]] = []
 
+    def add(
+        folder: Path,
+        place: str,
+        left_out: Mapping[str, str],
+        *,
+        keep: bool = False,
+        only: tuple[str, ...] = (),
+    ) -> None:
+        """Add a folder, its sources only with `keep`; `only` are the names that count, up to a dot."""
+        for path in sorted(folder.rglob("*")):
+            relative = path.relative_to(folder).as_posix()
+            if only and relative.split("/")[0].split(".")[0] not in only:
+                continue
+            if "__pycache__" in relative or matching(left_out, relative) or path.is_dir():
+                continue
+            if path.suffix != ".py" or keep:
+                tree.add_file(f"{place}/{relative}", path.resolve(strict=True))
+            if path.suffix == ".py":
+                above, _, _ = f"{place}/{relative}".rpartition("/")
+                code = f"{above}/__pycache__/{path.stem}.{tag}.pyc" if keep else f"{above}/{path.stem}.pyc"
+                work.append((str(path), f"/{place}/{relative}", str(workdir / code)))
+                tree.add_file(code, workdir / code)
 
-def _collect(
-    tree: FileTree,
-    folder: Path,
-    place: str,
-    left_out: Mapping[str, str],
-    *,
-    keep: bool = False,
-    only: tuple[str, ...] = (),
-) -> list[_Source]:
-    """Add the files of a folder, sources only with `keep`; `only` are the names that count, up to a dot."""
-    sources = []
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder).as_posix()
-        if only and relative.split("/")[0].split(".")[0] not in only:
-            continue
-        if "__pycache__" in relative or matching(left_out, relative) or path.is_dir():
-            continue
-        if path.suffix == ".py":
-            sources.append(_Source(path, f"{place}/{relative}", keep))
-        if path.suffix != ".py" or keep:
-            tree.add_file(f"{place}/{relative}", path.resolve(strict=True))
-    return sources
-
-
-def _compile(
-    tree: FileTree,
-    root: DebianRoot,
-    definition: SystemDefinition,
-    sources: Sequence[_Source],
-    workdir: Path,
-    runner: Runner,
-) -> None:
-    shutil.rmtree(workdir, ignore_errors=True)
-    tag = f"cpython-{definition.python.version.replace('.', '')}"
-    work = []
-    for source in sources:
-        above, _, name = source.place.rpartition("/")
-        stem = name.removesuffix(".py")
-        place = f"{above}/__pycache__/{stem}.{tag}.pyc" if source.keep else f"{above}/{stem}.pyc"
-        work.append([str(source.path), f"/{source.place}", str(workdir / place)])
-        tree.add_file(place, workdir / place)
+    add(root.folder / library, library, definition.python.left_out)
+    add(root.folder / _PACKAGES, _PACKAGES, {}, only=("hivex", "libhivexmod"))
+    add(packages, _PACKAGES, left_out)
+    add(unbrick, f"{_PACKAGES}/unbrick", own_left_out, keep=True)
     root.run_python(runner, _COMPILER, json.dumps(work).encode(), timeout=_COMPILE_SECONDS)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from support.recorded_runner import RecordedRunner
 
-from unbrick.media.system.debian_root import DebianError, fetch, find_mirrors, open_root
+from unbrick.errors import FailedError
+from unbrick.media.system.debian_root import fetch, find_mirrors, open_root
 from unbrick.media.system.definition import read_definition
 from unbrick.processes.command import CommandError, Result
 
@@ -68,7 +69,7 @@ class Failing:
     ],
 )
 def test_each_cause_has_its_own_line(stderr: bytes, message: str, hint: str, tmp_path: Path) -> None:
-    with pytest.raises(DebianError) as caught:
+    with pytest.raises(FailedError) as caught:
         fetch(DEFINITION, (), tmp_path / "root", Failing(stderr))  # type: ignore[arg-type]
     assert message in caught.value.message
     assert "\n" not in caught.value.message
@@ -99,5 +100,5 @@ def test_packages_and_the_time_of_the_newest_file_are_read(tmp_path: Path) -> No
 def test_a_list_of_packages_that_is_broken_is_told(tmp_path: Path) -> None:
     (tmp_path / "usr").mkdir()
     (tmp_path / "packages").write_text("libc6 2.41\n")
-    with pytest.raises(DebianError, match="not a line about a package"):
+    with pytest.raises(FailedError, match="not a line about a package"):
         open_root(tmp_path)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from unbrick.media.system.definition import DefinitionError, matches, read_definition
+from unbrick.errors import UsageError
+from unbrick.media.system.definition import matches, read_definition
 from unbrick.settings.strict import StrictError
 
 RECOVERY_MEDIA = Path(__file__).resolve().parents[4] / "recovery_media"
@@ -106,7 +107,7 @@ def test_a_mistake_is_told_in_one_line(
 
 
 def test_a_missing_definition_says_where_to_build(tmp_path: Path) -> None:
-    with pytest.raises(DefinitionError) as caught:
+    with pytest.raises(UsageError) as caught:
         read_definition(tmp_path / "none")
     assert "checkout" in str(caught.value.hint)
 

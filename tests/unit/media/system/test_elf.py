@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from unbrick.media.system.elf import ElfError, read_needs
+from unbrick.errors import FailedError
+from unbrick.media.system.elf import read_needs
 
 PROGRAM = Path("/usr/bin/env")
 
@@ -31,12 +32,12 @@ def test_other_bytes_are_no_program() -> None:
 
 @pytest.mark.parametrize("length", [20, 60, 64, 200, 700, 3000])
 def test_a_program_that_is_cut_short_is_told(length: int) -> None:
-    with pytest.raises(ElfError):
+    with pytest.raises(FailedError):
         read_needs(PROGRAM.read_bytes()[:length])
 
 
 def test_headers_that_lie_are_told() -> None:
     data = bytearray(PROGRAM.read_bytes())
     data[56:58] = b"\xff\xff"  # so many program headers
-    with pytest.raises(ElfError):
+    with pytest.raises(FailedError):
         read_needs(bytes(data))

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from unbrick.media.system.file_tree import FileTree, TreeError, write_cpio
+from unbrick.errors import FailedError
+from unbrick.media.system.file_tree import FileTree, write_cpio
 
 
 def archive(tree: FileTree, seconds: int = 1_700_000_000) -> bytes:
     out = io.BytesIO()
-    length = write_cpio(tree, out, seconds)
-    assert length == len(out.getvalue())
+    write_cpio(tree, out, seconds)
+    assert len(out.getvalue()) % 512 == 0
     return out.getvalue()
 
 
@@ -61,12 +62,12 @@ def test_the_order_in_which_things_come_makes_no_difference() -> None:
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../b", "", "a//b", "./a"])
 def test_a_path_that_leaves_the_tree_is_refused(path: str) -> None:
-    with pytest.raises(TreeError):
+    with pytest.raises(FailedError):
         FileTree().add_file(path, b"")
 
 
 def test_a_file_below_a_link_is_refused() -> None:
     tree = FileTree()
     tree.add_link("bin", "usr/bin")
-    with pytest.raises(TreeError, match="no folder"):
+    with pytest.raises(FailedError, match="no folder"):
         tree.add_file("bin/sh", b"")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unbrick.media.system.definition import ModuleClass, ModulesDefinition
-from unbrick.media.system.firmware import choose_firmware
-from unbrick.media.system.hardware import describe_hardware
-from unbrick.media.system.kernel_modules import Module, choose_modules
+from unbrick.media.system.drivers import Module, choose_firmware, choose_modules, describe_hardware
 
 
 def module(
@@ -91,7 +89,7 @@ def test_a_firmware_file_that_leads_out_of_its_folder_is_not_taken(tmp_path: Pat
 
 def test_what_was_left_out_is_said_with_the_reason(tmp_path: Path) -> None:
     choice = choose_modules(MODULES, DEFINITION)
-    text = describe_hardware(choice, choose_firmware(choice.modules, tmp_path, {}), DEFINITION)
+    text = "\n".join(describe_hardware(choice, choose_firmware(choice.modules, tmp_path, {}), DEFINITION))
     assert "wired network: 2 drivers, 2 device ids" in text
     assert "mlxsw_pci (1 ids): switches" in text
     assert "Wi-Fi: no key" in text
