@@ -27,9 +27,9 @@ from support.boot_machine import FIRST, MEDIUM_ENTRY, BootDisk, Machine, boot_di
 from support.boot_medium import Medium, build_medium
 from support.drilled import Drills
 from support.host_tally import HostTally
+from support.machine_hands import WatchedMachine
 
 from unbrick.drill.machine.shape import Bus, Network
-from unbrick.drill.machine.virtual_machine import VirtualMachine
 
 _LIMIT_SECONDS = 600.0
 _WANTED_RATIO = 0.45
@@ -66,7 +66,7 @@ def watch(machine: Machine, steps: Sequence[tuple[str, str]], until: str | None 
         return Boot(times, _peak_memory(), _stretch(running))
 
 
-def _stretch(running: VirtualMachine) -> float | None:
+def _stretch(running: WatchedMachine) -> float | None:
     """The seconds that a recovery password's stretching took, as far as the machine told of it."""
     first, last = (
         next((line.at for line in running.serial.lines if text in line.text), None) for text in _UNLOCKING

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import struct
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from support.drilled import Drilled, Drills
-from support.machine_hands import photograph
+from support.machine_hands import WatchedMachine, photograph
 
 from unbrick.drill.disk.partition import Layout, Partition, Role
 from unbrick.drill.disk.truth import sha256_of
-from unbrick.drill.machine.boot_entries import load_option, set_boot_order, windows_entry
+from unbrick.drill.machine.boot_entries import END, load_option, node, pci_path, set_boot_order, windows_entry
 from unbrick.drill.machine.firmware_variables import GLOBAL, FirmwareVariables, Variable
 from unbrick.drill.machine.shape import Bus, Drive, Firmware, MachineShape
 from unbrick.drill.machine.stand_in import BY_BIOS, SECURE, STARTED, SignedLoader, install_stand_in
-from unbrick.drill.machine.virtual_machine import VirtualMachine, factory_variables, running
+from unbrick.drill.machine.virtual_machine import factory_variables, running
 from unbrick.processes.command import SystemRunner
 
 RUNNER = SystemRunner()
@@ -37,6 +38,8 @@ _STARTS = 3
 _LOOK_SECONDS = 4.0
 _PANIC = "Kernel panic"
 _SECTOR = 512
+SHIM = uuid.UUID("605dab50-e046-4300-abb6-3dd810dd8b23")
+"""The vendor of the variables that shim keeps, `SbatLevel` among them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Machine:
     disks: tuple[BootDisk, ...]
 
     @contextmanager
-    def on(self, pass_fds: Sequence[int] = (), *, until: str | None = FIRST) -> Iterator[VirtualMachine]:
+    def on(self, pass_fds: Sequence[int] = (), *, until: str | None = FIRST) -> Iterator[WatchedMachine]:
         """Switch it on, and wait until it says `until`; its serial port's words stay in its folder.
 
         QEMU's emulated processor fails a kernel now and then in its first second, which is no fault of ours:
@@ -101,7 +104,8 @@ class Machine:
         if flash.exists():
             shutil.copyfile(flash, kept)
         for left in reversed(range(_STARTS)):
-            with running(self.shape, self.folder, RUNNER, pass_fds=pass_fds) as machine:
+            with running(self.shape, self.folder, RUNNER, pass_fds=pass_fds) as started:
+                machine = WatchedMachine(started)
                 if left and until is not None and not _comes_up(machine, until):
                     if kept.exists():
                         shutil.copyfile(kept, flash)
@@ -118,14 +122,14 @@ class Machine:
         return [one for disk in self.disks for one in disk.drilled.complaints(repaired=repaired)]
 
 
-def _comes_up(machine: VirtualMachine, text: str) -> bool:
+def _comes_up(machine: WatchedMachine, text: str) -> bool:
     """Whether the machine says so before its kernel fails."""
     machine.wait_until(
-        lambda: machine.serial.said(text) or machine.serial.said(_PANIC) or not machine.is_running(),
+        lambda: machine.said(text) or machine.said(_PANIC) or not machine.is_running(),
         seconds=BOOT_SECONDS,
         what=f"it says {text!r}",
     )
-    return machine.serial.said(text) or not machine.serial.said(_PANIC)
+    return machine.said(text) or not machine.said(_PANIC)
 
 
 def make_machine(
@@ -160,12 +164,17 @@ def make_machine(
     return machine
 
 
+def sata_path(port: int) -> bytes:
+    """Whatever boots on a drive at a port of the q35 board's AHCI controller, an optical one too."""
+    return pci_path(0x1F, 2) + node(3, 18, struct.pack("<HHH", port, 0xFFFF, 0)) + END
+
+
 def _set_entries(machine: Machine, medium: Drive | None, windows_entry_of: int | None) -> None:
     shape = machine.shape
     variables = factory_variables(shape, machine.folder)
     entries: dict[int, bytes] = {}
     if medium is not None:
-        path = shape.stick_path() if medium.bus is Bus.STICK else shape.drive_path(medium.name)
+        path = shape.stick_path() if medium.bus is Bus.STICK else sata_path(shape.sata_port(medium.name))
         entries[MEDIUM_ENTRY] = load_option("The medium", path)
     elif shape.network is not None:
         http = shape.network.http
@@ -183,18 +192,18 @@ def stick(image: Path) -> Drive:
     return Drive(image, Bus.STICK, STICK)
 
 
-def wait_for_windows(machine: VirtualMachine, seconds: float = REPAIR_SECONDS) -> None:
+def wait_for_windows(machine: WatchedMachine, seconds: float = REPAIR_SECONDS) -> None:
     """Until the stand-in says that it was started, Secure Boot on."""
     line = machine.wait_for(STARTED, seconds=seconds)
     assert SECURE in line.text, line.text
 
 
-def wait_for_windows_by_bios(machine: VirtualMachine, seconds: float = REPAIR_SECONDS) -> None:
+def wait_for_windows_by_bios(machine: WatchedMachine, seconds: float = REPAIR_SECONDS) -> None:
     """Until the stand-in says that a legacy BIOS started it."""
     machine.wait_for(BY_BIOS, seconds=seconds)
 
 
-def look(machine: VirtualMachine, file: Path) -> None:
+def look(machine: WatchedMachine, file: Path) -> None:
     """Look as a person does: what is pressed before a question can be seen is no answer to it."""
     time.sleep(_LOOK_SECONDS)
     photograph(machine, file)

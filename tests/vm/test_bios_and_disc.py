@@ -18,12 +18,11 @@ from support.boot_machine import (
 from support.boot_medium import Medium, files_on
 from support.drilled import Drills
 from support.host_tally import HostTally
-from support.machine_hands import photograph, unplug
+from support.machine_hands import WatchedMachine, photograph, unplug
 from support.program import run_program
 from support.tally_server import stored_ids
 
 from unbrick.drill.machine.shape import Bus, Drive, Firmware, Network
-from unbrick.drill.machine.virtual_machine import VirtualMachine
 
 _MOST_PAGES = 12
 
@@ -52,7 +51,7 @@ def test_a_disc_in_a_healthy_machine(
     assert tally.counted() == {disk.drilled.truth.name: "healthy"}
 
 
-def _photographed_codes(machine: VirtualMachine, folder: Path) -> str:
+def _photographed_codes(machine: WatchedMachine, folder: Path) -> str:
     """The text of every code on the last screen, a line each, as a telephone reads it off the photographs."""
     lines: list[str] = []
     look(machine, folder / "photograph-report.png")

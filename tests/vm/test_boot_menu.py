@@ -11,10 +11,9 @@ import pytest
 from support.boot_machine import BOOT_SECONDS, FIRST, REPAIR_SECONDS, Machine, boot_disk, make_machine, stick
 from support.boot_medium import Medium
 from support.drilled import Drills
-from support.machine_hands import has_reset, photograph, press_together
+from support.machine_hands import WatchedMachine, has_reset, photograph, press_together
 
 from unbrick.drill.machine.shape import Bus
-from unbrick.drill.machine.virtual_machine import VirtualMachine
 
 _ANSWER_SECONDS = 60.0
 _ENTRY = b"Bring this machine back"
@@ -62,7 +61,7 @@ def test_nobody_gets_a_prompt_and_the_menu_stays(machine: Machine) -> None:
         running.wait_for(FIRST, seconds=BOOT_SECONDS)
 
 
-def _wait(running: VirtualMachine, condition: Callable[[], bool], seconds: float) -> None:
+def _wait(running: WatchedMachine, condition: Callable[[], bool], seconds: float) -> None:
     running.wait_until(condition, seconds=seconds, what="GRUB answers")
 
 
@@ -73,12 +72,12 @@ def test_what_is_pressed_while_it_starts_stops_nothing(machine: Machine) -> None
         def is_under_way() -> bool:
             for chord in _CHORDS:
                 press_together(running, *chord)
-            return running.serial.said("unbrick: works by")
+            return running.said("unbrick: works by")
 
         running.wait_until(is_under_way, seconds=BOOT_SECONDS, what="the station works")
         running.wait_for("unbrick: end green", seconds=REPAIR_SECONDS)
         assert not has_reset(running)
-        assert not running.serial.said("unbrick: stopped")
+        assert not running.said("unbrick: stopped")
 
 
 @pytest.mark.parametrize("memory_mib", [256, 384])

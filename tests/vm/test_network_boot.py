@@ -22,11 +22,11 @@ from support.boot_machine import (
 from support.boot_medium import Medium
 from support.drilled import Drills
 from support.host_tally import HostTally
+from support.machine_hands import WatchedMachine
 from support.program import await_end, start_program
 from support.site_network import SERVER, SiteNetwork, connection, descriptors, site_network
 
 from unbrick.drill.machine.shape import Bus, Firmware, Network
-from unbrick.drill.machine.virtual_machine import VirtualMachine
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ class _Way:
     model: str
     http: bool
     restarts: str
-    windows: Callable[[VirtualMachine, float], None]
+    windows: Callable[[WatchedMachine, float], None]
 
 
 _UEFI = "restarting into Windows (BootNext 0010)"
@@ -85,7 +85,7 @@ def test_a_machine_starts_from_the_network(
             with machine.on(descriptors(site), until=None) as running:
                 # The network comes first in its boot order, but has no answer for it any more.
                 way.windows(running, BOOT_SECONDS)
-                assert not running.serial.said("unbrick: ")
+                assert not running.said("unbrick: ")
     assert disk.drilled.complaints(repaired=True) == ()
     assert tally.counted() == {disk.drilled.truth.name: "repaired"}
 

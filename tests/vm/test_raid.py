@@ -19,7 +19,7 @@ from support.boot_medium import Medium
 from support.drilled import Drills
 from support.host_tally import HostTally
 from support.initramfs import with_program
-from support.machine_hands import wait_for_power_off
+from support.machine_hands import WatchedMachine, wait_for_power_off
 
 from unbrick.drill.machine.shape import Bus, DirectStart, Drive, Firmware, MachineShape, Network
 from unbrick.drill.machine.virtual_machine import running
@@ -92,7 +92,8 @@ def _make_array(medium: Medium, disk: BootDisk, members: list[Path], folder: Pat
         (*halves, Drive(disk.image, Bus.VIRTIO, "whole")),
         direct=DirectStart(medium.kernel, initrd, "quiet console=ttyS0 rdinit=/make-array"),
     )
-    with running(shape, folder, RUNNER) as maker:
+    with running(shape, folder, RUNNER) as started:
+        maker = WatchedMachine(started)
         maker.wait_for("array made", seconds=BOOT_SECONDS)
         wait_for_power_off(maker, seconds=60)
 

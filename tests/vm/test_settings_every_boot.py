@@ -19,10 +19,9 @@ from support.boot_machine import (
 )
 from support.boot_medium import Medium
 from support.drilled import Drills
-from support.machine_hands import cut_power, photograph, plug_in, slow_down, unplug
+from support.machine_hands import WatchedMachine, cut_power, photograph, plug_in, slow_down, unplug
 
 from unbrick.drill.machine.shape import Bus, DirectStart, Firmware
-from unbrick.drill.machine.virtual_machine import VirtualMachine
 
 _BOOTS = 10
 _LINE = "quiet console=ttyS0,115200 console=tty0"
@@ -67,7 +66,7 @@ def _machine(folder: Path, disk: BootDisk, image: Path, clock: str | None = None
     return make_machine(folder, [(disk, Bus.AHCI)], medium=stick(image), clock=clock)
 
 
-def _expect_signed(running: VirtualMachine) -> None:
+def _expect_signed(running: WatchedMachine) -> None:
     """Wait for the line on the settings, whichever they are."""
     line = running.wait_for("unbrick: works by", seconds=BOOT_SECONDS)
     assert "signed settings on the stick" in line.text, line.text

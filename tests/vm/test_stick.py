@@ -9,6 +9,7 @@ from typing import Any
 from support.boot_machine import (
     BOOT_SECONDS,
     REPAIR_SECONDS,
+    SHIM,
     BootDisk,
     Machine,
     boot_disk,
@@ -27,7 +28,7 @@ from support.site_network import SERVER
 from support.tagged_network import MACHINE, VLAN, tagged_network
 from support.write_log import Write, read_log, replay
 
-from unbrick.drill.machine.firmware_variables import SHIM, FirmwareVariables
+from unbrick.drill.machine.firmware_variables import FirmwareVariables
 from unbrick.drill.machine.shape import Bus, Network
 from unbrick.drill.options import MIB
 
@@ -150,8 +151,8 @@ def test_without_a_key_nothing_is_written_and_a_late_stick_has_it(
     with machine.on() as running:
         running.wait_for("unbrick: station started", seconds=BOOT_SECONDS)
         running.wait_for("unbrick: end amber", seconds=REPAIR_SECONDS)
-        assert running.serial.said("status=needs-key reason=key-missing")
-        assert running.serial.said("status=healthy reason=-")
+        assert running.said("status=needs-key reason=key-missing")
+        assert running.said("status=healthy reason=-")
         look(running, photographs / "photograph-key-needed.png")
         assert [disk.drilled.digest() for disk in machine.disks] == digests
         plug_in(running, "late", _stick_with_keys(locked.drilled.keys, tmp_path / "late.img"))

@@ -1,7 +1,4 @@
-"""One simulated machine made ready to be switched on: the stand-in on its disk, its firmware, the stick.
-
-Read `stand_in.py` for what takes the place of Windows, `virtual_machine.py` for what runs it.
-"""
+"""Makes a simulated machine ready to be switched on: the stand-in on its disk, its firmware, the stick."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from unbrick.processes.command import Runner
 WINDOWS_ENTRY = 0x0010
 STICK_ENTRY = 0x0011
 HOST = "10.0.2.2"
-"""Where the machine finds programs that listen at 127.0.0.1 of this computer: QEMU's user network."""
+"""The address of this computer's 127.0.0.1 in the machine: QEMU's user network."""
 _TIMEOUT = 120.0
 _ON_THE_MEDIUM = {"shimx64.efi": "/netboot/shimx64.efi", "grubx64.efi": "/netboot/grubnetx64.efi"}
 
@@ -39,9 +36,9 @@ def loader_of_medium(medium: Path, folder: Path, runner: Runner) -> SignedLoader
 def make_ready(
     machine: MadeMachine, stick: Path, loader: SignedLoader, folder: Path, runner: Runner
 ) -> MachineShape:
-    """The machine with the stick plugged in, as a technician leaves it: it starts from the stick.
+    """The machine with the stick plugged in, which starts from it with Secure Boot on.
 
-    `folder` (there, and this machine's own) gets its firmware's variables. With Secure Boot on.
+    The existing `folder` gets its firmware's variables.
     """
     layout = plan_layout(machine.options)
     (esp,) = layout.of(Role.ESP)

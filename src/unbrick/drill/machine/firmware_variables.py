@@ -1,9 +1,9 @@
-"""The variables of a virtual machine's UEFI firmware, in the file that holds its flash: read and set.
+"""Reads and sets the variables of a virtual machine's UEFI firmware, in the file that holds its flash.
 
 Layout: the firmware volume header of the UEFI Platform Initialization specification (volume 3, chapter 3),
 then EDK II's authenticated variable store (`MdeModulePkg/Include/Guid/VariableFormat.h`): a header of 28
-bytes, then variables, each a header of 60 bytes, a name and a value, at a multiple of 4. To be set only while
-the machine is off, and only where no signature is needed.
+bytes, then variables, each a header of 60 bytes, a name and a value, at a multiple of 4. Set them only while
+the machine is off, and only those that need no signature.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from unbrick.errors import FailedError
 
 GLOBAL = uuid.UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c")
 """The vendor of `Boot####`, `BootOrder` and `BootNext`: UEFI specification, 3.3."""
-SHIM = uuid.UUID("605dab50-e046-4300-abb6-3dd810dd8b23")
-"""The vendor of what shim keeps, `SbatLevel` among it."""
 NON_VOLATILE, BOOT_SERVICE, RUNTIME = 1, 2, 4
 _USUAL = NON_VOLATILE | BOOT_SERVICE | RUNTIME
 
@@ -35,7 +33,7 @@ _IN_TRANSITION = 0xFE
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable: whose it is, its name, its attribute bits and its value."""
+    """One variable; `vendor` is the GUID that its name belongs to."""
 
     vendor: uuid.UUID
     name: str
@@ -52,7 +50,7 @@ class _Place:
 
 
 class FirmwareVariables:
-    """The variables in a copy of `OVMF_VARS_4M*.fd`; raises FailedError where the file is none."""
+    """The variables in a copy of `OVMF_VARS_4M*.fd`; raises FailedError for another file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""Talks to a running QEMU over its monitor: keys, photographs, unplugging, and what happens to the machine.
+"""Talks to a running QEMU over its monitor.
 
 The protocol is QEMU's documented QMP: a JSON object a line; a greeting, then `qmp_capabilities`, then
 commands with answers, between which events may come at any time.
@@ -23,16 +23,16 @@ class MonitorError(FailedError):
 
 
 class Monitor:
-    """One conversation. `connection` is a connected stream socket; it is closed by `close`."""
+    """One conversation over a connected stream socket; `events` are all that have come."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._received = b""
-        self._events: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
 
     def greet(self) -> None:
         deadline = time.monotonic() + _ANSWER_SECONDS
-        while (message := self._read(deadline)) is not None:
+        while (message := self.read(deadline)) is not None:
             if "QMP" in message:
                 self.execute("qmp_capabilities")
                 return
@@ -46,32 +46,15 @@ class Monitor:
         except OSError as error:
             raise MonitorError(f"the virtual machine is gone: {error.strerror}") from error
         deadline = time.monotonic() + _ANSWER_SECONDS
-        while (answer := self._read(deadline)) is not None:
+        while (answer := self.read(deadline)) is not None:
             if "return" in answer:
                 return answer["return"]
             if "error" in answer:
                 raise MonitorError(f"{command}: {answer['error'].get('desc', answer['error'])}")
         raise MonitorError(f"{command}: no answer from the virtual machine", reason=Reason.TIMED_OUT)
 
-    def has_happened(self, event: str) -> bool:
-        """Whether an event (`RESET`, `SHUTDOWN`, `DEVICE_DELETED`) has come since the last `forget`."""
-        try:
-            while self._read(time.monotonic()) is not None:
-                pass
-        except MonitorError:  # gone: what came before that still counts
-            pass
-        return any(one["event"] == event for one in self._events)
-
-    def forget(self, event: str) -> None:
-        """Wait for that event anew from now on."""
-        self.has_happened(event)
-        self._events = [one for one in self._events if one["event"] != event]
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def _read(self, deadline: float) -> dict[str, Any] | None:
-        """The next message, events kept aside too; None where none came in time."""
+    def read(self, deadline: float) -> dict[str, Any] | None:
+        """The next message, an event too; None where none comes before a moment of `time.monotonic`."""
         while b"\n" not in self._received:
             self._connection.settimeout(max(deadline - time.monotonic(), 0.001))
             try:
@@ -88,5 +71,5 @@ class Monitor:
         if not isinstance(message, dict):
             raise MonitorError("the virtual machine's monitor gave an answer that makes no sense")
         if "event" in message:
-            self._events.append(message)
+            self.events.append(message)
         return message

@@ -1,4 +1,4 @@
-"""What a virtual machine says on its serial port: a file that grows, read line by line, with times.
+"""What a virtual machine says on its serial port: a file that grows, read line by line.
 
 Firmware and boot loaders draw there with control sequences, and end a line with both CR and LF, or neither.
 """
@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-from unbrick.errors import FailedError, Reason
 
 _CONTROL = re.compile(
     rb"\x1b\[[0-9;?=]*[A-Za-z]|\x1b[()][0-9A-Za-z]|\x1b[=>cDEHM78]|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]+|\x1b"
 )
-_GLANCE_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -28,17 +24,16 @@ class SerialText:
 
 
 class SerialLine:
-    """Reads `path` as it grows. Nothing is lost between two calls; what was waited for stays behind."""
+    """Reads `path` as it grows; nothing is lost between two calls."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
         self._rest = b""
-        self._waited = 0
         self.lines: list[SerialText] = []
 
     def read(self) -> list[SerialText]:
-        """The lines that have come since the last reading; a last one without its end is kept back."""
+        """The lines that have come since the last reading; one without its end is kept back."""
         try:
             with self._path.open("rb") as stream:
                 stream.seek(self._offset)
@@ -52,31 +47,6 @@ class SerialLine:
         new = [SerialText(now, text) for text in texts if text]
         self.lines += new
         return new
-
-    def wait_for(self, text: str, *, seconds: float, alive: Callable[[], bool]) -> SerialText:
-        """Wait for a line that contains `text` after the one that was waited for last.
-
-        Raises FailedError when it does not come within `seconds`, or when `alive` says no before it came.
-        """
-        deadline = time.monotonic() + seconds
-        while True:
-            running = alive()
-            self.read()
-            for index in range(self._waited, len(self.lines)):
-                if text in self.lines[index].text:
-                    self._waited = index + 1
-                    return self.lines[index]
-            if not running or time.monotonic() > deadline:
-                why = f"not within {seconds:g} s" if running else "the machine ended before"
-                raise FailedError(
-                    f"the machine never said {text!r} ({why}); its last lines:\n{self.tail()}",
-                    reason=Reason.TIMED_OUT,
-                )
-            time.sleep(_GLANCE_SECONDS)
-
-    def said(self, text: str) -> bool:
-        self.read()
-        return any(text in line.text for line in self.lines)
 
     def tail(self, lines: int = 25) -> str:
         rest = _CONTROL.sub(b"", self._rest).decode(errors="replace").strip()

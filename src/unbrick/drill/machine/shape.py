@@ -1,6 +1,6 @@
-"""What a virtual machine shall be: firmware, drives, network; and the QEMU command line that makes it so.
+"""A virtual machine's firmware, drives and network; and the QEMU command line for it.
 
-Only says; starts nothing. Emulated throughout (TCG): not every computer lends its processor's help.
+Emulated throughout (TCG): hardware acceleration is not available on every computer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from unbrick.drill.machine.boot_entries import network_path, sata_path, usb_path
+from unbrick.drill.machine.boot_entries import network_path, usb_path
 
 _FIRMWARE = Path("/usr/share/OVMF")
 _CODE = {"secure-boot": "OVMF_CODE_4M.secboot.fd", "uefi": "OVMF_CODE_4M.fd"}
@@ -22,7 +22,7 @@ _MAC = bytes.fromhex("525400554e42")
 
 
 class Firmware(StrEnum):
-    """How the machine starts: UEFI that enforces Microsoft's keys, UEFI that does not, or a legacy BIOS."""
+    """UEFI that enforces Microsoft's keys, UEFI that does not, or a legacy BIOS."""
 
     SECURE_BOOT = "secure-boot"
     UEFI = "uefi"
@@ -36,7 +36,7 @@ class Firmware(StrEnum):
 
 
 class Bus(StrEnum):
-    """What a drive is, as the machine sees it."""
+    """How a drive is attached."""
 
     AHCI = "ahci"
     NVME = "nvme"
@@ -47,10 +47,7 @@ class Bus(StrEnum):
 
 @dataclass(frozen=True)
 class Drive:
-    """One drive: a raw image and the bus it is on. With `write_log` every write is logged there too.
-
-    The log is in the format of dm-log-writes.
-    """
+    """A raw image and the bus it is on; `write_log` gets every write, in the format of dm-log-writes."""
 
     image: Path
     bus: Bus
@@ -61,7 +58,7 @@ class Drive:
 
 @dataclass(frozen=True)
 class Network:
-    """How the machine's network card is connected: QEMU's words for it (`user`, `tap,ifname=…`).
+    """The network card: QEMU's words for its connection (`user`, `tap,ifname=…`), and its model.
 
     `http`: a machine that starts from the network does so by HTTP boot, not by PXE.
     """
@@ -73,7 +70,7 @@ class Network:
 
 @dataclass(frozen=True)
 class DirectStart:
-    """A kernel that QEMU starts by itself, with no boot loader."""
+    """A kernel that QEMU starts without a boot loader."""
 
     kernel: Path
     initrd: Path
@@ -84,9 +81,9 @@ class DirectStart:
 class MachineShape:
     """One machine. `clock` is its hardware clock at the start, UTC, as `2009-01-01T00:00:00`; None: now.
 
-    `first` names the drive that a legacy BIOS starts from, None: the network first, where there is one, then
-    the drives; a UEFI firmware has its boot entries. Without a `usb_keyboard` there is one of the old kind,
-    which Linux knows from its first second on.
+    `first` is the name of the drive that a legacy BIOS starts from; None: the network, if any, then the
+    drives. A UEFI firmware has its boot entries. Without a `usb_keyboard` there is a PS/2 one, which Linux
+    knows from its first second on.
     """
 
     firmware: Firmware
@@ -104,15 +101,11 @@ class MachineShape:
     def stick_path(self) -> bytes:
         return usb_path(_USB_SLOT, _STICK_PORT - 1)
 
-    def drive_path(self, name: str) -> bytes:
-        """The device path of an AHCI disk or an optical drive."""
-        return sata_path(self._sata_port(name))
-
     def network_path(self, *, http: bool = False) -> bytes:
         """The device path of PXE or HTTP boot."""
         return network_path(_NETWORK_SLOT, _MAC, http=http)
 
-    def _sata_port(self, name: str) -> int:
+    def sata_port(self, name: str) -> int:
         return [drive.name for drive in self.drives if drive.bus in (Bus.AHCI, Bus.CD)].index(name)
 
     def command_line(self, *, variables: Path | None, serial: Path, monitor: int) -> list[str]:
@@ -188,9 +181,9 @@ class MachineShape:
         if drive.bus is Bus.STICK:
             return f"usb-storage,bus=usb.0,port={_STICK_PORT},{common},removable=on"
         if drive.bus is Bus.CD:
-            return f"ide-cd,bus=ide.{self._sata_port(drive.name)},{common}"
+            return f"ide-cd,bus=ide.{self.sata_port(drive.name)},{common}"
         kind = {
-            Bus.AHCI: f"ide-hd,bus=ide.{self._sata_port(drive.name) if drive.bus is Bus.AHCI else 0}",
+            Bus.AHCI: f"ide-hd,bus=ide.{self.sata_port(drive.name) if drive.bus is Bus.AHCI else 0}",
             Bus.NVME: "nvme",
             Bus.VIRTIO: "virtio-blk-pci",
         }[drive.bus]

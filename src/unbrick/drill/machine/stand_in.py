@@ -1,9 +1,8 @@
-"""A stand-in for Windows on a drill disk: something signed that starts where Windows would, and says so.
+"""A stand-in for Windows on a drill disk: it starts where Windows would, and says so on the serial port.
 
-Debian's shim is signed by Microsoft and so starts with Secure Boot on from the place of Windows' own boot
-manager; Debian's GRUB beside it reads a menu that says on the console, and so on the serial port, that it was
-started. GRUB sets `lockdown` by itself when the firmware enforces Secure Boot: the words are seen, not
-assumed. A legacy BIOS starts the boot code of the disk's first sector, which says it without a file.
+Debian's shim is signed by Microsoft, so it starts with Secure Boot on in the place of Windows' boot manager;
+Debian's GRUB beside it prints the words of a menu. GRUB sets `lockdown` by itself when the firmware enforces
+Secure Boot: the words are a proof. A legacy BIOS starts the boot code of the disk's first sector instead.
 """
 
 from __future__ import annotations

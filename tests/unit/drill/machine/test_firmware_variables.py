@@ -7,17 +7,17 @@ import uuid
 from pathlib import Path
 
 import pytest
+from support.boot_machine import SHIM, sata_path
 
 from unbrick.drill.disk.partition import Role, plan_layout
 from unbrick.drill.machine.boot_entries import (
     load_option,
     network_path,
-    sata_path,
     set_boot_order,
     usb_path,
     windows_entry,
 )
-from unbrick.drill.machine.firmware_variables import GLOBAL, SHIM, FirmwareVariables
+from unbrick.drill.machine.firmware_variables import GLOBAL, FirmwareVariables
 from unbrick.drill.options import MachineOptions
 from unbrick.errors import FailedError
 

@@ -7,11 +7,16 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from support.machine_hands import WatchedMachine
 
 from unbrick.drill.machine.qmp import Monitor, MonitorError
+from unbrick.drill.machine.serial_line import SerialLine
+from unbrick.drill.machine.virtual_machine import VirtualMachine
+from unbrick.processes.command import Server
 
 _GREETING: dict[str, Any] = {"QMP": {"version": {}, "capabilities": []}}
 
@@ -39,15 +44,20 @@ def talking(*answers: Sequence[dict[str, Any]]) -> Iterator[tuple[Monitor, list[
     thread.join(10)
 
 
+def watched(monitor: Monitor) -> WatchedMachine:
+    return WatchedMachine(VirtualMachine(cast(Server, None), monitor, SerialLine(Path("none"))))
+
+
 def test_a_command_gets_its_own_answer_and_events_between_are_kept() -> None:
     event = {"event": "RESET", "data": {"guest": True}}
     with talking([{"return": {}}], [event, {"return": {"status": "running"}}]) as (monitor, heard):
         monitor.greet()
         assert monitor.execute("query-status") == {"status": "running"}
-        assert monitor.has_happened("RESET")
-        assert not monitor.has_happened("SHUTDOWN")
-        monitor.forget("RESET")
-        assert not monitor.has_happened("RESET")
+        machine = watched(monitor)
+        assert machine.has_happened("RESET")
+        assert not machine.has_happened("SHUTDOWN")
+        machine.forget("RESET")
+        assert not machine.has_happened("RESET")
     assert heard == [{"execute": "qmp_capabilities"}, {"execute": "query-status"}]
 
 
@@ -65,7 +75,7 @@ def test_a_machine_that_is_gone_is_an_error_and_what_came_before_still_counts() 
         monitor.greet()
         with pytest.raises(MonitorError, match="gone"):
             monitor.execute("query-status")
-        assert monitor.has_happened("SHUTDOWN")
+        assert watched(monitor).has_happened("SHUTDOWN")
 
 
 def test_nonsense_instead_of_a_greeting_is_no_greeting() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.boot_machine import sata_path
 
 from unbrick.drill.machine.boot_entries import (
     load_option,
-    sata_path,
     usb_path,
 )
 from unbrick.errors import FailedError
