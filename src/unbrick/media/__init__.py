@@ -1,5 +1,5 @@
 """Makes the boot medium and what belongs to it: the image, sticks, the netboot folder, their signatures.
 
-Never sees a machine's disk and never writes to a disk that it was not told to wipe.
+Never sees a machine's disk, and writes only to the disk that is to be wiped.
 Read `build.py` first.
 """

@@ -45,7 +45,7 @@ _TIMEOUT = 300.0
 _HINT = "start no machine from it; name the image, or the whole stick"
 _COPY = "copy it again from where `unbrick media build` made it; nothing was written"
 _MOST_READ_BEHIND = 64 * 1024 * 1024
-# What stations and `unbrick outbox` write there; nobody acts on it but for reports, each of which is signed.
+# What stations and `unbrick outbox` write there; only reports have an effect, and each of them is signed.
 _OWN = re.compile(
     r"outbox/(\.last-run|\.medium-key|((refused|damaged)/)?[^/]+\.(json|reason\.txt))|log/[^/]+\.log"
 )
@@ -76,7 +76,7 @@ def verify_medium(
 ) -> Verdict:
     """Check an image or a stick; raises FailedError where it is neither. `site_key` is a public key line.
 
-    `strict` counts it as a problem where settings or playbooks lie there that the site has not signed.
+    With `strict`, settings or playbooks that the site has not signed are a problem.
     """
     path = path.absolute()  # the programs that are asked do not run in our folder
     with _opened(path) as (descriptor, size):
@@ -96,9 +96,9 @@ def verify_medium(
 
 
 def check_image(image: Path, site_key: str | None, progress: Callable[[str, int, int], None]) -> int:
-    """The size of an image whose every byte is as its own signed list says, without what lies behind it.
+    """The size of an image whose every byte is as its own signed list says, without what is behind it.
 
-    Raises UsageError for one that is damaged, cut short, no image of ours or one of another site.
+    Raises UsageError for one that is damaged, cut short, no medium's or of another site.
     """
     if site_key is not None:
         _refuse_other_key(image, site_key)
@@ -129,14 +129,14 @@ def check_image(image: Path, site_key: str | None, progress: Callable[[str, int,
 def _refuse_other_key(image: Path, line: str) -> None:
     """Raise UsageError where an image was built with another site key than the public key `line`.
 
-    Settings that another key signed would be carried to forty machines before anybody noticed that none of
-    them is repaired. An image without a signature of its own is none of ours, and judged elsewhere.
+    Else settings that another key signed would be carried to forty machines, none of which they repair. An
+    image without a signature of its own is judged elsewhere.
     """
-    theirs = _key_of(image)
-    if theirs is not None and theirs != line:
+    own = _key_of(image)
+    if own is not None and own != line:
         raise UsageError(
             f"{image} was built with another site key and would not believe these settings",
-            hint=f"sign with the key {fingerprint(theirs)}; the one that was named is {fingerprint(line)}",
+            hint=f"sign with the key {fingerprint(own)}; the one that was named is {fingerprint(line)}",
         )
 
 
@@ -278,7 +278,7 @@ def _changed_pieces(image: ImageBytes, whole: str, pieces: tuple[str, ...]) -> l
 
 
 def _behind_partition(read: Callable[[int, int], bytes], layout: StickLayout) -> list[str]:
-    """Notes on the room that belongs to nothing: nobody ever reads it, so it makes no stick bad."""
+    """Notes on the room that belongs to nothing; it is never read, so it makes no stick bad."""
     start = layout.partition_offset + layout.partition_size
     length = layout.pieces[-1][0] - start
     if length > _MOST_READ_BEHIND:
@@ -295,7 +295,7 @@ def _check_partition(
     site_key: str | None,
     runner: Runner,
 ) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
-    """Names that the site signed, names that nobody did, and problems."""
+    """Signed names, unsigned names, and problems."""
     problems = []
     if find_boot_files(stick, layout, runner):
         problems.append("a boot loader lies on the partition UNBRICK; none belongs there")

@@ -1,6 +1,6 @@
 """The files of an NTFS volume that BitLocker keeps for itself, and the clusters that are in use.
 
-An encrypted volume reads as zeros where these files lie. They must be files, or the file system would one
+An encrypted volume reads as zeros where these files are. They must be files, or the file system would one
 day put data there.
 """
 
@@ -78,7 +78,7 @@ def prepare_reserved_files(root: Path) -> None:
 
 
 def find_reserved_areas(view: ByteView, geometry: Geometry) -> ReservedAreas:
-    """Where the reserved files lie in an unmounted NTFS.
+    """Where the reserved files are in an unmounted NTFS.
 
     Raises NtfsImageError where one is missing, in pieces or sparse, NeedsHandsError on a damaged NTFS.
     """

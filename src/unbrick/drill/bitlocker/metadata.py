@@ -96,9 +96,9 @@ def build_metadata(
 
 
 def build_first_sector(areas: ReservedAreas, offset: int, sectors_per_cluster: int) -> bytes:
-    """Sector 0 of the encrypted volume, which lies at byte `offset` of its disk.
+    """Sector 0 of the encrypted volume at byte `offset` of its disk.
 
-    It looks like FAT32 to whoever does not know BitLocker. The sector counts stay 0: the size is in the
+    It looks like FAT32 to programs that do not know BitLocker. The sector counts stay 0: the size is in the
     metadata, and any value at 0x38 makes readers take it for a Windows Vista volume.
     """
     sector = bytearray(SECTOR)

@@ -88,7 +88,7 @@ ONLY_SYSTEM = Protection(SYSTEM, (Grant(SYSTEM, FULL_CONTROL), Grant(ADMINISTRAT
 
 
 def profile_of(user: bytes) -> Protection:
-    """What lies in a profile: the user, SYSTEM and administrators."""
+    """For a user's profile: the user, SYSTEM and administrators."""
     return Protection(
         user,
         (

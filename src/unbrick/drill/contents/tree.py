@@ -1,6 +1,6 @@
 """The files of a simulated Windows volume: the system, programs, people's data, a security product. Pure.
 
-The product is there on every machine: a fault lies among the neighbours that it had in 2024.
+The product is there on every machine: a fault has the neighbours that it had in 2024.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def _folder_of(path: str) -> str:
 
 
 def _spelled(files: Iterable[PlannedFile], folders: Iterable[str]) -> tuple[PlannedFile, ...]:
-    """Those files, their folders written as they are there already, whatever case a playbook uses."""
+    """Those files, with the case of the folders that are there already."""
     known = {folder.casefold(): folder for folder in folders}
 
     def spelled(path: str) -> str:

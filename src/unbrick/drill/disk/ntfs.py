@@ -80,7 +80,7 @@ def mounted(image: Path, at: Path, runner: Runner, *, read_only: bool = False) -
 
 
 def _give_up(server: Server, at: Path, runner: Runner) -> None:
-    """Unmount whatever state things are in, without hiding the error that led here."""
+    """Unmount in any state, without hiding the error that led here."""
     with contextlib.suppress(UnbrickError):
         runner.run(["umount", "-l", str(at)], timeout=_TIMEOUT, ok=None)
     with contextlib.suppress(UnbrickError):

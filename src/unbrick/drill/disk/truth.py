@@ -1,4 +1,4 @@
-"""What lies on a volume, read back from a read-only mount.
+"""What is on a volume, read back from a read-only mount.
 
 The MFT change time is left out: no tool can set it, so it can neither be promised nor put back.
 """

@@ -24,7 +24,7 @@ _ON_THE_MEDIUM = {"shimx64.efi": "/netboot/shimx64.efi", "grubx64.efi": "/netboo
 
 
 def loader_of_medium(medium: Path, folder: Path, runner: Runner) -> SignedLoader:
-    """Take Debian's signed shim and GRUB from a medium of ours into the new `folder`."""
+    """Take Debian's signed shim and GRUB from a medium into the new `folder`."""
     folder.mkdir(parents=True)
     argv = ["xorriso", "-osirrox", "on", "-indev", str(medium)]
     for name, path in _ON_THE_MEDIUM.items():

@@ -54,13 +54,13 @@ def running(
         factory_variables(shape, folder)
     serial = folder / "serial.log"
     serial.unlink(missing_ok=True)
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        argv = shape.command_line(variables=flash, serial=serial, monitor=theirs.fileno())
-        server = runner.start(argv, pass_fds=(theirs.fileno(), *pass_fds))
-        theirs.close()
+    own, other = socket.socketpair()
+    with own, other:
+        argv = shape.command_line(variables=flash, serial=serial, monitor=other.fileno())
+        server = runner.start(argv, pass_fds=(other.fileno(), *pass_fds))
+        other.close()
         try:
-            yield VirtualMachine(server, _monitor(ours, server), SerialLine(serial))
+            yield VirtualMachine(server, _monitor(own, server), SerialLine(serial))
         finally:
             server.stop(_STOP_SECONDS)
 

@@ -15,12 +15,12 @@ _MOST_FOLDER = 64 * _SECTOR
 
 
 class IsoError(FailedError):
-    """Bytes that are not a CD image as we make them."""
+    """Bytes that are no CD image of a medium."""
 
 
 @dataclass(frozen=True)
 class IsoFile:
-    """Where a file lies, in bytes."""
+    """Where a file is, in bytes."""
 
     offset: int
     size: int

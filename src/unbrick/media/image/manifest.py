@@ -41,7 +41,7 @@ Moment = Annotated[
 
 
 class ManifestError(FailedError):
-    """A manifest that is not one of ours."""
+    """Bytes that are no manifest of a medium."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,6 @@ BIOS_MENU = "pxelinux.cfg/default"
 INITRD = "initrd.img"
 
 _SETTINGS = "netboot/settings"  # where a station finds them, from its root
-_ALIGNMENT = 4
 _TIMEOUT = 300.0
 _MOST_MENU_BYTES = 64 * 1024
 _REQUIRED = {
@@ -65,7 +64,7 @@ if [ -s (http,{server})/{menu} ]; then
     set folder=(http,{server})
 fi
 """
-# No menu and no prompt: with a line of their own whoever stands there would have a shell (rdinit=/bin/sh).
+# No menu and no prompt: a line of one's own would give a shell (rdinit=/bin/sh).
 _BIOS_MENU = """\
 # Made by `unbrick media netboot`, for a legacy BIOS; the settings act only if they are signed.
 DEFAULT unbrick
@@ -108,7 +107,12 @@ def make_folder(
             _append_settings(place / INITRD, settings)
         for path in (place, *place.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        _exchange(place, directory / SERVED)
+        # Whoever is fetching a file of the old folder gets all of it.
+        served, old = directory / SERVED, place.with_name(place.name + ".old")
+        if served.exists():
+            served.rename(old)
+        place.rename(served)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def name_server(directory: Path, server: str) -> None:
@@ -193,7 +197,7 @@ def _append_settings(initrd: Path, settings: Mapping[str, bytes]) -> None:
     """The kernel unpacks archives one after another; one file is one thing less that a server can mix up."""
     with initrd.open("r+b") as stream:
         size = stream.seek(0, os.SEEK_END)
-        stream.write(bytes(-size % _ALIGNMENT) + settings_archive(settings))
+        stream.write(bytes(-size % 4) + settings_archive(settings))
 
 
 def settings_archive(files: Mapping[str, bytes]) -> bytes:
@@ -207,12 +211,3 @@ def settings_archive(files: Mapping[str, bytes]) -> bytes:
     archive = io.BytesIO()
     write_cpio(tree, archive, 0)
     return archive.getvalue()
-
-
-def _exchange(place: Path, served: Path) -> None:
-    """Replace the old folder; who is fetching an old file gets all of it."""
-    old = place.with_name(place.name + ".old")
-    if served.exists():
-        served.rename(old)
-    place.rename(served)
-    shutil.rmtree(old, ignore_errors=True)

@@ -90,7 +90,13 @@ def look_at(path: Path, runner: Runner) -> Target:
     if not stat.S_ISBLK(mode):
         raise UsageError(f"{path}: is no disk", hint="name the stick's device, as in /dev/sdb")
     facts = _facts(path, runner)
-    kind = _kind(path, facts)
+    kind = facts.get("type")
+    if kind == "part":
+        raise UsageError(
+            f"{path}: is a partition", hint="name the whole stick, as in /dev/sdb and not /dev/sdb1"
+        )
+    if kind not in ("disk", "loop"):
+        raise UsageError(f"{path}: is no stick (but {kind or 'nothing that is attached'})")
     if facts.get("ro"):
         raise UsageError(
             f"{path}: is write-protected", hint="move the little switch on the stick, or take another"
@@ -103,7 +109,7 @@ def look_at(path: Path, runner: Runner) -> Target:
     names = (_text(facts.get("vendor")), _text(facts.get("model")))
     return Target(
         path=path,
-        kind=kind,
+        kind=TargetKind(kind),
         size=size,
         model=" ".join(name for name in names if name) or None,
         serial=_text(facts.get("serial")),
@@ -183,17 +189,6 @@ def _facts(path: Path, runner: Runner) -> dict[str, Any]:
     return {str(key): value for key, value in devices[0].items()}
 
 
-def _kind(path: Path, facts: dict[str, Any]) -> TargetKind:
-    kind = facts.get("type")
-    if kind == "part":
-        raise UsageError(
-            f"{path}: is a partition", hint="name the whole stick, as in /dev/sdb and not /dev/sdb1"
-        )
-    if kind not in ("disk", "loop"):
-        raise UsageError(f"{path}: is no stick (but {kind or 'nothing that is attached'})")
-    return TargetKind(kind)
-
-
 def _is_sd_card(path: Path) -> bool:
     # A card in a built-in reader says that it is not removable; soldered memory calls itself MMC.
     try:
@@ -229,9 +224,8 @@ def _contents(path: Path, size: int, runner: Runner) -> tuple[Content, ...]:
 
 
 def _content(
-    path: Path, number: int | None, entry: dict[str, Any], offset: int, length: int, runner: Runner
+    path: Path, number: int | None, listed: dict[str, Any], offset: int, length: int, runner: Runner
 ) -> Content:
-    """`entry` is sfdisk's of a partition."""
     seen = _probe(path, offset, length, runner)
     kind = seen.get("TYPE")
     place = f"partition {number}" if number is not None else "it"
@@ -239,11 +233,11 @@ def _content(
     word = _WINDOWS_FILE_SYSTEMS.get((kind or "").casefold()) or _WINDOWS_MARKS.get(_mark(path, offset))
     if word:
         windows = f"{place} is {word}"
-    elif str(entry.get("type", "")).upper() in _WINDOWS_TYPES:
+    elif str(listed.get("type", "")).upper() in _WINDOWS_TYPES:
         windows = f"{place} is of a type that only Windows makes"
     elif kind == "vfat" and _has_windows_loader(path, offset, runner):
         windows = f"{place} has Windows' boot files (EFI\\Microsoft)"
-    label = seen.get("LABEL") or _text(entry.get("name"))
+    label = seen.get("LABEL") or _text(listed.get("name"))
     reports = _waiting_reports(path, offset, runner) if (kind, label) == ("vfat", LABEL) else 0
     return Content(number, length, kind, label, windows, reports)
 

@@ -71,13 +71,12 @@ def make_efi_partition(
 
 def make_catalogue(words: Mapping[str, str]) -> bytes:
     """A gettext catalogue (its manual, 10.3) of words in place of GRUB's own; sorted, as GRUB searches it."""
-    pairs = sorted((theirs.encode(), ours.encode()) for theirs, ours in words.items())
-    originals_at = _CATALOGUE.size
-    ours_at = originals_at + len(pairs) * _PAIR.size
+    pairs = sorted((word.encode(), instead.encode()) for word, instead in words.items())
+    second_at = _CATALOGUE.size + len(pairs) * _PAIR.size
     texts = bytearray()
     tables = []
-    for text in (*(theirs for theirs, _ in pairs), *(ours for _, ours in pairs)):
-        tables.append(_PAIR.pack(len(text), ours_at + len(pairs) * _PAIR.size + len(texts)))
+    for text in (*(word for word, _ in pairs), *(instead for _, instead in pairs)):
+        tables.append(_PAIR.pack(len(text), second_at + len(pairs) * _PAIR.size + len(texts)))
         texts += text + b"\0"
-    header = _CATALOGUE.pack(_CATALOGUE_MAGIC, 0, len(pairs), originals_at, ours_at, 0, 0)
+    header = _CATALOGUE.pack(_CATALOGUE_MAGIC, 0, len(pairs), _CATALOGUE.size, second_at, 0, 0)
     return header + b"".join(tables) + bytes(texts)

@@ -68,10 +68,9 @@ def add_libraries(tree: FileTree, root: DebianRoot, definition: SystemDefinition
                 waiting.extend(_add_library(tree, root, name, bundled, path))
                 seen.add(name)
         if needs.loader and needs.loader.lstrip("/").startswith("lib64/"):
-            tree.add_link(
-                f"{_LOADERS}/{Path(needs.loader).name}", f"../lib/x86_64-linux-gnu/{Path(needs.loader).name}"
-            )
-            waiting.extend(_add_library(tree, root, Path(needs.loader).name, (), path))
+            name = Path(needs.loader).name
+            tree.add_link(f"{_LOADERS}/{name}", f"../lib/x86_64-linux-gnu/{name}")
+            waiting.extend(_add_library(tree, root, name, (), path))
 
 
 def _may_be_program(path: str, entry: Entry) -> bool:

@@ -30,7 +30,7 @@ NETWORK_ENVIRONMENT = (
 """Environment of a computer behind a proxy, for all that fetches."""
 _ENVIRONMENT = ("TMPDIR", *NETWORK_ENVIRONMENT)
 # Run by mmdebstrap, $1 is the unpacked system: which packages these are, and which files each of them has.
-# Kernel and firmware are large to list, and the medium always has files of theirs.
+# Kernel and firmware are large to list, and the medium always has files of them.
 _WRITE_LISTS = """
 mkdir "$1/contents"
 for deb in "$1"/var/cache/apt/archives/*.deb; do
@@ -96,9 +96,8 @@ class DebianRoot:
         libraries = f"{folder / _LIBRARIES}:{folder / _LIBRARIES / 'systemd'}"
         argv = [str(folder / _LOADER), "--library-path", libraries, "--argv0", called or program]
         settings = [f"{name}={value}" for name, value in sorted((environment or {}).items())]
-        return runner.run(
-            ["env", *settings, *argv, str(folder / program), *arguments], timeout=timeout, stdin=stdin
-        )
+        argv = ["env", *settings, *argv, str(folder / program), *arguments]
+        return runner.run(argv, timeout=timeout, stdin=stdin)
 
     def run_python(self, runner: Runner, program: str, stdin: bytes, *, timeout: float) -> Result:
         """Run a few lines in its Python, with the same order of sets every time."""
@@ -119,12 +118,12 @@ def find_mirrors(definition: SystemDefinition, runner: Runner) -> tuple[str, ...
     shown = "$(REPO_URI) $(ORIGIN) $(CODENAME)"
     asked = ["apt-get", "indextargets", "--format", shown, "Created-By: Packages"]
     try:
-        told = runner.run(asked, timeout=_TARGETS_SECONDS).stdout.decode(errors="replace")
+        listed = runner.run(asked, timeout=_TARGETS_SECONDS).stdout.decode(errors="replace")
     except FailedError:
         return ()
     components = " ".join(definition.components)
     lines: dict[str, str] = {}
-    for line in told.splitlines():
+    for line in listed.splitlines():
         parts = line.split()
         if len(parts) != 3 or parts[1] != "Debian":
             continue
@@ -168,12 +167,9 @@ def open_root(folder: Path) -> DebianRoot:
         if len(fields) != 5:
             raise FailedError(f"not a line about a package: {line[:80]!r}")
         packages.append(DebianPackage(*fields))
-    suites = re.findall(
-        r"^deb \S+ (\S+)", (folder / "etc/apt/sources.list").read_text(encoding="utf-8"), re.M
-    )
-    return DebianRoot(
-        folder, tuple(sorted(packages)), _newest_file(folder / "usr"), tuple(sorted(set(suites)))
-    )
+    sources = (folder / "etc/apt/sources.list").read_text(encoding="utf-8")
+    suites = sorted(set(re.findall(r"^deb \S+ (\S+)", sources, re.M)))
+    return DebianRoot(folder, tuple(sorted(packages)), _newest_file(folder / "usr"), tuple(suites))
 
 
 def merged_path(path: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -114,15 +114,8 @@ def read_definition(folder: Path = _FOLDER) -> Definition:
 
 
 _NAMES = (
-    "boot_find.cfg",
-    "boot_menu.cfg",
-    "boot_words.yaml",
-    "devices.rules",
-    "file_systems.fstab",
-    "first_program.sh",
-    "kernel_modules.yaml",
-    "requirements.txt",
-    "system.yaml",
+    *("boot_find.cfg", "boot_menu.cfg", "boot_words.yaml", "devices.rules", "file_systems.fstab"),
+    *("first_program.sh", "kernel_modules.yaml", "requirements.txt", "system.yaml"),
 )
 
 
@@ -133,14 +126,9 @@ def _text(folder: Path, name: str) -> str:
         raise UsageError(f"{folder / name}: {error}") from error
 
 
-def matching(patterns: Mapping[str, str], path: str) -> str | None:
-    """The first pattern that names a path, as in `matches`."""
+def matching(patterns: Iterable[str], path: str) -> str | None:
+    """The first pattern (`*`, `**` at any depth, `[…]`) that names a path or a folder above it."""
     return next((pattern for pattern in patterns if _compiled(pattern).match(path)), None)
-
-
-def matches(pattern: str, path: str) -> bool:
-    """Whether a pattern (`*`, `**` at any depth, `[…]`) names a path or a folder above it."""
-    return _compiled(pattern).match(path) is not None
 
 
 @cache

@@ -15,15 +15,13 @@ from pathlib import Path
 
 from unbrick.errors import FailedError
 from unbrick.media.system.debian_root import DebianRoot
-from unbrick.media.system.definition import ModulesDefinition, matches, matching
+from unbrick.media.system.definition import ModulesDefinition, matching
 from unbrick.media.system.file_tree import FileTree
 from unbrick.processes.command import Runner
 
-_DEPMOD_SECONDS = 300.0
-_MODINFO_SECONDS = 300.0
+_SECONDS = 300.0
 _KMOD = "usr/bin/kmod"
 _FIRMWARE = "usr/lib/firmware"
-_PACK_SECONDS = 300.0
 # Run by the medium's own Python: [[file, packed file], …] on its standard input.
 _PACKER = """
 import json, lzma, os, sys
@@ -76,7 +74,7 @@ def read_modules(root: DebianRoot, runner: Runner) -> dict[str, Module]:
     files = sorted(folder.glob("kernel/**/*.ko*"))
     if not files:
         raise FailedError("the kernel package has no modules")
-    shown = root.run(runner, _KMOD, *map(str, files), timeout=_MODINFO_SECONDS, called="modinfo").stdout
+    shown = root.run(runner, _KMOD, *map(str, files), timeout=_SECONDS, called="modinfo").stdout
     found = {}
     for block in re.split(r"^filename:", shown.decode(errors="replace"), flags=re.MULTILINE)[1:]:
         module = _module(block, folder)
@@ -115,7 +113,7 @@ def choose_modules(modules: Mapping[str, Module], definition: ModulesDefinition)
         members = [
             module
             for module in modules.values()
-            if module.name not in without and any(matches(pattern, module.source) for pattern in kind.folders)
+            if module.name not in without and matching(kind.folders, module.source)
         ]
         by_class[kind.name] = tuple(members)
         chosen.update(module.name for module in members)
@@ -158,7 +156,7 @@ def write_index(root: DebianRoot, choice: Choice, folder: Path, runner: Runner) 
     for name in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
         (target / name).write_bytes((source / name).read_bytes())
     arguments = ("-b", str(folder), root.kernel)
-    root.run(runner, _KMOD, *arguments, timeout=_DEPMOD_SECONDS, called="depmod")
+    root.run(runner, _KMOD, *arguments, timeout=_SECONDS, called="depmod")
 
 
 @dataclass(frozen=True)
@@ -212,7 +210,7 @@ def add_firmware(
         first[path] = name
         tree.add_file(place, workdir / f"{name}.xz")
     work = [[str(path), str(workdir / f"{name}.xz")] for path, name in first.items()]
-    root.run_python(runner, _PACKER, json.dumps(work).encode(), timeout=_PACK_SECONDS)
+    root.run_python(runner, _PACKER, json.dumps(work).encode(), timeout=_SECONDS)
 
 
 def _hardware_ids(modules: Iterable[Module]) -> set[str]:

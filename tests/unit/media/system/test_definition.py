@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unbrick.errors import UsageError
-from unbrick.media.system.definition import matches, read_definition
+from unbrick.media.system.definition import matching, read_definition
 from unbrick.settings.strict import StrictError
 
 RECOVERY_MEDIA = Path(__file__).resolve().parents[4] / "recovery_media"
@@ -127,4 +127,4 @@ def test_a_missing_definition_says_where_to_build(tmp_path: Path) -> None:
     ],
 )
 def test_patterns_name_whole_names(pattern: str, path: str, expected: bool) -> None:
-    assert matches(pattern, path) is expected
+    assert (matching([pattern], path) is not None) is expected
