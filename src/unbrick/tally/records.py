@@ -34,7 +34,8 @@ _UNMARKED = "tally.mark, which says what was acknowledged, is missing or damaged
 class Loss:
     """What was acknowledged and is not in the database: reports (`events`), and changes of any kind, of which
     some are `acts` of persons. Where the register of stations is an older copy, `trust` counts the changes
-    that it lacks, and `revocations` those that revoked a station.
+    that it lacks, and `revocations` those that revoked a station; `register` says what is wrong with it where
+    nobody can count them.
 
     `other`: it is another database or an old copy, so that the numbers are upper bounds. `gone`: there is no
     database. `damaged`: more may be missing. `unmarked`: there is no mark to compare with. `strange`: the
@@ -51,8 +52,11 @@ class Loss:
     acts: int = 0
     trust: int = 0
     revocations: int = 0
+    register: str = ""
 
     def __str__(self) -> str:
+        if self.register:
+            return f"{self.register}: whether changes of who may report are missing cannot be told"
         if self.trust:
             what = "change" if self.trust == 1 else "changes"
             some = f", {self.revocations} of them revoked a station" if self.revocations else ""

@@ -40,10 +40,18 @@ def folder_of(directory: Path) -> TallyFolder:
 
 
 def open_store(directory: Path) -> Store:
-    """The database of the tally in DIR; close it."""
-    from unbrick.tally.store.store import Store
+    """The database of the tally in DIR; close it.
 
-    return Store.open(folder_of(directory).database, create=False)
+    Raises StoreError, also where the register of stations is another copy.
+    """
+    from unbrick.tally.books.lost_reports import lost_error
+    from unbrick.tally.store.store import Store
+    from unbrick.tally.trust.register import lost_trust
+
+    folder = folder_of(directory)
+    if (loss := lost_trust(folder)) is not None:
+        raise lost_error(loss)
+    return Store.open(folder.database, create=False)
 
 
 def look_at_store(directory: Path) -> Store:

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -61,11 +61,17 @@ class Mark:
 
 @dataclass(frozen=True)
 class Trust:
-    """How often a register of stations was changed, and how many of the changes were revocations."""
+    """How far a register of stations is: how often it was changed, and how many revocations that were.
+
+    `chain` stands for all its changes up to now; empty in what an earlier unbrick wrote. While a change is
+    being made, the mark has its chain here already, and the chain before it in `previous`.
+    """
 
     changes: int = 0
     revocations: int = 0
     generation: int = 0
+    chain: str = ""
+    previous: str = ""
 
 
 class MarkBusyError(OSError):
@@ -142,8 +148,7 @@ class MarkFile:
         before = self.read_trust()
         self._make_room()
         generation = before.generation + 1 if before else 1
-        document = {"generation": generation, "changes": trust.changes, "revocations": trust.revocations}
-        self._put(_slot_of(document), generation, _AT_TRUST)
+        self._put(_slot_of(asdict(replace(trust, generation=generation))), generation, _AT_TRUST)
 
     def _make_room(self) -> None:
         assert self._descriptor is not None
@@ -173,11 +178,16 @@ def read_mark(path: Path) -> Mark | None:
 
 
 def read_trust(path: Path) -> Trust | None:
-    """How far the register of stations was, read without a lock; None where that is not known."""
+    """How far the register of stations was, read without a lock; None where that is not known.
+
+    Raises PermissionError.
+    """
     try:
         with path.open("rb") as stream:
             stream.seek(_AT_TRUST)
             return _newest_trust(stream.read(_SLOT + _TEXT))
+    except PermissionError:
+        raise
     except OSError:
         return None
 
@@ -226,6 +236,6 @@ def _mark_of(slot: bytes) -> Mark | None:
 def _trust_of(slot: bytes) -> Trust | None:
     found = _document_in(slot)
     try:
-        return Trust(found["changes"], found["revocations"], found["generation"]) if found else None
-    except KeyError:
+        return Trust(**found) if found else None
+    except TypeError:
         return None

@@ -27,8 +27,8 @@ _STRANGE = (
     "`unbrick tally serve DIR --accept-loss` takes them over"
 )
 _TRUST = (
-    "put the newest stations.json back; else revoke again whom audit.log says was revoked "
-    "(`unbrick tally revoke`), and serve with --accept-loss"
+    "put the newest stations.json back; else serve with --accept-loss, and revoke again whom audit.log says "
+    "was revoked (`unbrick tally revoke`)"
 )
 _CHANGES_OF_NEW = 1
 """Making the tables is the one change of an empty database."""
@@ -111,7 +111,7 @@ def _holds_nothing(head: Head) -> bool:
 
 
 def lost_error(loss: Loss) -> LossError:
-    if loss.trust:
+    if loss.trust or loss.register:
         return LossError(loss, hint=_TRUST, reason=Reason.REPORTS_MISSING)
     if loss.strange:
         return LossError(loss, hint=_STRANGE, reason=Reason.REPORTS_MISSING)

@@ -44,6 +44,7 @@ from unbrick.tally.trust.register import (
     DEFAULT_DAYS,
     Enrolment,
     StationRegister,
+    begin_noting,
     changing,
     checked_name,
     new_serial,
@@ -99,6 +100,7 @@ def create_authority(
         write_register(folder.stations, ())
         _enrol(folder, settings, key, FIRST_STATION, site, directory, now, everywhere=everywhere, by=by)
         make_database(folder.database)
+        begin_noting(folder)
         write_settings(folder, settings)  # last: a folder that is half made is never served
     return folder
 

@@ -3,19 +3,21 @@
 The only place that says whom the tally trusts; a file, so that it works while the database is locked or the
 disk full. A revoked station's key stays in it: it must never be taken for an unknown one.
 
-From an older copy of the register, stations revoked since would be trusted again. So the number of its
-changes is kept in it and, outside it, in `tally.mark`. Where that cannot be written, a revocation is written
-all the same.
+From another copy of the register, stations revoked since would be trusted again. So each of its changes has a
+link of a chain (a hash of all changes up to it), which is kept in it and, outside it, in `tally.mark`: before
+the change as what is to come, after it as what is. Where the mark cannot be written, a revocation is written
+all the same, and says so.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +35,7 @@ from unbrick.tally.records import Loss
 
 DEFAULT_DAYS = 731
 _MARK = "tally.mark"
+_NO_LINK = "none"
 _VERSION = 1
 _MOST_BYTES = 256 * 1024 * 1024
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")  # no event could carry another one
@@ -116,6 +119,7 @@ class StationRegister:
                     raise RegisterError(
                         f"{self._path} is an older copy: changes of who may report are missing"
                     )
+                _refuse_other_copy(self._path, trust)
                 self._take(stations)
                 self._seen, self._changes = seen, trust.changes
         except OSError as error:
@@ -165,53 +169,114 @@ def station_called(path: Path, wanted: str) -> str:
 
 
 def write_register(path: Path, stations: tuple[Enrolment, ...]) -> None:
-    """Write the whole register; on a full disk it uses the reserve."""
-    before, done = read_register(path) if path.exists() else ((), Trust())
+    """Write the whole register; on a full disk it uses the reserve.
+
+    Raises RegisterError where the one that is there is not the newest: nobody goes on with an older copy.
+    """
+    before, now = read_register(path) if path.exists() else ((), Trust())
+    _refuse_other_copy(path, now)
     more = _changed(before, stations)
-    now = Trust(done.changes + more.changes, done.revocations + more.revocations)
+    if not more.changes:
+        _write(path, stations, now)  # nobody is trusted differently
+        return
+    then = Trust(now.changes + more.changes, now.revocations + more.revocations)
+    if path.with_name(_MARK).exists():
+        _write_noted(path, stations, now, then)
+    else:
+        _write(path, stations, then)  # the tally is just being made
+
+
+def begin_noting(folder: TallyFolder) -> None:
+    """Let the mark of a new tally know its register from the beginning."""
+    stations, now = read_register(folder.stations)
+    if (folder.path / _MARK).exists():
+        _write_noted(folder.stations, stations, now, now)
+
+
+def _write_noted(path: Path, stations: tuple[Enrolment, ...], now: Trust, then: Trust) -> None:
+    then = replace(then, chain=_next_link(now.chain, stations), previous=now.chain or _NO_LINK)
+    if _note(path, then):
+        _write(path, stations, then)
+        _note(path, replace(then, previous=""))
+    else:
+        _write(path, stations, then, unnoted=True)
+
+
+def _write(path: Path, stations: tuple[Enrolment, ...], trust: Trust, *, unnoted: bool = False) -> None:
     document = {
         "version": _VERSION,
-        "changes": now.changes,
-        "revocations": now.revocations,
+        "changes": trust.changes,
+        "revocations": trust.revocations,
+        "chain": trust.chain,
+        **({"follows": trust.previous} if unnoted else {}),
         "stations": [asdict(one) for one in stations],
     }
     content = json.dumps(document, indent=1).encode() + b"\n"
     # Root may enrol, and the account that serves must still be able to read it.
     land(path.parent, lambda: atomic_write(path, content, owner=folder_owner(path.parent)))
-    _note_trust(path.with_name(_MARK), now, more)
 
 
-def _note_trust(mark: Path, now: Trust, more: Trust) -> None:
-    """Write down how far the register is after `more` changes; changes that it lacked stay lacking."""
-    if not more.changes or not mark.exists():
-        return  # nobody is trusted differently, or the tally is just being made
-    with suppress(OSError), closing(MarkFile(mark)) as file, file.held():
-        noted = file.read_trust()
-        if noted is not None and noted.changes > now.changes - more.changes:
-            now = Trust(noted.changes + more.changes, noted.revocations + more.revocations)
-        if noted is None or noted.changes < now.changes:
-            file.write_trust(now)
+def _next_link(chain: str, stations: tuple[Enrolment, ...]) -> str:
+    trusted = sorted([one.public_key, *map(str, _trusted(one))] for one in stations)
+    return hashlib.sha256(f"{chain} {json.dumps(trusted)}".encode()).hexdigest()[:32]
+
+
+def _note(path: Path, trust: Trust) -> bool:
+    """Write into the mark how far the register is; gives whether that is durable."""
+    try:
+        with closing(MarkFile(path.with_name(_MARK))) as file, file.held():
+            file.write_trust(trust)
+    except OSError:
+        return False
+    return True
+
+
+def _refuse_other_copy(path: Path, now: Trust) -> None:
+    loss = _compared(path.with_name(_MARK), now)
+    if loss is not None:
+        raise RegisterError(
+            str(loss), hint="put the newest stations.json back, or see `unbrick help administrator`"
+        )
 
 
 def lost_trust(folder: TallyFolder) -> Loss | None:
-    """How many changes the register lacks that `tally.mark` knows of; writes nothing."""
+    """What the register lacks of what `tally.mark` knows, or that nobody can tell; writes nothing."""
     try:
         now = read_register(folder.stations)[1]
-        noted = read_trust(folder.path / _MARK)
     except (OSError, RegisterError):
         return None  # whoever needs the register says that
-    if noted is None or noted.changes <= now.changes:
+    return _compared(folder.path / _MARK, now)
+
+
+def _compared(mark: Path, now: Trust) -> Loss | None:
+    if not mark.exists():
+        return None  # what that means says who opens the database
+    try:
+        noted = read_trust(mark)
+    except PermissionError:
+        return None  # an account that only looks
+    if noted is None:
+        what = "what tally.mark says of stations.json is missing or damaged"
+        return Loss(0, 0, register=what) if now.chain else None
+    # The last change may have been cut off before the register, or it could not be noted.
+    if (now.chain or _NO_LINK) == noted.previous or now.previous == (noted.chain or _NO_LINK):
         return None
-    revocations = max(noted.revocations - now.revocations, 0)
-    return Loss(0, 0, trust=noted.changes - now.changes, revocations=revocations)
+    if noted.changes > now.changes:
+        revocations = max(noted.revocations - now.revocations, 0)
+        return Loss(0, 0, trust=noted.changes - now.changes, revocations=revocations)
+    if now.chain == noted.chain:
+        return None
+    older = now.changes > noted.changes
+    what = "tally.mark is an older copy than stations.json" if older else "stations.json is another copy"
+    return Loss(0, 0, register=what)
 
 
 def accept_register(folder: TallyFolder) -> None:
     """Accept the register as it is, whatever it lacks; raises RegisterError, OSError."""
-    now = read_register(folder.stations)[1]
+    now = replace(read_register(folder.stations)[1], previous="")
     with closing(MarkFile(folder.path / _MARK)) as file, file.held():
-        noted = file.read_trust() or Trust()
-        if (noted.changes, noted.revocations) != (now.changes, now.revocations):
+        noted = file.read_trust()
+        if noted is None or replace(noted, generation=0) != now:
             file.write_trust(now)
 
 
@@ -233,7 +298,12 @@ def read_register(path: Path) -> tuple[tuple[Enrolment, ...], Trust]:
         document = parse_json(path.read_bytes(), _MOST_BYTES)
         if document["version"] != _VERSION:
             raise RegisterError(f"{path} is of another version")
-        done = Trust(int(document.get("changes", 0)), int(document.get("revocations", 0)))
+        done = Trust(
+            int(document.get("changes", 0)),
+            int(document.get("revocations", 0)),
+            chain=str(document.get("chain", "")),
+            previous=str(document.get("follows", "")),
+        )
         return tuple(_enrolment(one) for one in document["stations"]), done
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RegisterError(f"{path} is damaged: {error}") from error

@@ -81,19 +81,20 @@ class Checked:
 def check_tally(directory: Path, *, signatures: bool, progress: Progress = no_progress) -> Checked:
     """Look at the tally in a folder, also while it is served; raises UsageError, StoreError."""
     folder, _ = read_settings(directory)
-    register = StationRegister(folder.stations) if signatures else None
-    if register is not None:
+    register = StationRegister(folder.stations)
+    of_register = Checked()
+    with _complaining(of_register):
         register.refresh()
     mark = read_mark(mark_path(folder.database))
     with LookingDatabase(folder.database) as database:
-        found = check(database, mark, register=register, progress=progress)
+        verifying = signatures and not of_register.complaints
+        found = check(database, mark, register=register if verifying else None, progress=progress)
         look_for_mark(database, found)
     with _complaining(found):
         refuse_second_name(folder.database)
-    trust = lost_trust(folder)
-    if trust is not None:
-        found.lacks_trust = True
-        found.complain(str(trust))
+    found.lacks_trust = lost_trust(folder) is not None
+    for sentence in of_register.complaints:
+        found.complain(sentence)
     return found
 
 

@@ -16,6 +16,7 @@ from unbrick.tally.folder import TallyFolder, parse_address
 from unbrick.tally.records import LossError
 from unbrick.tally.store.opening import Opening, open_to_serve
 from unbrick.tally.store.store import Store
+from unbrick.tally.trust import register
 from unbrick.tally.trust.audit import AuditLog
 from unbrick.tally.trust.authority import create_authority, enrol, renew, revoke, unrevoke
 from unbrick.tally.trust.register import RegisterError, StationRegister, lost_trust
@@ -57,7 +58,8 @@ def test_an_older_register_is_not_served_until_a_person_accepts_that(
         served(folder)
     assert "revoke again" in str(caught.value.hint)
     assert [sentence in one for one in check_tally(folder.path, signatures=False).complaints] == [True]
-    enrol(folder.path, "d", "north", tmp_path / "d")  # what is done meanwhile does not make up for it
+    with pytest.raises(RegisterError, match=sentence):  # what is done meanwhile does not make up for it
+        enrol(folder.path, "d", "north", tmp_path / "d")
     with pytest.raises(LossError, match=sentence):
         served(folder)
     said = served(folder, "kim")
@@ -137,3 +139,97 @@ def test_a_backup_is_as_loud_as_what_it_copied(folder: TallyFolder, tmp_path: Pa
         served(copy)
     shutil.copy(tmp_path / "newest.json", copy.stations)
     assert served(copy) == []
+
+
+def test_a_register_of_another_branch_with_as_many_changes_is_not_served(
+    folder: TallyFolder, tmp_path: Path
+) -> None:
+    fork = tmp_path / "fork"
+    shutil.copytree(folder.path, fork)
+    revoke(folder.path, "a", why="stolen")
+    revoke(fork, "b")
+    folder.stations.write_bytes((fork / "stations.json").read_bytes())
+    with pytest.raises(LossError, match=r"stations\.json is another copy"):
+        served(folder)
+    assert not check_tally(folder.path, signatures=True).is_well
+    with pytest.raises(RegisterError, match="another copy"):
+        StationRegister(folder.stations).refresh()
+
+
+@pytest.mark.parametrize("size", [0, 600, 2000, 2300, 4096, 6000])
+def test_a_mark_that_lost_what_it_knew_of_the_register_is_loud(
+    folder: TallyFolder, tmp_path: Path, size: int
+) -> None:
+    older = folder.stations.read_bytes()
+    revoke(folder.path, "a")
+    enrol(folder.path, "c", "north", tmp_path / "c")
+    folder.stations.write_bytes(older)
+    os.truncate(folder.path / "tally.mark", size)
+    with pytest.raises(LossError):
+        served(folder)
+    assert not check_tally(folder.path, signatures=False).is_well
+
+
+def test_an_older_mark_beside_a_newer_register_is_loud(folder: TallyFolder, tmp_path: Path) -> None:
+    shutil.copy(folder.path / "tally.mark", tmp_path / "older.mark")
+    enrol(folder.path, "c", "north", tmp_path / "c")
+    shutil.copy(tmp_path / "older.mark", folder.path / "tally.mark")
+    with pytest.raises(LossError, match=r"tally\.mark is an older copy"):
+        served(folder)
+    assert any("is an older copy" in one for one in served(folder, "kim"))
+    assert served(folder) == []
+
+
+@pytest.mark.parametrize("landed", [0, 1, 2])
+def test_a_change_that_is_cut_off_anywhere_is_no_other_copy(
+    folder: TallyFolder, monkeypatch: pytest.MonkeyPatch, landed: int
+) -> None:
+    """Between the mark's note of what is to come, the register, and the note of what is."""
+    left = [landed]
+
+    def cut(inner: Any) -> Any:
+        def step(*arguments: Any, **named: Any) -> Any:
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            return inner(*arguments, **named)
+
+        return step
+
+    with monkeypatch.context() as patched:
+        patched.setattr(register, "_write", cut(register._write))
+        patched.setattr(register, "_note", cut(register._note))
+        with pytest.raises(KeyboardInterrupt):
+            revoke(folder.path, "a")
+    now = StationRegister(folder.stations)
+    now.refresh()
+    assert (now.current("a") is None) is (landed == 2)
+    assert served(folder) == []
+    if landed < 2:
+        revoke(folder.path, "a")
+    assert served(folder) == []
+
+
+def test_a_register_that_cannot_be_read_is_a_complaint(folder: TallyFolder) -> None:
+    whole = folder.stations.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], None):
+        folder.stations.unlink() if damaged is None else folder.stations.write_bytes(damaged)
+        found = check_tally(folder.path, signatures=True)
+        assert any("stations.json" in one for one in found.complaints)
+
+
+def test_a_folder_of_an_earlier_unbrick_is_taken_as_it_is_and_chained_by_its_next_change(
+    folder: TallyFolder, tmp_path: Path
+) -> None:
+    document = json.loads(folder.stations.read_text())
+    assert document.pop("chain")
+    folder.stations.write_text(json.dumps(document))
+    (folder.path / "tally.mark").unlink()
+    Store.open(folder.database).close()
+    assert served(folder) == []
+    older = folder.stations.read_bytes()
+    revoke(folder.path, "a")
+    assert served(folder) == []
+    folder.stations.write_bytes(older)
+    with pytest.raises(LossError, match="1 change of who may report is missing, 1 of them revoked"):
+        served(folder)
