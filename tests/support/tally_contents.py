@@ -22,7 +22,7 @@ def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:
             told = ", ".join(
                 one
                 for one in columns
-                if one not in {"first", "first_received", "bears", "came"} and not one.endswith("_number")
+                if one not in {"first", "first_received", "bears", "most"} and not one.endswith("_number")
             )
             rows = [tuple(map(_timeless, row)) for row in reader.execute(f"select {told} from {table}")]
             found[table] = sorted(rows, key=repr)

@@ -182,7 +182,8 @@ class MachineRow:
 
     `name` is never empty: a computer name, else what identifies the machine. `run` and `station` are of the
     event that gave the status, None where a person or the inventory did. `priority` is the inventory's text;
-    `site` the inventory's, else the station's.
+    `site` the inventory's, else the station's. `held` is the contradiction by which it counts nowhere, as its
+    kind and subject.
     """
 
     key: str
@@ -200,6 +201,7 @@ class MachineRow:
     last_seen: datetime | None = None
     marked_by: str | None = None
     marked_at: datetime | None = None
+    held: str | None = None
 
     @property
     def code(self) -> str | None:
@@ -209,6 +211,11 @@ class MachineRow:
         kind, _, rest = self.key.partition(":")
         # The key of a clone of a disk ends with its name, which a station's code does not have.
         return code_of_key(f"disk:{rest.partition(':')[0]}" if kind == "disk" else self.key)
+
+    @property
+    def held_by(self) -> str | None:
+        """The code of that contradiction."""
+        return code_of_key(f"contradiction:{self.held}") if self.held else None
 
 
 class MachineLine(NamedTuple):
@@ -280,12 +287,12 @@ class Summary:
 
     `reasons` is status → reason → machines (where there is a reason), `sites` is site (`""`: none known) →
     status → machines. `proved`, `marked` and `expected` split `by_status` by `Basis`. `contradictions` counts
-    those not settled, `uncounted` the machines that are in no number because of them, `without_identity` (one
-    of `numbers`) the visits that showed nothing to identify a machine by. `not_listed` counts machines that
-    reported and are not in the inventory, by station (`""`: by a person), where there is an inventory.
-    `oddities` counts events that contradict an earlier one of the same run and number. `last_finished` is
-    when a medium last finished a machine and reported it at once; `stalled`: too long ago to believe the
-    hour's pace.
+    those not settled, `uncounted` the machines that are in no number because of any, `undecided` those of
+    them not settled, `without_identity` (one of `numbers`) the visits that showed nothing to identify a
+    machine by. `not_listed` counts machines that reported and are not in the inventory, by station (`""`: by
+    a person), where there is an inventory. `oddities` counts events that contradict an earlier one of the
+    same run and number. `last_finished` is when a medium last finished a machine and reported it at once;
+    `stalled`: too long ago to believe the hour's pace.
     """
 
     total: int = 0
@@ -301,6 +308,7 @@ class Summary:
     oddities: int = 0
     contradictions: int = 0
     uncounted: int = 0
+    undecided: int = 0
     numbers: Mapping[str, int] = field(default_factory=dict)
     not_listed: Mapping[str, int] = field(default_factory=dict)
     first_event: datetime | None = None

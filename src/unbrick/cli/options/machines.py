@@ -25,7 +25,12 @@ def which(row: MachineRow) -> dict[str, str]:
 
 def row_line(row: MachineRow) -> str:
     """How a machine stands now."""
-    return f"{row.name}: {row.status}" + (f" ({row.reason})" if row.reason else "")
+    return f"{row.name}: {row.status}" + (f" ({row.reason})" if row.reason else "") + held_words(row)
+
+
+def held_words(row: MachineRow) -> str:
+    """That a machine does not count, and what decides on it; empty where it counts."""
+    return f"; not counted: contradiction {row.held_by}" if row.held else ""
 
 
 def row_document(row: MachineRow | MachineLine) -> dict[str, Any]:
@@ -36,7 +41,12 @@ def row_document(row: MachineRow | MachineLine) -> dict[str, Any]:
 def machine_documents(store: Store, rows: Iterable[MachineRow]) -> list[dict[str, Any]]:
     """Machines with all that persons said of them."""
     return [
-        {**row_document(row), "code": row.code, "marks": _said_documents(row, store.said_of(row))}
+        {
+            **row_document(row),
+            "code": row.code,
+            "held_by": row.held_by,
+            "marks": _said_documents(row, store.said_of(row)),
+        }
         for row in rows
     ]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from unbrick.cli.options.answer import json_flag, tell, warn
-from unbrick.cli.options.machines import machine_documents, row_document, said_lines
+from unbrick.cli.options.machines import held_words, machine_documents, row_document, said_lines
 from unbrick.cli.options.tally_folder import directory_argument, folder_of, look_at_store, missing_reports
 from unbrick.errors import FailedError
 
@@ -114,6 +114,6 @@ def _show_found(store: Store, wanted: str, *, as_json: bool) -> None:
     for row in found:
         why = f" ({row.reason})" if row.reason else ""
         where = f" at {row.site}" if row.site else ""
-        tell(f"{row.code or '-'}  {row.name}{where}: {row.status}{why}")
+        tell(f"{row.code or '-'}  {row.name}{where}: {row.status}{why}{held_words(row)}")
         for line in said_lines(row, store.said_of(row)):
             tell(f"  by hand: {line}")

@@ -12,8 +12,8 @@ is the number of its first event, and `statements.machine_first` that of a run o
 the word goes with it. Where there is one, the statement's `name_key` is made of it, else it is the name.
 
 `site` and `everywhere` of an event are those of its station's enrolment when it came; where there is no site,
-nobody enrolled the station, and the one in the event is all that is known. `came` of a run's first event says
-whether the run brought a machine that nobody knew (`count/newcomers.py`): that depends on when it arrived.
+nobody enrolled the station, and the one in the event is all that is known. `most` is how many machines that
+nobody knew the tally took of a station and day when it came (`count/newcomers.py`).
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from sqlalchemy import (
     Table,
     Text,
 )
+
+NO_MOST = 2**31 - 1
+"""The `most` of what came when there was none."""
 
 metadata = MetaData()
 
@@ -55,7 +58,7 @@ events = Table(
     Column("carried", Integer, nullable=False, server_default="0"),
     Column("site", Text),
     Column("everywhere", Boolean, nullable=False, server_default="1"),
-    Column("came", Integer, nullable=False, server_default="0"),
+    Column("most", Integer, nullable=False, server_default=str(NO_MOST)),
     Index("events_by_run", "run", "sequence"),
     Index("events_by_arrival", "received", "id"),
     Index("events_by_number", "number"),
@@ -95,14 +98,13 @@ runs = Table(
     ],
     Column("code", String(8)),
     Column("bears", Integer, nullable=False),
-    Column("came", Integer, nullable=False),
+    Column("most", Integer, nullable=False),
     Index("runs_by_machine", "machine", "bears", "run"),
     Index("runs_by_disk", "disk_guid", "first_name_key", "smbios_uuid", "station"),
     Index("runs_by_code", "code", "machine"),
     Index("runs_by_serial", "serial_key", "machine"),
     Index("runs_by_arrival", "first"),
     Index("runs_by_said_site", "station", "said_site"),
-    Index("runs_by_namesake", "station", "first_name_key", "came"),
 )
 
 machines = Table(
@@ -128,10 +130,11 @@ machines = Table(
     Column("finished_at", BigInteger),
     Column("first", BigInteger),
     Column("line", Text),
+    Column("held", Text),
     Index("machines_by_line", "line"),
     Index("machines_by_name", "name_key", "key"),
-    Index("machines_by_status", "status", "name_key", "key"),
-    Index("machines_by_site", "site", "name_key", "key"),
+    Index("machines_by_status", "status", "held", "name_key", "key"),
+    Index("machines_by_site", "site", "held", "name_key", "key"),
     Index("machines_by_serial", "serial_key"),
 )
 
@@ -232,10 +235,28 @@ counters = Table(
 newcomers = Table(
     "newcomers",
     metadata,
-    Column("station", Text, primary_key=True),
-    Column("day", BigInteger, primary_key=True),
-    Column("machines", Integer, nullable=False),
-    Column("held", Integer, nullable=False),
+    Column("place", Text, primary_key=True),
+    Column("most", Integer, nullable=False),
+    Column("placed", Integer, nullable=False),
+)
+
+brought = Table(
+    "brought",
+    metadata,
+    Column("machine", Text, primary_key=True),
+    Column("first", BigInteger, primary_key=True, autoincrement=False),
+    Column("place", Text, nullable=False),
+    Column("names", Text, nullable=False),
+    Column("state", Integer, nullable=False),
+    Index("brought_by_place", "place", "state", "first"),
+)
+
+namesakes = Table(
+    "namesakes",
+    metadata,
+    Column("place", Text, primary_key=True),
+    Column("first", BigInteger, primary_key=True, autoincrement=False),
+    Column("machine", Text, primary_key=True),
 )
 
 unlisted = Table(

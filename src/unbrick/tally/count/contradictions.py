@@ -35,13 +35,13 @@ _WHOLE = case((_END > 0, func.substr(machines.c.key, 1, _END - 1)), else_=machin
 _SHARED_NAMES = Prepared(
     select(machine_names.c.name_key.label("subject"))
     .join(machines, machines.c.key == machine_names.c.key)
-    .where(machine_names.c.name_key.in_(_WANTED))
+    .where(machine_names.c.name_key.in_(_WANTED), machines.c.held.is_(None))
     .group_by(machine_names.c.name_key)
     .having(func.count(_WHOLE.distinct()) > 1)
 )
 _SHARED_SERIALS = Prepared(
     select(machines.c.serial_key.label("subject"))
-    .where(machines.c.serial_key.in_(_WANTED))
+    .where(machines.c.serial_key.in_(_WANTED), machines.c.held.is_(None))
     .group_by(machines.c.serial_key)
     .having(func.count(_WHOLE.distinct()) > 1)
 )
@@ -77,6 +77,23 @@ def note_shared(connection: Connection, names: Collection[str], serials: Collect
     wanted = [(Kind.NAME, one) for one in sorted(names)] + [(Kind.SERIAL, one) for one in sorted(serials)]
     for chunk in chunks(wanted):
         _note_shared(connection, chunk, {Kind.NAME: _SHARED_NAMES, Kind.SERIAL: _SHARED_SERIALS})
+
+
+def held_row(held: str, number: int) -> dict[str, Any]:
+    """The row of a contradiction, as `machines.held` has it, that keeps so many machines out of the count."""
+    kind, _, subject = held.partition(":")
+    return {"kind": kind, "subject": subject, "machine": "", "uncounted": number}
+
+
+def move_held(connection: Connection, moved: Mapping[str, int]) -> None:
+    """Add to how many machines are held by contradictions, each as `machines.held` has it."""
+    wanted = {held: by for held, by in moved.items() if by}
+    subjects = sorted({held.partition(":")[2] for held in wanted})
+    found = rows_where(connection, contradictions, contradictions.c.subject, subjects)
+    before = {held: row for row in found if (held := f"{row['kind']}:{row['subject']}") in wanted}
+    now = {held: by + (before[held]["uncounted"] if held in before else 0) for held, by in wanted.items()}
+    after = [held_row(held, number) for held, number in now.items() if number]
+    write_contradictions(connection, list(before.values()), after)
 
 
 def note_said_sites(connection: Connection, stations: Collection[str]) -> None:

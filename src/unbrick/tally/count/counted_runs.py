@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Any
 
 from unbrick.events.standing import Mark, Standing
@@ -36,18 +36,6 @@ class Kind(StrEnum):
     SAID_SITE = "said-site"
     MANY = "many"
     NAMESAKES = "namesakes"
-
-
-class Came(IntEnum):
-    """Whether a run brought an unknown machine: one that counts, one beyond what a station may bring in a day
-    (or another run of such a one), one too many of its name.
-    """
-
-    KNOWN = 0
-    NEW = 1
-    BEYOND = 2
-    BEYOND_AGAIN = 3
-    NAMESAKE = 4
 
 
 class _Agrees(StrEnum):
@@ -133,15 +121,6 @@ class Judged:
         return len(serials) > 1 or (len(disks) > 1 and len(names) > 1)
 
 
-def held_as(run: RunRecord) -> tuple[Kind, str] | None:
-    """The contradiction by which a run does not count, whatever it says."""
-    if run.came in (Came.BEYOND, Came.BEYOND_AGAIN):
-        return Kind.MANY, many_subject(run.station, day_of(run))
-    if run.came == Came.NAMESAKE:
-        return Kind.NAMESAKES, namesakes_subject(run.station, run.first_name_key)
-    return None
-
-
 def day_of(run: RunRecord) -> int:
     """The day on which a run began to arrive, in days since 1970."""
     return run.first_received // MICROSECONDS_A_DAY
@@ -152,8 +131,8 @@ def many_subject(station: str, day: int) -> str:
     return f"{station}/{datetime.fromtimestamp(day * 86_400, UTC):%Y-%m-%d}"
 
 
-def namesakes_subject(station: str, name_key: str | None) -> str:
-    return f"{station}/{name_key or ''}"
+def namesakes_subject(station: str, name_key: str) -> str:
+    return f"{station}/{name_key}"
 
 
 def subject_of(run: RunRecord) -> str:
@@ -203,11 +182,6 @@ def judge(
     discounted = [one for one in in_order if one.station in decided.discounted]
     for run in in_order:
         if run.station in decided.discounted:
-            continue
-        held = held_as(run)
-        if held is not None and held not in decided.counted:
-            apart[Kind(held[0])].append(run)
-            claims.append(Claim(run, None, held[0], frozenset()))
             continue
         if run.second and (Kind.RUN, subject_of(run)) not in decided.counted:
             apart[Kind.RUN].append(run)

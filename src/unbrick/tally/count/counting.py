@@ -22,7 +22,7 @@ from unbrick.tally.count.counted_runs import first_of_runs, is_second
 from unbrick.tally.count.decisions import Decisions, read_decisions
 from unbrick.tally.count.identities import machine_of
 from unbrick.tally.count.machines import refresh
-from unbrick.tally.count.newcomers import NEW_MACHINES_A_DAY, note_newcomers
+from unbrick.tally.count.newcomers import NEW_MACHINES_A_DAY, Newcomers
 from unbrick.tally.count.runs import Arrived, RunId, RunRecord, began_with, fold_run, run_of
 from unbrick.tally.records import ReceivedEvent
 
@@ -71,7 +71,9 @@ def add_events(
     if not fresh:
         return 0
     number = next_number(connection)
-    arrived = [_arrived(id_, one, number + place) for place, (id_, one) in enumerate(fresh.items())]
+    arrived = [
+        _arrived(id_, one, number + place, new_machines) for place, (id_, one) in enumerate(fresh.items())
+    ]
     before = _load_runs(connection, {one.event.run for one in arrived})
     winners, refolded, oddities = _choose(connection, arrived, before)
     insert_rows(
@@ -99,8 +101,9 @@ def add_events(
     after = {run: _bearing(before.get(run), record) for run, record in after.items()}
     changed = {run: before[run] for run in after if run in before}
     keys, lessened, after = _store_runs(connection, changed, after, decided)
-    keys_held = note_newcomers(connection, changed, after, decided, new_machines)
-    keys, lessened = keys | keys_held, lessened | keys_held
+    newcomers = Newcomers(connection, decided)
+    newcomers.open_days(one for run, one in after.items() if run not in before)
+    keys |= newcomers.again
     refresh(connection, keys, (), only_added=keys - lessened, decided=decided)
     said = (*changed.values(), *after.values())  # a run that is read anew may say no more what it did
     note_said_sites(connection, {one.station for one in said if one.said_site})
@@ -108,9 +111,10 @@ def add_events(
     return len(fresh)
 
 
-def _arrived(id_: bytes, one: ReceivedEvent, number: int) -> Arrived:
+def _arrived(id_: bytes, one: ReceivedEvent, number: int, most: int) -> Arrived:
     received = microseconds(one.received)
-    return Arrived(id_, one.event, one.station, received, number, one.site, one.everywhere, bool(one.carried))
+    came = one.station, received, number, one.site, one.everywhere, bool(one.carried), most
+    return Arrived(id_, one.event, *came)
 
 
 def _bearing(before: RunRecord | None, after: RunRecord) -> RunRecord:
@@ -164,6 +168,7 @@ def _event_row(one: ReceivedEvent, kept: Arrived) -> dict[str, Any]:
         "site": one.site,
         "everywhere": one.everywhere or one.site is None,
         "at": one.event.at,
+        "most": kept.most,
         "data": one.signed.data,
         "signature": one.signed.signature,
     }
@@ -220,7 +225,7 @@ def fold_rows(run: RunId, rows: Iterable[Mapping[str, Any]]) -> RunRecord:
             row["site"],
             row["everywhere"],
             bool(row["carried"]),
-            row["came"],
+            row["most"],
         )
         record = began_with(record, [one])
         if row["sequence"] == last:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +23,8 @@ from unbrick.text import is_seen, printable
 APART = "\x1f"
 """Joins the key of a machine that was split to what tells its runs apart: no name or serial holds it."""
 
+NO_END = 2**62
+
 _IN_FORCE = Prepared(select(decisions).where(decisions.c.undone_at.is_(None)).order_by(decisions.c.number))
 
 
@@ -38,7 +41,8 @@ class What(StrEnum):
 @dataclass(frozen=True)
 class Decisions:
     """Those in force: contradictions (kind and subject) that count or are dismissed, stations that do not
-    count, machines (by key) that are another one or that are several.
+    count, machines (by key) that are another one or that are several. `spans` are, of each contradiction
+    that grows (by kind and place), the numbers after which and up to which each decision holds.
     """
 
     counted: frozenset[tuple[str, str]] = frozenset()
@@ -46,6 +50,28 @@ class Decisions:
     discounted: frozenset[str] = frozenset()
     merged: Mapping[str, str] = field(default_factory=dict)
     split: Mapping[str, str] = field(default_factory=dict)
+    spans: Mapping[tuple[str, str], Mapping[int, int]] = field(default_factory=dict)
+
+    def subject_at(self, kind: str, place: str, number: int) -> str:
+        """The subject of a contradiction of a station that grows, for what arrived under this number.
+
+        A decision is of what was there when it was made: what came later is another contradiction.
+        """
+        spans = self.spans.get((kind, place), {})
+        within = [begin for begin, end in spans.items() if begin < number <= end]
+        begin = max(within or [end for end in spans.values() if end < number], default=0)
+        return f"{place}{APART}{begin}" if begin else place
+
+    def span_of(self, kind: str, subject: str) -> tuple[str, int, int]:
+        """The place of such a subject, and from which number (exclusive) to which it goes."""
+        place, begin = place_and_begin(subject)
+        spans = self.spans.get((kind, place), {})
+        later = min((one for one in spans if one > begin), default=NO_END)
+        return place, begin, spans.get(begin, later)
+
+    def counts(self, kind: str, place: str, number: int) -> bool:
+        """Whether a person let it count."""
+        return (kind, self.subject_at(kind, place, number)) in self.counted
 
     def key_of(self, key: str, run: RunRecord) -> str:
         """The key of the machine that a run counts for, where `key` is what the run itself shows."""
@@ -79,15 +105,26 @@ class Decisions:
 def read_decisions(connection: Connection) -> Decisions:
     """The decisions in force; the later one counts where two speak of the same."""
     found: dict[str, dict[tuple[str, str], str]] = {what.value: {} for what in What}
+    spans: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
     for row in _IN_FORCE.named_rows(connection):
         found[row["what"]][row["kind"], row["subject"]] = row["other"]
+        if row["kind"] and row["other"]:
+            place, begin = place_and_begin(row["subject"])
+            spans[row["kind"], place][begin] = int(row["other"])
     return Decisions(
         counted=frozenset(found[What.COUNT]),
         dismissed=frozenset(found[What.DISMISS]),
         discounted=frozenset(subject for _, subject in found[What.DISCOUNT]),
         merged={subject: other for (_, subject), other in found[What.MERGE].items()},
         split={subject: other for (_, subject), other in found[What.SPLIT].items()},
+        spans=spans,
     )
+
+
+def place_and_begin(subject: str) -> tuple[str, int]:
+    """What `subject_at` made a subject of."""
+    place, _, begin = subject.partition(APART)
+    return place, int(begin or 0)
 
 
 def kept_reason(reason: str) -> str:

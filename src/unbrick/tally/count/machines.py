@@ -38,14 +38,16 @@ from unbrick.tally.books.schema import (
     unlisted,
 )
 from unbrick.tally.count.bearing import RECENT, Bears, is_due, thin
-from unbrick.tally.count.contradictions import note_machines, note_shared
+from unbrick.tally.count.contradictions import move_held, note_machines, note_shared
 from unbrick.tally.count.counted_runs import Judged, judge
 from unbrick.tally.count.decisions import Decisions, read_decisions
 from unbrick.tally.count.identities import NO_IDENTITY
 from unbrick.tally.count.names import name_key, serial_key
+from unbrick.tally.count.newcomers import Newcomers, asking
 from unbrick.tally.count.rows import (
     Row,
     gather,
+    is_known,
     machine_row,
     named_row,
     said_of,
@@ -113,8 +115,8 @@ def refresh(
     `only_added` are machines that lost nothing: the runs that bear say all of them. `decided` are the
     decisions in force, where the caller has them.
     """
-    change = _Change(connection)
     decided = decided or read_decisions(connection)
+    change = _Change(connection, Newcomers(connection, decided))
     concerned = set(names)
     moved: set[str] = set()
     for chunk in chunks(keys):
@@ -124,6 +126,10 @@ def refresh(
         called = rows_where(connection, machine_names, machine_names.c.name_key, chunk)
         for again in chunks({row["key"] for row in called}):
             _refresh_machines(connection, again, change, set(), again, decided)
+    while asked_again := change.newcomers.again:
+        change.newcomers.again = set()
+        for chunk in chunks(asked_again):
+            concerned |= _refresh_machines(connection, chunk, change, set(), asked_again, decided)
     for chunk in chunks(concerned):
         _refresh_names(connection, chunk, change)
     change.count(connection)
@@ -154,10 +160,12 @@ class _Change:
     """What is asked once, and by how much the counters are to be moved in the end."""
 
     connection: Connection
+    newcomers: Newcomers
     counted: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     finished: Counter[int] = field(default_factory=Counter)
     repaired: Counter[int] = field(default_factory=Counter)
     unlisted: Counter[str] = field(default_factory=Counter)
+    held: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.spoken = _Asked(partial(_words_under, self.connection))
@@ -190,12 +198,15 @@ class _Change:
             for minute in self.finished.keys() | self.repaired.keys()
         }
         move_numbers(connection, minutes, moved)
+        move_held(connection, self.held)
         of_no_list = {(station,): {"machines": by} for station, by in self.unlisted.items()}
         move_numbers(connection, unlisted, of_no_list)
 
 
 def counted_places(row: Row) -> list[tuple[str, Any]]:
     """Where a row counts: the counter, and the place in it."""
+    if row["held"]:
+        return [("held", row["held"])]
     places: list[tuple[str, Any]] = [("counted", (row["status"], row["site"], row["reason"], row["basis"]))]
     if row["finished_at"] is not None:
         minute = row["finished_at"] // MICROSECONDS_A_MINUTE
@@ -225,16 +236,18 @@ def _refresh_machines(
     meant = {one["machine_first"] for said in spoken.values() for one in said}
     _thin(connection, judged, runs_of, meant, only_added)
     first = _first_of(connection, {name for name, said in spoken.items() if said_of_unseen(said)})
-    after = {}
-    for one in gathered:
-        after[one.key] = machine_row(one, statement_on(one, said_of(one, spoken), first))
+    said = {one.key: statement_on(one, said_of(one, spoken), first) for one in gathered}
+    unknown = {one.key for one in gathered if not is_known(said[one.key], one)}
+    askers = {one.key: asking(one) for one in judged if one.key in unknown}
+    held = change.newcomers.judge(keys, askers)
+    after = {one.key: {**machine_row(one, said[one.key]), "held": held.get(one.key)} for one in gathered}
     names = {(name, one.key) for one in judged for name in one.name_keys}
     words = {one.key: word for one in judged if (word := word_left(one, spoken))}
     names |= {(name_key(word["name"]), key) for key, word in words.items()}
     after |= _rows_of_words(change, judged, words)
     concerned = _replace_names(connection, keys, names, change, before, after)
     rows = ((before.get(key), after.get(key)) for key in keys)
-    changed = {key for key, (old, new) in zip(keys, rows, strict=True) if _first(old) != _first(new)}
+    changed = {key for key, (old, new) in zip(keys, rows, strict=True) if _place(old) != _place(new)}
     concerned |= {name for one in judged if one.key in changed for name in one.name_keys}
     moved |= concerned
     note_machines(connection, keys, judged)
@@ -252,11 +265,12 @@ def _rows_of_words(
 
 
 def _serials(rows: Mapping[str, Row]) -> set[tuple[str | None, str]]:
-    return {(row["serial_key"], key) for key, row in rows.items()}
+    return {(row["serial_key"], key) for key, row in rows.items() if not row["held"]}
 
 
-def _first(row: Row | None) -> int | None:
-    return row["first"] if row else None
+def _place(row: Row | None) -> tuple[Any, ...] | None:
+    """What of a machine decides whose a name is."""
+    return (row["first"], row["held"] is None) if row else None
 
 
 def _runs_of(
@@ -366,7 +380,9 @@ def statements_about(connection: Connection, key: str) -> list[Row]:
         name = key.removeprefix(NAMED)
         said = _words_under(connection, [name], _ALL_WORDS)[name]
         return [one for one in said if one["machine_first"] is None]
-    judged = _judge(_Change(connection), _runs_of(connection, [key], [key]), read_decisions(connection))
+    decided = read_decisions(connection)
+    change = _Change(connection, Newcomers(connection, decided))
+    judged = _judge(change, _runs_of(connection, [key], [key]), decided)
     if not judged or not judged[0].counted:
         kept_under = words_kept_under(judged[0].firsts) if judged else ()
         found = _words_under(connection, kept_under, _ALL_WORDS).values()
@@ -382,7 +398,9 @@ def statements_about(connection: Connection, key: str) -> list[Row]:
 
 def runs_counted(connection: Connection, key: str) -> Sequence[RunRecord]:
     """All runs that count for the machine with this key; where none does, those of discounted stations."""
-    judged = _judge(_Change(connection), _runs_of(connection, [key], ()), read_decisions(connection))
+    decided = read_decisions(connection)
+    change = _Change(connection, Newcomers(connection, decided))
+    judged = _judge(change, _runs_of(connection, [key], ()), decided)
     return [run for one in judged for run in one.counted or one.discounted]
 
 

@@ -1,285 +1,358 @@
-"""How many unknown machines a station may add: so many a day, and few under one name.
+"""Which machines count that nobody knew: so many of a station and day, and few under one name.
 
-More are kept and move no number until a person decides: a stick in wrong hands can invent machines as fast as
-it can write. Whether a machine was known depends on when its run came: that is written down with the first
-event of the run, so that all that is added up can be made anew.
+A machine is known where the inventory has it or a person spoke of it. Any other rests on the word of the
+stations that reported it, and a stick in wrong hands can invent machines as fast as it can write. So each
+station has so many places a day. The first run of a machine of a station and day asks for one, in the order
+of arrival, unless an earlier run of the machine has got one. A machine without a place is kept, shown and
+moves no number until a person decides.
+
+All of it follows from the runs as they are now, in whatever order they came to be so: where one asker comes
+or goes, the last one with a place may lose it, or the first without may get it, and so on. Whatever else
+changes then is in `Newcomers.again`.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import json
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import date
+from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
-from unbrick.tally.books.bulk import chunks, move_numbers, rows_of, rows_where
+from unbrick.settings.strict import parse_json
+from unbrick.tally.books.bulk import delete_rows, insert_rows, rows_where, update_rows
 from unbrick.tally.books.prepared import Prepared
-from unbrick.tally.books.schema import contradictions, events, machines, newcomers, runs
-from unbrick.tally.count.bearing import Bears
-from unbrick.tally.count.contradictions import write_contradictions
-from unbrick.tally.count.counted_runs import (
-    MICROSECONDS_A_DAY,
-    Came,
-    Kind,
-    day_of,
-    held_as,
-    many_subject,
-    namesakes_subject,
-)
+from unbrick.tally.books.schema import brought, namesakes, newcomers
+from unbrick.tally.count.counted_runs import Judged, Kind, day_of, many_subject, namesakes_subject
 from unbrick.tally.count.decisions import Decisions
-from unbrick.tally.count.identities import NO_IDENTITY
-from unbrick.tally.count.runs import RunId, RunRecord, run_of
+from unbrick.tally.count.runs import RunRecord
 
 NEW_MACHINES_A_DAY = 1000
-"""So many unknown machines of one station and day count, until a person decides."""
+"""So many machines that nobody knew count of one station and day, before a person decides."""
 
 MOST_NAMESAKES = 4
 """So many machines of one name count of one station; with one more, only the first does."""
 
-_EPOCH = date(1970, 1, 1).toordinal()
-_BROUGHT = (Came.NEW, Came.BEYOND, Came.NAMESAKE)
-_RUN_OF = Prepared(
-    select(runs.c.run, runs.c.station).where(runs.c.machine == bindparam("the_machine")).limit(2)
-)
-_CAME = Prepared(
-    update(runs)
-    .where(runs.c.run == bindparam("the_run"), runs.c.station == bindparam("the_station"))
-    .values(came=bindparam("the_came"), bears=Bears.RECENT.value)
-)
-_FIRST_CAME = Prepared(
-    update(events).where(events.c.number == bindparam("the_first")).values(came=bindparam("the_came"))
-)
-_OF_NAMES = Prepared(
-    select(runs.c.station, runs.c.first_name_key, runs.c.came, func.count().label("number"))
-    .where(
-        runs.c.station.in_(bindparam("stations", expanding=True)),
-        runs.c.first_name_key.in_(bindparam("names", expanding=True)),
-        runs.c.came.in_(bindparam("came", expanding=True)),
-    )
-    .group_by(runs.c.station, runs.c.first_name_key, runs.c.came)
-)
-_OF_NAME = (
-    select(runs)
-    .where(
-        runs.c.station == bindparam("station"),
-        runs.c.first_name_key == bindparam("name"),
-        runs.c.came == Came.NEW.value,
-    )
-    .order_by(runs.c.first)
-)
+MOST_ASKING = 4
+"""So many runs of one machine ask for a place: the first ones."""
 
-_HELD_OF_DAY = Prepared(
-    select(newcomers.c.held).where(
-        newcomers.c.station == bindparam("the_station"), newcomers.c.day == bindparam("the_day")
-    )
+Row = dict[str, Any]
+_LAST_WITH_PLACE = Prepared(
+    select(brought)
+    .where(brought.c.place == bindparam("the_place"), brought.c.state == bindparam("the_state"))
+    .order_by(brought.c.first.desc(), brought.c.machine.desc())
+    .limit(1)
 )
-_HELD_OF_NAME = Prepared(
-    select(func.count().label("held")).where(
-        runs.c.station == bindparam("the_station"),
-        runs.c.first_name_key == bindparam("the_name"),
-        runs.c.came == Came.NAMESAKE.value,
-    )
+_FIRST_WITHOUT = Prepared(
+    select(brought)
+    .where(brought.c.place == bindparam("the_place"), brought.c.state == bindparam("the_state"))
+    .order_by(brought.c.first, brought.c.machine)
+    .limit(1)
+)
+_FIRST_NAMESAKES = Prepared(
+    select(namesakes)
+    .where(namesakes.c.place == bindparam("the_place"))
+    .order_by(namesakes.c.first, namesakes.c.machine)
+    .limit(MOST_NAMESAKES + 1)
+)
+_STATE = Prepared(
+    update(brought)
+    .where(brought.c.machine == bindparam("the_machine"), brought.c.first == bindparam("the_first"))
+    .values(state=bindparam("the_state"))
 )
 
 
-def note_newcomers(
-    connection: Connection,
-    before: Mapping[RunId, RunRecord],
-    after: Mapping[RunId, RunRecord],
-    decided: Decisions,
-    most: int,
-) -> set[str]:
-    """Judge what these runs bring, before their machines have rows; returns the keys of those held back."""
-    judged = _judge_days(connection, before, after, most)
-    _write(connection, judged, moved_by(after, judged))
-    now = {**after, **judged}
-    namesakes = _judge_names(connection, before, now)
-    _write(connection, namesakes, {})
-    now |= namesakes
-    told = {held for one in (*before.values(), *now.values()) if (held := held_as(one))}
-    note_held(connection, told, decided)
-    return {one.machine for one in (*judged.values(), *namesakes.values()) if held_as(one)}
+class State(IntEnum):
+    """Whether an asker has a place: it needs none, has one, came when all were taken, or is one too many of
+    its name.
+    """
+
+    IDLE = 0
+    PLACED = 1
+    BEYOND = 2
+    NAMESAKE = 3
 
 
-def _judge_days(
-    connection: Connection, before: Mapping[RunId, RunRecord], after: Mapping[RunId, RunRecord], most: int
-) -> dict[RunId, RunRecord]:
-    """The runs that bring a machine which has no row yet, with what they `came` as."""
-    fresh = [
-        one
-        for run, one in after.items()
-        if not one.came
-        and not one.machine.startswith(NO_IDENTITY)
-        and (run not in before or before[run].machine != one.machine)
-    ]
-    if not fresh:
-        return {}
-    keys = {one.machine for one in fresh}
-    known = {row["key"] for row in rows_where(connection, machines, machines.c.key, keys)}
-    of_stations = rows_where(connection, newcomers, newcomers.c.station, {one.station for one in fresh})
-    brought = Counter({(row["station"], row["day"]): row["machines"] for row in of_stations})
-    judged, seen = {}, set()
-    for one in sorted(fresh, key=lambda run: run.first):
-        if one.machine in known:
-            continue
-        place = (one.station, day_of(one))
-        if brought[place] < most:
-            came = Came.NEW
-            brought[place] += 1
-            known.add(one.machine)
-        else:
-            again = one.machine in seen or _has_other_runs(connection, one)
-            came = Came.BEYOND_AGAIN if again else Came.BEYOND
-            seen.add(one.machine)
-        judged[one.id] = replace(one, came=came.value, bears=Bears.RECENT.value)
-    return judged
+def asking(judged: Judged) -> list[Row]:
+    """The runs that ask for a place, of a machine that nobody knows, as rows of table `brought`."""
+    found: dict[str, Row] = {}
+    for run in sorted(judged.counted, key=lambda one: one.first):
+        place = place_of(run)
+        if place not in found and len(found) < MOST_ASKING:
+            names = json.dumps(sorted(run.name_keys), ensure_ascii=False)
+            row = {"machine": judged.key, "first": run.first, "place": place, "names": names}
+            found[place] = {**row, "state": State.IDLE.value}
+    return list(found.values())
 
 
-def _has_other_runs(connection: Connection, one: RunRecord) -> bool:
-    found = _RUN_OF.named_rows(connection, {"the_machine": one.machine})
-    return any((row["run"], row["station"]) != one.id for row in found)
+def place_of(run: RunRecord) -> str:
+    """The station and the day of a run."""
+    return many_subject(run.station, day_of(run))
 
 
-def _judge_names(
-    connection: Connection, before: Mapping[RunId, RunRecord], now: Mapping[RunId, RunRecord]
-) -> dict[RunId, RunRecord]:
-    """The runs that bring one machine too many of a name, and the earlier ones that now are too many."""
-    named: dict[str, set[str]] = defaultdict(set)
-    for run, one in now.items():
-        old = before.get(run)
-        is_as_before = old and (old.first_name_key, old.came) == (one.first_name_key, one.came)
-        if one.came == Came.NEW and one.first_name_key and not is_as_before:
-            named[one.station].add(one.first_name_key)
-    judged = {}
-    for station, names in named.items():
-        for name in _too_many(connection, station, names):
-            found = map(run_of, rows_of(connection, _OF_NAME, {"station": station, "name": name}))
-            for one in list(found)[1:]:
-                judged[one.id] = replace(one, came=Came.NAMESAKE.value, bears=Bears.RECENT.value)
-    return judged
+def name_places(row: Mapping[str, Any]) -> list[str]:
+    """The station with each of the names, of a row of `brought`."""
+    station = row["place"].partition("/")[0]
+    return [namesakes_subject(station, name) for name in parse_json(row["names"])]
 
 
-def _too_many(connection: Connection, station: str, names: Iterable[str]) -> list[str]:
-    brought: Counter[str] = Counter()
-    held = set()
-    for chunk in chunks(sorted(names)):
-        wanted = {"stations": [station], "names": chunk, "came": [Came.NEW.value, Came.NAMESAKE.value]}
-        for row in rows_of(connection, _OF_NAMES, wanted):
-            brought[row["first_name_key"]] += row["number"]
-            if row["came"] == Came.NAMESAKE:
-                held.add(row["first_name_key"])
-    return [name for name, number in brought.items() if name in held or number > MOST_NAMESAKES]
+def too_many_under(
+    row: Mapping[str, Any], first_of: Mapping[str, Sequence[Mapping[str, Any]]], decided: Decisions
+) -> str | None:
+    """The first of its names that too many have, as `name_places` has it, unless a person let it count."""
+    for place in name_places(row):
+        those = first_of[place]
+        is_beyond = len(those) > MOST_NAMESAKES and those[0]["machine"] != row["machine"]
+        if is_beyond and not decided.counts(Kind.NAMESAKES, place, row["first"]):
+            return place
+    return None
 
 
-def moved_by(
-    before: Mapping[RunId, RunRecord], after: Mapping[RunId, RunRecord]
-) -> dict[tuple[str, int], dict[str, int]]:
-    """By how much the rows of table `newcomers` move where these runs change."""
-    moved: dict[tuple[str, int], dict[str, int]] = defaultdict(lambda: {"machines": 0, "held": 0})
-    for run, one in after.items():
-        for record, by in ((before.get(run), -1), (one, 1)):
-            if record is not None and record.came in _BROUGHT:
-                numbers = moved[record.station, day_of(record)]
-                held = record.came == Came.BEYOND
-                numbers["held" if held else "machines"] += by
-    return dict(moved)
+def has_place(row: Mapping[str, Any], decided: Decisions) -> bool:
+    """Whether a row of `brought` makes its machine count."""
+    if row["state"] == State.BEYOND:
+        return decided.counts(Kind.MANY, row["place"], row["first"])
+    return bool(row["state"] == State.PLACED)
 
 
-def _write(
-    connection: Connection,
-    judged: Mapping[RunId, RunRecord],
-    moved: Mapping[tuple[str, int], dict[str, int]],
-) -> None:
-    if not judged:
-        return
-    values = [
-        {"the_run": one.run, "the_station": one.station, "the_came": one.came, "the_first": one.first}
-        for one in judged.values()
-    ]
-    _CAME.run(connection, values)
-    _FIRST_CAME.run(connection, values)
-    move_numbers(connection, newcomers, moved)
+def held_as(row: Mapping[str, Any], too_many: str | None, decided: Decisions) -> str:
+    """The contradiction by which a machine is held whose first asker has this row, as `machines.held`."""
+    kind, place = (Kind.MANY, row["place"]) if too_many is None else (Kind.NAMESAKES, too_many)
+    return f"{kind.value}:{decided.subject_at(kind, place, row['first'])}"
 
 
-def note_held(connection: Connection, wanted: Collection[tuple[Kind, str]], decided: Decisions) -> None:
-    """Look up again how many machines each of these contradictions holds back."""
-    if not wanted:
-        return
-    subjects = sorted({subject for _, subject in wanted})
-    found = rows_where(connection, contradictions, contradictions.c.subject, subjects)
-    before = [row for row in found if (row["kind"], row["subject"]) in wanted]
-    numbers = {place: number_held(connection, *place) for place in wanted}
-    write_contradictions(connection, before, rows_of_held(numbers, decided))
+@dataclass
+class _Day:
+    """How many places a station has on a day, how many are taken, and the last one that is, if known."""
+
+    place: str
+    most: int
+    placed: int
+    last: int | None = None
 
 
-def rows_of_held(numbers: Mapping[tuple[Kind, str], int], decided: Decisions) -> list[dict[str, Any]]:
-    return [
-        {
-            "kind": kind.value,
-            "subject": subject,
-            "machine": "",
-            "uncounted": 0 if (kind, subject) in decided.counted else number,
-        }
-        for (kind, subject), number in numbers.items()
-        if number and subject.partition("/")[0] not in decided.discounted
-    ]
+class Newcomers:
+    """Gives out the places, in the caller's transaction.
 
+    `again` are machines (by key) whose rows are to be made anew because others took or left a place.
+    """
 
-def number_held(connection: Connection, kind: Kind, subject: str) -> int:
-    station, _, rest = subject.partition("/")
-    if kind is Kind.MANY:
-        found = _HELD_OF_DAY.named_rows(connection, {"the_station": station, "the_day": _day(rest)})
-    else:
-        found = _HELD_OF_NAME.named_rows(connection, {"the_station": station, "the_name": rest})
-    return int(found[0]["held"]) if found else 0
+    def __init__(self, connection: Connection, decided: Decisions) -> None:
+        self._connection = connection
+        self._decided = decided
+        self.again: set[str] = set()
+        self._rows: dict[str, list[Row]] = {}
+        self._days: dict[str, _Day] = {}
+        self._namesakes: dict[str, list[Row]] = {}
+        self._states: dict[tuple[str, int], Row] = {}
+        self._pending: set[str] = set()
 
+    def open_days(self, records: Iterable[RunRecord]) -> None:
+        """Note how many places the stations of these new runs have on their days: the most that was said."""
+        wanted: dict[str, int] = {}
+        for one in records:
+            place = place_of(one)
+            wanted[place] = max(wanted.get(place, 0), one.most)
+        known = self._load_days(wanted)
+        added = [{"place": place, "most": most, "placed": 0} for place, most in wanted.items()]
+        insert_rows(self._connection, newcomers, [row for row in added if row["place"] not in known])
+        for place in known:
+            day = self._days[place]
+            if day.most < wanted[place]:
+                day.most = wanted[place]
+                self._fill(day)
+        self._settle()
+        self._end()
 
-def number_brought(connection: Connection, subject: str) -> int:
-    """How many unknown machines count of the station and day that the subject names."""
-    station, _, day = subject.partition("/")
-    here = (newcomers.c.station == station, newcomers.c.day == _day(day))
-    return connection.execute(select(newcomers.c.machines).where(*here)).scalar() or 0
+    def look_again(self, machines: Collection[str]) -> None:
+        """Judge machines (by key) again after a person decided on what holds them."""
+        self._load(machines)
+        self._pending |= set(machines)
+        self._settle()
+        self.again |= set(machines)
+        self._end()
 
-
-def held_of_station(connection: Connection, station: str) -> set[tuple[Kind, str]]:
-    """All contradictions by which machines of a station are or were held back."""
-    days = select(newcomers.c.day).where(newcomers.c.station == station, newcomers.c.held > 0)
-    names = select(runs.c.first_name_key).where(runs.c.station == station, runs.c.came == Came.NAMESAKE.value)
-    found = {(Kind.MANY, many_subject(station, day)) for day in connection.execute(days).scalars()}
-    return found | {
-        (Kind.NAMESAKES, namesakes_subject(station, name))
-        for name in connection.execute(names.distinct()).scalars()
-    }
-
-
-def runs_held(
-    connection: Connection, kind: Kind, subject: str, most: int | None = None
-) -> Sequence[RunRecord]:
-    """The runs that a contradiction holds back."""
-    station, _, rest = subject.partition("/")
-    if kind is Kind.MANY:
-        begin = _day(rest) * MICROSECONDS_A_DAY
-        here = [
-            runs.c.station == station,
-            runs.c.came.in_((Came.BEYOND.value, Came.BEYOND_AGAIN.value)),
-            runs.c.first_received.between(begin, begin + MICROSECONDS_A_DAY - 1),
+    def judge(self, keys: Sequence[str], askers: Mapping[str, Sequence[Row]]) -> dict[str, str]:
+        """Take what asks for machines (by key); returns by what those are held that have no place."""
+        self._load(keys)
+        before = {(row["machine"], row["first"]): row for key in keys for row in self._rows[key]}
+        after = {(row["machine"], row["first"]): row for key in keys for row in askers.get(key, ())}
+        if not before and not after:
+            return {}
+        gone = [row for id_, row in before.items() if id_ not in after]
+        added = [row for id_, row in after.items() if id_ not in before]
+        renamed = [
+            row for id_, row in after.items() if id_ in before and before[id_]["names"] != row["names"]
         ]
-    else:
-        here = _namesakes(station, rest)
-    query = select(runs).where(*here).order_by(runs.c.first).limit(most)
-    return [run_of(row) for row in rows_of(connection, query)]
+        if gone or added or renamed:
+            self._load_days({row["place"] for row in (*gone, *added)})
+            self._replace_names(
+                [*gone, *(before[row["machine"], row["first"]] for row in renamed)], [*added, *renamed]
+            )
+            self._replace(keys, gone, added, renamed)
+            self._pending |= {row["machine"] for row in (*gone, *added, *renamed)}
+            self._settle()
+        held = {key: reason for key in keys if (reason := self._held(key)) is not None}
+        self.again -= set(keys)
+        self._end()
+        return held
 
+    def _held(self, key: str) -> str | None:
+        rows = self._rows[key]
+        if not rows or any(has_place(row, self._decided) for row in rows):
+            return None
+        too_many = self._too_many(rows[0]) if rows[0]["state"] == State.NAMESAKE else None
+        return held_as(rows[0], too_many, self._decided)
 
-def _namesakes(station: str, name: str) -> list[Any]:
-    return [
-        runs.c.station == station,
-        runs.c.first_name_key == name,
-        runs.c.came == Came.NAMESAKE.value,
-    ]
+    def _load(self, machines: Iterable[str]) -> None:
+        unknown = [key for key in machines if key not in self._rows]
+        found: dict[str, list[Row]] = defaultdict(list)
+        for row in rows_where(self._connection, brought, brought.c.machine, unknown):
+            found[row["machine"]].append(row)
+        for key in unknown:
+            self._rows[key] = sorted(found[key], key=lambda row: int(row["first"]))
 
+    def _load_days(self, places: Iterable[str]) -> set[str]:
+        """Returns those that there are."""
+        unknown = sorted(set(places) - self._days.keys())
+        found = rows_where(self._connection, newcomers, newcomers.c.place, unknown)
+        self._days |= {row["place"]: _Day(row["place"], row["most"], row["placed"]) for row in found}
+        return self._days.keys() & set(places)
 
-def _day(text: str) -> int:
-    return date.fromisoformat(text).toordinal() - _EPOCH
+    def _replace(
+        self, keys: Sequence[str], gone: Sequence[Row], added: Sequence[Row], renamed: Sequence[Row]
+    ) -> None:
+        for row in gone:
+            self._rows[row["machine"]].remove(row)
+        delete_rows(self._connection, brought, gone)
+        for row in added:
+            self._rows[row["machine"]].append(row)
+        insert_rows(self._connection, brought, added)
+        for row in renamed:
+            (kept,) = [one for one in self._rows[row["machine"]] if one["first"] == row["first"]]
+            kept["names"] = row["names"]
+            update_rows(self._connection, brought, [kept])
+        for key in keys:
+            self._rows[key].sort(key=lambda row: int(row["first"]))
+        for row in gone:
+            if row["state"] == State.PLACED:
+                self._leave(self._days[row["place"]])
+
+    def _replace_names(self, gone: Sequence[Row], added: Sequence[Row]) -> None:
+        was, now = (
+            {(place, row["first"], row["machine"]) for row in rows for place in name_places(row)}
+            for rows in (gone, added)
+        )
+        changed = {place for place, *_ in was ^ now}
+        before = {place: self._first_of(place) for place in changed}
+        for rows, write in ((was - now, delete_rows), (now - was, insert_rows)):
+            named = [{"place": place, "first": first, "machine": machine} for place, first, machine in rows]
+            write(self._connection, namesakes, named)
+        for place, old in before.items():
+            del self._namesakes[place]
+            new = self._first_of(place)
+            if max(len(old), len(new)) > MOST_NAMESAKES:
+                self._pending |= {row["machine"] for row in (*old, *new)}
+
+    def _first_of(self, place: str) -> list[Row]:
+        if place not in self._namesakes:
+            self._namesakes[place] = _FIRST_NAMESAKES.named_rows(self._connection, {"the_place": place})
+        return self._namesakes[place]
+
+    def _too_many(self, row: Row) -> str | None:
+        first_of = {place: self._first_of(place) for place in name_places(row)}
+        return too_many_under(row, first_of, self._decided)
+
+    def _settle(self) -> None:
+        """Judge what is pending until nothing changes: each step only ever concerns later askers."""
+        while self._pending:
+            machines, self._pending = self._pending, set()
+            self.again |= machines
+            self._load(machines)
+            self._load_days({row["place"] for key in machines for row in self._rows[key]})
+            rows = [self._rows[key] for key in machines if self._rows[key]]
+            for of_machine in sorted(rows, key=lambda those: int(those[0]["first"])):
+                self._judge_one(of_machine)
+
+    def _judge_one(self, rows: Sequence[Row]) -> None:
+        is_placed = False
+        for row in rows:
+            if is_placed:
+                self._become(row, State.IDLE)
+            elif self._too_many(row) is not None:
+                self._become(row, State.NAMESAKE)
+            elif row["state"] in (State.IDLE, State.NAMESAKE):
+                self._ask(row)
+            is_placed = is_placed or has_place(row, self._decided)
+
+    def _ask(self, row: Row) -> None:
+        day = self._days[row["place"]]
+        if day.placed >= day.most:
+            if day.last is None:
+                last = self._one(_LAST_WITH_PLACE, day, State.PLACED)
+                day.last = last["first"] if last else 0
+            if row["first"] > day.last:
+                self._become(row, State.BEYOND)
+                return
+            last = self._one(_LAST_WITH_PLACE, day, State.PLACED)
+            assert last is not None  # the asker came before it
+            self._write_state(last, State.BEYOND)
+            day.placed, day.last = day.placed - 1, None
+            self._pending.add(last["machine"])
+        self._become(row, State.PLACED)
+
+    def _become(self, row: Row, state: State) -> None:
+        before = row["state"]
+        if before == state:
+            return
+        self._write_state(row, state)
+        day = self._days[row["place"]]
+        if state is State.PLACED:
+            day.placed += 1
+            day.last = None if day.last is None else max(day.last, row["first"])
+        elif before == State.PLACED:
+            self._leave(day)
+
+    def _leave(self, day: _Day) -> None:
+        day.placed -= 1
+        day.last = None
+        self._fill(day)
+
+    def _fill(self, day: _Day) -> None:
+        while day.placed < day.most and (row := self._one(_FIRST_WITHOUT, day, State.BEYOND)):
+            self._write_state(row, State.PLACED)
+            day.placed, day.last = day.placed + 1, None
+            self._pending.add(row["machine"])
+
+    def _write_state(self, row: Row, state: State) -> None:
+        row["state"] = state.value
+        self._states[row["machine"], row["first"]] = row
+
+    def _one(self, query: Prepared, day: _Day, state: State) -> Row | None:
+        """The row that a query finds among those of a day in a state, as it is known here."""
+        self._write()
+        found = query.named_rows(self._connection, {"the_place": day.place, "the_state": state.value})
+        if not found:
+            return None
+        self._load([found[0]["machine"]])
+        return next(one for one in self._rows[found[0]["machine"]] if one["first"] == found[0]["first"])
+
+    def _write(self) -> None:
+        if self._states:
+            values = [
+                {"the_machine": row["machine"], "the_first": row["first"], "the_state": row["state"]}
+                for row in self._states.values()
+            ]
+            _STATE.run(self._connection, values)
+            self._states.clear()
+
+    def _end(self) -> None:
+        """Write all down and forget it: others write between two calls."""
+        self._write()
+        days = [{"place": one.place, "most": one.most, "placed": one.placed} for one in self._days.values()]
+        update_rows(self._connection, newcomers, days)
+        for known in (self._rows, self._days, self._namesakes):
+            known.clear()

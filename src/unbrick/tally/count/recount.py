@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Table, select
 
 from unbrick.tally.books.bulk import insert_rows, key_of, rows_of
 from unbrick.tally.books.schema import (
+    brought,
     contradictions,
     counters,
     events,
@@ -24,23 +25,39 @@ from unbrick.tally.books.schema import (
     machines,
     metadata,
     minutes,
+    namesakes,
     newcomers,
     runs,
     statements,
     totals,
     unlisted,
 )
-from unbrick.tally.count.contradictions import CONTRADICTIONS, UNCOUNTED, rows_of_machine, shared_row
-from unbrick.tally.count.counted_runs import Came, Judged, Kind, first_of_runs, held_as, is_second, judge
+from unbrick.tally.count.contradictions import (
+    CONTRADICTIONS,
+    UNCOUNTED,
+    held_row,
+    rows_of_machine,
+    shared_row,
+)
+from unbrick.tally.count.counted_runs import Judged, Kind, first_of_runs, is_second, judge
 from unbrick.tally.count.counting import FOLDED_IN, fold_rows
 from unbrick.tally.count.decisions import APART, Decisions, read_decisions
 from unbrick.tally.count.identities import NO_IDENTITY, machine_of
 from unbrick.tally.count.machines import counted_places
 from unbrick.tally.count.names import name_key
-from unbrick.tally.count.newcomers import moved_by, rows_of_held
+from unbrick.tally.count.newcomers import (
+    State,
+    asking,
+    has_place,
+    held_as,
+    name_places,
+    place_of,
+    too_many_under,
+)
 from unbrick.tally.count.rows import (
     Row,
     gather,
+    is_known,
     machine_row,
     named_row,
     said_of,
@@ -53,7 +70,10 @@ from unbrick.tally.count.runs import RunRecord
 
 _MOST_DIFFERENCES = 20
 
-ADDED_UP = (runs, machines, machine_names, contradictions, newcomers, counters, unlisted, minutes, totals)
+ADDED_UP = (
+    *(runs, machines, machine_names, contradictions, newcomers, brought, namesakes),
+    *(counters, unlisted, minutes, totals),
+)
 """The tables that hold nothing but what the others add up to."""
 
 
@@ -115,8 +135,8 @@ def recount(connection: Connection) -> Recount:
     by_serial = _by_serial(lines)
     judged = [judge(key, found, lines, by_serial, decided) for key, found in runs_of.items()]
     _make_rows(result, judged, lines, spoken)
-    numbers_held = _count_newcomers(result, records)
-    _find_contradictions(result, judged, rows_of_held(numbers_held, decided))
+    _give_places(result, records, decided)
+    _find_contradictions(result, judged)
     _count(result)
     return result
 
@@ -171,6 +191,8 @@ def _make_rows(
             machine = gather(one)
             statement = statement_on(machine, said_of(machine, spoken), first)
             result.add(machines, machine_row(machine, statement))
+            for asker in [] if is_known(statement, machine) else asking(one):
+                result.add(brought, asker)
             settled |= {machine.line["name_key"]} if machine.line else set()
         elif word := words.get(one.key):
             line = lines.get(name_key(word["name"]))
@@ -185,28 +207,51 @@ def _make_rows(
             result.add(machines, row)
 
 
-def _count_newcomers(
-    result: Recount, records: Mapping[tuple[str, str], RunRecord]
-) -> Counter[tuple[Kind, str]]:
-    """Returns how many machines are held back, by why."""
-    for (station, day), numbers in moved_by({}, records).items():
-        result.add(newcomers, {"station": station, "day": day, **numbers})
-    held = (held_as(one) for one in records.values() if one.came != Came.BEYOND_AGAIN)
-    return Counter(one for one in held if one is not None)
+def _give_places(result: Recount, records: Mapping[tuple[str, str], RunRecord], decided: Decisions) -> None:
+    """Let those that ask come one after the other, in the order of arrival."""
+    most: dict[str, int] = defaultdict(int)
+    for one in records.values():
+        most[place_of(one)] = max(most[place_of(one)], one.most)
+    askers = sorted(result.of(brought), key=lambda row: int(row["first"]))
+    named: dict[str, list[Row]] = defaultdict(list)
+    for row in askers:
+        for place in name_places(row):
+            named[place].append(row)
+            result.add(namesakes, {"place": place, "first": row["first"], "machine": row["machine"]})
+    taken: Counter[str] = Counter()
+    placed: set[str] = set()
+    held: dict[str, str] = {}
+    for row in askers:
+        if row["machine"] in placed:
+            continue
+        too_many = too_many_under(row, named, decided)
+        if too_many is not None:
+            row["state"] = State.NAMESAKE.value
+        elif taken[row["place"]] < most[row["place"]]:
+            row["state"] = State.PLACED.value
+            taken[row["place"]] += 1
+        else:
+            row["state"] = State.BEYOND.value
+        if has_place(row, decided):
+            placed.add(row["machine"])
+        held.setdefault(row["machine"], held_as(row, too_many, decided))
+    for place, number in most.items():
+        result.add(newcomers, {"place": place, "most": number, "placed": taken[place]})
+    for key in held.keys() - placed:
+        result.rows[machines][(key,)]["held"] = held[key]
 
 
-def _find_contradictions(
-    result: Recount, judged: Sequence[Judged], rows_held: Sequence[dict[str, Any]]
-) -> None:
-    rows = [*rows_held]
+def _find_contradictions(result: Recount, judged: Sequence[Judged]) -> None:
+    held = Counter(row["held"] for row in result.of(machines) if row["held"])
+    rows = [held_row(*one) for one in held.items()]
     rows += [row for one in judged for row in rows_of_machine(one)]
     named: dict[str, set[str]] = defaultdict(set)
     serials: dict[str, set[str]] = defaultdict(set)
     for name, key in result.rows[machine_names]:
-        if (key,) in result.rows[machines]:
+        if (key,) in result.rows[machines] and not result.rows[machines][(key,)]["held"]:
             named[name].add(key.partition(APART)[0])
     for row in result.of(machines):
-        if row["serial_key"]:
+        if row["serial_key"] and not row["held"]:
             serials[row["serial_key"]].add(row["key"].partition(APART)[0])
     rows += [shared_row(Kind.NAME, name) for name, keys in named.items() if len(keys) > 1]
     rows += [shared_row(Kind.SERIAL, serial) for serial, keys in serials.items() if len(keys) > 1]

@@ -149,6 +149,11 @@ def person_counts(statement: Row | None, machine: Runs) -> bool:
     return int(statement["arrival"]) > (machine.troubled if confirmed else machine.looked)
 
 
+def is_known(statement: Row | None, machine: Runs) -> bool:
+    """Whether not only stations speak of a machine: the inventory does, or a person."""
+    return machine.line is not None or bool(statement and statement["status"])
+
+
 def own_mark(machine: Runs, statement: Row | None) -> Mark | None:
     """How a machine stands by its reports: only by those after a statement that ended what was before."""
     if statement is None or statement["status"] in {"", Statement.CONFIRMED}:

@@ -22,6 +22,7 @@ from unbrick.events.standing import MachineStatus, Mark, Standing, mark_of
 from unbrick.model import Machine
 from unbrick.settings.strict import parse_json
 from unbrick.tally.books.clock import MICROSECONDS_A_MINUTE, microseconds
+from unbrick.tally.books.schema import NO_MOST
 from unbrick.tally.count.names import name_key, serial_key
 
 MOST_NAMES = 16
@@ -32,7 +33,7 @@ _PARTS = ("proof", "look", "state")
 _OF_MARK = ("sequence", "reason", "received", "number")
 _AS_THEY_ARE = (
     *("run", "station", "machine", "smbios_uuid", "disk_guid", "serial", "site", "said_site", "everywhere"),
-    *("second", "contradicted", "last_sequence", "last_seen", "first", "first_received", "bears", "came"),
+    *("second", "contradicted", "last_sequence", "last_seen", "first", "first_received", "bears", "most"),
 )
 """The fields of a record that are columns of table `runs` without a change."""
 
@@ -53,7 +54,7 @@ class Arrived:
     site: str | None
     everywhere: bool
     carried: bool
-    came: int = 0
+    most: int = NO_MOST
 
     @property
     def run(self) -> RunId:
@@ -68,7 +69,8 @@ class RunRecord:
     of its events to arrive, `first_received`: when. `site`: the station's by its enrolment, or the events'
     where nobody enrolled it; `said_site`: another one, which the events name. `everywhere`: its word counts
     at every site. `second`: another station began a run with this id before. `contradicted` counts events
-    with the number of another one. `bears`: `Bears` in `bearing.py`; `came`: `Came` in `counted_runs.py`.
+    with the number of another one. `bears`: `Bears` in `bearing.py`. `most`: how many
+    machines that nobody knew its station could bring when it came (`newcomers.py`).
     """
 
     run: str
@@ -89,7 +91,7 @@ class RunRecord:
     first_received: int = 0
     standing: Standing = field(default_factory=Standing)
     bears: int = 1
-    came: int = 0
+    most: int = NO_MOST
 
     @property
     def first_name_key(self) -> str | None:
@@ -188,7 +190,7 @@ def began_with(record: RunRecord, arrived: Iterable[Arrived]) -> RunRecord:
     """The record with the first of its events to arrive, also where another event with its number counts."""
     for one in arrived:
         if not record.first or one.number < record.first:
-            record = replace(record, first=one.number, first_received=one.received, came=one.came)
+            record = replace(record, first=one.number, first_received=one.received, most=one.most)
     return record
 
 

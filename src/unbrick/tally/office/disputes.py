@@ -7,18 +7,38 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 
 from unbrick.errors import UsageError
 from unbrick.events.short_code import code_of_key, plain_code
 from unbrick.tally.books.bulk import rows_of, rows_where
 from unbrick.tally.books.clock import moment_of
-from unbrick.tally.books.schema import contradictions, decisions, expected, machine_names, machines, runs
+from unbrick.tally.books.schema import (
+    brought,
+    contradictions,
+    decisions,
+    expected,
+    machine_names,
+    machines,
+    namesakes,
+    newcomers,
+    runs,
+)
 from unbrick.tally.count.counted_runs import Kind, mark_of_runs, subject_of
-from unbrick.tally.count.decisions import Decisions, What, decide, read_decisions, take_back
+from unbrick.tally.count.counting import next_number
+from unbrick.tally.count.decisions import (
+    APART,
+    NO_END,
+    Decisions,
+    What,
+    decide,
+    place_and_begin,
+    read_decisions,
+    take_back,
+)
 from unbrick.tally.count.machines import refresh
 from unbrick.tally.count.names import name_key
-from unbrick.tally.count.newcomers import note_held, number_brought, number_held, runs_held
+from unbrick.tally.count.newcomers import Newcomers, State
 from unbrick.tally.count.rows import Row
 from unbrick.tally.count.runs import RunRecord, merge_names, run_of
 from unbrick.text import counted
@@ -63,7 +83,17 @@ def list_disputes(connection: Connection, limit: int | None = None, *, settled: 
         query = query.where(~_IS_SETTLED)
     if limit is not None:
         query = query.limit(limit)
-    return [_dispute(connection, row, decided) for row in list(rows_of(connection, query))]
+    rows = list(rows_of(connection, query))
+    if settled and limit is None:
+        rows += _let_count(decided, rows)
+    return [_dispute(connection, row, decided) for row in rows]
+
+
+def _let_count(decided: Decisions, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """What a station brought and a person let count: it holds nothing any more, and may be taken back."""
+    known = {(row["kind"], row["subject"]) for row in rows}
+    counted = sorted(one for one in decided.counted - known if one[0] in _HELD)
+    return [{"kind": kind, "subject": subject, "machine": "", "uncounted": 0} for kind, subject in counted]
 
 
 def settle(connection: Connection, code: str, what: What | None, *, reason: str, who: str) -> Dispute:
@@ -75,20 +105,41 @@ def settle(connection: Connection, code: str, what: What | None, *, reason: str,
             "this contradiction keeps no report out of the count",
             hint="settle it with --dismiss, or see its verbs",
         )
+    decided = read_decisions(connection)
     if what is None:
         for one in (What.COUNT, What.DISMISS):
             take_back(connection, one, subject, kind=kind.value, who=who)
     else:
         other = What.DISMISS if what is What.COUNT else What.COUNT
         take_back(connection, other, subject, kind=kind.value, who=who)
-        decide(connection, what, subject, kind=kind.value, reason=reason, who=who)
+        end = _end_of(connection, kind, subject, decided) if kind in _HELD else ""
+        decide(connection, what, subject, kind=kind.value, other=end, reason=reason, who=who)
     if kind in _HELD:
-        refresh(connection, {one.machine for one in runs_held(connection, kind, subject)}, ())
-        note_held(connection, [(kind, subject)], read_decisions(connection))
+        _judge_again(connection, kind, subject)
         row = _row_of(connection, code)
     elif row["machine"]:
         refresh(connection, [row["machine"]], ())
     return _dispute(connection, row, read_decisions(connection))
+
+
+def _end_of(connection: Connection, kind: Kind, subject: str, decided: Decisions) -> str:
+    """Up to which report a decision holds: what comes later is another contradiction."""
+    *_, end = decided.span_of(kind, subject)
+    return str(end if end != NO_END else next_number(connection) - 1)
+
+
+def _judge_again(connection: Connection, kind: Kind, subject: str) -> None:
+    """Judge all machines of the same station and day, or name, after a decision or without it."""
+    place, _ = place_and_begin(subject)
+    if kind is Kind.MANY:
+        here = (brought.c.place == place, brought.c.state == State.BEYOND.value)
+        concerned = set(connection.execute(select(brought.c.machine).where(*here)).scalars())
+    else:
+        query = select(namesakes.c.machine).where(namesakes.c.place == place)
+        concerned = set(connection.execute(query).scalars())
+    judged = Newcomers(connection, read_decisions(connection))
+    judged.look_again(concerned)
+    refresh(connection, judged.again, ())
 
 
 def code_of(kind: str, subject: str) -> str:
@@ -124,14 +175,14 @@ def _dispute(connection: Connection, row: Row, decided: Decisions) -> Dispute:
     kind, subject = Kind(row["kind"]), row["subject"]
     place = (row["kind"], subject)
     settled = "count" if place in decided.counted else "dismiss" if place in decided.dismissed else None
-    records = _records(connection, kind, row)
+    records = _records(connection, kind, row, decided)
     stations = tuple(sorted({one.station for one in records}))
-    text, would = _words(connection, kind, row, records)
+    text, would = _words(connection, kind, row, records, decided)
     code = code_of(row["kind"], subject)
     return Dispute(
         code=code,
         kind=kind.value,
-        subject=subject,
+        subject=subject.replace(APART, " after "),
         text=text,
         stations=stations,
         since=moment_of(min((one.first_received for one in records), default=None)),
@@ -143,11 +194,11 @@ def _dispute(connection: Connection, row: Row, decided: Decisions) -> Dispute:
     )
 
 
-def _records(connection: Connection, kind: Kind, row: Row) -> list[RunRecord]:
+def _records(connection: Connection, kind: Kind, row: Row, decided: Decisions) -> list[RunRecord]:
     if kind in {Kind.RUN, Kind.EVENTS}:
         return _runs_with(connection, row["subject"].partition("/")[0])
     if kind in _HELD:
-        return [*runs_held(connection, kind, row["subject"], _MOST_RUNS)]
+        return _runs_held(connection, kind, row["subject"], decided)
     if kind is Kind.SAID_SITE:
         query = select(runs).where(runs.c.station == row["subject"], runs.c.said_site.is_not(None))
     else:
@@ -169,10 +220,12 @@ def _keys(connection: Connection, kind: Kind, row: Row) -> list[str]:
     return [row["machine"]]
 
 
-def _words(connection: Connection, kind: Kind, row: Row, records: Sequence[RunRecord]) -> tuple[str, str]:
+def _words(
+    connection: Connection, kind: Kind, row: Row, records: Sequence[RunRecord], decided: Decisions
+) -> tuple[str, str]:
     subject, run = row["subject"], row["subject"].partition("/")[0]
     if kind in _HELD:
-        return _words_of_held(connection, kind, subject)
+        return _words_of_held(connection, kind, row, decided)
     names = merge_names(*(one.names for one in records))
     called = names[0] if names else next((one.serial or one.disk_guid or one.run for one in records), subject)
     mark = mark_of_runs(records)
@@ -207,16 +260,43 @@ def _words(connection: Connection, kind: Kind, row: Row, records: Sequence[RunRe
     return f"one {what} ({subject}), several computers? {seen}; disks {disks}", "one machine or several"
 
 
-def _words_of_held(connection: Connection, kind: Kind, subject: str) -> tuple[str, str]:
-    station, _, rest = subject.partition("/")
-    held = number_held(connection, kind, subject)
+def _words_of_held(connection: Connection, kind: Kind, row: Row, decided: Decisions) -> tuple[str, str]:
+    place, begin = place_and_begin(row["subject"])
+    station, _, rest = place.partition("/")
+    held = row["uncounted"] or _number_held(connection, kind, row["subject"], decided)
     would = f"{counted(held, 'machine')} more would count"
+    later = ", after a decision on those before," if begin else ""
     if kind is Kind.MANY:
-        every = held + number_brought(connection, subject)
-        brought = f"station {station} brought {counted(every, 'machine')} on {rest}"
-        return f"{brought} that nobody knew, {held:,} too many", would
-    number = f"{held + 1:,} machines"
-    return f"station {station} brought {number} that are all called {rest}: the first one counts", would
+        day = newcomers.c.place == place
+        placed = 0 if begin else connection.execute(select(newcomers.c.placed).where(day)).scalar() or 0
+        number = f"{counted(placed + held, 'machine')}{' more' if begin else ''} on {rest}{later}"
+        return f"station {station} brought {number} that nobody knew, {held:,} too many", would
+    number = f"{counted(held if begin else held + 1, 'machine')}{' more' if begin else ''}{later}"
+    text = f"station {station} brought {number} that are all called {rest}: the first one counts"
+    return text, f"up to {would}"
+
+
+def _held_here(kind: Kind, subject: str, decided: Decisions) -> tuple[Any, list[ColumnElement[bool]]]:
+    """The table and the rows of it that such a contradiction is about."""
+    place, begin, end = decided.span_of(kind, subject)
+    table = brought if kind is Kind.MANY else namesakes
+    here = [table.c.place == place, table.c.first > begin, table.c.first <= end]
+    return table, [*here, brought.c.state == State.BEYOND.value] if kind is Kind.MANY else here
+
+
+def _number_held(connection: Connection, kind: Kind, subject: str, decided: Decisions) -> int:
+    """How many machines were held before a person let them count."""
+    table, here = _held_here(kind, subject, decided)
+    number = connection.execute(select(func.count()).select_from(table).where(*here)).scalar_one()
+    _, begin = place_and_begin(subject)
+    return number if kind is Kind.MANY or begin else max(number - 1, 0)
+
+
+def _runs_held(connection: Connection, kind: Kind, subject: str, decided: Decisions) -> list[RunRecord]:
+    table, here = _held_here(kind, subject, decided)
+    is_its_run = and_(runs.c.first == table.c.first, runs.c.machine == table.c.machine)
+    query = select(runs).join(table, is_its_run).where(*here).order_by(runs.c.first).limit(_MOST_RUNS)
+    return [run_of(row) for row in rows_of(connection, query)]
 
 
 def _listed(values: Iterable[str | None]) -> str:

@@ -26,7 +26,6 @@ from unbrick.tally.count.counting import assign
 from unbrick.tally.count.decisions import APART, What, decide, read_decisions, take_back
 from unbrick.tally.count.machines import refresh
 from unbrick.tally.count.names import name_key, serial_key
-from unbrick.tally.count.newcomers import held_of_station, note_held
 from unbrick.tally.count.rows import Row
 from unbrick.tally.count.runs import run_of
 from unbrick.tally.records import NAMED, MachineRow
@@ -123,7 +122,6 @@ def discount(
     before = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
     refresh(connection, keys, ())
     note_said_sites(connection, [station])
-    note_held(connection, held_of_station(connection, station), read_decisions(connection))
     after = {row["key"]: row for row in rows_where(connection, machines, machines.c.key, keys)}
     shown = {**after, **before} if discounted else {**before, **after}
     changed = [
@@ -159,7 +157,7 @@ def _heard_anew(connection: Connection, station: str) -> set[str]:
 
 
 def _differ(one: dict[str, object], other: dict[str, object]) -> bool:
-    return any(one[name] != other[name] for name in ("status", "reason", "site", "station", "line"))
+    return any(one[name] != other[name] for name in ("status", "reason", "site", "station", "line", "held"))
 
 
 def key_of(connection: Connection, wanted: str) -> str:

@@ -124,7 +124,9 @@ def sureness(estimate: Estimate) -> str:
 def pace_sentence(summary: Summary, stuck: int, now: datetime) -> str:
     if not summary.total:
         return "waiting for the first report"
-    if not summary.remaining:
+    if not summary.remaining and summary.undecided:
+        said = f"all that count are done; {summary.undecided:,} not counted"
+    elif not summary.remaining:
         said = "all are done"
     elif summary.remaining == stuck:
         said = "no visit left to make"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection, Select, and_, exists, func, or_, select
+from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from unbrick.events.event import parse_event
 from unbrick.events.standing import mark_of
@@ -37,13 +37,12 @@ from unbrick.tally.show.pace import count_in, estimate, is_stalled, rates, windo
 _LONGEST_WINDOW, _SHORT_WINDOW = 60, 5
 _AT_ONCE = 500
 _SETTLED = (
-    select(decisions.c.kind, decisions.c.subject)
-    .where(decisions.c.undone_at.is_(None))
-    .where(
-        exists().where(
-            contradictions.c.kind == decisions.c.kind, contradictions.c.subject == decisions.c.subject
-        )
+    select(contradictions.c.kind, contradictions.c.subject, contradictions.c.uncounted)
+    .join(
+        decisions,
+        and_(contradictions.c.kind == decisions.c.kind, contradictions.c.subject == decisions.c.subject),
     )
+    .where(decisions.c.undone_at.is_(None))
     .distinct()
 )
 # Numbers with a place of their own on the screens, by name; the cost of none may grow with the fleet.
@@ -69,6 +68,7 @@ def summarise(connection: Connection, now: datetime | None = None) -> Summary:
     total = sum(by_status.values())
     finished = sum(count for status, count in by_status.items() if status in FINISHED)
     known = {row["name"]: row["value"] for row in rows_of(connection, select(totals))}
+    settled = list(rows_of(connection, _SETTLED))
     summary = Summary(
         total=total,
         by_status=dict(by_status),
@@ -81,8 +81,9 @@ def summarise(connection: Connection, now: datetime | None = None) -> Summary:
         remaining=total - finished,
         events=known.get("events", 0),
         oddities=known.get("oddities", 0),
-        contradictions=known.get(CONTRADICTIONS, 0) - len(connection.execute(_SETTLED).all()),
+        contradictions=known.get(CONTRADICTIONS, 0) - len(settled),
         uncounted=known.get(UNCOUNTED, 0),
+        undecided=known.get(UNCOUNTED, 0) - sum(row["uncounted"] for row in settled),
         numbers={name: connection.execute(query).scalar_one() for name, query in NUMBERS.items()},
         not_listed=_not_listed(connection),
         first_event=moment_of(known.get("first_event")),
@@ -127,7 +128,8 @@ def list_machines(
     limit: int | None,
     offset: int,
 ) -> tuple[MachineRow, ...]:
-    query: Select[tuple[object, ...]] = select(machines).order_by(machines.c.name_key, machines.c.key)
+    query: Select[tuple[object, ...]] = select(machines).where(machines.c.held.is_(None))
+    query = query.order_by(machines.c.name_key, machines.c.key)
     if status is not None:
         query = query.where(machines.c.status == status)
     if site is not None:
@@ -147,7 +149,8 @@ def list_machines(
 def stream_machines(connection: Connection) -> Iterator[MachineLine]:
     """Every machine by name, in the order of an index: nothing is sorted, and few are in memory at a time."""
     table = machines.c
-    query = select(table.name, table.site, table.status, table.reason).order_by(table.name_key, table.key)
+    query = select(table.name, table.site, table.status, table.reason).where(table.held.is_(None))
+    query = query.order_by(table.name_key, table.key)
     rows = connection.execute(query, execution_options={"yield_per": _AT_ONCE})
     for name, site, status, reason in rows:
         yield MachineLine(name, site or None, status, reason or None)
@@ -174,6 +177,7 @@ def machine_row_of(row: Row) -> MachineRow:
         last_seen=moment_of(row["last_seen"]),
         marked_by=row["marked_by"],
         marked_at=moment_of(row["marked_at"]),
+        held=row["held"],
     )
 
 

@@ -9,14 +9,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, delete, func, insert, inspect, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    Table,
+    case,
+    delete,
+    func,
+    insert,
+    inspect,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.schema import CreateColumn
 
 from unbrick.tally.books import schema
 from unbrick.tally.books.clock import microseconds, present
 from unbrick.tally.books.ledger import fill
+from unbrick.tally.count.counted_runs import MICROSECONDS_A_DAY, Kind
 from unbrick.tally.count.decisions import APART, What
 from unbrick.tally.count.names import name_key, serial_key
+from unbrick.tally.count.newcomers import NEW_MACHINES_A_DAY
 from unbrick.tally.count.recount import rebuild
 from unbrick.tally.records import StoreError
 
@@ -159,14 +174,43 @@ def _staged_lines(connection: Connection) -> None:
     schema.metadata.create_all(connection, tables=[schema.staging, schema.staged_lines])
 
 
-def _newcomers(connection: Connection) -> None:
-    """Write down which runs brought an unknown machine: none of those counted so far."""
-    add_column(connection, schema.events.c.came)
+def _newcomers(_: Connection) -> None:
+    """Room for whether a run brought a machine that nobody knew, of which `_places_a_day` has no need."""
 
 
 def _acts_of_persons(connection: Connection) -> None:
     """Count what persons said and decided, to name it beside lost reports."""
     add_column(connection, schema.changes.c.acts)
+
+
+def _places_a_day(connection: Connection) -> None:
+    """Write down how many new machines a station could bring when a report came, where that was limited, and
+    of decisions on what a station brought that they are of what is there.
+    """
+    add_column(connection, schema.events.c.most)
+    if "came" in {one["name"] for one in inspect(connection).get_columns(schema.events.name)}:
+        _limit_days(connection)
+        connection.exec_driver_sql("ALTER TABLE events DROP COLUMN came")
+    last = connection.execute(select(func.max(schema.events.c.number))).scalar() or 0
+    table = schema.decisions
+    here = table.c.kind.in_([Kind.MANY.value, Kind.NAMESAKES.value]) & (table.c.other == "")
+    connection.execute(update(table).where(here).values(other=str(last)))
+
+
+def _limit_days(connection: Connection) -> None:
+    """Keep to the limit of each station and day: as many as counted where some did not, else the usual."""
+    events, came = schema.events, literal_column("came", Integer)
+    day = events.c.received.op("/")(MICROSECONDS_A_DAY)
+    counted, beyond = (func.sum(case((came.in_(those), 1), else_=0)) for those in ((1, 4), (2, 3)))
+    query = select(events.c.station, day, counted, beyond).where(came != 0).group_by(events.c.station, day)
+    for station, at, number, too_many in connection.execute(query).all():
+        begin = at * MICROSECONDS_A_DAY
+        here = (
+            events.c.station == station,
+            events.c.received.between(begin, begin + MICROSECONDS_A_DAY - 1),
+        )
+        most = number if too_many else max(number, NEW_MACHINES_A_DAY)
+        connection.execute(update(events).where(*here).values(most=most))
 
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -186,6 +230,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _staged_lines,
     _newcomers,
     _acts_of_persons,
+    _places_a_day,
 )
 """The step at index n brings version n to version n + 1."""
 

@@ -89,7 +89,7 @@ def test_what_another_station_or_the_next_day_shows_counts(store: Store) -> None
     assert store.summary().total == 11
     store.add(visit(51, nameless(13), minute=DAY))
     assert store.summary().total == 12
-    assert told(store) == [("many", "hog/2026-03-02", 5)]
+    assert told(store) == [("many", "hog/2026-03-02", 3)]
 
 
 def test_visits_to_known_machines_are_no_new_ones(store: Store) -> None:

@@ -99,3 +99,40 @@ def shape(path: Path) -> dict[str, list[tuple[object, ...]]]:
             found[name] = columns.fetchall() + indexed.fetchall()
     database.close()
     return found
+
+
+def test_a_tally_that_limited_runs_keeps_its_limits_and_decisions(tmp_path: Path) -> None:
+    """The version before wrote down which runs brought a machine, and which did so beyond the limit."""
+    path = tmp_path / "tally.db"
+    with Store.open(path) as store:
+        for number in range(12):
+            machine = Machine(None, None, disk(number), (f"PC-{number}",))
+            store.add(Told(number, machine, station="hog").story("repaired"))
+            store.add(Told(number, machine, station="good").story("repaired"))
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("ALTER TABLE events ADD COLUMN came INTEGER NOT NULL DEFAULT '0'")
+        firsts = database.execute(
+            "SELECT min(number) FROM events WHERE station = 'hog' GROUP BY run"
+        ).fetchall()
+        for place, (number,) in enumerate(sorted(firsts)):
+            came = 1 if place < 10 else 2
+            database.execute("UPDATE events SET came = ? WHERE number = ?", (came, number))
+        database.execute("ALTER TABLE events DROP COLUMN most")
+        columns = "(what, kind, subject, other, reason, who, at)"
+        for what in ("count", "discount"):
+            kind, subject = ("many", "hog/2026-03-02") if what == "count" else ("", "good")
+            values = (what, kind, subject, "", "x", "kim", 1)
+            database.execute(f"INSERT INTO decisions {columns} VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        database.execute("DELETE FROM schema_version WHERE version > 16")
+        database.commit()
+    with Store.open(path) as store:
+        assert faults_of(store) == ()
+        assert store.summary().total == 12
+        (dispute,) = store.disputes()
+        store.settle(dispute.code, None, reason="", who="kim")
+        assert (store.summary().total, store.summary().undecided) == (10, 2)
+        store.add(Told(50, Machine(None, None, disk(50), ("PC-50",)), station="hog").story("repaired"))
+        assert faults_of(store) == ()
+    new = tmp_path / "new.db"
+    Store.open(new).close()
+    assert shape(path) == shape(new)
