@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 from support.program import run_program
-from support.tally_client import StationFiles
+from support.tally_client import StationFiles, sign
+from support.tally_events import Told, disk
 from support.tally_server import new_tally
 
+from unbrick.model import Machine
 from unbrick.report.outbox import Outbox
 from unbrick.report.station_login import RENEWED_NAME
 from unbrick.signing.own_key import KEY_NAME
@@ -144,6 +146,7 @@ def test_a_foreign_file_keeps_no_report_away(
         "reasons": {},
         "files": [{"file": shown, "why": ended.document["files"][0]["why"]}],
         "lines": [],
+        "held": 0,
         "expired": {},
         "accepted": {},
     }
@@ -235,3 +238,25 @@ def test_a_stick_without_reports_is_told_of(tally: Path, tmp_path: Path) -> None
     ended = run_program("tally", "import", tally, tmp_path / "empty")
     assert ended.code == 2
     assert "holds no reports" in ended.said
+
+
+def test_machines_beyond_what_a_station_may_bring_are_said_and_more_may_be_taken(
+    tally: Path, tmp_path: Path
+) -> None:
+    key = StationFiles(tally).key
+    for name, first in (("some", 0), ("others", 30)):
+        told = [
+            one.event
+            for number in range(first, first + 30)
+            for one in Told(number, Machine(None, None, disk(number), (f"PC-{number}",))).story("repaired")
+        ]
+        lines = (json.dumps(sign(one.to_bytes(), key).to_document()) for one in told)
+        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
+    few = run_program("tally", "import", tally, tmp_path / "some", "--station-machines", "10")
+    assert "20 machines not counted: unbrick tally contradictions" in few.out
+    status = run_program("tally", "status", tally, "--json").document
+    assert (status["total"], status["uncounted"]) == (10, 20)
+    more = run_program("tally", "import", tally, tmp_path / "others", "--station-machines", "60", "--json")
+    assert more.document["held"] == 0
+    status = run_program("tally", "status", tally, "--json").document
+    assert (status["total"], status["uncounted"]) == (60, 0)

@@ -288,11 +288,11 @@ class Summary:
     `reasons` is status → reason → machines (where there is a reason), `sites` is site (`""`: none known) →
     status → machines. `proved`, `marked` and `expected` split `by_status` by `Basis`. `contradictions` counts
     those not settled, `uncounted` the machines that are in no number because of any, `undecided` those of
-    them not settled, `without_identity` (one of `numbers`) the visits that showed nothing to identify a
-    machine by. `not_listed` counts machines that reported and are not in the inventory, by station (`""`: by
-    a person), where there is an inventory. `oddities` counts events that contradict an earlier one of the
-    same run and number. `last_finished` is when a medium last finished a machine and reported it at once;
-    `stalled`: too long ago to believe the hour's pace.
+    them not settled, `held` those beyond what stations may bring, `without_identity` (one of `numbers`) the
+    visits that showed nothing to identify a machine by. `not_listed` counts machines that reported and are
+    not in the inventory, by station (`""`: by a person), where there is an inventory. `oddities` counts
+    events that contradict an earlier one of the same run and number. `last_finished` is when a medium last
+    finished a machine and reported it at once; `stalled`: too long ago to believe the hour's pace.
     """
 
     total: int = 0
@@ -309,6 +309,7 @@ class Summary:
     contradictions: int = 0
     uncounted: int = 0
     undecided: int = 0
+    held: int = 0
     numbers: Mapping[str, int] = field(default_factory=dict)
     not_listed: Mapping[str, int] = field(default_factory=dict)
     first_event: datetime | None = None

@@ -11,7 +11,7 @@ import click
 from unbrick.cli.options.answer import PATH, answer, warn
 from unbrick.cli.options.tally_act import Act, act_options, reason_option
 from unbrick.cli.options.tally_folder import directory_argument
-from unbrick.text import are, printable
+from unbrick.text import are, counted, printable
 
 if TYPE_CHECKING:
     from unbrick.tally.upkeep.import_reports import ImportCounts
@@ -29,9 +29,19 @@ _MOST_TOLD = 20
     metavar="FINGERPRINT",
     help="Also take reports signed by this key, which is not enrolled: that of a medium without settings.",
 )
+@click.option(
+    "--station-machines",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    metavar="NUMBER",
+    help="How many machines that nobody knew count of each station; more count once you decide.",
+)
 @reason_option("Why the key is accepted, in a few words; it is written down.")
 @act_options
-def command(act: Act, file: Path, accepted: tuple[str, ...], reason: str | None) -> None:
+def command(
+    act: Act, file: Path, accepted: tuple[str, ...], station_machines: int, reason: str | None
+) -> None:
     """Take the reports that `unbrick outbox export` wrote to FILE; each is counted once.
 
     FILE may also be an opened stick, or its folder outbox; nothing leaves it. Or it holds, a line each, the
@@ -40,6 +50,9 @@ def command(act: Act, file: Path, accepted: tuple[str, ...], reason: str | None)
     What is no report is skipped and named, and the rest is taken; the exit code is then 1, as it is where a
     report was refused.
 
+    Whatever day a report was made or exported, its machine counts on this one. Of a station that brings more
+    machines that nobody knew than --station-machines, the rest wait for your decision, and that is said.
+
     A key that is accepted is listed by `unbrick tally stations`; `revoke` takes its name or its fingerprint.
 
     Example: unbrick tally import tally outbox-stick-07.jsonl
@@ -47,7 +60,9 @@ def command(act: Act, file: Path, accepted: tuple[str, ...], reason: str | None)
     from unbrick.tally.upkeep.import_reports import import_export
 
     by = act.who if accepted else None
-    counts = import_export(act.directory, file, accepted, by=by, why=reason or "")
+    counts = import_export(
+        act.directory, file, accepted, by=by, why=reason or "", new_machines=station_machines
+    )
     for name, key in counts.accepted.items():
         act.note("key-accepted", station=name, key=key, who=by or "", reason=reason or "")
     act.note(
@@ -71,6 +86,7 @@ def _document(counts: ImportCounts) -> dict[str, Any]:
         "known": counts.known,
         "refused": counts.refused.total(),
         "skipped": counts.skipped,
+        "held": counts.held,
         "expired": dict(counts.expired),
         "accepted": dict(counts.accepted),
         "reasons": {printable(text): count for text, count in counts.refused.most_common()},
@@ -86,6 +102,8 @@ def _lines(counts: ImportCounts) -> Iterator[str]:
     yield f"{counts.new} new, {counts.known} known already, {counts.refused.total()} refused{skipped}"
     for name, key in counts.accepted.items():
         yield f"{key} is {name} here; to take it back: unbrick tally revoke DIR {name} --discount"
+    if counts.held:
+        yield f"{counted(counts.held, 'machine')} not counted: unbrick tally contradictions DIR"
     for station, count in counts.expired.most_common():
         taken = "it was" if count == 1 else "they were"
         yield f"{count} of them {are(count)} signed by {station}, whose certificate has ended; {taken} taken"

@@ -35,7 +35,7 @@ def command(act: Act, name: str, reason: str | None, discount: bool, yes: bool) 
 
     Example: unbrick tally revoke tally stick-07 --reason "lost on the way to st-marys"
     """
-    from unbrick.tally.trust.authority import find_station, was_revoked
+    from unbrick.tally.trust.authority import find_station, number_called, was_revoked
     from unbrick.tally.trust.authority import revoke as revoke_station
     from unbrick.tally.trust.register import station_called
 
@@ -54,6 +54,8 @@ def command(act: Act, name: str, reason: str | None, discount: bool, yes: bool) 
             act.tell(f"revoked {name} ({what})")
             act.tell(f"to take it back: unbrick tally unrevoke {act.directory} {name} --reason …")
     rows: list[MachineRow] = []
+    if discount and (number := number_called(act.directory, name)) > 1:
+        act.tell(f"{number} stations had the name {name}: this is about the reports of all of them")
     if discount:
         because = reason or "revoked"
         with act.open_store() as store:

@@ -29,11 +29,18 @@ def command(act: Act, name: str, reason: str, trust_gap: bool) -> None:
 
     Example: unbrick tally unrevoke tally stick-07 --reason "it was found in the car"
     """
-    from unbrick.tally.trust.authority import unrevoke
+    from unbrick.errors import UsageError
+    from unbrick.tally.trust.authority import find_station, unrevoke
     from unbrick.tally.trust.register import station_called
 
     name = station_called(folder_of(act.directory).stations, name)
-    station = unrevoke(act.directory, name, trust_gap=trust_gap)
+    try:
+        station = unrevoke(act.directory, name, trust_gap=trust_gap)
+    except UsageError:
+        # An earlier unbrick enrolled another station under a name whose reports do not count.
+        if not _is_discounted(act, name):
+            raise
+        station = find_station(act.directory, name)
     gap = "trusted" if trust_gap else "refused"
     act.note("unrevoked", station=name, serial=station.serial, who=act.who_acts, reason=reason, gap=gap)
     lines = []
@@ -52,7 +59,7 @@ def command(act: Act, name: str, reason: str, trust_gap: bool) -> None:
         if trust_gap:
             refused = "what was refused meanwhile lies in outbox/refused on the stick"
             lines.append(f"{refused}; unbrick tally import takes it")
-        else:
+        elif station.gaps:
             begin, end = station.gaps[-1]
             lines.append(
                 f"what it signed from {begin[:16]}Z to {end[:16]}Z stays refused; --trust-gap would take it"
@@ -64,3 +71,8 @@ def command(act: Act, name: str, reason: str, trust_gap: bool) -> None:
                 "machines": machine_documents(store, back),
             },
         )
+
+
+def _is_discounted(act: Act, name: str) -> bool:
+    with act.open_store() as store:
+        return any(one.what == "discount" and name in one.called for one in store.decisions())

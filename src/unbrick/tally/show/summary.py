@@ -26,6 +26,7 @@ from unbrick.tally.books.schema import (
     unlisted,
 )
 from unbrick.tally.count.contradictions import CONTRADICTIONS, UNCOUNTED
+from unbrick.tally.count.counted_runs import Kind
 from unbrick.tally.count.identities import NO_IDENTITY
 from unbrick.tally.count.machines import machines_called
 from unbrick.tally.count.names import name_key
@@ -44,6 +45,9 @@ _SETTLED = (
     )
     .where(decisions.c.undone_at.is_(None))
     .distinct()
+)
+_HELD = select(func.sum(contradictions.c.uncounted)).where(
+    contradictions.c.kind.in_([Kind.MANY.value, Kind.NAMESAKES.value])
 )
 # Numbers with a place of their own on the screens, by name; the cost of none may grow with the fleet.
 NUMBERS: dict[str, Select[int]] = {
@@ -83,6 +87,7 @@ def summarise(connection: Connection, now: datetime | None = None) -> Summary:
         oddities=known.get("oddities", 0),
         contradictions=known.get(CONTRADICTIONS, 0) - len(settled),
         uncounted=known.get(UNCOUNTED, 0),
+        held=connection.execute(_HELD).scalar() or 0,
         undecided=known.get(UNCOUNTED, 0) - sum(row["uncounted"] for row in settled),
         numbers={name: connection.execute(query).scalar_one() for name, query in NUMBERS.items()},
         not_listed=_not_listed(connection),

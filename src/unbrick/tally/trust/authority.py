@@ -197,6 +197,11 @@ def was_revoked(directory: Path, name: str) -> bool:
     return bool(named) and all(one.revoked is not None for one in named)
 
 
+def number_called(directory: Path, name: str) -> int:
+    """How many stations have or had the name: more than one only by an earlier unbrick."""
+    return sum(one.name == name for one in _stations(directory))
+
+
 def _stations(directory: Path) -> tuple[Enrolment, ...]:
     register = StationRegister(read_settings(directory)[0].stations)
     register.refresh()

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -323,10 +324,18 @@ def changing(path: Path) -> Iterator[tuple[Enrolment, ...]]:
 
 
 def new_serial(stations: tuple[Enrolment, ...], name: str) -> int:
-    """The serial for a new station; raises UsageError where its name is in use."""
+    """The serial for a new station; raises UsageError where its name is, or was, another one's.
+
+    Reports are kept by the name: of two keys with one name, one could not be discounted without the other.
+    """
+    names = {one.name for one in stations}
     if any(one.name == name and one.revoked is None for one in stations):
+        raise UsageError(f"a station {name} is enrolled already", hint="choose another name")
+    if name in names:
+        free = next(f"{name[:60]}-{number}" for number in count(2) if f"{name[:60]}-{number}" not in names)
         raise UsageError(
-            f"a station {name} is enrolled already", hint="choose another name, or revoke that one first"
+            f"{name} is the name of a station that was revoked, and its reports keep that name",
+            hint=f"choose another name, such as {free}; or trust that one again: unbrick tally unrevoke",
         )
     return max((one.serial for one in stations), default=0) + 1
 

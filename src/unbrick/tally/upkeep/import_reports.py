@@ -26,6 +26,7 @@ from unbrick.events.wire import SignedEvent, WireError, signed_event
 from unbrick.files import NoPlainFileError, open_plain
 from unbrick.settings.strict import parse_json
 from unbrick.signing.carried_text import PREFIX, CarriedTextError, read_text
+from unbrick.tally.count.newcomers import NEW_MACHINES_A_DAY
 from unbrick.tally.door.intake import Intake, as_carried
 from unbrick.tally.folder import read_settings
 from unbrick.tally.store.store import Store
@@ -60,6 +61,7 @@ class ImportCounts:
 
     `expired` counts, by station, reports that were taken although the station's certificate had ended.
     `accepted` are fingerprints, by name, of keys that are not enrolled and that signed some of the reports.
+    `held` counts the machines that do not count for now, because nobody knew them and they were too many.
     `files` are the first skipped ones, each with why; `lines` the first damaged ones: file, number, what.
     """
 
@@ -71,6 +73,7 @@ class ImportCounts:
     files: list[tuple[str, str]] = field(default_factory=list)
     lines: list[tuple[str, int, str]] = field(default_factory=list)
     accepted: dict[str, str] = field(default_factory=dict)
+    held: int = 0
 
     @property
     def all_taken(self) -> bool:
@@ -78,17 +81,26 @@ class ImportCounts:
 
 
 def import_export(
-    directory: Path, file: Path, accepted: Collection[str] = (), *, by: str | None = None, why: str = ""
+    directory: Path,
+    file: Path,
+    accepted: Collection[str] = (),
+    *,
+    by: str | None = None,
+    why: str = "",
+    new_machines: int = NEW_MACHINES_A_DAY,
 ) -> ImportCounts:
     """Judge and store every event of a file, an outbox, or an opened stick; raises UsageError, StoreError.
 
     `accepted` are fingerprints (`SHA256:…`) of keys that count although they are not enrolled: those of media
-    without settings. The register keeps them, with `by` whom and `why`, so that they can be revoked.
+    without settings. The register keeps them, with `by` whom and `why`, so that they can be revoked. So many
+    `new_machines` that nobody knew count of each station; all are of the day of the import.
     """
     folder, _ = read_settings(directory)
     intake = Intake(StationRegister(folder.stations), lambda: datetime.now(UTC), accepted)
     counts = ImportCounts()
     with Store.open(folder.database, create=False) as store:
+        store.new_machines_a_day = new_machines
+        before = store.summary().held
         for batch in _batches(file, counts):
             judged = intake.judge(batch)
             counts.refused.update(one.text for one in judged.refused)
@@ -102,6 +114,7 @@ def import_export(
             new = store.add(as_carried(judged.received))
             counts.new += new
             counts.known += len(judged.received) - new
+        counts.held = max(store.summary().held - before, 0)
     return counts
 
 

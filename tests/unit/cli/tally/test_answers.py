@@ -17,6 +17,7 @@ from unbrick.cli.main import main, unbrick
 from unbrick.cli.tally import command
 from unbrick.errors import UsageError
 from unbrick.model import Machine
+from unbrick.signing.certificates import new_key, public_line
 from unbrick.tally.folder import TallyFolder, parse_address
 from unbrick.tally.store.store import Store
 from unbrick.tally.trust.authority import create_authority
@@ -251,3 +252,30 @@ def test_a_mistake_of_our_own_is_a_document_too(
     assert ended.value.code == 1
     document = json.loads(capsys.readouterr().out)
     assert (document["reason"], "RuntimeError: a slip" in document["error"]) == ("internal-error", True)
+
+
+def test_a_station_with_a_name_that_was_discounted_by_an_earlier_unbrick_is_counted_again(
+    folder: TallyFolder,
+) -> None:
+    """Two keys have one name: the first is revoked and discounted, the second was enrolled since."""
+    answer(folder, "revoke", "station", "--discount", "--yes", "--reason", "lost")
+    document = json.loads(folder.stations.read_text())
+    (first,) = document["stations"]
+    key = new_key().public_key()
+    other = {**first, "serial": 2, "public_key": public_line(key), "revoked": None}
+    document["stations"].append(other)
+    folder.stations.write_text(json.dumps(document))
+    result = run(folder, "unrevoke", "station", "--reason", "the new one is good")
+    assert result.exit_code == 0, result.output
+    assert "counts again: 2 machines" in result.output
+    assert run(folder, "unrevoke", "station", "--reason", "x").exit_code != 0
+    assert "2 stations had the name" in run(folder, "revoke", "station", "--discount", "--yes").output
+
+
+def test_an_enrolment_with_the_name_of_a_revoked_station_is_refused(folder: TallyFolder) -> None:
+    for discount in ((), ("--discount",)):
+        run(folder, "revoke", "station", "--yes", *discount)
+        arguments = ("station", "--site", "main", "--out", str(folder.path.with_name("again")))
+        refused = run(folder, "enrol", *arguments)
+        assert isinstance(refused.exception, UsageError)
+        assert "unrevoke" in (refused.exception.hint or "")

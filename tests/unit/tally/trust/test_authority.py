@@ -79,7 +79,7 @@ def test_a_folder_that_holds_anything_is_left_alone(tmp_path: Path) -> None:
         create_authority(tmp_path / "mine", ADDRESS)
 
 
-def test_stations_are_enrolled_revoked_and_enrolled_again(tmp_path: Path) -> None:
+def test_a_name_is_of_one_station_for_ever(tmp_path: Path) -> None:
     tally = tmp_path / "tally"
     create_authority(tally, ADDRESS)
     first = enrol(tally, "stick-7", "st-marys", tmp_path / "one")
@@ -94,9 +94,13 @@ def test_stations_are_enrolled_revoked_and_enrolled_again(tmp_path: Path) -> Non
     assert [one.serial for one in revoke(tally, "stick-7")] == [first.serial]
     with pytest.raises(UsageError, match="revoked already"):
         revoke(tally, "stick-7")
-    again = enrol(tally, "stick-7", "st-marys", tmp_path / "three")
-    assert again.serial == first.serial + 1
-    assert again.public_key != first.public_key
+    with pytest.raises(UsageError, match="its reports keep that name") as refused:
+        enrol(tally, "stick-7", "st-marys", tmp_path / "three")
+    assert "stick-7-2" in (refused.value.hint or "")
+    assert not (tmp_path / "three").exists()
+    other = enrol(tally, "stick-7-2", "st-marys", tmp_path / "three")
+    assert other.serial == first.serial + 1
+    assert other.public_key != first.public_key
 
 
 @pytest.mark.parametrize(
