@@ -16,7 +16,7 @@ from typing import Any
 
 from unbrick.tally.count.counted_runs import MOST_OTHERS, Claim, Judged, Kind, standing_of_runs
 from unbrick.tally.count.names import name_key, serial_key
-from unbrick.tally.count.newcomers import MOST_ASKING, place_of
+from unbrick.tally.count.newcomers import first_asking
 from unbrick.tally.count.runs import MOST_NAMES, RunRecord
 
 RECENT = 16
@@ -87,7 +87,7 @@ def _holders(claims: Sequence[Claim]) -> set[tuple[str, str]]:
     """Of runs that count alike, those that say all that the others do."""
     runs = [claim.run for claim in claims]
     in_order = sorted(runs, key=lambda one: (one.place, one.id))
-    holders = {in_order[-1].id, *_first_asking(runs)}
+    holders = {in_order[-1].id, *(one.id for one in first_asking(runs))}
     for told in ("serial", "disk_guid"):
         holders |= {one.id for one in [one for one in in_order if getattr(one, told)][-1:]}
     grown = [(_grows(one), one) for one in in_order]
@@ -106,15 +106,6 @@ def _holders(claims: Sequence[Claim]) -> set[tuple[str, str]]:
     holders |= _smallest(((key, (length, name), id_) for key, length, name, id_ in names), MOST_NAMES)
     claimed = ((name, (0, ""), claim.run.id) for claim in claims for name in claim.names)
     return holders | _smallest(claimed, MOST_OTHERS + 1)
-
-
-def _first_asking(runs: Iterable[RunRecord]) -> set[tuple[str, str]]:
-    """The first runs of a few stations and days, the first of all among them."""
-    found: dict[str, tuple[str, str]] = {}
-    for one in sorted(runs, key=lambda run: run.first):
-        if len(found) < MOST_ASKING:
-            found.setdefault(place_of(one), one.id)
-    return set(found.values())
 
 
 def _first_two(runs: Iterable[RunRecord], value: Callable[[RunRecord], str | None]) -> set[tuple[str, str]]:

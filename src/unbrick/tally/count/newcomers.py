@@ -14,7 +14,7 @@ changes then is in `Newcomers.again`.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -36,8 +36,10 @@ NEW_MACHINES_A_DAY = 1000
 MOST_NAMESAKES = 4
 """So many machines of one name count of one station; with one more, only the first does."""
 
-MOST_ASKING = 4
-"""So many runs of one machine ask for a place: the first ones."""
+MOST_ASKING, MOST_OF_STATION = 8, 2
+"""So many runs of one machine ask for a place, and so many of one station: the first ones. A stick that
+takes no place for a machine leaves it to the others.
+"""
 
 Row = dict[str, Any]
 _LAST_WITH_PLACE = Prepared(
@@ -78,13 +80,27 @@ class State(IntEnum):
 
 def asking(judged: Judged) -> list[Row]:
     """The runs that ask for a place, of a machine that nobody knows, as rows of table `brought`."""
-    found: dict[str, Row] = {}
-    for run in sorted(judged.counted, key=lambda one: one.first):
-        place = place_of(run)
-        if place not in found and len(found) < MOST_ASKING:
-            names = json.dumps(sorted(run.name_keys), ensure_ascii=False)
-            row = {"machine": judged.key, "first": run.first, "place": place, "names": names}
-            found[place] = {**row, "state": State.IDLE.value}
+    return [
+        {
+            "machine": judged.key,
+            "first": run.first,
+            "place": place_of(run),
+            "names": json.dumps(sorted(run.name_keys), ensure_ascii=False),
+            "state": State.IDLE.value,
+        }
+        for run in first_asking(judged.counted)
+    ]
+
+
+def first_asking(runs: Iterable[RunRecord]) -> list[RunRecord]:
+    """Those of some runs that ask for a place: the first of a station and day."""
+    found: dict[tuple[str, int], RunRecord] = {}
+    of_station: Counter[str] = Counter()
+    for run in sorted(runs, key=lambda one: one.first):
+        place = (run.station, day_of(run))
+        if len(found) < MOST_ASKING and place not in found and of_station[run.station] < MOST_OF_STATION:
+            found[place] = run
+            of_station[run.station] += 1
     return list(found.values())
 
 

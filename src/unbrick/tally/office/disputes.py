@@ -263,13 +263,14 @@ def _words(
 def _words_of_held(connection: Connection, kind: Kind, row: Row, decided: Decisions) -> tuple[str, str]:
     place, begin = place_and_begin(row["subject"])
     station, _, rest = place.partition("/")
-    held = row["uncounted"] or _number_held(connection, kind, row["subject"], decided)
+    beyond = _number_held(connection, kind, row["subject"], decided)
+    held = row["uncounted"] or beyond
     would = f"{counted(held, 'machine')} more would count"
     later = ", after a decision on those before," if begin else ""
     if kind is Kind.MANY:
         day = newcomers.c.place == place
         placed = 0 if begin else connection.execute(select(newcomers.c.placed).where(day)).scalar() or 0
-        number = f"{counted(placed + held, 'machine')}{' more' if begin else ''} on {rest}{later}"
+        number = f"{counted(placed + beyond, 'machine')}{' more' if begin else ''} on {rest}{later}"
         return f"station {station} brought {number} that nobody knew, {held:,} too many", would
     number = f"{counted(held if begin else held + 1, 'machine')}{' more' if begin else ''}{later}"
     text = f"station {station} brought {number} that are all called {rest}: the first one counts"
@@ -285,7 +286,7 @@ def _held_here(kind: Kind, subject: str, decided: Decisions) -> tuple[Any, list[
 
 
 def _number_held(connection: Connection, kind: Kind, subject: str, decided: Decisions) -> int:
-    """How many machines were held before a person let them count."""
+    """How many machines are too many, whether or not they count by a person's word or another visit."""
     table, here = _held_here(kind, subject, decided)
     number = connection.execute(select(func.count()).select_from(table).where(*here)).scalar_one()
     _, begin = place_and_begin(subject)

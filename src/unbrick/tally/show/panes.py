@@ -64,8 +64,8 @@ def apart_sentence(summary: Summary) -> str:
         parts.append(
             f"{number:,} contradiction{'' if number == 1 else 's'}: unbrick tally contradictions DIR"
         )
-    if summary.uncounted:
-        number = summary.uncounted
+    if summary.undecided:
+        number = summary.undecided
         parts.append(f"{number:,} machine{'' if number == 1 else 's'} not counted because of them")
     for name, (one, many) in _NUMBERS.items():
         if found := summary.numbers.get(name):

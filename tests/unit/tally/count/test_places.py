@@ -194,6 +194,16 @@ def test_a_greater_number_of_the_same_day_lets_more_count(store: Store) -> None:
     assert (store.summary().total, told(store)) == (25, [("many", "hog/2026-03-02", 16)])
 
 
+def test_a_stick_without_a_place_for_a_machine_leaves_it_to_the_others(store: Store) -> None:
+    """It shows the machines that somebody else will visit on many days, each day after its last place."""
+    for day in range(10):
+        store.add(visits(range(1000 + 10 * day, 1010 + 10 * day), station="hog", run=1000, minute=day * DAY))
+        store.add(visits(range(3), station="hog", run=5000 + 10 * day, minute=day * DAY))
+    assert store.summary().total == 100
+    store.add(visits(range(3), station="good", run=9000, minute=10 * DAY))
+    assert store.summary().total == 103
+
+
 def _events(chance: random.Random) -> list[ReceivedEvent]:
     """Events of a few runs that show ever other machines, of which there are many."""
     found = []
