@@ -116,7 +116,8 @@ def settle(connection: Connection, code: str, what: What | None, *, reason: str,
         decide(connection, what, subject, kind=kind.value, other=end, reason=reason, who=who)
     if kind in _HELD:
         _judge_again(connection, kind, subject)
-        row = _row_of(connection, code)
+        now = rows_where(connection, contradictions, contradictions.c.subject, [subject])
+        row = {**row, "uncounted": sum(one["uncounted"] for one in now if one["kind"] == kind)}
     elif row["machine"]:
         refresh(connection, [row["machine"]], ())
     return _dispute(connection, row, read_decisions(connection))

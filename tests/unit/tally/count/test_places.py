@@ -154,6 +154,15 @@ def test_a_decision_is_of_what_was_there_when_it_was_made(store: Store, what: Wh
     assert (store.summary().total, [machines for *_, machines in told(store)]) == (35, [2])
 
 
+def test_a_decision_is_taken_back_also_where_it_holds_nothing_any_more(store: Store, tmp_path: Path) -> None:
+    store.add(visits(range(12), station="hog"))
+    code = store.disputes()[0].code
+    store.settle(code, What.COUNT, reason="x", who="kim")
+    expect(store, tmp_path, ["PC-1", "PC-2"])
+    assert store.settle(code, None, reason="", who="kim").machines == 0
+    assert (store.summary().total, store.disputes()) == (12, [])
+
+
 def test_a_decision_on_namesakes_is_of_those_that_were_there(store: Store) -> None:
     store.new_machines_a_day = 1000
     same = [Machine(None, None, disk(number), ("A-" + str(number), "SAME")) for number in range(30)]
@@ -205,23 +214,41 @@ def test_a_stick_without_a_place_for_a_machine_leaves_it_to_the_others(store: St
 
 
 def _events(chance: random.Random) -> list[ReceivedEvent]:
-    """Events of a few runs that show ever other machines, of which there are many."""
+    """Events of a few runs, most of them on a disk of their own, and some on ever other machines."""
     found = []
-    for _ in range(chance.choice([1, 1, 3, 8])):
-        run = chance.randint(1, 25)
-        names = chance.sample(["A", "SAME", *(f"PC-{number}" for number in range(12))], chance.randint(0, 2))
-        machine = Machine(
-            chance.choice([None, None, uuid(chance.randint(1, 3))]),
-            chance.choice([None, None, "SN-1", "SN-2"]),
-            chance.choice([None, *(disk(number) for number in range(12))]),
-            tuple(names),
-        )
+    for _ in range(chance.choice([1, 2, 6])):
+        run = chance.randint(1, 60)
+        shown = run if chance.random() < 0.75 else chance.randint(1, 60)
+        names = [f"PC-{shown}"] if chance.random() < 0.6 else chance.choice([["SAME"], []])
+        names += ["A"] if chance.random() < 0.1 else []
+        firmware = uuid(shown) if chance.random() < 0.1 else None
+        machine = Machine(firmware, None, disk(shown), tuple(names))
         station = ("north-1", "north-2", "everywhere")[run % 3]
-        told = Told(run, machine, station=station, minute=chance.choice([0, DAY, 2 * DAY]))
-        status = chance.choice(["repaired", "failed", "found"])
-        one = told.tell("outcome", sequence=chance.randint(1, 6), status=status, reason="a")
+        told = Told(run, machine, station=station, minute=chance.choice([0, 0, DAY, 2 * DAY]))
+        status = chance.choice(["repaired", "failed"])
+        one = told.tell("outcome", sequence=chance.randint(1, 5), status=status, reason="a")
         found.append(replace(one, site="north", everywhere=station == "everywhere"))
     return found
+
+
+def _step(store: Store, folder: Path, chance: random.Random) -> None:
+    kind = chance.random()
+    if kind < 0.7:
+        store.add(_events(chance))
+    elif kind < 0.78:
+        station = chance.choice(["north-1", "north-2", "everywhere"])
+        store.discount(station, discounted=chance.random() < 0.5, reason="x", who="kim")
+    elif kind < 0.9:
+        held = [one.code for one in store.disputes() if one.kind in {"many", "namesakes"}]
+        if held:
+            what = chance.choice([What.COUNT, What.DISMISS, None])
+            store.settle(chance.choice(held), what, reason="x", who="kim")
+    elif kind < 0.94:
+        expect(store, folder, [f"PC-{chance.randint(1, 60)}" for _ in range(4)])
+    else:
+        for step in random_steps(chance.randint(0, 10**6), 2):
+            if step.kind not in {"add", "rebuild"}:
+                take_step(store, folder, step)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -230,35 +257,28 @@ def test_places_are_given_as_a_recount_would(
 ) -> None:
     monkeypatch.setattr(bearing, "RECENT", 2)
     chance = random.Random(seed)
-    held = 0
+    seen: Counter[str] = Counter()
     with Store.open(tmp_path / "tally.db") as store:
-        store.new_machines_a_day = 1
-        for step in random_steps(seed, 60):
-            if step.kind == "add" or chance.random() < 0.4:
-                store.add(_events(chance))
-            else:
-                take_step(store, tmp_path, step)
+        store.new_machines_a_day = 1 + seed % 3
+        for _ in range(50):
+            _step(store, tmp_path, chance)
             assert faults_of(store) == ()
-            rows = store.machines(limit=None)
-            assert store.summary().total == len(rows)
-            held += _look(tmp_path / "tally.db", store)
-    assert held
+            assert store.summary().total == len(store.machines(limit=None))
+            seen += _look(tmp_path / "tally.db", store, store.new_machines_a_day)
+    assert seen["many"]
 
 
-def _look(path: Path, store: Store) -> int:
+def _look(path: Path, store: Store, most: int) -> Counter[str]:
     """No station counts too many on a day, and what is held is found by all it is called and is told."""
     with closing(sqlite3.connect(path)) as reader:
         placed = "SELECT max(n) FROM (SELECT count(*) n FROM brought WHERE state = 1 GROUP BY place)"
-        assert (reader.execute(placed).fetchone()[0] or 0) <= 1
-        shown = "SELECT runs.machine, code, serial_key, first_name_key FROM runs JOIN machines"
-        found = reader.execute(
-            f"{shown} ON machines.key = runs.machine WHERE held IS NOT NULL".replace(
-                "serial_key", "runs.serial_key"
-            )
-        ).fetchall()
-    codes = {one.code for one in store.disputes()}
+        assert (reader.execute(placed).fetchone()[0] or 0) <= most
+        shown = "SELECT machines.key, code, runs.serial_key, first_name_key FROM runs JOIN machines"
+        found = reader.execute(f"{shown} ON machines.key = runs.machine WHERE held IS NOT NULL").fetchall()
+    told = {one.code: one.kind for one in store.disputes()}
+    seen = Counter(told.values())
     for key, *called in found:
         for word in filter(None, called):
             (row,) = [one for one in store.find(word) if one.key == key]
-            assert row.held_by in codes
-    return len(found)
+            assert row.held_by in told
+    return seen
