@@ -1,10 +1,10 @@
 """Which machines count that nobody knew: so many of a station and day, and few under one name.
 
-A machine is known where the inventory has it or a person spoke of it. Any other rests on the word of the
-stations that reported it, and a stick in wrong hands can invent machines as fast as it can write. So each
-station has so many places a day. The first run of a machine of a station and day asks for one, in the order
-of arrival, unless an earlier run of the machine has got one. A machine without a place is kept, shown and
-moves no number until a person decides.
+A machine that no person spoke of rests on the word of the stations that reported it, and a stick in wrong
+hands can invent machines as fast as it can write. So a line of the inventory has one place, and each station
+so many a day. A machine asks for that of its line; then the first run of each station and day asks for one,
+in the order of arrival, until one of them has got it. A machine without a place is kept, shown and moves no
+number until a person decides.
 
 All of it follows from the runs as they are now, in whatever order they came to be so: where one asker comes
 or goes, the last one with a place may lose it, or the first without may get it, and so on. Whatever else
@@ -27,7 +27,7 @@ from unbrick.tally.books.bulk import delete_rows, insert_rows, rows_where, updat
 from unbrick.tally.books.prepared import Prepared
 from unbrick.tally.books.schema import brought, namesakes, newcomers
 from unbrick.tally.count.counted_runs import Judged, Kind, day_of, many_subject, namesakes_subject
-from unbrick.tally.count.decisions import Decisions
+from unbrick.tally.count.decisions import APART, Decisions
 from unbrick.tally.count.runs import RunRecord
 
 NEW_MACHINES_A_DAY = 1000
@@ -42,6 +42,7 @@ takes no place for a machine leaves it to the others.
 """
 
 Row = dict[str, Any]
+_LINE = APART
 _LAST_WITH_PLACE = Prepared(
     select(brought)
     .where(brought.c.place == bindparam("the_place"), brought.c.state == bindparam("the_state"))
@@ -62,7 +63,7 @@ _FIRST_NAMESAKES = Prepared(
 )
 _STATE = Prepared(
     update(brought)
-    .where(brought.c.machine == bindparam("the_machine"), brought.c.first == bindparam("the_first"))
+    .where(brought.c.machine == bindparam("the_machine"), brought.c.place == bindparam("the_place"))
     .values(state=bindparam("the_state"))
 )
 
@@ -79,8 +80,14 @@ class State(IntEnum):
 
 
 def asking(judged: Judged) -> list[Row]:
-    """The runs that ask for a place, of a machine that nobody knows, as rows of table `brought`."""
-    return [
+    """What asks for a place, of a machine that no person spoke of, as rows of table `brought`."""
+    of_line = []
+    if judged.line:
+        first = min(run.first for run in judged.counted)
+        place = _LINE + judged.line["name_key"]
+        row = {"machine": judged.key, "first": first, "place": place, "names": "[]"}
+        of_line = [{**row, "state": State.IDLE.value}]
+    return of_line + [
         {
             "machine": judged.key,
             "first": run.first,
@@ -102,6 +109,16 @@ def first_asking(runs: Iterable[RunRecord]) -> list[RunRecord]:
             found[place] = run
             of_station[run.station] += 1
     return list(found.values())
+
+
+def is_of_line(row: Mapping[str, Any]) -> bool:
+    """Whether a row of `brought` asks for the place of a line of the inventory."""
+    return bool(row["place"].startswith(_LINE))
+
+
+def in_turn(row: Mapping[str, Any]) -> tuple[int, bool]:
+    """By this, rows of `brought` ask in their order."""
+    return (row["first"], not is_of_line(row))
 
 
 def place_of(run: RunRecord) -> str:
@@ -129,7 +146,7 @@ def too_many_under(
 
 def has_place(row: Mapping[str, Any], decided: Decisions) -> bool:
     """Whether a row of `brought` makes its machine count."""
-    if row["state"] == State.BEYOND:
+    if row["state"] == State.BEYOND and not is_of_line(row):
         return decided.counts(Kind.MANY, row["place"], row["first"])
     return bool(row["state"] == State.PLACED)
 
@@ -140,9 +157,14 @@ def held_as(row: Mapping[str, Any], too_many: str | None, decided: Decisions) ->
     return f"{kind.value}:{decided.subject_at(kind, place, row['first'])}"
 
 
+def _id(row: Row) -> tuple[str, int, str]:
+    """What tells a row of `brought`, and when it asks, from others."""
+    return (row["machine"], row["first"], row["place"])
+
+
 @dataclass
 class _Day:
-    """How many places a station has on a day, how many are taken, and the last one that is, if known."""
+    """How many places a station has on a day, or a line; how many are taken, and the last one, if known."""
 
     place: str
     most: int
@@ -163,7 +185,7 @@ class Newcomers:
         self._rows: dict[str, list[Row]] = {}
         self._days: dict[str, _Day] = {}
         self._namesakes: dict[str, list[Row]] = {}
-        self._states: dict[tuple[str, int], Row] = {}
+        self._states: dict[tuple[str, int, str], Row] = {}
         self._pending: set[str] = set()
 
     def open_days(self, records: Iterable[RunRecord]) -> None:
@@ -194,8 +216,8 @@ class Newcomers:
     def judge(self, keys: Sequence[str], askers: Mapping[str, Sequence[Row]]) -> dict[str, str]:
         """Take what asks for machines (by key); returns by what those are held that have no place."""
         self._load(keys)
-        before = {(row["machine"], row["first"]): row for key in keys for row in self._rows[key]}
-        after = {(row["machine"], row["first"]): row for key in keys for row in askers.get(key, ())}
+        before = {_id(row): row for key in keys for row in self._rows[key]}
+        after = {_id(row): row for key in keys for row in askers.get(key, ())}
         if not before and not after:
             return {}
         gone = [row for id_, row in before.items() if id_ not in after]
@@ -205,9 +227,7 @@ class Newcomers:
         ]
         if gone or added or renamed:
             self._load_days({row["place"] for row in (*gone, *added)})
-            self._replace_names(
-                [*gone, *(before[row["machine"], row["first"]] for row in renamed)], [*added, *renamed]
-            )
+            self._replace_names([*gone, *(before[_id(row)] for row in renamed)], [*added, *renamed])
             self._replace(keys, gone, added, renamed)
             self._pending |= {row["machine"] for row in (*gone, *added, *renamed)}
             self._settle()
@@ -220,8 +240,9 @@ class Newcomers:
         rows = self._rows[key]
         if not rows or any(has_place(row, self._decided) for row in rows):
             return None
-        too_many = self._too_many(rows[0]) if rows[0]["state"] == State.NAMESAKE else None
-        return held_as(rows[0], too_many, self._decided)
+        first = next(row for row in rows if not is_of_line(row))
+        too_many = self._too_many(first) if first["state"] == State.NAMESAKE else None
+        return held_as(first, too_many, self._decided)
 
     def _load(self, machines: Iterable[str]) -> None:
         unknown = [key for key in machines if key not in self._rows]
@@ -229,13 +250,19 @@ class Newcomers:
         for row in rows_where(self._connection, brought, brought.c.machine, unknown):
             found[row["machine"]].append(row)
         for key in unknown:
-            self._rows[key] = sorted(found[key], key=lambda row: int(row["first"]))
+            self._rows[key] = sorted(found[key], key=in_turn)
 
     def _load_days(self, places: Iterable[str]) -> set[str]:
         """Returns those that there are."""
         unknown = sorted(set(places) - self._days.keys())
         found = rows_where(self._connection, newcomers, newcomers.c.place, unknown)
         self._days |= {row["place"]: _Day(row["place"], row["most"], row["placed"]) for row in found}
+        for place in unknown:
+            if place.startswith(_LINE):
+                self._write()
+                asked = {"the_place": place, "the_state": State.PLACED.value}
+                taken = _LAST_WITH_PLACE.named_rows(self._connection, asked)
+                self._days[place] = _Day(place, 1, len(taken))
         return self._days.keys() & set(places)
 
     def _replace(
@@ -248,11 +275,11 @@ class Newcomers:
             self._rows[row["machine"]].append(row)
         insert_rows(self._connection, brought, added)
         for row in renamed:
-            (kept,) = [one for one in self._rows[row["machine"]] if one["first"] == row["first"]]
+            (kept,) = [one for one in self._rows[row["machine"]] if _id(one) == _id(row)]
             kept["names"] = row["names"]
             update_rows(self._connection, brought, [kept])
         for key in keys:
-            self._rows[key].sort(key=lambda row: int(row["first"]))
+            self._rows[key].sort(key=in_turn)
         for row in gone:
             if row["state"] == State.PLACED:
                 self._leave(self._days[row["place"]])
@@ -345,7 +372,7 @@ class Newcomers:
 
     def _write_state(self, row: Row, state: State) -> None:
         row["state"] = state.value
-        self._states[row["machine"], row["first"]] = row
+        self._states[_id(row)] = row
 
     def _one(self, query: Prepared, day: _Day, state: State) -> Row | None:
         """The row that a query finds among those of a day in a state, as it is known here."""
@@ -354,12 +381,12 @@ class Newcomers:
         if not found:
             return None
         self._load([found[0]["machine"]])
-        return next(one for one in self._rows[found[0]["machine"]] if one["first"] == found[0]["first"])
+        return next(one for one in self._rows[found[0]["machine"]] if _id(one) == _id(found[0]))
 
     def _write(self) -> None:
         if self._states:
             values = [
-                {"the_machine": row["machine"], "the_first": row["first"], "the_state": row["state"]}
+                {"the_machine": row["machine"], "the_place": row["place"], "the_state": row["state"]}
                 for row in self._states.values()
             ]
             _STATE.run(self._connection, values)
@@ -368,7 +395,11 @@ class Newcomers:
     def _end(self) -> None:
         """Write all down and forget it: others write between two calls."""
         self._write()
-        days = [{"place": one.place, "most": one.most, "placed": one.placed} for one in self._days.values()]
+        days = [
+            {"place": one.place, "most": one.most, "placed": one.placed}
+            for one in self._days.values()
+            if not one.place.startswith(_LINE)
+        ]
         update_rows(self._connection, newcomers, days)
         for known in (self._rows, self._days, self._namesakes):
             known.clear()

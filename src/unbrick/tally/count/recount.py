@@ -50,6 +50,8 @@ from unbrick.tally.count.newcomers import (
     asking,
     has_place,
     held_as,
+    in_turn,
+    is_of_line,
     name_places,
     place_of,
     too_many_under,
@@ -212,7 +214,7 @@ def _give_places(result: Recount, records: Mapping[tuple[str, str], RunRecord], 
     most: dict[str, int] = defaultdict(int)
     for one in records.values():
         most[place_of(one)] = max(most[place_of(one)], one.most)
-    askers = sorted(result.of(brought), key=lambda row: int(row["first"]))
+    askers = sorted(result.of(brought), key=in_turn)
     named: dict[str, list[Row]] = defaultdict(list)
     for row in askers:
         for place in name_places(row):
@@ -227,14 +229,15 @@ def _give_places(result: Recount, records: Mapping[tuple[str, str], RunRecord], 
         too_many = too_many_under(row, named, decided)
         if too_many is not None:
             row["state"] = State.NAMESAKE.value
-        elif taken[row["place"]] < most[row["place"]]:
+        elif taken[row["place"]] < (1 if is_of_line(row) else most[row["place"]]):
             row["state"] = State.PLACED.value
             taken[row["place"]] += 1
         else:
             row["state"] = State.BEYOND.value
         if has_place(row, decided):
             placed.add(row["machine"])
-        held.setdefault(row["machine"], held_as(row, too_many, decided))
+        if not is_of_line(row):
+            held.setdefault(row["machine"], held_as(row, too_many, decided))
     for place, number in most.items():
         result.add(newcomers, {"place": place, "most": number, "placed": taken[place]})
     for key in held.keys() - placed:

@@ -150,8 +150,10 @@ def person_counts(statement: Row | None, machine: Runs) -> bool:
 
 
 def is_known(statement: Row | None, machine: Runs) -> bool:
-    """Whether not only stations speak of a machine: the inventory does, or a person."""
-    return machine.line is not None or bool(statement and statement["status"])
+    """Whether a person spoke of this very machine; what was said of a line is of the first one that is it."""
+    if statement is None or not statement["status"]:
+        return False
+    return statement["machine_first"] is not None or statement["name_key"] in machine.name_keys
 
 
 def own_mark(machine: Runs, statement: Row | None) -> Mark | None:

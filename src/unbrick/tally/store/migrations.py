@@ -213,6 +213,10 @@ def _limit_days(connection: Connection) -> None:
         connection.execute(update(events).where(*here).values(most=most))
 
 
+def _one_place_a_line(_: Connection) -> None:
+    """Let a line of the inventory stand for one machine; what places are taken is made anew."""
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _first_tables,
     _bare_names,
@@ -231,6 +235,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _newcomers,
     _acts_of_persons,
     _places_a_day,
+    _one_place_a_line,
 )
 """The step at index n brings version n to version n + 1."""
 

@@ -118,6 +118,20 @@ def test_machines_of_the_list_take_no_place(store: Store, tmp_path: Path) -> Non
     assert (store.summary().total, told(store)) == (85, [("many", "hog/2026-03-02", 5)])
 
 
+def test_a_line_of_the_list_stands_for_one_machine(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "inventory.csv").write_text("name,serial\nPC-1,SN-1\nPC-2,SN-2\n")
+    store.import_inventory(tmp_path / "inventory.csv")
+    store.mark("PC-2", "re-imaged", reason="x", who="kim")
+    for number in range(40):
+        store.add(visit(number, Machine(None, "SN-1", disk(number), (f"X-{number}",)), station="hog"))
+        store.add(visit(100 + number, Machine(None, "SN-2", disk(100 + number), ()), station="hog"))
+    assert store.summary().total == 12
+    assert told(store)[0] == ("many", "hog/2026-03-02", 68)
+    store.discount("hog", discounted=True, reason="lost", who="kim")
+    store.add(visit(200, Machine(None, "SN-1", disk(200), ("PC-1",)), station="good"))
+    assert store.summary().total == 2
+
+
 def test_a_held_machine_is_found_and_counts_once_a_person_speaks_of_it(store: Store) -> None:
     store.add(visits(range(30), station="hog"))
     (row,) = store.find("PC-25")
