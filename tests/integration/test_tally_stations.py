@@ -141,6 +141,7 @@ def test_a_revocation_cannot_be_taken_back_where_there_is_none(tally: Path, tmp_
     assert "was ever enrolled" in run_program("tally", "unrevoke", tally, "stick-9", "--reason", "x").err
     assert run_program("tally", "revoke", tally, "stick-7", "--yes").code == 0
     second = run_program("tally", "enrol", tally, "stick-7", "--site", "south", "--out", tmp_path / "second")
-    assert second.code == 0
+    assert (second.code, "trust that one again" in second.err) == (2, True)
+    assert run_program("tally", "unrevoke", tally, "stick-7", "--reason", "x").code == 0
     refused = run_program("tally", "unrevoke", tally, "stick-7", "--reason", "x")
     assert (refused.code, "is not revoked" in refused.err) == (2, True)
