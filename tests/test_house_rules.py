@@ -118,8 +118,7 @@ MAY_PARSE_DOCUMENTS = {
     "report/asking.py",  # what a station's own processes say to each other
     "report/sender_status.py",  # a page of memory between two processes, with a checksum
     "report/outbox.py",  # an event again
-    "keys/sources/csv_file.py",  # whatever others have exported, and
-    "keys/sources/csv_shapes.py",  # as they did
+    "keys/reading/document.py",  # whatever others have exported
 }
 MAY_OPEN_AND_ASK = {
     "files.py",

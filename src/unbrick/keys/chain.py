@@ -6,19 +6,33 @@ Never opens a volume: asking for the next password means that the last one was w
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from unbrick.errors import NeedsKeyError, Reason, UsageError
-from unbrick.keys.password import RecoveryPassword
-from unbrick.keys.sources.csv_file import is_there, looks_like_a_password
+from unbrick.keys.reading.looks import computer_name
+from unbrick.keys.sources.files import is_there, looks_like_a_password
 from unbrick.keys.sources.kinds import KINDS
-from unbrick.keys.sources.source import Candidate, KeySource
+from unbrick.keys.sources.source import Candidate, GuessingSource, KeySource
+
+MOST_GUESSES = 300
+"""The most passwords tried on one volume that no id speaks for: each costs some 0.3 seconds."""
 
 _MOST_NAMED = 4
-_UNDERSTOOD = "name a CSV file with the columns KeyID,RecoveryKey"
+_MOST_NOTED = 5
+_UNDERSTOOD = "name a file or a folder of exported keys, such as a CSV with the columns KeyID,RecoveryKey"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+@dataclass
+class _Attempt:
+    """How a volume's unlocking went."""
+
+    tried: int = 0
+    guessed: int = 0
+    cut_off: bool = False
 
 
 class KeyChain:
@@ -27,7 +41,7 @@ class KeyChain:
     def __init__(self, sources: Sequence[KeySource], *, interactive: bool = True) -> None:
         self._sources = tuple(source for source in sources if interactive or not source.interactive)
         self._notes: list[str] = []
-        self._wrong: Counter[tuple[str, ...]] = Counter()
+        self._attempts: dict[tuple[str, ...], _Attempt] = {}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -39,30 +53,42 @@ class KeyChain:
         return tuple(warning for source in self._sources for warning in source.warnings)
 
     def unlock_candidates(
-        self, protector_ids: Sequence[str], *, volume: str = "this volume"
+        self, protector_ids: Sequence[str], *, volume: str = "this volume", computer: str | None = None
     ) -> Iterator[Candidate]:
         """The passwords to try on a volume with these recovery protectors, each once.
 
-        First what any source has under one of the ids, then what has no id, a person last. Asking for the
-        next one notes that the last one was wrong; `volume` is what the note calls it.
+        First what any source has under one of the ids, then what may be right though no id says so (that of
+        `computer` first, `MOST_GUESSES` at most), a person last. Asking for the next one notes that the last
+        one was wrong; `volume` is what the note calls it.
         """
         if not protector_ids:
             return
-        offered: list[RecoveryPassword] = []
-        for candidate in self._ordered(protector_ids):
-            if candidate.password in offered:
-                continue
-            offered.append(candidate.password)
+        attempt = self._attempts[tuple(protector_ids)] = _Attempt()
+        offered: set[bytes] = set()
+        for candidate in self._ordered(protector_ids, computer, attempt, offered):
+            offered.add(candidate.password.secret.reveal())
             yield candidate
-            self._wrong[tuple(protector_ids)] += 1
+            attempt.tried += 1
+            self._note(candidate, attempt.tried, volume)
+
+    def _note(self, candidate: Candidate, tried: int, volume: str) -> None:
+        """Write down that it was wrong; of many, how many."""
+        more = tried - _MOST_NOTED
+        if more <= 0:
             self._notes.append(f"the password from {candidate.origin} does not open {volume}")
+        elif more == 1:
+            self._notes.append(f"1 more password does not open {volume}")
+        else:
+            self._notes[-1] = f"{more} more passwords do not open {volume}"
 
     def failure(self, protector_ids: Sequence[str], *, volume: str = "this volume") -> NeedsKeyError:
-        """The error of a volume that stays locked: key-wrong where a password was tried, else key-missing."""
+        """The error of a volume that stays locked: key-wrong where all that might open it was tried, else
+        key-missing.
+        """
         ids = " or ".join(protector_ids[:_MOST_NAMED])
         if len(protector_ids) > _MOST_NAMED:
             ids += f" or {len(protector_ids) - _MOST_NAMED} more"
-        tried = self._wrong[tuple(protector_ids)]
+        attempt = self._attempts.get(tuple(protector_ids), _Attempt())
         asked = ", ".join(source.name for source in self._sources)
         if not protector_ids:
             return NeedsKeyError(
@@ -71,9 +97,16 @@ class KeyChain:
                 reason=Reason.KEY_MISSING,
             )
         hint = f"look up the recovery password of key ID {ids} and put it into a CSV for --keys"
-        if tried:
-            count = "the only password" if tried == 1 else f"none of the {tried} passwords"
-            verb = "does not open" if tried == 1 else "opens"
+        if attempt.cut_off:
+            return NeedsKeyError(
+                f"{volume} is locked, and none of the first {MOST_GUESSES} passwords without a key ID opens"
+                " it; there are more, which were not tried",
+                hint=f"{hint}, with its key ID",
+                reason=Reason.KEY_MISSING,
+            )
+        if attempt.tried:
+            count = "the only password" if attempt.tried == 1 else f"none of the {attempt.tried} passwords"
+            verb = "does not open" if attempt.tried == 1 else "opens"
             return NeedsKeyError(
                 f"{count} found for key ID {ids} {verb} {volume}", hint=hint, reason=Reason.KEY_WRONG
             )
@@ -84,20 +117,39 @@ class KeyChain:
             reason=Reason.KEY_MISSING,
         )
 
-    def _ordered(self, protector_ids: Sequence[str]) -> Iterator[Candidate]:
+    def _ordered(
+        self, protector_ids: Sequence[str], computer: str | None, attempt: _Attempt, offered: Container[bytes]
+    ) -> Iterator[Candidate]:
+        """What was not offered yet, the likeliest first, a person last."""
+        sources = [source for source in self._sources if not source.interactive]
+        persons = [source for source in self._sources if source.interactive]
+
+        def new(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+            return (one for one in candidates if one.password.secret.reveal() not in offered)
+
         without_id: list[Candidate] = []
-        for source in self._sources:
-            if source.interactive:
-                continue
-            for candidate in source.find(protector_ids):
-                if candidate.protector_id is None:
-                    without_id.append(candidate)
-                else:
-                    yield candidate
-        yield from without_id
-        for source in self._sources:
-            if source.interactive:
-                yield from source.find(protector_ids)
+        for candidate in new(one for source in sources for one in source.find(protector_ids)):
+            if candidate.protector_id is None:
+                without_id.append(candidate)
+            else:
+                yield candidate
+        of_computer = _guesses(sources, computer) if computer else ()
+        for candidate in new(chain(of_computer, without_id, _guesses(sources, None))):
+            if attempt.guessed == MOST_GUESSES:
+                attempt.cut_off = True
+                break
+            attempt.guessed += 1
+            yield candidate
+        yield from new(one for source in persons for one in source.find(protector_ids))
+
+
+def _guesses(sources: Iterable[KeySource], computer: str | None) -> Iterator[Candidate]:
+    name = computer_name(computer) if computer else None
+    if computer and not name:
+        return
+    for source in sources:
+        if isinstance(source, GuessingSource):
+            yield from source.guesses(name)
 
 
 def open_sources(specs: Sequence[str | Path]) -> tuple[KeySource, ...]:

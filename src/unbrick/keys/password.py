@@ -19,9 +19,9 @@ _DIVISOR = 11
 _LIMIT = 65536 * _DIVISOR
 _LONGEST_TEXT = 200
 
-_DASHES = "\u002d\u00ad\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
+DASHES = "\u002d\u00ad\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 _INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
-_SEPARATORS = re.compile(rf"[\s{_INVISIBLE}{re.escape(_DASHES)}]+")
+_SEPARATORS = re.compile(rf"[\s{_INVISIBLE}{re.escape(DASHES)}]+")
 _LIKE_WINDOWS_WRITES_IT = re.compile(r"\s*[0-9]{6}(?:[- ][0-9]{6}){7}\s*")
 _ROUNDED_BY_A_SPREADSHEET = re.compile(r"[0-9](?:[.,][0-9]*)?E\+?[0-9]{2}", re.IGNORECASE)
 

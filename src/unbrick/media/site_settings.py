@@ -30,7 +30,7 @@ def read_settings(station_file: Path) -> Settings:
 
     On a medium the station file is always called `unbrick.yaml`.
     """
-    from unbrick.keys.sources.csv_file import CsvKeySource
+    from unbrick.keys.sources.files import KeyFiles
     from unbrick.settings.station_file import HINT, load_station
 
     station = load_station(station_file)
@@ -47,7 +47,7 @@ def read_settings(station_file: Path) -> Settings:
         files[name] = read_small_file(path, MOST_FILE_BYTES, hint=HINT)
     for path in station.keys:
         # Otherwise forty machines would report that there is no key, and not why.
-        CsvKeySource(path.name, files[path.relative_to(folder).as_posix()])
+        KeyFiles(path.name, [files[path.relative_to(folder).as_posix()]])
     with_playbooks((), station)
     for name, data in read_folder(folder, Collection()).items():
         files.setdefault(name, data)

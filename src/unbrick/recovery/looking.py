@@ -14,7 +14,14 @@ from unbrick.disks.plain import PlainVolume, open_plain
 from unbrick.events.event import EventKind
 from unbrick.model import InstallationReport, ProtectorKind, Status, VolumeKind, VolumeState
 from unbrick.recovery.case import Found, Goal, Kit, Order, partition_detail
-from unbrick.recovery.outcome import CUT_OFF, VolumeCase, no_recovery_password, place_of, refused_volume
+from unbrick.recovery.outcome import (
+    CUT_OFF,
+    VolumeCase,
+    described_computer,
+    no_recovery_password,
+    place_of,
+    refused_volume,
+)
 from unbrick.repair.history import read_runs
 from unbrick.windows.installation import Installation, find_installations
 
@@ -64,7 +71,8 @@ def _unlock(
         raise no_recovery_password(volume)
     noted, untried = len(kit.keys.notes), 0
     try:
-        for candidate in kit.keys.unlock_candidates(ids, volume=place_of(volume)):
+        computer = described_computer(volume)
+        for candidate in kit.keys.unlock_candidates(ids, volume=place_of(volume), computer=computer):
             password, wanted = candidate.password.secret, candidate.protector_id
             opened = open_plain(disk, volume, password, kit.runner, kit.workdir, wanted=wanted, known=key)
             try:

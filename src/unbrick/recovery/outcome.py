@@ -271,8 +271,14 @@ def _merged(one: EarlierRun, other: EarlierRun) -> EarlierRun:
 def _hostnames(case: VolumeCase) -> list[str]:
     """The computer names on a volume; a locked one has one in BitLocker's description."""
     names = [one.hostname for one in case.installations if one.hostname]
-    described = _DESCRIBED_COMPUTER.match(case.volume.description or "")
-    return names or ([described.group(1)] if described else [])
+    described = described_computer(case.volume)
+    return names or ([described] if described else [])
+
+
+def described_computer(volume: Volume) -> str | None:
+    """The computer that BitLocker's label of a volume names, readable while it is locked."""
+    described = _DESCRIBED_COMPUTER.match(volume.description or "")
+    return described[1] if described else None
 
 
 @dataclass

@@ -9,7 +9,7 @@ from unbrick.keys.sources.source import KeySource
 
 # Each opens what it is given, or says by None that it is none of its own; raises UsageError.
 _OPENERS = (
-    "unbrick.keys.sources.csv_file:open_csv",
+    "unbrick.keys.sources.files:open_files",
 )  # fmt: skip
 
 KINDS: tuple[Callable[[str], KeySource | None], ...] = tuple(map(resolve_name, _OPENERS))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from unbrick.keys.password import RecoveryPassword
 
@@ -45,3 +45,11 @@ class KeySource(Protocol):
         Those of one of the ids come first, those of unknown ids after. Asking for the next one means that the
         last one was wrong.
         """
+
+
+@runtime_checkable
+class GuessingSource(Protocol):
+    """A source that also has passwords which may be right though no id says so."""
+
+    def guesses(self, computer: str | None) -> Iterator[Candidate]:
+        """Those beside this computer's name, as `looks.computer_name` gives it; with None all of them."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from unbrick.errors import UnbrickError, UsageError
-from unbrick.keys.sources.csv_file import CsvKeySource
+from unbrick.keys.sources.files import KeyFiles
 from unbrick.keys.sources.source import KeySource
 
 KEYS_FOLDER = "keys"
@@ -29,7 +29,7 @@ def open_key_files(named: Sequence[Path], stick: Path | None) -> tuple[list[KeyS
             size = path.stat().st_size
             if size > room:
                 raise UsageError(f"{path.name}: a station takes {_MOST_BYTES >> 20} MiB of keys in all")
-            source = CsvKeySource.open(path)
+            source = KeyFiles.open(path)
             room -= size
         except (UnbrickError, OSError) as error:
             notes.append(f"a keys file is not used: {error}")
