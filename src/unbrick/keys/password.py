@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from unbrick.errors import UsageError
 from unbrick.secret import Secret
+from unbrick.text import counted
 
 GROUPS = 8
 DIGITS = 6
@@ -58,7 +59,7 @@ class RecoveryPassword:
             said = "; ".join(f"group {number} {fault}" for number, fault in faults)
             raise PasswordError(said, group=faults[0][0])
         if len(groups) != GROUPS:
-            raise PasswordError(f"{_count(len(groups), 'group')} of digits, and {GROUPS} are needed")
+            raise PasswordError(f"{counted(len(groups), 'group')} of digits, and {GROUPS} are needed")
         return cls(Secret("-".join(groups)))
 
     def __repr__(self) -> str:
@@ -85,7 +86,7 @@ def _split(text: str) -> list[str]:
         raise PasswordError("a spreadsheet has rounded it to a short number, and its digits are lost")
     if len(run) != GROUPS * DIGITS:
         raise PasswordError(
-            f"{_count(len(run), 'character')} in a row, and {GROUPS * DIGITS} digits are needed"
+            f"{counted(len(run), 'character')} in a row, and {GROUPS * DIGITS} digits are needed"
         )
     return [run[start : start + DIGITS] for start in range(0, len(run), DIGITS)]
 
@@ -95,14 +96,10 @@ def fault_of_group(group: str) -> str | None:
     if not (group.isascii() and group.isdigit()):
         return "holds something that is not a digit"
     if len(group) != DIGITS:
-        return f"has {_count(len(group), 'digit')}, not {DIGITS}"
+        return f"has {counted(len(group), 'digit')}, not {DIGITS}"
     value = int(group)
     if value % _DIVISOR:
         return f"is not divisible by {_DIVISOR}: a digit in it is wrong"
     if value >= _LIMIT:
         return "is too large: one of its first digits is wrong"
     return None
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

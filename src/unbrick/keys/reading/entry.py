@@ -42,6 +42,9 @@ class LineProblem:
     message: str
     file: str = ""
 
+    def to_document(self) -> dict[str, object]:
+        return {"file": self.file, "line": self.line, "message": self.message}
+
     def __str__(self) -> str:
         return f"line {self.line}: {self.message}"
 

@@ -58,15 +58,25 @@ class KeyFiles:
     """
 
     def __init__(
-        self, name: str, files: Sequence[_Named | bytes | IO[bytes]], *, is_folder: bool = False
+        self,
+        name: str,
+        files: Sequence[_Named | bytes | IO[bytes]],
+        *,
+        is_folder: bool = False,
+        room: int = SORT.most_bytes,
     ) -> None:
-        """Read files that messages call `name`; raises UsageError where no line of them can be used."""
+        """Read files that messages call `name`; raises UsageError where no line of them can be used.
+
+        `room` is how many bytes they may have in all.
+        """
         self._name = name
-        self._is_folder = is_folder
+        self.is_folder = is_folder
         self._names = [file.name if isinstance(file, _Named) else name for file in files]
         self._vault = Vault()
         try:
-            told = run_bounded(partial(_load, name, files, self._vault, is_folder), seconds=_READING_SECONDS)
+            told = run_bounded(
+                partial(_load, name, files, self._vault, is_folder, room), seconds=_READING_SECONDS
+            )
         except ReaderEndedError as error:
             raise UsageError(f"{name} cannot be read: {error.message}", hint=error.hint) from error
         if "refused" in told:
@@ -80,17 +90,22 @@ class KeyFiles:
         """How many lines cannot be used."""
         self.password_count: int = told["password_count"]
         """How many passwords are well-formed."""
-        self._unusable: list[str] = told["unusable"]
+        self.unusable: tuple[str, ...] = tuple(told["unusable"])
+        """The files of a folder that hold no password, and why."""
+        self.size: int = told["size"]
+        """How many bytes they have in all."""
+        self.computers = frozenset[str](told["computers"])
+        """The names of computers that stand beside passwords, as `computer_name` gives them."""
 
     @classmethod
-    def open(cls, path: Path, *, name: str | None = None) -> KeyFiles:
+    def open(cls, path: Path, *, name: str | None = None, room: int = SORT.most_bytes) -> KeyFiles:
         """Read a file, a pipe or a folder; raises UsageError: missing, binary, too large, no usable line."""
         shown = name or path.name
         if path.is_dir():
             files = [_Named(str(one.relative_to(path)), one) for one in _files_in(path, shown)]
-            return cls(shown, files, is_folder=True)
+            return cls(shown, files, is_folder=True, room=room)
         with csv_text.opened(path, shown, SORT) as stream:
-            return cls(shown, [stream])
+            return cls(shown, [stream], room=room)
 
     @property
     def name(self) -> str:
@@ -105,9 +120,9 @@ class KeyFiles:
         said = [f"{problem.file} {problem}" for problem in self.problems[:_MOST_WARNINGS]]
         if self.problem_count > _MOST_WARNINGS:
             said.append(f"{self._name}: {self.problem_count - _MOST_WARNINGS} more lines cannot be used")
-        said += [f"{self._name}: a file is not used: {why}" for why in self._unusable[:_MOST_WARNINGS]]
-        if len(self._unusable) > _MOST_WARNINGS:
-            said.append(f"{self._name}: {len(self._unusable) - _MOST_WARNINGS} more files are not used")
+        said += [f"{self._name}: a file is not used: {why}" for why in self.unusable[:_MOST_WARNINGS]]
+        if len(self.unusable) > _MOST_WARNINGS:
+            said.append(f"{self._name}: {len(self.unusable) - _MOST_WARNINGS} more files are not used")
         if not self.password_count:
             said.append(f"{self._name} has no recovery password in it")
         return tuple(said)
@@ -125,7 +140,7 @@ class KeyFiles:
     def _candidate(
         self, protector: str | None, file: int, line: int, password: RecoveryPassword
     ) -> Candidate:
-        place = f"{self._name}/{self._names[file]}" if self._is_folder else self._name
+        place = f"{self._name}/{self._names[file]}" if self.is_folder else self._name
         return Candidate(protector, password, f"{place} line {line}")
 
 
@@ -134,17 +149,17 @@ def _key_of_computer(name: str) -> str:
 
 
 def _load(
-    name: str, files: Sequence[_Named | bytes | IO[bytes]], vault: Vault, is_folder: bool
+    name: str, files: Sequence[_Named | bytes | IO[bytes]], vault: Vault, is_folder: bool, room: int
 ) -> dict[str, Any]:
     """Read files into a vault; returns what may be told of them."""
     entries: list[tuple[int, Entry]] = []
     problems: list[tuple[int, int, str]] = []
     unusable: list[str] = []
-    problem_count, room = 0, SORT.most_bytes
+    problem_count = size = 0
     for number, file in enumerate(files):
         try:
-            data = _bytes_of(file, name, room)
-            room -= len(data)
+            data = _bytes_of(file, name, room - size)
+            size += len(data)
             reading = _read(data, file.name if isinstance(file, _Named) else name)
         except UsageError as error:
             if not is_folder:
@@ -164,19 +179,21 @@ def _load(
         "problems": problems[:1000],
         "problem_count": problem_count,
         "password_count": len(entries),
+        "size": size,
+        "computers": list({name for _, entry in entries for name in entry.beside.computers}),
         "unusable": unusable,
     }
 
 
 def _bytes_of(file: _Named | bytes | IO[bytes], name: str, room: int) -> bytes:
+    """A file's content, of which at most `room` bytes are read; raises UsageError."""
+    sort = SORT._replace(most_bytes=room)
     if isinstance(file, bytes):
         return file
     if not isinstance(file, _Named):
-        return csv_text.read_bytes(file, name, SORT)
-    with csv_text.opened(file.path, file.name, SORT) as stream:
-        if os.fstat(stream.fileno()).st_size > room:
-            raise UsageError(f"{file.name}: a folder of keys may have {SORT.most_bytes >> 20} MiB in all")
-        return csv_text.read_bytes(stream, file.name, SORT)
+        return csv_text.read_bytes(file, name, sort)
+    with csv_text.opened(file.path, file.name, sort) as stream:
+        return csv_text.read_bytes(stream, file.name, sort)
 
 
 def _read(data: bytes, name: str) -> Reading:

@@ -1,10 +1,11 @@
-"""The recovery passwords that a station has: the files its settings name, and every CSV on the stick.
+"""The recovery passwords that a station has: the files its settings name, and every export on the stick.
 
 They are read once, into memory, and written nowhere.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from unbrick.keys.sources.source import KeySource
 
 KEYS_FOLDER = "keys"
 _MOST_FILES = 64
+_AN_EXPORT = re.compile(r"\.csv$|[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}\.txt$", re.IGNORECASE)
 _MOST_BYTES = 32 * 1024 * 1024  # while it is read, a file takes ten times as much, of the 1 GB of a machine
 
 
@@ -26,11 +28,10 @@ def open_key_files(named: Sequence[Path], stick: Path | None) -> tuple[list[KeyS
     room = _MOST_BYTES
     for path in files[:_MOST_FILES]:
         try:
-            size = path.stat().st_size
-            if size > room:
+            if path.is_file() and path.stat().st_size > room:
                 raise UsageError(f"{path.name}: a station takes {_MOST_BYTES >> 20} MiB of keys in all")
-            source = KeyFiles.open(path)
-            room -= size
+            source = KeyFiles.open(path, room=room)
+            room -= source.size
         except (UnbrickError, OSError) as error:
             notes.append(f"a keys file is not used: {error}")
             continue
@@ -40,7 +41,10 @@ def open_key_files(named: Sequence[Path], stick: Path | None) -> tuple[list[KeyS
 
 
 def _on_stick(stick: Path) -> Iterator[Path]:
-    for folder in (stick, stick / KEYS_FOLDER):
-        with suppress(OSError):
-            entries = sorted(folder.iterdir())
-            yield from (path for path in entries if path.suffix.lower() == ".csv" and path.is_file())
+    """At the top of the stick every CSV, and what Windows itself has saved; and its folder `keys`."""
+    with suppress(OSError):
+        entries = sorted(stick.iterdir())
+        yield from (path for path in entries if _AN_EXPORT.search(path.name) and path.is_file())
+    folder = stick / KEYS_FOLDER
+    if folder.is_dir() and any(folder.iterdir()):
+        yield folder

@@ -468,12 +468,18 @@ def test_every_csv_on_the_stick_is_a_key_source_and_a_broken_one_stops_nothing(s
     (stick / "keys" / "WARD.CSV").write_text(
         f"KeyID,RecoveryKey\n{'2' * 8}-2222-2222-2222-{'2' * 12},{password}\n"
     )
-    (stick / "keys" / "notes.txt").write_text(password)
+    (stick / "keys" / "ward 7.txt").write_text(password)
+    (stick / f"BitLocker-Schlüssel {'3' * 8}-3333-3333-3333-{'3' * 12}.TXT").write_text(password)
+    (stick / "notes.txt").write_text(password)
     (stick / "budget.csv").write_text("item,price\ntea,3\n")
 
     sources, told = open_key_files([], stick)
 
-    assert sorted(source.name for source in sources) == ["WARD.CSV", "keys.csv"]
+    assert sorted(source.name for source in sources) == [
+        f"BitLocker-Schlüssel {'3' * 8}-3333-3333-3333-{'3' * 12}.TXT",
+        "keys",
+        "keys.csv",
+    ]
     assert len(told) == 1
     assert "budget.csv" in told[0]
     assert open_key_files([stick / "missing.csv"], None)[0] == []
