@@ -14,7 +14,10 @@ from unbrick.keys.reading.looks import guids_in
 from unbrick.keys.reading.table import read_table
 from unbrick.settings.csv_records import physical_lines
 
-UNDERSTOOD = "a CSV with the columns KeyID,RecoveryKey is always understood; `unbrick help technician` names the other kinds"
+UNDERSTOOD = (
+    "a CSV with the columns KeyID,RecoveryKey is always understood;"
+    " `unbrick help technician` names the other kinds"
+)
 
 _OPENING = re.compile(r"[\[{]")
 _DEEPER_THAN_ANY = 100

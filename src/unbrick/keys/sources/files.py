@@ -74,9 +74,8 @@ class KeyFiles:
         self._names = [file.name if isinstance(file, _Named) else name for file in files]
         self._vault = Vault()
         try:
-            told = run_bounded(
-                partial(_load, name, files, self._vault, is_folder, room), seconds=_READING_SECONDS
-            )
+            load = partial(_load, name, files, self._vault, is_folder, room)
+            told = run_bounded(load, seconds=_READING_SECONDS)
         except ReaderEndedError as error:
             raise UsageError(f"{name} cannot be read: {error.message}", hint=error.hint) from error
         if "refused" in told:
