@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import ClassVar
 
-from unbrick.keys.sources.source import Candidate, KeySource
+from unbrick.keys.chain import MOST_GUESSES
+from unbrick.keys.reading.looks import computer_name
+from unbrick.keys.sources.source import Candidate, GuessingSource, KeySource
 from unbrick.model import DiskReport, Status
 from unbrick.station.ending.next_in_windows import missing_keys
 from unbrick.station.guided_visit import GuidedKeySource
@@ -36,6 +39,14 @@ class _Offered:
     def find(self, protector_ids: Sequence[str]) -> Iterator[Candidate]:
         wanted = {one.upper() for one in protector_ids}
         return (one for one in self.candidates if one.protector_id is None or one.protector_id in wanted)
+
+
+def _offers(source: KeySource, wanted: Sequence[str], computers: Iterable[str]) -> Iterator[Candidate]:
+    yield from source.find(wanted)
+    if isinstance(source, GuessingSource):
+        names = filter(None, map(computer_name, computers))
+        guesses = chain.from_iterable(source.guesses(name) for name in [*names, None])
+        yield from islice(guesses, MOST_GUESSES)
 
 
 @dataclass
@@ -63,20 +74,22 @@ class AnotherTry:
         # The stick that we were started from may still be there: every one is looked at, and once.
         wanted = missing_keys(done)
         fresh = [one for one in self.find() if self.identify(one) not in self._read] if wanted else []
-        offered = [source for stick in fresh if (source := self._passwords_on(stick, wanted)).candidates]
+        computers = [name for one in done for name in one.machine.hostnames]
+        sources = (self._passwords_on(stick, wanted, computers) for stick in fresh)
+        offered = [source for source in sources if source.candidates]
         if not offered:
             return None
         self._keys += offered
         return self._try_again(done, self._keys)
 
-    def _passwords_on(self, stick: Stick, wanted: Sequence[str]) -> _Offered:
+    def _passwords_on(self, stick: Stick, wanted: Sequence[str], computers: Sequence[str]) -> _Offered:
         try:
             with mounted(stick, self.place):
                 found, _ = open_key_files((), self.place)
         except OSError:  # it is being written to, or was pulled again: the next look tells
             return _Offered(())
         self._read.add(self.identify(stick))
-        return _Offered(tuple(one for source in found for one in source.find(wanted)))
+        return _Offered(tuple(one for source in found for one in _offers(source, wanted, computers)))
 
     def with_a_typed_key(self, done: Sequence[DiskReport], screens: Screens) -> list[DiskReport] | None:
         """The reports after another try, where the person has a missing key and types it; else None."""
