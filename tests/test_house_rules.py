@@ -65,7 +65,7 @@ FLOORS_INSIDE: dict[str, tuple[str, ...]] = {
         ),
         *("bitlocker", "identify", "images", "discover", "plain", "ntfs", "proof", "change"),
     ),
-    "keys": ("password", "sources", "chain"),
+    "keys": ("password", "reading", "sources", "chain"),
     "repair": (
         *("disk_errors", "security", "file_state", "trust", "actions"),
         *("quarantine", "journal", "history", "repair", "purge", "undo", "completion"),

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from unbrick.errors import NeedsKeyError, Reason, UsageError
+from unbrick.keys.password import RecoveryPassword
 from unbrick.keys.reading.looks import computer_name
 from unbrick.keys.sources.files import is_there, looks_like_a_password
 from unbrick.keys.sources.kinds import KINDS
@@ -64,9 +65,9 @@ class KeyChain:
         if not protector_ids:
             return
         attempt = self._attempts[tuple(protector_ids)] = _Attempt()
-        offered: set[bytes] = set()
+        offered: list[RecoveryPassword] = []
         for candidate in self._ordered(protector_ids, computer, attempt, offered):
-            offered.add(candidate.password.secret.reveal())
+            offered.append(candidate.password)
             yield candidate
             attempt.tried += 1
             self._note(candidate, attempt.tried, volume)
@@ -118,14 +119,18 @@ class KeyChain:
         )
 
     def _ordered(
-        self, protector_ids: Sequence[str], computer: str | None, attempt: _Attempt, offered: Container[bytes]
+        self,
+        protector_ids: Sequence[str],
+        computer: str | None,
+        attempt: _Attempt,
+        offered: Container[RecoveryPassword],
     ) -> Iterator[Candidate]:
         """What was not offered yet, the likeliest first, a person last."""
         sources = [source for source in self._sources if not source.interactive]
         persons = [source for source in self._sources if source.interactive]
 
         def new(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
-            return (one for one in candidates if one.password.secret.reveal() not in offered)
+            return (one for one in candidates if one.password not in offered)
 
         without_id: list[Candidate] = []
         for candidate in new(one for source in sources for one in source.find(protector_ids)):

@@ -1,4 +1,8 @@
-"""The verbs about BitLocker recovery passwords, before any disk is there."""
+"""The verbs about BitLocker recovery passwords, before any disk is there.
+
+Never prints a password.
+Read `check.py` first.
+"""
 
 from __future__ import annotations
 
