@@ -26,6 +26,7 @@ from unbrick.repair.history import read_runs
 from unbrick.windows.installation import Installation, find_installations
 
 _MOST_RUNS_SHOWN = 64
+_TELLS_OF_TRIES = 10  # some three seconds
 
 
 def look_into(case: VolumeCase, disk: Disk, order: Order, kit: Kit, held: ExitStack) -> Found | None:
@@ -72,7 +73,10 @@ def _unlock(
     noted, untried = len(kit.keys.notes), 0
     try:
         computer = described_computer(volume)
-        for candidate in kit.keys.unlock_candidates(ids, volume=place_of(volume), computer=computer):
+        candidates = kit.keys.unlock_candidates(ids, volume=place_of(volume), computer=computer)
+        for tried, candidate in enumerate(candidates):
+            if tried and tried % _TELLS_OF_TRIES == 0:
+                kit.recorder.tell(EventKind.NOTE, "unlock", tried=tried, **partition_detail(volume))
             password, wanted = candidate.password.secret, candidate.protector_id
             opened = open_plain(disk, volume, password, kit.runner, kit.workdir, wanted=wanted, known=key)
             try:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.recorded_runner import RecordedRunner
+from support.recovery_passwords import make_password
 
 from unbrick.diagnosis.diagnose import Diagnosis
 from unbrick.disks.bitlocker.master_key import KeyWrongError, KnownKey
 from unbrick.disks.change.views import View
 from unbrick.disks.disk import Disk
 from unbrick.errors import NeedsKeyError
+from unbrick.events.event import Event
 from unbrick.keys.chain import KeyChain
 from unbrick.keys.password import RecoveryPassword
-from unbrick.keys.sources.source import Candidate
+from unbrick.keys.sources.files import KeyFiles
+from unbrick.keys.sources.source import Candidate, KeySource
 from unbrick.model import FilesystemState, Protector, ProtectorKind, Volume, VolumeKind, VolumeState
 from unbrick.recovery import looking
 from unbrick.recovery.case import Goal, Kit, Order
@@ -45,7 +48,13 @@ def locked(*protectors: Protector) -> VolumeCase:
     return VolumeCase(Volume(3, 0, 1, VolumeKind.BITLOCKER, VolumeState.LOCKED, protectors=protectors))
 
 
-def unlock(case: VolumeCase, monkeypatch: pytest.MonkeyPatch, untried: int) -> list[str | None]:
+def unlock(
+    case: VolumeCase,
+    monkeypatch: pytest.MonkeyPatch,
+    untried: int,
+    source: KeySource | None = None,
+    heard: Callable[[Event], None] = lambda _: None,
+) -> list[str | None]:
     """Try what there is on a volume that nothing opens; the ids that each password was tried under."""
     wanted: list[str | None] = []
 
@@ -57,7 +66,8 @@ def unlock(case: VolumeCase, monkeypatch: pytest.MonkeyPatch, untried: int) -> l
 
     monkeypatch.setattr(looking, "open_plain", refuse)
     ids = [one.id for one in case.volume.protectors if one.kind is ProtectorKind.RECOVERY_PASSWORD]
-    kit = Kit(RecordedRunner(), Recorder("RUN"), KeyChain([Source()]), (), Path("work"))
+    recorder, keys = Recorder("RUN", [heard]), KeyChain([source or Source()])
+    kit = Kit(RecordedRunner(), recorder, keys, (), Path("work"))
     with pytest.raises(NeedsKeyError) as caught, ExitStack() as held:
         looking._unlock(case, ids, KnownKey(), DISK, kit, held)
     case.trouble = caught.value
@@ -73,6 +83,14 @@ def test_a_password_goes_with_its_key_id_and_what_was_not_tried_is_said(
     few = locked(Protector(IDS[0], ProtectorKind.RECOVERY_PASSWORD))
     unlock(few, monkeypatch, 0)
     assert not any("of them" in note for note in few.notes)
+
+
+def test_of_many_tries_it_is_told_how_many_there_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = KeyFiles("keys.csv", ["\n".join(["RecoveryKey", *map(make_password, range(25))]).encode()])
+    case = locked(Protector(IDS[0], ProtectorKind.RECOVERY_PASSWORD))
+    heard: list[Event] = []
+    assert unlock(case, monkeypatch, 0, keys, heard.append) == [None] * 25
+    assert [one.details["tried"] for one in heard if one.kind == "note"] == [10, 20]
 
 
 def test_nothing_is_tried_where_there_is_no_recovery_password(monkeypatch: pytest.MonkeyPatch) -> None:

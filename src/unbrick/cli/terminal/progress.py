@@ -10,6 +10,7 @@ import click
 
 from unbrick.cli.terminal.manners import can_redraw, session
 from unbrick.events.event import Event, EventKind, Listener
+from unbrick.text import counted
 
 _WORDS = {
     "discover": "looking at the disk",
@@ -46,6 +47,11 @@ class TerminalProgress:
                 click.echo(f"{_ERASE}  {words} …", err=True, nl=False, color=True)
             elif not self._keep:
                 click.echo(f"  {words} …", err=True)
+            return
+        if event.kind == EventKind.NOTE:
+            if self._redraws:
+                tried = counted(event.details.get("tried", 0), "password")
+                click.echo(f"{_ERASE}  {words}, {tried} tried …", err=True, nl=False, color=True)
             return
         erase_progress()
         if self._keep:

@@ -12,7 +12,6 @@ from typing import TextIO
 from unbrick.keys.password import PasswordError, RecoveryPassword
 from unbrick.keys.sources.source import Candidate
 
-_MOST_QUESTIONS = 3
 _LONGEST_LINE = 1000
 _EMPHASISED = 8
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
@@ -30,24 +29,23 @@ class PersonKeySource:
         answers: TextIO,
         output: TextIO,
         *,
-        questions: int = _MOST_QUESTIONS,
         emphasis: bool | None = None,
     ) -> None:
         self._emphasis = output.isatty() if emphasis is None else emphasis
         self._answers = answers
         self._output = output
-        self._questions = questions
         self._gone = False
 
     def find(self, protector_ids: Sequence[str]) -> Iterator[Candidate]:
-        """Ask for the password of one volume until it opens, the questions are used up, or an empty line.
+        """Ask for the password of one volume until it opens, or an empty line is given.
 
-        A mistyped group is named at once. The end of input is taken for good: nobody is asked again.
+        Nothing else ends the asking: the next 48 digits that are typed would land in a shell. A mistyped
+        group is named at once. The end of input is taken for good: nobody is asked again.
         """
         if self._gone:
             return
         self._explain(protector_ids)
-        for left in range(self._questions - 1, -1, -1):
+        while True:
             line = self._ask()
             if not line.strip():
                 self._say("No recovery password was given. This disk stays locked.")
@@ -60,7 +58,7 @@ class PersonKeySource:
                 yield Candidate(None, password, self.name)
                 self._say("That is a recovery password, but not the one for this disk.")
                 self._say(f"Compare the Key ID: it must begin with {_beginnings(protector_ids)}.")
-            self._say("Please try again." if left else "This disk stays locked.")
+            self._say("Please try again, or press only Enter to give up.")
 
     def _explain(self, protector_ids: Sequence[str]) -> None:
         several = len(protector_ids) > 1
