@@ -275,15 +275,29 @@ def test_a_keys_file_that_is_none(drills: Drills, tmp_path: Path, content: bytes
     assert disk.digest() == before
 
 
-def test_a_keys_file_that_is_missing_or_a_folder_or_a_password(drills: Drills, tmp_path: Path) -> None:
+def test_a_keys_file_that_is_missing_or_an_empty_folder_or_a_password(drills: Drills, tmp_path: Path) -> None:
     disk = drills.copy("xts-128", tmp_path / "disks")
     before = disk.digest()
-    for name in (str(tmp_path / "missing.csv"), str(tmp_path), "", _DIGITS, "ldap://server"):
+    (empty := tmp_path / "empty").mkdir()
+    for name in (str(tmp_path / "missing.csv"), str(empty), "", _DIGITS, "ldap://server"):
         ended = run_program("diagnose", disk.image, "--keys", name, "--json")
         assert ended.refusal["error"], name
         assert ended.err.startswith("unbrick: ")
         assert _DIGITS[:6] not in ended.said
     assert disk.digest() == before
+
+
+def test_keys_come_from_a_folder_and_from_standard_input(drills: Drills, tmp_path: Path) -> None:
+    disk = drills.copy("xts-128", tmp_path / "disks")
+    ((protector, password),) = disk.passwords().items()
+    (keys := tmp_path / "keys").mkdir()
+    (keys / f"BitLocker Recovery Key {protector}.TXT").write_text(
+        f"Identifier:\r\n\r\n\t{protector}\r\n\r\nRecovery Key:\r\n\r\n\t{password}\r\n", encoding="utf-16"
+    )
+    ended = run_program("diagnose", disk.image, "--keys", keys, "--json")
+    assert (ended.code, ended.document["status"]) == (3, "found")
+    ended = run_program("diagnose", disk.image, "--keys", "-", "--json", stdin=f"RecoveryKey\n{password}\n")
+    assert (ended.code, ended.document["status"]) == (3, "found")
 
 
 def test_bad_lines_are_named_by_number_and_the_good_ones_work(drills: Drills, tmp_path: Path) -> None:

@@ -62,15 +62,22 @@ class Ended:
 
 
 def run_program(
-    *arguments: Argument, cwd: Path | None = None, temporary: Path | None = None, inside: Sequence[str] = ()
+    *arguments: Argument,
+    cwd: Path | None = None,
+    temporary: Path | None = None,
+    inside: Sequence[str] = (),
+    stdin: str | None = None,
 ) -> Ended:
     """Run to the end with pipes for all three streams; no test ends with a stack trace on a screen."""
-    return await_end(start_program(*arguments, cwd=cwd, temporary=temporary, inside=inside))
+    piped = stdin is not None
+    return await_end(
+        start_program(*arguments, cwd=cwd, temporary=temporary, inside=inside, piped=piped), stdin
+    )
 
 
-def await_end(process: subprocess.Popen[str]) -> Ended:
+def await_end(process: subprocess.Popen[str], stdin: str | None = None) -> Ended:
     """Wait for a program that was started, and look at what it wrote."""
-    out, err = process.communicate(timeout=_LIMIT_SECONDS)
+    out, err = process.communicate(stdin, timeout=_LIMIT_SECONDS)
     ended = Ended(process.returncode, out, err)
     assert "Traceback" not in ended.said, ended.said
     assert "internal error" not in ended.said, ended.said
@@ -89,12 +96,19 @@ def check_documents(out: str) -> None:
 
 
 def start_program(
-    *arguments: Argument, cwd: Path | None = None, temporary: Path | None = None, inside: Sequence[str] = ()
+    *arguments: Argument,
+    cwd: Path | None = None,
+    temporary: Path | None = None,
+    inside: Sequence[str] = (),
+    piped: bool = False,
 ) -> subprocess.Popen[str]:
-    """Start it with pipes, in a session of its own; `inside` is a command that starts it elsewhere."""
+    """Start it with pipes (for its standard input where that is `piped`), in a session of its own.
+
+    `inside` is a command that starts it elsewhere.
+    """
     return subprocess.Popen(
         [*inside, *_PROGRAM, *map(str, arguments)],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

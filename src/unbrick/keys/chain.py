@@ -174,6 +174,6 @@ def _open_source(spec: str | Path) -> KeySource:
     for open_kind in KINDS:
         if (source := open_kind(text)) is not None:
             return source
-    if _SCHEME.match(text) or text == "-" or "\0" in text:
+    if _SCHEME.match(text) or "\0" in text:
         raise UsageError(f"unknown kind of key source: {text!r}", hint=_UNDERSTOOD)
     raise UsageError(f"there is no keys file {text}", hint=_UNDERSTOOD)

@@ -191,7 +191,10 @@ def _bytes_of(file: _Named | bytes | IO[bytes], name: str, room: int) -> bytes:
         return file
     if not isinstance(file, _Named):
         return csv_text.read_bytes(file, name, sort)
-    with csv_text.opened(file.path, file.name, sort) as stream:
+    with csv_text.opened(file.path, file.name, SORT) as stream:
+        # A disk image may lie beside the exports: it is not read to see that.
+        if os.fstat(stream.fileno()).st_size > room:
+            raise UsageError(f"{file.name}: a folder of keys may have {SORT.most_bytes >> 20} MiB in all")
         return csv_text.read_bytes(stream, file.name, sort)
 
 
