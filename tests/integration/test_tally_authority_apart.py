@@ -105,17 +105,20 @@ def test_the_authority_may_be_kept_on_a_stick_in_a_drawer(tmp_path: Path) -> Non
     tally, drawer, out = tmp_path / "tally", tmp_path / "drawer", tmp_path / "out"
     assert run_program("tally", "init", tally, "--authority", drawer).code == 0
     assert not (tally / "authority").exists()
-    enrolling = ("tally", "enrol", tally, "stick-7", "--site", "north", "--out", out)
-    refused = run_program(*enrolling)
+
+    def enrolling(name: str) -> tuple[str | Path, ...]:
+        return ("tally", "enrol", tally, name, "--site", "north", "--out", out)
+
+    refused = run_program(*enrolling("stick-7"))
     assert (refused.code, "--authority FILE" in refused.err) == (2, True)
     assert not out.exists()
     assert run_program("tally", "init", tmp_path / "other", "--authority", tmp_path / "wrong").code == 0
-    wrong = run_program(*enrolling, "--authority", tmp_path / "wrong")
+    wrong = run_program(*enrolling("stick-7"), "--authority", tmp_path / "wrong")
     assert (wrong.code, "not the key of this tally's authority" in wrong.err) == (2, True)
-    for given in (drawer, drawer / "authority_key"):
-        enrolled = run_program(*enrolling, "--authority", given)
+    for name, given in (("stick-7", drawer), ("stick-8", drawer / "authority_key")):
+        enrolled = run_program(*enrolling(name), "--authority", given)
         assert enrolled.code == 0, enrolled.said
-        assert run_program("tally", "revoke", tally, "stick-7", "--yes").code == 0
+        assert run_program("tally", "revoke", tally, name, "--yes").code == 0
         shutil.rmtree(out)
 
 

@@ -47,6 +47,8 @@ def command(
 ) -> None:
     """Enrol a station: makes its key and certificate.
 
+    NAME may be none that a station had before: its reports keep the name.
+
     Example: unbrick tally enrol tally stick-07 --site st-marys --out stick-07
     """
     from unbrick.tally.trust.authority import enrol as enrol_station
