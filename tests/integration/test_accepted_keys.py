@@ -84,7 +84,7 @@ def test_an_accepted_key_is_listed_revoked_and_taken_back(tally: Path, by_name: 
     assert total(tally) == 0
     (one,) = listed(tally)
     assert (one["revoked_reason"], one["discounted"]) == ("forged", True)
-    code, said = carried(tally, "--accept-key", key, run=later)
+    code, said = carried(tally, "--accept-key", key, "--reason", "once more", run=later)
     assert (code, said["refused"]) == (1, 1)
     assert "revoked" in next(iter(said["reasons"]))
     assert run_program("tally", "check", tally, "--signatures").code == 0

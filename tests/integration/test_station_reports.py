@@ -266,7 +266,9 @@ def test_a_site_without_a_tally_keeps_its_reports_and_can_carry_them_to_one(
     assert run_program("outbox", "export", carried, "--station", file).code == 0
     refused = run_program("tally", "import", tally, carried)
     (key,) = set(re.findall(r"SHA256:[A-Za-z0-9+/]{43}", refused.said))
-    taken = run_program("tally", "import", tally, carried, "--accept-key", key)
+    taken = run_program(
+        "tally", "import", tally, carried, "--accept-key", key, "--reason", "the helpers' own"
+    )
     count, accepted = taken.out.splitlines()
     assert count == f"{waiting} new, 0 known already, 0 refused"
     assert accepted.startswith(f"{key} is medium-")

@@ -11,6 +11,7 @@ import click
 from unbrick.cli.options.answer import PATH, answer, warn
 from unbrick.cli.options.tally_act import Act, act_options, reason_option
 from unbrick.cli.options.tally_folder import directory_argument
+from unbrick.errors import UsageError
 from unbrick.text import are, counted, printable
 
 if TYPE_CHECKING:
@@ -57,22 +58,38 @@ def command(
 
     Example: unbrick tally import tally outbox-stick-07.jsonl
     """
-    from unbrick.tally.upkeep.import_reports import import_export
+    from unbrick.tally.upkeep.import_reports import ImportCounts, import_export
 
-    by = act.who if accepted else None
-    counts = import_export(
-        act.directory, file, accepted, by=by, why=reason or "", new_machines=station_machines
-    )
-    for name, key in counts.accepted.items():
+    if accepted and not reason:
+        raise UsageError("a key is accepted for a reason", hint="say in a few words why: --reason TEXT")
+    by, counts = act.who if accepted else None, ImportCounts()
+
+    def note_accepted(name: str, key: str) -> None:
         act.note("key-accepted", station=name, key=key, who=by or "", reason=reason or "")
-    act.note(
-        "imported",
-        file=str(file),
-        new=counts.new,
-        known=counts.known,
-        refused=counts.refused.total(),
-        expired=counts.expired.total(),
-    )
+
+    stopped = "yes"
+    try:
+        import_export(
+            act.directory,
+            file,
+            accepted,
+            counts=counts,
+            on_accepted=note_accepted,
+            by=by,
+            why=reason or "",
+            new_machines=station_machines,
+        )
+        stopped = ""
+    finally:
+        act.note(
+            "imported",
+            file=str(file),
+            new=counts.new,
+            known=counts.known,
+            refused=counts.refused.total(),
+            expired=counts.expired.total(),
+            **({"stopped": stopped} if stopped else {}),
+        )
     answer(_document(counts), _lines(counts), as_json=act.as_json)
     if not act.as_json:
         _warn(counts)

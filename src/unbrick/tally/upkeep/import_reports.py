@@ -14,7 +14,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -85,6 +85,8 @@ def import_export(
     file: Path,
     accepted: Collection[str] = (),
     *,
+    counts: ImportCounts | None = None,
+    on_accepted: Callable[[str, str], None] = lambda *_: None,
     by: str | None = None,
     why: str = "",
     new_machines: int = NEW_MACHINES_A_DAY,
@@ -92,12 +94,14 @@ def import_export(
     """Judge and store every event of a file, an outbox, or an opened stick; raises UsageError, StoreError.
 
     `accepted` are fingerprints (`SHA256:…`) of keys that count although they are not enrolled: those of media
-    without settings. The register keeps them, with `by` whom and `why`, so that they can be revoked. So many
-    `new_machines` that nobody knew count of each station; all are of the day of the import.
+    without settings. The register keeps them, with `by` whom and `why`, so that they can be revoked;
+    `on_accepted` is called with the name and the key of each before any of its reports counts. So many
+    `new_machines` that nobody knew count of each station; all are of the day of the import. `counts` that are
+    given are filled as it goes on, also where it is stopped.
     """
     folder, _ = read_settings(directory)
     intake = Intake(StationRegister(folder.stations), lambda: datetime.now(UTC), accepted)
-    counts = ImportCounts()
+    counts = counts or ImportCounts()
     with Store.open(folder.database, create=False) as store:
         store.new_machines_a_day = new_machines
         before = store.summary().held
@@ -107,6 +111,8 @@ def import_export(
             counts.expired += judged.expired
             fresh = [one for name, one in judged.accepted.items() if name not in counts.accepted]
             if fresh:
+                for one in fresh:
+                    on_accepted(one.name, one.fingerprint)
                 keep_accepted(
                     folder.stations, [replace(one, by=by, accepted_why=why or None) for one in fresh]
                 )

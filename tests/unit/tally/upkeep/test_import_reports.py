@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from unbrick.model import Machine
 from unbrick.signing.carried_text import write_text
 from unbrick.signing.certificates import new_key
 from unbrick.tally.folder import parse_address
+from unbrick.tally.records import ReceivedEvent
 from unbrick.tally.store.store import Store
 from unbrick.tally.trust.authority import create_authority
 
@@ -50,8 +53,8 @@ def test_a_medium_that_nobody_enrolled_counts_only_by_its_fingerprint(tally: Pat
 
     assert code == 1
     assert "0 new, 0 known already, 2 refused" in said
-    assert _import(tally, text, "--accept-key", "SHA256:of-another")[0] == 1
-    code, said = _import(tally, text, "--accept-key", fingerprint)
+    assert _import(tally, text, "--accept-key", "SHA256:of-another", "--reason", "ours")[0] == 1
+    code, said = _import(tally, text, "--accept-key", fingerprint, "--reason", "ours")
     assert (code, said.splitlines()[0]) == (0, "2 new, 0 known already, 0 refused")
     assert f"{fingerprint} is medium-" in said
 
@@ -80,3 +83,38 @@ def test_an_import_is_in_the_total_and_in_no_pace(tally: Path) -> None:
         summary = store.summary()
         assert (summary.finished, summary.rates.finished_last_60, summary.last_finished) == (30, 0, None)
         assert faults_of(store) == ()
+
+
+def test_what_is_stopped_is_in_the_audit_with_the_key_that_it_accepted(
+    tally: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = new_key()
+    events = [sign(make_event(number).to_bytes(), key) for number in range(1, 1201)]
+    lines = "".join(json.dumps(one.to_document()) + "\n" for one in events)
+    _, said = _import(tally, lines)
+    fingerprint = said[said.index("SHA256:") :].split(")")[0]
+    add, left = Store.add, [1]
+
+    def stopped(store: Store, batch: Sequence[ReceivedEvent]) -> int:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return add(store, batch)
+
+    monkeypatch.setattr(Store, "add", stopped)
+    _import(tally, lines, "--accept-key", fingerprint, "--reason", "ours")
+    audit = [json.loads(line) for line in (tally / "audit.log").read_text().splitlines()]
+    accepted = [one for one in audit if one["what"] == "key-accepted"]
+    assert [(one["key"], one["reason"]) for one in accepted] == [(fingerprint, "ours")]
+    (imported,) = [one for one in audit if one["what"] == "imported" and one.get("stopped")]
+    assert imported["new"] == 500
+
+
+def test_a_key_is_accepted_for_a_reason_only(tally: Path) -> None:
+    events = [sign(make_event(1).to_bytes(), new_key())]
+    _, said = _import(tally, write_text(events))
+    fingerprint = said[said.index("SHA256:") :].split(")")[0]
+    for reason in ([], ["--reason", ""], ["--reason", "\u200b"]):
+        assert _import(tally, write_text(events), "--accept-key", fingerprint, *reason)[0] != 0
+    assert "key-accepted" not in (tally / "audit.log").read_text()
+    assert _import(tally, write_text(events), "--accept-key", fingerprint, "--reason", "ours")[0] == 0
