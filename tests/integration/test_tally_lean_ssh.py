@@ -223,6 +223,8 @@ def test_a_certificate_that_was_let_in_is_none_for_a_tally_of_another_authority(
             assert await is_let_in(port, station)
             assert not await is_let_in(elsewhere, station)
             (tally / "authority.pub").write_bytes((other / "authority.pub").read_bytes())
+        for name in ("tally.db", "tally.mark"):  # which say of which tally they are
+            (tally / name).write_bytes((other / name).read_bytes())
         async with served_here(tally) as port:
             assert not await is_let_in(port, station)
 

@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 
 _HOST_IN_A_DOMAIN = re.compile(r"(?!\d+\.)([\w-]{1,63})(?:\.[\w-]{1,63})*\.[^\W\d_][\w-]{1,62}")
+_END = re.compile(r"[\s$.]+\Z")
 
 
 @lru_cache(maxsize=10_000)  # a report asks some twenty times for the same few
@@ -13,7 +14,7 @@ def name_key(name: str) -> str:
     """A computer name without its domain and without regard to case: `pc.corp.example`, `CORP\\PC` and the
     account `PC$` are all `PC`. An address (10.0.0.5) and a number with dots (1.20) stay whole.
     """
-    bare = name.rpartition("\\")[2].strip().rstrip("$. \t")
+    bare = _END.sub("", name.rpartition("\\")[2].strip())
     domain = _HOST_IN_A_DOMAIN.fullmatch(bare)
     return (domain[1] if domain else bare).upper() or name.strip().upper()
 
@@ -26,7 +27,7 @@ def serial_key(serial: str) -> str:
 def domain_of(name: str) -> str:
     """The first part of the domain that a written name has, upper case; empty where it has none."""
     domain, _, bare = name.strip().rpartition("\\")
-    dotted = _HOST_IN_A_DOMAIN.fullmatch(bare.rstrip("$. \t"))
+    dotted = _HOST_IN_A_DOMAIN.fullmatch(_END.sub("", bare))
     if dotted:
         return dotted[0].split(".")[1].upper()
     return domain.strip("\\ ").partition(".")[0].upper()
