@@ -16,6 +16,8 @@ import pytest
 from support.outside.tally import OutsideTally
 
 import unbrick
+from unbrick.tally.folder import TallyFolder
+from unbrick.tally.trust.register import accept_register
 
 
 @pytest.fixture
@@ -187,6 +189,7 @@ def test_a_copy_of_a_tally_with_faults_says_so(tally: OutsideTally, tmp_path: Pa
 def test_an_export_is_taken_by_another_tally_once(tally: OutsideTally, tmp_path: Path) -> None:
     other = OutsideTally.new(tmp_path / "other")
     shutil.copy(tally.folder / "stations.json", other.folder / "stations.json")
+    accept_register(TallyFolder(other.folder))  # as `serve --accept-loss` does
     tally.run("export", "--out", tmp_path / "all.jsonl")
     tally.run("export", "--out", tmp_path / "all.jsonl", code=2)
     assert tally.run("export").stdout == (tmp_path / "all.jsonl").read_text()

@@ -27,7 +27,7 @@ class StoreFullError(StoreError):
     """The disk below the database is full. Nothing of the batch was kept; the same call works later."""
 
 
-_UNMARKED = "tally.mark, which says what was acknowledged, is missing or damaged"
+UNMARKED = "tally.mark, which says what was acknowledged, is missing or damaged"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Loss:
                 "cannot be told"
             )
         if self.unmarked:
-            what = "the tally's database is gone, and tally.mark with it" if self.gone else _UNMARKED
+            what = "the tally's database is gone, and tally.mark with it" if self.gone else UNMARKED
             return f"{what}: whether acknowledged reports are missing cannot be told"
         if self.gone:
             return f"the tally's database is gone: {_acknowledged(self.events)} missing"

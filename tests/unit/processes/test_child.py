@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -118,8 +119,8 @@ def test_a_signal_that_came_during_the_fork_ends_us_and_the_child(monkeypatch: p
 
     def fork() -> int:
         made.append(real())
-        if made[0]:
-            os.kill(os.getpid(), signal.SIGINT)
+        if made[0]:  # to this thread: another one of the test runner's has the signal not held
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
         return made[0]
 
     monkeypatch.setattr(os, "fork", fork)

@@ -29,10 +29,10 @@ from unbrick.events.event import moment
 from unbrick.files import atomic_write, folder_owner, opened_for_owner
 from unbrick.settings.strict import parse_json
 from unbrick.signing.ssh_key import SshKeyError, blob_of_line, fingerprint
-from unbrick.tally.books.acknowledged import MarkFile, Trust, read_trust
+from unbrick.tally.books.acknowledged import MarkFile, Trust, read_mark, read_trust
 from unbrick.tally.folder import TallyFolder
 from unbrick.tally.free_space import land
-from unbrick.tally.records import Loss
+from unbrick.tally.records import UNMARKED, Loss
 
 DEFAULT_DAYS = 731
 _MARK = "tally.mark"
@@ -257,8 +257,10 @@ def _compared(mark: Path, now: Trust) -> Loss | None:
     except PermissionError:
         return None  # an account that only looks
     if noted is None:
-        what = "what tally.mark says of stations.json is missing or damaged"
-        return Loss(0, 0, register=what) if now.chain else None
+        if not now.chain:
+            return None
+        half = "what tally.mark says of stations.json is missing or damaged"
+        return Loss(0, 0, register=half if read_mark(mark) else UNMARKED)
     # The last change may have been cut off before the register, or it could not be noted.
     if (now.chain or _NO_LINK) == noted.previous or now.previous == (noted.chain or _NO_LINK):
         return None
