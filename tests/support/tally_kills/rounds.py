@@ -113,6 +113,10 @@ class Campaign:
             assert self._marked is None, f"{self._harm}: {server.err}"
             self.counted["lost marks told"] += 1
             return
+        if "tally.mark says of stations.json" in server.err:
+            assert self._harm.startswith("mark"), f"{self._harm}: {server.err}"
+            self.counted["lost marks told"] += 1
+            return
         if "made at the tally" in server.err:
             assert not missing, f"{self._harm}: {len(missing)} are missing: {server.err}"
             self.counted["changes missing and said"] += 1

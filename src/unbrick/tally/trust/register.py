@@ -120,7 +120,8 @@ class StationRegister:
                     raise RegisterError(
                         f"{self._path} is an older copy: changes of who may report are missing"
                     )
-                _refuse_other_copy(self._path, trust)
+                if self._seen is not None:  # who opens the tally has compared the first one
+                    _refuse_other_copy(self._path, trust)
                 self._take(stations)
                 self._seen, self._changes = seen, trust.changes
         except OSError as error:

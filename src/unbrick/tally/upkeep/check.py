@@ -92,9 +92,11 @@ def check_tally(directory: Path, *, signatures: bool, progress: Progress = no_pr
         look_for_mark(database, found)
     with _complaining(found):
         refuse_second_name(folder.database)
-    found.lacks_trust = lost_trust(folder) is not None
     for sentence in of_register.complaints:
         found.complain(sentence)
+    if (trust := lost_trust(folder)) is not None:
+        found.lacks_trust = True
+        found.complain(str(trust))
     return found
 
 

@@ -26,11 +26,12 @@ from unbrick.events.wire import SignedEvent, WireError, signed_event
 from unbrick.files import NoPlainFileError, open_plain
 from unbrick.settings.strict import parse_json
 from unbrick.signing.carried_text import PREFIX, CarriedTextError, read_text
+from unbrick.tally.books.lost_reports import lost_error
 from unbrick.tally.count.newcomers import NEW_MACHINES_A_DAY
 from unbrick.tally.door.intake import Intake, as_carried
 from unbrick.tally.folder import read_settings
 from unbrick.tally.store.store import Store
-from unbrick.tally.trust.register import StationRegister, keep_accepted
+from unbrick.tally.trust.register import StationRegister, keep_accepted, lost_trust
 
 _AT_ONCE = 500
 _MOST_NAMED = 1000
@@ -100,6 +101,8 @@ def import_export(
     given are filled as it goes on, also where it is stopped.
     """
     folder, _ = read_settings(directory)
+    if (loss := lost_trust(folder)) is not None:
+        raise lost_error(loss)
     intake = Intake(StationRegister(folder.stations), lambda: datetime.now(UTC), accepted)
     counts = counts or ImportCounts()
     with Store.open(folder.database, create=False) as store:

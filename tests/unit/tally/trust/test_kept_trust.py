@@ -148,12 +148,14 @@ def test_a_register_of_another_branch_with_as_many_changes_is_not_served(
     shutil.copytree(folder.path, fork)
     revoke(folder.path, "a", why="stolen")
     revoke(fork, "b")
+    serving = StationRegister(folder.stations)
+    serving.refresh()
     folder.stations.write_bytes((fork / "stations.json").read_bytes())
     with pytest.raises(LossError, match=r"stations\.json is another copy"):
         served(folder)
     assert not check_tally(folder.path, signatures=True).is_well
     with pytest.raises(RegisterError, match="another copy"):
-        StationRegister(folder.stations).refresh()
+        serving.refresh()
 
 
 @pytest.mark.parametrize("size", [0, 600, 2000, 2300, 4096, 6000])
