@@ -14,12 +14,12 @@ from pathlib import Path
 from unbrick.errors import NeedsKeyError, Reason, UsageError
 from unbrick.keys.password import RecoveryPassword
 from unbrick.keys.reading.looks import computer_name
-from unbrick.keys.sources.files import is_there, looks_like_a_password
+from unbrick.keys.sources.files import NOT_ON_A_COMMAND_LINE, is_there, looks_like_a_password
 from unbrick.keys.sources.kinds import KINDS
 from unbrick.keys.sources.source import Candidate, GuessingSource, KeySource
 
-MOST_GUESSES = 300
-"""The most passwords tried on one volume that no id speaks for: each costs some 0.3 seconds."""
+MOST_TRIES = 300
+"""The most passwords of all files that are tried on one volume: each costs some 0.3 seconds."""
 
 _MOST_NAMED = 4
 _MOST_NOTED = 5
@@ -32,7 +32,6 @@ class _Attempt:
     """How a volume's unlocking went."""
 
     tried: int = 0
-    guessed: int = 0
     cut_off: bool = False
 
 
@@ -59,22 +58,26 @@ class KeyChain:
         """The passwords to try on a volume with these recovery protectors, each once.
 
         First what any source has under one of the ids, then what may be right though no id says so (that of
-        `computer` first, `MOST_GUESSES` at most), a person last. Asking for the next one notes that the last
-        one was wrong; `volume` is what the note calls it.
+        `computer` first), `MOST_TRIES` in all, a person last. Asking for the next one notes that the last one
+        was wrong; `volume` is what the note calls it.
         """
         if not protector_ids:
             return
         attempt = self._attempts[tuple(protector_ids)] = _Attempt()
         offered: list[RecoveryPassword] = []
-        for candidate in self._ordered(protector_ids, computer, attempt, offered):
+        files = [source for source in self._sources if not source.interactive]
+        persons = [source for source in self._sources if source.interactive]
+        of_files = _at_most(_new(_of_files(files, protector_ids, computer), offered), attempt)
+        of_persons = _new((one for source in persons for one in source.find(protector_ids)), offered)
+        for candidate in chain(of_files, of_persons):
             offered.append(candidate.password)
             yield candidate
-            attempt.tried += 1
-            self._note(candidate, attempt.tried, volume)
+            self._note(candidate, attempt, volume)
 
-    def _note(self, candidate: Candidate, tried: int, volume: str) -> None:
+    def _note(self, candidate: Candidate, attempt: _Attempt, volume: str) -> None:
         """Write down that it was wrong; of many, how many."""
-        more = tried - _MOST_NOTED
+        attempt.tried += 1
+        more = attempt.tried - _MOST_NOTED
         if more <= 0:
             self._notes.append(f"the password from {candidate.origin} does not open {volume}")
         elif more == 1:
@@ -100,9 +103,9 @@ class KeyChain:
         hint = f"look up the recovery password of key ID {ids} and put it into a CSV for --keys"
         if attempt.cut_off:
             return NeedsKeyError(
-                f"{volume} is locked, and none of the first {MOST_GUESSES} passwords without a key ID opens"
+                f"{volume} is locked, and none of the first {MOST_TRIES} passwords that may be its own opens"
                 " it; there are more, which were not tried",
-                hint=f"{hint}, with its key ID",
+                hint=f"{hint}, alone, with its key ID",
                 reason=Reason.KEY_MISSING,
             )
         if attempt.tried:
@@ -118,34 +121,33 @@ class KeyChain:
             reason=Reason.KEY_MISSING,
         )
 
-    def _ordered(
-        self,
-        protector_ids: Sequence[str],
-        computer: str | None,
-        attempt: _Attempt,
-        offered: Container[RecoveryPassword],
-    ) -> Iterator[Candidate]:
-        """What was not offered yet, the likeliest first, a person last."""
-        sources = [source for source in self._sources if not source.interactive]
-        persons = [source for source in self._sources if source.interactive]
 
-        def new(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
-            return (one for one in candidates if one.password not in offered)
+def _new(candidates: Iterable[Candidate], offered: Container[RecoveryPassword]) -> Iterator[Candidate]:
+    return (one for one in candidates if one.password not in offered)
 
-        without_id: list[Candidate] = []
-        for candidate in new(one for source in sources for one in source.find(protector_ids)):
-            if candidate.protector_id is None:
-                without_id.append(candidate)
-            else:
-                yield candidate
-        of_computer = _guesses(sources, computer) if computer else ()
-        for candidate in new(chain(of_computer, without_id, _guesses(sources, None))):
-            if attempt.guessed == MOST_GUESSES:
-                attempt.cut_off = True
-                break
-            attempt.guessed += 1
+
+def _at_most(candidates: Iterable[Candidate], attempt: _Attempt) -> Iterator[Candidate]:
+    for number, candidate in enumerate(candidates):
+        if number == MOST_TRIES:
+            attempt.cut_off = True
+            return
+        yield candidate
+
+
+def _of_files(
+    sources: Sequence[KeySource], protector_ids: Sequence[str], computer: str | None
+) -> Iterator[Candidate]:
+    """What may be the right one, the likeliest first."""
+    without_id: list[Candidate] = []
+    for candidate in (one for source in sources for one in source.find(protector_ids)):
+        if candidate.protector_id is None:
+            without_id.append(candidate)
+        else:
             yield candidate
-        yield from new(one for source in persons for one in source.find(protector_ids))
+    if computer:
+        yield from _guesses(sources, computer)
+    yield from without_id
+    yield from _guesses(sources, None)
 
 
 def _guesses(sources: Iterable[KeySource], computer: str | None) -> Iterator[Candidate]:
@@ -168,7 +170,7 @@ def _open_source(spec: str | Path) -> KeySource:
         raise UsageError("the name of a key source is empty", hint=_UNDERSTOOD)
     if looks_like_a_password(text) and not is_there(text):
         raise UsageError(
-            "a recovery password does not belong on the command line, where others can see it",
+            NOT_ON_A_COMMAND_LINE,
             hint="put it into a CSV file, or wait to be asked for it",
         )
     for open_kind in KINDS:

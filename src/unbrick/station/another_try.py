@@ -12,7 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import ClassVar
 
-from unbrick.keys.chain import MOST_GUESSES
+from unbrick.keys.chain import MOST_TRIES
 from unbrick.keys.reading.looks import computer_name
 from unbrick.keys.sources.source import Candidate, GuessingSource, KeySource
 from unbrick.model import DiskReport, Status
@@ -46,7 +46,7 @@ def _offers(source: KeySource, wanted: Sequence[str], computers: Iterable[str]) 
     if isinstance(source, GuessingSource):
         names = filter(None, map(computer_name, computers))
         guesses = chain.from_iterable(source.guesses(name) for name in [*names, None])
-        yield from islice(guesses, MOST_GUESSES)
+        yield from islice(guesses, MOST_TRIES)
 
 
 @dataclass

@@ -13,7 +13,7 @@ import click
 from unbrick.cli.terminal.manners import say
 from unbrick.errors import NeedsKeyError, UsageError
 from unbrick.keys.reading.looks import computer_name
-from unbrick.keys.sources.files import KeyFiles, open_files
+from unbrick.keys.sources.files import NOT_ON_A_COMMAND_LINE, KeyFiles, looks_like_a_password, open_files
 from unbrick.text import counted, printable
 
 _MOST_SHOWN = 20
@@ -80,11 +80,13 @@ def command(files: tuple[str, ...], inventory: Path | None, as_json: bool) -> No
 
 
 def _check(file: str) -> _Checked:
+    shown = "the keys file" if looks_like_a_password(file) else file
     try:
-        source = open_files(file)
+        source = open_files(file, names_computers=True)
     except UsageError as error:
-        return _Checked(file, error=error.message)
-    return _Checked(file, source) if source else _Checked(file, error=f"there is no keys file {file}")
+        return _Checked(shown, error=error.message)
+    missing = f"there is no keys file {file}" if shown == file else NOT_ON_A_COMMAND_LINE
+    return _Checked(shown, source) if source else _Checked(shown, error=missing)
 
 
 def _names_in(inventory: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from unbrick.keys.reading.looks import (
 )
 
 _DEEPEST = 16
+_BETWEEN = re.compile(r"[\s,\ufeff]*")
 _NAMES_OF_COMPUTERS = ("computername", "devicename", "displayname", "hostname", "computer", "device", "name")
 _NAMES_OF_TIMES = ("createddatetime", "keycreated", "whencreated", "created")
 
@@ -48,10 +50,15 @@ def parse_several(text: str) -> list[Any] | None:
         while at < len(text):
             document, at = decoder.raw_decode(text, at)
             found.append(document)
-            at += len(text[at:]) - len(text[at:].lstrip(" \t\r\n,\ufeff"))
+            at = _between(text, at)
     except (ValueError, RecursionError):
         return None
     return found if all(isinstance(one, dict | list) for one in found) else None
+
+
+def _between(text: str, at: int) -> int:
+    match = _BETWEEN.match(text, at)
+    return match.end() if match else at
 
 
 def walk(document: Any, depth: int = 0) -> Iterator[Found]:

@@ -26,7 +26,8 @@ from unbrick.keys.reading.looks import (
     time_in,
 )
 
-_LABEL = re.compile(r"\s*([^:={}]{1,64}?)\s*(?::{1,2}|=)\s*(.*)", re.DOTALL)
+_END_OF_A_LABEL = re.compile(r"::?|=")
+_LONGEST_LABEL = 64
 _NAMES_OF_KEY_IDS = ID_NAMES | {"id", "identifier", "name", "dn", "distinguishedname"}
 _PART_OF_COMPUTER_LABELS = ("computer", "device", "host", "name", "pc", "dn")
 _MOST_COMPUTERS = 4
@@ -108,11 +109,16 @@ def _marked(lines: Iterator[tuple[int, str]]) -> Iterator[_Line]:
         yield _Line(number, text, paragraph, passwords_in(text) if len(text) < 4096 else ())
 
 
+def _label_and_value(text: str) -> tuple[str, str]:
+    """What stands before and after the first colon or equals sign; no label where that is far away."""
+    end = _END_OF_A_LABEL.search(text, 0, _LONGEST_LABEL)
+    return (plain_name(text[: end.start()]), text[end.end() :].strip()) if end else ("", text)
+
+
 def _say(lines: Sequence[_Line]) -> _Said:
     said = _Said()
     for line in lines:
-        match = _LABEL.fullmatch(line.text)
-        label, value = (plain_name(match[1]), match[2].strip()) if match else ("", line.text.strip())
+        label, value = _label_and_value(line.text.strip())
         if directory := directory_name(line.text):
             said.named.append(directory[0])
             said.created = said.created or time_in(directory[1])

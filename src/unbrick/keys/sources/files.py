@@ -33,6 +33,7 @@ MOST_FILES = 10_000
 """The most files of a folder."""
 
 STANDARD_INPUT = "-"
+NOT_ON_A_COMMAND_LINE = "a recovery password does not belong on the command line, where others can see it"
 _STANDARD_INPUT = 0
 
 _DEEPEST_FOLDER = 4
@@ -57,6 +58,8 @@ class KeyFiles:
     theirs but those that were asked for.
     """
 
+    interactive = False
+
     def __init__(
         self,
         name: str,
@@ -64,17 +67,18 @@ class KeyFiles:
         *,
         is_folder: bool = False,
         room: int = SORT.most_bytes,
+        names_computers: bool = False,
     ) -> None:
         """Read files that messages call `name`; raises UsageError where no line of them can be used.
 
         `room` is how many bytes they may have in all.
         """
-        self._name = name
+        self.name = name
         self.is_folder = is_folder
-        self._names = [file.name if isinstance(file, _Named) else name for file in files]
+        self.names = [file.name if isinstance(file, _Named) else name for file in files]
         self._vault = Vault()
         try:
-            load = partial(_load, name, files, self._vault, is_folder, room)
+            load = partial(_load, name, files, self._vault, is_folder, room, names_computers)
             told = run_bounded(load, seconds=_READING_SECONDS)
         except ReaderEndedError as error:
             raise UsageError(f"{name} cannot be read: {error.message}", hint=error.hint) from error
@@ -82,7 +86,7 @@ class KeyFiles:
             message, hint = told["refused"]
             raise UsageError(message, hint=hint)
         self.problems: tuple[LineProblem, ...] = tuple(
-            LineProblem(line, message, self._names[file]) for file, line, message in told["problems"]
+            LineProblem(line, message, self.names[file]) for file, line, message in told["problems"]
         )
         """The lines that cannot be used, a thousand of them at most."""
         self.problem_count: int = told["problem_count"]
@@ -94,36 +98,37 @@ class KeyFiles:
         self.size: int = told["size"]
         """How many bytes they have in all."""
         self.computers = frozenset[str](told["computers"])
-        """The names of computers that stand beside passwords, as `computer_name` gives them."""
+        """The names of computers that stand beside passwords, as `computer_name` gives them; where that is
+        asked for.
+        """
 
     @classmethod
-    def open(cls, path: Path, *, name: str | None = None, room: int = SORT.most_bytes) -> KeyFiles:
+    def open(
+        cls,
+        path: Path,
+        *,
+        name: str | None = None,
+        room: int = SORT.most_bytes,
+        names_computers: bool = False,
+    ) -> KeyFiles:
         """Read a file, a pipe or a folder; raises UsageError: missing, binary, too large, no usable line."""
         shown = name or path.name
         if path.is_dir():
             files = [_Named(str(one.relative_to(path)), one) for one in _files_in(path, shown)]
-            return cls(shown, files, is_folder=True, room=room)
+            return cls(shown, files, is_folder=True, room=room, names_computers=names_computers)
         with csv_text.opened(path, shown, SORT) as stream:
-            return cls(shown, [stream], room=room)
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def interactive(self) -> bool:
-        return False
+            return cls(shown, [stream], room=room, names_computers=names_computers)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         said = [f"{problem.file} {problem}" for problem in self.problems[:_MOST_WARNINGS]]
         if self.problem_count > _MOST_WARNINGS:
-            said.append(f"{self._name}: {self.problem_count - _MOST_WARNINGS} more lines cannot be used")
-        said += [f"{self._name}: a file is not used: {why}" for why in self.unusable[:_MOST_WARNINGS]]
+            said.append(f"{self.name}: {self.problem_count - _MOST_WARNINGS} more lines cannot be used")
+        said += [f"{self.name}: a file is not used: {why}" for why in self.unusable[:_MOST_WARNINGS]]
         if len(self.unusable) > _MOST_WARNINGS:
-            said.append(f"{self._name}: {len(self.unusable) - _MOST_WARNINGS} more files are not used")
+            said.append(f"{self.name}: {len(self.unusable) - _MOST_WARNINGS} more files are not used")
         if not self.password_count:
-            said.append(f"{self._name} has no recovery password in it")
+            said.append(f"{self.name} has no recovery password in it")
         return tuple(said)
 
     def find(self, protector_ids: Sequence[str]) -> Iterator[Candidate]:
@@ -139,7 +144,7 @@ class KeyFiles:
     def _candidate(
         self, protector: str | None, file: int, line: int, password: RecoveryPassword
     ) -> Candidate:
-        place = f"{self._name}/{self._names[file]}" if self.is_folder else self._name
+        place = f"{self.name}/{self.names[file]}" if self.is_folder else self.name
         return Candidate(protector, password, f"{place} line {line}")
 
 
@@ -148,7 +153,12 @@ def _key_of_computer(name: str) -> str:
 
 
 def _load(
-    name: str, files: Sequence[_Named | bytes | IO[bytes]], vault: Vault, is_folder: bool, room: int
+    name: str,
+    files: Sequence[_Named | bytes | IO[bytes]],
+    vault: Vault,
+    is_folder: bool,
+    room: int,
+    names_computers: bool,
 ) -> dict[str, Any]:
     """Read files into a vault; returns what may be told of them."""
     entries: list[tuple[int, Entry]] = []
@@ -179,7 +189,9 @@ def _load(
         "problem_count": problem_count,
         "password_count": len(entries),
         "size": size,
-        "computers": list({name for _, entry in entries for name in entry.beside.computers}),
+        "computers": list({name for _, entry in entries for name in entry.beside.computers})
+        if names_computers
+        else [],
         "unusable": unusable,
     }
 
@@ -232,15 +244,16 @@ def _cannot_look(name: str, error: OSError) -> None:
     raise UsageError(f"{name} cannot be read: {error.strerror or 'input/output error'}") from None
 
 
-def open_files(spec: str) -> KeyFiles | None:
+def open_files(spec: str, *, names_computers: bool = False) -> KeyFiles | None:
     """The kind of source that needs no word before it: a file or a folder that is there, or `-`."""
     if spec == STANDARD_INPUT:
         # A copy: the process that reads has nothing of ours as its own standard input.
         with os.fdopen(os.dup(_STANDARD_INPUT), "rb") as stream:
-            return KeyFiles("standard input", [stream])
+            return KeyFiles("standard input", [stream], names_computers=names_computers)
     if not is_there(spec):
         return None
-    return KeyFiles.open(Path(spec), name="the keys file" if looks_like_a_password(spec) else None)
+    name = "the keys file" if looks_like_a_password(spec) else None
+    return KeyFiles.open(Path(spec), name=name, names_computers=names_computers)
 
 
 def is_there(spec: str) -> bool:

@@ -196,21 +196,21 @@ def begin_noting(folder: TallyFolder) -> None:
 
 
 def _write_noted(path: Path, stations: tuple[Enrolment, ...], now: Trust, then: Trust) -> None:
-    then = replace(then, chain=_next_link(now.chain, stations), previous=now.chain or _NO_LINK)
-    if _note(path, then):
+    then = replace(then, chain=_next_link(now.chain, stations))
+    if _note(path, replace(then, previous=now.chain or _NO_LINK)):
         _write(path, stations, then)
-        _note(path, replace(then, previous=""))
-    else:
-        _write(path, stations, then, unnoted=True)
+        _note(path, then)
+    else:  # it says which change the mark knows of, and goes on saying it until one is noted
+        _write(path, stations, replace(then, previous=now.previous or now.chain or _NO_LINK))
 
 
-def _write(path: Path, stations: tuple[Enrolment, ...], trust: Trust, *, unnoted: bool = False) -> None:
+def _write(path: Path, stations: tuple[Enrolment, ...], trust: Trust) -> None:
     document = {
         "version": _VERSION,
         "changes": trust.changes,
         "revocations": trust.revocations,
         "chain": trust.chain,
-        **({"follows": trust.previous} if unnoted else {}),
+        **({"follows": trust.previous} if trust.previous else {}),
         "stations": [asdict(one) for one in stations],
     }
     content = json.dumps(document, indent=1).encode() + b"\n"

@@ -13,7 +13,7 @@ import pytest
 from support.recovery_passwords import leaked_digits, make_guid, make_password
 
 from unbrick.errors import UsageError
-from unbrick.keys.chain import MOST_GUESSES, KeyChain
+from unbrick.keys.chain import MOST_TRIES, KeyChain
 from unbrick.keys.reading.text import read_text
 from unbrick.keys.sources.files import KeyFiles
 
@@ -235,13 +235,32 @@ def test_the_name_of_windows_own_file_is_the_id_in_any_language() -> None:
 
 
 def test_all_is_tried_up_to_a_bound_that_is_said() -> None:
-    text = "RecoveryKey\n" + "".join(f"{make_password(seed)}\n" for seed in range(MOST_GUESSES + 5))
+    text = "RecoveryKey\n" + "".join(f"{make_password(seed)}\n" for seed in range(MOST_TRIES + 5))
     chain = KeyChain([KeyFiles("keys.csv", [text.encode()])])
-    assert len(list(chain.unlock_candidates([ID], volume="partition 3"))) == MOST_GUESSES
+    assert len(list(chain.unlock_candidates([ID], volume="partition 3"))) == MOST_TRIES
     error = chain.failure([ID], volume="partition 3")
-    assert f"none of the first {MOST_GUESSES} passwords without a key ID opens it" in error.message
+    assert f"none of the first {MOST_TRIES} passwords that may be its own opens it" in error.message
     assert error.reason == "key-missing"
-    assert chain.notes[-1] == f"{MOST_GUESSES - 5} more passwords do not open partition 3"
+    assert chain.notes[-1] == f"{MOST_TRIES - 5} more passwords do not open partition 3"
+
+
+def test_of_a_crowded_id_no_more_is_tried_either() -> None:
+    lines = "".join(f"{ID},{make_password(seed)}\n" for seed in range(MOST_TRIES + 5))
+    chain = KeyChain([KeyFiles("keys.csv", [f"KeyID,RecoveryKey\n{lines}".encode()])])
+    assert len(list(chain.unlock_candidates([ID]))) == MOST_TRIES
+    assert "there are more, which were not tried" in chain.failure([ID]).message
+
+
+@pytest.mark.parametrize("filler", [" ", "a", "1", "-", "\t", "{", "CN=", "1 ", '"', ";"])
+def test_a_long_line_beside_a_password_is_read_in_no_time(filler: str) -> None:
+    """One that takes more than its length would keep a station for hours."""
+    text = f"Computer : {HOST}\n{filler * 60_000}x\n{KEY}\n{filler * 60_000} : {ID}\n"
+    assert KEY in tried(text.encode())
+
+
+def test_many_documents_one_after_another_are_read() -> None:
+    rows = [(h, make_guid(5000 + n), p) for n, (h, _, p) in enumerate(ROWS * 400)]
+    assert tried(_graph_wrapped([*rows, ROWS[PLACE]]).encode()) == [KEY]
 
 
 def test_a_list_of_graphs_keys_says_what_is_missing() -> None:
